@@ -1,1 +1,32 @@
-//! Placeholder while the workspace is laid out.
+//! The Cofferdam contract as Rust types.
+//!
+//! The messages of [`v1`] and [`storage`] are generated from `proto/cofferdam` and committed, so that a build needs no
+//! `protoc`; `tests/bootstrap.rs` proves that they are fresh. Messages alone need only prost:
+//!
+//! - feature `client`: the gRPC clients,
+//! - feature `server`: the gRPC server traits,
+//! - feature `bytes-codec`: [`BytesCodec`], which relays any method's messages without knowing their types.
+
+#[cfg(feature = "bytes-codec")]
+mod bytes_codec;
+
+#[cfg(feature = "bytes-codec")]
+pub use bytes_codec::{BytesCodec, BytesDecoder, BytesEncoder};
+
+/// Package `cofferdam.v1`: what services, operators and SDKs say to a manager.
+#[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all, clippy::restriction, reason = "generated code")]
+pub mod v1 {
+    include!("gen/cofferdam.v1.rs");
+}
+
+/// Package `cofferdam.storage.v1`: what managers keep in their store.
+pub mod storage {
+    /// Version 1 of the store's schema.
+    #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+    pub mod v1 {
+        include!("gen/cofferdam.storage.v1.rs");
+    }
+}
+
+/// The encoded `FileDescriptorSet` of the contract, with comments: for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptors.binpb");

@@ -1,0 +1,55 @@
+//! The generated code and descriptors under `src/gen` are what the `.proto` files say.
+//!
+//! `COFFERDAM_REGENERATE=1 cargo test -p cofferdam-proto --test bootstrap` (that is `make proto`) writes them anew.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use prost::Message as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn generated_code_is_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let committed = root.join("src/gen");
+    let fresh = tempfile::tempdir().unwrap();
+    generate(root, fresh.path());
+
+    if std::env::var_os("COFFERDAM_REGENERATE").is_some() {
+        for file in files(fresh.path()) {
+            fs::copy(&file, committed.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let names = |dir: &Path| files(dir).iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&committed), names(fresh.path()), "src/gen holds other files than the contract yields: run `make proto`");
+    for file in files(fresh.path()) {
+        let name = file.file_name().unwrap();
+        assert!(
+            fs::read(&file).unwrap() == fs::read(committed.join(name)).unwrap(),
+            "src/gen/{} is not what the .proto files say: run `make proto`",
+            name.display()
+        );
+    }
+}
+
+fn generate(root: &Path, out: &Path) {
+    let mut protos = files(&root.join("cofferdam/v1"));
+    protos.extend(files(&root.join("cofferdam/storage/v1")));
+    let descriptors = protox::compile(&protos, [root]).unwrap();
+    fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec()).unwrap();
+    tonic_prost_build::configure()
+        // Maps in key order, so that equal messages have equal encodings.
+        .btree_map(".")
+        .bytes(".")
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
+        .out_dir(out)
+        .compile_fds(descriptors)
+        .unwrap();
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
