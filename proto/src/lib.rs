@@ -14,7 +14,14 @@ mod bytes_codec;
 pub use bytes_codec::{BytesCodec, BytesDecoder, BytesEncoder};
 
 /// Package `cofferdam.v1`: what services, operators and SDKs say to a manager.
-#[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all, clippy::restriction, reason = "generated code")]
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated code"
+)]
 pub mod v1 {
     include!("gen/cofferdam.v1.rs");
 }

@@ -20,8 +20,17 @@ fn generated_code_is_fresh() {
             fs::copy(&file, committed.join(file.file_name().unwrap())).unwrap();
         }
     }
-    let names = |dir: &Path| files(dir).iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!(names(&committed), names(fresh.path()), "src/gen holds other files than the contract yields: run `make proto`");
+    let names = |dir: &Path| {
+        files(dir)
+            .iter()
+            .map(|file| file.file_name().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&committed),
+        names(fresh.path()),
+        "src/gen holds other files than the contract yields: run `make proto`"
+    );
     for file in files(fresh.path()) {
         let name = file.file_name().unwrap();
         assert!(

@@ -1,0 +1,95 @@
+//! Isolation policy: how calls to one service are isolated.
+//!
+//! A [`PolicySpec`] holds the numbers, open to be filled in; a [`Policy`] is a spec that was checked as a whole, and
+//! is the only thing that the engine takes. The same check guards a manager's writes and an SDK's apply, so a policy
+//! that was stored is one that an instance accepts.
+
+mod breaker;
+mod bulkhead;
+mod classification;
+mod fallback;
+mod health;
+mod preset;
+mod retry;
+mod timeout;
+mod validate;
+
+pub use breaker::{BreakerMode, BreakerPolicy, LeaseExpiry, TimeWindow};
+pub use bulkhead::{BulkheadPolicy, PoolPolicy};
+pub use classification::ClassificationPolicy;
+pub use fallback::{
+    AlternativeFallback, CachedFallback, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger,
+    StaticFallback,
+};
+pub use health::HealthPolicy;
+pub use preset::{Preset, UnknownPreset};
+pub use retry::{BudgetPolicy, Jitter, RetryPolicy};
+pub use timeout::TimeoutPolicy;
+pub use validate::{InvalidPolicy, Violation, ViolationKind};
+
+use crate::level::Level;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// All that is said about how calls to one service are isolated; not yet checked.
+///
+/// ```
+/// use cofferdam_core::level::Level;
+/// use cofferdam_core::policy::{BreakerPolicy, Policy, PolicySpec};
+///
+/// let policy = Policy::new(PolicySpec {
+///     level: Level::Enhanced,
+///     breaker: BreakerPolicy { consecutive_failures: 3, ..BreakerPolicy::default() },
+///     ..PolicySpec::default()
+/// })?;
+/// assert_eq!(policy.breaker.consecutive_failures, 3);
+/// # Ok::<(), cofferdam_core::policy::InvalidPolicy>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PolicySpec {
+    /// Which of the sections below are in force.
+    pub level: Level,
+    /// Deadlines of a call and of each attempt.
+    pub timeout: TimeoutPolicy,
+    /// When calls are rejected because the service is failing.
+    pub breaker: BreakerPolicy,
+    /// What counts as success, failure or neither.
+    pub classification: ClassificationPolicy,
+    /// Further attempts after a failure.
+    pub retry: RetryPolicy,
+    /// How many calls may run at once.
+    pub bulkhead: BulkheadPolicy,
+    /// What answers when the live call cannot.
+    pub fallback: FallbackPolicy,
+    /// Thresholds of the health derived from outcomes.
+    pub health: HealthPolicy,
+}
+
+/// A checked [`PolicySpec`]; cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy(Arc<PolicySpec>);
+
+impl Policy {
+    /// Checks a spec as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`] lists every field at fault.
+    pub fn new(spec: PolicySpec) -> Result<Self, InvalidPolicy> {
+        validate::check(&spec)?;
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// The spec, to change and check anew.
+    pub fn to_spec(&self) -> PolicySpec {
+        PolicySpec::clone(&self.0)
+    }
+}
+
+impl Deref for Policy {
+    type Target = PolicySpec;
+
+    fn deref(&self) -> &PolicySpec {
+        &self.0
+    }
+}

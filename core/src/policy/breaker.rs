@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+/// When calls are rejected because the service is failing. It trips on any of its triggers, each off at zero:
+/// consecutive failures, failures in the window, failure rate. `minimum_calls` gates the last two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakerPolicy {
+    /// What it says apart from what the breaker has learned. Default auto.
+    pub mode: BreakerMode,
+    /// The window that count and rate look at. Default 30 s in 10 buckets, as Polly's sampling.
+    pub window: TimeWindow,
+    /// Calls that the window must hold before count and rate may trip. Default 10, between Sentinel's 5 and Hystrix's
+    /// 20: resilience4j's 100 never trips at a small service.
+    pub minimum_calls: u32,
+    /// Failures in a row that trip. Zero: off. Default 5, as pybreaker, Envoy and Finagle.
+    pub consecutive_failures: u32,
+    /// Failures in the window that trip. Zero: off. Default off.
+    pub failure_count: u32,
+    /// Share of failures in the window, in [0, 1], at or above which it trips. Zero: off. Default 0.5.
+    pub failure_rate: f64,
+    /// How long calls are rejected before the first probe. Default 30 s, as Envoy and opossum.
+    pub open_duration: Duration,
+    /// Factor by which the open time grows at each reopening; a close resets it. Default 1.
+    pub open_backoff_multiplier: f64,
+    /// Upper bound of the open time, jitter not counted. Default 300 s, as Envoy and Finagle.
+    pub max_open_duration: Duration,
+    /// Up to this share of the open time is added at random; it never shortens. Default 0.1.
+    pub open_jitter_ratio: f64,
+    /// Probes in flight at once in half-open. Zero: `success_threshold`. Default zero.
+    pub half_open_max_in_flight: u32,
+    /// Consecutive probe successes that close. Default 2.
+    pub success_threshold: u32,
+    /// Probe failures that are forgiven before it opens again. Default zero.
+    pub half_open_allowed_failures: u32,
+    /// How long probes may be out before they are written off. Zero: `open_duration`. Default zero.
+    pub half_open_lease: Duration,
+    /// What happens to a breaker whose probes were written off. Default a fresh round of probes.
+    pub on_lease_expiry: LeaseExpiry,
+}
+
+/// What a policy says of a breaker apart from what the breaker has learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BreakerMode {
+    /// Trip and recover by the rules.
+    #[default]
+    Auto,
+    /// Reject every call.
+    ForcedOpen,
+    /// Admit every call and learn nothing.
+    Disabled,
+}
+
+/// What becomes of a half-open breaker whose probes never came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaseExpiry {
+    /// A fresh round of probes.
+    #[default]
+    Reprobe,
+    /// Open again.
+    Open,
+    /// Close.
+    Close,
+}
+
+/// The calls of the last while, in buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWindow {
+    /// Its length, at least 100 ms.
+    pub length: Duration,
+    /// In how many buckets, 1 to 60, each at least 10 ms long.
+    pub buckets: u32,
+}
+
+impl Default for TimeWindow {
+    fn default() -> Self {
+        Self { length: Duration::from_secs(30), buckets: 10 }
+    }
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            mode: BreakerMode::Auto,
+            window: TimeWindow::default(),
+            minimum_calls: 10,
+            consecutive_failures: 5,
+            failure_count: 0,
+            failure_rate: 0.5,
+            open_duration: Duration::from_secs(30),
+            open_backoff_multiplier: 1.0,
+            max_open_duration: Duration::from_secs(300),
+            open_jitter_ratio: 0.1,
+            half_open_max_in_flight: 0,
+            success_threshold: 2,
+            half_open_allowed_failures: 0,
+            half_open_lease: Duration::ZERO,
+            on_lease_expiry: LeaseExpiry::Reprobe,
+        }
+    }
+}
+
+impl BreakerPolicy {
+    /// How many probes may be in flight at once.
+    pub fn max_probes(&self) -> u32 {
+        match self.half_open_max_in_flight {
+            0 => self.success_threshold,
+            cap => cap,
+        }
+    }
+
+    /// How long probes may be out before they are written off.
+    pub fn lease(&self) -> Duration {
+        if self.half_open_lease.is_zero() { self.open_duration } else { self.half_open_lease }
+    }
+}

@@ -1,0 +1,296 @@
+//! The one check of a policy: run before a manager stores it, and again before an instance applies it.
+
+use super::{
+    BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
+    PolicySpec, RetryPolicy, TimeoutPolicy,
+};
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+/// The longest duration a policy may hold.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// The highest cap of a half-open count: each has ten bits in the breaker's word.
+const MAX_PROBES: u32 = 1023;
+const MAX_CONCURRENT: u32 = 100_000;
+const MAX_STEPS: usize = 4;
+const MAX_POOLS: usize = 32;
+const MAX_GLOBS: usize = 32;
+const MAX_GLOB_BYTES: usize = 256;
+const MAX_STATIC_BYTES: usize = 64 * 1024;
+const MAX_CACHE_ENTRY_BYTES: u32 = 1024 * 1024;
+
+/// A spec that is not a policy: every field at fault, in the order of the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidPolicy {
+    violations: Vec<Violation>,
+}
+
+/// A field at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its path in the contract's `IsolationPolicy`, for example `circuit_breaker.open_duration`.
+    pub path: String,
+    /// What is wrong and what would be right.
+    pub description: String,
+    /// Which kind of fault it is.
+    pub kind: ViolationKind,
+}
+
+/// Why a field is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViolationKind {
+    /// No release would take the value.
+    Invalid,
+    /// The value is part of the contract, but this release does not enforce it, and will not pretend to.
+    NotInForce,
+}
+
+impl InvalidPolicy {
+    /// Every field at fault; at least one.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// The violations of one or several checks; `None` where there is none.
+    pub fn from_violations(violations: Vec<Violation>) -> Option<Self> {
+        if violations.is_empty() { None } else { Some(Self { violations }) }
+    }
+}
+
+impl fmt::Display for InvalidPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid policy: ")?;
+        for (index, violation) in self.violations.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{violation}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for InvalidPolicy {}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.description)
+    }
+}
+
+impl Violation {
+    /// A value that no release would take.
+    pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { path: path.into(), description: description.into(), kind: ViolationKind::Invalid }
+    }
+
+    /// A value that this release does not enforce.
+    pub fn not_in_force(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            description: "is not in force in this release: leave it unset".to_owned(),
+            kind: ViolationKind::NotInForce,
+        }
+    }
+}
+
+/// Checks a spec as a whole.
+pub(super) fn check(spec: &PolicySpec) -> Result<(), InvalidPolicy> {
+    let mut faults = Faults::default();
+    timeout(&mut faults, &spec.timeout);
+    breaker(&mut faults, &spec.breaker);
+    classification(&mut faults, &spec.classification);
+    retry(&mut faults, &spec.retry);
+    bulkhead(&mut faults, &spec.bulkhead);
+    fallback(&mut faults, &spec.fallback, spec.timeout.call_timeout);
+    health(&mut faults, &spec.health);
+    InvalidPolicy::from_violations(faults.0).map_or(Ok(()), Err)
+}
+
+#[derive(Default)]
+struct Faults(Vec<Violation>);
+
+impl Faults {
+    fn require(&mut self, holds: bool, path: &str, description: impl Into<String>) {
+        if !holds {
+            self.0.push(Violation::invalid(path, description));
+        }
+    }
+
+    fn duration(&mut self, path: &str, value: Duration, min: Duration) {
+        let holds = (min..=MAX_DURATION).contains(&value);
+        self.require(holds, path, format!("must be in [{min:?}, 24h], not {value:?}"));
+    }
+
+    /// Zero stands for "off" or "the default".
+    fn duration_or_zero(&mut self, path: &str, value: Duration, min: Duration) {
+        if !value.is_zero() {
+            self.duration(path, value, min);
+        }
+    }
+
+    fn number(&mut self, path: &str, value: u32, min: u32, max: u32) {
+        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+    }
+
+    fn real(&mut self, path: &str, value: f64, min: f64, max: f64) {
+        // NaN is in no range.
+        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+    }
+
+    fn codes(&mut self, path: &str, codes: &[u32]) {
+        let holds = codes.len() <= 17 && codes.iter().all(|code| *code <= 16);
+        self.require(holds, path, "must be gRPC status codes, 0 to 16, each at most once");
+    }
+
+    fn text(&mut self, path: &str, text: &str, max: usize) {
+        self.require(text.len() <= max, path, format!("must be at most {max} bytes long, not {}", text.len()));
+        self.require(!text.contains(char::is_control), path, "must not hold control characters");
+    }
+
+    fn queue(&mut self, path: &str, max_concurrent: u32, max_queue: u32, max_wait: Duration) {
+        self.number(&format!("{path}.max_concurrent"), max_concurrent, 1, MAX_CONCURRENT);
+        self.number(&format!("{path}.max_queue"), max_queue, 0, MAX_CONCURRENT);
+        self.duration(&format!("{path}.max_wait"), max_wait, Duration::ZERO);
+        let waits = max_queue == 0 || !max_wait.is_zero();
+        self.require(waits, &format!("{path}.max_wait"), "must be above zero where max_queue is");
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn timeout(faults: &mut Faults, policy: &TimeoutPolicy) {
+    faults.duration_or_zero("timeout.call_timeout", policy.call_timeout, MILLISECOND);
+    faults.duration_or_zero("timeout.attempt_timeout", policy.attempt_timeout, MILLISECOND);
+    faults.duration("timeout.min_attempt_budget", policy.min_attempt_budget, Duration::ZERO);
+    if !policy.call_timeout.is_zero() {
+        let fits = policy.min_attempt_budget < policy.call_timeout;
+        faults.require(fits, "timeout.min_attempt_budget", "must be below call_timeout, or no attempt ever starts");
+    }
+}
+
+fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
+    let window = policy.window;
+    faults.duration("circuit_breaker.time_window.length", window.length, Duration::from_millis(100));
+    faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
+    let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
+    let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
+    faults.require(wide, "circuit_breaker.time_window.buckets", "must leave each bucket at least 10 ms");
+    faults.number("circuit_breaker.consecutive_failures", policy.consecutive_failures, 0, MAX_PROBES);
+    faults.real("circuit_breaker.failure_rate", policy.failure_rate, 0.0, 1.0);
+    faults.duration("circuit_breaker.open_duration", policy.open_duration, MILLISECOND);
+    faults.real("circuit_breaker.open_backoff_multiplier", policy.open_backoff_multiplier, 1.0, 10.0);
+    faults.duration("circuit_breaker.max_open_duration", policy.max_open_duration, MILLISECOND);
+    let ordered = policy.max_open_duration >= policy.open_duration;
+    faults.require(ordered, "circuit_breaker.max_open_duration", "must not be below open_duration");
+    faults.real("circuit_breaker.open_jitter_ratio", policy.open_jitter_ratio, 0.0, 1.0);
+    faults.number("circuit_breaker.half_open_max_in_flight", policy.half_open_max_in_flight, 0, MAX_PROBES);
+    faults.number("circuit_breaker.success_threshold", policy.success_threshold, 1, MAX_PROBES);
+    faults.number("circuit_breaker.half_open_allowed_failures", policy.half_open_allowed_failures, 0, MAX_PROBES);
+    faults.duration_or_zero("circuit_breaker.half_open_lease", policy.half_open_lease, MILLISECOND);
+}
+
+fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
+    faults.codes("classification.grpc_failure_codes", &policy.grpc_failure_codes);
+    faults.codes("classification.grpc_neutral_codes", &policy.grpc_neutral_codes);
+}
+
+fn retry(faults: &mut Faults, policy: &RetryPolicy) {
+    faults.number("retry.max_attempts", policy.max_attempts, 1, 10);
+    faults.duration("retry.initial_backoff", policy.initial_backoff, Duration::ZERO);
+    faults.real("retry.multiplier", policy.multiplier, 1.0, 10.0);
+    faults.duration("retry.max_backoff", policy.max_backoff, Duration::ZERO);
+    let ordered = policy.max_backoff >= policy.initial_backoff;
+    faults.require(ordered, "retry.max_backoff", "must not be below initial_backoff");
+    if let Jitter::PlusMinus(ratio) = policy.jitter {
+        faults.real("retry.jitter_ratio", ratio, 0.0, 1.0);
+    }
+    faults.real("retry.budget.ratio", policy.budget.ratio, 0.0, 1.0);
+    faults.number("retry.budget.min_per_second", policy.budget.min_per_second, 0, 10_000);
+    faults.duration("retry.budget.ttl", policy.budget.ttl, SECOND);
+    faults.require(policy.budget.ttl <= 60 * SECOND, "retry.budget.ttl", "must be at most 60 s");
+    faults.codes("retry.retryable_grpc_codes", &policy.retryable_grpc_codes);
+    faults.duration_or_zero("retry.max_pushback", policy.max_pushback, MILLISECOND);
+}
+
+fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
+    faults.queue("bulkhead", policy.max_concurrent, policy.max_queue, policy.max_wait);
+    faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format!("must be at most {MAX_POOLS}"));
+    let mut names = HashSet::new();
+    for (index, pool) in policy.pools.iter().enumerate() {
+        let path = format!("bulkhead.pools[{index}]");
+        let punctuation = |c: char| matches!(c, '.' | '_' | '-');
+        let formed = (1..=64).contains(&pool.name.len())
+            && pool.name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && pool.name.chars().all(|c| c.is_ascii_alphanumeric() || punctuation(c));
+        let form = "must be 1 to 64 letters, digits, '.', '_' and '-', starting with a letter";
+        faults.require(formed, &format!("{path}.name"), form);
+        faults.require(names.insert(&pool.name), &format!("{path}.name"), "must differ from the other pools' names");
+        faults.queue(&path, pool.max_concurrent, pool.max_queue, pool.max_wait);
+        globs(faults, &format!("{path}.method_globs"), &pool.method_globs);
+    }
+}
+
+fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
+    faults.require(globs.len() <= MAX_GLOBS, path, format!("must be at most {MAX_GLOBS}"));
+    for (index, glob) in globs.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        faults.require(!glob.is_empty(), &path, "must not be empty: use * for all methods");
+        faults.text(&path, glob, MAX_GLOB_BYTES);
+    }
+}
+
+fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration) {
+    faults.require(policy.chain.len() <= MAX_STEPS, "fallback.chain", format!("must be at most {MAX_STEPS} steps"));
+    let mut kinds = HashSet::new();
+    for (index, step) in policy.chain.iter().enumerate() {
+        let path = format!("fallback.chain[{index}].{}", step.name());
+        let repeatable = matches!(step, FallbackStep::Alternative(_));
+        let once = repeatable || kinds.insert(step.name());
+        faults.require(once, &path, "must stand in the chain once: the second would answer just as the first");
+        fallback_step(faults, &path, step);
+    }
+    faults.number("fallback.max_concurrent", policy.max_concurrent, 1, MAX_CONCURRENT);
+    if let Some(reserve) = policy.reserve {
+        faults.duration("fallback.reserve", reserve, Duration::ZERO);
+        let fits = call_timeout.is_zero() || reserve < call_timeout;
+        faults.require(fits, "fallback.reserve", "must be below timeout.call_timeout");
+    }
+}
+
+fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
+    match step {
+        FallbackStep::Static(step) => {
+            let length = step.payload.len();
+            let fits = length <= MAX_STATIC_BYTES;
+            faults.require(fits, &format!("{path}.payload"), format!("must be at most 64 KiB, not {length} bytes"));
+            faults.text(&format!("{path}.content_type"), &step.content_type, 256);
+        }
+        FallbackStep::Cached(step) => {
+            faults.duration(&format!("{path}.ttl"), step.ttl, MILLISECOND);
+            faults.duration(&format!("{path}.stale_if_error"), step.stale_if_error, Duration::ZERO);
+            faults.number(&format!("{path}.max_entries"), step.max_entries, 1, 100_000);
+            faults.number(&format!("{path}.max_entry_bytes"), step.max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
+        }
+        FallbackStep::Alternative(step) => {
+            faults.text(&format!("{path}.method"), &step.method, 512);
+            faults.duration(&format!("{path}.timeout"), step.timeout, MILLISECOND);
+        }
+        FallbackStep::Degraded(step) => {
+            faults.require(step.features.len() <= 32, &format!("{path}.features"), "must be at most 32");
+            for (index, feature) in step.features.iter().enumerate() {
+                faults.text(&format!("{path}.features[{index}]"), feature, 64);
+            }
+            faults.text(&format!("{path}.reason"), &step.reason, 256);
+        }
+    }
+}
+
+fn health(faults: &mut Faults, policy: &HealthPolicy) {
+    faults.real("health.degraded_error_rate", policy.degraded_error_rate, 0.0, 1.0);
+    faults.real("health.unhealthy_error_rate", policy.unhealthy_error_rate, 0.0, 1.0);
+    let ordered = policy.unhealthy_error_rate >= policy.degraded_error_rate;
+    faults.require(ordered, "health.unhealthy_error_rate", "must not be below degraded_error_rate");
+    faults.duration("health.window", policy.window, SECOND);
+    faults.require(policy.window <= 3600 * SECOND, "health.window", "must be at most 1 h");
+}
