@@ -1,1 +1,3 @@
-//! Placeholder while the workspace is laid out.
+//! The Cofferdam manager as a library: everything the `cofferdam` binary runs, startable from a test.
+
+pub mod store;
