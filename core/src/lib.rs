@@ -7,4 +7,5 @@ pub mod level;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+mod ring;
 pub mod time;

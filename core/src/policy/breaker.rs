@@ -72,7 +72,10 @@ pub struct TimeWindow {
 
 impl Default for TimeWindow {
     fn default() -> Self {
-        Self { length: Duration::from_secs(30), buckets: 10 }
+        Self {
+            length: Duration::from_secs(30),
+            buckets: 10,
+        }
     }
 }
 
@@ -109,6 +112,10 @@ impl BreakerPolicy {
 
     /// How long probes may be out before they are written off.
     pub fn lease(&self) -> Duration {
-        if self.half_open_lease.is_zero() { self.open_duration } else { self.half_open_lease }
+        if self.half_open_lease.is_zero() {
+            self.open_duration
+        } else {
+            self.half_open_lease
+        }
     }
 }

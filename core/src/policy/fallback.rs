@@ -90,7 +90,13 @@ pub struct DegradedFallback {
 
 impl FallbackTrigger {
     /// All triggers.
-    pub const ALL: [Self; 5] = [Self::Failure, Self::Timeout, Self::Open, Self::Bulkhead, Self::RateLimit];
+    pub const ALL: [Self; 5] = [
+        Self::Failure,
+        Self::Timeout,
+        Self::Open,
+        Self::Bulkhead,
+        Self::RateLimit,
+    ];
 }
 
 impl FallbackStep {
@@ -116,7 +122,9 @@ impl FallbackStep {
 impl FallbackPolicy {
     /// The steps that are tried at a level, in order; none where the chain is disabled.
     pub fn steps(&self, level: Level) -> impl Iterator<Item = &FallbackStep> {
-        self.chain.iter().filter(move |step| self.enabled && step.is_in_force(level))
+        self.chain
+            .iter()
+            .filter(move |step| self.enabled && step.is_in_force(level))
     }
 
     /// The cached step that is tried at a level, which says what to keep of live answers.

@@ -54,7 +54,11 @@ impl InvalidPolicy {
 
     /// The violations of one or several checks; `None` where there is none.
     pub fn from_violations(violations: Vec<Violation>) -> Option<Self> {
-        if violations.is_empty() { None } else { Some(Self { violations }) }
+        if violations.is_empty() {
+            None
+        } else {
+            Some(Self { violations })
+        }
     }
 }
 
@@ -80,7 +84,11 @@ impl fmt::Display for Violation {
 impl Violation {
     /// A value that no release would take.
     pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { path: path.into(), description: description.into(), kind: ViolationKind::Invalid }
+        Self {
+            path: path.into(),
+            description: description.into(),
+            kind: ViolationKind::Invalid,
+        }
     }
 
     /// A value that this release does not enforce.
@@ -129,12 +137,20 @@ impl Faults {
     }
 
     fn number(&mut self, path: &str, value: u32, min: u32, max: u32) {
-        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+        self.require(
+            (min..=max).contains(&value),
+            path,
+            format!("must be in [{min}, {max}], not {value}"),
+        );
     }
 
     fn real(&mut self, path: &str, value: f64, min: f64, max: f64) {
         // NaN is in no range.
-        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+        self.require(
+            (min..=max).contains(&value),
+            path,
+            format!("must be in [{min}, {max}], not {value}"),
+        );
     }
 
     fn codes(&mut self, path: &str, codes: &[u32]) {
@@ -143,8 +159,16 @@ impl Faults {
     }
 
     fn text(&mut self, path: &str, text: &str, max: usize) {
-        self.require(text.len() <= max, path, format!("must be at most {max} bytes long, not {}", text.len()));
-        self.require(!text.contains(char::is_control), path, "must not hold control characters");
+        self.require(
+            text.len() <= max,
+            path,
+            format!("must be at most {max} bytes long, not {}", text.len()),
+        );
+        self.require(
+            !text.contains(char::is_control),
+            path,
+            "must not hold control characters",
+        );
     }
 
     fn queue(&mut self, path: &str, max_concurrent: u32, max_queue: u32, max_wait: Duration) {
@@ -152,7 +176,11 @@ impl Faults {
         self.number(&format!("{path}.max_queue"), max_queue, 0, MAX_CONCURRENT);
         self.duration(&format!("{path}.max_wait"), max_wait, Duration::ZERO);
         let waits = max_queue == 0 || !max_wait.is_zero();
-        self.require(waits, &format!("{path}.max_wait"), "must be above zero where max_queue is");
+        self.require(
+            waits,
+            &format!("{path}.max_wait"),
+            "must be above zero where max_queue is",
+        );
     }
 }
 
@@ -165,28 +193,73 @@ fn timeout(faults: &mut Faults, policy: &TimeoutPolicy) {
     faults.duration("timeout.min_attempt_budget", policy.min_attempt_budget, Duration::ZERO);
     if !policy.call_timeout.is_zero() {
         let fits = policy.min_attempt_budget < policy.call_timeout;
-        faults.require(fits, "timeout.min_attempt_budget", "must be below call_timeout, or no attempt ever starts");
+        faults.require(
+            fits,
+            "timeout.min_attempt_budget",
+            "must be below call_timeout, or no attempt ever starts",
+        );
     }
 }
 
 fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     let window = policy.window;
-    faults.duration("circuit_breaker.time_window.length", window.length, Duration::from_millis(100));
+    faults.duration(
+        "circuit_breaker.time_window.length",
+        window.length,
+        Duration::from_millis(100),
+    );
     faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
     let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
     let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
-    faults.require(wide, "circuit_breaker.time_window.buckets", "must leave each bucket at least 10 ms");
-    faults.number("circuit_breaker.consecutive_failures", policy.consecutive_failures, 0, MAX_PROBES);
+    faults.require(
+        wide,
+        "circuit_breaker.time_window.buckets",
+        "must leave each bucket at least 10 ms",
+    );
+    faults.number(
+        "circuit_breaker.consecutive_failures",
+        policy.consecutive_failures,
+        0,
+        MAX_PROBES,
+    );
     faults.real("circuit_breaker.failure_rate", policy.failure_rate, 0.0, 1.0);
     faults.duration("circuit_breaker.open_duration", policy.open_duration, MILLISECOND);
-    faults.real("circuit_breaker.open_backoff_multiplier", policy.open_backoff_multiplier, 1.0, 10.0);
-    faults.duration("circuit_breaker.max_open_duration", policy.max_open_duration, MILLISECOND);
+    faults.real(
+        "circuit_breaker.open_backoff_multiplier",
+        policy.open_backoff_multiplier,
+        1.0,
+        10.0,
+    );
+    faults.duration(
+        "circuit_breaker.max_open_duration",
+        policy.max_open_duration,
+        MILLISECOND,
+    );
     let ordered = policy.max_open_duration >= policy.open_duration;
-    faults.require(ordered, "circuit_breaker.max_open_duration", "must not be below open_duration");
+    faults.require(
+        ordered,
+        "circuit_breaker.max_open_duration",
+        "must not be below open_duration",
+    );
     faults.real("circuit_breaker.open_jitter_ratio", policy.open_jitter_ratio, 0.0, 1.0);
-    faults.number("circuit_breaker.half_open_max_in_flight", policy.half_open_max_in_flight, 0, MAX_PROBES);
-    faults.number("circuit_breaker.success_threshold", policy.success_threshold, 1, MAX_PROBES);
-    faults.number("circuit_breaker.half_open_allowed_failures", policy.half_open_allowed_failures, 0, MAX_PROBES);
+    faults.number(
+        "circuit_breaker.half_open_max_in_flight",
+        policy.half_open_max_in_flight,
+        0,
+        MAX_PROBES,
+    );
+    faults.number(
+        "circuit_breaker.success_threshold",
+        policy.success_threshold,
+        1,
+        MAX_PROBES,
+    );
+    faults.number(
+        "circuit_breaker.half_open_allowed_failures",
+        policy.half_open_allowed_failures,
+        0,
+        MAX_PROBES,
+    );
     faults.duration_or_zero("circuit_breaker.half_open_lease", policy.half_open_lease, MILLISECOND);
 }
 
@@ -208,14 +281,22 @@ fn retry(faults: &mut Faults, policy: &RetryPolicy) {
     faults.real("retry.budget.ratio", policy.budget.ratio, 0.0, 1.0);
     faults.number("retry.budget.min_per_second", policy.budget.min_per_second, 0, 10_000);
     faults.duration("retry.budget.ttl", policy.budget.ttl, SECOND);
-    faults.require(policy.budget.ttl <= 60 * SECOND, "retry.budget.ttl", "must be at most 60 s");
+    faults.require(
+        policy.budget.ttl <= 60 * SECOND,
+        "retry.budget.ttl",
+        "must be at most 60 s",
+    );
     faults.codes("retry.retryable_grpc_codes", &policy.retryable_grpc_codes);
     faults.duration_or_zero("retry.max_pushback", policy.max_pushback, MILLISECOND);
 }
 
 fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
     faults.queue("bulkhead", policy.max_concurrent, policy.max_queue, policy.max_wait);
-    faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format!("must be at most {MAX_POOLS}"));
+    faults.require(
+        policy.pools.len() <= MAX_POOLS,
+        "bulkhead.pools",
+        format!("must be at most {MAX_POOLS}"),
+    );
     let mut names = HashSet::new();
     for (index, pool) in policy.pools.iter().enumerate() {
         let path = format!("bulkhead.pools[{index}]");
@@ -225,7 +306,11 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
             && pool.name.chars().all(|c| c.is_ascii_alphanumeric() || punctuation(c));
         let form = "must be 1 to 64 letters, digits, '.', '_' and '-', starting with a letter";
         faults.require(formed, &format!("{path}.name"), form);
-        faults.require(names.insert(&pool.name), &format!("{path}.name"), "must differ from the other pools' names");
+        faults.require(
+            names.insert(&pool.name),
+            &format!("{path}.name"),
+            "must differ from the other pools' names",
+        );
         faults.queue(&path, pool.max_concurrent, pool.max_queue, pool.max_wait);
         globs(faults, &format!("{path}.method_globs"), &pool.method_globs);
     }
@@ -241,13 +326,21 @@ fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
 }
 
 fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration) {
-    faults.require(policy.chain.len() <= MAX_STEPS, "fallback.chain", format!("must be at most {MAX_STEPS} steps"));
+    faults.require(
+        policy.chain.len() <= MAX_STEPS,
+        "fallback.chain",
+        format!("must be at most {MAX_STEPS} steps"),
+    );
     let mut kinds = HashSet::new();
     for (index, step) in policy.chain.iter().enumerate() {
         let path = format!("fallback.chain[{index}].{}", step.name());
         let repeatable = matches!(step, FallbackStep::Alternative(_));
         let once = repeatable || kinds.insert(step.name());
-        faults.require(once, &path, "must stand in the chain once: the second would answer just as the first");
+        faults.require(
+            once,
+            &path,
+            "must stand in the chain once: the second would answer just as the first",
+        );
         fallback_step(faults, &path, step);
     }
     faults.number("fallback.max_concurrent", policy.max_concurrent, 1, MAX_CONCURRENT);
@@ -263,21 +356,34 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
         FallbackStep::Static(step) => {
             let length = step.payload.len();
             let fits = length <= MAX_STATIC_BYTES;
-            faults.require(fits, &format!("{path}.payload"), format!("must be at most 64 KiB, not {length} bytes"));
+            faults.require(
+                fits,
+                &format!("{path}.payload"),
+                format!("must be at most 64 KiB, not {length} bytes"),
+            );
             faults.text(&format!("{path}.content_type"), &step.content_type, 256);
         }
         FallbackStep::Cached(step) => {
             faults.duration(&format!("{path}.ttl"), step.ttl, MILLISECOND);
             faults.duration(&format!("{path}.stale_if_error"), step.stale_if_error, Duration::ZERO);
             faults.number(&format!("{path}.max_entries"), step.max_entries, 1, 100_000);
-            faults.number(&format!("{path}.max_entry_bytes"), step.max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
+            faults.number(
+                &format!("{path}.max_entry_bytes"),
+                step.max_entry_bytes,
+                1,
+                MAX_CACHE_ENTRY_BYTES,
+            );
         }
         FallbackStep::Alternative(step) => {
             faults.text(&format!("{path}.method"), &step.method, 512);
             faults.duration(&format!("{path}.timeout"), step.timeout, MILLISECOND);
         }
         FallbackStep::Degraded(step) => {
-            faults.require(step.features.len() <= 32, &format!("{path}.features"), "must be at most 32");
+            faults.require(
+                step.features.len() <= 32,
+                &format!("{path}.features"),
+                "must be at most 32",
+            );
             for (index, feature) in step.features.iter().enumerate() {
                 faults.text(&format!("{path}.features[{index}]"), feature, 64);
             }
@@ -290,7 +396,11 @@ fn health(faults: &mut Faults, policy: &HealthPolicy) {
     faults.real("health.degraded_error_rate", policy.degraded_error_rate, 0.0, 1.0);
     faults.real("health.unhealthy_error_rate", policy.unhealthy_error_rate, 0.0, 1.0);
     let ordered = policy.unhealthy_error_rate >= policy.degraded_error_rate;
-    faults.require(ordered, "health.unhealthy_error_rate", "must not be below degraded_error_rate");
+    faults.require(
+        ordered,
+        "health.unhealthy_error_rate",
+        "must not be below degraded_error_rate",
+    );
     faults.duration("health.window", policy.window, SECOND);
     faults.require(policy.window <= 3600 * SECOND, "health.window", "must be at most 1 h");
 }
