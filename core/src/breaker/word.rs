@@ -1,0 +1,113 @@
+//! The breaker's state as one 64-bit word: `[state 2][generation 19][payload 43]`.
+//!
+//! | state | payload |
+//! |---|---|
+//! | closed | consecutive failures 10 |
+//! | open | reopenings 6, deadline in milliseconds of the host's clock 37 (over four years) |
+//! | half-open | reopenings 6, failures 10, successes 10, in flight 10 |
+//!
+//! The generation counts transitions and wraps: a permit would have to stay out for exactly 2^19 of them to be taken
+//! for a fresh one.
+
+/// The largest count of consecutive failures, and of each half-open number, that the word holds.
+pub(super) const MAX_CONSECUTIVE: u32 = MASK10 as u32;
+/// The largest count of reopenings; the open time has reached its bound long before.
+pub(super) const MAX_REOPENS: u32 = 63;
+
+const GENERATION_BITS: u32 = 19;
+const PAYLOAD_BITS: u32 = 43;
+const DEADLINE_BITS: u32 = 37;
+const MASK10: u64 = 0x3ff;
+const MASK6: u64 = 0x3f;
+const DEADLINE_MASK: u64 = (1 << DEADLINE_BITS) - 1;
+const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
+
+const CLOSED: u64 = 0;
+const OPEN: u64 = 1;
+const HALF_OPEN: u64 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Closed { consecutive: u32 },
+    Open { until: u64, reopens: u32 },
+    HalfOpen { in_flight: u32, successes: u32, failures: u32, reopens: u32 },
+}
+
+impl Word {
+    pub(super) const INITIAL: Self = Self { generation: 0, phase: Phase::Closed { consecutive: 0 } };
+
+    pub(super) fn next_generation(self) -> u32 {
+        (self.generation + 1) & GENERATION_MASK as u32
+    }
+
+    pub(super) fn encode(self) -> u64 {
+        let ten = |count: u32| u64::from(count).min(MASK10);
+        let six = |count: u32| u64::from(count).min(MASK6);
+        let (state, payload) = match self.phase {
+            Phase::Closed { consecutive } => (CLOSED, ten(consecutive)),
+            Phase::Open { until, reopens } => (OPEN, six(reopens) << DEADLINE_BITS | until.min(DEADLINE_MASK)),
+            Phase::HalfOpen { in_flight, successes, failures, reopens } => {
+                (HALF_OPEN, six(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight))
+            }
+        };
+        state << (GENERATION_BITS + PAYLOAD_BITS)
+            | (u64::from(self.generation) & GENERATION_MASK) << PAYLOAD_BITS
+            | payload
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "every field is masked to at most 19 bits")]
+    pub(super) fn decode(word: u64) -> Self {
+        let ten = |shift: u32| (word >> shift & MASK10) as u32;
+        let six = |shift: u32| (word >> shift & MASK6) as u32;
+        let phase = match word >> (GENERATION_BITS + PAYLOAD_BITS) {
+            OPEN => Phase::Open { until: word & DEADLINE_MASK, reopens: six(DEADLINE_BITS) },
+            HALF_OPEN => {
+                Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: six(30) }
+            }
+            _ => Phase::Closed { consecutive: ten(0) },
+        };
+        Self { generation: (word >> PAYLOAD_BITS & GENERATION_MASK) as u32, phase }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_round_trip() {
+        let phases = [
+            Phase::Closed { consecutive: 0 },
+            Phase::Closed { consecutive: MAX_CONSECUTIVE },
+            Phase::Open { until: 0, reopens: 0 },
+            Phase::Open { until: DEADLINE_MASK, reopens: MAX_REOPENS },
+            Phase::HalfOpen { in_flight: 1, successes: 2, failures: 3, reopens: 4 },
+            Phase::HalfOpen { in_flight: 1023, successes: 1023, failures: 1023, reopens: MAX_REOPENS },
+        ];
+        for generation in [0, 1, GENERATION_MASK as u32] {
+            for phase in phases {
+                let word = Word { generation, phase };
+                assert_eq!(Word::decode(word.encode()), word);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_saturate_and_touch_no_neighbour() {
+        let word = Word { generation: 7, phase: Phase::Open { until: u64::MAX, reopens: u32::MAX } };
+        let phase = Phase::Open { until: DEADLINE_MASK, reopens: MAX_REOPENS };
+        assert_eq!(Word::decode(word.encode()), Word { generation: 7, phase });
+    }
+
+    #[test]
+    fn the_generation_wraps() {
+        let last = Word { generation: GENERATION_MASK as u32, phase: Phase::Closed { consecutive: 0 } };
+        assert_eq!(last.next_generation(), 0);
+    }
+}

@@ -1,0 +1,333 @@
+//! A protected call, from outside in: fallback, deadline, retry with budget, bulkhead, breaker, attempt timeout, the
+//! call itself.
+//!
+//! Retry is outside the breaker, so every attempt is counted and an open breaker ends the retrying; the bulkhead is
+//! outside the breaker, so that waiting for a place holds no probe slot. One deadline runs through all of it. Which of
+//! the stages are in force is the level's to say.
+//!
+//! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
+//! [`Runtime`](crate::runtime::Runtime). It allocates nothing and waits for nothing but the operation, a place and the
+//! pause before a retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
+
+mod attempts;
+mod chain;
+mod tally;
+mod timeout;
+
+#[cfg(test)]
+mod tests;
+
+use crate::isolation::{InForce, Isolation};
+use crate::level::Section;
+use crate::outcome::Outcome;
+use crate::policy::{AlternativeFallback, DegradedFallback, FallbackStep, FallbackTrigger, PolicySpec};
+use crate::revision::Revision;
+use crate::runtime::Runtime;
+use crate::stats::Counter;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tally::Tally;
+
+/// What the caller says of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallOptions<'a> {
+    /// The method: part of the cache's key, and what the globs of pools match.
+    pub method: &'a str,
+    /// The pool to run in. `None`: as the policy's globs say.
+    pub pool: Option<&'a str>,
+    /// Whether the call may safely run twice.
+    pub is_idempotent: bool,
+    /// The caller's own limit, in force at every level. `None`: the policy's alone.
+    pub timeout: Option<Duration>,
+    /// What, beside the method, an answer in the cache belongs to.
+    pub cache_key: &'a [u8],
+    /// Whether the call stands in for another service's: it is tried once and has no fallback of its own, so that
+    /// alternatives cannot chase each other.
+    pub is_alternative: bool,
+}
+
+/// What a host does for a call.
+pub trait Operation: Send {
+    /// A live answer.
+    type Output: Send;
+    /// The host's own error; it comes back to the caller as it is.
+    type Error: Send;
+
+    /// Makes the call once. Dropping the future must cancel it.
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+
+    /// What a result says.
+    fn classify(&self, result: Result<&Self::Output, &Self::Error>, context: Context<'_>) -> Verdict;
+
+    /// A live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
+    fn encode(&self, output: &Self::Output) -> Option<Bytes>;
+
+    /// A kept or static answer as a live one. `None`: it cannot be used, and the next step of the chain is tried.
+    fn decode(&mut self, payload: Payload<'_>) -> Option<Self::Output>;
+
+    /// Asks another service, through its own isolation, with [`CallOptions::is_alternative`]. `None`: it could not
+    /// answer, or the host has no way to ask.
+    fn alternative(
+        &mut self,
+        step: &AlternativeFallback,
+        limit: Option<Duration>,
+    ) -> impl Future<Output = Option<Self::Output>> + Send;
+
+    /// Makes a smaller answer. `None`: the host has none.
+    fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
+
+    /// The caller's own fallback, asked after the policy's chain, at every level. `None`: there is none.
+    fn local_fallback(&mut self, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
+}
+
+/// One attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counts the attempts of a call from 1.
+    pub number: u32,
+    /// The time left for this attempt, which the service should be told. `None`: no limit, or the policy says not to
+    /// tell.
+    pub tell_remaining: Option<Duration>,
+}
+
+/// What a result is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The policy of the call.
+    pub policy: &'a PolicySpec,
+    /// Whether the attempt probed a half-open breaker.
+    pub is_probe: bool,
+    /// Whether the caller called the call idempotent.
+    pub is_idempotent: bool,
+}
+
+/// What a result says about the service and about another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it says about the service.
+    pub outcome: Outcome,
+    /// Whether another attempt may help.
+    pub is_retryable: bool,
+    /// Whether the service may have seen the call: a call that is not idempotent is then not repeated.
+    pub may_have_reached: bool,
+    /// The service's own word on when to come again.
+    pub pushback: Option<Pushback>,
+}
+
+/// A service's own word on when to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushback {
+    /// Not before this time has passed.
+    After(Duration),
+    /// Not again.
+    Never,
+}
+
+/// Bytes that stand in for a live answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// The bytes.
+    pub bytes: &'a Bytes,
+    /// What they are, for a static answer. Empty: as [`Operation::encode`] made them, or not said.
+    pub content_type: &'a str,
+}
+
+/// Why a fallback is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// What kept the live call from answering.
+    pub trigger: FallbackTrigger,
+    /// When the service is worth calling again, where that is known.
+    pub retry_after: Option<Duration>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer<T> {
+    /// The answer itself.
+    pub value: T,
+    /// Who gave it.
+    pub source: Source,
+    /// How it came about.
+    pub receipt: Receipt,
+}
+
+/// Who gave an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The service.
+    Live,
+    /// A cached fallback.
+    Cached {
+        /// How old the answer is.
+        age: Duration,
+    },
+    /// A static fallback.
+    Static,
+    /// An alternative service.
+    Alternative,
+    /// A degraded fallback.
+    Degraded(DegradedFallback),
+    /// The caller's own fallback.
+    Local,
+}
+
+/// How an answer, or a failure, came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// Why a fallback answered, or would have. `None`: the live answer came back.
+    pub why: Option<Why>,
+    /// The revision of the policy that decided. `None`: the built-in default.
+    pub revision: Option<Revision>,
+}
+
+/// A call that nobody answered.
+#[derive(Debug)]
+pub struct Failure<E> {
+    /// Why.
+    pub cause: FailureCause<E>,
+    /// How it came about.
+    pub receipt: Receipt,
+}
+
+/// Why nobody answered.
+#[derive(Debug, PartialEq)]
+pub enum FailureCause<E> {
+    /// The last attempt's own error.
+    Inner(E),
+    /// The last attempt, or the call, ran out of time.
+    Timeout,
+    /// The breaker is open, or half-open with all its probes out.
+    Open {
+        /// When it is worth coming again. `None`: not before somebody changes the policy.
+        retry_after: Option<Duration>,
+    },
+    /// Too many calls run at once, and the queue is full or the wait was too long.
+    BulkheadFull,
+    /// Too little time was left to begin.
+    DeadlineSpent,
+    /// The service is disabled.
+    Disabled,
+}
+
+/// Makes a protected call.
+///
+/// # Errors
+///
+/// [`Failure`], where the live call failed and no fallback answered.
+pub async fn execute<R: Runtime, O: Operation>(
+    isolation: &Isolation,
+    runtime: &R,
+    operation: &mut O,
+    options: CallOptions<'_>,
+) -> Result<Answer<O::Output>, Failure<O::Error>> {
+    let in_force = isolation.in_force();
+    let mut tally = Tally::begin(isolation);
+    let mut call = Call::begin(isolation, runtime, &in_force, options);
+
+    let cause = match call.attempts(operation).await {
+        Ok(value) => {
+            tally.end(Counter::ServedLive);
+            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(None) });
+        }
+        Err(cause) => cause,
+    };
+    let Some(why) = cause.why(call.last_outcome) else {
+        tally.end(Counter::Failed);
+        return Err(Failure { cause, receipt: call.receipt(None) });
+    };
+    match call.fall_back(operation, why).await {
+        Some((value, source)) => {
+            tally.end(source.counter());
+            Ok(Answer { value, source, receipt: call.receipt(Some(why)) })
+        }
+        None => {
+            tally.end(Counter::Failed);
+            Err(Failure { cause, receipt: call.receipt(Some(why)) })
+        }
+    }
+}
+
+/// A call under way.
+struct Call<'a, R> {
+    isolation: &'a Isolation,
+    runtime: &'a R,
+    in_force: &'a InForce,
+    options: CallOptions<'a>,
+    /// When the whole call must have ended.
+    deadline: Option<Timestamp>,
+    attempts: u32,
+    last_outcome: Outcome,
+}
+
+impl<'a, R: Runtime> Call<'a, R> {
+    fn begin(isolation: &'a Isolation, runtime: &'a R, in_force: &'a Arc<InForce>, options: CallOptions<'a>) -> Self {
+        let policy = &in_force.policy;
+        let own = Some(policy.timeout.call_timeout)
+            .filter(|timeout| policy.level.enforces(Section::Timeout) && !timeout.is_zero());
+        let limit = match (own, options.timeout) {
+            (Some(own), Some(callers)) => Some(own.min(callers)),
+            (own, callers) => own.or(callers),
+        };
+        let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
+        Self { isolation, runtime, in_force, options, deadline, attempts: 0, last_outcome: Outcome::Neutral }
+    }
+
+    fn policy(&self) -> &'a PolicySpec {
+        &self.in_force.policy
+    }
+
+    fn enforces(&self, section: Section) -> bool {
+        self.policy().level.enforces(section)
+    }
+
+    /// The time left until a deadline. `None`: for ever.
+    fn remaining(&self, deadline: Option<Timestamp>) -> Option<Duration> {
+        deadline.map(|deadline| deadline.saturating_since(self.runtime.now()))
+    }
+
+    fn receipt(&self, why: Option<Why>) -> Receipt {
+        Receipt { attempts: self.attempts, why, revision: self.in_force.revision }
+    }
+
+    /// The cached step that says what to keep of live answers.
+    fn cached_step(&self) -> Option<&'a crate::policy::CachedFallback> {
+        self.policy().fallback.cached(self.policy().level).filter(|_| !self.options.is_alternative)
+    }
+
+    fn has_alternative(&self) -> bool {
+        let mut steps = self.policy().fallback.steps(self.policy().level);
+        !self.options.is_alternative && steps.any(|step| matches!(step, FallbackStep::Alternative(_)))
+    }
+}
+
+impl<E> FailureCause<E> {
+    /// Why a fallback is to be asked. `None`: the service answered, and its answer is the caller's business.
+    fn why(&self, outcome: Outcome) -> Option<Why> {
+        let why = |trigger| Some(Why { trigger, retry_after: None });
+        match self {
+            Self::Inner(_) if outcome == Outcome::Failure => why(FallbackTrigger::Failure),
+            Self::Inner(_) => None,
+            Self::Timeout | Self::DeadlineSpent => why(FallbackTrigger::Timeout),
+            Self::Open { retry_after } => Some(Why { trigger: FallbackTrigger::Open, retry_after: *retry_after }),
+            Self::Disabled => why(FallbackTrigger::Open),
+            Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
+        }
+    }
+}
+
+impl Source {
+    const fn counter(&self) -> Counter {
+        match self {
+            Self::Live => Counter::ServedLive,
+            Self::Cached { .. } => Counter::ServedCached,
+            Self::Static => Counter::ServedStatic,
+            Self::Alternative => Counter::ServedAlternative,
+            Self::Degraded(_) | Self::Local => Counter::ServedDegraded,
+        }
+    }
+}

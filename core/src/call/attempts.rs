@@ -1,0 +1,250 @@
+//! The live part of a call: attempts, and the pauses between them.
+
+use super::tally::AttemptTally;
+use super::timeout::{Elapsed, timeout};
+use super::{Attempt, Call, Context, FailureCause, Operation, Pushback, Verdict};
+use crate::breaker::{Admission, Rejected};
+use crate::bulkhead::Permit;
+use crate::cache::CacheKey;
+use crate::level::Section;
+use crate::outcome::Outcome;
+use crate::retry;
+use crate::runtime::Runtime;
+use crate::stats::Counter;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// DEADLINE_EXCEEDED: what a timeout of our own is, in the terms of the retry policy.
+const DEADLINE_EXCEEDED: u32 = 4;
+
+/// An attempt that did not bring an answer.
+struct Failed<E> {
+    cause: FailureCause<E>,
+    /// `None`: no attempt was made, for we rejected it ourselves.
+    verdict: Option<Verdict>,
+}
+
+impl<R: Runtime> Call<'_, R> {
+    /// Attempts until one succeeds or another would not help.
+    pub(super) async fn attempts<O: Operation>(
+        &mut self,
+        operation: &mut O,
+    ) -> Result<O::Output, FailureCause<O::Error>> {
+        if !self.in_force.is_enabled {
+            self.isolation.count(Counter::RejectedDisabled);
+            return Err(FailureCause::Disabled);
+        }
+        let deadline = self.live_deadline();
+        self.isolation.budget.deposit(self.runtime.now(), &self.policy().retry.budget);
+        let mut last: Option<FailureCause<O::Error>> = None;
+        loop {
+            let failed = match self.attempt(operation, deadline).await {
+                Ok(output) => return Ok(output),
+                Err(failed) => failed,
+            };
+            let Some(verdict) = failed.verdict else {
+                // A rejection of our own ends the call; an earlier attempt's error says more than it does.
+                return Err(last.unwrap_or(failed.cause));
+            };
+            let Some(pause) = self.pause_before_retry(verdict, deadline) else {
+                return Err(failed.cause);
+            };
+            last = Some(failed.cause);
+            self.runtime.sleep(pause).await;
+            self.isolation.count(Counter::Retries);
+        }
+    }
+
+    /// Until when attempts may run: an alternative needs some of the call's time.
+    fn live_deadline(&self) -> Option<Timestamp> {
+        let deadline = self.deadline?;
+        if !self.has_alternative() {
+            return Some(deadline);
+        }
+        let policy = self.policy();
+        let reserve = policy.fallback.reserve.unwrap_or(policy.timeout.call_timeout / 10);
+        Some(deadline.saturating_sub(reserve))
+    }
+
+    async fn attempt<O: Operation>(
+        &mut self,
+        operation: &mut O,
+        deadline: Option<Timestamp>,
+    ) -> Result<O::Output, Failed<O::Error>> {
+        let rejected = |cause| Failed { cause, verdict: None };
+        // A look at the breaker before the wait for a place: an open breaker must not fill the queue.
+        if self.enforces(Section::CircuitBreaker) {
+            let now = self.runtime.now();
+            if let Some(rejection) = self.isolation.breaker.would_reject(&self.policy().breaker, now) {
+                return Err(rejected(self.open(rejection)));
+            }
+        }
+        let _place = self.place(deadline).await.map_err(rejected)?;
+        let remaining = self.remaining(deadline);
+        if remaining.is_some_and(|left| left.is_zero() || left < self.policy().timeout.min_attempt_budget) {
+            self.isolation.count(Counter::RejectedDeadline);
+            return Err(rejected(FailureCause::DeadlineSpent));
+        }
+        let admission = self.admit().map_err(rejected)?;
+        self.attempts += 1;
+        let attempt_timeout = Some(self.policy().timeout.attempt_timeout)
+            .filter(|timeout| self.enforces(Section::Timeout) && !timeout.is_zero());
+        let limit = match (remaining, attempt_timeout) {
+            (Some(remaining), Some(attempt)) => Some(remaining.min(attempt)),
+            (remaining, attempt) => remaining.or(attempt),
+        };
+        let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);
+        let attempt = Attempt { number: self.attempts, tell_remaining };
+
+        let tally = AttemptTally::begin(self.isolation);
+        let mut guard = PanicGuard { call: self, admission };
+        let result = timeout(guard.call.runtime, limit, operation.attempt(attempt)).await;
+        let admission = guard.admission.take();
+        drop(guard);
+
+        let context = Context {
+            policy: self.policy(),
+            is_probe: admission.as_ref().is_some_and(Admission::is_probe),
+            is_idempotent: self.options.is_idempotent,
+        };
+        let verdict = match &result {
+            Ok(result) => operation.classify(result.as_ref(), context),
+            Err(Elapsed) => self.verdict_on_timeout(),
+        };
+        tally.end(verdict.outcome);
+        self.learn(admission, verdict.outcome);
+        self.last_outcome = verdict.outcome;
+        match result {
+            Ok(Ok(output)) => {
+                if verdict.outcome == Outcome::Success {
+                    self.keep(operation, &output);
+                }
+                Ok(output)
+            }
+            Ok(Err(error)) => Err(Failed { cause: FailureCause::Inner(error), verdict: Some(verdict) }),
+            Err(Elapsed) => {
+                self.isolation.count(Counter::Timeouts);
+                Err(Failed { cause: FailureCause::Timeout, verdict: Some(verdict) })
+            }
+        }
+    }
+
+    /// Waits for a place, no longer than the policy and the deadline allow.
+    async fn place<E>(&self, deadline: Option<Timestamp>) -> Result<Option<Permit>, FailureCause<E>> {
+        if !self.enforces(Section::Bulkhead) {
+            return Ok(None);
+        }
+        let (places, max_wait) = self.in_force.places(self.options.pool, self.options.method);
+        if let Some(permit) = places.try_acquire() {
+            return Ok(Some(permit));
+        }
+        let wait = self.remaining(deadline).map_or(max_wait, |remaining| remaining.min(max_wait));
+        if !wait.is_zero()
+            && let Ok(Ok(permit)) = timeout(self.runtime, Some(wait), places.acquire()).await
+        {
+            return Ok(Some(permit));
+        }
+        self.isolation.count(Counter::RejectedBulkhead);
+        Err(FailureCause::BulkheadFull)
+    }
+
+    fn admit<E>(&self) -> Result<Option<Admission<'_>>, FailureCause<E>> {
+        if !self.enforces(Section::CircuitBreaker) {
+            return Ok(None);
+        }
+        let now = self.runtime.now();
+        match self.isolation.breaker.admit(&self.policy().breaker, now, || self.runtime.random()) {
+            Ok(admitted) => {
+                self.isolation.publish(admitted.transition);
+                Ok(Some(admitted.admission))
+            }
+            Err(rejection) => Err(self.open(rejection)),
+        }
+    }
+
+    fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
+        self.isolation.publish(rejected.transition);
+        self.isolation.count(Counter::RejectedOpen);
+        FailureCause::Open { retry_after: rejected.retry_after }
+    }
+
+    fn verdict_on_timeout(&self) -> Verdict {
+        let is_idempotent = self.options.is_idempotent;
+        Verdict {
+            outcome: Outcome::Failure,
+            is_retryable: self.policy().retry.retries_grpc(DEADLINE_EXCEEDED, is_idempotent),
+            may_have_reached: true,
+            pushback: None,
+        }
+    }
+
+    /// Tells breaker and health how an attempt went.
+    fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome) {
+        let now = self.runtime.now();
+        if outcome != Outcome::Neutral {
+            self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
+        }
+        let Some(admission) = admission else { return };
+        let recorded = admission.record(&self.policy().breaker, outcome, now, || self.runtime.random());
+        if recorded.is_stale {
+            self.isolation.count(Counter::StaleResults);
+        }
+        self.isolation.publish(recorded.transition);
+    }
+
+    /// Keeps a live answer for the cached fallback.
+    fn keep<O: Operation>(&self, operation: &O, output: &O::Output) {
+        let Some(step) = self.cached_step() else { return };
+        if let Some(payload) = operation.encode(output) {
+            let key = CacheKey::new(self.options.method, self.options.cache_key);
+            self.isolation.cache.store(step, key, payload, self.runtime.now());
+        }
+    }
+
+    /// How long to wait before the next attempt. `None`: there is none.
+    fn pause_before_retry(&self, verdict: Verdict, deadline: Option<Timestamp>) -> Option<Duration> {
+        let retry = &self.policy().retry;
+        let in_force = self.enforces(Section::Retry) && !self.options.is_alternative;
+        let is_safe = self.options.is_idempotent || !verdict.may_have_reached || !retry.only_idempotent;
+        if !in_force || verdict.outcome != Outcome::Failure || !verdict.is_retryable || !is_safe {
+            return None;
+        }
+        if self.attempts >= retry.max_attempts {
+            return None;
+        }
+        let remaining = self.remaining(deadline);
+        let pause = match verdict.pushback.filter(|_| retry.honour_pushback) {
+            Some(Pushback::Never) => return None,
+            Some(Pushback::After(pushback)) => {
+                let longest = Some(retry.max_pushback).filter(|longest| !longest.is_zero());
+                longest.is_none_or(|longest| pushback <= longest).then_some(pushback)?
+            }
+            None => retry::backoff(retry, self.attempts, self.runtime.random()),
+        };
+        // A pause that leaves no time for an attempt is time lost: the caller gets the real error now.
+        let needed = pause.saturating_add(self.policy().timeout.min_attempt_budget);
+        if remaining.is_some_and(|remaining| remaining <= needed) {
+            return None;
+        }
+        if !self.isolation.budget.withdraw(self.runtime.now(), &retry.budget) {
+            self.isolation.count(Counter::RetriesRefused);
+            return None;
+        }
+        Some(pause)
+    }
+}
+
+/// Counts a panic of the operation as a failure of the service: it unwinds through the call like a cancellation, but
+/// an operation that panics at every attempt must trip the breaker.
+struct PanicGuard<'c, 'a, R: Runtime> {
+    call: &'c Call<'a, R>,
+    admission: Option<Admission<'c>>,
+}
+
+impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.call.learn(self.admission.take(), Outcome::Failure);
+        }
+    }
+}

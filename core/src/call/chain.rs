@@ -1,0 +1,65 @@
+//! The fallback part of a call: the chain of the policy, then the caller's own fallback.
+
+use super::timeout::timeout;
+use super::{Call, Operation, Payload, Source, Why};
+use crate::cache::CacheKey;
+use crate::policy::FallbackStep;
+use crate::runtime::Runtime;
+
+impl<R: Runtime> Call<'_, R> {
+    /// Asks the chain, then the caller's own fallback; the first that answers wins. A step that cannot answer, in
+    /// whatever way, hands over to the next.
+    pub(super) async fn fall_back<O: Operation>(&self, operation: &mut O, why: Why) -> Option<(O::Output, Source)> {
+        if self.options.is_alternative {
+            return None;
+        }
+        let policy = self.policy();
+        if policy.fallback.on.contains(&why.trigger) {
+            for step in policy.fallback.steps(policy.level) {
+                if let Some(answer) = self.step(operation, step, why).await {
+                    return Some(answer);
+                }
+            }
+        }
+        let _place = self.in_force.fallback_places().try_acquire()?;
+        let limit = self.remaining(self.deadline).filter(|left| !left.is_zero());
+        let value = timeout(self.runtime, limit, operation.local_fallback(why)).await.ok()??;
+        Some((value, Source::Local))
+    }
+
+    async fn step<O: Operation>(
+        &self,
+        operation: &mut O,
+        step: &FallbackStep,
+        why: Why,
+    ) -> Option<(O::Output, Source)> {
+        match step {
+            FallbackStep::Static(step) => {
+                let payload = Payload { bytes: &step.payload, content_type: &step.content_type };
+                Some((operation.decode(payload)?, Source::Static))
+            }
+            FallbackStep::Cached(step) => {
+                let key = CacheKey::new(self.options.method, self.options.cache_key);
+                let cached = self.isolation.cache.lookup(step, &key, self.runtime.now())?;
+                let value = operation.decode(Payload { bytes: &cached.payload, content_type: "" })?;
+                Some((value, Source::Cached { age: cached.age }))
+            }
+            FallbackStep::Alternative(step) => {
+                let _place = self.in_force.fallback_places().try_acquire()?;
+                let remaining = self.remaining(self.deadline);
+                let limit = remaining.map_or(step.timeout, |remaining| remaining.min(step.timeout));
+                if limit.is_zero() {
+                    return None;
+                }
+                let answer = timeout(self.runtime, Some(limit), operation.alternative(step, Some(limit))).await;
+                Some((answer.ok()??, Source::Alternative))
+            }
+            FallbackStep::Degraded(step) => {
+                let _place = self.in_force.fallback_places().try_acquire()?;
+                let limit = self.remaining(self.deadline).filter(|left| !left.is_zero());
+                let value = timeout(self.runtime, limit, operation.degraded(step, why)).await.ok()??;
+                Some((value, Source::Degraded(step.clone())))
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the engine asks of its host.
+
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// The host's clock, timer and source of random numbers. An SDK takes them from its runtime, a test makes them up.
+pub trait Runtime: Send + Sync {
+    /// The future that a [`sleep`](Self::sleep) returns.
+    type Sleep: Future<Output = ()> + Send;
+
+    /// The time now, on one monotonic clock.
+    fn now(&self) -> Timestamp;
+
+    /// Ends no earlier than `duration` from now on the same clock.
+    fn sleep(&self, duration: Duration) -> Self::Sleep;
+
+    /// A number drawn evenly from all 64-bit ones; it spreads retries and probes and guards nothing.
+    fn random(&self) -> u64;
+}
