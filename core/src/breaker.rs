@@ -215,11 +215,16 @@ impl Breaker {
         }
         loop {
             let word = self.load();
-            let Phase::Open { until, reopens } = word.phase else { return };
+            let Phase::Open { until, reopens } = word.phase else {
+                return;
+            };
             let longest = Duration::mul_f64(open_time(new, reopens), 1.0 + new.open_jitter_ratio);
             let latest = self.began_at(word.generation).saturating_add(longest);
             let until = until.min(millis_up(latest));
-            let next = Word { generation: word.generation, phase: Phase::Open { until, reopens } };
+            let next = Word {
+                generation: word.generation,
+                phase: Phase::Open { until, reopens },
+            };
             if next == word || self.swap(word, next) {
                 return;
             }
@@ -245,11 +250,27 @@ impl Breaker {
                         return Ok(admitted);
                     }
                 }
-                Phase::HalfOpen { in_flight, successes, failures, reopens } => {
+                Phase::HalfOpen {
+                    in_flight,
+                    successes,
+                    failures,
+                    reopens,
+                } => {
                     let wanted = policy.success_threshold.saturating_sub(successes);
                     if in_flight < wanted.min(policy.max_probes()) {
-                        let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
-                        if self.swap(word, Word { generation: word.generation, phase }) {
+                        let phase = Phase::HalfOpen {
+                            in_flight: in_flight + 1,
+                            successes,
+                            failures,
+                            reopens,
+                        };
+                        if self.swap(
+                            word,
+                            Word {
+                                generation: word.generation,
+                                phase,
+                            },
+                        ) {
                             return Ok(self.admitted(word.generation, Kind::Probe, None));
                         }
                     } else {
@@ -275,7 +296,10 @@ impl Breaker {
                                 let opened = self.open(word, Cause::LeaseExpired, policy, now, draw.number());
                                 if let (Some(_), Phase::Open { until, .. }) = (opened, self.load().phase) {
                                     let retry_after = Some(until_from(until, now));
-                                    return Err(Rejected { transition: opened, ..Rejected::new(State::Open, retry_after) });
+                                    return Err(Rejected {
+                                        transition: opened,
+                                        ..Rejected::new(State::Open, retry_after)
+                                    });
                                 }
                             }
                         }
@@ -295,9 +319,19 @@ impl Breaker {
         reopens: u32,
         now: Timestamp,
     ) -> Option<Admitted<'_>> {
-        let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
+        let phase = Phase::HalfOpen {
+            in_flight: 1,
+            successes: 0,
+            failures: 0,
+            reopens,
+        };
         let next = self.advance(word, phase, now)?;
-        let transition = Transition { from, to: State::HalfOpen, cause, at: now };
+        let transition = Transition {
+            from,
+            to: State::HalfOpen,
+            cause,
+            at: now,
+        };
         Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
     }
 
@@ -318,18 +352,32 @@ impl Breaker {
         let jitter = open_time.mul_f64(policy.open_jitter_ratio * unit(random));
         let until = millis_up(now.saturating_add(open_time).saturating_add(jitter));
         self.advance(word, Phase::Open { until, reopens }, now)?;
-        Some(Transition { from, to: State::Open, cause, at: now })
+        Some(Transition {
+            from,
+            to: State::Open,
+            cause,
+            at: now,
+        })
     }
 
     fn close(&self, word: Word, cause: Cause, now: Timestamp) -> Option<Transition> {
         self.advance(word, Phase::Closed { consecutive: 0 }, now)?;
-        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now })
+        Some(Transition {
+            from: State::HalfOpen,
+            to: State::Closed,
+            cause,
+            at: now,
+        })
     }
 
     /// Moves to the next generation; `None` where somebody else was faster.
     fn advance(&self, word: Word, phase: Phase, now: Timestamp) -> Option<Word> {
-        let next = Word { generation: word.next_generation(), phase };
-        self.began_cell(next.generation).fetch_max(now.as_nanos(), Ordering::AcqRel);
+        let next = Word {
+            generation: word.next_generation(),
+            phase,
+        };
+        self.began_cell(next.generation)
+            .fetch_max(now.as_nanos(), Ordering::AcqRel);
         self.swap(word, next).then_some(next)
     }
 
@@ -346,21 +394,43 @@ impl Breaker {
                         self.window.load().add(word.generation, Outcome::Success, now);
                         counted = true;
                     }
-                    let next = Word { generation: word.generation, phase: Phase::Closed { consecutive: 0 } };
+                    let next = Word {
+                        generation: word.generation,
+                        phase: Phase::Closed { consecutive: 0 },
+                    };
                     if consecutive == 0 || self.swap(word, next) {
                         return Recorded::default();
                     }
                 }
-                Phase::HalfOpen { in_flight, successes, failures, reopens } => {
+                Phase::HalfOpen {
+                    in_flight,
+                    successes,
+                    failures,
+                    reopens,
+                } => {
                     let successes = successes + 1;
                     if successes >= policy.success_threshold {
                         if let Some(transition) = self.close(word, Cause::ProbesSucceeded, now) {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                            return Recorded {
+                                transition: Some(transition),
+                                is_stale: false,
+                            };
                         }
                     } else {
                         let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
-                        if self.swap(word, Word { generation: word.generation, phase }) {
+                        let phase = Phase::HalfOpen {
+                            in_flight,
+                            successes,
+                            failures,
+                            reopens,
+                        };
+                        if self.swap(
+                            word,
+                            Word {
+                                generation: word.generation,
+                                phase,
+                            },
+                        ) {
                             return Recorded::default();
                         }
                     }
@@ -393,24 +463,51 @@ impl Breaker {
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
                     if let Some(cause) = self.trigger(consecutive, word.generation, policy, now) {
                         if let Some(transition) = self.open(word, cause, policy, now, draw.number()) {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                            return Recorded {
+                                transition: Some(transition),
+                                is_stale: false,
+                            };
                         }
-                    } else if self.swap(word, Word { generation: word.generation, phase: Phase::Closed { consecutive } })
-                    {
+                    } else if self.swap(
+                        word,
+                        Word {
+                            generation: word.generation,
+                            phase: Phase::Closed { consecutive },
+                        },
+                    ) {
                         return Recorded::default();
                     }
                 }
-                Phase::HalfOpen { in_flight, failures, reopens, .. } => {
+                Phase::HalfOpen {
+                    in_flight,
+                    failures,
+                    reopens,
+                    ..
+                } => {
                     let failures = failures + 1;
                     if failures > policy.half_open_allowed_failures {
                         if let Some(transition) = self.open(word, Cause::ProbeFailed, policy, now, draw.number()) {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                            return Recorded {
+                                transition: Some(transition),
+                                is_stale: false,
+                            };
                         }
                     } else {
                         // The successes that close must be consecutive.
                         let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen { in_flight, successes: 0, failures, reopens };
-                        if self.swap(word, Word { generation: word.generation, phase }) {
+                        let phase = Phase::HalfOpen {
+                            in_flight,
+                            successes: 0,
+                            failures,
+                            reopens,
+                        };
+                        if self.swap(
+                            word,
+                            Word {
+                                generation: word.generation,
+                                phase,
+                            },
+                        ) {
                             return Recorded::default();
                         }
                     }
@@ -445,12 +542,25 @@ impl Breaker {
     fn release(&self, generation: u32) {
         loop {
             let word = self.load();
-            let Phase::HalfOpen { in_flight, successes, failures, reopens } = word.phase else { return };
+            let Phase::HalfOpen {
+                in_flight,
+                successes,
+                failures,
+                reopens,
+            } = word.phase
+            else {
+                return;
+            };
             if word.generation != generation {
                 return;
             }
             let in_flight = in_flight.saturating_sub(1);
-            let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
+            let phase = Phase::HalfOpen {
+                in_flight,
+                successes,
+                failures,
+                reopens,
+            };
             if self.swap(word, Word { generation, phase }) {
                 return;
             }
@@ -459,11 +569,21 @@ impl Breaker {
 
     fn stale(&self) -> Recorded {
         self.stale_results.fetch_add(1, Ordering::Relaxed);
-        Recorded { transition: None, is_stale: true }
+        Recorded {
+            transition: None,
+            is_stale: true,
+        }
     }
 
     fn admitted(&self, generation: u32, kind: Kind, transition: Option<Transition>) -> Admitted<'_> {
-        Admitted { admission: Admission { breaker: self, generation, kind }, transition }
+        Admitted {
+            admission: Admission {
+                breaker: self,
+                generation,
+                kind,
+            },
+            transition,
+        }
     }
 
     fn load(&self) -> Word {
@@ -471,7 +591,9 @@ impl Breaker {
     }
 
     fn swap(&self, from: Word, to: Word) -> bool {
-        self.word.compare_exchange(from.encode(), to.encode(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.word
+            .compare_exchange(from.encode(), to.encode(), Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 
     fn began_cell(&self, generation: u32) -> &AtomicU64 {
@@ -486,7 +608,11 @@ impl Breaker {
 
 impl Rejected {
     fn new(state: State, retry_after: Option<Duration>) -> Self {
-        Self { state, retry_after, transition: None }
+        Self {
+            state,
+            retry_after,
+            transition: None,
+        }
     }
 }
 
@@ -540,7 +666,10 @@ struct Draw<F> {
 
 impl<F: FnOnce() -> u64> Draw<F> {
     fn new(source: F) -> Self {
-        Self { source: Some(source), number: 0 }
+        Self {
+            source: Some(source),
+            number: 0,
+        }
     }
 
     fn number(&mut self) -> u64 {

@@ -2,10 +2,17 @@
 //!
 //! It is pure: no I/O, no runtime, no clock, no randomness of its own. Whoever hosts it, an SDK or the manager, passes
 //! the time in and does the waiting.
+//!
+//! In reading order: a [`level`] says which sections of a [`policy`] are in force; an [`isolation`] holds the policy of
+//! one service and all that was learned about it; a [`call`] goes through it from outside in, by way of the
+//! [`bulkhead`], the [`breaker`], the [`retry`] budget and the [`cache`] of last good answers.
 
+pub mod breaker;
 pub mod level;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+pub mod revision;
 mod ring;
+pub mod runtime;
 pub mod time;

@@ -1,0 +1,610 @@
+use super::*;
+use crate::policy::{Preset, TimeWindow};
+use proptest::prelude::*;
+use std::sync::Barrier;
+use std::thread;
+
+/// A breaker under test with its policy and a clock of its own.
+struct Bench {
+    breaker: Breaker,
+    policy: BreakerPolicy,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new(policy: BreakerPolicy) -> Self {
+        Self {
+            breaker: Breaker::new(&policy),
+            policy,
+            now: Timestamp::from_millis(1_000_000),
+        }
+    }
+
+    fn advance(&mut self, duration: Duration) {
+        self.now = self.now.saturating_add(duration);
+    }
+
+    fn admit(&self) -> Result<Admitted<'_>, Rejected> {
+        self.breaker.admit(&self.policy, self.now, || 0)
+    }
+
+    fn record(&self, admission: Admission<'_>, outcome: Outcome) -> Recorded {
+        admission.record(&self.policy, outcome, self.now, || 0)
+    }
+
+    /// Makes a call that must be admitted.
+    fn call(&self, outcome: Outcome) -> Option<Transition> {
+        let admitted = self.admit().unwrap();
+        self.record(admitted.admission, outcome)
+            .transition
+            .or(admitted.transition)
+    }
+
+    fn calls(&self, outcome: Outcome, count: u32) -> Option<Transition> {
+        (0..count).filter_map(|_| self.call(outcome)).last()
+    }
+
+    fn state(&self) -> State {
+        self.breaker.state(&self.policy, self.now)
+    }
+}
+
+fn consecutive() -> BreakerPolicy {
+    BreakerPolicy {
+        failure_rate: 0.0,
+        open_jitter_ratio: 0.0,
+        ..BreakerPolicy::default()
+    }
+}
+
+fn opened() -> Bench {
+    let bench = Bench::new(consecutive());
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench
+}
+
+fn half_open() -> Bench {
+    let mut bench = opened();
+    bench.advance(Duration::from_secs(30));
+    bench
+}
+
+#[test]
+fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
+    let bench = Bench::new(consecutive());
+    assert_eq!(bench.calls(Outcome::Failure, 4), None);
+    assert_eq!(bench.state(), State::Closed);
+    let transition = bench.call(Outcome::Failure).unwrap();
+    assert_eq!(
+        transition,
+        Transition {
+            from: State::Closed,
+            to: State::Open,
+            cause: Cause::ConsecutiveFailures,
+            at: bench.now
+        }
+    );
+}
+
+#[test]
+fn t21_a_success_starts_the_count_of_consecutive_failures_anew() {
+    let bench = Bench::new(consecutive());
+    for _ in 0..3 {
+        assert_eq!(bench.calls(Outcome::Failure, 4), None);
+        assert_eq!(bench.call(Outcome::Success), None);
+    }
+    assert!(bench.calls(Outcome::Failure, 5).is_some());
+}
+
+#[test]
+fn an_open_breaker_rejects_until_its_time_is_over_and_says_when() {
+    let mut bench = opened();
+    let rejected = bench.admit().unwrap_err();
+    assert_eq!(
+        (rejected.state, rejected.retry_after),
+        (State::Open, Some(Duration::from_secs(30)))
+    );
+    bench.advance(Duration::from_millis(29_999));
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_millis(1)));
+    assert_eq!(bench.state(), State::Open);
+    bench.advance(Duration::from_millis(1));
+    assert_eq!(bench.state(), State::HalfOpen);
+    let admitted = bench.admit().unwrap();
+    assert!(admitted.admission.is_probe());
+    assert_eq!(admitted.transition.unwrap().cause, Cause::OpenElapsed);
+}
+
+#[test]
+fn two_consecutive_probe_successes_close() {
+    let bench = half_open();
+    assert_eq!(bench.call(Outcome::Success).unwrap().to, State::HalfOpen);
+    assert_eq!(bench.state(), State::HalfOpen);
+    let transition = bench.call(Outcome::Success).unwrap();
+    assert_eq!(
+        (transition.to, transition.cause),
+        (State::Closed, Cause::ProbesSucceeded)
+    );
+    assert_eq!(
+        bench.breaker.window_counts(bench.now),
+        (0, 0),
+        "a close starts with an empty window"
+    );
+}
+
+#[test]
+fn a_failed_probe_opens_again_for_longer_and_a_close_forgets_that() {
+    let policy = BreakerPolicy {
+        open_backoff_multiplier: 2.0,
+        max_open_duration: Duration::from_secs(100),
+        success_threshold: 1,
+        ..consecutive()
+    };
+    let mut bench = Bench::new(policy);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    for seconds in [30, 60, 100, 100] {
+        assert_eq!(
+            bench.admit().unwrap_err().retry_after,
+            Some(Duration::from_secs(seconds))
+        );
+        bench.advance(Duration::from_secs(seconds));
+        assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::ProbeFailed);
+    }
+    bench.advance(Duration::from_secs(100));
+    assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn forgiven_probe_failures_start_the_successes_anew() {
+    let mut bench = Bench::new(BreakerPolicy {
+        half_open_allowed_failures: 1,
+        ..consecutive()
+    });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(Duration::from_secs(30));
+    bench.call(Outcome::Success);
+    assert_eq!(bench.call(Outcome::Failure), None);
+    assert_eq!(bench.call(Outcome::Success), None);
+    assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);
+}
+
+#[test]
+fn the_failure_count_waits_for_the_minimum_of_calls() {
+    let database = Preset::Database.spec().breaker;
+    let bench = Bench::new(database.clone());
+    assert_eq!(bench.calls(Outcome::Failure, 4), None, "3 failures, but only 4 calls");
+    assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureCount);
+
+    let bench = Bench::new(database);
+    bench.calls(Outcome::Success, 3);
+    bench.calls(Outcome::Failure, 2);
+    assert_eq!(bench.state(), State::Closed, "5 calls, but only 2 failures");
+    assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureCount);
+}
+
+#[test]
+fn t22_the_failure_rate_opens_at_its_threshold_and_not_below() {
+    let policy = BreakerPolicy {
+        consecutive_failures: 0,
+        ..BreakerPolicy::default()
+    };
+    let bench = Bench::new(policy);
+    bench.calls(Outcome::Success, 10);
+    assert_eq!(bench.calls(Outcome::Failure, 9), None, "9 of 19");
+    assert_eq!(
+        bench.call(Outcome::Failure).unwrap().cause,
+        Cause::FailureRate,
+        "10 of 20"
+    );
+}
+
+#[test]
+fn a_success_never_opens() {
+    let policy = BreakerPolicy {
+        consecutive_failures: 0,
+        failure_count: 3,
+        minimum_calls: 5,
+        ..consecutive()
+    };
+    let bench = Bench::new(policy);
+    bench.calls(Outcome::Failure, 3);
+    assert_eq!(bench.calls(Outcome::Success, 100), None);
+}
+
+#[test]
+fn t18_what_is_older_than_the_window_does_not_count() {
+    let mut bench = Bench::new(Preset::Database.spec().breaker);
+    bench.calls(Outcome::Success, 10);
+    bench.calls(Outcome::Failure, 2);
+    bench.advance(Duration::from_secs(3600));
+    assert_eq!(bench.breaker.window_counts(bench.now), (0, 0));
+    bench.calls(Outcome::Success, 10);
+    assert_eq!(bench.call(Outcome::Failure), None);
+}
+
+#[test]
+fn t19_a_window_of_one_bucket_works() {
+    let window = TimeWindow {
+        length: Duration::from_secs(1),
+        buckets: 1,
+    };
+    let policy = BreakerPolicy {
+        window,
+        failure_count: 2,
+        minimum_calls: 0,
+        consecutive_failures: 0,
+        ..consecutive()
+    };
+    let mut bench = Bench::new(policy);
+    bench.call(Outcome::Failure);
+    bench.advance(Duration::from_secs(1));
+    assert_eq!(bench.call(Outcome::Failure), None, "the first one is out of the window");
+    assert!(bench.call(Outcome::Failure).is_some());
+}
+
+#[test]
+fn t09_late_result_of_closed_admission_is_ignored_in_half_open() {
+    let bench = Bench::new(consecutive());
+    let late = [bench.admit().unwrap().admission, bench.admit().unwrap().admission];
+    let (later, policy) = (bench.now.saturating_add(Duration::from_secs(30)), bench.policy.clone());
+    bench.calls(Outcome::Failure, 5).unwrap();
+    let probe = bench.breaker.admit(&policy, later, || 0).unwrap().admission;
+    let [success, failure] = late;
+    assert!(success.record(&policy, Outcome::Success, later, || 0).is_stale);
+    assert!(failure.record(&policy, Outcome::Failure, later, || 0).is_stale);
+    drop(probe);
+    assert_eq!(bench.breaker.state(&policy, later), State::HalfOpen);
+    assert_eq!(bench.breaker.stale_results(), 2);
+}
+
+#[test]
+fn t10_a_late_neutral_result_adds_no_half_open_permit() {
+    let bench = Bench::new(BreakerPolicy {
+        success_threshold: 1,
+        ..consecutive()
+    });
+    let late = bench.admit().unwrap().admission;
+    bench.calls(Outcome::Failure, 5).unwrap();
+    let later = bench.now.saturating_add(Duration::from_secs(30));
+    let _probe = bench.breaker.admit(&bench.policy, later, || 0).unwrap().admission;
+    drop(late);
+    assert!(bench.breaker.admit(&bench.policy, later, || 0).is_err());
+}
+
+#[test]
+fn t01_t03_a_probe_that_is_dropped_or_neutral_gives_its_slot_back() {
+    let bench = half_open();
+    for _ in 0..100 {
+        drop(bench.admit().unwrap());
+        let admitted = bench.admit().unwrap();
+        assert_eq!(bench.record(admitted.admission, Outcome::Neutral), Recorded::default());
+    }
+    bench.call(Outcome::Success);
+    assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);
+}
+
+#[test]
+fn no_more_probes_than_are_still_needed() {
+    let bench = half_open();
+    bench.call(Outcome::Success);
+    let _probe = bench.admit().unwrap();
+    assert_eq!(
+        bench.admit().unwrap_err().state,
+        State::HalfOpen,
+        "one success is in, one probe is out, two close"
+    );
+}
+
+#[test]
+fn t02_probes_that_never_return_are_written_off_when_their_lease_ends() {
+    for (mode, expected) in [
+        (LeaseExpiry::Reprobe, State::HalfOpen),
+        (LeaseExpiry::Open, State::Open),
+        (LeaseExpiry::Close, State::Closed),
+    ] {
+        let mut bench = Bench::new(BreakerPolicy {
+            on_lease_expiry: mode,
+            ..consecutive()
+        });
+        bench.calls(Outcome::Failure, 5).unwrap();
+        bench.advance(Duration::from_secs(30));
+        for _ in 0..2 {
+            std::mem::forget(bench.admit().unwrap());
+        }
+        assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+        bench.advance(Duration::from_millis(29_999));
+        assert!(bench.admit().is_err());
+        bench.advance(Duration::from_millis(1));
+        let transition = match bench.admit() {
+            Ok(admitted) => admitted.transition,
+            Err(rejected) => rejected.transition,
+        };
+        let transition = transition.unwrap();
+        assert_eq!((transition.from, transition.to), (State::HalfOpen, expected));
+        assert_eq!(transition.cause, Cause::LeaseExpired);
+        assert_eq!(bench.state(), expected);
+    }
+}
+
+#[test]
+fn t12_t24_a_policy_change_while_open_keeps_the_state_and_can_only_shorten_the_wait() {
+    let mut bench = opened();
+    bench.policy.open_duration = Duration::from_secs(60);
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+    bench.advance(Duration::from_secs(5));
+    bench.policy.open_duration = Duration::from_secs(10);
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn t24_a_policy_change_keeps_counts_and_another_window_shape_starts_empty() {
+    let mut bench = Bench::new(consecutive());
+    bench.calls(Outcome::Failure, 4);
+    bench.policy.consecutive_failures = 6;
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.breaker.window_counts(bench.now), (0, 4));
+    bench.policy.window.buckets = 30;
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.breaker.window_counts(bench.now), (0, 0));
+    assert_eq!(bench.call(Outcome::Failure), None);
+    assert!(bench.call(Outcome::Failure).is_some(), "the sixth in a row");
+}
+
+#[test]
+fn modes_stand_above_what_was_learned() {
+    let mut bench = opened();
+    bench.policy.mode = BreakerMode::Disabled;
+    assert_eq!(bench.calls(Outcome::Failure, 10), None);
+    bench.policy.mode = BreakerMode::ForcedOpen;
+    assert_eq!(bench.admit().unwrap_err().retry_after, None);
+    bench.policy.mode = BreakerMode::Auto;
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn t26_jitter_only_lengthens_the_open_time() {
+    let policy = BreakerPolicy {
+        open_jitter_ratio: 0.5,
+        ..consecutive()
+    };
+    for (random, millis) in [(0, 30_000), (1 << 63, 37_500), (u64::MAX, 45_000)] {
+        let breaker = Breaker::new(&policy);
+        let now = Timestamp::from_millis(7);
+        for _ in 0..5 {
+            let admitted = breaker.admit(&policy, now, || 0).unwrap();
+            admitted.admission.record(&policy, Outcome::Failure, now, || random);
+        }
+        let rejected = breaker.admit(&policy, now, || 0).unwrap_err();
+        assert_eq!(rejected.retry_after, Some(Duration::from_millis(millis)));
+    }
+}
+
+#[test]
+fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
+    let policy = BreakerPolicy {
+        success_threshold: 3,
+        ..consecutive()
+    };
+    for _ in 0..200 {
+        let breaker = Breaker::new(&policy);
+        let now = Timestamp::from_millis(1);
+        let opened: usize = race(8, || {
+            let Ok(admitted) = breaker.admit(&policy, now, || 0) else {
+                return 0;
+            };
+            usize::from(
+                admitted
+                    .admission
+                    .record(&policy, Outcome::Failure, now, || 0)
+                    .transition
+                    .is_some(),
+            )
+        });
+        assert_eq!(opened, 1);
+
+        let later = now.saturating_add(Duration::from_secs(30));
+        let transitions = AtomicU64::new(0);
+        let admitted: usize = race(8, || match breaker.admit(&policy, later, || 0) {
+            Ok(admitted) => {
+                transitions.fetch_add(u64::from(admitted.transition.is_some()), Ordering::Relaxed);
+                std::mem::forget(admitted.admission);
+                1
+            }
+            Err(_) => 0,
+        });
+        assert_eq!((admitted, transitions.into_inner()), (3, 1));
+    }
+}
+
+fn race(threads: usize, work: impl Fn() -> usize + Sync) -> usize {
+    let barrier = Barrier::new(threads);
+    thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    work()
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().unwrap()).sum()
+    })
+}
+
+/// What a breaker does, told as plainly as possible: every outcome is kept, and looked through at each decision.
+struct Model {
+    policy: BreakerPolicy,
+    state: ModelState,
+    generation: u64,
+    outcomes: Vec<(u64, Outcome)>,
+    consecutive: u32,
+}
+
+enum ModelState {
+    Closed,
+    Open { until: u64 },
+    HalfOpen { since: u64, in_flight: u32, successes: u32 },
+}
+
+impl Model {
+    fn admit(&mut self, now: u64) -> bool {
+        if let ModelState::Open { until } = self.state {
+            if now < until {
+                return false;
+            }
+            self.probe(now);
+        }
+        let (threshold, lease) = (self.policy.success_threshold, self.policy.lease().as_millis() as u64);
+        match &mut self.state {
+            ModelState::HalfOpen {
+                in_flight, successes, ..
+            } if *in_flight + *successes < threshold => *in_flight += 1,
+            ModelState::HalfOpen { since, .. } if now < *since + lease => return false,
+            ModelState::HalfOpen { .. } => {
+                self.probe(now);
+                return self.admit(now);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn probe(&mut self, now: u64) {
+        self.generation += 1;
+        self.state = ModelState::HalfOpen {
+            since: now,
+            in_flight: 0,
+            successes: 0,
+        };
+    }
+
+    fn record(&mut self, generation: u64, outcome: Outcome, now: u64) {
+        if generation != self.generation {
+            return;
+        }
+        match (&mut self.state, outcome) {
+            (ModelState::Closed, Outcome::Neutral) | (ModelState::Open { .. }, _) => {}
+            (ModelState::Closed, _) => {
+                self.outcomes.push((now, outcome));
+                self.consecutive = if outcome == Outcome::Failure {
+                    self.consecutive + 1
+                } else {
+                    0
+                };
+                if outcome == Outcome::Failure && self.trips(now) {
+                    self.open(now);
+                }
+            }
+            (
+                ModelState::HalfOpen {
+                    in_flight, successes, ..
+                },
+                outcome,
+            ) => {
+                *in_flight -= 1;
+                match outcome {
+                    Outcome::Neutral => {}
+                    Outcome::Failure => self.open(now),
+                    Outcome::Success => {
+                        *successes += 1;
+                        if *successes == self.policy.success_threshold {
+                            self.generation += 1;
+                            self.state = ModelState::Closed;
+                            self.outcomes.clear();
+                            self.consecutive = 0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, now: u64) {
+        self.generation += 1;
+        self.state = ModelState::Open {
+            until: now + self.policy.open_duration.as_millis() as u64,
+        };
+    }
+
+    fn trips(&self, now: u64) -> bool {
+        let bucket = self.policy.window.length.as_millis() as u64 / u64::from(self.policy.window.buckets);
+        let oldest = (now / bucket + 1).saturating_sub(u64::from(self.policy.window.buckets));
+        let inside = self.outcomes.iter().filter(|(at, _)| at / bucket >= oldest);
+        let calls = inside.clone().count() as f64;
+        let failures = inside.filter(|(_, outcome)| *outcome == Outcome::Failure).count() as f64;
+        let consecutive = self.policy.consecutive_failures;
+        (consecutive > 0 && self.consecutive >= consecutive)
+            || (calls >= f64::from(self.policy.minimum_calls)
+                && ((self.policy.failure_count > 0 && failures >= f64::from(self.policy.failure_count))
+                    || (self.policy.failure_rate > 0.0 && failures >= self.policy.failure_rate * calls)))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin,
+    End(usize, Outcome),
+    Advance(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![3 => Just(Outcome::Success), 3 => Just(Outcome::Failure), 1 => Just(Outcome::Neutral)];
+    prop_oneof![
+        4 => Just(Step::Begin),
+        4 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::End(which, outcome)),
+        1 => (0u64..3_000).prop_map(Step::Advance),
+        1 => (0u64..40_000).prop_map(Step::Advance),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn behaves_as_the_model(
+        (consecutive, count, rate, minimum, threshold) in (0u32..6, 0u32..8, 0u8..3, 0u32..8, 1u32..4),
+        steps in prop::collection::vec(step(), 1..300),
+    ) {
+        let policy = BreakerPolicy {
+            consecutive_failures: consecutive,
+            failure_count: count,
+            failure_rate: f64::from(rate) / 2.0,
+            minimum_calls: minimum,
+            success_threshold: threshold,
+            open_jitter_ratio: 0.0,
+            ..BreakerPolicy::default()
+        };
+        let breaker = Breaker::new(&policy);
+        let mut model = Model {
+            policy: policy.clone(), state: ModelState::Closed, generation: 0, outcomes: Vec::new(), consecutive: 0,
+        };
+        let mut now = 50_000;
+        let mut out: Vec<(Admission<'_>, u64)> = Vec::new();
+        for step in steps {
+            let at = Timestamp::from_millis(now);
+            match step {
+                Step::Advance(millis) => now += millis,
+                Step::Begin => {
+                    let admitted = breaker.admit(&policy, at, || 0);
+                    prop_assert_eq!(admitted.is_ok(), model.admit(now));
+                    out.extend(admitted.ok().map(|admitted| (admitted.admission, model.generation)));
+                }
+                Step::End(which, outcome) if !out.is_empty() => {
+                    let (admission, generation) = out.swap_remove(which % out.len());
+                    admission.record(&policy, outcome, at, || 0);
+                    model.record(generation, outcome, now);
+                }
+                Step::End(..) => {}
+            }
+            let expected = match model.state {
+                ModelState::Closed => State::Closed,
+                ModelState::Open { until } if now < until => State::Open,
+                _ => State::HalfOpen,
+            };
+            prop_assert_eq!(breaker.state(&policy, Timestamp::from_millis(now)), expected);
+        }
+    }
+}
