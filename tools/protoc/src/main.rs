@@ -39,6 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn compile(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    if arguments.output.is_empty() || arguments.files.is_empty() {
+        return Err("usage: protoc -I DIRECTORY -o FILE PROTO_FILE...".into());
+    }
     let descriptors = protox::compile(&arguments.files, &arguments.includes)?;
     std::fs::write(&arguments.output, descriptors.encode_to_vec())?;
     Ok(())

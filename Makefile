@@ -1,0 +1,58 @@
+# Every task has one name, here, in CI and in the docs. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup test tidy lint audit fmt proto baseline build-without-protoc demo setup-bench
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+# What `make demo` passes on, e.g. `make demo DEMO="--plain --seconds 12"`.
+DEMO ?=
+
+help: ## list the tasks
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 24
+
+test: ## install what is missing, then run every check below (this is what CI runs)
+	@MAKE="$(MAKE)" tools/test
+
+setup: ## install what the checks need and the machine lacks, into .tools/
+	@tools/setup test
+
+lint: ## formatting, clippy, docs, the contract's rules, licences and banned dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib
+	cargo fmt --manifest-path tools/protoc/Cargo.toml --check
+	cargo clippy --manifest-path tools/protoc/Cargo.toml -- -D warnings
+	buf lint
+	buf format --diff --exit-code
+	@test -e proto/baseline.binpb || { echo "proto/baseline.binpb is missing: see CONTRIBUTING.md, The contract" >&2; exit 1; }
+	buf breaking --against proto/baseline.binpb
+	cargo deny check --hide-inclusion-graph bans licenses sources
+
+tidy: ## the rules about files that no compiler checks (tests/tidy.rs; part of the tests)
+	cargo test --package cofferdam-tests --test tidy
+
+audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)
+	cargo deny check advisories
+
+fmt: ## format Rust and proto files
+	cargo fmt --all
+	cargo fmt --manifest-path tools/protoc/Cargo.toml
+	buf format --write
+
+proto: ## regenerate the committed code of proto/
+	COFFERDAM_REGENERATE=1 cargo test --package cofferdam-proto --test bootstrap
+
+baseline: ## promise the contract as it is now: what `buf breaking` compares with (CONTRIBUTING.md, The contract)
+	buf build --exclude-source-info --output proto/baseline.binpb
+
+build-without-protoc: ## prove that no protoc is needed to build
+	@tools/check-without-protoc
+
+demo: ## the live demo in the terminal
+	cargo run --quiet -- demo $(DEMO)
+
+setup-bench: ## install the load generator ghz into .tools/
+	@tools/setup bench

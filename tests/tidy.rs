@@ -1,0 +1,266 @@
+//! The rules about files that no compiler and no lint checks.
+//!
+//! `deny.toml` says which crate may depend on which; here is what may be named where *inside* a crate, so that the
+//! invariants of ARCHITECTURE.md stay true without anyone remembering them: the engine is pure, etcd stays behind the
+//! store, the transport stays at the edges. A rule that has to give way is changed here, in plain sight.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The most lines that a source file may have without a first line `// long: REASON`.
+const MAX_LINES: usize = 500;
+
+/// Folders that hold nothing written by hand.
+const SKIPPED: &[&str] = &[".git", ".tools", "gen", "node_modules", "target"];
+
+/// Words that may appear in the code of some files only: `within` is where the rule holds (a path's beginning) and
+/// `except` where the words are at home. Tests may name anything.
+struct Confined {
+    words: &'static [&'static str],
+    within: &'static str,
+    except: &'static [&'static str],
+    reason: &'static str,
+}
+
+const CONFINED: &[Confined] = &[
+    Confined {
+        words: &["etcd_client"],
+        within: "",
+        except: &["server/src/store/etcd", "tests/"],
+        reason: "etcd is behind the store: nothing else knows which store it is",
+    },
+    Confined {
+        words: &["redb"],
+        within: "",
+        except: &["server/src/store/embedded", "tests/"],
+        reason: "redb is behind the store: nothing else knows which store it is",
+    },
+    Confined {
+        words: &["tonic"],
+        within: "server/src/",
+        except: &["server/src/grpc", "server/src/execute", "server/src/store/etcd"],
+        reason: "the transport stays at the manager's edges: what it serves, what it dials for Execute, etcd",
+    },
+    Confined {
+        words: &["tonic"],
+        within: "client/rust/src/",
+        except: &["client/rust/src/transport"],
+        reason: "the SDK speaks to the manager in one module, so that a change of transport changes one module",
+    },
+    Confined {
+        words: &["cofferdam_proto", "prost", "prost_types", "tonic"],
+        within: "core/",
+        except: &["core/src/proto"],
+        reason: "the engine has domain types; the wire's types are converted in core/src/proto.rs",
+    },
+    Confined {
+        words: &[
+            "tokio",
+            "rand",
+            "SystemTime",
+            "Instant",
+            "std::env",
+            "std::fs",
+            "std::net",
+            "std::process",
+        ],
+        within: "core/src/",
+        except: &[],
+        reason: "the engine is pure: no runtime, no clock, no randomness, no I/O",
+    },
+];
+
+type Complaints = Vec<String>;
+
+fn long_file(path: &str, text: &str) -> Option<String> {
+    let lines = text.lines().count();
+    let reason = text.lines().next().and_then(|line| line.strip_prefix("// long: "));
+    match reason {
+        None if lines > MAX_LINES => Some(format!(
+            "{path}: {lines} lines, more than {MAX_LINES}: split it, or begin it with `// long: REASON`"
+        )),
+        Some(_) if lines <= MAX_LINES => Some(format!("{path}: {lines} lines need no `// long:`: take it out")),
+        _ => None,
+    }
+}
+
+fn mod_file(path: &str) -> Option<String> {
+    path.ends_with("/mod.rs")
+        .then(|| format!("{path}: `foo.rs` beside `foo/`, never `mod.rs`"))
+}
+
+fn unfinished(path: &str, text: &str) -> Complaints {
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["X", "XX"]].map(|halves| halves.concat());
+    let found = |line: &&str| marks.iter().any(|mark| contains_word(line, mark));
+    text.lines()
+        .filter(found)
+        .map(|line| format!("{path}: finish it or file an issue: {}", line.trim()))
+        .collect()
+}
+
+fn confined(path: &str, text: &str) -> Complaints {
+    let mut complaints = Complaints::new();
+    for rule in CONFINED.iter().filter(|rule| path.starts_with(rule.within)) {
+        if is_test(path) || rule.except.iter().any(|home| path.starts_with(home)) {
+            continue;
+        }
+        for word in rule
+            .words
+            .iter()
+            .filter(|word| code(text).any(|line| contains_word(line, word)))
+        {
+            complaints.push(format!("{path}: names `{word}`, but {}", rule.reason));
+        }
+    }
+    complaints
+}
+
+fn broken_links(root: &Path, path: &str, text: &str) -> Complaints {
+    let folder = Path::new(path).parent().unwrap_or_else(|| Path::new(""));
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let local = targets.filter(|target| !target.contains("://") && !target.starts_with(['#', '<']));
+    local
+        .filter_map(|target| target.split('#').next())
+        .filter(|target| !root.join(folder).join(target).exists())
+        .map(|target| format!("{path}: links to {target}, which does not exist"))
+        .collect()
+}
+
+/// The lines of `text` that are code outside tests: no comments, and nothing from an inline `#[cfg(test)] mod` on.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|pair| {
+        pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod ") && pair[1].ends_with('{')
+    });
+    let end = tests.unwrap_or(lines.len());
+    lines
+        .into_iter()
+        .take(end)
+        .map(|line| line.split("//").next().unwrap_or(line))
+}
+
+fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.contains("/benches/")
+}
+
+/// Whether `line` holds `word` with no letter, digit or underscore on either side.
+fn contains_word(line: &str, word: &str) -> bool {
+    let outside = |other: Option<char>| !other.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word)
+        .any(|(at, _)| outside(line[..at].chars().next_back()) && outside(line[at + word.len()..].chars().next()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every file with one of `extensions` below `folder`, its path relative to the root, with its text.
+fn files(folder: &Path, extensions: &[&str]) -> io::Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(current)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_symlink() || SKIPPED.contains(&&*name) {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|own| extensions.iter().any(|&wanted| own == wanted))
+            {
+                let relative = path
+                    .strip_prefix(folder)
+                    .unwrap_or(&path)
+                    .to_string_lossy()
+                    .replace('\\', "/");
+                found.push((relative, fs::read_to_string(&path)?));
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn sources_keep_the_rules() {
+    let sources = files(&root(), &["rs", "proto"]).unwrap();
+    assert!(
+        sources.iter().any(|(path, _)| path == "tests/tidy.rs"),
+        "the sources were not found"
+    );
+    let complaints: Complaints = sources
+        .iter()
+        .flat_map(|(path, text)| {
+            let whole_file = long_file(path, text).into_iter().chain(mod_file(path));
+            whole_file.chain(unfinished(path, text)).chain(confined(path, text))
+        })
+        .collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn documents_link_to_what_exists() {
+    let root = root();
+    let documents = files(&root, &["md"]).unwrap();
+    let complaints: Complaints = documents
+        .iter()
+        .flat_map(|(path, text)| broken_links(&root, path, text))
+        .collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn a_long_file_needs_a_reason_and_a_short_one_none() {
+    let long = "line\n".repeat(MAX_LINES + 1);
+    assert!(long_file("a.rs", &long).is_some());
+    assert!(long_file("a.rs", &format!("// long: one table\n{long}")).is_none());
+    assert!(long_file("a.rs", "// long: one table\n").is_some());
+    assert!(long_file("a.rs", "line\n").is_none());
+}
+
+#[test]
+fn words_are_confined_to_their_homes() {
+    let line = "use etcd_client::Client;\n";
+    assert_eq!(confined("server/src/registry.rs", line).len(), 1);
+    assert!(confined("server/src/store/etcd.rs", line).is_empty());
+    assert!(confined("server/src/store/etcd/watch.rs", line).is_empty());
+    assert!(confined("server/src/registry/tests.rs", line).is_empty());
+    assert!(confined("server/src/registry.rs", "// as etcd_client does\n").is_empty());
+    assert!(confined("server/src/registry.rs", "let my_etcd_client2 = 1;\n").is_empty());
+    assert!(
+        confined(
+            "server/src/registry.rs",
+            "#[cfg(test)]\nmod tests {\nuse etcd_client::Client;\n"
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        confined(
+            "server/src/registry.rs",
+            "#[cfg(test)]\nmod tests;\nuse etcd_client::Client;\n"
+        )
+        .len(),
+        1
+    );
+    assert_eq!(
+        confined("core/src/retry.rs", "let now = std::time::Instant::now();\n").len(),
+        1
+    );
+    assert_eq!(confined("core/src/retry.rs", "use cofferdam_proto::v1;\n").len(), 1);
+    assert!(confined("core/src/proto/policy.rs", "use cofferdam_proto::v1;\n").is_empty());
+}
+
+#[test]
+fn other_rules_can_fail() {
+    assert!(mod_file("core/src/retry/mod.rs").is_some());
+    assert!(mod_file("core/src/retry/model.rs").is_none());
+    assert_eq!(
+        unfinished("a.rs", &format!("// {}: later\n", ["TO", "DO"].concat())).len(),
+        1
+    );
+    let links = "[a](tests/tidy.rs) [b](https://example.org/x) [c](#here) [d](tests/gone.rs#x)";
+    assert_eq!(broken_links(&root(), "README.md", links).len(), 1);
+}
