@@ -975,6 +975,9 @@ pub struct IsolatedService {
     /// When service or policy last changed.
     #[prost(message, optional, tag = "9")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The policy as it was written: what is unset here has the value of its preset, or the default.
+    #[prost(message, optional, tag = "10")]
+    pub written_policy: ::core::option::Option<IsolationPolicy>,
 }
 /// DependencyKind says what a missing dependency means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
