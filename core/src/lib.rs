@@ -7,5 +7,6 @@ pub mod level;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+pub mod retry;
 mod ring;
 pub mod time;
