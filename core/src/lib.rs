@@ -3,6 +3,7 @@
 //! It is pure: no I/O, no runtime, no clock, no randomness of its own. Whoever hosts it, an SDK or the manager, passes
 //! the time in and does the waiting.
 
+pub mod bulkhead;
 pub mod glob;
 pub mod health;
 pub mod level;
