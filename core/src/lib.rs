@@ -8,11 +8,16 @@
 //! [`bulkhead`], the [`breaker`], the [`retry`] budget and the [`cache`] of last good answers.
 
 pub mod breaker;
+pub mod bulkhead;
+pub mod glob;
+pub mod health;
 pub mod level;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+pub mod retry;
 pub mod revision;
 mod ring;
 pub mod runtime;
+pub mod stats;
 pub mod time;

@@ -1,0 +1,134 @@
+//! What all retries to a service may cost together.
+//!
+//! Each call deposits a share of a retry, each retry withdraws a whole one, and a few a second are always there, so
+//! that a service with little traffic can be retried at all. With the defaults, a service that fails every call gets
+//! 1.2 times its normal load and ten calls a second, where three attempts without a budget would make it three times.
+//! What is not spent keeps for a while (`ttl`) only: an hour of calm must not save up for a storm. All of this is
+//! Finagle's `RetryBudget`; unlike its token bucket, this one counts deposits and withdrawals themselves, so that a
+//! change of the policy is applied to what already happened, at once and without a reset.
+//!
+//! A retry is allowed if, over the last `ttl`,
+//!
+//! ```text
+//! withdrawals + 1 <= ratio * deposits + min_per_second * ttl
+//! ```
+//!
+//! in whole thousandths, so that nothing is lost to rounding. Only a new `ttl` starts afresh, with no deposits and no
+//! withdrawals.
+//!
+//! Deposits are frequent and only ever counted. A withdrawal is rare and must be exact: two callers must not both take
+//! the last retry. Within a tick, the withdrawals of that tick are one word, and the swap that counts one fails if
+//! another was counted since the sum. Around a change of tick, two callers could sum different windows and swap
+//! different words; so a caller first makes its time known, and once it has counted its withdrawal it looks whether a
+//! later time has become known. Then it takes the withdrawal back and asks again at the later time; otherwise, whoever
+//! comes with a later time sees the withdrawal.
+
+use crate::policy::BudgetPolicy;
+use crate::ring::{Ring, Scale, Tick};
+use crate::time::Timestamp;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+const BUCKETS: u32 = 10;
+
+/// Retries that the calls of a service have earned and not yet spent.
+///
+/// ```
+/// use cofferdam_core::policy::BudgetPolicy;
+/// use cofferdam_core::retry::RetryBudget;
+/// use cofferdam_core::time::Timestamp;
+///
+/// let policy = BudgetPolicy { ratio: 0.5, min_per_second: 0, ..BudgetPolicy::default() };
+/// let (budget, now) = (RetryBudget::new(), Timestamp::from_millis(1));
+/// budget.deposit(now, &policy);
+/// assert!(!budget.withdraw(now, &policy));
+/// budget.deposit(now, &policy);
+/// assert!(budget.withdraw(now, &policy));
+/// assert!(!budget.withdraw(now, &policy));
+/// ```
+#[derive(Debug)]
+pub struct RetryBudget {
+    scale: Scale,
+    deposits: Ring,
+    withdrawals: Ring,
+    /// The latest time that a withdrawal was tried at, in nanoseconds.
+    latest: AtomicU64,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RetryBudget {
+    /// A budget without deposits.
+    pub fn new() -> Self {
+        Self {
+            scale: Scale::default(),
+            deposits: Ring::new(BUCKETS as usize),
+            withdrawals: Ring::new(BUCKETS as usize),
+            latest: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a call, which earns a share of a retry.
+    pub fn deposit(&self, now: Timestamp, policy: &BudgetPolicy) {
+        let Tick { generation, tick } = self.scale.advance(now, width(policy));
+        self.deposits.add(generation, tick, 1);
+    }
+
+    /// Takes a retry, if there is one.
+    #[must_use]
+    pub fn withdraw(&self, now: Timestamp, policy: &BudgetPolicy) -> bool {
+        let width = width(policy);
+        let mut now = self.latest.fetch_max(now.as_nanos(), SeqCst).max(now.as_nanos());
+        loop {
+            let at = self.scale.advance(Timestamp::from_nanos(now), width);
+            let allowed = self.allowance(at, policy);
+            let admits = |spent: u64| spent < allowed / 1000;
+            if !self.withdrawals.add_if(at.generation, at.tick, BUCKETS, admits) {
+                return false;
+            }
+            now = self.latest.load(SeqCst);
+            if self.scale.peek(Timestamp::from_nanos(now), width) == Some(at) {
+                return true;
+            }
+            self.withdrawals.take_back(at.generation, at.tick);
+        }
+    }
+
+    /// Retries that are left, zero where more were spent than the policy now allows.
+    pub fn balance(&self, now: Timestamp, policy: &BudgetPolicy) -> f64 {
+        let now = self.latest.load(SeqCst).max(now.as_nanos());
+        let at = self.scale.peek(Timestamp::from_nanos(now), width(policy));
+        let (allowed, spent) = match at {
+            Some(at) => (
+                self.allowance(at, policy),
+                self.withdrawals.sum(at.generation, at.tick, BUCKETS),
+            ),
+            None => (minimum(policy), 0),
+        };
+        allowed.saturating_sub(spent * 1000) as f64 / 1000.0
+    }
+
+    /// What the window allows, in thousandths of a retry.
+    fn allowance(&self, at: Tick, policy: &BudgetPolicy) -> u64 {
+        let ratio = (policy.ratio.clamp(0.0, 1.0) * 1000.0).round() as u64;
+        let earned = ratio * self.deposits.sum(at.generation, at.tick, BUCKETS);
+        earned.saturating_add(minimum(policy))
+    }
+}
+
+/// What is always there, in thousandths of a retry.
+fn minimum(policy: &BudgetPolicy) -> u64 {
+    let millis = u64::try_from(policy.ttl.as_millis()).unwrap_or(u64::MAX);
+    u64::from(policy.min_per_second).saturating_mul(millis)
+}
+
+fn width(policy: &BudgetPolicy) -> Duration {
+    policy.ttl / BUCKETS
+}
+
+#[cfg(test)]
+mod tests;
