@@ -533,7 +533,6 @@ impl Breaker {
         if policy.failure_count > 0 && failures >= u64::from(policy.failure_count) {
             return Some(Cause::FailureCount);
         }
-        #[expect(clippy::cast_precision_loss, reason = "window counts stay far below 2^52")]
         let reached = failures as f64 >= policy.failure_rate * calls as f64;
         (policy.failure_rate > 0.0 && reached).then_some(Cause::FailureRate)
     }
@@ -696,7 +695,6 @@ fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
 
 /// A random number as a real one in [0, 1).
 fn unit(random: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     let numerator = (random >> 11) as f64;
     numerator / 9_007_199_254_740_992.0
 }

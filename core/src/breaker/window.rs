@@ -48,10 +48,6 @@ impl Window {
         (sum(&self.successes), sum(&self.failures))
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "ticks wrap; at 10 ms a bucket, after more than a year"
-    )]
     fn tick(&self, now: Timestamp) -> u32 {
         (now.as_nanos() / self.bucket_nanos) as u32
     }

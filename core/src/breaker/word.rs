@@ -80,10 +80,6 @@ impl Word {
             | payload
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "every field is masked to at most 19 bits"
-    )]
     pub(super) fn decode(word: u64) -> Self {
         let ten = |shift: u32| (word >> shift & MASK10) as u32;
         let six = |shift: u32| (word >> shift & MASK6) as u32;

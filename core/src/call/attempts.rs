@@ -24,7 +24,7 @@ struct Failed<E> {
     verdict: Option<Verdict>,
 }
 
-impl<R: Runtime> Call<'_, R> {
+impl<'a, R: Runtime> Call<'a, R> {
     /// Attempts until one succeeds or another would not help.
     pub(super) async fn attempts<O: Operation>(
         &mut self,
@@ -35,7 +35,9 @@ impl<R: Runtime> Call<'_, R> {
             return Err(FailureCause::Disabled);
         }
         let deadline = self.live_deadline();
-        self.isolation.budget.deposit(self.runtime.now(), &self.policy().retry.budget);
+        self.isolation
+            .budget
+            .deposit(self.runtime.now(), &self.policy().retry.budget);
         let mut last: Option<FailureCause<O::Error>> = None;
         loop {
             let failed = match self.attempt(operation, deadline).await {
@@ -94,7 +96,10 @@ impl<R: Runtime> Call<'_, R> {
             (remaining, attempt) => remaining.or(attempt),
         };
         let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);
-        let attempt = Attempt { number: self.attempts, tell_remaining };
+        let attempt = Attempt {
+            number: self.attempts,
+            tell_remaining,
+        };
 
         let tally = AttemptTally::begin(self.isolation);
         let mut guard = PanicGuard { call: self, admission };
@@ -121,10 +126,16 @@ impl<R: Runtime> Call<'_, R> {
                 }
                 Ok(output)
             }
-            Ok(Err(error)) => Err(Failed { cause: FailureCause::Inner(error), verdict: Some(verdict) }),
+            Ok(Err(error)) => Err(Failed {
+                cause: FailureCause::Inner(error),
+                verdict: Some(verdict),
+            }),
             Err(Elapsed) => {
                 self.isolation.count(Counter::Timeouts);
-                Err(Failed { cause: FailureCause::Timeout, verdict: Some(verdict) })
+                Err(Failed {
+                    cause: FailureCause::Timeout,
+                    verdict: Some(verdict),
+                })
             }
         }
     }
@@ -138,7 +149,9 @@ impl<R: Runtime> Call<'_, R> {
         if let Some(permit) = places.try_acquire() {
             return Ok(Some(permit));
         }
-        let wait = self.remaining(deadline).map_or(max_wait, |remaining| remaining.min(max_wait));
+        let wait = self
+            .remaining(deadline)
+            .map_or(max_wait, |remaining| remaining.min(max_wait));
         if !wait.is_zero()
             && let Ok(Ok(permit)) = timeout(self.runtime, Some(wait), places.acquire()).await
         {
@@ -148,12 +161,16 @@ impl<R: Runtime> Call<'_, R> {
         Err(FailureCause::BulkheadFull)
     }
 
-    fn admit<E>(&self) -> Result<Option<Admission<'_>>, FailureCause<E>> {
+    fn admit<E>(&self) -> Result<Option<Admission<'a>>, FailureCause<E>> {
         if !self.enforces(Section::CircuitBreaker) {
             return Ok(None);
         }
         let now = self.runtime.now();
-        match self.isolation.breaker.admit(&self.policy().breaker, now, || self.runtime.random()) {
+        match self
+            .isolation
+            .breaker
+            .admit(&self.policy().breaker, now, || self.runtime.random())
+        {
             Ok(admitted) => {
                 self.isolation.publish(admitted.transition);
                 Ok(Some(admitted.admission))
@@ -165,7 +182,9 @@ impl<R: Runtime> Call<'_, R> {
     fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
         self.isolation.publish(rejected.transition);
         self.isolation.count(Counter::RejectedOpen);
-        FailureCause::Open { retry_after: rejected.retry_after }
+        FailureCause::Open {
+            retry_after: rejected.retry_after,
+        }
     }
 
     fn verdict_on_timeout(&self) -> Verdict {
@@ -182,7 +201,9 @@ impl<R: Runtime> Call<'_, R> {
     fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome) {
         let now = self.runtime.now();
         if outcome != Outcome::Neutral {
-            self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
+            self.isolation
+                .health
+                .record(outcome == Outcome::Failure, now, &self.policy().health);
         }
         let Some(admission) = admission else { return };
         let recorded = admission.record(&self.policy().breaker, outcome, now, || self.runtime.random());
@@ -238,7 +259,7 @@ impl<R: Runtime> Call<'_, R> {
 /// an operation that panics at every attempt must trip the breaker.
 struct PanicGuard<'c, 'a, R: Runtime> {
     call: &'c Call<'a, R>,
-    admission: Option<Admission<'c>>,
+    admission: Option<Admission<'a>>,
 }
 
 impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {

@@ -23,7 +23,9 @@ impl<R: Runtime> Call<'_, R> {
         }
         let _place = self.in_force.fallback_places().try_acquire()?;
         let limit = self.remaining(self.deadline).filter(|left| !left.is_zero());
-        let value = timeout(self.runtime, limit, operation.local_fallback(why)).await.ok()??;
+        let value = timeout(self.runtime, limit, operation.local_fallback(why))
+            .await
+            .ok()??;
         Some((value, Source::Local))
     }
 
@@ -35,13 +37,19 @@ impl<R: Runtime> Call<'_, R> {
     ) -> Option<(O::Output, Source)> {
         match step {
             FallbackStep::Static(step) => {
-                let payload = Payload { bytes: &step.payload, content_type: &step.content_type };
+                let payload = Payload {
+                    bytes: &step.payload,
+                    content_type: &step.content_type,
+                };
                 Some((operation.decode(payload)?, Source::Static))
             }
             FallbackStep::Cached(step) => {
                 let key = CacheKey::new(self.options.method, self.options.cache_key);
                 let cached = self.isolation.cache.lookup(step, &key, self.runtime.now())?;
-                let value = operation.decode(Payload { bytes: &cached.payload, content_type: "" })?;
+                let value = operation.decode(Payload {
+                    bytes: &cached.payload,
+                    content_type: "",
+                })?;
                 Some((value, Source::Cached { age: cached.age }))
             }
             FallbackStep::Alternative(step) => {
@@ -57,7 +65,9 @@ impl<R: Runtime> Call<'_, R> {
             FallbackStep::Degraded(step) => {
                 let _place = self.in_force.fallback_places().try_acquire()?;
                 let limit = self.remaining(self.deadline).filter(|left| !left.is_zero());
-                let value = timeout(self.runtime, limit, operation.degraded(step, why)).await.ok()??;
+                let value = timeout(self.runtime, limit, operation.degraded(step, why))
+                    .await
+                    .ok()??;
                 Some((value, Source::Degraded(step.clone())))
             }
         }

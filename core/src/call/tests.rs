@@ -67,7 +67,13 @@ struct Script {
 impl Script {
     fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies = replies.into_iter().collect();
-        Self { replies, attempts: Vec::new(), alternative: None, degraded: None, local: None }
+        Self {
+            replies,
+            attempts: Vec::new(),
+            alternative: None,
+            degraded: None,
+            local: None,
+        }
     }
 }
 
@@ -77,8 +83,18 @@ impl Operation for Script {
 
     async fn attempt(&mut self, attempt: Attempt) -> Result<String, Error> {
         self.attempts.push(attempt);
-        let reply = if self.replies.len() > 1 { self.replies.pop_front() } else { self.replies.front().copied() };
-        let error = |code, reached, pushback| Err(Error { code, reached, pushback });
+        let reply = if self.replies.len() > 1 {
+            self.replies.pop_front()
+        } else {
+            self.replies.front().copied()
+        };
+        let error = |code, reached, pushback| {
+            Err(Error {
+                code,
+                reached,
+                pushback,
+            })
+        };
         match reply.unwrap() {
             Reply::Answer(answer) => Ok(answer.to_owned()),
             Reply::AnswerAfter(delay, answer) => {
@@ -134,7 +150,10 @@ type CallResult = Result<Answer<String>, Failure<Error>>;
 impl Bench {
     fn new(spec: PolicySpec) -> Self {
         let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Arc::new(Unobserved));
-        Self { isolation, runtime: Paused(tokio::time::Instant::now()) }
+        Self {
+            isolation,
+            runtime: Paused(tokio::time::Instant::now()),
+        }
     }
 
     fn apply(&self, spec: PolicySpec) {
@@ -159,24 +178,43 @@ impl Bench {
 }
 
 fn idempotent() -> CallOptions<'static> {
-    CallOptions { method: "list", is_idempotent: true, ..CallOptions::default() }
+    CallOptions {
+        method: "list",
+        is_idempotent: true,
+        ..CallOptions::default()
+    }
 }
 
 fn at(level: Level) -> PolicySpec {
     PolicySpec {
         level,
-        retry: RetryPolicy { jitter: Jitter::None, ..RetryPolicy::default() },
-        breaker: BreakerPolicy { open_jitter_ratio: 0.0, ..BreakerPolicy::default() },
+        retry: RetryPolicy {
+            jitter: Jitter::None,
+            ..RetryPolicy::default()
+        },
+        breaker: BreakerPolicy {
+            open_jitter_ratio: 0.0,
+            ..BreakerPolicy::default()
+        },
         ..PolicySpec::default()
     }
 }
 
 fn with_chain(level: Level, chain: Vec<FallbackStep>) -> PolicySpec {
-    PolicySpec { fallback: FallbackPolicy { chain, ..FallbackPolicy::default() }, ..at(level) }
+    PolicySpec {
+        fallback: FallbackPolicy {
+            chain,
+            ..FallbackPolicy::default()
+        },
+        ..at(level)
+    }
 }
 
 fn static_step(text: &'static str) -> FallbackStep {
-    FallbackStep::Static(StaticFallback { payload: Bytes::from_static(text.as_bytes()), content_type: String::new() })
+    FallbackStep::Static(StaticFallback {
+        payload: Bytes::from_static(text.as_bytes()),
+        content_type: String::new(),
+    })
 }
 
 fn alternative_step() -> FallbackStep {
@@ -194,17 +232,26 @@ async fn level_none_calls_directly_and_only_counts() {
     assert_eq!((answer.value.as_str(), answer.source), ("late", Source::Live));
     for _ in 0..20 {
         let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-        assert!(matches!(failure.cause, FailureCause::Inner(Error { code: UNAVAILABLE, .. })));
+        assert!(matches!(
+            failure.cause,
+            FailureCause::Inner(Error { code: UNAVAILABLE, .. })
+        ));
         assert_eq!(failure.receipt.attempts, 1);
     }
     assert_eq!(bench.breaker(), None);
     let counters = bench.counters();
-    assert_eq!((counters.calls, counters.served_live, counters.failed, counters.attempts), (21, 1, 20, 21));
+    assert_eq!(
+        (counters.calls, counters.served_live, counters.failed, counters.attempts),
+        (21, 1, 20, 21)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
-    let bench = Bench::new(with_chain(Level::Basic, vec![alternative_step(), static_step("static")]));
+    let bench = Bench::new(with_chain(
+        Level::Basic,
+        vec![alternative_step(), static_step("static")],
+    ));
     let mut script = Script::new([Reply::Hang]);
     script.alternative = Some("alternative");
     let before = bench.runtime.now();
@@ -213,7 +260,10 @@ async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
     assert_eq!(answer.receipt.why.unwrap().trigger, FallbackTrigger::Timeout);
     assert_eq!(bench.runtime.now().saturating_since(before), 5 * SECOND);
     for _ in 0..20 {
-        assert_eq!(bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap().receipt.attempts, 1);
+        assert_eq!(
+            bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap().receipt.attempts,
+            1
+        );
     }
     assert_eq!(bench.breaker(), None);
     assert_eq!(bench.counters().served_static, 21);
@@ -223,11 +273,21 @@ async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
 async fn enhanced_retries_with_growing_pauses() {
     let bench = Bench::new(at(Level::Enhanced));
     let before = bench.runtime.now();
-    let mut script = Script::new([Reply::Code(UNAVAILABLE), Reply::Code(UNAVAILABLE), Reply::Answer("third")]);
+    let mut script = Script::new([
+        Reply::Code(UNAVAILABLE),
+        Reply::Code(UNAVAILABLE),
+        Reply::Answer("third"),
+    ]);
     let answer = bench.run(&mut script, idempotent()).await.unwrap();
     assert_eq!((answer.value.as_str(), answer.receipt.attempts), ("third", 3));
-    assert_eq!(bench.runtime.now().saturating_since(before), Duration::from_millis(100 + 200));
-    assert_eq!(script.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        bench.runtime.now().saturating_since(before),
+        Duration::from_millis(100 + 200)
+    );
+    assert_eq!(
+        script.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(script.attempts[2].tell_remaining, Some(Duration::from_millis(4_700)));
     assert_eq!(bench.counters().retries, 2);
 }
@@ -235,7 +295,10 @@ async fn enhanced_retries_with_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_may_have_been_made_is_not_repeated_unless_it_is_idempotent() {
     let bench = Bench::new(at(Level::Enhanced));
-    let once = CallOptions { is_idempotent: false, ..idempotent() };
+    let once = CallOptions {
+        is_idempotent: false,
+        ..idempotent()
+    };
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     assert_eq!(bench.run(&mut script, once).await.unwrap_err().receipt.attempts, 1);
     let mut script = Script::new([Reply::Unreached, Reply::Answer("second")]);
@@ -253,7 +316,13 @@ async fn an_answer_about_the_request_is_neither_retried_nor_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
-    let spec = PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(Level::Enhanced) };
+    let spec = PolicySpec {
+        retry: RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        },
+        ..at(Level::Enhanced)
+    };
     let bench = Bench::new(spec);
     for _ in 0..5 {
         assert_eq!(bench.breaker(), Some(State::Closed));
@@ -261,9 +330,17 @@ async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
     }
     assert_eq!(bench.breaker(), Some(State::Open));
     let failure = bench.call([Reply::Answer("not asked")]).await.unwrap_err();
-    assert_eq!(failure.cause, FailureCause::Open { retry_after: Some(30 * SECOND) });
+    assert_eq!(
+        failure.cause,
+        FailureCause::Open {
+            retry_after: Some(30 * SECOND)
+        }
+    );
     assert_eq!(failure.receipt.attempts, 0);
-    assert_eq!(bench.isolation.health(bench.runtime.now()), crate::health::HealthStatus::CircuitOpen);
+    assert_eq!(
+        bench.isolation.health(bench.runtime.now()),
+        crate::health::HealthStatus::CircuitOpen
+    );
 
     tokio::time::advance(30 * SECOND).await;
     assert_eq!(bench.call([Reply::Answer("probe")]).await.unwrap().source, Source::Live);
@@ -274,10 +351,19 @@ async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
-    let spec = PolicySpec { retry: RetryPolicy { max_attempts: 10, ..at(Level::Enhanced).retry }, ..at(Level::Enhanced) };
+    let spec = PolicySpec {
+        retry: RetryPolicy {
+            max_attempts: 10,
+            ..at(Level::Enhanced).retry
+        },
+        ..at(Level::Enhanced)
+    };
     let bench = Bench::new(spec);
     let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-    assert!(matches!(failure.cause, FailureCause::Inner(Error { code: UNAVAILABLE, .. })));
+    assert!(matches!(
+        failure.cause,
+        FailureCause::Inner(Error { code: UNAVAILABLE, .. })
+    ));
     assert_eq!((failure.receipt.attempts, bench.breaker()), (5, Some(State::Open)));
     assert_eq!(bench.counters().rejected_open, 1);
 }
@@ -285,13 +371,20 @@ async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
 #[tokio::test(start_paused = true)]
 async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
     let spec = PolicySpec {
-        retry: RetryPolicy { initial_backoff: 2 * SECOND, ..at(Level::Enhanced).retry },
+        retry: RetryPolicy {
+            initial_backoff: 2 * SECOND,
+            ..at(Level::Enhanced).retry
+        },
         ..at(Level::Enhanced)
     };
     let bench = Bench::new(spec);
     let before = bench.runtime.now();
-    let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), CallOptions { timeout: Some(SECOND), ..idempotent() });
-    assert!(matches!(failure.await.unwrap_err().cause, FailureCause::Inner(_)));
+    let options = CallOptions {
+        timeout: Some(SECOND),
+        ..idempotent()
+    };
+    let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), options).await;
+    assert!(matches!(failure.unwrap_err().cause, FailureCause::Inner(_)));
     assert_eq!(bench.runtime.now(), before);
 }
 
@@ -299,9 +392,20 @@ async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
 async fn the_services_own_word_decides_the_pause() {
     let bench = Bench::new(at(Level::Enhanced));
     let before = bench.runtime.now();
-    bench.call([Reply::Pushback(Pushback::After(SECOND)), Reply::Answer("second")]).await.unwrap();
+    bench
+        .call([Reply::Pushback(Pushback::After(SECOND)), Reply::Answer("second")])
+        .await
+        .unwrap();
     assert_eq!(bench.runtime.now().saturating_since(before), SECOND);
-    assert_eq!(bench.call([Reply::Pushback(Pushback::Never)]).await.unwrap_err().receipt.attempts, 1);
+    assert_eq!(
+        bench
+            .call([Reply::Pushback(Pushback::Never)])
+            .await
+            .unwrap_err()
+            .receipt
+            .attempts,
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,7 +418,10 @@ async fn t28_the_budget_bounds_retries_over_all_calls() {
     let bench = Bench::new(spec);
     for _ in 0..100 {
         let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-        assert!(matches!(failure.cause, FailureCause::Inner(_)), "the real error, not the budget's");
+        assert!(
+            matches!(failure.cause, FailureCause::Inner(_)),
+            "the real error, not the budget's"
+        );
     }
     let counters = bench.counters();
     assert_eq!((counters.calls, counters.attempts, counters.retries), (100, 120, 20));
@@ -323,28 +430,60 @@ async fn t28_the_budget_bounds_retries_over_all_calls() {
 
 #[tokio::test(start_paused = true)]
 async fn live_answers_are_cached_and_stand_in_with_their_age() {
-    let cached = FallbackStep::Cached(CachedFallback { ttl: 10 * SECOND, stale_if_error: 20 * SECOND, ..CachedFallback::default() });
+    let cached = FallbackStep::Cached(CachedFallback {
+        ttl: 10 * SECOND,
+        stale_if_error: 20 * SECOND,
+        ..CachedFallback::default()
+    });
     let bench = Bench::new(with_chain(Level::Basic, vec![cached, static_step("static")]));
-    let keyed = |key: &'static str| CallOptions { cache_key: key.as_bytes(), ..idempotent() };
-    bench.run(&mut Script::new([Reply::Answer("live")]), keyed("7")).await.unwrap();
+    let keyed = |key: &'static str| CallOptions {
+        cache_key: key.as_bytes(),
+        ..idempotent()
+    };
+    bench
+        .run(&mut Script::new([Reply::Answer("live")]), keyed("7"))
+        .await
+        .unwrap();
 
     tokio::time::advance(29 * SECOND).await;
-    let answer = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7")).await.unwrap();
-    assert_eq!((answer.value.as_str(), answer.source), ("live", Source::Cached { age: 29 * SECOND }));
-    let other = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("8")).await.unwrap();
+    let answer = bench
+        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.value.as_str(), answer.source),
+        ("live", Source::Cached { age: 29 * SECOND })
+    );
+    let other = bench
+        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("8"))
+        .await
+        .unwrap();
     assert_eq!(other.source, Source::Static);
 
     tokio::time::advance(2 * SECOND).await;
-    let answer = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7")).await.unwrap();
-    assert_eq!(answer.source, Source::Static, "past ttl and stale_if_error; and no fallback was ever cached");
+    let answer = bench
+        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7"))
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.source,
+        Source::Static,
+        "past ttl and stale_if_error; and no fallback was ever cached"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn steps_that_cannot_answer_hand_over_to_the_next() {
-    let degraded = DegradedFallback { features: vec!["basic_functionality".to_owned()], reason: String::new() };
+    let degraded = DegradedFallback {
+        features: vec!["basic_functionality".to_owned()],
+        reason: String::new(),
+    };
     let chain = vec![alternative_step(), FallbackStep::Degraded(degraded.clone())];
     let bench = Bench::new(with_chain(Level::Enhanced, chain));
-    let once = CallOptions { is_idempotent: false, ..idempotent() };
+    let once = CallOptions {
+        is_idempotent: false,
+        ..idempotent()
+    };
 
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.alternative = Some("backup");
@@ -352,16 +491,25 @@ async fn steps_that_cannot_answer_hand_over_to_the_next() {
 
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.degraded = Some("less");
-    assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Degraded(degraded));
+    assert_eq!(
+        bench.run(&mut script, once).await.unwrap().source,
+        Source::Degraded(degraded)
+    );
 
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.local = Some("mine");
     assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Local);
 
-    let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), once).await.unwrap_err();
+    let failure = bench
+        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), once)
+        .await
+        .unwrap_err();
     assert_eq!(failure.receipt.why.unwrap().trigger, FallbackTrigger::Failure);
     let counters = bench.counters();
-    assert_eq!((counters.served_alternative, counters.served_degraded, counters.failed), (1, 2, 1));
+    assert_eq!(
+        (counters.served_alternative, counters.served_degraded, counters.failed),
+        (1, 2, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,9 +518,15 @@ async fn an_alternative_gets_the_time_kept_back_for_it() {
     let mut script = Script::new([Reply::Hang]);
     script.alternative = Some("backup");
     let before = bench.runtime.now();
-    let once = CallOptions { is_idempotent: false, ..idempotent() };
+    let once = CallOptions {
+        is_idempotent: false,
+        ..idempotent()
+    };
     assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Alternative);
-    assert_eq!(bench.runtime.now().saturating_since(before), Duration::from_millis(4_500));
+    assert_eq!(
+        bench.runtime.now().saturating_since(before),
+        Duration::from_millis(4_500)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -380,7 +534,16 @@ async fn t38_an_alternative_has_no_retry_and_no_fallback_of_its_own() {
     let bench = Bench::new(with_chain(Level::Full, vec![static_step("static")]));
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.local = Some("mine");
-    let failure = bench.run(&mut script, CallOptions { is_alternative: true, ..idempotent() }).await.unwrap_err();
+    let failure = bench
+        .run(
+            &mut script,
+            CallOptions {
+                is_alternative: true,
+                ..idempotent()
+            },
+        )
+        .await
+        .unwrap_err();
     assert_eq!(failure.receipt.attempts, 1);
 }
 
@@ -393,21 +556,40 @@ async fn full_caps_the_calls_that_run_at_once() {
         max_wait: SECOND,
         method_globs: vec!["get*".to_owned()],
     };
-    let bulkhead = BulkheadPolicy { max_concurrent: 2, pools: vec![pool], ..BulkheadPolicy::default() };
-    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
+    let bulkhead = BulkheadPolicy {
+        max_concurrent: 2,
+        pools: vec![pool],
+        ..BulkheadPolicy::default()
+    };
+    let bench = Bench::new(PolicySpec {
+        bulkhead,
+        ..at(Level::Full)
+    });
     let busy = || bench.call([Reply::AnswerAfter(SECOND / 2, "busy")]);
     let (first, second, third) = tokio::join!(busy(), busy(), busy());
     assert!(first.is_ok() && second.is_ok());
     assert_eq!(third.unwrap_err().cause, FailureCause::BulkheadFull);
-    assert_eq!(bench.breaker(), Some(State::Closed), "our own rejection says nothing of the service");
+    assert_eq!(
+        bench.breaker(),
+        Some(State::Closed),
+        "our own rejection says nothing of the service"
+    );
 
     let read = async || {
-        let options = CallOptions { method: "getUser", ..idempotent() };
+        let options = CallOptions {
+            method: "getUser",
+            ..idempotent()
+        };
         let before = bench.runtime.now();
-        let result = bench.run(&mut Script::new([Reply::AnswerAfter(SECOND / 2, "read")]), options).await;
+        let result = bench
+            .run(&mut Script::new([Reply::AnswerAfter(SECOND / 2, "read")]), options)
+            .await;
         (result.is_ok(), bench.runtime.now().saturating_since(before))
     };
-    let named = CallOptions { pool: Some("readPool"), ..idempotent() };
+    let named = CallOptions {
+        pool: Some("readPool"),
+        ..idempotent()
+    };
     let mut script = Script::new([Reply::Answer("full")]);
     let (first, queued, full) = tokio::join!(read(), read(), bench.run(&mut script, named));
     assert_eq!((first, queued), ((true, SECOND / 2), (true, SECOND)));
@@ -417,7 +599,13 @@ async fn full_caps_the_calls_that_run_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_level_change_keeps_what_the_breaker_learned() {
-    let spec = |level| PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(level) };
+    let spec = |level| PolicySpec {
+        retry: RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        },
+        ..at(level)
+    };
     let bench = Bench::new(spec(Level::Enhanced));
     for _ in 0..4 {
         bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
@@ -435,22 +623,37 @@ async fn a_level_change_keeps_what_the_breaker_learned() {
 
 #[tokio::test(start_paused = true)]
 async fn t03_t23_a_cancelled_call_gives_everything_back_and_says_nothing() {
-    let bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };
-    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
+    let bulkhead = BulkheadPolicy {
+        max_concurrent: 1,
+        ..BulkheadPolicy::default()
+    };
+    let bench = Bench::new(PolicySpec {
+        bulkhead,
+        ..at(Level::Full)
+    });
     for _ in 0..20 {
         let cancelled = tokio::time::timeout(SECOND, bench.call([Reply::Hang])).await;
         assert!(cancelled.is_err());
     }
     bench.call([Reply::Answer("free again")]).await.unwrap();
     let counters = bench.counters();
-    assert_eq!((counters.calls, counters.cancelled, counters.attempt_neutrals), (21, 20, 20));
+    assert_eq!(
+        (counters.calls, counters.cancelled, counters.attempt_neutrals),
+        (21, 20, 20)
+    );
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 
 #[tokio::test(start_paused = true)]
 async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
-    let bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };
-    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
+    let bulkhead = BulkheadPolicy {
+        max_concurrent: 1,
+        ..BulkheadPolicy::default()
+    };
+    let bench = Bench::new(PolicySpec {
+        bulkhead,
+        ..at(Level::Full)
+    });
     for _ in 0..5 {
         let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
         assert!(caught.is_err());
@@ -463,13 +666,25 @@ async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
     let bench = Bench::new(PolicySpec {
-        timeout: TimeoutPolicy { min_attempt_budget: Duration::from_millis(10), ..TimeoutPolicy::default() },
+        timeout: TimeoutPolicy {
+            min_attempt_budget: Duration::from_millis(10),
+            ..TimeoutPolicy::default()
+        },
         ..at(Level::Enhanced)
     });
     for _ in 0..20 {
-        let options = CallOptions { timeout: Some(Duration::from_millis(9)), ..idempotent() };
-        let failure = bench.run(&mut Script::new([Reply::Answer("not asked")]), options).await.unwrap_err();
-        assert_eq!((failure.cause, failure.receipt.attempts), (FailureCause::DeadlineSpent, 0));
+        let options = CallOptions {
+            timeout: Some(Duration::from_millis(9)),
+            ..idempotent()
+        };
+        let failure = bench
+            .run(&mut Script::new([Reply::Answer("not asked")]), options)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (failure.cause, failure.receipt.attempts),
+            (FailureCause::DeadlineSpent, 0)
+        );
     }
     assert_eq!(bench.breaker(), Some(State::Closed));
     assert_eq!(bench.counters().rejected_deadline, 20);

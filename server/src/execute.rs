@@ -1,0 +1,169 @@
+//! ExecuteWithIsolation: calls a registered service on somebody's behalf, isolated by the same engine as an SDK's calls.
+//!
+//! It serves trials with grpcurl and callers without an SDK; it is never the main path. Because it dials from a
+//! trusted place for whoever asks, it is fenced ([`fence`]): only endpoints that are registered *and* on the operator's
+//! allow-list, checked on the resolved address; one hop; bounded sizes, time and concurrency; no metadata relayed.
+//!
+//! The manager is one more caller: it has a breaker, budget and cache of its own for each service that it was asked to
+//! call, in memory only.
+
+mod channels;
+mod fence;
+mod method;
+mod runtime;
+mod status;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+pub use fence::Fence;
+pub use method::Method;
+
+use crate::error::{Error, Rejection};
+use crate::registry::{Registered, Registry};
+use bytes::Bytes;
+use channels::Channels;
+use cofferdam_core::breaker::State;
+use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, Source};
+use cofferdam_core::isolation::{Isolation, Unobserved};
+use cofferdam_core::name::ServiceKey;
+use cofferdam_core::runtime::Runtime as _;
+use runtime::TokioRuntime;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use upstream::{UpstreamCall, UpstreamError};
+
+/// The largest request that is relayed, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
+/// The largest answer that is relayed, in bytes.
+pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// The longest call.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// Calls at once, over all services: beyond it, calls are refused rather than queued.
+const MAX_CONCURRENT: usize = 256;
+
+/// Makes calls to registered services.
+#[derive(Debug)]
+pub struct Executor {
+    registry: Arc<Registry>,
+    isolations: Mutex<HashMap<ServiceKey, Arc<Isolation>>>,
+    channels: Channels,
+    runtime: TokioRuntime,
+    places: Semaphore,
+}
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// The encoded request message; at most [`MAX_REQUEST_BYTES`].
+    pub payload: Bytes,
+    /// The caller's own limit; at most [`MAX_TIMEOUT`], which is also the default.
+    pub timeout: Option<Duration>,
+    /// Whether it may safely run twice.
+    pub is_idempotent: bool,
+    /// What an answer in the cache belongs to. Empty: the payload.
+    pub cache_key: Bytes,
+    /// The pool to run in. `None`: as the policy's globs say.
+    pub pool: Option<String>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// The encoded answer; empty from a degraded fallback.
+    pub payload: Bytes,
+    /// What the payload is.
+    pub content_type: String,
+    /// Who answered.
+    pub source: Source,
+    /// How it came about.
+    pub receipt: Receipt,
+    /// The breaker after the call. `None`: none is in force.
+    pub breaker_state: Option<State>,
+}
+
+impl Executor {
+    /// An executor that dials what the fence allows.
+    pub fn new(registry: Arc<Registry>, fence: Fence) -> Self {
+        Self {
+            registry,
+            isolations: Mutex::default(),
+            channels: Channels::new(fence),
+            runtime: TokioRuntime::new(),
+            places: Semaphore::new(MAX_CONCURRENT),
+        }
+    }
+
+    /// Calls a registered service.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`], where the call may not be made, or failed and no fallback answered.
+    pub async fn execute(&self, service: &Registered, call: &Call) -> Result<Executed, Error> {
+        let quota = || Error::QuotaExceeded {
+            quota: "executions",
+            limit: MAX_CONCURRENT.to_string(),
+            remedy: "call the service through an SDK, which has no such limit, or try again later",
+        };
+        let _place = self.places.try_acquire().map_err(|_| quota())?;
+        let isolation = self.isolation(service);
+        let options = CallOptions {
+            method: call.method.path().as_str(),
+            pool: call.pool.as_deref(),
+            is_idempotent: call.is_idempotent,
+            timeout: Some(call.timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
+            cache_key: if call.cache_key.is_empty() { &call.payload } else { &call.cache_key },
+            is_alternative: false,
+        };
+        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone()).await?;
+        let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
+        let breaker_state = isolation.breaker_state(self.runtime.now());
+        match result {
+            Ok(answer) => Ok(Executed {
+                payload: answer.value.payload,
+                content_type: answer.value.content_type,
+                source: answer.source,
+                receipt: answer.receipt,
+                breaker_state,
+            }),
+            Err(failure) => Err(rejection(service.key(), call, failure).into()),
+        }
+    }
+
+    /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way.
+    fn isolation(&self, service: &Registered) -> Arc<Isolation> {
+        let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(isolation) = isolations.get(service.key()) {
+            let revision = Some(service.revision());
+            if isolation.in_force().revision < revision {
+                isolation.apply(service.policy().clone(), revision, service.is_enabled());
+            }
+            return Arc::clone(isolation);
+        }
+        isolations.retain(|key, _| self.registry.get(key).is_some());
+        let policy = service.policy().clone();
+        let isolation = Isolation::new(policy.clone(), Some(service.revision()), Arc::new(Unobserved));
+        if !service.is_enabled() {
+            isolation.apply(policy, Some(service.revision()), false);
+        }
+        let isolation = Arc::new(isolation);
+        isolations.insert(service.key().clone(), Arc::clone(&isolation));
+        isolation
+    }
+}
+
+fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> Rejection {
+    match failure.cause {
+        FailureCause::Inner(UpstreamError::Refused(rejection)) => rejection,
+        FailureCause::Inner(UpstreamError::Status(status)) => status::rejection(&status),
+        FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
+        FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
+        FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
+        FailureCause::Disabled => Rejection::Disabled(key.clone()),
+    }
+}

@@ -1,0 +1,136 @@
+//! A call to a registered service as the engine sees it.
+
+use super::{Call, Executor, MAX_ANSWER_BYTES, Method, status};
+use crate::error::{Error, Rejection};
+use crate::registry::Registered;
+use bytes::Bytes;
+use cofferdam_core::call::{Attempt, CallOptions, Context, Operation, Payload, Verdict, Why, execute};
+use cofferdam_core::name::ServiceKey;
+use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
+use cofferdam_proto::BytesCodec;
+use std::time::Duration;
+use tonic::client::Grpc;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// Says how many managers a call went through already; one is the limit.
+pub(crate) const DEPTH_HEADER: &str = "cofferdam-depth";
+
+/// What a live answer is, and a kept one was.
+const GRPC: &str = "application/grpc+proto";
+
+pub(super) struct UpstreamCall<'a> {
+    executor: &'a Executor,
+    service: &'a Registered,
+    call: &'a Call,
+    method: Method,
+    channels: Vec<Channel>,
+}
+
+/// An answer's bytes and what they are.
+pub(super) struct Reply {
+    pub(super) payload: Bytes,
+    pub(super) content_type: String,
+}
+
+/// A failure of the call itself.
+#[derive(Debug)]
+pub(super) enum UpstreamError {
+    /// The service's own error, or the connection's.
+    Status(Status),
+    /// The manager may not make the call.
+    Refused(Rejection),
+}
+
+impl<'a> UpstreamCall<'a> {
+    pub(super) async fn new(
+        executor: &'a Executor,
+        service: &'a Registered,
+        call: &'a Call,
+        method: Method,
+    ) -> Result<Self, Error> {
+        let channels = executor.channels.of(service).await?;
+        Ok(Self { executor, service, call, method, channels })
+    }
+
+    /// The channel of an attempt: each goes to the next endpoint.
+    fn channel(&self, number: u32) -> Option<Channel> {
+        let index = (number as usize).checked_sub(1)?.checked_rem(self.channels.len())?;
+        self.channels.get(index).cloned()
+    }
+}
+
+impl Operation for UpstreamCall<'_> {
+    type Output = Reply;
+    type Error = UpstreamError;
+
+    async fn attempt(&mut self, attempt: Attempt) -> Result<Reply, UpstreamError> {
+        let no_endpoint = || UpstreamError::Refused(Rejection::NoEndpoint(self.service.key().clone()));
+        let channel = self.channel(attempt.number).ok_or_else(no_endpoint)?;
+        let mut request = Request::new(self.call.payload.clone());
+        if let Some(remaining) = attempt.tell_remaining {
+            request.set_timeout(remaining);
+        }
+        request.metadata_mut().insert(DEPTH_HEADER, MetadataValue::from_static("1"));
+        let mut client = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let unavailable = |error: tonic::transport::Error| UpstreamError::Status(Status::from_error(Box::new(error)));
+        client.ready().await.map_err(unavailable)?;
+        let response = client.unary(request, self.method.path().clone(), BytesCodec).await;
+        let payload = response.map_err(UpstreamError::Status)?.into_inner();
+        Ok(Reply { payload, content_type: GRPC.to_owned() })
+    }
+
+    fn classify(&self, result: Result<&Reply, &UpstreamError>, context: Context<'_>) -> Verdict {
+        match result {
+            Ok(_) => status::verdict(None, context),
+            Err(UpstreamError::Status(status)) => status::verdict(Some(status), context),
+            Err(UpstreamError::Refused(_)) => Verdict {
+                outcome: cofferdam_core::outcome::Outcome::Neutral,
+                is_retryable: false,
+                may_have_reached: false,
+                pushback: None,
+            },
+        }
+    }
+
+    fn encode(&self, output: &Reply) -> Option<Bytes> {
+        Some(output.payload.clone())
+    }
+
+    fn decode(&mut self, payload: Payload<'_>) -> Option<Reply> {
+        let content_type = if payload.content_type.is_empty() { GRPC } else { payload.content_type };
+        Some(Reply { payload: payload.bytes.clone(), content_type: content_type.to_owned() })
+    }
+
+    async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {
+        let key = ServiceKey { namespace: self.service.key().namespace.clone(), name: step.service.clone() };
+        let alternative = self.executor.registry.get(&key)?;
+        let method = if step.method.is_empty() {
+            self.method.clone()
+        } else {
+            Method::parse(&step.method, step.service.as_str()).ok()?
+        };
+        let isolation = self.executor.isolation(&alternative);
+        let options = CallOptions {
+            method: method.path().as_str(),
+            timeout: limit,
+            is_idempotent: self.call.is_idempotent,
+            is_alternative: true,
+            ..CallOptions::default()
+        };
+        let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone()).await.ok()?;
+        // The future would contain itself, were it not boxed; the engine lets an alternative have none of its own.
+        let answer = Box::pin(execute(&isolation, &self.executor.runtime, &mut upstream, options)).await;
+        Some(answer.ok()?.value)
+    }
+
+    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<Reply> {
+        // Which features still work stands in the answer's source; there are no bytes.
+        Some(Reply { payload: Bytes::new(), content_type: String::new() })
+    }
+
+    async fn local_fallback(&mut self, _: Why) -> Option<Reply> {
+        None
+    }
+}
