@@ -9,8 +9,11 @@
 
 pub mod breaker;
 pub mod bulkhead;
+pub mod cache;
+pub mod call;
 pub mod glob;
 pub mod health;
+pub mod isolation;
 pub mod level;
 pub mod name;
 pub mod outcome;
