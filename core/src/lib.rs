@@ -9,6 +9,7 @@
 
 pub mod breaker;
 pub mod bulkhead;
+pub mod cache;
 pub mod glob;
 pub mod health;
 pub mod level;
