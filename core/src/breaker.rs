@@ -19,19 +19,26 @@
 //! compare-and-swap: exactly one of the racing callers makes it, and nobody can see a new state with an old deadline.
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
 
+mod admission;
+mod schedule;
+mod transition;
 mod window;
 mod word;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::admission::{Admission, Admitted, Recorded, Rejected};
+pub use self::transition::{Cause, State, Transition};
+
+use self::admission::Kind;
+use self::schedule::{Draw, millis_up, open_time, unit, until_from};
 use self::window::Window;
 use self::word::{Phase, Word};
 use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,99 +52,6 @@ pub struct Breaker {
     began: [AtomicU64; 2],
     window: ArcSwap<Window>,
     stale_results: AtomicU64,
-}
-
-/// What a breaker does with calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Calls go through.
-    Closed,
-    /// A few calls probe whether the service works again.
-    HalfOpen,
-    /// Calls are rejected.
-    Open,
-}
-
-/// A change of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// The state before.
-    pub from: State,
-    /// The state after; the same as before where a fresh round of probes began.
-    pub to: State,
-    /// Why.
-    pub cause: Cause,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// Why a breaker changed its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// So many failures in a row.
-    ConsecutiveFailures,
-    /// So many failures in the window.
-    FailureCount,
-    /// Such a share of failures in the window.
-    FailureRate,
-    /// The open time is over.
-    OpenElapsed,
-    /// A probe failed.
-    ProbeFailed,
-    /// Enough probes succeeded.
-    ProbesSucceeded,
-    /// Probes did not come back in time.
-    LeaseExpired,
-}
-
-/// The breaker does not admit the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// The state that rejected.
-    pub state: State,
-    /// When it is worth asking again. `None`: not before somebody changes the policy.
-    pub retry_after: Option<Duration>,
-    /// The transition, where asking made one: a breaker whose probes were lost may open again.
-    pub transition: Option<Transition>,
-}
-
-/// Leave to make one call. [`record`](Self::record) says how it went; dropping it says nothing and frees its place.
-#[derive(Debug)]
-#[must_use = "dropping an admission gives it back"]
-pub struct Admission<'a> {
-    breaker: &'a Breaker,
-    generation: u32,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Admitted by a closed breaker.
-    Call,
-    /// Admitted by a half-open breaker: holds one of its slots.
-    Probe,
-    /// Admitted whatever the state: teaches the breaker nothing.
-    Untracked,
-    /// Has been recorded.
-    Settled,
-}
-
-/// An admission, and the transition that making it caused.
-#[derive(Debug)]
-pub struct Admitted<'a> {
-    /// The admission.
-    pub admission: Admission<'a>,
-    /// The transition, where this caller made one.
-    pub transition: Option<Transition>,
-}
-
-/// What recording an outcome led to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// The transition, where this outcome made one.
-    pub transition: Option<Transition>,
-    /// Whether the result came too late to count: the breaker has moved on since the admission.
-    pub is_stale: bool,
 }
 
 impl Breaker {
@@ -602,146 +516,5 @@ impl Breaker {
 
     fn began_at(&self, generation: u32) -> Timestamp {
         Timestamp::from_nanos(self.began_cell(generation).load(Ordering::Acquire))
-    }
-}
-
-impl Rejected {
-    fn new(state: State, retry_after: Option<Duration>) -> Self {
-        Self {
-            state,
-            retry_after,
-            transition: None,
-        }
-    }
-}
-
-impl Admission<'_> {
-    /// Whether the call probes a half-open breaker.
-    pub fn is_probe(&self) -> bool {
-        self.kind == Kind::Probe
-    }
-
-    /// Says how the call went. `random` is asked for a number only where an open time begins.
-    pub fn record(
-        mut self,
-        policy: &BreakerPolicy,
-        outcome: Outcome,
-        now: Timestamp,
-        random: impl FnOnce() -> u64,
-    ) -> Recorded {
-        if self.kind == Kind::Untracked {
-            return Recorded::default();
-        }
-        match outcome {
-            // Dropping the admission is the neutral verdict.
-            Outcome::Neutral => Recorded::default(),
-            Outcome::Success => {
-                let recorded = self.breaker.record_success(&self, policy, now);
-                self.kind = Kind::Settled;
-                recorded
-            }
-            Outcome::Failure => {
-                let recorded = self.breaker.record_failure(&self, policy, now, random);
-                self.kind = Kind::Settled;
-                recorded
-            }
-        }
-    }
-}
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
-        if self.kind == Kind::Probe {
-            self.breaker.release(self.generation);
-        }
-    }
-}
-
-/// A random number that is drawn at most once, however often a compare-and-swap is repeated.
-struct Draw<F> {
-    source: Option<F>,
-    number: u64,
-}
-
-impl<F: FnOnce() -> u64> Draw<F> {
-    fn new(source: F) -> Self {
-        Self {
-            source: Some(source),
-            number: 0,
-        }
-    }
-
-    fn number(&mut self) -> u64 {
-        if let Some(source) = self.source.take() {
-            self.number = source();
-        }
-        self.number
-    }
-}
-
-/// How long the breaker stays open at its so manieth reopening, jitter not counted.
-fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
-    let exponent = i32::try_from(reopens).unwrap_or(i32::MAX);
-    let seconds = policy.open_duration.as_secs_f64() * policy.open_backoff_multiplier.powi(exponent);
-    if seconds >= policy.max_open_duration.as_secs_f64() {
-        // Here a factor of one, and infinity, end as well.
-        policy.max_open_duration
-    } else if reopens == 0 {
-        policy.open_duration
-    } else {
-        Duration::from_secs_f64(seconds)
-    }
-}
-
-/// A random number as a real one in [0, 1).
-fn unit(random: u64) -> f64 {
-    let numerator = (random >> 11) as f64;
-    numerator / 9_007_199_254_740_992.0
-}
-
-/// The first whole millisecond not before a point in time, so that rounding never shortens an open time.
-fn millis_up(at: Timestamp) -> u64 {
-    at.as_nanos().div_ceil(1_000_000)
-}
-
-fn until_from(until: u64, now: Timestamp) -> Duration {
-    Timestamp::from_millis(until).saturating_since(now)
-}
-
-impl State {
-    /// Its name: `closed`, `half-open` or `open`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half-open",
-            Self::Open => "open",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl Cause {
-    /// Its name, as reports carry it, for example `consecutive_failures`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ConsecutiveFailures => "consecutive_failures",
-            Self::FailureCount => "failure_count",
-            Self::FailureRate => "failure_rate",
-            Self::OpenElapsed => "open_elapsed",
-            Self::ProbeFailed => "probe_failed",
-            Self::ProbesSucceeded => "probes_succeeded",
-            Self::LeaseExpired => "lease_expired",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }

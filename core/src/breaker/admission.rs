@@ -1,0 +1,107 @@
+use super::{Breaker, State, Transition};
+use crate::outcome::Outcome;
+use crate::policy::BreakerPolicy;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// The breaker does not admit the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The state that rejected.
+    pub state: State,
+    /// When it is worth asking again. `None`: not before somebody changes the policy.
+    pub retry_after: Option<Duration>,
+    /// The transition, where asking made one: a breaker whose probes were lost may open again.
+    pub transition: Option<Transition>,
+}
+
+/// Leave to make one call. [`record`](Self::record) says how it went; dropping it says nothing and frees its place.
+#[derive(Debug)]
+#[must_use = "dropping an admission gives it back"]
+pub struct Admission<'a> {
+    pub(super) breaker: &'a Breaker,
+    pub(super) generation: u32,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Admitted by a closed breaker.
+    Call,
+    /// Admitted by a half-open breaker: holds one of its slots.
+    Probe,
+    /// Admitted whatever the state: teaches the breaker nothing.
+    Untracked,
+    /// Has been recorded.
+    Settled,
+}
+
+/// An admission, and the transition that making it caused.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    /// The admission.
+    pub admission: Admission<'a>,
+    /// The transition, where this caller made one.
+    pub transition: Option<Transition>,
+}
+
+/// What recording an outcome led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The transition, where this outcome made one.
+    pub transition: Option<Transition>,
+    /// Whether the result came too late to count: the breaker has moved on since the admission.
+    pub is_stale: bool,
+}
+
+impl Rejected {
+    pub(super) fn new(state: State, retry_after: Option<Duration>) -> Self {
+        Self {
+            state,
+            retry_after,
+            transition: None,
+        }
+    }
+}
+
+impl Admission<'_> {
+    /// Whether the call probes a half-open breaker.
+    pub fn is_probe(&self) -> bool {
+        self.kind == Kind::Probe
+    }
+
+    /// Says how the call went. `random` is asked for a number only where an open time begins.
+    pub fn record(
+        mut self,
+        policy: &BreakerPolicy,
+        outcome: Outcome,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> Recorded {
+        if self.kind == Kind::Untracked {
+            return Recorded::default();
+        }
+        match outcome {
+            // Dropping the admission is the neutral verdict.
+            Outcome::Neutral => Recorded::default(),
+            Outcome::Success => {
+                let recorded = self.breaker.record_success(&self, policy, now);
+                self.kind = Kind::Settled;
+                recorded
+            }
+            Outcome::Failure => {
+                let recorded = self.breaker.record_failure(&self, policy, now, random);
+                self.kind = Kind::Settled;
+                recorded
+            }
+        }
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if self.kind == Kind::Probe {
+            self.breaker.release(self.generation);
+        }
+    }
+}

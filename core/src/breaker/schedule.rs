@@ -1,0 +1,56 @@
+//! When an open breaker lets the next call through.
+
+use crate::policy::BreakerPolicy;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// A random number that is drawn at most once, however often a compare-and-swap is repeated.
+pub(super) struct Draw<F> {
+    source: Option<F>,
+    number: u64,
+}
+
+impl<F: FnOnce() -> u64> Draw<F> {
+    pub(super) fn new(source: F) -> Self {
+        Self {
+            source: Some(source),
+            number: 0,
+        }
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        if let Some(source) = self.source.take() {
+            self.number = source();
+        }
+        self.number
+    }
+}
+
+/// How long the breaker stays open at its so manieth reopening, jitter not counted.
+pub(super) fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
+    let exponent = i32::try_from(reopens).unwrap_or(i32::MAX);
+    let seconds = policy.open_duration.as_secs_f64() * policy.open_backoff_multiplier.powi(exponent);
+    if seconds >= policy.max_open_duration.as_secs_f64() {
+        // Here a factor of one, and infinity, end as well.
+        policy.max_open_duration
+    } else if reopens == 0 {
+        policy.open_duration
+    } else {
+        Duration::from_secs_f64(seconds)
+    }
+}
+
+/// A random number as a real one in [0, 1).
+pub(super) fn unit(random: u64) -> f64 {
+    let numerator = (random >> 11) as f64;
+    numerator / 9_007_199_254_740_992.0
+}
+
+/// The first whole millisecond not before a point in time, so that rounding never shortens an open time.
+pub(super) fn millis_up(at: Timestamp) -> u64 {
+    at.as_nanos().div_ceil(1_000_000)
+}
+
+pub(super) fn until_from(until: u64, now: Timestamp) -> Duration {
+    Timestamp::from_millis(until).saturating_since(now)
+}

@@ -1,0 +1,179 @@
+//! The breaker against a model that keeps every outcome.
+
+use super::*;
+use proptest::prelude::*;
+
+/// What a breaker does, told as plainly as possible: every outcome is kept, and looked through at each decision.
+struct Model {
+    policy: BreakerPolicy,
+    state: ModelState,
+    generation: u64,
+    outcomes: Vec<(u64, Outcome)>,
+    consecutive: u32,
+}
+
+enum ModelState {
+    Closed,
+    Open { until: u64 },
+    HalfOpen { since: u64, in_flight: u32, successes: u32 },
+}
+
+impl Model {
+    fn admit(&mut self, now: u64) -> bool {
+        if let ModelState::Open { until } = self.state {
+            if now < until {
+                return false;
+            }
+            self.probe(now);
+        }
+        let (threshold, lease) = (self.policy.success_threshold, self.policy.lease().as_millis() as u64);
+        match &mut self.state {
+            ModelState::HalfOpen {
+                in_flight, successes, ..
+            } if *in_flight + *successes < threshold => *in_flight += 1,
+            ModelState::HalfOpen { since, .. } if now < *since + lease => return false,
+            ModelState::HalfOpen { .. } => {
+                self.probe(now);
+                return self.admit(now);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn probe(&mut self, now: u64) {
+        self.generation += 1;
+        self.state = ModelState::HalfOpen {
+            since: now,
+            in_flight: 0,
+            successes: 0,
+        };
+    }
+
+    fn record(&mut self, generation: u64, outcome: Outcome, now: u64) {
+        if generation != self.generation {
+            return;
+        }
+        match (&mut self.state, outcome) {
+            (ModelState::Closed, Outcome::Neutral) | (ModelState::Open { .. }, _) => {}
+            (ModelState::Closed, _) => {
+                self.outcomes.push((now, outcome));
+                self.consecutive = if outcome == Outcome::Failure {
+                    self.consecutive + 1
+                } else {
+                    0
+                };
+                if outcome == Outcome::Failure && self.trips(now) {
+                    self.open(now);
+                }
+            }
+            (
+                ModelState::HalfOpen {
+                    in_flight, successes, ..
+                },
+                outcome,
+            ) => {
+                *in_flight -= 1;
+                match outcome {
+                    Outcome::Neutral => {}
+                    Outcome::Failure => self.open(now),
+                    Outcome::Success => {
+                        *successes += 1;
+                        if *successes == self.policy.success_threshold {
+                            self.generation += 1;
+                            self.state = ModelState::Closed;
+                            self.outcomes.clear();
+                            self.consecutive = 0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, now: u64) {
+        self.generation += 1;
+        self.state = ModelState::Open {
+            until: now + self.policy.open_duration.as_millis() as u64,
+        };
+    }
+
+    fn trips(&self, now: u64) -> bool {
+        let bucket = self.policy.window.length.as_millis() as u64 / u64::from(self.policy.window.buckets);
+        let oldest = (now / bucket + 1).saturating_sub(u64::from(self.policy.window.buckets));
+        let inside = self.outcomes.iter().filter(|(at, _)| at / bucket >= oldest);
+        let calls = inside.clone().count() as f64;
+        let failures = inside.filter(|(_, outcome)| *outcome == Outcome::Failure).count() as f64;
+        let consecutive = self.policy.consecutive_failures;
+        (consecutive > 0 && self.consecutive >= consecutive)
+            || (calls >= f64::from(self.policy.minimum_calls)
+                && ((self.policy.failure_count > 0 && failures >= f64::from(self.policy.failure_count))
+                    || (self.policy.failure_rate > 0.0 && failures >= self.policy.failure_rate * calls)))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin,
+    End(usize, Outcome),
+    Advance(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![3 => Just(Outcome::Success), 3 => Just(Outcome::Failure), 1 => Just(Outcome::Neutral)];
+    prop_oneof![
+        4 => Just(Step::Begin),
+        4 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::End(which, outcome)),
+        1 => (0u64..3_000).prop_map(Step::Advance),
+        1 => (0u64..40_000).prop_map(Step::Advance),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn behaves_as_the_model(
+        (consecutive, count, rate, minimum, threshold) in (0u32..6, 0u32..8, 0u8..3, 0u32..8, 1u32..4),
+        steps in prop::collection::vec(step(), 1..300),
+    ) {
+        let policy = BreakerPolicy {
+            consecutive_failures: consecutive,
+            failure_count: count,
+            failure_rate: f64::from(rate) / 2.0,
+            minimum_calls: minimum,
+            success_threshold: threshold,
+            open_jitter_ratio: 0.0,
+            ..BreakerPolicy::default()
+        };
+        let breaker = Breaker::new(&policy);
+        let mut model = Model {
+            policy: policy.clone(), state: ModelState::Closed, generation: 0, outcomes: Vec::new(), consecutive: 0,
+        };
+        let mut now = 50_000;
+        let mut out: Vec<(Admission<'_>, u64)> = Vec::new();
+        for step in steps {
+            let at = Timestamp::from_millis(now);
+            match step {
+                Step::Advance(millis) => now += millis,
+                Step::Begin => {
+                    let admitted = breaker.admit(&policy, at, || 0);
+                    prop_assert_eq!(admitted.is_ok(), model.admit(now));
+                    out.extend(admitted.ok().map(|admitted| (admitted.admission, model.generation)));
+                }
+                Step::End(which, outcome) if !out.is_empty() => {
+                    let (admission, generation) = out.swap_remove(which % out.len());
+                    admission.record(&policy, outcome, at, || 0);
+                    model.record(generation, outcome, now);
+                }
+                Step::End(..) => {}
+            }
+            let expected = match model.state {
+                ModelState::Closed => State::Closed,
+                ModelState::Open { until } if now < until => State::Open,
+                _ => State::HalfOpen,
+            };
+            prop_assert_eq!(breaker.state(&policy, Timestamp::from_millis(now)), expected);
+        }
+    }
+}

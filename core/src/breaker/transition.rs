@@ -1,0 +1,83 @@
+use crate::time::Timestamp;
+use std::fmt;
+
+/// What a breaker does with calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Calls go through.
+    Closed,
+    /// A few calls probe whether the service works again.
+    HalfOpen,
+    /// Calls are rejected.
+    Open,
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The state before.
+    pub from: State,
+    /// The state after; the same as before where a fresh round of probes began.
+    pub to: State,
+    /// Why.
+    pub cause: Cause,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why a breaker changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// So many failures in a row.
+    ConsecutiveFailures,
+    /// So many failures in the window.
+    FailureCount,
+    /// Such a share of failures in the window.
+    FailureRate,
+    /// The open time is over.
+    OpenElapsed,
+    /// A probe failed.
+    ProbeFailed,
+    /// Enough probes succeeded.
+    ProbesSucceeded,
+    /// Probes did not come back in time.
+    LeaseExpired,
+}
+
+impl State {
+    /// Its name: `closed`, `half-open` or `open`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Cause {
+    /// Its name, as reports carry it, for example `consecutive_failures`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::FailureCount => "failure_count",
+            Self::FailureRate => "failure_rate",
+            Self::OpenElapsed => "open_elapsed",
+            Self::ProbeFailed => "probe_failed",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::LeaseExpired => "lease_expired",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
