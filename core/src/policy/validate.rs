@@ -1,5 +1,6 @@
 //! The one check of a policy: run before a manager stores it, and again before an instance applies it.
 
+use super::limits::{MAX_ATTEMPTS, MAX_DURATION, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_POOLS, MAX_STEPS};
 use super::{
     BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
     PolicySpec, RetryPolicy, TimeoutPolicy,
@@ -8,19 +9,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest duration a policy may hold.
-const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The highest cap of a half-open count: each has ten bits in the breaker's word.
 const MAX_PROBES: u32 = 1023;
 const MAX_CONCURRENT: u32 = 100_000;
-const MAX_STEPS: usize = 4;
-const MAX_POOLS: usize = 32;
-const MAX_GLOBS: usize = 32;
 const MAX_GLOB_BYTES: usize = 256;
 const MAX_STATIC_BYTES: usize = 64 * 1024;
 const MAX_CACHE_ENTRY_BYTES: u32 = 1024 * 1024;
 
-/// A spec that is not a policy: every field at fault, in the order of the contract.
+/// A spec that is not a policy: every field at fault, section by section in the order of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPolicy {
     violations: Vec<Violation>,
@@ -54,7 +50,19 @@ impl InvalidPolicy {
 
     /// The violations of one or several checks; `None` where there is none.
     pub fn from_violations(violations: Vec<Violation>) -> Option<Self> {
-        if violations.is_empty() { None } else { Some(Self { violations }) }
+        if violations.is_empty() {
+            None
+        } else {
+            Some(Self { violations })
+        }
+    }
+}
+
+impl From<Violation> for InvalidPolicy {
+    fn from(violation: Violation) -> Self {
+        Self {
+            violations: vec![violation],
+        }
     }
 }
 
@@ -80,7 +88,11 @@ impl fmt::Display for Violation {
 impl Violation {
     /// A value that no release would take.
     pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { path: path.into(), description: description.into(), kind: ViolationKind::Invalid }
+        Self {
+            path: path.into(),
+            description: description.into(),
+            kind: ViolationKind::Invalid,
+        }
     }
 
     /// A value that this release does not enforce.
@@ -110,10 +122,20 @@ pub(super) fn check(spec: &PolicySpec) -> Result<(), InvalidPolicy> {
 struct Faults(Vec<Violation>);
 
 impl Faults {
+    /// Names a field at fault; only its first fault is kept, for the next ones often follow from it.
     fn require(&mut self, holds: bool, path: &str, description: impl Into<String>) {
-        if !holds {
+        if !holds && !self.blames(path) {
             self.0.push(Violation::invalid(path, description));
         }
+    }
+
+    /// What must hold between a field and another one; nothing is said of it where the other one is at fault itself.
+    fn relate(&mut self, holds: bool, path: &str, other: &str, description: &str) {
+        self.require(holds || self.blames(other), path, description);
+    }
+
+    fn blames(&self, path: &str) -> bool {
+        self.0.iter().any(|violation| violation.path == path)
     }
 
     fn duration(&mut self, path: &str, value: Duration, min: Duration) {
@@ -129,22 +151,44 @@ impl Faults {
     }
 
     fn number(&mut self, path: &str, value: u32, min: u32, max: u32) {
-        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+        self.require(
+            (min..=max).contains(&value),
+            path,
+            format!("must be in [{min}, {max}], not {value}"),
+        );
     }
 
     fn real(&mut self, path: &str, value: f64, min: f64, max: f64) {
         // NaN is in no range.
-        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+        self.require(
+            (min..=max).contains(&value),
+            path,
+            format!("must be in [{min}, {max}], not {value}"),
+        );
     }
 
     fn codes(&mut self, path: &str, codes: &[u32]) {
-        let holds = codes.len() <= 17 && codes.iter().all(|code| *code <= 16);
+        let mut seen = HashSet::new();
+        let holds = codes.iter().all(|code| *code <= MAX_GRPC_CODE && seen.insert(code));
         self.require(holds, path, "must be gRPC status codes, 0 to 16, each at most once");
     }
 
+    /// A list that the contract has no way to write empty: there, empty is the default.
+    fn not_empty<T>(&mut self, path: &str, list: &[T]) {
+        self.require(!list.is_empty(), path, "must not be empty");
+    }
+
     fn text(&mut self, path: &str, text: &str, max: usize) {
-        self.require(text.len() <= max, path, format!("must be at most {max} bytes long, not {}", text.len()));
-        self.require(!text.contains(char::is_control), path, "must not hold control characters");
+        self.require(
+            text.len() <= max,
+            path,
+            format!("must be at most {max} bytes long, not {}", text.len()),
+        );
+        self.require(
+            !text.contains(char::is_control),
+            path,
+            "must not hold control characters",
+        );
     }
 
     fn queue(&mut self, path: &str, max_concurrent: u32, max_queue: u32, max_wait: Duration) {
@@ -152,7 +196,13 @@ impl Faults {
         self.number(&format!("{path}.max_queue"), max_queue, 0, MAX_CONCURRENT);
         self.duration(&format!("{path}.max_wait"), max_wait, Duration::ZERO);
         let waits = max_queue == 0 || !max_wait.is_zero();
-        self.require(waits, &format!("{path}.max_wait"), "must be above zero where max_queue is");
+        let description = "must be above zero where max_queue is";
+        self.relate(
+            waits,
+            &format!("{path}.max_wait"),
+            &format!("{path}.max_queue"),
+            description,
+        );
     }
 }
 
@@ -165,59 +215,117 @@ fn timeout(faults: &mut Faults, policy: &TimeoutPolicy) {
     faults.duration("timeout.min_attempt_budget", policy.min_attempt_budget, Duration::ZERO);
     if !policy.call_timeout.is_zero() {
         let fits = policy.min_attempt_budget < policy.call_timeout;
-        faults.require(fits, "timeout.min_attempt_budget", "must be below call_timeout, or no attempt ever starts");
+        let description = "must be below call_timeout, or no attempt ever starts";
+        faults.relate(fits, "timeout.min_attempt_budget", "timeout.call_timeout", description);
     }
 }
 
 fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     let window = policy.window;
-    faults.duration("circuit_breaker.time_window.length", window.length, Duration::from_millis(100));
+    faults.duration(
+        "circuit_breaker.time_window.length",
+        window.length,
+        Duration::from_millis(100),
+    );
     faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
     let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
     let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
-    faults.require(wide, "circuit_breaker.time_window.buckets", "must leave each bucket at least 10 ms");
-    faults.number("circuit_breaker.consecutive_failures", policy.consecutive_failures, 0, MAX_PROBES);
+    let (buckets, length) = (
+        "circuit_breaker.time_window.buckets",
+        "circuit_breaker.time_window.length",
+    );
+    faults.relate(wide, buckets, length, "must leave each bucket at least 10 ms");
+    faults.number(
+        "circuit_breaker.consecutive_failures",
+        policy.consecutive_failures,
+        0,
+        MAX_PROBES,
+    );
     faults.real("circuit_breaker.failure_rate", policy.failure_rate, 0.0, 1.0);
     faults.duration("circuit_breaker.open_duration", policy.open_duration, MILLISECOND);
-    faults.real("circuit_breaker.open_backoff_multiplier", policy.open_backoff_multiplier, 1.0, 10.0);
-    faults.duration("circuit_breaker.max_open_duration", policy.max_open_duration, MILLISECOND);
+    faults.real(
+        "circuit_breaker.open_backoff_multiplier",
+        policy.open_backoff_multiplier,
+        1.0,
+        10.0,
+    );
+    faults.duration(
+        "circuit_breaker.max_open_duration",
+        policy.max_open_duration,
+        MILLISECOND,
+    );
     let ordered = policy.max_open_duration >= policy.open_duration;
-    faults.require(ordered, "circuit_breaker.max_open_duration", "must not be below open_duration");
+    let (longest, first) = ("circuit_breaker.max_open_duration", "circuit_breaker.open_duration");
+    faults.relate(ordered, longest, first, "must not be below open_duration");
     faults.real("circuit_breaker.open_jitter_ratio", policy.open_jitter_ratio, 0.0, 1.0);
-    faults.number("circuit_breaker.half_open_max_in_flight", policy.half_open_max_in_flight, 0, MAX_PROBES);
-    faults.number("circuit_breaker.success_threshold", policy.success_threshold, 1, MAX_PROBES);
-    faults.number("circuit_breaker.half_open_allowed_failures", policy.half_open_allowed_failures, 0, MAX_PROBES);
+    faults.number(
+        "circuit_breaker.half_open_max_in_flight",
+        policy.half_open_max_in_flight,
+        0,
+        MAX_PROBES,
+    );
+    faults.number(
+        "circuit_breaker.success_threshold",
+        policy.success_threshold,
+        1,
+        MAX_PROBES,
+    );
+    faults.number(
+        "circuit_breaker.half_open_allowed_failures",
+        policy.half_open_allowed_failures,
+        0,
+        MAX_PROBES,
+    );
     faults.duration_or_zero("circuit_breaker.half_open_lease", policy.half_open_lease, MILLISECOND);
 }
 
 fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
-    faults.codes("classification.grpc_failure_codes", &policy.grpc_failure_codes);
-    faults.codes("classification.grpc_neutral_codes", &policy.grpc_neutral_codes);
+    let lists = [
+        ("classification.grpc_failure_codes", &policy.grpc_failure_codes),
+        ("classification.grpc_neutral_codes", &policy.grpc_neutral_codes),
+    ];
+    for (path, codes) in lists {
+        faults.not_empty(path, codes);
+        faults.codes(path, codes);
+    }
 }
 
 fn retry(faults: &mut Faults, policy: &RetryPolicy) {
-    faults.number("retry.max_attempts", policy.max_attempts, 1, 10);
+    faults.number("retry.max_attempts", policy.max_attempts, 1, MAX_ATTEMPTS);
     faults.duration("retry.initial_backoff", policy.initial_backoff, Duration::ZERO);
     faults.real("retry.multiplier", policy.multiplier, 1.0, 10.0);
     faults.duration("retry.max_backoff", policy.max_backoff, Duration::ZERO);
     let ordered = policy.max_backoff >= policy.initial_backoff;
-    faults.require(ordered, "retry.max_backoff", "must not be below initial_backoff");
+    faults.relate(
+        ordered,
+        "retry.max_backoff",
+        "retry.initial_backoff",
+        "must not be below initial_backoff",
+    );
     if let Jitter::PlusMinus(ratio) = policy.jitter {
         faults.real("retry.jitter_ratio", ratio, 0.0, 1.0);
     }
     faults.real("retry.budget.ratio", policy.budget.ratio, 0.0, 1.0);
     faults.number("retry.budget.min_per_second", policy.budget.min_per_second, 0, 10_000);
     faults.duration("retry.budget.ttl", policy.budget.ttl, SECOND);
-    faults.require(policy.budget.ttl <= 60 * SECOND, "retry.budget.ttl", "must be at most 60 s");
+    faults.require(
+        policy.budget.ttl <= 60 * SECOND,
+        "retry.budget.ttl",
+        "must be at most 60 s",
+    );
     faults.codes("retry.retryable_grpc_codes", &policy.retryable_grpc_codes);
     faults.duration_or_zero("retry.max_pushback", policy.max_pushback, MILLISECOND);
 }
 
 fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
     faults.queue("bulkhead", policy.max_concurrent, policy.max_queue, policy.max_wait);
-    faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format!("must be at most {MAX_POOLS}"));
+    faults.require(
+        policy.pools.len() <= MAX_POOLS,
+        "bulkhead.pools",
+        format!("must be at most {MAX_POOLS}"),
+    );
     let mut names = HashSet::new();
-    for (index, pool) in policy.pools.iter().enumerate() {
+    for (index, pool) in policy.pools.iter().take(MAX_POOLS).enumerate() {
         let path = format!("bulkhead.pools[{index}]");
         let punctuation = |c: char| matches!(c, '.' | '_' | '-');
         let formed = (1..=64).contains(&pool.name.len())
@@ -225,7 +333,11 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
             && pool.name.chars().all(|c| c.is_ascii_alphanumeric() || punctuation(c));
         let form = "must be 1 to 64 letters, digits, '.', '_' and '-', starting with a letter";
         faults.require(formed, &format!("{path}.name"), form);
-        faults.require(names.insert(&pool.name), &format!("{path}.name"), "must differ from the other pools' names");
+        faults.require(
+            names.insert(&pool.name),
+            &format!("{path}.name"),
+            "must differ from the other pools' names",
+        );
         faults.queue(&path, pool.max_concurrent, pool.max_queue, pool.max_wait);
         globs(faults, &format!("{path}.method_globs"), &pool.method_globs);
     }
@@ -233,7 +345,7 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
 
 fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
     faults.require(globs.len() <= MAX_GLOBS, path, format!("must be at most {MAX_GLOBS}"));
-    for (index, glob) in globs.iter().enumerate() {
+    for (index, glob) in globs.iter().take(MAX_GLOBS).enumerate() {
         let path = format!("{path}[{index}]");
         faults.require(!glob.is_empty(), &path, "must not be empty: use * for all methods");
         faults.text(&path, glob, MAX_GLOB_BYTES);
@@ -241,20 +353,37 @@ fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
 }
 
 fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration) {
-    faults.require(policy.chain.len() <= MAX_STEPS, "fallback.chain", format!("must be at most {MAX_STEPS} steps"));
+    faults.require(
+        policy.chain.len() <= MAX_STEPS,
+        "fallback.chain",
+        format!("must be at most {MAX_STEPS} steps"),
+    );
     let mut kinds = HashSet::new();
-    for (index, step) in policy.chain.iter().enumerate() {
+    for (index, step) in policy.chain.iter().take(MAX_STEPS).enumerate() {
         let path = format!("fallback.chain[{index}].{}", step.name());
         let repeatable = matches!(step, FallbackStep::Alternative(_));
         let once = repeatable || kinds.insert(step.name());
-        faults.require(once, &path, "must stand in the chain once: the second would answer just as the first");
+        faults.require(
+            once,
+            &path,
+            "must stand in the chain once: the second would answer just as the first",
+        );
         fallback_step(faults, &path, step);
     }
+    let mut triggers = HashSet::new();
+    faults.not_empty("fallback.on", &policy.on);
+    let once = policy.on.iter().all(|trigger| triggers.insert(*trigger));
+    faults.require(once, "fallback.on", "must name each trigger at most once");
     faults.number("fallback.max_concurrent", policy.max_concurrent, 1, MAX_CONCURRENT);
     if let Some(reserve) = policy.reserve {
         faults.duration("fallback.reserve", reserve, Duration::ZERO);
         let fits = call_timeout.is_zero() || reserve < call_timeout;
-        faults.require(fits, "fallback.reserve", "must be below timeout.call_timeout");
+        faults.relate(
+            fits,
+            "fallback.reserve",
+            "timeout.call_timeout",
+            "must be below timeout.call_timeout",
+        );
     }
 }
 
@@ -263,22 +392,36 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
         FallbackStep::Static(step) => {
             let length = step.payload.len();
             let fits = length <= MAX_STATIC_BYTES;
-            faults.require(fits, &format!("{path}.payload"), format!("must be at most 64 KiB, not {length} bytes"));
+            faults.require(
+                fits,
+                &format!("{path}.payload"),
+                format!("must be at most 64 KiB, not {length} bytes"),
+            );
             faults.text(&format!("{path}.content_type"), &step.content_type, 256);
         }
         FallbackStep::Cached(step) => {
             faults.duration(&format!("{path}.ttl"), step.ttl, MILLISECOND);
             faults.duration(&format!("{path}.stale_if_error"), step.stale_if_error, Duration::ZERO);
             faults.number(&format!("{path}.max_entries"), step.max_entries, 1, 100_000);
-            faults.number(&format!("{path}.max_entry_bytes"), step.max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
+            faults.number(
+                &format!("{path}.max_entry_bytes"),
+                step.max_entry_bytes,
+                1,
+                MAX_CACHE_ENTRY_BYTES,
+            );
         }
         FallbackStep::Alternative(step) => {
             faults.text(&format!("{path}.method"), &step.method, 512);
             faults.duration(&format!("{path}.timeout"), step.timeout, MILLISECOND);
         }
         FallbackStep::Degraded(step) => {
-            faults.require(step.features.len() <= 32, &format!("{path}.features"), "must be at most 32");
-            for (index, feature) in step.features.iter().enumerate() {
+            let few = step.features.len() <= MAX_FEATURES;
+            faults.require(
+                few,
+                &format!("{path}.features"),
+                format!("must be at most {MAX_FEATURES}"),
+            );
+            for (index, feature) in step.features.iter().take(MAX_FEATURES).enumerate() {
                 faults.text(&format!("{path}.features[{index}]"), feature, 64);
             }
             faults.text(&format!("{path}.reason"), &step.reason, 256);
@@ -290,7 +433,11 @@ fn health(faults: &mut Faults, policy: &HealthPolicy) {
     faults.real("health.degraded_error_rate", policy.degraded_error_rate, 0.0, 1.0);
     faults.real("health.unhealthy_error_rate", policy.unhealthy_error_rate, 0.0, 1.0);
     let ordered = policy.unhealthy_error_rate >= policy.degraded_error_rate;
-    faults.require(ordered, "health.unhealthy_error_rate", "must not be below degraded_error_rate");
+    let (unhealthy, degraded) = ("health.unhealthy_error_rate", "health.degraded_error_rate");
+    faults.relate(ordered, unhealthy, degraded, "must not be below degraded_error_rate");
     faults.duration("health.window", policy.window, SECOND);
     faults.require(policy.window <= 3600 * SECOND, "health.window", "must be at most 1 h");
 }
+
+#[cfg(test)]
+mod tests;
