@@ -8,3 +8,5 @@ pub mod name;
 pub mod outcome;
 pub mod policy;
 pub mod time;
+#[cfg(feature = "proto")]
+pub mod wire;
