@@ -24,3 +24,5 @@ mod ring;
 pub mod runtime;
 pub mod stats;
 pub mod time;
+#[cfg(feature = "proto")]
+pub mod wire;

@@ -9,6 +9,7 @@ mod bulkhead;
 mod classification;
 mod fallback;
 mod health;
+pub mod limits;
 mod preset;
 mod retry;
 mod timeout;

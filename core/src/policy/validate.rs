@@ -1,5 +1,6 @@
 //! The one check of a policy: run before a manager stores it, and again before an instance applies it.
 
+use super::limits::{MAX_ATTEMPTS, MAX_DURATION, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_POOLS, MAX_STEPS};
 use super::{
     BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
     PolicySpec, RetryPolicy, TimeoutPolicy,
@@ -8,19 +9,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest duration a policy may hold.
-const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The highest cap of a half-open count: each has ten bits in the breaker's word.
 const MAX_PROBES: u32 = 1023;
 const MAX_CONCURRENT: u32 = 100_000;
-const MAX_STEPS: usize = 4;
-const MAX_POOLS: usize = 32;
-const MAX_GLOBS: usize = 32;
 const MAX_GLOB_BYTES: usize = 256;
 const MAX_STATIC_BYTES: usize = 64 * 1024;
 const MAX_CACHE_ENTRY_BYTES: u32 = 1024 * 1024;
 
-/// A spec that is not a policy: every field at fault, in the order of the contract.
+/// A spec that is not a policy: every field at fault, section by section in the order of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPolicy {
     violations: Vec<Violation>,
@@ -58,6 +54,14 @@ impl InvalidPolicy {
             None
         } else {
             Some(Self { violations })
+        }
+    }
+}
+
+impl From<Violation> for InvalidPolicy {
+    fn from(violation: Violation) -> Self {
+        Self {
+            violations: vec![violation],
         }
     }
 }
@@ -118,10 +122,20 @@ pub(super) fn check(spec: &PolicySpec) -> Result<(), InvalidPolicy> {
 struct Faults(Vec<Violation>);
 
 impl Faults {
+    /// Names a field at fault; only its first fault is kept, for the next ones often follow from it.
     fn require(&mut self, holds: bool, path: &str, description: impl Into<String>) {
-        if !holds {
+        if !holds && !self.blames(path) {
             self.0.push(Violation::invalid(path, description));
         }
+    }
+
+    /// What must hold between a field and another one; nothing is said of it where the other one is at fault itself.
+    fn relate(&mut self, holds: bool, path: &str, other: &str, description: &str) {
+        self.require(holds || self.blames(other), path, description);
+    }
+
+    fn blames(&self, path: &str) -> bool {
+        self.0.iter().any(|violation| violation.path == path)
     }
 
     fn duration(&mut self, path: &str, value: Duration, min: Duration) {
@@ -154,8 +168,14 @@ impl Faults {
     }
 
     fn codes(&mut self, path: &str, codes: &[u32]) {
-        let holds = codes.len() <= 17 && codes.iter().all(|code| *code <= 16);
+        let mut seen = HashSet::new();
+        let holds = codes.iter().all(|code| *code <= MAX_GRPC_CODE && seen.insert(code));
         self.require(holds, path, "must be gRPC status codes, 0 to 16, each at most once");
+    }
+
+    /// A list that the contract has no way to write empty: there, empty is the default.
+    fn not_empty<T>(&mut self, path: &str, list: &[T]) {
+        self.require(!list.is_empty(), path, "must not be empty");
     }
 
     fn text(&mut self, path: &str, text: &str, max: usize) {
@@ -176,10 +196,12 @@ impl Faults {
         self.number(&format!("{path}.max_queue"), max_queue, 0, MAX_CONCURRENT);
         self.duration(&format!("{path}.max_wait"), max_wait, Duration::ZERO);
         let waits = max_queue == 0 || !max_wait.is_zero();
-        self.require(
+        let description = "must be above zero where max_queue is";
+        self.relate(
             waits,
             &format!("{path}.max_wait"),
-            "must be above zero where max_queue is",
+            &format!("{path}.max_queue"),
+            description,
         );
     }
 }
@@ -193,11 +215,8 @@ fn timeout(faults: &mut Faults, policy: &TimeoutPolicy) {
     faults.duration("timeout.min_attempt_budget", policy.min_attempt_budget, Duration::ZERO);
     if !policy.call_timeout.is_zero() {
         let fits = policy.min_attempt_budget < policy.call_timeout;
-        faults.require(
-            fits,
-            "timeout.min_attempt_budget",
-            "must be below call_timeout, or no attempt ever starts",
-        );
+        let description = "must be below call_timeout, or no attempt ever starts";
+        faults.relate(fits, "timeout.min_attempt_budget", "timeout.call_timeout", description);
     }
 }
 
@@ -211,11 +230,11 @@ fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
     let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
     let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
-    faults.require(
-        wide,
+    let (buckets, length) = (
         "circuit_breaker.time_window.buckets",
-        "must leave each bucket at least 10 ms",
+        "circuit_breaker.time_window.length",
     );
+    faults.relate(wide, buckets, length, "must leave each bucket at least 10 ms");
     faults.number(
         "circuit_breaker.consecutive_failures",
         policy.consecutive_failures,
@@ -236,11 +255,8 @@ fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
         MILLISECOND,
     );
     let ordered = policy.max_open_duration >= policy.open_duration;
-    faults.require(
-        ordered,
-        "circuit_breaker.max_open_duration",
-        "must not be below open_duration",
-    );
+    let (longest, first) = ("circuit_breaker.max_open_duration", "circuit_breaker.open_duration");
+    faults.relate(ordered, longest, first, "must not be below open_duration");
     faults.real("circuit_breaker.open_jitter_ratio", policy.open_jitter_ratio, 0.0, 1.0);
     faults.number(
         "circuit_breaker.half_open_max_in_flight",
@@ -264,17 +280,28 @@ fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
 }
 
 fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
-    faults.codes("classification.grpc_failure_codes", &policy.grpc_failure_codes);
-    faults.codes("classification.grpc_neutral_codes", &policy.grpc_neutral_codes);
+    let lists = [
+        ("classification.grpc_failure_codes", &policy.grpc_failure_codes),
+        ("classification.grpc_neutral_codes", &policy.grpc_neutral_codes),
+    ];
+    for (path, codes) in lists {
+        faults.not_empty(path, codes);
+        faults.codes(path, codes);
+    }
 }
 
 fn retry(faults: &mut Faults, policy: &RetryPolicy) {
-    faults.number("retry.max_attempts", policy.max_attempts, 1, 10);
+    faults.number("retry.max_attempts", policy.max_attempts, 1, MAX_ATTEMPTS);
     faults.duration("retry.initial_backoff", policy.initial_backoff, Duration::ZERO);
     faults.real("retry.multiplier", policy.multiplier, 1.0, 10.0);
     faults.duration("retry.max_backoff", policy.max_backoff, Duration::ZERO);
     let ordered = policy.max_backoff >= policy.initial_backoff;
-    faults.require(ordered, "retry.max_backoff", "must not be below initial_backoff");
+    faults.relate(
+        ordered,
+        "retry.max_backoff",
+        "retry.initial_backoff",
+        "must not be below initial_backoff",
+    );
     if let Jitter::PlusMinus(ratio) = policy.jitter {
         faults.real("retry.jitter_ratio", ratio, 0.0, 1.0);
     }
@@ -298,7 +325,7 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
         format!("must be at most {MAX_POOLS}"),
     );
     let mut names = HashSet::new();
-    for (index, pool) in policy.pools.iter().enumerate() {
+    for (index, pool) in policy.pools.iter().take(MAX_POOLS).enumerate() {
         let path = format!("bulkhead.pools[{index}]");
         let punctuation = |c: char| matches!(c, '.' | '_' | '-');
         let formed = (1..=64).contains(&pool.name.len())
@@ -318,7 +345,7 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
 
 fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
     faults.require(globs.len() <= MAX_GLOBS, path, format!("must be at most {MAX_GLOBS}"));
-    for (index, glob) in globs.iter().enumerate() {
+    for (index, glob) in globs.iter().take(MAX_GLOBS).enumerate() {
         let path = format!("{path}[{index}]");
         faults.require(!glob.is_empty(), &path, "must not be empty: use * for all methods");
         faults.text(&path, glob, MAX_GLOB_BYTES);
@@ -332,7 +359,7 @@ fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration
         format!("must be at most {MAX_STEPS} steps"),
     );
     let mut kinds = HashSet::new();
-    for (index, step) in policy.chain.iter().enumerate() {
+    for (index, step) in policy.chain.iter().take(MAX_STEPS).enumerate() {
         let path = format!("fallback.chain[{index}].{}", step.name());
         let repeatable = matches!(step, FallbackStep::Alternative(_));
         let once = repeatable || kinds.insert(step.name());
@@ -343,11 +370,20 @@ fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration
         );
         fallback_step(faults, &path, step);
     }
+    let mut triggers = HashSet::new();
+    faults.not_empty("fallback.on", &policy.on);
+    let once = policy.on.iter().all(|trigger| triggers.insert(*trigger));
+    faults.require(once, "fallback.on", "must name each trigger at most once");
     faults.number("fallback.max_concurrent", policy.max_concurrent, 1, MAX_CONCURRENT);
     if let Some(reserve) = policy.reserve {
         faults.duration("fallback.reserve", reserve, Duration::ZERO);
         let fits = call_timeout.is_zero() || reserve < call_timeout;
-        faults.require(fits, "fallback.reserve", "must be below timeout.call_timeout");
+        faults.relate(
+            fits,
+            "fallback.reserve",
+            "timeout.call_timeout",
+            "must be below timeout.call_timeout",
+        );
     }
 }
 
@@ -379,12 +415,13 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
             faults.duration(&format!("{path}.timeout"), step.timeout, MILLISECOND);
         }
         FallbackStep::Degraded(step) => {
+            let few = step.features.len() <= MAX_FEATURES;
             faults.require(
-                step.features.len() <= 32,
+                few,
                 &format!("{path}.features"),
-                "must be at most 32",
+                format!("must be at most {MAX_FEATURES}"),
             );
-            for (index, feature) in step.features.iter().enumerate() {
+            for (index, feature) in step.features.iter().take(MAX_FEATURES).enumerate() {
                 faults.text(&format!("{path}.features[{index}]"), feature, 64);
             }
             faults.text(&format!("{path}.reason"), &step.reason, 256);
@@ -396,11 +433,11 @@ fn health(faults: &mut Faults, policy: &HealthPolicy) {
     faults.real("health.degraded_error_rate", policy.degraded_error_rate, 0.0, 1.0);
     faults.real("health.unhealthy_error_rate", policy.unhealthy_error_rate, 0.0, 1.0);
     let ordered = policy.unhealthy_error_rate >= policy.degraded_error_rate;
-    faults.require(
-        ordered,
-        "health.unhealthy_error_rate",
-        "must not be below degraded_error_rate",
-    );
+    let (unhealthy, degraded) = ("health.unhealthy_error_rate", "health.degraded_error_rate");
+    faults.relate(ordered, unhealthy, degraded, "must not be below degraded_error_rate");
     faults.duration("health.window", policy.window, SECOND);
     faults.require(policy.window <= 3600 * SECOND, "health.window", "must be at most 1 h");
 }
+
+#[cfg(test)]
+mod tests;

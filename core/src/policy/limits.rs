@@ -1,0 +1,18 @@
+//! Bounds of a policy that more than its check needs to know.
+
+use std::time::Duration;
+
+/// The longest duration.
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most attempts of a call, the first included.
+pub const MAX_ATTEMPTS: u32 = 10;
+/// The most steps of a fallback chain.
+pub const MAX_STEPS: usize = 4;
+/// The most features that a degraded fallback may name.
+pub const MAX_FEATURES: usize = 32;
+/// The most pools of a bulkhead.
+pub const MAX_POOLS: usize = 32;
+/// The most globs of a pool.
+pub const MAX_GLOBS: usize = 32;
+/// The highest gRPC status code; each may stand in a list once.
+pub const MAX_GRPC_CODE: u32 = 16;

@@ -1,0 +1,32 @@
+//! The contract's messages as domain types, and back: the only place of the engine that knows the wire.
+//!
+//! A *written* policy is the `v1::IsolationPolicy` as somebody wrote it, where unset means "the preset's value, else the
+//! default". It is what a store keeps, so that a later release may have better defaults. The *effective* policy is the
+//! checked [`Policy`](crate::policy::Policy) that follows from it: it is what is pushed, hashed and enforced.
+//! [`effective_policy`] leads from one to the other and [`to_wire`] back to a message that has every field set.
+//!
+//! Nothing that the contract can say is dropped in silence. What this release does not enforce is refused as
+//! [`NotInForce`](crate::policy::ViolationKind::NotInForce), unless it says "off", which is what happens anyway. Messages
+//! are taken apart without `..`, so that a field added to the contract fails the build here until it has a meaning.
+
+mod duration;
+mod effective;
+mod encode;
+mod fallback_config;
+mod faults;
+mod hash;
+mod inactive;
+mod level;
+mod update;
+
+#[cfg(test)]
+mod testing;
+
+pub use duration::{InvalidDuration, MAX_WIRE_SECONDS, duration_from_wire, duration_to_wire};
+pub use effective::effective_policy;
+pub use encode::to_wire;
+pub use fallback_config::apply_fallback_config;
+pub use hash::{InvalidPolicyHash, PolicyHash, policy_hash};
+pub use inactive::inactive_fields;
+pub use level::{UnknownLevelNumber, level_from_wire, level_to_wire};
+pub use update::apply_update;

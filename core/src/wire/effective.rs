@@ -1,0 +1,155 @@
+//! From what was written to what is enforced.
+//!
+//! Each section starts from the preset's values, or the defaults, and each field that was written overrides one. All
+//! faults are collected: those of the messages here, those of the whole by [`Policy::new`].
+
+mod breaker;
+mod bulkhead;
+mod fallback;
+mod inert;
+mod retry;
+
+use super::faults::{Faults, set};
+use super::level::level_from_wire;
+use crate::policy::limits::MAX_GRPC_CODE;
+use crate::policy::{ClassificationPolicy, HealthPolicy, InvalidPolicy, Policy, PolicySpec, Preset, TimeoutPolicy};
+use cofferdam_proto::v1;
+
+/// More of an unknown preset's name is not repeated to its writer. Longer than any preset's name.
+const MAX_ECHO_CHARS: usize = 64;
+
+/// What is enforced where this was written: the preset's values, or the defaults, overridden by each field that is set.
+///
+/// # Errors
+///
+/// [`InvalidPolicy`] with every field at fault, by its path in `IsolationPolicy`. A field that this release does not
+/// enforce is at fault where it asks for something, and not where it says "off" or has no meaning by itself.
+pub fn effective_policy(written: &v1::IsolationPolicy) -> Result<Policy, InvalidPolicy> {
+    let v1::IsolationPolicy {
+        level,
+        preset,
+        timeout,
+        circuit_breaker,
+        classification,
+        retry,
+        hedge,
+        bulkhead,
+        adaptive_limit,
+        rate_limit,
+        fallback,
+        health,
+        method_overrides,
+    } = written;
+    let mut faults = Faults::default();
+    let mut spec = base(&mut faults, preset);
+    match level_from_wire(*level) {
+        Ok(level) => set(&mut spec.level, level),
+        Err(fault) => faults.invalid("level", fault),
+    }
+    if let Some(written) = timeout {
+        read_timeout(&mut faults, written, &mut spec.timeout);
+    }
+    if let Some(written) = circuit_breaker {
+        breaker::read(&mut faults, written, &mut spec.breaker);
+    }
+    if let Some(written) = classification {
+        read_classification(&mut faults, written, &mut spec.classification);
+    }
+    if let Some(written) = retry {
+        retry::read(&mut faults, written, &mut spec.retry);
+    }
+    if let Some(written) = hedge {
+        inert::hedge(&mut faults, written);
+    }
+    if let Some(written) = bulkhead {
+        bulkhead::read(&mut faults, written, &mut spec.bulkhead);
+    }
+    if let Some(written) = adaptive_limit {
+        inert::adaptive_limit(&mut faults, written);
+    }
+    if let Some(written) = rate_limit {
+        inert::rate_limit(&mut faults, written);
+    }
+    if let Some(written) = fallback {
+        fallback::read(&mut faults, written, &mut spec.fallback);
+    }
+    if let Some(written) = health {
+        read_health(&mut faults, written, &mut spec.health);
+    }
+    faults.not_in_force(!method_overrides.is_empty(), "method_overrides");
+    faults.check(spec)
+}
+
+fn base(faults: &mut Faults, preset: &str) -> PolicySpec {
+    if preset.is_empty() {
+        return PolicySpec::default();
+    }
+    let name: String = preset.chars().take(MAX_ECHO_CHARS).collect();
+    match name.parse::<Preset>() {
+        Ok(preset) => preset.spec(),
+        Err(fault) => {
+            faults.invalid("preset", fault);
+            PolicySpec::default()
+        }
+    }
+}
+
+fn read_timeout(faults: &mut Faults, written: &v1::TimeoutPolicy, policy: &mut TimeoutPolicy) {
+    let v1::TimeoutPolicy {
+        call_timeout,
+        attempt_timeout,
+        propagate_deadline,
+        min_attempt_budget,
+    } = written;
+    faults.duration("timeout.call_timeout", *call_timeout, &mut policy.call_timeout);
+    faults.duration("timeout.attempt_timeout", *attempt_timeout, &mut policy.attempt_timeout);
+    set(&mut policy.propagate_deadline, *propagate_deadline);
+    faults.duration(
+        "timeout.min_attempt_budget",
+        *min_attempt_budget,
+        &mut policy.min_attempt_budget,
+    );
+}
+
+fn read_classification(faults: &mut Faults, written: &v1::ClassificationPolicy, policy: &mut ClassificationPolicy) {
+    let v1::ClassificationPolicy {
+        grpc_failure_codes,
+        grpc_neutral_codes,
+        http_failure_statuses,
+        http_neutral_statuses,
+        error_types,
+    } = written;
+    set(&mut policy.grpc_failure_codes, codes(grpc_failure_codes));
+    set(&mut policy.grpc_neutral_codes, codes(grpc_neutral_codes));
+    faults.not_in_force(
+        !http_failure_statuses.is_empty(),
+        "classification.http_failure_statuses",
+    );
+    faults.not_in_force(
+        !http_neutral_statuses.is_empty(),
+        "classification.http_neutral_statuses",
+    );
+    faults.not_in_force(!error_types.is_empty(), "classification.error_types");
+}
+
+/// A list of codes that says something. Of a list that is too long, enough is read for the check to refuse it.
+fn codes(written: &[u32]) -> Option<Vec<u32>> {
+    let enough = MAX_GRPC_CODE as usize + 2;
+    (!written.is_empty()).then(|| written.iter().copied().take(enough).collect())
+}
+
+fn read_health(faults: &mut Faults, written: &v1::HealthPolicy, policy: &mut HealthPolicy) {
+    let v1::HealthPolicy {
+        degraded_error_rate,
+        unhealthy_error_rate,
+        window,
+        minimum_calls,
+    } = written;
+    set(&mut policy.degraded_error_rate, *degraded_error_rate);
+    set(&mut policy.unhealthy_error_rate, *unhealthy_error_rate);
+    faults.duration("health.window", *window, &mut policy.window);
+    set(&mut policy.minimum_calls, *minimum_calls);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+mod coverage;
+mod fields;
+mod inert;
+mod presence;
+mod presets;
+mod robustness;

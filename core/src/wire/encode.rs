@@ -1,0 +1,296 @@
+//! From what is enforced to the message that says all of it.
+
+use super::duration::duration_to_wire;
+use super::level::level_to_wire;
+use crate::policy::{
+    AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
+    ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, Jitter,
+    LeaseExpiry, Policy, PolicySpec, PoolPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
+};
+use cofferdam_proto::v1;
+use cofferdam_proto::v1::circuit_breaker_policy::Window;
+use cofferdam_proto::v1::fallback_step::Strategy;
+use std::time::Duration;
+
+/// The message that says all of a policy: every field in force is set, `preset` is empty. [`effective_policy`] of it is
+/// the policy again, whatever the defaults of the release that reads it.
+///
+/// [`effective_policy`]: super::effective_policy
+pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
+    let PolicySpec {
+        level,
+        timeout,
+        breaker,
+        classification,
+        retry,
+        bulkhead,
+        fallback,
+        health,
+    } = &**policy;
+    v1::IsolationPolicy {
+        level: level_to_wire(*level).into(),
+        preset: String::new(),
+        timeout: Some(write_timeout(*timeout)),
+        circuit_breaker: Some(write_breaker(breaker)),
+        classification: Some(write_classification(classification)),
+        retry: Some(write_retry(retry)),
+        hedge: None,
+        bulkhead: Some(write_bulkhead(bulkhead)),
+        adaptive_limit: None,
+        rate_limit: None,
+        fallback: Some(write_fallback(fallback)),
+        health: Some(write_health(*health)),
+        method_overrides: Vec::new(),
+    }
+}
+
+fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    Some(duration_to_wire(duration))
+}
+
+/// Zero has two encodings, and equal policies must have one.
+fn real(value: f64) -> Option<f64> {
+    Some(value + 0.0)
+}
+
+fn write_timeout(policy: TimeoutPolicy) -> v1::TimeoutPolicy {
+    let TimeoutPolicy {
+        call_timeout,
+        attempt_timeout,
+        propagate_deadline,
+        min_attempt_budget,
+    } = policy;
+    v1::TimeoutPolicy {
+        call_timeout: duration(call_timeout),
+        attempt_timeout: duration(attempt_timeout),
+        propagate_deadline: Some(propagate_deadline),
+        min_attempt_budget: duration(min_attempt_budget),
+    }
+}
+
+fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
+    let BreakerPolicy {
+        mode,
+        window,
+        minimum_calls,
+        consecutive_failures,
+        failure_count,
+        failure_rate,
+        open_duration,
+        open_backoff_multiplier,
+        max_open_duration,
+        open_jitter_ratio,
+        half_open_max_in_flight,
+        success_threshold,
+        half_open_allowed_failures,
+        half_open_lease,
+        on_lease_expiry,
+    } = policy;
+    let TimeWindow { length, buckets } = *window;
+    let mode = match mode {
+        BreakerMode::Auto => v1::BreakerMode::Auto,
+        BreakerMode::ForcedOpen => v1::BreakerMode::ForcedOpen,
+        BreakerMode::Disabled => v1::BreakerMode::Disabled,
+    };
+    let on_lease_expiry = match on_lease_expiry {
+        LeaseExpiry::Reprobe => v1::LeaseExpiry::Reprobe,
+        LeaseExpiry::Open => v1::LeaseExpiry::Open,
+        LeaseExpiry::Close => v1::LeaseExpiry::Close,
+    };
+    v1::CircuitBreakerPolicy {
+        window: Some(Window::TimeWindow(v1::TimeWindow {
+            length: duration(length),
+            buckets,
+        })),
+        minimum_calls: Some(*minimum_calls),
+        consecutive_failures: Some(*consecutive_failures),
+        failure_count: Some(*failure_count),
+        failure_rate: real(*failure_rate),
+        slow_call_duration: None,
+        slow_call_rate: None,
+        open_duration: duration(*open_duration),
+        open_backoff_multiplier: real(*open_backoff_multiplier),
+        max_open_duration: duration(*max_open_duration),
+        open_jitter_ratio: real(*open_jitter_ratio),
+        half_open_max_in_flight: Some(*half_open_max_in_flight),
+        success_threshold: Some(*success_threshold),
+        half_open_allowed_failures: Some(*half_open_allowed_failures),
+        half_open_lease: duration(*half_open_lease),
+        on_lease_expiry: on_lease_expiry.into(),
+        ramp_duration: None,
+        ramp_min_ratio: None,
+        mode: mode.into(),
+    }
+}
+
+fn write_classification(policy: &ClassificationPolicy) -> v1::ClassificationPolicy {
+    let ClassificationPolicy {
+        grpc_failure_codes,
+        grpc_neutral_codes,
+    } = policy;
+    v1::ClassificationPolicy {
+        grpc_failure_codes: grpc_failure_codes.clone(),
+        grpc_neutral_codes: grpc_neutral_codes.clone(),
+        http_failure_statuses: Vec::new(),
+        http_neutral_statuses: Vec::new(),
+        error_types: Vec::new(),
+    }
+}
+
+fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {
+    let RetryPolicy {
+        max_attempts,
+        initial_backoff,
+        multiplier,
+        max_backoff,
+        jitter,
+        budget,
+        retryable_grpc_codes,
+        only_idempotent,
+        honour_pushback,
+        max_pushback,
+    } = policy;
+    let BudgetPolicy {
+        ratio,
+        min_per_second,
+        ttl,
+    } = *budget;
+    let (jitter, jitter_ratio) = match jitter {
+        Jitter::None => (v1::Jitter::None, None),
+        Jitter::PlusMinus(ratio) => (v1::Jitter::PlusMinus, real(*ratio)),
+        Jitter::Equal => (v1::Jitter::Equal, None),
+        Jitter::Full => (v1::Jitter::Full, None),
+    };
+    v1::RetryPolicy {
+        max_attempts: Some(*max_attempts),
+        initial_backoff: duration(*initial_backoff),
+        multiplier: real(*multiplier),
+        max_backoff: duration(*max_backoff),
+        jitter: jitter.into(),
+        jitter_ratio,
+        budget: Some(v1::RetryBudget {
+            ratio: real(ratio),
+            min_per_second: Some(min_per_second),
+            ttl: duration(ttl),
+        }),
+        retryable_grpc_codes: retryable_grpc_codes.clone(),
+        only_idempotent: Some(*only_idempotent),
+        honour_pushback: Some(*honour_pushback),
+        max_pushback: duration(*max_pushback),
+    }
+}
+
+fn write_bulkhead(policy: &BulkheadPolicy) -> v1::BulkheadPolicy {
+    let BulkheadPolicy {
+        max_concurrent,
+        max_queue,
+        max_wait,
+        pools,
+    } = policy;
+    v1::BulkheadPolicy {
+        max_concurrent: Some(*max_concurrent),
+        max_queue: Some(*max_queue),
+        max_wait: duration(*max_wait),
+        pools: pools.iter().map(write_pool).collect(),
+    }
+}
+
+fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
+    let PoolPolicy {
+        name,
+        max_concurrent,
+        max_queue,
+        max_wait,
+        method_globs,
+    } = policy;
+    v1::BulkheadPool {
+        name: name.clone(),
+        max_concurrent: Some(*max_concurrent),
+        max_queue: Some(*max_queue),
+        max_wait: duration(*max_wait),
+        method_globs: method_globs.clone(),
+        isolate_breaker: false,
+    }
+}
+
+fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {
+    let FallbackPolicy {
+        enabled,
+        chain,
+        on,
+        max_concurrent,
+        reserve,
+    } = policy;
+    v1::FallbackPolicy {
+        enabled: Some(*enabled),
+        chain: chain.iter().map(write_step).collect(),
+        on: on.iter().map(|trigger| write_trigger(*trigger).into()).collect(),
+        max_concurrent: Some(*max_concurrent),
+        reserve: reserve.map(duration_to_wire),
+    }
+}
+
+fn write_trigger(trigger: FallbackTrigger) -> v1::FallbackTrigger {
+    match trigger {
+        FallbackTrigger::Failure => v1::FallbackTrigger::Failure,
+        FallbackTrigger::Timeout => v1::FallbackTrigger::Timeout,
+        FallbackTrigger::Open => v1::FallbackTrigger::Open,
+        FallbackTrigger::Bulkhead => v1::FallbackTrigger::Bulkhead,
+        FallbackTrigger::RateLimit => v1::FallbackTrigger::RateLimit,
+    }
+}
+
+fn write_step(step: &FallbackStep) -> v1::FallbackStep {
+    let strategy = match step {
+        FallbackStep::Static(StaticFallback { payload, content_type }) => Strategy::Static(v1::StaticFallback {
+            payload: payload.clone(),
+            content_type: content_type.clone(),
+        }),
+        FallbackStep::Cached(CachedFallback {
+            ttl,
+            stale_if_error,
+            max_entries,
+            max_entry_bytes,
+        }) => Strategy::Cached(v1::CachedFallback {
+            ttl: duration(*ttl),
+            stale_if_error: duration(*stale_if_error),
+            max_entries: Some(*max_entries),
+            max_entry_bytes: Some(*max_entry_bytes),
+            key_fields: Vec::new(),
+        }),
+        FallbackStep::Alternative(AlternativeFallback {
+            service,
+            method,
+            timeout,
+        }) => Strategy::Alternative(v1::AlternativeFallback {
+            service: service.to_string(),
+            method: method.clone(),
+            timeout: duration(*timeout),
+        }),
+        FallbackStep::Degraded(DegradedFallback { features, reason }) => Strategy::Degraded(v1::DegradedFallback {
+            features: features.clone(),
+            reason: reason.clone(),
+        }),
+    };
+    v1::FallbackStep {
+        strategy: Some(strategy),
+    }
+}
+
+fn write_health(policy: HealthPolicy) -> v1::HealthPolicy {
+    let HealthPolicy {
+        degraded_error_rate,
+        unhealthy_error_rate,
+        window,
+        minimum_calls,
+    } = policy;
+    v1::HealthPolicy {
+        degraded_error_rate: real(degraded_error_rate),
+        unhealthy_error_rate: real(unhealthy_error_rate),
+        window: duration(window),
+        minimum_calls: Some(minimum_calls),
+    }
+}
+
+#[cfg(test)]
+mod tests;
