@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy lint audit fmt proto baseline build-without-protoc demo setup-bench
+.PHONY: help setup test tidy lint audit fmt proto baseline build-without-protoc bench demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -50,6 +50,9 @@ baseline: ## promise the contract as it is now: what `buf breaking` compares wit
 
 build-without-protoc: ## prove that no protoc is needed to build
 	@tools/check-without-protoc
+
+bench: ## the cost of a protected call, ours beside its peers' (bench/; times are not asserted)
+	cargo run --quiet --release --manifest-path bench/Cargo.toml
 
 demo: ## the live demo in the terminal
 	cargo run --quiet -- demo $(DEMO)

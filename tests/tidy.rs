@@ -51,8 +51,8 @@ const CONFINED: &[Confined] = &[
     Confined {
         words: &["cofferdam_proto", "prost", "prost_types", "tonic"],
         within: "core/",
-        except: &["core/src/proto"],
-        reason: "the engine has domain types; the wire's types are converted in core/src/proto.rs",
+        except: &["core/src/wire"],
+        reason: "the engine has domain types; the wire's types are converted in core/src/wire.rs",
     },
     Confined {
         words: &[
