@@ -17,6 +17,7 @@ mod faults;
 mod hash;
 mod inactive;
 mod level;
+mod stats;
 mod update;
 
 #[cfg(test)]
@@ -29,4 +30,8 @@ pub use fallback_config::apply_fallback_config;
 pub use hash::{InvalidPolicyHash, PolicyHash, policy_hash};
 pub use inactive::inactive_fields;
 pub use level::{UnknownLevelNumber, level_from_wire, level_to_wire};
+pub use stats::{
+    UnknownNumber, breaker_state_from_wire, breaker_state_to_wire, counters_from_wire, counters_to_wire,
+    health_from_wire, health_to_wire, revision_from_wire, revision_to_wire,
+};
 pub use update::apply_update;

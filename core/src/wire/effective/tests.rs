@@ -1,6 +1,8 @@
 mod coverage;
 mod fields;
+mod forms;
 mod inert;
 mod presence;
 mod presets;
 mod robustness;
+mod roomy;

@@ -108,7 +108,7 @@ fn a_list_that_is_too_long_costs_little() {
     assert_eq!(paths(&effective_policy(&with_chain(vec![bad; many]))).len(), 6);
 
     let globs = v1::BulkheadPool {
-        method_globs: vec![String::new(); many],
+        method_globs: vec![String::new(); 1000],
         ..Default::default()
     };
     let pools = vec![globs; MAX_POOLS + 10];
