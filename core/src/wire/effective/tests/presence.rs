@@ -2,7 +2,7 @@
 
 use crate::policy::{Jitter, Policy, PolicySpec};
 use crate::wire::effective_policy;
-use crate::wire::testing::{alternative, cached, millis, with_chain};
+use crate::wire::testing::{alternative, cached, millis, secs, with_chain};
 use cofferdam_proto::v1;
 use std::time::Duration;
 
@@ -116,11 +116,11 @@ fn a_jitter_ratio_belongs_to_plus_minus() {
 fn an_upper_bound_that_nobody_set_follows_the_value_below_it() {
     let written = v1::IsolationPolicy {
         circuit_breaker: Some(v1::CircuitBreakerPolicy {
-            open_duration: Some(millis(600_000)),
+            open_duration: Some(secs(600)),
             ..Default::default()
         }),
         retry: Some(v1::RetryPolicy {
-            initial_backoff: Some(millis(7_000)),
+            initial_backoff: Some(secs(7)),
             ..Default::default()
         }),
         ..Default::default()
