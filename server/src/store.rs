@@ -24,15 +24,20 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+#[cfg(test)]
+mod conformance;
+mod draft;
+mod embedded;
 mod error;
 mod feed;
 mod lease;
 mod memory;
-mod plan;
+mod state;
 mod txn;
 mod watch;
 
 pub use self::{
+    embedded::EmbeddedStore,
     error::{CommitError, Conflict, FailedPrecondition, InvalidRequest, Outcome, StoreError},
     lease::{LeaseId, MAX_LEASE_TTL, MIN_LEASE_TTL},
     memory::MemoryStore,
@@ -205,8 +210,13 @@ pub struct StoreIdentity {
 impl StoreIdentity {
     /// A new identity that no other store has.
     pub(crate) fn random() -> Self {
+        Self::numbered(rand::random())
+    }
+
+    /// The identity with this number.
+    pub(crate) fn numbered(number: u128) -> Self {
         Self {
-            cluster: format!("{:032x}", rand::random::<u128>()),
+            cluster: format!("{number:032x}"),
         }
     }
 }
