@@ -45,3 +45,6 @@ impl Backend for Embedded {
 }
 
 conformance!(Embedded);
+
+mod durability;
+mod faults;

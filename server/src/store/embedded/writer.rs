@@ -75,11 +75,14 @@ impl Writer {
         };
         let (draft, answers) = self.judge(group);
         let written = opened.and_then(|_| if draft.is_empty() { Ok(()) } else { self.commit(draft) });
-        if let Err(error) = &written {
-            tracing::error!(path = %self.disk.path().display(), %error, "the store could not be written");
-            self.shared.lock().leases.none_ending();
+        match &written {
+            Ok(()) => self.shared.leases_changed.notify_one(),
+            Err(error) => {
+                tracing::error!(path = %self.disk.path().display(), %error, "the store could not be written");
+                // Their ends are due again, but not at once: the timer waits a little when it hears nothing.
+                self.shared.lock().leases.none_ending();
+            }
         }
-        self.shared.leases_changed.notify_one();
         for answer in answers {
             answer(written.clone());
         }
