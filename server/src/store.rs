@@ -29,16 +29,20 @@ mod conformance;
 mod draft;
 mod embedded;
 mod error;
+mod etcd;
 mod feed;
 mod lease;
 mod memory;
 mod state;
+#[cfg(test)]
+mod testing;
 mod txn;
 mod watch;
 
 pub use self::{
     embedded::EmbeddedStore,
     error::{CommitError, Conflict, FailedPrecondition, InvalidRequest, Outcome, StoreError},
+    etcd::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdOptions, EtcdStore, EtcdUser},
     lease::{LeaseId, MAX_LEASE_TTL, MIN_LEASE_TTL},
     memory::MemoryStore,
     txn::{MAX_KEY_BYTES, MAX_OPS, MAX_TXN_BYTES, MAX_VALUE_BYTES, Op, Precondition, Txn},

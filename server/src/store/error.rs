@@ -224,4 +224,12 @@ pub enum InvalidRequest {
         /// The time asked for.
         ttl: std::time::Duration,
     },
+    /// An option of a backend that cannot be used.
+    #[error("option {option}: {reason}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
