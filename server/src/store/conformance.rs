@@ -66,6 +66,7 @@ macro_rules! conformance {
             leases::a_key_put_again_follows_its_new_lease,
             leases::a_lease_that_is_gone_cannot_be_used,
             volume::a_large_list_is_complete,
+            volume::a_list_of_the_largest_values_is_complete,
             volume::a_watch_catches_up_on_more_than_one_message,
         }
     };

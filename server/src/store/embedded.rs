@@ -36,8 +36,11 @@ use super::{
     lease::check_ttl, state::Shared, txn::check_prefix,
 };
 
+mod create;
 mod disk;
+mod layout;
 mod record;
+mod trouble;
 mod writer;
 
 /// The name of the store's file within the data directory.

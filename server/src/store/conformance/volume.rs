@@ -1,7 +1,7 @@
 //! More than fits one page or one message.
 
 use super::{Backend, commit, head, list, next, watch};
-use crate::store::{MAX_OPS, Store, StoreRevision, Txn, WatchEvent};
+use crate::store::{MAX_OPS, MAX_VALUE_BYTES, Store, StoreRevision, Txn, WatchEvent};
 
 const KEYS: usize = 1200;
 const VALUE_BYTES: usize = 5000;
@@ -32,6 +32,22 @@ pub(crate) async fn a_large_list_is_complete(backend: &impl Backend) {
         assert_eq!((&entry.key, entry.mod_revision), (&key(i), revisions[i / MAX_OPS]));
         assert!(entry.value.len() == VALUE_BYTES && entry.value.iter().all(|byte| *byte == i as u8));
     }
+}
+
+pub(crate) async fn a_list_of_the_largest_values_is_complete(backend: &impl Backend) {
+    let store = backend.store();
+    for i in 0..80 {
+        commit(&*store, Txn::new().put(key(i), vec![i as u8; MAX_VALUE_BYTES])).await;
+    }
+    let entries = list(&*store, "large/").await.entries;
+    assert_eq!(entries.len(), 80);
+    let whole = |value: &[u8], i: usize| value.len() == MAX_VALUE_BYTES && value.iter().all(|byte| *byte == i as u8);
+    assert!(
+        entries
+            .iter()
+            .enumerate()
+            .all(|(i, entry)| entry.key == key(i) && whole(&entry.value, i))
+    );
 }
 
 pub(crate) async fn a_watch_catches_up_on_more_than_one_message(backend: &impl Backend) {

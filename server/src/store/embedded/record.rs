@@ -8,9 +8,8 @@ use bytes::Bytes;
 use crate::store::{Entry, LeaseId, StoreRevision, WatchBatch, WatchEvent, txn::check_key};
 
 /// Bytes that are no record.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed record: {0}")]
-pub(super) struct Malformed(&'static str);
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed(pub(super) &'static str);
 
 const DELETE: u8 = 0;
 const PUT: u8 = 1;

@@ -13,6 +13,9 @@ use etcd_client::Client;
 use super::{EtcdOptions, failure::Failure, keys::Keys, member::Member};
 use crate::store::StoreError;
 
+/// See [`Session::silence`].
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Whether doing something twice is the same as doing it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -26,6 +29,8 @@ pub(super) struct Session {
     /// The index of the member to ask first: the last one that answered.
     preferred: AtomicUsize,
     pub(super) call_timeout: Duration,
+    /// How long a watch may be silent before etcd is asked how far it is.
+    pub(super) silence: Duration,
     pub(super) keys: Keys,
 }
 
@@ -37,6 +42,7 @@ impl Session {
             members: members.collect::<Result<_, _>>()?,
             preferred: AtomicUsize::new(0),
             call_timeout: options.call_timeout,
+            silence: SILENCE,
             keys: Keys::new(options.prefix),
         })
     }

@@ -5,7 +5,7 @@
 //! changes. The end of a watch has many faces (an error, the end of the stream, a message that says `canceled` while
 //! the stream stays open, silence), each of which ends the [`Watch`] with its reason.
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use etcd_client::{
     Client, WatchOptions, WatchResponse, WatchStream,
@@ -21,10 +21,7 @@ use super::{
 };
 use crate::store::{StoreError, StoreRevision, Watch, WatchBatch, WatchError, WatchEvent};
 
-/// How long a watch may be silent before etcd is asked how far it is.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// After how many such questions without any answer the watch counts as dead. The connection itself is watched by
+/// After how many questions without any answer a silent watch counts as dead. The connection itself is watched by
 /// keep-alives, which are faster; this finds a watch that is stuck on a connection that lives.
 const UNANSWERED: u32 = 2;
 
@@ -107,13 +104,14 @@ impl Follower {
     /// The next message, for which etcd is asked when it does not come by itself.
     async fn message(&mut self) -> Result<WatchResponse, WatchError> {
         let lost = |reason: String| WatchError::Disconnected { reason };
+        let silence = self.session.silence;
         for asked in 0..=UNANSWERED {
-            match tokio::time::timeout(SILENCE, self.stream.message()).await {
+            match tokio::time::timeout(silence, self.stream.message()).await {
                 Ok(Ok(Some(message))) => return Ok(message),
                 Ok(Ok(None)) => return Err(lost("etcd ended the watch".to_owned())),
                 Ok(Err(error)) => return Err(ended(Failure::from(error))),
                 Err(_) if asked < UNANSWERED => {
-                    let question = tokio::time::timeout(SILENCE, self.stream.request_progress());
+                    let question = tokio::time::timeout(silence, self.stream.request_progress());
                     if !matches!(question.await, Ok(Ok(()))) {
                         return Err(lost("etcd does not take requests".to_owned()));
                     }
@@ -123,7 +121,7 @@ impl Follower {
         }
         Err(lost(format!(
             "no sign of life from etcd for {:?}",
-            SILENCE * (UNANSWERED + 1)
+            silence * (UNANSWERED + 1)
         )))
     }
 

@@ -250,3 +250,20 @@ async fn keys_of_others_are_not_seen() {
     let elsewhere = EtcdStore::new(elsewhere).expect("the options are fine");
     assert_eq!(keys(&elsewhere, "").await, ["key"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_watch_is_asked_whether_it_lives_and_goes_on() {
+    let etcd = Etcd::start().await;
+    let mut session = Session::new(EtcdOptions::new([etcd.endpoint()])).expect("the options are fine");
+    session.silence = Duration::from_millis(400);
+    let long = session.silence * 8;
+    let store = EtcdStore {
+        session: Arc::new(session),
+    };
+    let mut idle = watch(&store, "", head(&store).await).await;
+    // Far longer than it may be silent: each answer of etcd counts, and none of them is an event.
+    let silent = tokio::time::timeout(long, idle.next()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    put(&store, "k", "1").await;
+    assert_eq!(shown(&next(&mut idle).await), ["+k=1"]);
+}
