@@ -201,6 +201,18 @@ fn t22_the_failure_rate_opens_at_its_threshold_and_not_below() {
 }
 
 #[test]
+fn t22_a_failure_rate_that_no_binary_fraction_is_opens_at_its_threshold() {
+    let bench = Bench::new(BreakerPolicy {
+        consecutive_failures: 0,
+        failure_rate: 0.55,
+        ..BreakerPolicy::default()
+    });
+    bench.calls(Outcome::Success, 45);
+    assert_eq!(bench.calls(Outcome::Failure, 54), None, "54 of 99");
+    assert!(bench.call(Outcome::Failure).is_some(), "55 of 100");
+}
+
+#[test]
 fn a_success_never_opens() {
     let policy = BreakerPolicy {
         consecutive_failures: 0,
@@ -326,6 +338,92 @@ fn t02_probes_that_never_return_are_written_off_when_their_lease_ends() {
         assert_eq!(transition.cause, Cause::LeaseExpired);
         assert_eq!(bench.state(), expected);
     }
+}
+
+#[test]
+fn a_lease_is_as_long_as_a_probe_is_out_and_not_as_the_round() {
+    let mut bench = Bench::new(BreakerPolicy {
+        half_open_max_in_flight: 1,
+        ..consecutive()
+    });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(Duration::from_secs(30));
+    bench.call(Outcome::Success);
+    bench.advance(Duration::from_secs(40));
+    let probe = bench.admit().unwrap();
+    assert_eq!(
+        bench.admit().unwrap_err().retry_after,
+        Some(Duration::from_secs(30)),
+        "the probe has just left, though the round is older than its lease"
+    );
+    let transition = bench.record(probe.admission, Outcome::Success).transition;
+    assert_eq!(transition.unwrap().to, State::Closed);
+}
+
+#[test]
+fn t24_a_lower_success_threshold_while_half_open_asks_for_one_more_probe() {
+    let mut bench = Bench::new(BreakerPolicy {
+        success_threshold: 5,
+        ..consecutive()
+    });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(Duration::from_secs(30));
+    bench.calls(Outcome::Success, 3);
+    bench.policy.success_threshold = 2;
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);
+}
+
+#[test]
+fn any_origin_of_the_clock_will_do() {
+    for origin in [0, 1 << 37, u64::MAX / 1_000_000 - 3_600_000] {
+        let mut bench = Bench::new(consecutive());
+        bench.now = Timestamp::from_millis(origin);
+        bench.calls(Outcome::Failure, 5).unwrap();
+        bench.advance(Duration::from_millis(29_999));
+        let rejected = bench.admit().unwrap_err();
+        assert_eq!(rejected.retry_after, Some(Duration::from_millis(1)), "{origin}");
+        bench.advance(Duration::from_millis(1));
+        bench.calls(Outcome::Success, 2).unwrap();
+        assert_eq!(bench.state(), State::Closed);
+    }
+}
+
+#[test]
+fn the_end_of_time_does_no_harm() {
+    let mut bench = Bench::new(BreakerPolicy {
+        open_duration: Duration::from_secs(24 * 3600),
+        max_open_duration: Duration::from_secs(24 * 3600),
+        open_backoff_multiplier: 10.0,
+        open_jitter_ratio: 1.0,
+        ..BreakerPolicy::default()
+    });
+    bench.now = Timestamp::from_nanos(u64::MAX - 1);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    assert!(bench.admit().is_err());
+    bench.breaker.reconfigure(&bench.policy);
+    bench.now = Timestamp::from_nanos(u64::MAX);
+    assert!(bench.admit().unwrap().admission.is_probe());
+}
+
+#[test]
+fn a_wait_of_a_day_with_all_its_jitter_is_kept() {
+    let day = Duration::from_secs(24 * 3600);
+    let policy = BreakerPolicy {
+        open_duration: day,
+        max_open_duration: day,
+        open_backoff_multiplier: 10.0,
+        open_jitter_ratio: 1.0,
+        ..BreakerPolicy::default()
+    };
+    let breaker = Breaker::new(&policy);
+    let now = Timestamp::from_millis(1);
+    for _ in 0..5 {
+        let admitted = breaker.admit(&policy, now, || 0).unwrap();
+        admitted.admission.record(&policy, Outcome::Failure, now, || u64::MAX);
+    }
+    let wait = breaker.admit(&policy, now, || 0).unwrap_err().retry_after.unwrap();
+    assert!(wait > 2 * day - Duration::from_millis(2) && wait <= 2 * day, "{wait:?}");
 }
 
 #[test]
