@@ -70,7 +70,10 @@ mod tests {
     use super::*;
 
     fn payload(bytes: &Bytes) -> Payload<'_> {
-        Payload { bytes, content_type: "" }
+        Payload {
+            bytes,
+            content_type: "",
+        }
     }
 
     #[test]

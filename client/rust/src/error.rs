@@ -75,6 +75,20 @@ impl<E> Error<E> {
     }
 }
 
+impl Rejection {
+    /// The same verdict, as the error of a call.
+    pub fn widen<E>(self) -> Error<E> {
+        match self {
+            Self::Inner(never) => match never {},
+            Self::Open { retry_after } => Error::Open { retry_after },
+            Self::Timeout => Error::Timeout,
+            Self::BulkheadFull => Error::BulkheadFull,
+            Self::DeadlineSpent => Error::DeadlineSpent,
+            Self::Disabled => Error::Disabled,
+        }
+    }
+}
+
 impl<E> From<FailureCause<E>> for Error<E> {
     fn from(cause: FailureCause<E>) -> Self {
         match cause {
@@ -90,7 +104,10 @@ impl<E> From<FailureCause<E>> for Error<E> {
 
 impl<E> From<call::Failure<E>> for Failure<E> {
     fn from(failure: call::Failure<E>) -> Self {
-        Self { error: failure.cause.into(), receipt: failure.receipt }
+        Self {
+            error: failure.cause.into(),
+            receipt: failure.receipt,
+        }
     }
 }
 
@@ -146,8 +163,13 @@ mod tests {
 
     #[test]
     fn verdicts_say_what_happened() {
-        let error: Error<Outer> = Error::Open { retry_after: Some(Duration::from_millis(1500)) };
-        assert_eq!(error.to_string(), "the circuit breaker is open; worth trying again in 1.5s");
+        let error: Error<Outer> = Error::Open {
+            retry_after: Some(Duration::from_millis(1500)),
+        };
+        assert_eq!(
+            error.to_string(),
+            "the circuit breaker is open; worth trying again in 1.5s"
+        );
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
         let rejection = error.into_inner().unwrap_err();
         assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1500)));

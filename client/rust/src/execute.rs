@@ -10,7 +10,7 @@ mod operation;
 #[cfg(test)]
 mod tests;
 
-pub use hooks::{Given, Hooks, Missing, Once, Plain, Slots};
+pub(crate) use hooks::Plain;
 pub use operation::Alternative;
 
 use crate::classify::IntoVerdict;
@@ -19,6 +19,7 @@ use crate::error::{Error, Failure};
 use crate::service::Service;
 use cofferdam_core::call::{Answer, Attempt, CallOptions, Why};
 use cofferdam_core::policy::DegradedFallback;
+use hooks::{Given, Hooks, Once, Slots};
 use operation::Call;
 use std::fmt;
 use std::time::Duration;
@@ -44,13 +45,20 @@ where
     T: Send,
     E: Send + 'static,
 {
-    let options = CallOptions { method, ..CallOptions::default() };
-    ready(Call { service, options, keeps_answers: false, attempt, hooks: Plain::default() })
+    let options = CallOptions {
+        method,
+        ..CallOptions::default()
+    };
+    ready(Call {
+        service,
+        options,
+        keeps_answers: false,
+        attempt,
+        hooks: Plain::default(),
+    })
 }
 
-fn ready<F, Fut, H, T, E>(
-    call: Call<'_, F, H>,
-) -> Execute<'_, F, H, impl Future<Output = Result<T, Error<E>>> + Send>
+fn ready<F, Fut, H, T, E>(call: Call<'_, F, H>) -> Execute<'_, F, H, impl Future<Output = Result<T, Error<E>>> + Send>
 where
     F: FnMut(Attempt) -> Fut + Send,
     Fut: Future<Output = Result<T, E>> + Send,
@@ -107,6 +115,7 @@ impl<'a, F, H, R> Execute<'a, F, H, R> {
     }
 }
 
+#[expect(clippy::type_complexity, reason = "an alias cannot hold the unnamed future")]
 impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// What to answer when neither the service nor the policy's chain could: at every level, after a failure, a
     /// timeout or a rejection of our own. Not after an error that says nothing bad of the service, such as a

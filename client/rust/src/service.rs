@@ -1,11 +1,11 @@
 //! The handle to one service.
 
+use crate::Error;
 use crate::client::Cofferdam;
 use crate::execute::{Execute, Plain, prepare};
 use crate::register::Register;
 use crate::registry::ServiceState;
 use crate::runtime::Tokio;
-use crate::Error;
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::Attempt;
 use cofferdam_core::health::HealthStatus;

@@ -14,9 +14,9 @@ mod http;
 mod tests;
 
 #[cfg(feature = "tower")]
-pub use http::{Auto, Http};
-#[cfg(feature = "tower")]
 pub(crate) use http::status_of_rejection;
+#[cfg(feature = "tower")]
+pub use http::{Auto, Http};
 pub(crate) use status::{as_error, is_connect_error, on_error};
 
 use std::sync::Arc;
@@ -55,7 +55,10 @@ impl Manager {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        Ok(Self { url: url.into(), endpoint })
+        Ok(Self {
+            url: url.into(),
+            endpoint,
+        })
     }
 
     /// A new connection.

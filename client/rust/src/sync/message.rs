@@ -13,13 +13,18 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum FromManager {
     Update(Update),
-    Removal { service: String, revision: Option<Revision> },
+    Removal {
+        service: String,
+        revision: Option<Revision>,
+    },
     /// All that was asked for has been sent.
     Complete,
     /// The stream is alive and nothing is missing.
     Bookmark,
     /// Come again on another connection, after a random part of the time.
-    Reconnect { within: Duration },
+    Reconnect {
+        within: Duration,
+    },
     /// A message of a later release.
     Unknown,
 }
@@ -49,7 +54,12 @@ pub(crate) enum ToManager {
     /// A policy is in force.
     Applied(Applied),
     /// A policy is refused.
-    Refused { service: Arc<str>, revision: Option<Revision>, refusal: Refusal, in_force: Option<Revision> },
+    Refused {
+        service: Arc<str>,
+        revision: Option<Revision>,
+        refusal: Refusal,
+        in_force: Option<Revision>,
+    },
     Report(Report),
 }
 

@@ -182,7 +182,9 @@ impl<'a> Session<'a> {
         if self.pending.is_some() {
             return;
         }
-        let Some((report, pending)) = self.reporter.compose(asked_for, Tokio.now(), self.reports + 1) else { return };
+        let Some((report, pending)) = self.reporter.compose(asked_for, Tokio.now(), self.reports + 1) else {
+            return;
+        };
         if let Some(number) = self.outbox.try_send(ToManager::Report(report)) {
             self.reports += 1;
             self.pending = Some((number, pending));
@@ -216,6 +218,10 @@ impl<'a> Session<'a> {
 
     fn ended(mut self, reason: impl Into<String>) -> Ended {
         self.settle();
-        Ended { reason: reason.into(), was_answered: self.was_answered, come_again_within: None }
+        Ended {
+            reason: reason.into(),
+            was_answered: self.was_answered,
+            come_again_within: None,
+        }
     }
 }
