@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The black-box tests, as one binary: a file for each kind, named after what it proves.
+//!
+//! A test starts what it needs with the [library](cofferdam_tests) and shares nothing with the others, so any of them
+//! runs alone: `cargo test -p cofferdam-tests --test main sync_`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests: a broken expectation ends the test, and says why"
+)]
+
+mod api_seed_002;
+mod engine_seeds;
+mod sandbox;

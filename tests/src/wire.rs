@@ -1,6 +1,7 @@
 //! Messages of the contract, without the noise.
 
-use cofferdam_proto::v1::fallback_step::Strategy;
+pub use cofferdam_proto::v1::fallback_step::Strategy;
+
 use cofferdam_proto::v1::{
     AlternativeFallback, CachedFallback, CircuitBreakerPolicy, DegradedFallback, Endpoint, FallbackConfig,
     FallbackStep, IsolatedService, IsolationLevel, IsolationPolicy, RegisterServiceRequest, Revision, Service,
@@ -130,4 +131,36 @@ pub fn revision(service: Option<&IsolatedService>) -> Revision {
 /// A revision as something that is ordered.
 pub fn position(revision: Revision) -> (u64, u64) {
     (revision.epoch, revision.revision)
+}
+
+/// Bytes as protobuf's JSON form has them.
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_pads() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
 }
