@@ -10,6 +10,9 @@
     reason = "tests: a broken expectation ends the test, and says why"
 )]
 
+mod api_bad_input;
+mod api_grpcurl;
 mod api_seed_002;
 mod engine_seeds;
+mod health;
 mod sandbox;
