@@ -38,4 +38,4 @@ pub use readme::{Snippet, shell_snippets};
 pub use refusal::Refusal;
 pub use tools::{manager_binary, workspace_root};
 pub use upstream::{Behaviour, Reply, Upstream};
-pub use wait::{LIMIT, eventually, within};
+pub use wait::{before_the_next_try, eventually, within};

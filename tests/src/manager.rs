@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::etcd::Etcd;
 use crate::grpcurl::Grpcurl;
 use crate::ports;
-use crate::process::{Exit, Process};
+use crate::process::Process;
 use crate::tools::manager_binary;
 use std::path::Path;
 use std::process::Command;
@@ -61,16 +61,10 @@ impl Manager {
         manager
     }
 
-    /// Starts a manager with arguments that it is expected to refuse, and returns how it ended.
-    ///
-    /// # Panics
-    ///
-    /// If it does not end.
-    pub async fn refused(arguments: &[&str]) -> Exit {
+    /// Starts `cofferdam serve` with these arguments and none else, and waits for nothing.
+    pub fn bare(arguments: &[&str]) -> Process {
         let mut command = Command::new(manager_binary());
-        Process::start("refused manager", command.arg("serve").args(arguments))
-            .exit()
-            .await
+        Process::start("manager", command.arg("serve").args(arguments))
     }
 
     /// Host and port.

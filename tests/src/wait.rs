@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Longer than anything here takes on a busy machine: what is not true by then never will be.
-pub const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -22,7 +22,7 @@ pub async fn eventually<T, E: fmt::Debug>(what: &str, mut ask: impl AsyncFnMut()
                 Ok(answer) => return answer,
                 Err(seen) => last = Some(seen),
             }
-            tokio::time::sleep(INTERVAL).await;
+            before_the_next_try().await;
         }
     };
     let answer = tokio::time::timeout(LIMIT, asking).await;
@@ -33,6 +33,11 @@ pub async fn eventually<T, E: fmt::Debug>(what: &str, mut ask: impl AsyncFnMut()
             None => panic!("waited in vain for {what}: never got an answer"),
         },
     }
+}
+
+/// A moment, so that a loop that tries again and again leaves the machine to those it waits for.
+pub async fn before_the_next_try() {
+    tokio::time::sleep(INTERVAL).await;
 }
 
 /// The result of something that must end by itself.
