@@ -117,7 +117,7 @@ async fn a_mask_changes_one_field_and_leaves_the_others() {
     let update = json!({
         "service": "payments",
         "policy": {"retry": {"maxAttempts": 2}},
-        "updateMask": "retry.maxAttempts",
+        "updateMask": {"paths": ["retry.max_attempts"]},
     });
     let updated = grpcurl.isolation("UpdateIsolationPolicy", &update).unwrap();
     let retry = &updated["service"]["policy"]["retry"];

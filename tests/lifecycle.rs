@@ -1,53 +1,9 @@
 //! How a manager starts and stops.
 
-use cofferdam_proto::v1::policy_sync_service_client::PolicySyncServiceClient;
-use cofferdam_proto::v1::sync_request::Message;
-use cofferdam_proto::v1::sync_response;
-use cofferdam_proto::v1::{IsolationLevel, SyncHello, SyncRequest, SyncResponse};
+use cofferdam_proto::v1::IsolationLevel;
+use cofferdam_proto::v1::sync_response::Message;
 use cofferdam_tests::wire::registration;
-use cofferdam_tests::{Manager, Store, within};
-use futures_util::StreamExt;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
-
-/// An open Sync stream that was told all there is.
-struct Follower {
-    /// Kept open: closing it would end the stream from this side.
-    _requests: mpsc::Sender<SyncRequest>,
-    responses: Streaming<SyncResponse>,
-}
-
-async fn follow(manager: &Manager, instance: &str) -> Follower {
-    let (requests, stream) = mpsc::channel(8);
-    let hello = SyncHello {
-        instance_id: instance.into(),
-        application: "tests".into(),
-        services: vec!["payments".into()],
-        ..SyncHello::default()
-    };
-    requests
-        .send(SyncRequest {
-            message: Some(Message::Hello(hello)),
-        })
-        .await
-        .unwrap();
-    let mut client = PolicySyncServiceClient::new(manager.channel());
-    let responses = client.sync(ReceiverStream::new(stream)).await.unwrap().into_inner();
-    let mut follower = Follower {
-        _requests: requests,
-        responses,
-    };
-    loop {
-        let response = within("the first answer", follower.responses.next())
-            .await
-            .unwrap()
-            .unwrap();
-        if matches!(response.message, Some(sync_response::Message::Complete(_))) {
-            return follower;
-        }
-    }
-}
+use cofferdam_tests::{Follower, Manager, Store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again() {
@@ -59,15 +15,16 @@ async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again()
         .unwrap();
     let mut followers = Vec::new();
     for index in 0..20 {
-        followers.push(follow(&manager, &format!("tests-{index}")).await);
+        followers.push(
+            Follower::start(&manager, &format!("tests-{index}"), &["payments"])
+                .await
+                .0,
+        );
     }
     manager.process().terminate();
     for follower in &mut followers {
-        let mut told = false;
-        while let Some(Ok(response)) = within("the end of a stream", follower.responses.next()).await {
-            told |= matches!(response.message, Some(sync_response::Message::Reconnect(_)));
-        }
-        assert!(told, "the stream ended without a word");
+        let farewell = follower.next().await;
+        assert!(matches!(farewell, Ok(Message::Reconnect(_))), "{farewell:?}");
     }
     // The promise is 15 s; `exit` waits for twice that on a machine that may be busy with something else.
     let exit = manager.process().exit().await;

@@ -16,6 +16,8 @@
 
 mod client;
 mod etcd;
+mod fleet;
+mod follower;
 mod grpcurl;
 mod manager;
 mod numbers;
@@ -30,9 +32,12 @@ pub mod wire;
 
 pub use client::Client;
 pub use etcd::Etcd;
+pub use fleet::{Instance, Tally, echo};
+pub use follower::{Follower, hello};
 pub use grpcurl::{Grpcurl, GrpcurlError, Script};
 pub use manager::{Manager, Store};
 pub use numbers::Numbers;
+pub use ports::unused_address;
 pub use process::{Exit, Process};
 pub use readme::{Snippet, shell_snippets};
 pub use refusal::Refusal;

@@ -8,6 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 18_000;
 
+/// A loopback address, host and port, at which nobody listens or will.
+pub fn unused_address() -> String {
+    format!("127.0.0.1:{}", reserve())
+}
+
 /// A loopback port that is free now and that no other caller in this process gets.
 ///
 /// # Panics
