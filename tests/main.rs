@@ -19,6 +19,7 @@ mod health;
 mod hostile;
 mod lifecycle;
 mod sandbox;
+mod sdk_calls;
 mod store_durability;
 mod store_outage;
 mod sync_fleet;

@@ -207,7 +207,11 @@ async fn what_fifty_breakers_have_learned_outlives_every_level() {
         client.set_level("orders-db", level).await.unwrap();
         applied(&client, "orders-db", TASKS).await;
         for service in &services {
-            assert_eq!(service.breaker_state(), Some(cofferdam::BreakerState::Open), "at {level:?}");
+            assert_eq!(
+                service.breaker_state(),
+                Some(cofferdam::BreakerState::Open),
+                "at {level:?}"
+            );
             assert!(matches!(service.execute("get", fails).await, Err(Error::Open { .. })));
         }
     }
