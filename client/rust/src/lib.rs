@@ -97,3 +97,8 @@ pub use cofferdam_core::policy::{self, InvalidPolicy, Policy, PolicySpec};
 pub use cofferdam_core::revision::Revision;
 #[doc(inline)]
 pub use cofferdam_core::stats::CounterSnapshot;
+
+/// The README's Rust, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
