@@ -21,6 +21,7 @@
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
 
 mod admission;
+mod record;
 mod schedule;
 mod transition;
 mod window;
@@ -36,7 +37,6 @@ use self::admission::Kind;
 use self::schedule::{Draw, millis_up, open_time, unit};
 use self::window::Window;
 use self::word::{Phase, Word};
-use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
@@ -53,7 +53,6 @@ pub struct Breaker {
     /// it; the largest wins, so a caller that was paused cannot set it back.
     since: [AtomicU64; 2],
     window: ArcSwap<Window>,
-    stale_results: AtomicU64,
 }
 
 impl Breaker {
@@ -63,7 +62,6 @@ impl Breaker {
             word: AtomicU64::new(Word::INITIAL.encode()),
             since: [AtomicU64::new(0), AtomicU64::new(0)],
             window: ArcSwap::from_pointee(Window::new(policy.window)),
-            stale_results: AtomicU64::new(0),
         }
     }
 
@@ -122,11 +120,6 @@ impl Breaker {
     /// Successes and failures in the window.
     pub fn window_counts(&self, now: Timestamp) -> (u64, u64) {
         self.window.load().totals(self.load().generation, now)
-    }
-
-    /// How many results came too late to count.
-    pub fn stale_results(&self) -> u64 {
-        self.stale_results.load(Ordering::Relaxed)
     }
 
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
@@ -302,200 +295,6 @@ impl Breaker {
         };
         self.count_from(next.generation, now);
         self.swap(word, next).then_some(next)
-    }
-
-    fn record_success(&self, admission: &Admission<'_>, policy: &BreakerPolicy, now: Timestamp) -> Recorded {
-        let mut counted = false;
-        loop {
-            let word = self.load();
-            if word.generation != admission.generation {
-                return self.stale();
-            }
-            match word.phase {
-                Phase::Closed { consecutive } => {
-                    if !counted {
-                        self.window.load().add(word.generation, Outcome::Success, now);
-                        counted = true;
-                    }
-                    let next = Word {
-                        generation: word.generation,
-                        phase: Phase::Closed { consecutive: 0 },
-                    };
-                    if consecutive == 0 || self.swap(word, next) {
-                        return Recorded::default();
-                    }
-                }
-                Phase::HalfOpen {
-                    in_flight,
-                    successes,
-                    failures,
-                    reopens,
-                } => {
-                    let successes = successes + 1;
-                    if successes >= policy.success_threshold {
-                        if let Some(transition) = self.close(word, Cause::ProbesSucceeded, now) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
-                        }
-                    } else {
-                        let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen {
-                            in_flight,
-                            successes,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
-                            return Recorded::default();
-                        }
-                    }
-                }
-                Phase::Open { .. } => return self.stale(),
-            }
-        }
-    }
-
-    fn record_failure(
-        &self,
-        admission: &Admission<'_>,
-        policy: &BreakerPolicy,
-        now: Timestamp,
-        random: impl FnOnce() -> u64,
-    ) -> Recorded {
-        let mut counted = false;
-        let mut draw = Draw::new(random);
-        loop {
-            let word = self.load();
-            if word.generation != admission.generation {
-                return self.stale();
-            }
-            match word.phase {
-                Phase::Closed { consecutive } => {
-                    if !counted {
-                        self.window.load().add(word.generation, Outcome::Failure, now);
-                        counted = true;
-                    }
-                    let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
-                    if let Some(cause) = self.trigger(consecutive, word.generation, policy, now) {
-                        if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
-                        }
-                    } else if self.swap(
-                        word,
-                        Word {
-                            generation: word.generation,
-                            phase: Phase::Closed { consecutive },
-                        },
-                    ) {
-                        return Recorded::default();
-                    }
-                }
-                Phase::HalfOpen {
-                    in_flight,
-                    failures,
-                    reopens,
-                    ..
-                } => {
-                    let failures = failures + 1;
-                    if failures > policy.half_open_allowed_failures {
-                        if let Some((transition, _)) = self.open(word, Cause::ProbeFailed, policy, now, draw.number()) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
-                        }
-                    } else {
-                        // The successes that close must be consecutive.
-                        let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen {
-                            in_flight,
-                            successes: 0,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
-                            return Recorded::default();
-                        }
-                    }
-                }
-                Phase::Open { .. } => return self.stale(),
-            }
-        }
-    }
-
-    /// The trigger that holds, if any.
-    fn trigger(&self, consecutive: u32, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> Option<Cause> {
-        if policy.consecutive_failures > 0 && consecutive >= policy.consecutive_failures {
-            return Some(Cause::ConsecutiveFailures);
-        }
-        if policy.failure_count == 0 && policy.failure_rate == 0.0 {
-            return None;
-        }
-        let (successes, failures) = self.window.load().totals(generation, now);
-        let calls = successes + failures;
-        if calls < u64::from(policy.minimum_calls) {
-            return None;
-        }
-        if policy.failure_count > 0 && failures >= u64::from(policy.failure_count) {
-            return Some(Cause::FailureCount);
-        }
-        // Divided, not multiplied: 55 of 100 is 0.55 as it is written, but 0.55 * 100 is more than 55.
-        let reached = failures as f64 / calls as f64 >= policy.failure_rate;
-        (policy.failure_rate > 0.0 && reached).then_some(Cause::FailureRate)
-    }
-
-    /// Gives a probe's slot back.
-    fn release(&self, generation: u32) {
-        loop {
-            let word = self.load();
-            let Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            } = word.phase
-            else {
-                return;
-            };
-            if word.generation != generation {
-                return;
-            }
-            let in_flight = in_flight.saturating_sub(1);
-            let phase = Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            };
-            if self.swap(word, Word { generation, phase }) {
-                return;
-            }
-        }
-    }
-
-    fn stale(&self) -> Recorded {
-        self.stale_results.fetch_add(1, Ordering::Relaxed);
-        Recorded {
-            transition: None,
-            is_stale: true,
-        }
     }
 
     fn admitted(&self, generation: u32, kind: Kind, transition: Option<Transition>) -> Admitted<'_> {
