@@ -1,11 +1,10 @@
 mod model;
+mod racing;
 mod waits;
 
 use super::*;
 use crate::outcome::Outcome;
 use crate::policy::{Preset, TimeWindow};
-use std::sync::Barrier;
-use std::thread;
 
 /// A breaker under test with its policy and a clock of its own.
 struct Bench {
@@ -360,56 +359,4 @@ fn modes_stand_above_what_was_learned() {
     assert_eq!(bench.admit().unwrap_err().retry_after, None);
     bench.policy.mode = BreakerMode::Auto;
     assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
-}
-
-#[test]
-fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
-    let policy = BreakerPolicy {
-        success_threshold: 3,
-        ..consecutive()
-    };
-    for _ in 0..200 {
-        let breaker = Breaker::new(&policy);
-        let now = Timestamp::from_millis(1);
-        let opened: usize = race(8, || {
-            let Ok(admitted) = breaker.admit(&policy, now, || 0) else {
-                return 0;
-            };
-            usize::from(
-                admitted
-                    .admission
-                    .record(&policy, Outcome::Failure, now, || 0)
-                    .transition
-                    .is_some(),
-            )
-        });
-        assert_eq!(opened, 1);
-
-        let later = now.saturating_add(Duration::from_secs(30));
-        let transitions = AtomicU64::new(0);
-        let admitted: usize = race(8, || match breaker.admit(&policy, later, || 0) {
-            Ok(admitted) => {
-                transitions.fetch_add(u64::from(admitted.transition.is_some()), Ordering::Relaxed);
-                std::mem::forget(admitted.admission);
-                1
-            }
-            Err(_) => 0,
-        });
-        assert_eq!((admitted, transitions.into_inner()), (3, 1));
-    }
-}
-
-fn race(threads: usize, work: impl Fn() -> usize + Sync) -> usize {
-    let barrier = Barrier::new(threads);
-    thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    work()
-                })
-            })
-            .collect();
-        handles.into_iter().map(|handle| handle.join().unwrap()).sum()
-    })
 }
