@@ -72,12 +72,12 @@ fn t13_no_transition_is_lost_and_none_is_told_twice() {
         };
         let breaker = Breaker::new(&policy);
         let (micros, seed) = (AtomicU64::new(0), AtomicU64::new(round));
-        let now = || Timestamp::from_nanos(1_000 * micros.fetch_add(50, Ordering::SeqCst));
+        let now = || Timestamp::from_nanos(1_000 * micros.fetch_add(400, Ordering::SeqCst));
         let told = race(4, || {
             let mut random = seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
             let mut told = 0;
             let mut out = Vec::new();
-            for _ in 0..5_000 {
+            for _ in 0..20_000 {
                 // Xorshift: good enough to mix the steps.
                 random ^= random << 13;
                 random ^= random >> 7;
