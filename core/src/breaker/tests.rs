@@ -360,3 +360,22 @@ fn modes_stand_above_what_was_learned() {
     bench.policy.mode = BreakerMode::Auto;
     assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
 }
+
+#[test]
+fn probes_slower_than_a_short_open_time_still_close() {
+    let policy = BreakerPolicy {
+        open_duration: Duration::from_secs(1),
+        ..consecutive()
+    };
+    let bench = Bench::new(policy.clone());
+    bench.calls(Outcome::Failure, 5).unwrap();
+    let mut now = bench.now.saturating_add(Duration::from_secs(1));
+    for _ in 0..2 {
+        let slow = bench.breaker.admit(&policy, now, || 0).unwrap().admission;
+        now = now.saturating_add(Duration::from_secs(2));
+        // Others ask in the meantime; they must not write the probe off.
+        drop(bench.breaker.admit(&policy, now, || 0));
+        assert!(!slow.record(&policy, Outcome::Success, now, || 0).is_stale);
+    }
+    assert_eq!(bench.breaker.state(&policy, now), State::Closed);
+}
