@@ -102,3 +102,8 @@ pub use cofferdam_core::stats::CounterSnapshot;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// This crate's own README's, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;

@@ -45,7 +45,7 @@ impl Service {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The future is as large as the one that `call` makes and some hundred bytes; nothing is allocated for it.
+    /// The future is about a kilobyte larger than the one that `call` makes; nothing is allocated for it.
     pub fn execute<'a, F, Fut, T, E>(
         &'a self,
         method: &'a str,

@@ -45,7 +45,8 @@ impl Manager {
     pub(crate) fn new(url: &str) -> Result<Self, InvalidUrl> {
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| InvalidUrl(describe(&error)))?;
         match endpoint.uri().scheme_str() {
-            Some("http") => {}
+            Some("http") if endpoint.uri().host().is_some_and(|host| !host.is_empty()) => {}
+            Some("http") => return Err(InvalidUrl("names no host".to_owned())),
             Some("https") => return Err(InvalidUrl("this release has no TLS; use http://".to_owned())),
             _ => return Err(InvalidUrl("must begin with http://".to_owned())),
         }

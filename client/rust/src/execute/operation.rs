@@ -151,7 +151,8 @@ where
             method,
             answers: PhantomData,
         };
-        let answer = call::execute(service.isolation(), &Tokio, &mut stand_in, options).await;
+        // Boxed, for a call within a call would make every call's future that much larger.
+        let answer = Box::pin(call::execute(service.isolation(), &Tokio, &mut stand_in, options)).await;
         answer.ok().map(|answer| answer.value)
     }
 

@@ -292,3 +292,16 @@ async fn calls_can_be_spawned() {
     });
     assert_eq!(task.await.unwrap(), Ok(vec![1]));
 }
+
+#[tokio::test]
+async fn a_calls_future_is_little_larger_than_its_operations() {
+    let service = service(spec(Level::Full));
+    let operation = || async {
+        let buffer = [1_u8; 4096];
+        tokio::task::yield_now().await;
+        Ok::<_, Boom>(buffer[7])
+    };
+    let call = service.execute("get", operation).into_future();
+    let overhead = size_of_val(&call) - size_of_val(&operation());
+    assert!(overhead < 1536, "{overhead} bytes");
+}

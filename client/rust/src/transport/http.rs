@@ -1,7 +1,7 @@
 //! HTTP requests and responses, gRPC's among them, for the tower layer.
 
-use super::status::{PUSHBACK, SUCCESS, on_code, pushback};
-use crate::classify::on_error;
+use super::status::{PUSHBACK, on_code, pushback};
+use crate::classify::{IntoVerdict, on_error};
 use crate::error::{Error as CallError, Rejection};
 use crate::layer::Inspect;
 use cofferdam_core::call::{Context, Pushback, Verdict};
@@ -109,9 +109,10 @@ impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
         match result {
             Ok(response) => {
                 let known = (response as &dyn Any).downcast_ref::<TonicResponse>();
-                known.map_or(SUCCESS, |response| {
-                    Inspect::<TonicRequest, _>::classify(&Http, Ok(response), context)
-                })
+                match known {
+                    Some(response) => Inspect::<TonicRequest, _>::classify(&Http, Ok(response), context),
+                    None => Outcome::Success.into_verdict(),
+                }
             }
             Err(error) => on_error(error, context),
         }

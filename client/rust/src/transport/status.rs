@@ -1,7 +1,6 @@
 //! What gRPC's errors say about a service.
 
 use cofferdam_core::call::{Context, Pushback, Verdict};
-use cofferdam_core::outcome::Outcome;
 use std::any::Any;
 use std::error::Error;
 use std::time::Duration;
@@ -58,11 +57,3 @@ pub(super) fn pushback(value: &[u8]) -> Pushback {
         .and_then(|text| text.trim().parse().ok());
     millis.map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
-
-/// What a success is.
-pub(super) const SUCCESS: Verdict = Verdict {
-    outcome: Outcome::Success,
-    is_retryable: false,
-    may_have_reached: true,
-    pushback: None,
-};

@@ -202,8 +202,10 @@ pub(crate) fn policy(level: Level) -> (Policy, v1::IsolationPolicy) {
 }
 
 /// What is bound to happen, or the test fails.
-pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, future).await.expect("it did not happen")
+pub(crate) fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    // Boxed, for a gRPC client's futures are large.
+    let future = Box::pin(future);
+    async { tokio::time::timeout(DEADLINE, future).await.expect("it did not happen") }
 }
 
 #[tonic::async_trait]
