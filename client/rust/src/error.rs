@@ -66,6 +66,18 @@ impl<E> Error<E> {
         }
     }
 
+    /// As a boxed error, for callers whose own error is one (or is `anyhow`'s), which are not errors themselves:
+    /// `call.await.map_err(Error::boxed)?`.
+    pub fn boxed(self) -> Box<dyn std::error::Error + Send + Sync>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self.into_inner() {
+            Ok(error) => error.into(),
+            Err(rejection) => rejection.into(),
+        }
+    }
+
     /// When the service is worth calling again, where the SDK knows: an open breaker says so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -159,6 +171,13 @@ mod tests {
         assert_eq!(error.to_string(), "outer");
         assert!(error.source().unwrap().is::<std::num::ParseIntError>());
         assert!(error.into_inner().is_ok());
+    }
+
+    #[test]
+    fn a_box_holds_the_error_itself() {
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(outer());
+        assert!(Error::Inner(boxed).boxed().is::<Outer>());
+        assert!(Error::<Outer>::Timeout.boxed().is::<Rejection>());
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(crate) struct Down(pub(crate) String);
 
 /// Keeps a process in step with its manager until it is to stop.
 pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, stop: CancellationToken) {
+    let _abandoned = Abandoned(&shared);
     let mut backoff = Backoff::default();
     let mut reporter = Reporter::new(Tokio.now());
     while !stop.is_cancelled() {
@@ -64,6 +65,20 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Sees to it that a task that ends in any other way than its own, because its runtime was dropped or because of a
+/// bug, leaves nobody in the belief that policies are current.
+struct Abandoned<'a>(&'a Shared);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.0.link.look().is_connected {
+            self.0
+                .link
+                .disconnected("the runtime that the stream ran on is gone", false);
         }
     }
 }

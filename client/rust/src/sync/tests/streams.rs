@@ -187,3 +187,15 @@ async fn stopping_ends_the_task_wherever_it_is() {
     scene.stop.cancel();
     scene.task.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_does_not_pass_for_connected() {
+    let mut scene = Scene::new(&["a"]);
+    let (stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    assert!(matches!(scene.events.next().await, Some(Event::Connected { .. })));
+    scene.task.abort();
+    let reason = "the runtime that the stream ran on is gone".into();
+    assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));
+    assert!(!scene.shared.link.look().is_connected);
+}
