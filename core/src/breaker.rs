@@ -15,7 +15,7 @@
 //! **It cannot be fooled by the past.** Each transition starts a new generation. A result that belongs to an earlier
 //! one changes nothing, in particular not the state of a service that has recovered, or failed, since.
 //!
-//! **One word.** State, generation and the state's numbers are one atomic word ([`word`]), so a transition is one
+//! **One word.** State, generation and the state's numbers are one atomic word, so a transition is one
 //! compare-and-swap: exactly one of the racing callers makes it, and nobody can see a new state with an old deadline.
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
 

@@ -6,7 +6,7 @@
 //! the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
-//! [`Runtime`](crate::runtime::Runtime). It allocates nothing and waits for nothing but the operation, a place and the
+//! [`Runtime`]. It allocates nothing and waits for nothing but the operation, a place and the
 //! pause before a retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
 
 mod attempts;

@@ -24,16 +24,25 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+#[cfg(test)]
+mod conformance;
+mod draft;
+mod embedded;
 mod error;
+mod etcd;
 mod feed;
 mod lease;
 mod memory;
-mod plan;
+mod state;
+#[cfg(test)]
+mod testing;
 mod txn;
 mod watch;
 
 pub use self::{
+    embedded::EmbeddedStore,
     error::{CommitError, Conflict, FailedPrecondition, InvalidRequest, Outcome, StoreError},
+    etcd::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdOptions, EtcdStore, EtcdUser},
     lease::{LeaseId, MAX_LEASE_TTL, MIN_LEASE_TTL},
     memory::MemoryStore,
     txn::{MAX_KEY_BYTES, MAX_OPS, MAX_TXN_BYTES, MAX_VALUE_BYTES, Op, Precondition, Txn},
@@ -205,8 +214,13 @@ pub struct StoreIdentity {
 impl StoreIdentity {
     /// A new identity that no other store has.
     pub(crate) fn random() -> Self {
+        Self::numbered(rand::random())
+    }
+
+    /// The identity with this number.
+    pub(crate) fn numbered(number: u128) -> Self {
         Self {
-            cluster: format!("{:032x}", rand::random::<u128>()),
+            cluster: format!("{number:032x}"),
         }
     }
 }

@@ -365,7 +365,7 @@ pub struct CircuitBreakerPolicy {
     /// Factor by which the open time grows at each reopening; a close resets it. Unset: 1. In \[1, 10\].
     #[prost(double, optional, tag = "10")]
     pub open_backoff_multiplier: ::core::option::Option<f64>,
-    /// Upper bound of the open time. Unset: 300 s. At least open_duration.
+    /// Upper bound of the open time. Unset: 300 s, or open_duration where that is longer. At least open_duration.
     #[prost(message, optional, tag = "11")]
     pub max_open_duration: ::core::option::Option<::prost_types::Duration>,
     /// Up to this share of the open time is added at random, so that instances do not probe together; it never
@@ -544,7 +544,8 @@ pub struct BulkheadPolicy {
     /// Calls that may wait for a place. Unset or zero: none waits. At most 100000.
     #[prost(uint32, optional, tag = "2")]
     pub max_queue: ::core::option::Option<u32>,
-    /// How long one may wait; it counts against the call's deadline. Unset or zero: not at all.
+    /// How long one may wait; it counts against the call's deadline. Unset or zero: not at all. Above zero where
+    /// max_queue is.
     #[prost(message, optional, tag = "3")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
     /// Separate places for some methods, for example readPool, writePool and authPool. Names are unique. At most 32.
@@ -563,7 +564,7 @@ pub struct BulkheadPool {
     /// Calls that may wait for a place. Unset or zero: none waits.
     #[prost(uint32, optional, tag = "3")]
     pub max_queue: ::core::option::Option<u32>,
-    /// How long one may wait. Unset or zero: not at all.
+    /// How long one may wait. Unset or zero: not at all. Above zero where max_queue is.
     #[prost(message, optional, tag = "4")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
     /// Methods that run here without being told to: a glob where * stands for any run of characters. The first pool

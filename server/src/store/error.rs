@@ -45,6 +45,12 @@ pub enum StoreError {
         /// The file and what is wrong with it.
         reason: String,
     },
+    /// The store's data was written by a newer version.
+    #[error("store incompatible: {reason}")]
+    Incompatible {
+        /// The file, what it has and what this version knows.
+        reason: String,
+    },
     /// Another process has the embedded store open.
     #[error("{path} is in use by another manager")]
     InUse {
@@ -84,6 +90,7 @@ impl StoreError {
             | Self::Full { .. }
             | Self::TooLarge { .. }
             | Self::Corrupt { .. }
+            | Self::Incompatible { .. }
             | Self::InUse { .. }
             | Self::Denied { .. }
             | Self::LeaseNotFound { .. } => Outcome::NotApplied,
@@ -216,5 +223,13 @@ pub enum InvalidRequest {
     LeaseTtl {
         /// The time asked for.
         ttl: std::time::Duration,
+    },
+    /// An option of a backend that cannot be used.
+    #[error("option {option}: {reason}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
 }

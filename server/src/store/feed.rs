@@ -19,7 +19,8 @@ use super::{HISTORY_BYTES, HISTORY_TXNS, StoreRevision, Watch, WatchBatch, Watch
 #[derive(Debug)]
 pub(super) struct Feed {
     history: Arc<Mutex<History>>,
-    head: watch::Sender<StoreRevision>,
+    /// Marked as changed after each publication.
+    published: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -29,49 +30,58 @@ struct History {
     bytes: usize,
     /// The last revision that is no longer in `batches`.
     forgotten: StoreRevision,
+    /// The last revision of all.
+    head: StoreRevision,
 }
 
 impl Feed {
-    /// A feed that remembers `batches`, which are all that happened after `forgotten` up to `head`.
-    pub(super) fn new(batches: Vec<WatchBatch>, forgotten: StoreRevision, head: StoreRevision) -> Self {
-        let mut history = History {
+    /// A feed that remembers `batches`, which are all that happened after `forgotten`.
+    pub(super) fn new(batches: impl IntoIterator<Item = WatchBatch>, forgotten: StoreRevision) -> Self {
+        let history = History {
             batches: VecDeque::new(),
             bytes: 0,
             forgotten,
+            head: forgotten,
         };
-        for batch in batches {
-            history.push(batch);
-        }
-        Self {
+        let feed = Self {
             history: Arc::new(Mutex::new(history)),
-            head: watch::Sender::new(head),
-        }
+            published: watch::Sender::new(()),
+        };
+        feed.publish(batches);
+        feed
     }
 
     /// The last revision published.
     pub(super) fn head(&self) -> StoreRevision {
-        *self.head.borrow()
+        lock(&self.history).head
     }
 
-    /// Adds committed transactions, in order, and wakes the watches. Returns the last revision now forgotten.
-    pub(super) fn publish(&self, batches: impl IntoIterator<Item = WatchBatch>) -> StoreRevision {
+    /// The last revision that is no longer remembered.
+    pub(super) fn forgotten(&self) -> StoreRevision {
+        lock(&self.history).forgotten
+    }
+
+    /// Adds committed transactions, in order, and wakes the watches.
+    pub(super) fn publish(&self, batches: impl IntoIterator<Item = WatchBatch>) {
         let mut history = lock(&self.history);
-        let mut head = self.head();
         for batch in batches {
-            head = batch.revision;
             history.push(batch);
         }
-        let forgotten = history.forgotten;
         drop(history);
-        self.head.send_replace(head);
-        forgotten
+        self.published.send_replace(());
+    }
+
+    /// How many watches there are.
+    #[cfg(test)]
+    pub(super) fn watches(&self) -> usize {
+        self.published.receiver_count()
     }
 
     /// A watch on `prefix` from just after the revision `after`.
     pub(super) fn watch(&self, prefix: &str, after: StoreRevision) -> Watch {
         let reader = Reader {
             history: Arc::clone(&self.history),
-            head: self.head.subscribe(),
+            published: self.published.subscribe(),
             prefix: prefix.to_owned(),
             position: after,
         };
@@ -84,6 +94,7 @@ impl Feed {
 
 impl History {
     fn push(&mut self, batch: WatchBatch) {
+        self.head = batch.revision;
         self.bytes += size(&batch);
         self.batches.push_back(Arc::new(batch));
         while self.batches.len() > HISTORY_TXNS || self.bytes > HISTORY_BYTES {
@@ -112,7 +123,7 @@ fn size(batch: &WatchBatch) -> usize {
 /// One watch's place in the history.
 struct Reader {
     history: Arc<Mutex<History>>,
-    head: watch::Receiver<StoreRevision>,
+    published: watch::Receiver<()>,
     prefix: String,
     /// Everything up to here was delivered or is of no concern.
     position: StoreRevision,
@@ -120,15 +131,11 @@ struct Reader {
 
 impl Reader {
     async fn next(&mut self) -> Result<WatchBatch, WatchError> {
-        let head = *self.head.borrow_and_update();
-        if self.position > head {
-            return Err(WatchError::Ahead { head });
-        }
         loop {
             if let Some(batch) = self.advance()? {
                 return Ok(batch);
             }
-            if self.head.changed().await.is_err() {
+            if self.published.changed().await.is_err() {
                 return Err(WatchError::Disconnected {
                     reason: "the store was closed".to_owned(),
                 });
@@ -139,6 +146,9 @@ impl Reader {
     /// The next batch that concerns the prefix, if the history has one by now.
     fn advance(&mut self) -> Result<Option<WatchBatch>, WatchError> {
         let history = lock(&self.history);
+        if self.position > history.head {
+            return Err(WatchError::Ahead { head: history.head });
+        }
         if self.position < history.forgotten {
             return Err(WatchError::Compacted {
                 oldest: history.forgotten.next(),
@@ -146,12 +156,8 @@ impl Reader {
         }
         while let Some(batch) = history.after(self.position) {
             self.position = batch.revision;
-            let events: Vec<_> = batch
-                .events
-                .iter()
-                .filter(|event| event.key().starts_with(&self.prefix))
-                .cloned()
-                .collect();
+            let concerns = |event: &&WatchEvent| event.key().starts_with(&self.prefix);
+            let events: Vec<_> = batch.events.iter().filter(concerns).cloned().collect();
             if !events.is_empty() {
                 return Ok(Some(WatchBatch {
                     revision: batch.revision,

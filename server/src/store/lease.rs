@@ -1,7 +1,7 @@
 //! Leases of the stores that have no server of their own: who lives until when, and which keys die with whom.
 //!
-//! Pure bookkeeping. The caller brings the time, asks what is due, deletes those keys in a transaction and records
-//! it here; so expiry goes the same way as every other write, in order and seen by every watch.
+//! Pure bookkeeping. The caller brings the time, asks what is due, deletes those keys in a transaction and forgets the
+//! lease; so expiry goes the same way as every other write, in order and seen by every watch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{InvalidRequest, Op, StoreError, Txn, WatchEvent};
+use super::{InvalidRequest, StoreError};
 
 /// The shortest lease.
 pub const MIN_LEASE_TTL: Duration = Duration::from_secs(1);
@@ -37,6 +37,11 @@ impl LeaseId {
     pub const fn get(self) -> u64 {
         self.0.get()
     }
+
+    /// An id that no lease of this store has had, before or after a restart. Positive as an `i64`, as etcd's are.
+    pub(super) fn random() -> Self {
+        Self(NonZeroU64::MIN.saturating_add(rand::random_range(1..i64::MAX as u64)))
+    }
 }
 
 impl Display for LeaseId {
@@ -59,6 +64,8 @@ struct Lease {
     ttl: Duration,
     deadline: Instant,
     keys: BTreeSet<String>,
+    /// Its end is being written: it cannot be used or prolonged any more.
+    ending: bool,
 }
 
 /// Every lease of one store.
@@ -70,7 +77,7 @@ pub(super) struct LeaseTable {
 }
 
 impl LeaseTable {
-    /// Adds a lease that runs out `ttl` after `now`. An id already there is replaced, with no keys.
+    /// Adds a lease that runs out `ttl` after `now`.
     pub(super) fn grant(&mut self, id: LeaseId, ttl: Duration, now: Instant) {
         self.leases.insert(
             id,
@@ -78,85 +85,87 @@ impl LeaseTable {
                 ttl,
                 deadline: now + ttl,
                 keys: BTreeSet::new(),
+                ending: false,
             },
         );
     }
 
-    /// Whether there is such a lease. One past its deadline exists until it is forgotten.
+    /// Whether the lease can be used. One past its deadline can, until its end has begun.
     pub(super) fn contains(&self, id: LeaseId) -> bool {
-        self.leases.contains_key(&id)
+        self.leases.get(&id).is_some_and(|lease| !lease.ending)
     }
 
     /// Gives the lease its full time from `now` and returns it.
     pub(super) fn keep_alive(&mut self, id: LeaseId, now: Instant) -> Result<Duration, StoreError> {
-        let lease = self
-            .leases
-            .get_mut(&id)
-            .ok_or(StoreError::LeaseNotFound { lease: id })?;
-        lease.deadline = now + lease.ttl;
-        Ok(lease.ttl)
+        match self.leases.get_mut(&id) {
+            Some(lease) if !lease.ending => {
+                lease.deadline = now + lease.ttl;
+                Ok(lease.ttl)
+            }
+            _ => Err(StoreError::LeaseNotFound { lease: id }),
+        }
     }
 
     /// When the next lease runs out; `None` without leases.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.leases.values().map(|lease| lease.deadline).min()
+        self.usable().map(|(_, lease)| lease.deadline).min()
     }
 
     /// The leases that have run out at `now`.
     pub(super) fn expired(&self, now: Instant) -> Vec<LeaseId> {
-        let due = self.leases.iter().filter(|(_, lease)| lease.deadline <= now);
-        due.map(|(id, _)| *id).collect()
+        self.usable()
+            .filter(|(_, lease)| lease.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
-    /// The transaction that ends the lease: it deletes every key attached. `None` when there is no such lease.
-    pub(super) fn farewell(&self, id: LeaseId) -> Option<Txn> {
-        let ops = self
-            .leases
-            .get(&id)?
-            .keys
-            .iter()
-            .map(|key| Op::Delete { key: key.clone() });
-        Some(Txn {
-            preconditions: Vec::new(),
-            ops: ops.collect(),
-        })
+    /// The keys that hang on the lease, sorted.
+    pub(super) fn keys(&self, id: LeaseId) -> impl Iterator<Item = &str> {
+        self.leases
+            .get(&id)
+            .into_iter()
+            .flat_map(|lease| &lease.keys)
+            .map(String::as_str)
     }
 
-    /// Removes the lease, after its farewell was committed.
+    /// Marks that the lease's end is being written.
+    pub(super) fn set_ending(&mut self, id: LeaseId) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.ending = true;
+        }
+    }
+
+    /// Takes all such marks back: no end was written.
+    pub(super) fn none_ending(&mut self) {
+        self.leases.values_mut().for_each(|lease| lease.ending = false);
+    }
+
+    /// Removes the lease, after its keys.
     pub(super) fn forget(&mut self, id: LeaseId) {
         for key in self.leases.remove(&id).map(|lease| lease.keys).unwrap_or_default() {
             self.holder.remove(&key);
         }
     }
 
-    /// Checks that every lease the transaction names exists.
-    pub(super) fn check(&self, txn: &Txn) -> Result<(), StoreError> {
-        for op in &txn.ops {
-            if let Op::Put { lease: Some(lease), .. } = op
-                && !self.contains(*lease)
-            {
-                return Err(StoreError::LeaseNotFound { lease: *lease });
-            }
+    /// Hangs the key on the lease.
+    pub(super) fn attach(&mut self, key: &str, id: LeaseId) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.keys.insert(key.to_owned());
+            self.holder.insert(key.to_owned(), id);
         }
-        Ok(())
     }
 
-    /// Takes note of committed changes: a put attaches the key to its lease or detaches it, a deletion detaches it.
-    pub(super) fn record(&mut self, events: &[WatchEvent]) {
-        for event in events {
-            if let Some(before) = self.holder.remove(event.key())
-                && let Some(lease) = self.leases.get_mut(&before)
-            {
-                lease.keys.remove(event.key());
-            }
-            if let WatchEvent::Put(entry) = event
-                && let Some(id) = entry.lease
-                && let Some(lease) = self.leases.get_mut(&id)
-            {
-                lease.keys.insert(entry.key.clone());
-                self.holder.insert(entry.key.clone(), id);
-            }
+    /// Takes the key off whatever lease it hangs on.
+    pub(super) fn detach(&mut self, key: &str) {
+        if let Some(id) = self.holder.remove(key)
+            && let Some(lease) = self.leases.get_mut(&id)
+        {
+            lease.keys.remove(key);
         }
+    }
+
+    fn usable(&self) -> impl Iterator<Item = (&LeaseId, &Lease)> {
+        self.leases.iter().filter(|(_, lease)| !lease.ending)
     }
 }
 

@@ -3,24 +3,17 @@
 //! It is also the reference: the whole contract in one mutex, against which the other two can be read. Each write
 //! holds the lock from the first comparison to the publication, so revisions, history and state move together.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    CommitError, Committed, Entry, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
-    WatchBatch, WatchEvent,
-    feed::Feed,
-    lease::{LeaseTable, check_ttl},
-    plan::{Plan, plan},
+    CommitError, Committed, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
+    draft::Draft,
+    lease::check_ttl,
+    state::{Shared, State},
     txn::check_prefix,
 };
 
@@ -32,40 +25,21 @@ pub struct MemoryStore {
     _expiry: AbortOnDropHandle<()>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// Signalled when the earliest lease deadline may have moved.
-    deadline_moved: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    entries: BTreeMap<String, Entry>,
-    leases: LeaseTable,
-    last_lease: u64,
-    feed: Feed,
-}
-
 impl MemoryStore {
     /// An empty store. Must be called within a Tokio runtime, whose clock times the leases.
     pub fn new() -> Self {
-        let state = State {
-            entries: BTreeMap::new(),
-            leases: LeaseTable::default(),
-            last_lease: 0,
-            feed: Feed::new(Vec::new(), StoreRevision::ZERO, StoreRevision::ZERO),
-        };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            deadline_moved: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(State::empty()));
         let expiry = tokio::spawn(expire_leases(Arc::clone(&shared)));
         Self {
             shared,
             identity: StoreIdentity::random(),
             _expiry: AbortOnDropHandle::new(expiry),
         }
+    }
+
+    /// Judges and applies, with nothing in between.
+    fn write<T, E>(&self, judge: impl FnOnce(&mut Draft, &State) -> Result<T, E>) -> Result<T, E> {
+        write(&self.shared, judge)
     }
 }
 
@@ -79,21 +53,12 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
         check_prefix(prefix)?;
-        let state = self.shared.lock();
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        let matching = state
-            .entries
-            .range::<str, _>(from)
-            .take_while(|(key, _)| key.starts_with(prefix));
-        Ok(Listing {
-            revision: state.feed.head(),
-            entries: matching.map(|(_, entry)| entry.clone()).collect(),
-        })
+        Ok(self.shared.lock().list(prefix))
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         txn.check()?;
-        self.shared.lock().commit(&txn)
+        self.write(|draft, state| draft.commit(state, &txn))
     }
 
     async fn watch(&self, prefix: &str, after: StoreRevision) -> Result<Watch, StoreError> {
@@ -103,13 +68,8 @@ impl Store for MemoryStore {
 
     async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, StoreError> {
         check_ttl(ttl)?;
-        let mut state = self.shared.lock();
-        state.last_lease += 1;
-        let lease = LeaseId::new(state.last_lease).ok_or_else(|| StoreError::Full {
-            reason: "no lease id is left".to_owned(),
-        })?;
-        state.leases.grant(lease, ttl, Instant::now());
-        self.shared.deadline_moved.notify_one();
+        let lease = self.write(|draft, _| Ok::<_, StoreError>(draft.grant(ttl)))?;
+        self.shared.leases_changed.notify_one();
         Ok(lease)
     }
 
@@ -118,7 +78,7 @@ impl Store for MemoryStore {
     }
 
     async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.shared.lock().end_lease(lease)
+        self.write(|draft, state| draft.end_lease(state, lease))
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
@@ -126,74 +86,30 @@ impl Store for MemoryStore {
     }
 }
 
-impl Shared {
-    /// A poisoned state is still whole: `commit` changes nothing before all that can fail is done.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn commit(&mut self, txn: &Txn) -> Result<Committed, CommitError> {
-        let head = self.feed.head();
-        let verdict = plan(txn, head, |key| Ok::<_, Infallible>(self.entries.get(key).cloned()));
-        let events = match verdict {
-            Ok(Plan::Apply(events)) => events,
-            Ok(Plan::Conflict(conflict)) => return Err(conflict.into()),
-            Err(never) => match never {},
-        };
-        self.leases.check(txn)?;
-        if events.is_empty() {
-            return Ok(Committed { revision: head });
-        }
-        for event in &events {
-            match event {
-                WatchEvent::Put(entry) => self.entries.insert(entry.key.clone(), entry.clone()),
-                WatchEvent::Delete { key, .. } => self.entries.remove(key),
-            };
-        }
-        self.leases.record(&events);
-        let revision = head.next();
-        self.feed.publish([WatchBatch { revision, events }]);
-        Ok(Committed { revision })
-    }
-
-    /// Deletes the lease's keys and the lease.
-    fn end_lease(&mut self, lease: LeaseId) -> Result<(), StoreError> {
-        let farewell = self.leases.farewell(lease).ok_or(StoreError::LeaseNotFound { lease })?;
-        match self.commit(&farewell) {
-            Ok(_) => {
-                self.leases.forget(lease);
-                Ok(())
-            }
-            Err(CommitError::Store(error)) => Err(error),
-            Err(CommitError::Conflict(conflict)) => Err(StoreError::Unavailable {
-                reason: conflict.to_string(),
-            }),
-        }
-    }
+fn write<T, E>(shared: &Shared, judge: impl FnOnce(&mut Draft, &State) -> Result<T, E>) -> Result<T, E> {
+    let mut state = shared.lock();
+    let mut draft = Draft::new(&state);
+    let verdict = judge(&mut draft, &state)?;
+    state.apply(draft, Instant::now());
+    Ok(verdict)
 }
 
 /// Ends each lease when its time has come, for as long as the store lives.
 async fn expire_leases(shared: Arc<Shared>) {
     loop {
-        let next = shared.lock().leases.next_deadline();
-        let due = async {
-            match next {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = due => {
-                let mut state = shared.lock();
-                for lease in state.leases.expired(Instant::now()) {
-                    if let Err(error) = state.end_lease(lease) {
-                        tracing::error!(%lease, %error, "a lease could not be ended");
-                    }
-                }
-            }
-            () = shared.deadline_moved.notified() => {}
+        shared.lease_expired().await;
+        let ended: Result<(), StoreError> = write(&shared, |draft, state| {
+            state
+                .leases
+                .expired(Instant::now())
+                .into_iter()
+                .try_for_each(|lease| draft.end_lease(state, lease))
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "expired leases could not be ended");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
 use super::super::faults::{Faults, set};
+use crate::policy::limits::MAX_DURATION;
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry, TimeWindow};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
@@ -46,6 +47,9 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
         &mut policy.open_duration,
     );
     set(&mut policy.open_backoff_multiplier, *open_backoff_multiplier);
+    if max_open_duration.is_none() && policy.open_duration <= MAX_DURATION {
+        policy.max_open_duration = policy.max_open_duration.max(policy.open_duration);
+    }
     faults.duration(
         "circuit_breaker.max_open_duration",
         *max_open_duration,

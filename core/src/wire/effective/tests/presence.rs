@@ -2,7 +2,7 @@
 
 use crate::policy::{Jitter, Policy, PolicySpec};
 use crate::wire::effective_policy;
-use crate::wire::testing::{alternative, cached, millis, with_chain};
+use crate::wire::testing::{alternative, cached, millis, secs, with_chain};
 use cofferdam_proto::v1;
 use std::time::Duration;
 
@@ -110,4 +110,22 @@ fn a_jitter_ratio_belongs_to_plus_minus() {
     assert_eq!(jitter(v1::Jitter::Unspecified, Some(0.7)), Jitter::Full);
     assert_eq!(jitter(v1::Jitter::None, Some(0.7)), Jitter::None);
     assert_eq!(jitter(v1::Jitter::Equal, None), Jitter::Equal);
+}
+
+#[test]
+fn an_upper_bound_that_nobody_set_follows_the_value_below_it() {
+    let written = v1::IsolationPolicy {
+        circuit_breaker: Some(v1::CircuitBreakerPolicy {
+            open_duration: Some(secs(600)),
+            ..Default::default()
+        }),
+        retry: Some(v1::RetryPolicy {
+            initial_backoff: Some(secs(7)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let policy = effective_policy(&written).unwrap();
+    assert_eq!(policy.breaker.max_open_duration, Duration::from_secs(600));
+    assert_eq!(policy.retry.max_backoff, Duration::from_secs(7));
 }

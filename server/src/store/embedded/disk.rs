@@ -1,0 +1,137 @@
+//! The file as the writer sees it: opened whole, written in commits, opened again when a write has failed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{Builder, Database, DatabaseError};
+
+use super::{
+    FILE_NAME,
+    create::{create, create_dir},
+    layout::{self, Contents},
+    trouble::{Trouble, guard},
+};
+use crate::store::{StoreError, StoreRevision, WatchBatch, draft::Draft};
+
+/// What redb may hold of the file in memory. Everything that is read is in the state; this is for its own pages.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// How an existing file is opened; a test opens it with faults.
+pub(super) type OpenFile = Arc<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Opens the file as it is.
+pub(super) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(CACHE_BYTES).open(path)
+}
+
+/// The open file.
+pub(super) struct Disk {
+    path: PathBuf,
+    open_file: OpenFile,
+    /// Absent after a failure, until [`reopen`](Disk::reopen) succeeds.
+    database: Option<Database>,
+    /// The last revision that is no longer in the log.
+    forgotten: StoreRevision,
+}
+
+/// A draft that could not be written. The file is closed.
+pub(super) struct WriteFailure {
+    pub(super) error: StoreError,
+    /// Whether it failed so late that it may be in the file all the same.
+    pub(super) doubtful: bool,
+}
+
+impl Disk {
+    /// Opens the file in `dir`, making both if they are not there, and reads and checks all of it.
+    pub(super) fn open(dir: &Path, open_file: OpenFile) -> Result<(Self, Contents), StoreError> {
+        create_dir(dir).map_err(|error| Trouble::from(error).with(dir))?;
+        let path = dir.join(FILE_NAME);
+        let opened = guard(|| {
+            if !path.try_exists()? {
+                create(dir, &path)?;
+            }
+            if fs::metadata(&path)?.len() == 0 {
+                // redb would take it for a new store.
+                return Err(Trouble::Damage("it is empty"));
+            }
+            let mut database = open_file(&path)?;
+            // A file that was not closed has been checked by now and set back to its last whole commit; one that was
+            // closed in order has not been looked at.
+            if !database.check_integrity()? {
+                return Err(Trouble::Damage(
+                    "it was changed from outside and has been set back to an earlier commit; restore a backup, or \
+                     start again to go on from there",
+                ));
+            }
+            let contents = layout::load(&database)?;
+            Ok((database, contents))
+        });
+        let (database, contents) = opened.map_err(|trouble| trouble.with(&path))?;
+        let forgotten = contents.state.feed.forgotten();
+        Ok((
+            Self {
+                path,
+                open_file,
+                database: Some(database),
+                forgotten,
+            },
+            contents,
+        ))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a write has failed since the file was last opened.
+    pub(super) fn is_closed(&self) -> bool {
+        self.database.is_none()
+    }
+
+    /// Opens the file again after a failed write, and returns what it holds beyond `head`.
+    pub(super) fn reopen(&mut self, head: StoreRevision) -> Result<Vec<WatchBatch>, StoreError> {
+        let opened = guard(|| {
+            let database = (self.open_file)(&self.path)?;
+            let batches = layout::load_after(&database, head)?;
+            Ok((database, batches))
+        });
+        let (database, batches) = opened.map_err(|trouble| trouble.with(&self.path))?;
+        self.database = Some(database);
+        Ok(batches)
+    }
+
+    /// Makes the draft durable, in one commit; `forgotten` is the last revision that watches need no more.
+    ///
+    /// # Errors
+    /// After any failure the file is closed.
+    pub(super) fn write(&mut self, draft: &Draft, forgotten: StoreRevision) -> Result<(), WriteFailure> {
+        let mut doubtful = false;
+        let written = guard(|| {
+            let database = self
+                .database
+                .as_ref()
+                .ok_or(Trouble::Database(redb::Error::DatabaseClosed))?;
+            let txn = database.begin_write()?;
+            layout::write(&txn, draft, self.forgotten, forgotten)?;
+            doubtful = true;
+            Ok(txn.commit()?)
+        });
+        match written {
+            Ok(()) => {
+                self.forgotten = forgotten;
+                Ok(())
+            }
+            Err(trouble) => {
+                // redb refuses everything after a failed write; only opening the file anew helps.
+                self.database = None;
+                Err(WriteFailure {
+                    error: trouble.with(&self.path),
+                    doubtful,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What an error of etcd-client means: above all, whether the request can have been applied.
+//!
+//! The list of what was certainly *not* applied is explicit; everything else is ambiguous. gRPC codes alone do not tell
+//! (a lost connection is `Unknown` or `Unavailable`, and so is a full database), so etcd's own messages, which are
+//! part of its API (`rpctypes`), are matched where the code is not enough.
+
+use std::error::Error as _;
+
+use etcd_client::Error;
+use tonic::{Code, ConnectError, Status};
+
+use crate::store::StoreError;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No connection, or refused by this member before doing anything: another one may do it.
+    NotSent(String),
+    /// No answer, or one that leaves it open.
+    Ambiguous(String),
+    /// The token was not accepted, so the request was not even looked at.
+    StaleToken(String),
+    /// The revision asked for is gone, or has not been reached.
+    Revision(String),
+    /// The answer is larger than we accept.
+    AnswerTooLarge(String),
+    /// There is no such lease.
+    NoLease,
+    /// Answered, and not applied, and no other member would say otherwise.
+    Refused(StoreError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::GRpcStatus(status) => Self::from(status),
+            Error::LeaseKeepAliveError(message) if message == "lease not found" => Self::NoLease,
+            // These are about what we gave to the client, and are found before anything is sent.
+            Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
+                Self::Refused(StoreError::Unavailable {
+                    reason: error.to_string(),
+                })
+            }
+            _ => Self::Ambiguous(error.to_string()),
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let message = status.message().to_owned();
+        if was_not_connected(&status) || message == "etcdserver: no leader" {
+            return Self::NotSent(message);
+        }
+        if message.contains("invalid auth token")
+            || message.contains("auth store is old")
+            || status.code() == Code::Unauthenticated
+        {
+            return Self::StaleToken(message);
+        }
+        match status.code() {
+            Code::PermissionDenied => Self::Refused(StoreError::Denied { reason: message }),
+            Code::InvalidArgument | Code::FailedPrecondition if is_about_credentials(&message) => {
+                Self::Refused(StoreError::Denied { reason: message })
+            }
+            Code::InvalidArgument if message.contains("too large") || message.contains("too many operations") => {
+                Self::Refused(StoreError::TooLarge { reason: message })
+            }
+            Code::NotFound if message.contains("lease not found") => Self::NoLease,
+            Code::OutOfRange if message.contains("revision") => Self::Revision(message),
+            Code::OutOfRange if message.contains("message length too large") => Self::AnswerTooLarge(message),
+            Code::ResourceExhausted if message.contains("database space exceeded") => {
+                Self::Refused(StoreError::Full { reason: message })
+            }
+            Code::ResourceExhausted if message.starts_with("etcdserver:") => Self::NotSent(message),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound | Code::Unimplemented => {
+                Self::Refused(StoreError::Unavailable { reason: message })
+            }
+            _ => Self::Ambiguous(message),
+        }
+    }
+}
+
+impl Failure {
+    /// What it means that etcd cancelled a watch, not for its revision but for this reason.
+    pub(super) fn of_cancelled_watch(reason: &str) -> Self {
+        let reason = format!("etcd cancelled the watch: {reason}");
+        if reason.contains("permission denied") || is_about_credentials(&reason) {
+            Self::Refused(StoreError::Denied { reason })
+        } else {
+            Self::Ambiguous(reason)
+        }
+    }
+}
+
+/// Whether the request failed for want of a connection, which is to say before it was sent.
+fn was_not_connected(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn is_about_credentials(message: &str) -> bool {
+    [
+        "authentication failed",
+        "authentication is not enabled",
+        "user name is empty",
+    ]
+    .iter()
+    .any(|known| message.contains(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_not_to_be_applied_is_said_to_be_so() {
+        let of = |code, message: &str| Failure::from(Status::new(code, message));
+        assert!(matches!(
+            of(Code::Unavailable, "etcdserver: no leader"),
+            Failure::NotSent(_)
+        ));
+        assert!(matches!(
+            of(Code::ResourceExhausted, "etcdserver: too many requests"),
+            Failure::NotSent(_)
+        ));
+        for (code, message) in [
+            (Code::Unavailable, "etcdserver: request timed out"),
+            (Code::Unavailable, "etcdserver: leader changed"),
+            (Code::Unavailable, "error reading a body from connection"),
+            (Code::Unknown, "h2 protocol error: broken pipe"),
+            (Code::Unknown, "raft proposal dropped"),
+            (Code::Cancelled, "Timeout expired"),
+            (Code::DeadlineExceeded, ""),
+            (Code::Internal, ""),
+            (Code::ResourceExhausted, "h2 protocol error: enhance your calm"),
+        ] {
+            assert!(matches!(of(code, message), Failure::Ambiguous(_)), "{code:?} {message}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let refusal = |code, message: &str| match Failure::from(Status::new(code, message)) {
+            Failure::Refused(error) => error,
+            other => panic!("{other:?}"),
+        };
+        let reason = String::from;
+        let message = "etcdserver: mvcc: database space exceeded";
+        assert_eq!(
+            refusal(Code::ResourceExhausted, message),
+            StoreError::Full {
+                reason: reason(message)
+            }
+        );
+        let message = "etcdserver: request is too large";
+        assert_eq!(
+            refusal(Code::InvalidArgument, message),
+            StoreError::TooLarge {
+                reason: reason(message)
+            }
+        );
+        for (code, message) in [
+            (Code::PermissionDenied, "etcdserver: permission denied"),
+            (
+                Code::InvalidArgument,
+                "etcdserver: authentication failed, invalid user ID or password",
+            ),
+            (Code::InvalidArgument, "etcdserver: user name is empty"),
+            (Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+        ] {
+            assert_eq!(
+                refusal(code, message),
+                StoreError::Denied {
+                    reason: reason(message)
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_revisions_and_sizes_have_a_cure() {
+        let of = |code, message: &str| Failure::from(Status::new(code, message));
+        for (code, message) in [
+            (Code::Unauthenticated, "etcdserver: invalid auth token"),
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old"),
+        ] {
+            assert_eq!(of(code, message), Failure::StaleToken(message.to_owned()));
+        }
+        let message = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!(of(Code::OutOfRange, message), Failure::Revision(message.to_owned()));
+        let message = "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
+        assert_eq!(
+            of(Code::OutOfRange, message),
+            Failure::AnswerTooLarge(message.to_owned())
+        );
+        assert_eq!(
+            of(Code::NotFound, "etcdserver: requested lease not found"),
+            Failure::NoLease
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! One member of the cluster.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use etcd_client::{Channel, Client, ConnectOptions};
+use tokio::sync::{Mutex, OnceCell};
+use tonic::transport::Endpoint;
+
+use super::{EtcdOptions, EtcdUser, failure::Failure};
+use crate::store::InvalidRequest;
+
+/// How long a connection may be silent before it is asked for a sign of life. etcd closes connections of clients that
+/// ask more often than every 5 s.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(6);
+
+/// How long the sign of life may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) struct Member {
+    /// As configured: what errors and logs name.
+    pub(super) name: String,
+    endpoint: Endpoint,
+    user: Option<EtcdUser>,
+    /// For everything but watches.
+    shared: OnceCell<Arc<Client>>,
+    /// How often the shared client's token was renewed.
+    renewals: AtomicU64,
+    renewing: Mutex<()>,
+}
+
+impl Member {
+    pub(super) fn new(name: &str, options: &EtcdOptions) -> Result<Self, InvalidRequest> {
+        let refuse = |reason: String| InvalidRequest::Option {
+            option: "endpoints",
+            reason,
+        };
+        let url = match name.split_once("://") {
+            None => format!("http://{name}"),
+            Some(("http", _)) => name.to_owned(),
+            Some((scheme, _)) => return Err(refuse(format!("{name}: {scheme} is not supported"))),
+        };
+        let endpoint = Endpoint::from_shared(url).map_err(|error| refuse(format!("{name}: {error}")))?;
+        if endpoint.uri().port().is_none() || endpoint.uri().host().is_none_or(str::is_empty) {
+            return Err(refuse(format!("{name}: it is not host:port")));
+        }
+        let endpoint = endpoint
+            // Half, so that a call whose connection cannot be made is known not to have been sent.
+            .connect_timeout(options.call_timeout / 2)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Ok(Self {
+            name: name.to_owned(),
+            endpoint,
+            user: options.user.clone(),
+            shared: OnceCell::new(),
+            renewals: AtomicU64::new(0),
+            renewing: Mutex::new(()),
+        })
+    }
+
+    /// Makes one call on the shared client, a second time if the token turns out to be old.
+    pub(super) async fn call<T, F>(&self, work: impl Fn(Arc<Client>) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let client = self
+            .shared
+            .get_or_try_init(|| async { self.connect().await.map(Arc::new) })
+            .await?;
+        let renewals = self.renewals.load(Ordering::Acquire);
+        match work(Arc::clone(client)).await {
+            Err(Failure::StaleToken(_)) if self.user.is_some() => {
+                self.renew(client, renewals).await?;
+                work(Arc::clone(client)).await
+            }
+            done => done,
+        }
+    }
+
+    /// A client with a connection of its own.
+    ///
+    /// Connects only when it is used, except to log in.
+    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        let mut options = ConnectOptions::new().with_require_leader(true);
+        if let Some(EtcdUser { name, password }) = &self.user {
+            options = options.with_user(name, password);
+        }
+        let channel = Channel::Tonic(self.endpoint.connect_lazy());
+        Client::from_channel(channel, Some(options))
+            .await
+            .map_err(before_sending)
+    }
+
+    /// Logs in again, unless somebody else has since the token was seen to be old.
+    async fn renew(&self, client: &Client, seen: u64) -> Result<(), Failure> {
+        let _one_at_a_time = self.renewing.lock().await;
+        if self.renewals.load(Ordering::Acquire) == seen {
+            client.refresh_token().await.map_err(before_sending)?;
+            self.renewals.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+}
+
+/// A failure to log in is never a doubt about the call it was for.
+fn before_sending(error: etcd_client::Error) -> Failure {
+    match Failure::from(error) {
+        Failure::Ambiguous(reason) => Failure::NotSent(reason),
+        failure => failure,
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Member").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn endpoints_that_cannot_work_are_named() {
+        let options = EtcdOptions::new(["unused"]);
+        for good in ["127.0.0.1:2379", "http://etcd-0.example:2379", "[::1]:2379"] {
+            assert!(Member::new(good, &options).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "https://127.0.0.1:2379",
+            "unix:///run/etcd",
+            "localhost",
+            "http://a b:2379",
+            "http://:2379",
+        ] {
+            let refused = Member::new(bad, &options).expect_err(bad).to_string();
+            assert!(refused.contains("endpoints") && refused.contains(bad), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The members as one: which is asked first, and what happens when it does not answer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use etcd_client::Client;
+
+use super::{EtcdOptions, failure::Failure, keys::Keys, member::Member};
+use crate::store::StoreError;
+
+/// See [`Session::silence`].
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Whether doing something twice is the same as doing it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    members: Vec<Member>,
+    /// The index of the member to ask first: the last one that answered.
+    preferred: AtomicUsize,
+    pub(super) call_timeout: Duration,
+    /// How long a watch may be silent before etcd is asked how far it is.
+    pub(super) silence: Duration,
+    pub(super) keys: Keys,
+}
+
+impl Session {
+    pub(super) fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+        options.check()?;
+        let members = options.endpoints.iter().map(|endpoint| Member::new(endpoint, &options));
+        Ok(Self {
+            members: members.collect::<Result<_, _>>()?,
+            preferred: AtomicUsize::new(0),
+            call_timeout: options.call_timeout,
+            silence: SILENCE,
+            keys: Keys::new(options.prefix),
+        })
+    }
+
+    /// Makes a call on the members in turn until one answers, or until a write may have been sent.
+    ///
+    /// # Errors
+    /// An answer: `Revision`, `AnswerTooLarge`, `NoLease`, or `Refused` for all else, with the error to report.
+    pub(super) async fn call<T, F>(&self, kind: Kind, work: impl Fn(Arc<Client>) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.on_members(kind, |member| member.call(&work)).await
+    }
+
+    /// The same with a new connection, which `work` may keep.
+    pub(super) async fn connect<T, F>(&self, work: impl Fn(Client) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let work = &work;
+        self.on_members(Kind::Read, |member| async move { work(member.connect().await?).await })
+            .await
+    }
+
+    async fn on_members<'a, T, F>(&'a self, kind: Kind, attempt: impl Fn(&'a Member) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut reasons = Vec::new();
+        for turn in 0..self.members.len() {
+            let index = (first + turn) % self.members.len();
+            let Some(member) = self.members.get(index) else { break };
+            let answer = match tokio::time::timeout(self.call_timeout, attempt(member)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::Ambiguous(format!("no answer within {:?}", self.call_timeout))),
+            };
+            match answer {
+                Err(Failure::NotSent(reason)) => reasons.push(format!("{}: {reason}", member.name)),
+                Err(Failure::Ambiguous(reason)) => {
+                    reasons.push(format!("{}: {reason}", member.name));
+                    if kind == Kind::Write {
+                        // The next call had better begin elsewhere.
+                        self.preferred
+                            .store((index + 1) % self.members.len(), Ordering::Relaxed);
+                        return Err(Failure::Refused(StoreError::Unknown {
+                            reason: reasons.join("; "),
+                        }));
+                    }
+                }
+                Err(Failure::StaleToken(reason)) => return Err(Failure::Refused(StoreError::Denied { reason })),
+                answer => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
+        Err(Failure::Refused(StoreError::Unavailable {
+            reason: reasons.join("; "),
+        }))
+    }
+}
+
+/// The error to report for a failure that the caller of [`Session::call`] has no better use for.
+pub(super) fn report(failure: Failure) -> StoreError {
+    match failure {
+        Failure::Refused(error) => error,
+        Failure::NotSent(reason)
+        | Failure::Ambiguous(reason)
+        | Failure::StaleToken(reason)
+        | Failure::Revision(reason)
+        | Failure::AnswerTooLarge(reason) => StoreError::Unavailable { reason },
+        Failure::NoLease => StoreError::Unavailable {
+            reason: "a lease was not found".to_owned(),
+        },
+    }
+}
