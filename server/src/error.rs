@@ -9,9 +9,8 @@ use std::time::Duration;
 use cofferdam_core::{
     name::ServiceKey,
     policy::{InvalidPolicy, Violation},
+    revision::Revision,
 };
-
-use crate::registry::Revision;
 
 /// Why a request was not done.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -110,12 +109,12 @@ pub enum Rejection {
     #[error("endpoint {0} is not on the manager's allow-list, which holds loopback addresses by default")]
     EndpointNotAllowed(String),
     /// The breaker is open.
-    #[error("the circuit breaker of {key} is open, next probe in {retry_after:?}")]
+    #[error("the circuit breaker of {key} is open{}", retry_hint(*retry_after))]
     CircuitOpen {
         /// The service.
         key: ServiceKey,
-        /// When the breaker lets the next call through.
-        retry_after: Duration,
+        /// When it is worth coming again; absent where only a change of the policy helps.
+        retry_after: Option<Duration>,
     },
     /// The bulkhead is full.
     #[error("pool {pool:?} of the bulkhead is full")]
@@ -127,8 +126,8 @@ pub enum Rejection {
     #[error("the rate limit of {0} is reached")]
     RateLimited(ServiceKey),
     /// The call ran out of time.
-    #[error("the call ran out of time after {0:?}")]
-    Timeout(Duration),
+    #[error("the call ran out of time")]
+    Timeout,
     /// The service is disabled.
     #[error("service {0} is disabled")]
     Disabled(ServiceKey),
@@ -176,6 +175,12 @@ fn did_you_mean(nearest: &[String]) -> String {
     } else {
         format!("; did you mean {}?", nearest.join(" or "))
     }
+}
+
+fn retry_hint(retry_after: Option<Duration>) -> String {
+    retry_after
+        .map(|after| format!(", next probe in {after:?}"))
+        .unwrap_or_default()
 }
 
 fn list(violations: &[Violation]) -> String {

@@ -3,7 +3,7 @@
 //! A subscriber has one mailbox with one slot per service: a newer change replaces the one that was not taken yet. So
 //! a slow subscriber gets the newest policy and never a queue of old ones, costs no more memory than the services it
 //! follows, and is never waited for. A mailbox that would still outgrow its bound (services that come and go by the
-//! thousand) is emptied and closed, and its subscriber starts over.
+//! thousand) is emptied and closed, and its subscriber starts over. One that takes nothing for too long is hung up on.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,6 +13,7 @@ use std::{
 
 use cofferdam_core::name::{Name, ServiceKey};
 use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::registry::Change;
 
@@ -29,6 +30,7 @@ pub(crate) struct Fanout {
 struct Index {
     by_service: HashMap<ServiceKey, BTreeMap<u64, Arc<Mailbox>>>,
     by_namespace: HashMap<Name, BTreeMap<u64, Arc<Mailbox>>>,
+    mailboxes: HashMap<u64, (Arc<Mailbox>, CancellationToken)>,
     last_id: u64,
 }
 
@@ -63,17 +65,36 @@ pub(crate) struct Subscription {
 pub(crate) struct Overrun;
 
 impl Fanout {
-    /// A subscription to nothing yet.
-    pub(crate) fn subscribe(self: &Arc<Self>) -> Subscription {
+    /// A subscription to nothing yet. `hang_up` ends the subscriber's connection.
+    pub(crate) fn subscribe(self: &Arc<Self>, hang_up: CancellationToken) -> Subscription {
+        let mailbox = Arc::<Mailbox>::default();
         let mut index = lock(&self.index);
         index.last_id += 1;
+        let id = index.last_id;
+        index.mailboxes.insert(id, (Arc::clone(&mailbox), hang_up));
         Subscription {
-            id: index.last_id,
+            id,
             fanout: Arc::clone(self),
-            mailbox: Arc::default(),
+            mailbox,
             services: Vec::new(),
             namespace: None,
         }
+    }
+
+    /// Hangs up on those for whom something has been waiting so long with nothing taken. A subscriber that does not
+    /// read is not even asked for more by its transport, so it cannot find this out by itself.
+    pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
+        let stalled = |mailbox: &Mailbox| {
+            lock(&mailbox.slots)
+                .waiting_since
+                .is_some_and(|since| since.elapsed() >= patience)
+        };
+        let index = lock(&self.index);
+        let stalled = index
+            .mailboxes
+            .values()
+            .filter(|(mailbox, hang_up)| !hang_up.is_cancelled() && stalled(mailbox));
+        stalled.map(|(_, hang_up)| hang_up.cancel()).count()
     }
 
     /// Delivers a change. Never waits for a subscriber.
@@ -159,16 +180,12 @@ impl Subscription {
             self.mailbox.filled.notified().await;
         }
     }
-
-    /// What tells whether this subscriber has stopped taking changes.
-    pub(crate) fn stall_watch(&self) -> StallWatch {
-        StallWatch(Arc::clone(&self.mailbox))
-    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut index = lock(&self.fanout.index);
+        index.mailboxes.remove(&self.id);
         for key in &self.services {
             if let Some(mailboxes) = index.by_service.get_mut(key) {
                 mailboxes.remove(&self.id);
@@ -185,19 +202,6 @@ impl Drop for Subscription {
                 index.by_namespace.remove(namespace);
             }
         }
-    }
-}
-
-/// Watches one subscriber from outside.
-#[derive(Debug)]
-pub(crate) struct StallWatch(Arc<Mailbox>);
-
-impl StallWatch {
-    /// How long changes have been waiting with none taken.
-    pub(crate) fn stalled_for(&self) -> Duration {
-        lock(&self.0.slots)
-            .waiting_since
-            .map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) enum Serving {
 
 /// Whether a service may be used; absent where it is not registered.
 pub(crate) fn serving(registry: &Registry, instances: &Instances, key: &ServiceKey) -> Option<Serving> {
-    let Some(registered) = registry.service(key) else {
+    let Some(registered) = registry.get(key) else {
         return registry.is_poisoned(key).then_some(Serving::No);
     };
     let status = status(registry, instances, &registered);

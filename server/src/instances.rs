@@ -8,19 +8,20 @@
 //! its old connection was noticed to be dead: it takes the place of the first, which is ended.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cofferdam_core::{
     name::{Name, ServiceKey},
+    revision::Revision,
     wire::PolicyHash,
 };
 use cofferdam_proto::v1;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::Error, registry::Revision};
+use crate::error::Error;
 
 pub(crate) mod counters;
 mod tally;
@@ -47,7 +48,7 @@ struct Inner {
 struct Connected {
     session: u64,
     namespace: Name,
-    services: Vec<ServiceKey>,
+    services: HashSet<ServiceKey>,
     ended: CancellationToken,
 }
 
@@ -62,9 +63,20 @@ struct Service {
 #[derive(Clone, Debug, Default)]
 struct Member {
     applied: Option<(Revision, PolicyHash)>,
-    refused: Option<Revision>,
+    refused: Option<Refusal>,
     breaker: v1::BreakerState,
     health: v1::HealthStatus,
+}
+
+/// A policy that an instance would not put in force; the one before stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The policy's revision.
+    pub revision: Revision,
+    /// Why, in the instance's own words.
+    pub reason: String,
+    /// The field at fault, by its path in the policy; empty where it is not one field.
+    pub field_path: String,
 }
 
 /// One instance's place here. Dropping it disconnects the instance.
@@ -130,7 +142,7 @@ impl Instances {
         let connected = Connected {
             session,
             namespace,
-            services: Vec::new(),
+            services: HashSet::new(),
             ended: ended.clone(),
         };
         inner.by_id.insert(id.to_owned(), connected);
@@ -169,8 +181,27 @@ impl Instances {
             instances: count(&|_| true),
             open_instances: service.tally.open(),
             applied_instances: count(&|member| member.applied == Some((revision, hash))),
-            refused_instances: count(&|member| member.refused == Some(revision)),
+            refused_instances: count(&|member| {
+                member
+                    .refused
+                    .as_ref()
+                    .is_some_and(|refusal| refusal.revision == revision)
+            }),
         }
+    }
+
+    /// What instances have last refused of a service and not replaced since, by instance.
+    pub fn refusals(&self, key: &ServiceKey) -> BTreeMap<String, Refusal> {
+        let inner = self.lock();
+        let Some(service) = inner.services.get(key) else {
+            return BTreeMap::new();
+        };
+        let of = |connected: &Connected| service.members.get(&connected.session)?.refused.clone();
+        let refusals = inner
+            .by_id
+            .iter()
+            .filter_map(|(id, connected)| Some((id.clone(), of(connected)?)));
+        refusals.collect()
     }
 
     /// The least good of what instances report about a service.
@@ -238,6 +269,11 @@ impl Inner {
 }
 
 impl Session {
+    /// The instance's own name.
+    pub fn instance_id(&self) -> &str {
+        &self.id
+    }
+
     /// Fires when another stream takes this session's place.
     pub fn ended(&self) -> CancellationToken {
         self.ended.clone()
@@ -248,13 +284,27 @@ impl Session {
         self.with(|inner| {
             for key in keys {
                 let service = inner.services.entry(key.clone()).or_default();
-                if let std::collections::btree_map::Entry::Vacant(vacant) = service.members.entry(self.session) {
+                if let Entry::Vacant(vacant) = service.members.entry(self.session) {
                     let member = vacant.insert(Member::default());
                     service.tally.add(member.breaker, member.health);
                     if let Some(connected) = inner.by_id.get_mut(&self.id) {
-                        connected.services.push(key.clone());
+                        connected.services.insert(key.clone());
                     }
                 }
+            }
+        });
+    }
+
+    /// The instance does not use this service any more.
+    pub fn unfollow(&self, key: &ServiceKey) {
+        self.with(|inner| {
+            if let Some(connected) = inner.by_id.get_mut(&self.id) {
+                connected.services.remove(key);
+            }
+            if let Some(service) = inner.services.get_mut(key)
+                && let Some(member) = service.members.remove(&self.session)
+            {
+                service.tally.remove(member.breaker, member.health);
             }
         });
     }
@@ -263,15 +313,19 @@ impl Session {
     pub fn applied(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) {
         self.with_member(key, |member| {
             member.applied = Some((revision, hash));
-            if member.refused.is_some_and(|refused| refused <= revision) {
+            if member
+                .refused
+                .as_ref()
+                .is_some_and(|refusal| refusal.revision <= revision)
+            {
                 member.refused = None;
             }
         });
     }
 
     /// A policy was refused by the instance.
-    pub fn refused(&self, key: &ServiceKey, revision: Revision) {
-        self.with_member(key, |member| member.refused = Some(revision));
+    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) {
+        self.with_member(key, |member| member.refused = Some(refusal));
     }
 
     /// What happened to a service at the instance since its last report, and how it is now.

@@ -13,10 +13,13 @@ use std::{
     time::Duration,
 };
 
-use cofferdam_core::name::{Name, ServiceKey};
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+};
 use cofferdam_proto::v1;
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 mod alternatives;
 mod catalog;
@@ -29,13 +32,12 @@ mod record;
 mod register;
 mod report;
 mod request_record;
-mod revision;
 mod transact;
 mod unregister;
 pub(crate) mod validate;
 
 pub(crate) use self::{catalog::Change, key::service_key};
-pub use self::{epoch::EpochError, follow::OpenError, record::Registered, revision::Revision};
+pub use self::{epoch::EpochError, follow::OpenError, record::Registered};
 
 use self::{catalog::Catalog, request_record::Leases};
 use crate::{
@@ -118,7 +120,7 @@ impl Registry {
     }
 
     /// A service, as last known good.
-    pub fn service(&self, key: &ServiceKey) -> Option<Arc<Registered>> {
+    pub fn get(&self, key: &ServiceKey) -> Option<Arc<Registered>> {
         self.shared.read().service(key).cloned()
     }
 
@@ -186,9 +188,14 @@ impl Registry {
         self.shared.version.subscribe()
     }
 
-    /// A subscription to nothing yet.
-    pub(crate) fn subscribe(&self) -> Subscription {
-        self.shared.fanout.subscribe()
+    /// A subscription to nothing yet. `hang_up` ends the subscriber's connection.
+    pub(crate) fn subscribe(&self, hang_up: CancellationToken) -> Subscription {
+        self.shared.fanout.subscribe(hang_up)
+    }
+
+    /// Hangs up on subscribers that have taken nothing for so long; says how many.
+    pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
+        self.shared.fanout.hang_up_on_stalled(patience)
     }
 
     /// Begins to follow services, one by one or a whole namespace, and says how they are now. No change falls between
@@ -289,6 +296,14 @@ impl Shared {
             StoreError::Unknown { reason } => Error::StoreUnavailable { reason },
             other => self.store_error(other),
         }
+    }
+}
+
+/// A revision as the contract shows it.
+fn revision_at(epoch: u64, revision: StoreRevision) -> v1::Revision {
+    v1::Revision {
+        epoch,
+        revision: revision.get(),
     }
 }
 

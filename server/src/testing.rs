@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+pub(crate) use crate::grpc::testing::{Manager, reason};
+
 /// The epoch of every store in tests: the time at which their clock stands still.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 

@@ -29,7 +29,7 @@ pub(crate) fn status(error: &Error) -> Status {
         details.set_bad_request(fields.collect::<Vec<_>>());
     }
     if let Error::Rejected(Rejection::CircuitOpen { retry_after, .. }) = error {
-        details.set_retry_info(Some(*retry_after));
+        details.set_retry_info(*retry_after);
     }
     Status::with_error_details(code, error.to_string(), details)
 }
@@ -103,8 +103,12 @@ fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
         Rejection::NoEndpoint(_) => (Code::FailedPrecondition, ErrorReason::NoEndpoint, none),
         Rejection::EndpointNotAllowed(_) => (Code::PermissionDenied, ErrorReason::EndpointNotAllowed, none),
         Rejection::CircuitOpen { retry_after, .. } => {
-            let metadata = metadata([("retry_after_ms", retry_after.as_millis().to_string())]);
-            (Code::Unavailable, ErrorReason::CircuitOpen, metadata)
+            let millis = retry_after.map(|after| ("retry_after_ms".to_owned(), after.as_millis().to_string()));
+            (
+                Code::Unavailable,
+                ErrorReason::CircuitOpen,
+                millis.into_iter().collect(),
+            )
         }
         Rejection::BulkheadFull { pool } => (
             Code::ResourceExhausted,
@@ -112,7 +116,7 @@ fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
             metadata([("pool", pool.clone())]),
         ),
         Rejection::RateLimited(_) => (Code::ResourceExhausted, ErrorReason::RateLimited, none),
-        Rejection::Timeout(_) => (Code::DeadlineExceeded, ErrorReason::Timeout, none),
+        Rejection::Timeout => (Code::DeadlineExceeded, ErrorReason::Timeout, none),
         Rejection::Disabled(_) => (Code::Unavailable, ErrorReason::ServiceDisabled, none),
         Rejection::PayloadTooLarge { .. } => (Code::ResourceExhausted, ErrorReason::PayloadTooLarge, none),
         Rejection::Upstream { code, .. } => (Code::from_i32(*code), ErrorReason::Upstream, none),

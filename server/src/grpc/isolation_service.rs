@@ -17,6 +17,7 @@ use crate::{
     stats,
 };
 
+mod execute;
 mod page;
 
 /// Answers the operators' and services' calls.
@@ -24,12 +25,12 @@ mod page;
 pub struct IsolationApi {
     registry: Arc<Registry>,
     instances: Arc<Instances>,
-    executor: Option<Arc<dyn Executor>>,
+    executor: Arc<Executor>,
 }
 
 impl IsolationApi {
-    /// Over these services and instances; without an executor, ExecuteWithIsolation is not implemented.
-    pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, executor: Option<Arc<dyn Executor>>) -> Self {
+    /// Over these services and instances.
+    pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, executor: Arc<Executor>) -> Self {
         Self {
             registry,
             instances,
@@ -121,14 +122,9 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::ExecuteWithIsolationRequest>,
     ) -> Result<Response<v1::ExecuteWithIsolationResponse>, Status> {
-        let Some(executor) = &self.executor else {
-            return Err(Status::unimplemented("this manager makes no calls for others"));
-        };
-        executor
-            .execute(request.into_inner())
-            .await
-            .map(Response::new)
-            .map_err(|error| status(&error))
+        let (metadata, _, request) = request.into_parts();
+        let answer = self.execute(&metadata, request).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn set_isolation_level(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{store::StoreRevision, testing::key};
+use crate::testing::key;
 use cofferdam_core::{policy::Policy, wire::policy_hash};
 
 fn namespace() -> Name {
@@ -13,10 +13,7 @@ fn connect(instances: &Arc<Instances>, id: &str) -> Session {
 }
 
 fn at(revision: u64) -> Revision {
-    Revision {
-        epoch: 1,
-        revision: StoreRevision::new(revision),
-    }
+    Revision { epoch: 1, revision }
 }
 
 fn hash() -> PolicyHash {
@@ -58,7 +55,7 @@ fn counters_stay_and_states_go_with_their_instance() {
     assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 1, 0));
     drop(one);
     assert_eq!(instances.condition(&payments), Condition::default());
-    assert_eq!(instances.abandoned(), [payments.clone()]);
+    assert_eq!(instances.abandoned(), std::slice::from_ref(&payments));
     instances.forget(&payments);
     assert_eq!(instances.observe(&payments, at(1), hash()), Observation::default());
 }
@@ -81,10 +78,19 @@ fn applied_is_the_revision_with_the_fingerprint() {
     );
     session.applied(&payments, at(5), hash());
     assert_eq!(applied(5), (1, 0));
-    session.refused(&payments, at(6));
+    let refusal = Refusal {
+        revision: at(6),
+        reason: "no".to_owned(),
+        field_path: "retry".to_owned(),
+    };
+    session.refused(&payments, refusal.clone());
+    assert_eq!(instances.refusals(&payments), [("one".to_owned(), refusal)].into());
     assert_eq!((applied(5), applied(6)), ((1, 0), (0, 1)));
     session.applied(&payments, at(7), hash());
     assert_eq!((applied(6), applied(7)), ((0, 0), (1, 0)));
+    assert!(instances.refusals(&payments).is_empty());
+    session.unfollow(&payments);
+    assert_eq!(instances.observe(&payments, at(7), hash()).instances, 0);
 }
 
 #[test]

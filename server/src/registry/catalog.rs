@@ -109,7 +109,7 @@ impl Catalog {
     pub(super) fn at(&self, revision: StoreRevision) -> Revision {
         Revision {
             epoch: self.epoch,
-            revision,
+            revision: revision.get(),
         }
     }
 

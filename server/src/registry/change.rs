@@ -5,7 +5,7 @@
 
 use cofferdam_core::{
     name::ServiceKey,
-    wire::{apply_fallback_config, apply_update, effective_policy, level_from_wire, level_to_wire},
+    wire::{apply_fallback_config, apply_update, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
 };
 use cofferdam_proto::v1;
 use prost_types::Timestamp;
@@ -122,7 +122,7 @@ impl Registry {
             let before = view
                 .service(target)
                 .ok_or_else(|| nearest::not_found(view.catalog(), target))?;
-            expect_revision(target, expected.map(Revision::from), Some(before))?;
+            expect_revision(target, expected.map(revision_from_wire), Some(before))?;
             let mut written = before.written_policy().clone();
             change(&mut written)?;
             let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
@@ -149,6 +149,11 @@ fn in_policy(path: &str) -> String {
     format!("policy.{path}")
 }
 
+/// Whether a revision is the one that a caller expects. An expected epoch of zero stands for any.
+fn is_expected(current: Revision, expected: Revision) -> bool {
+    current.revision == expected.revision && (expected.epoch == 0 || expected.epoch == current.epoch)
+}
+
 /// Refuses a write whose caller expects another revision. A service that is not registered is at revision zero.
 pub(super) fn expect_revision(
     target: &ServiceKey,
@@ -157,7 +162,7 @@ pub(super) fn expect_revision(
 ) -> Result<(), Error> {
     let current = before.map(Registered::revision).unwrap_or_default();
     match expected {
-        Some(expected) if !current.is_expected(expected) => Err(Error::RevisionMismatch {
+        Some(expected) if !is_expected(current, expected) => Err(Error::RevisionMismatch {
             key: target.clone(),
             expected,
             current,

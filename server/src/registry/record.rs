@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cofferdam_core::{
     name::{Name, ServiceKey},
     policy::{FallbackStep, InvalidPolicy, Policy},
-    wire::{PolicyHash, effective_policy, inactive_fields, policy_hash, to_wire},
+    wire::{PolicyHash, effective_policy, inactive_fields, policy_hash, revision_to_wire, to_wire},
 };
 use cofferdam_proto::{storage::v1 as storage, v1};
 use prost::Message;
@@ -131,7 +131,8 @@ impl Registered {
         v1::IsolatedService {
             service: Some(self.service.clone()),
             policy: Some(to_wire(&self.policy)),
-            revision: Some(self.revision.into()),
+            written_policy: Some(self.written.clone()),
+            revision: Some(revision_to_wire(self.revision)),
             policy_hash: Bytes::copy_from_slice(self.hash.as_bytes()),
             health: None,
             reported_health: None,
@@ -146,7 +147,7 @@ impl Registered {
         let encode = || {
             let update = v1::PolicyUpdate {
                 service: self.key.name.to_string(),
-                revision: Some(self.revision.into()),
+                revision: Some(revision_to_wire(self.revision)),
                 policy_hash: Bytes::copy_from_slice(self.hash.as_bytes()),
                 policy: Some(to_wire(&self.policy)),
                 enabled: self.is_enabled(),

@@ -4,7 +4,7 @@ use cofferdam_core::{
     level::Level,
     name::ServiceKey,
     policy::Violation,
-    wire::{apply_fallback_config, effective_policy, level_from_wire, level_to_wire},
+    wire::{apply_fallback_config, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
 };
 use cofferdam_proto::v1;
 use prost_types::Timestamp;
@@ -87,7 +87,7 @@ fn check(request: v1::RegisterServiceRequest) -> Result<(ServiceKey, Registratio
                     level,
                     fallback,
                     policy,
-                    expected: expected_revision.map(Revision::from),
+                    expected: expected_revision.map(revision_from_wire),
                 },
             ))
         }

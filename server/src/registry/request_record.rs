@@ -15,7 +15,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Revision, Shared, key, record::SCHEMA_VERSION, transact::Answer, validate};
+use super::{Shared, key, record::SCHEMA_VERSION, transact::Answer, validate};
 use crate::{
     error::Error,
     store::{Conflict, Entry, LeaseId, Op, Precondition, Txn},
@@ -119,13 +119,9 @@ impl Request {
             });
         }
         let mut answer = A::decode(record.response).map_err(|error| unreadable(error.to_string()))?;
-        answer.revision().get_or_insert(
-            Revision {
-                epoch,
-                revision: entry.mod_revision,
-            }
-            .into(),
-        );
+        answer
+            .revision()
+            .get_or_insert(super::revision_at(epoch, entry.mod_revision));
         Ok(answer)
     }
 }

@@ -19,7 +19,7 @@ use prost::Message;
 use tokio::time::Instant;
 
 use super::{
-    Registered, Revision, Shared,
+    Registered, Shared,
     catalog::Catalog,
     key::{self, Key},
     request_record::Request,
@@ -126,7 +126,7 @@ impl Shared {
                 Ok(revision) => {
                     self.apply_early(&ops, revision);
                     let mut answer = verdict?;
-                    answer.revision().get_or_insert(Revision { epoch, revision }.into());
+                    answer.revision().get_or_insert(super::revision_at(epoch, revision));
                     return Ok(answer);
                 }
                 Err(CommitError::Store(StoreError::LeaseNotFound { .. })) => {

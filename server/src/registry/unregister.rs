@@ -3,7 +3,7 @@
 use cofferdam_proto::v1;
 
 use super::{
-    Registry, Revision, alternatives,
+    Registry, alternatives,
     change::expect_revision,
     key, nearest,
     request_record::Request,
@@ -33,7 +33,7 @@ impl Registry {
             &request,
         )?;
         let target = target(&request.namespace, &request.service)?;
-        let expected = request.expected_revision.map(Revision::from);
+        let expected = request.expected_revision.map(cofferdam_core::wire::revision_from_wire);
         let plan = |view: &mut View<'_>| {
             let before = view.service(&target).map(|registered| &**registered);
             if before.is_none() && !view.catalog().is_poisoned(&target) {

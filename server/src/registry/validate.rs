@@ -195,11 +195,24 @@ impl Faults {
         name.map_err(|invalid| self.add(path, invalid.to_string())).ok()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Refuses at once, where going on would look at too much.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        std::mem::take(self).into_result()
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        Error::Invalid { violations: self.0 }
+    }
+
     pub(crate) fn into_result(self) -> Result<(), Error> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             Ok(())
         } else {
-            Err(Error::Invalid { violations: self.0 })
+            Err(self.into_error())
         }
     }
 }

@@ -76,7 +76,7 @@ fn a_list_removes_what_it_lacks_but_not_what_came_after_it() {
     assert!(catalog.service(&key("default/payments")).is_some());
     let changes = catalog.load(&empty(6));
     assert!(
-        matches!(&changes[..], [Change::Removed { revision, .. }] if revision.revision == at(6)),
+        matches!(&changes[..], [Change::Removed { revision, .. }] if revision.revision == 6),
         "{changes:?}"
     );
 }
@@ -98,7 +98,7 @@ fn a_new_epoch_replaces_everything_by_its_own_revisions() {
         catalog.service(&service).unwrap().revision(),
         Revision {
             epoch: EPOCH + 1,
-            revision: at(2)
+            revision: 2
         }
     );
     assert_eq!(catalog.head, at(3));

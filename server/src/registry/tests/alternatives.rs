@@ -118,5 +118,5 @@ async fn a_name_is_not_taken_from_under_who_begins_to_use_it() {
         };
         left.update_fallback(open).await.unwrap();
     }
-    assert!(left.service(&key("default/payments")).is_some());
+    assert!(left.get(&key("default/payments")).is_some());
 }

@@ -40,7 +40,7 @@ async fn writers_on_two_managers_lose_nothing() {
         tokio::spawn(async move {
             let mut revisions = Vec::new();
             for round in 0..20 {
-                let (path, max) = if index % 2 == 0 {
+                let (path, max) = if index.is_multiple_of(2) {
                     ("retry.max_attempts", 10)
                 } else {
                     ("bulkhead.max_concurrent", 90)
@@ -59,7 +59,7 @@ async fn writers_on_two_managers_lose_nothing() {
         writer.await.unwrap();
     }
     // Each manager has read its own writes; both end at what the store holds.
-    let last = |manager: &crate::registry::Registry| manager.service(&key("default/payments")).unwrap();
+    let last = |manager: &crate::registry::Registry| manager.get(&key("default/payments")).unwrap();
     let newest = last(&managers[0]).revision().max(last(&managers[1]).revision());
     for manager in &managers {
         crate::testing::eventually(manager, || last(manager).revision() == newest).await;
@@ -82,14 +82,14 @@ async fn a_storm_of_conflicts_is_given_up_with_nothing_changed() {
     let store = FaultyStore::new();
     let registry = registry(&store).await;
     register(&registry, "payments").await;
-    let before = registry.service(&key("default/payments")).unwrap().revision();
+    let before = registry.get(&key("default/payments")).unwrap().revision();
     store.conflicts.store(u32::MAX, Ordering::SeqCst);
     let refused = registry
         .update_policy(attempts("payments", 4, "retry"))
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::Contended { .. }), "{refused}");
-    assert_eq!(registry.service(&key("default/payments")).unwrap().revision(), before);
+    assert_eq!(registry.get(&key("default/payments")).unwrap().revision(), before);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use crate::{
     store::{MemoryStore, Store, Txn},
     testing::{EPOCH, FaultyStore, eventually, key, registration, registry},
 };
+use cofferdam_core::wire::revision_from_wire;
 use cofferdam_proto::{storage::v1::StoreMeta, v1};
 use prost::Message;
 use std::{sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ async fn reads_answer_from_memory_and_say_how_old_they_are() {
     assert_eq!(registry.stale_for(), None);
     store.set_away(true);
     eventually(&registry, || registry.stale_for().is_some()).await;
-    assert!(registry.service(&key("default/payments")).is_some());
+    assert!(registry.get(&key("default/payments")).is_some());
     let refused = registry.register(registration("orders")).await.unwrap_err();
     assert!(matches!(refused, Error::StoreUnavailable { .. }), "{refused}");
 
@@ -42,9 +43,9 @@ async fn what_others_wrote_meanwhile_is_caught_up_with() {
     inner.commit(Txn::new().delete("service/default/goes")).await.unwrap();
     store.set_away(false);
     register(&there, "comes").await;
-    eventually(&here, || here.service(&key("default/comes")).is_some()).await;
-    eventually(&here, || here.service(&key("default/goes")).is_none()).await;
-    assert!(here.service(&key("default/stays")).is_some());
+    eventually(&here, || here.get(&key("default/comes")).is_some()).await;
+    eventually(&here, || here.get(&key("default/goes")).is_none()).await;
+    assert!(here.get(&key("default/stays")).is_some());
 }
 
 #[tokio::test]
@@ -54,7 +55,7 @@ async fn a_store_that_does_not_answer_leaves_the_outcome_open() {
     store.unanswered.store(1, std::sync::atomic::Ordering::SeqCst);
     let unknown = registry.register(registration("payments")).await.unwrap_err();
     assert!(matches!(unknown, Error::StoreOutcomeUnknown { .. }), "{unknown}");
-    eventually(&registry, || registry.service(&key("default/payments")).is_some()).await;
+    eventually(&registry, || registry.get(&key("default/payments")).is_some()).await;
 }
 
 #[tokio::test]
@@ -82,12 +83,12 @@ async fn another_store_is_another_epoch() {
 
     let payments = key("default/payments");
     eventually(&registry, || {
-        registry.service(&payments).is_some_and(|s| s.revision().epoch > EPOCH)
+        registry.get(&payments).is_some_and(|s| s.revision().epoch > EPOCH)
     })
     .await;
-    let after = registry.service(&payments).unwrap().revision();
-    assert!(after > before.into(), "{after} after {before:?}");
-    eventually(&registry, || registry.service(&key("default/only-here")).is_none()).await;
+    let after = registry.get(&payments).unwrap().revision();
+    assert!(after > revision_from_wire(before), "{after} after {before:?}");
+    eventually(&registry, || registry.get(&key("default/only-here")).is_none()).await;
     let again = register(&registry, "orders").await;
     assert_eq!(again.epoch, after.epoch);
 }
@@ -110,7 +111,7 @@ async fn an_epoch_that_another_manager_began_is_taken_over() {
         .unwrap();
     let payments = key("default/payments");
     eventually(&registry, || {
-        registry.service(&payments).unwrap().revision().epoch == EPOCH + 5
+        registry.get(&payments).unwrap().revision().epoch == EPOCH + 5
     })
     .await;
     let level = v1::SetIsolationLevelRequest {

@@ -77,7 +77,7 @@ async fn it_hurts_no_other_service_and_leaves_the_last_good_value() {
     register(&registry, "payments").await;
     register(&registry, "orders").await;
     let payments = key("default/payments");
-    let good = registry.service(&payments).unwrap().revision();
+    let good = registry.get(&payments).unwrap().revision();
     for poison in poisons() {
         put(&store, "service/default/payments", poison.clone()).await;
         // A later write of another service tells that the poison was seen.
@@ -85,7 +85,7 @@ async fn it_hurts_no_other_service_and_leaves_the_last_good_value() {
         other.service.as_mut().unwrap().version = format!("{}", poison.len());
         registry.register(other).await.unwrap();
         eventually(&registry, || registry.is_poisoned(&payments)).await;
-        assert_eq!(registry.service(&payments).unwrap().revision(), good);
+        assert_eq!(registry.get(&payments).unwrap().revision(), good);
         assert_eq!(registry.poisoned(), ["service/default/payments"]);
     }
 }
@@ -97,7 +97,7 @@ async fn it_is_healed_by_writing_or_unregistering() {
     for poison in poisons() {
         put(&store, "service/default/payments", poison.clone()).await;
         eventually(&registry, || registry.is_poisoned(&payments)).await;
-        assert!(registry.service(&payments).is_none(), "there was no good value before");
+        assert!(registry.get(&payments).is_none(), "there was no good value before");
         assert!(registry.register(registration("payments")).await.unwrap().created);
         assert!(!registry.is_poisoned(&payments));
 
@@ -124,7 +124,7 @@ async fn it_is_there_at_start() {
     put(&store, "health/default/orders", b"\xff".to_vec()).await;
     put(&store, "from/a/later/release", b"x".to_vec()).await;
     let registry = registry(&store).await;
-    assert!(registry.service(&key("default/orders")).is_some());
+    assert!(registry.get(&key("default/orders")).is_some());
     let level = v1::SetIsolationLevelRequest {
         service: "payments".to_owned(),
         level: v1::IsolationLevel::Full.into(),

@@ -6,6 +6,7 @@ use crate::{
     registry::Registry,
     testing::{FaultyStore, eventually, key, registration, registry},
 };
+use cofferdam_core::wire::revision_to_wire;
 use cofferdam_proto::v1;
 use std::sync::{Arc, atomic::Ordering};
 
@@ -41,7 +42,7 @@ async fn a_repetition_returns_the_first_result_and_changes_nothing() {
         .await
         .unwrap();
     assert_eq!(again, first);
-    let now = registry.service(&key("default/payments")).unwrap();
+    let now = registry.get(&key("default/payments")).unwrap();
     assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
 }
 
@@ -65,7 +66,7 @@ async fn a_write_that_changed_nothing_is_remembered_too() {
         .await
         .unwrap();
     assert_eq!(again, first);
-    let now = registry.service(&key("default/payments")).unwrap();
+    let now = registry.get(&key("default/payments")).unwrap();
     assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
 }
 
@@ -112,9 +113,9 @@ async fn an_id_names_one_request() {
 #[tokio::test]
 async fn what_would_now_be_refused_still_has_its_first_result() {
     let (_, registry) = with_payments().await;
-    let at = registry.service(&key("default/payments")).unwrap().revision();
+    let at = registry.get(&key("default/payments")).unwrap().revision();
     let conditional = v1::SetIsolationLevelRequest {
-        expected_revision: Some(at.into()),
+        expected_revision: Some(revision_to_wire(at)),
         ..set_level("level", v1::IsolationLevel::Full)
     };
     let first = registry.set_level(conditional.clone()).await.unwrap();
@@ -141,13 +142,13 @@ async fn a_write_without_an_answer_is_resolved_by_repeating_it() {
     let unknown = registry.set_level(request.clone()).await.unwrap_err();
     assert!(matches!(unknown, Error::StoreOutcomeUnknown { .. }), "{unknown}");
     let payments = key("default/payments");
-    let is_full = || registry.service(&payments).unwrap().policy().level == cofferdam_core::level::Level::Full;
+    let is_full = || registry.get(&payments).unwrap().policy().level == cofferdam_core::level::Level::Full;
     eventually(&registry, is_full).await;
-    let applied_at = registry.service(&payments).unwrap().revision();
+    let applied_at = registry.get(&payments).unwrap().revision();
     let answer = registry.set_level(request).await.unwrap();
     assert_eq!(
         answer.service.unwrap().revision.unwrap(),
-        applied_at.into(),
+        revision_to_wire(applied_at),
         "once, not twice"
     );
 }

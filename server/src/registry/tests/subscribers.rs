@@ -26,7 +26,7 @@ async fn unregister(registry: &Registry, name: &str) {
 async fn a_follower_is_told_how_things_are_and_then_what_changes() {
     let registry = registry(&FaultyStore::new()).await;
     register(&registry, "payments").await;
-    let mut subscription = registry.subscribe();
+    let mut subscription = registry.subscribe(Default::default());
     let keys = [key("default/payments"), key("default/orders")];
     let opening = registry.follow(&mut subscription, &keys, None);
     assert_eq!(
@@ -57,7 +57,7 @@ async fn a_namespace_is_followed_with_what_is_to_come() {
     let mut elsewhere = registration("elsewhere");
     elsewhere.service.as_mut().unwrap().namespace = "eu".to_owned();
     registry.register(elsewhere).await.unwrap();
-    let mut subscription = registry.subscribe();
+    let mut subscription = registry.subscribe(Default::default());
     let namespace = key("default/x").namespace;
     let opening = registry.follow(&mut subscription, &[key("default/gone")], Some(&namespace));
     assert_eq!(
@@ -76,7 +76,7 @@ async fn a_namespace_is_followed_with_what_is_to_come() {
 async fn of_many_changes_a_slow_follower_gets_the_last() {
     let registry = registry(&FaultyStore::new()).await;
     register(&registry, "payments").await;
-    let mut subscription = registry.subscribe();
+    let mut subscription = registry.subscribe(Default::default());
     registry.follow(&mut subscription, &[key("default/payments")], None);
     for version in 0..100 {
         let mut request = registration("payments");

@@ -2,11 +2,10 @@
 
 use crate::{
     error::Error,
-    registry::{Registry, RegistryOptions, Revision},
-    store::StoreRevision,
+    registry::{Registry, RegistryOptions},
     testing::{EPOCH, FaultyStore, fallback, key, registration, registry, registry_with, static_step},
 };
-use cofferdam_core::level::Level;
+use cofferdam_core::{level::Level, wire::revision_from_wire};
 use cofferdam_proto::v1;
 use std::sync::Arc;
 
@@ -55,7 +54,7 @@ async fn a_first_registration_takes_the_defaults() {
     assert_eq!(service.create_time.unwrap().seconds, 1_700_000_000);
     assert_eq!(service.policy_hash.len(), 16);
     assert_eq!(
-        registry.service(&key("default/payments")).unwrap().policy().level,
+        registry.get(&key("default/payments")).unwrap().policy().level,
         Level::Basic
     );
 }
@@ -242,7 +241,7 @@ async fn an_expected_revision_decides() {
     let Error::RevisionMismatch { current, expected, .. } = refused else {
         panic!("{refused}")
     };
-    assert_eq!((current, expected), (Revision::from(at), Revision::from(stale)));
+    assert_eq!((current, expected), (revision_from_wire(at), revision_from_wire(stale)));
     let other_epoch = v1::Revision { epoch: 1, ..at };
     registry
         .set_level(expecting(other_epoch, v1::IsolationLevel::Full))
@@ -395,7 +394,7 @@ async fn health_is_kept_apart_from_the_policy() {
         registry.reported_health(&payments).unwrap().status(),
         v1::HealthStatus::Degraded
     );
-    assert_eq!(registry.service(&payments).unwrap().revision(), Revision::from(at));
+    assert_eq!(registry.get(&payments).unwrap().revision(), revision_from_wire(at));
     let refused = registry
         .report_health(report(v1::HealthStatus::CircuitOpen))
         .await
@@ -430,7 +429,7 @@ async fn unregistering_takes_policy_and_health_along() {
         ..Default::default()
     };
     registry.unregister(gone.clone()).await.unwrap();
-    assert!(registry.service(&key("default/payments")).is_none());
+    assert!(registry.get(&key("default/payments")).is_none());
     assert!(registry.reported_health(&key("default/payments")).is_none());
     let left = crate::store::Store::list(&*store.inner(), "").await.unwrap().entries;
     assert_eq!(
@@ -458,14 +457,8 @@ async fn namespaces_keep_the_same_name_apart() {
         ..set_level("payments", v1::IsolationLevel::Full)
     };
     registry.set_level(eu).await.unwrap();
-    assert_eq!(
-        registry.service(&key("eu/payments")).unwrap().policy().level,
-        Level::Full
-    );
-    assert_eq!(
-        registry.service(&key("us/payments")).unwrap().policy().level,
-        Level::Basic
-    );
+    assert_eq!(registry.get(&key("eu/payments")).unwrap().policy().level, Level::Full);
+    assert_eq!(registry.get(&key("us/payments")).unwrap().policy().level, Level::Basic);
     let namespace = cofferdam_core::name::Name::new("us").unwrap();
     assert_eq!(registry.services(Some(&namespace)).len(), 1);
     assert_eq!(registry.services(None).len(), 2);
@@ -498,14 +491,8 @@ async fn what_was_written_is_there_after_a_restart() {
     let at = register(&registry, "payments").await;
     drop(registry);
     let reopened = reopen(&store).await;
-    let service = reopened.service(&key("default/payments")).unwrap();
-    assert_eq!(
-        service.revision(),
-        Revision {
-            epoch: EPOCH,
-            revision: StoreRevision::new(at.revision)
-        }
-    );
+    let service = reopened.get(&key("default/payments")).unwrap();
+    assert_eq!(service.revision(), revision_from_wire(at));
 }
 
 async fn reopen(store: &Arc<FaultyStore>) -> Registry {
