@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The black-box tests, as one binary: a file for each kind, named after what it proves.
+//!
+//! A test starts what it needs with the [library](cofferdam_tests) and shares nothing with the others, so any of them
+//! runs alone: `cargo test -p cofferdam-tests --test main sync_`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests: a broken expectation ends the test, and says why"
+)]
+
+mod api_bad_input;
+mod api_grpcurl;
+mod api_seed_002;
+mod engine_seeds;
+mod execute;
+mod health;
+mod hostile;
+mod lifecycle;
+mod sandbox;
+mod sdk_calls;
+mod store_durability;
+mod store_outage;
+mod sync_fleet;
+mod sync_outage;
+mod sync_protocol;

@@ -16,10 +16,12 @@
 //! one changes nothing, in particular not the state of a service that has recovered, or failed, since.
 //!
 //! **One word.** State, generation and the state's numbers are one atomic word, so a transition is one
-//! compare-and-swap: exactly one of the racing callers makes it, and nobody can see a new state with an old deadline.
+//! compare-and-swap: exactly one of the racing callers makes it. What the word says in time counts from a point that is
+//! written before it, so nobody can see a new state with an old deadline, and any origin of the clock will do.
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
 
 mod admission;
+mod record;
 mod schedule;
 mod transition;
 mod window;
@@ -32,10 +34,9 @@ pub use self::admission::{Admission, Admitted, Recorded, Rejected};
 pub use self::transition::{Cause, State, Transition};
 
 use self::admission::Kind;
-use self::schedule::{Draw, millis_up, open_time, unit, until_from};
+use self::schedule::{Draw, millis_up, open_time, unit};
 use self::window::Window;
 use self::word::{Phase, Word};
-use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
@@ -47,11 +48,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Breaker {
     word: AtomicU64,
-    /// When the present generation began, in milliseconds, by the generation's parity. Written before the transition
-    /// is made, by every caller that tries to make it; the largest wins, so a caller that was paused cannot set it back.
-    began: [AtomicU64; 2],
+    /// From when the present generation's open time or lease counts, in nanoseconds, by the generation's parity: when
+    /// the breaker opened, or let its last probe out. Written before the word is, by every caller that tries to write
+    /// it; the largest wins, so a caller that was paused cannot set it back.
+    since: [AtomicU64; 2],
     window: ArcSwap<Window>,
-    stale_results: AtomicU64,
 }
 
 impl Breaker {
@@ -59,9 +60,8 @@ impl Breaker {
     pub fn new(policy: &BreakerPolicy) -> Self {
         Self {
             word: AtomicU64::new(Word::INITIAL.encode()),
-            began: [AtomicU64::new(0), AtomicU64::new(0)],
+            since: [AtomicU64::new(0), AtomicU64::new(0)],
             window: ArcSwap::from_pointee(Window::new(policy.window)),
-            stale_results: AtomicU64::new(0),
         }
     }
 
@@ -90,23 +90,29 @@ impl Breaker {
 
     /// The state, as the next caller will find it: an open breaker whose time is over is half-open.
     pub fn state(&self, policy: &BreakerPolicy, now: Timestamp) -> State {
-        match (policy.mode, self.load().phase) {
+        let word = self.load();
+        match (policy.mode, word.phase) {
             (BreakerMode::ForcedOpen, _) => State::Open,
             (BreakerMode::Disabled, _) | (BreakerMode::Auto, Phase::Closed { .. }) => State::Closed,
             (BreakerMode::Auto, Phase::HalfOpen { .. }) => State::HalfOpen,
-            (BreakerMode::Auto, Phase::Open { until, .. }) if now.as_millis() >= until => State::HalfOpen,
+            (BreakerMode::Auto, Phase::Open { wait, .. }) if now >= self.deadline(word, wait) => State::HalfOpen,
             (BreakerMode::Auto, Phase::Open { .. }) => State::Open,
         }
     }
 
     /// Whether a call would be rejected now: a cheap look that takes nothing.
     pub fn would_reject(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<Rejected> {
-        if self.state(policy, now) != State::Open {
-            return None;
-        }
-        let retry_after = match (policy.mode, self.load().phase) {
-            (BreakerMode::Auto, Phase::Open { until, .. }) => Some(until_from(until, now)),
-            _ => None,
+        let word = self.load();
+        let retry_after = match (policy.mode, word.phase) {
+            (BreakerMode::ForcedOpen, _) => None,
+            (BreakerMode::Auto, Phase::Open { wait, .. }) => {
+                let left = self.deadline(word, wait).saturating_since(now);
+                if left.is_zero() {
+                    return None;
+                }
+                Some(left)
+            }
+            _ => return None,
         };
         Some(Rejected::new(State::Open, retry_after))
     }
@@ -114,11 +120,6 @@ impl Breaker {
     /// Successes and failures in the window.
     pub fn window_counts(&self, now: Timestamp) -> (u64, u64) {
         self.window.load().totals(self.load().generation, now)
-    }
-
-    /// How many results came too late to count.
-    pub fn stale_results(&self) -> u64 {
-        self.stale_results.load(Ordering::Relaxed)
     }
 
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
@@ -129,15 +130,14 @@ impl Breaker {
         }
         loop {
             let word = self.load();
-            let Phase::Open { until, reopens } = word.phase else {
+            let Phase::Open { wait, reopens } = word.phase else {
                 return;
             };
-            let longest = Duration::mul_f64(open_time(new, reopens), 1.0 + new.open_jitter_ratio);
-            let latest = self.began_at(word.generation).saturating_add(longest);
-            let until = until.min(millis_up(latest));
+            let longest = open_time(new, reopens).mul_f64(1.0 + new.open_jitter_ratio);
+            let wait = wait.min(millis_up(longest));
             let next = Word {
                 generation: word.generation,
-                phase: Phase::Open { until, reopens },
+                phase: Phase::Open { wait, reopens },
             };
             if next == word || self.swap(word, next) {
                 return;
@@ -156,9 +156,10 @@ impl Breaker {
         loop {
             match word.phase {
                 Phase::Closed { .. } => return Ok(self.admitted(word.generation, Kind::Call, None)),
-                Phase::Open { until, reopens } => {
-                    if now.as_millis() < until {
-                        return Err(Rejected::new(State::Open, Some(until_from(until, now))));
+                Phase::Open { wait, reopens } => {
+                    let left = self.deadline(word, wait).saturating_since(now);
+                    if !left.is_zero() {
+                        return Err(Rejected::new(State::Open, Some(left)));
                     }
                     if let Some(admitted) = self.begin_probing(word, State::Open, Cause::OpenElapsed, reopens, now) {
                         return Ok(admitted);
@@ -170,8 +171,10 @@ impl Breaker {
                     failures,
                     reopens,
                 } => {
-                    let wanted = policy.success_threshold.saturating_sub(successes);
+                    // At least one: the threshold may have been lowered to below what is in already.
+                    let wanted = policy.success_threshold.saturating_sub(successes).max(1);
                     if in_flight < wanted.min(policy.max_probes()) {
+                        self.count_from(word.generation, now);
                         let phase = Phase::HalfOpen {
                             in_flight: in_flight + 1,
                             successes,
@@ -188,7 +191,7 @@ impl Breaker {
                             return Ok(self.admitted(word.generation, Kind::Probe, None));
                         }
                     } else {
-                        let expiry = self.began_at(word.generation).saturating_add(policy.lease());
+                        let expiry = self.since(word.generation).saturating_add(policy.lease());
                         if now < expiry {
                             return Err(Rejected::new(State::HalfOpen, Some(expiry.saturating_since(now))));
                         }
@@ -202,17 +205,15 @@ impl Breaker {
                             }
                             LeaseExpiry::Close => {
                                 if let Some(transition) = self.close(word, Cause::LeaseExpired, now) {
-                                    let generation = self.load().generation;
-                                    return Ok(self.admitted(generation, Kind::Call, Some(transition)));
+                                    return Ok(self.admitted(word.next_generation(), Kind::Call, Some(transition)));
                                 }
                             }
                             LeaseExpiry::Open => {
                                 let opened = self.open(word, Cause::LeaseExpired, policy, now, draw.number());
-                                if let (Some(_), Phase::Open { until, .. }) = (opened, self.load().phase) {
-                                    let retry_after = Some(until_from(until, now));
+                                if let Some((transition, wait)) = opened {
                                     return Err(Rejected {
-                                        transition: opened,
-                                        ..Rejected::new(State::Open, retry_after)
+                                        transition: Some(transition),
+                                        ..Rejected::new(State::Open, Some(wait))
                                     });
                                 }
                             }
@@ -249,6 +250,7 @@ impl Breaker {
         Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
     }
 
+    /// Opens, and says for how long; `None` where somebody else was faster.
     fn open(
         &self,
         word: Word,
@@ -256,7 +258,7 @@ impl Breaker {
         policy: &BreakerPolicy,
         now: Timestamp,
         random: u64,
-    ) -> Option<Transition> {
+    ) -> Option<(Transition, Duration)> {
         let (from, reopens) = match word.phase {
             Phase::Closed { .. } => (State::Closed, 0),
             Phase::HalfOpen { reopens, .. } => (State::HalfOpen, (reopens + 1).min(word::MAX_REOPENS)),
@@ -264,14 +266,15 @@ impl Breaker {
         };
         let open_time = open_time(policy, reopens);
         let jitter = open_time.mul_f64(policy.open_jitter_ratio * unit(random));
-        let until = millis_up(now.saturating_add(open_time).saturating_add(jitter));
-        self.advance(word, Phase::Open { until, reopens }, now)?;
-        Some(Transition {
+        let wait = millis_up(open_time.saturating_add(jitter));
+        self.advance(word, Phase::Open { wait, reopens }, now)?;
+        let transition = Transition {
             from,
             to: State::Open,
             cause,
             at: now,
-        })
+        };
+        Some((transition, Duration::from_millis(wait)))
     }
 
     fn close(&self, word: Word, cause: Cause, now: Timestamp) -> Option<Transition> {
@@ -290,202 +293,8 @@ impl Breaker {
             generation: word.next_generation(),
             phase,
         };
-        self.began_cell(next.generation)
-            .fetch_max(now.as_nanos(), Ordering::AcqRel);
+        self.count_from(next.generation, now);
         self.swap(word, next).then_some(next)
-    }
-
-    fn record_success(&self, admission: &Admission<'_>, policy: &BreakerPolicy, now: Timestamp) -> Recorded {
-        let mut counted = false;
-        loop {
-            let word = self.load();
-            if word.generation != admission.generation {
-                return self.stale();
-            }
-            match word.phase {
-                Phase::Closed { consecutive } => {
-                    if !counted {
-                        self.window.load().add(word.generation, Outcome::Success, now);
-                        counted = true;
-                    }
-                    let next = Word {
-                        generation: word.generation,
-                        phase: Phase::Closed { consecutive: 0 },
-                    };
-                    if consecutive == 0 || self.swap(word, next) {
-                        return Recorded::default();
-                    }
-                }
-                Phase::HalfOpen {
-                    in_flight,
-                    successes,
-                    failures,
-                    reopens,
-                } => {
-                    let successes = successes + 1;
-                    if successes >= policy.success_threshold {
-                        if let Some(transition) = self.close(word, Cause::ProbesSucceeded, now) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
-                        }
-                    } else {
-                        let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen {
-                            in_flight,
-                            successes,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
-                            return Recorded::default();
-                        }
-                    }
-                }
-                Phase::Open { .. } => return self.stale(),
-            }
-        }
-    }
-
-    fn record_failure(
-        &self,
-        admission: &Admission<'_>,
-        policy: &BreakerPolicy,
-        now: Timestamp,
-        random: impl FnOnce() -> u64,
-    ) -> Recorded {
-        let mut counted = false;
-        let mut draw = Draw::new(random);
-        loop {
-            let word = self.load();
-            if word.generation != admission.generation {
-                return self.stale();
-            }
-            match word.phase {
-                Phase::Closed { consecutive } => {
-                    if !counted {
-                        self.window.load().add(word.generation, Outcome::Failure, now);
-                        counted = true;
-                    }
-                    let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
-                    if let Some(cause) = self.trigger(consecutive, word.generation, policy, now) {
-                        if let Some(transition) = self.open(word, cause, policy, now, draw.number()) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
-                        }
-                    } else if self.swap(
-                        word,
-                        Word {
-                            generation: word.generation,
-                            phase: Phase::Closed { consecutive },
-                        },
-                    ) {
-                        return Recorded::default();
-                    }
-                }
-                Phase::HalfOpen {
-                    in_flight,
-                    failures,
-                    reopens,
-                    ..
-                } => {
-                    let failures = failures + 1;
-                    if failures > policy.half_open_allowed_failures {
-                        if let Some(transition) = self.open(word, Cause::ProbeFailed, policy, now, draw.number()) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
-                        }
-                    } else {
-                        // The successes that close must be consecutive.
-                        let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen {
-                            in_flight,
-                            successes: 0,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
-                            return Recorded::default();
-                        }
-                    }
-                }
-                Phase::Open { .. } => return self.stale(),
-            }
-        }
-    }
-
-    /// The trigger that holds, if any.
-    fn trigger(&self, consecutive: u32, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> Option<Cause> {
-        if policy.consecutive_failures > 0 && consecutive >= policy.consecutive_failures {
-            return Some(Cause::ConsecutiveFailures);
-        }
-        if policy.failure_count == 0 && policy.failure_rate == 0.0 {
-            return None;
-        }
-        let (successes, failures) = self.window.load().totals(generation, now);
-        let calls = successes + failures;
-        if calls < u64::from(policy.minimum_calls) {
-            return None;
-        }
-        if policy.failure_count > 0 && failures >= u64::from(policy.failure_count) {
-            return Some(Cause::FailureCount);
-        }
-        let reached = failures as f64 >= policy.failure_rate * calls as f64;
-        (policy.failure_rate > 0.0 && reached).then_some(Cause::FailureRate)
-    }
-
-    /// Gives a probe's slot back.
-    fn release(&self, generation: u32) {
-        loop {
-            let word = self.load();
-            let Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            } = word.phase
-            else {
-                return;
-            };
-            if word.generation != generation {
-                return;
-            }
-            let in_flight = in_flight.saturating_sub(1);
-            let phase = Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            };
-            if self.swap(word, Word { generation, phase }) {
-                return;
-            }
-        }
-    }
-
-    fn stale(&self) -> Recorded {
-        self.stale_results.fetch_add(1, Ordering::Relaxed);
-        Recorded {
-            transition: None,
-            is_stale: true,
-        }
     }
 
     fn admitted(&self, generation: u32, kind: Kind, transition: Option<Transition>) -> Admitted<'_> {
@@ -509,12 +318,21 @@ impl Breaker {
             .is_ok()
     }
 
-    fn began_cell(&self, generation: u32) -> &AtomicU64 {
-        let [even, odd] = &self.began;
-        if generation.is_multiple_of(2) { even } else { odd }
+    /// When an open breaker lets the next call through.
+    fn deadline(&self, word: Word, wait: u64) -> Timestamp {
+        self.since(word.generation).saturating_add(Duration::from_millis(wait))
     }
 
-    fn began_at(&self, generation: u32) -> Timestamp {
-        Timestamp::from_nanos(self.began_cell(generation).load(Ordering::Acquire))
+    fn since(&self, generation: u32) -> Timestamp {
+        Timestamp::from_nanos(self.since_cell(generation).load(Ordering::Acquire))
+    }
+
+    fn count_from(&self, generation: u32, now: Timestamp) {
+        self.since_cell(generation).fetch_max(now.as_nanos(), Ordering::AcqRel);
+    }
+
+    fn since_cell(&self, generation: u32) -> &AtomicU64 {
+        let [even, odd] = &self.since;
+        if generation.is_multiple_of(2) { even } else { odd }
     }
 }

@@ -6,8 +6,8 @@
 //! the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
-//! [`Runtime`]. It allocates nothing and waits for nothing but the operation, a place and the
-//! pause before a retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
+//! [`Runtime`]. It waits for nothing but the operation, a place and the pause before a
+//! retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
 
 mod attempts;
 mod chain;
@@ -272,7 +272,9 @@ struct Call<'a, R> {
     runtime: &'a R,
     in_force: &'a InForce,
     options: CallOptions<'a>,
-    /// When the whole call must have ended.
+    /// The time for the whole call. `None`: as long as it takes.
+    limit: Option<Duration>,
+    /// When that is over.
     deadline: Option<Timestamp>,
     attempts: u32,
     last_outcome: Outcome,
@@ -293,6 +295,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             runtime,
             in_force,
             options,
+            limit,
             deadline,
             attempts: 0,
             last_outcome: Outcome::Neutral,
@@ -310,6 +313,21 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// The time left until a deadline. `None`: for ever.
     fn remaining(&self, deadline: Option<Timestamp>) -> Option<Duration> {
         deadline.map(|deadline| deadline.saturating_since(self.runtime.now()))
+    }
+
+    /// Time of the call that an alternative, or the caller's own code, can count on after the live call. A caller with
+    /// less time than the policy gives keeps back the same share of it, so that the service is asked at all.
+    fn reserve(&self) -> Duration {
+        let Some(limit) = self.limit else {
+            return Duration::ZERO;
+        };
+        let whole = self.policy().timeout.call_timeout;
+        match self.policy().fallback.reserve {
+            None => limit / 10,
+            Some(reserve) if whole.is_zero() => reserve.min(limit / 2),
+            Some(reserve) if limit < whole => reserve.mul_f64(limit.as_secs_f64() / whole.as_secs_f64()),
+            Some(reserve) => reserve,
+        }
     }
 
     fn receipt(&self, why: Option<Why>) -> Receipt {

@@ -230,6 +230,12 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_time_does_no_harm() {
+        let (policy, end) = (HealthPolicy::default(), Timestamp::from_nanos(u64::MAX));
+        assert_eq!(window(10, 10, end, &policy).error_rate(end, &policy), Some(0.5));
+    }
+
+    #[test]
     fn an_unchecked_policy_does_no_harm() {
         for length in [Duration::ZERO, Duration::MAX] {
             let policy = HealthPolicy {

@@ -17,7 +17,7 @@ use crate::stats::{Counter, CounterSnapshot, Counters};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// The isolation of one service, shared by all who call it.
@@ -61,6 +61,8 @@ pub struct InForce {
 struct Places {
     common: Arc<Bulkhead>,
     pools: Vec<(String, Arc<Bulkhead>)>,
+    /// Pools that the policy has dropped: one that comes back while calls are still in it must know of them.
+    dropped: Vec<(String, Weak<Bulkhead>)>,
     fallback: Arc<Bulkhead>,
 }
 
@@ -71,6 +73,7 @@ impl Isolation {
         let places = Places {
             common: Bulkhead::new(policy.bulkhead.max_concurrent, policy.bulkhead.max_queue),
             pools: policy.bulkhead.pools.iter().map(new_pool).collect(),
+            dropped: Vec::new(),
             fallback: Bulkhead::new(policy.fallback.max_concurrent, 0),
         };
         let in_force = InForce {
@@ -166,23 +169,37 @@ impl InForce {
 }
 
 impl Places {
-    /// The same places under another policy: a pool that stays keeps those who are in it.
+    /// The same places under another policy: a pool that stays, or comes back, keeps those who are in it.
     fn resized(&self, policy: &Policy) -> Self {
         let bulkhead = &policy.bulkhead;
         self.common.set_limits(bulkhead.max_concurrent, bulkhead.max_queue);
         self.fallback.set_limits(policy.fallback.max_concurrent, 0);
-        let pools = bulkhead.pools.iter().map(|pool| match self.pool(&pool.name) {
+        let known = |pool: &PoolPolicy| self.pool(&pool.name).cloned().or_else(|| self.dropped(&pool.name));
+        let pools = bulkhead.pools.iter().map(|pool| match known(pool) {
             Some(places) => {
                 places.set_limits(pool.max_concurrent, pool.max_queue);
-                (pool.name.clone(), Arc::clone(places))
+                (pool.name.clone(), places)
             }
             None => new_pool(pool),
         });
+        let pools: Vec<_> = pools.collect();
+        let leaving = self.pools.iter().map(|(name, places)| (name, Arc::downgrade(places)));
+        let left = self.dropped.iter().map(|(name, places)| (name, Weak::clone(places)));
+        let dropped = leaving
+            .chain(left)
+            .filter(|(name, places)| places.strong_count() > 0 && pools.iter().all(|(kept, _)| kept != *name))
+            .map(|(name, places)| (name.clone(), places));
         Self {
             common: Arc::clone(&self.common),
-            pools: pools.collect(),
+            dropped: dropped.collect(),
+            pools,
             fallback: Arc::clone(&self.fallback),
         }
+    }
+
+    fn dropped(&self, name: &str) -> Option<Arc<Bulkhead>> {
+        let (_, places) = self.dropped.iter().find(|(candidate, _)| candidate == name)?;
+        places.upgrade()
     }
 
     fn pool(&self, name: &str) -> Option<&Arc<Bulkhead>> {

@@ -54,6 +54,13 @@ pub struct Recorded {
     pub is_stale: bool,
 }
 
+impl Recorded {
+    pub(super) const STALE: Self = Self {
+        transition: None,
+        is_stale: true,
+    };
+}
+
 impl Rejected {
     pub(super) fn new(state: State, retry_after: Option<Duration>) -> Self {
         Self {

@@ -1,7 +1,6 @@
 //! When an open breaker lets the next call through.
 
 use crate::policy::BreakerPolicy;
-use crate::time::Timestamp;
 use std::time::Duration;
 
 /// A random number that is drawn at most once, however often a compare-and-swap is repeated.
@@ -46,11 +45,7 @@ pub(super) fn unit(random: u64) -> f64 {
     numerator / 9_007_199_254_740_992.0
 }
 
-/// The first whole millisecond not before a point in time, so that rounding never shortens an open time.
-pub(super) fn millis_up(at: Timestamp) -> u64 {
-    at.as_nanos().div_ceil(1_000_000)
-}
-
-pub(super) fn until_from(until: u64, now: Timestamp) -> Duration {
-    Timestamp::from_millis(until).saturating_since(now)
+/// Whole milliseconds, rounded up, so that rounding never shortens an open time.
+pub(super) fn millis_up(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

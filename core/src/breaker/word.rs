@@ -3,7 +3,7 @@
 //! | state | payload |
 //! |---|---|
 //! | closed | consecutive failures 10 |
-//! | open | reopenings 6, deadline in milliseconds of the host's clock 37 (over four years) |
+//! | open | reopenings 6, open time in milliseconds 37 (over four years) |
 //! | half-open | reopenings 6, failures 10, successes 10, in flight 10 |
 //!
 //! The generation counts transitions and wraps: a permit would have to stay out for exactly 2^19 of them to be taken
@@ -16,10 +16,10 @@ pub(super) const MAX_REOPENS: u32 = 63;
 
 const GENERATION_BITS: u32 = 19;
 const PAYLOAD_BITS: u32 = 43;
-const DEADLINE_BITS: u32 = 37;
+const WAIT_BITS: u32 = 37;
 const MASK10: u64 = 0x3ff;
 const MASK6: u64 = 0x3f;
-const DEADLINE_MASK: u64 = (1 << DEADLINE_BITS) - 1;
+const WAIT_MASK: u64 = (1 << WAIT_BITS) - 1;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
 const CLOSED: u64 = 0;
@@ -38,7 +38,7 @@ pub(super) enum Phase {
         consecutive: u32,
     },
     Open {
-        until: u64,
+        wait: u64,
         reopens: u32,
     },
     HalfOpen {
@@ -64,7 +64,7 @@ impl Word {
         let six = |count: u32| u64::from(count).min(MASK6);
         let (state, payload) = match self.phase {
             Phase::Closed { consecutive } => (CLOSED, ten(consecutive)),
-            Phase::Open { until, reopens } => (OPEN, six(reopens) << DEADLINE_BITS | until.min(DEADLINE_MASK)),
+            Phase::Open { wait, reopens } => (OPEN, six(reopens) << WAIT_BITS | wait.min(WAIT_MASK)),
             Phase::HalfOpen {
                 in_flight,
                 successes,
@@ -85,8 +85,8 @@ impl Word {
         let six = |shift: u32| (word >> shift & MASK6) as u32;
         let phase = match word >> (GENERATION_BITS + PAYLOAD_BITS) {
             OPEN => Phase::Open {
-                until: word & DEADLINE_MASK,
-                reopens: six(DEADLINE_BITS),
+                wait: word & WAIT_MASK,
+                reopens: six(WAIT_BITS),
             },
             HALF_OPEN => Phase::HalfOpen {
                 in_flight: ten(0),
@@ -114,9 +114,9 @@ mod tests {
             Phase::Closed {
                 consecutive: MAX_CONSECUTIVE,
             },
-            Phase::Open { until: 0, reopens: 0 },
+            Phase::Open { wait: 0, reopens: 0 },
             Phase::Open {
-                until: DEADLINE_MASK,
+                wait: WAIT_MASK,
                 reopens: MAX_REOPENS,
             },
             Phase::HalfOpen {
@@ -145,12 +145,12 @@ mod tests {
         let word = Word {
             generation: 7,
             phase: Phase::Open {
-                until: u64::MAX,
+                wait: u64::MAX,
                 reopens: u32::MAX,
             },
         };
         let phase = Phase::Open {
-            until: DEADLINE_MASK,
+            wait: WAIT_MASK,
             reopens: MAX_REOPENS,
         };
         assert_eq!(Word::decode(word.encode()), Word { generation: 7, phase });

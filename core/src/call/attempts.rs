@@ -12,6 +12,8 @@ use crate::retry;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 /// DEADLINE_EXCEEDED: what a timeout of our own is, in the terms of the retry policy.
@@ -53,7 +55,6 @@ impl<'a, R: Runtime> Call<'a, R> {
             };
             last = Some(failed.cause);
             self.runtime.sleep(pause).await;
-            self.isolation.count(Counter::Retries);
         }
     }
 
@@ -63,9 +64,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !self.has_alternative() {
             return Some(deadline);
         }
-        let policy = self.policy();
-        let reserve = policy.fallback.reserve.unwrap_or(policy.timeout.call_timeout / 10);
-        Some(deadline.saturating_sub(reserve))
+        Some(deadline.saturating_sub(self.reserve()))
     }
 
     async fn attempt<O: Operation>(
@@ -83,12 +82,16 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         let _place = self.place(deadline).await.map_err(rejected)?;
         let remaining = self.remaining(deadline);
-        if remaining.is_some_and(|left| left.is_zero() || left < self.policy().timeout.min_attempt_budget) {
+        let least = Some(self.policy().timeout.min_attempt_budget).filter(|_| self.enforces(Section::Timeout));
+        if remaining.is_some_and(|left| left.is_zero() || left < least.unwrap_or_default()) {
             self.isolation.count(Counter::RejectedDeadline);
             return Err(rejected(FailureCause::DeadlineSpent));
         }
         let admission = self.admit().map_err(rejected)?;
         self.attempts += 1;
+        if self.attempts > 1 {
+            self.isolation.count(Counter::Retries);
+        }
         let attempt_timeout = Some(self.policy().timeout.attempt_timeout)
             .filter(|timeout| self.enforces(Section::Timeout) && !timeout.is_zero());
         let limit = match (remaining, attempt_timeout) {
@@ -101,10 +104,23 @@ impl<'a, R: Runtime> Call<'a, R> {
             tell_remaining,
         };
 
-        let tally = AttemptTally::begin(self.isolation);
-        let mut guard = PanicGuard { call: self, admission };
-        let result = timeout(guard.call.runtime, limit, operation.attempt(attempt)).await;
-        let admission = guard.admission.take();
+        let mut guard = PanicGuard {
+            call: self,
+            admission,
+            tally: Some(AttemptTally::begin(self.isolation)),
+            is_polling: false,
+        };
+        let result = {
+            let mut attempt = pin!(async { operation.attempt(attempt).await });
+            let watched = poll_fn(|context| {
+                guard.is_polling = true;
+                let poll = attempt.as_mut().poll(context);
+                guard.is_polling = false;
+                poll
+            });
+            timeout(self.runtime, limit, watched).await
+        };
+        let (admission, tally) = (guard.admission.take(), guard.tally.take());
         drop(guard);
 
         let context = Context {
@@ -116,7 +132,9 @@ impl<'a, R: Runtime> Call<'a, R> {
             Ok(result) => operation.classify(result.as_ref(), context),
             Err(Elapsed) => self.verdict_on_timeout(),
         };
-        tally.end(verdict.outcome);
+        if let Some(tally) = tally {
+            tally.end(verdict.outcome);
+        }
         self.learn(admission, verdict.outcome);
         self.last_outcome = verdict.outcome;
         match result {
@@ -227,7 +245,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         let retry = &self.policy().retry;
         let in_force = self.enforces(Section::Retry) && !self.options.is_alternative;
         let is_safe = self.options.is_idempotent || !verdict.may_have_reached || !retry.only_idempotent;
-        if !in_force || verdict.outcome != Outcome::Failure || !verdict.is_retryable || !is_safe {
+        if !in_force || !verdict.is_retryable || !is_safe {
             return None;
         }
         if self.attempts >= retry.max_attempts {
@@ -256,15 +274,22 @@ impl<'a, R: Runtime> Call<'a, R> {
 }
 
 /// Counts a panic of the operation as a failure of the service: it unwinds through the call like a cancellation, but
-/// an operation that panics at every attempt must trip the breaker.
+/// an operation that panics at every attempt must trip the breaker. A panic elsewhere in the caller's task, which drops
+/// the call as well, is a cancellation.
 struct PanicGuard<'c, 'a, R: Runtime> {
     call: &'c Call<'a, R>,
     admission: Option<Admission<'a>>,
+    tally: Option<AttemptTally<'a>>,
+    /// Whether the operation has begun to run and not come back.
+    is_polling: bool,
 }
 
 impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.is_polling {
+            if let Some(tally) = self.tally.take() {
+                tally.end(Outcome::Failure);
+            }
             self.call.learn(self.admission.take(), Outcome::Failure);
         }
     }

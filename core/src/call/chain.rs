@@ -3,8 +3,10 @@
 use super::timeout::timeout;
 use super::{Call, Operation, Payload, Source, Why};
 use crate::cache::CacheKey;
+use crate::level::Section;
 use crate::policy::FallbackStep;
 use crate::runtime::Runtime;
+use std::time::Duration;
 
 impl<R: Runtime> Call<'_, R> {
     /// Asks the chain, then the caller's own fallback; the first that answers wins. A step that cannot answer, in
@@ -21,12 +23,13 @@ impl<R: Runtime> Call<'_, R> {
                 }
             }
         }
-        let _place = self.in_force.fallback_places().try_acquire()?;
-        let limit = self.remaining(self.deadline).filter(|left| !left.is_zero());
-        let value = timeout(self.runtime, limit, operation.local_fallback(why))
-            .await
-            .ok()??;
-        Some((value, Source::Local))
+        let _place = if self.enforces(Section::Fallback) {
+            Some(self.in_force.fallback_places().try_acquire()?)
+        } else {
+            None
+        };
+        let answer = timeout(self.runtime, self.own_limit(), operation.local_fallback(why)).await;
+        Some((answer.ok()??, Source::Local))
     }
 
     async fn step<O: Operation>(
@@ -64,12 +67,15 @@ impl<R: Runtime> Call<'_, R> {
             }
             FallbackStep::Degraded(step) => {
                 let _place = self.in_force.fallback_places().try_acquire()?;
-                let limit = self.remaining(self.deadline).filter(|left| !left.is_zero());
-                let value = timeout(self.runtime, limit, operation.degraded(step, why))
-                    .await
-                    .ok()??;
-                Some((value, Source::Degraded(step.clone())))
+                let answer = timeout(self.runtime, self.own_limit(), operation.degraded(step, why)).await;
+                Some((answer.ok()??, Source::Degraded(step.clone())))
             }
         }
+    }
+
+    /// How long the caller's own code may take to stand in: what is left of the call, and where a timeout has left
+    /// nothing, the time that an alternative would have got. Without that, it could never answer for a timeout.
+    fn own_limit(&self) -> Option<Duration> {
+        self.remaining(self.deadline).map(|left| left.max(self.reserve()))
     }
 }

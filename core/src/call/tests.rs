@@ -1,3 +1,10 @@
+mod changes;
+mod deadlines;
+mod panics;
+mod recovery;
+mod repeats;
+mod stand_ins;
+
 use super::*;
 use crate::breaker::State;
 use crate::isolation::Unobserved;
@@ -8,9 +15,7 @@ use crate::policy::{
     StaticFallback, TimeoutPolicy,
 };
 use crate::stats::CounterSnapshot;
-use futures_util::FutureExt;
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 
 const UNAVAILABLE: u32 = 14;
 const NOT_FOUND: u32 = 5;
@@ -62,6 +67,8 @@ struct Script {
     alternative: Option<&'static str>,
     degraded: Option<&'static str>,
     local: Option<&'static str>,
+    /// How long a degraded answer and the caller's own fallback take.
+    delay: Duration,
 }
 
 impl Script {
@@ -73,6 +80,7 @@ impl Script {
             alternative: None,
             degraded: None,
             local: None,
+            delay: Duration::ZERO,
         }
     }
 }
@@ -132,10 +140,12 @@ impl Operation for Script {
     }
 
     async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<String> {
+        tokio::time::sleep(self.delay).await;
         self.degraded.map(str::to_owned)
     }
 
     async fn local_fallback(&mut self, _: Why) -> Option<String> {
+        tokio::time::sleep(self.delay).await;
         self.local.map(str::to_owned)
     }
 }
@@ -315,239 +325,6 @@ async fn an_answer_about_the_request_is_neither_retried_nor_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
-    let spec = PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 1,
-            ..RetryPolicy::default()
-        },
-        ..at(Level::Enhanced)
-    };
-    let bench = Bench::new(spec);
-    for _ in 0..5 {
-        assert_eq!(bench.breaker(), Some(State::Closed));
-        bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-    }
-    assert_eq!(bench.breaker(), Some(State::Open));
-    let failure = bench.call([Reply::Answer("not asked")]).await.unwrap_err();
-    assert_eq!(
-        failure.cause,
-        FailureCause::Open {
-            retry_after: Some(30 * SECOND)
-        }
-    );
-    assert_eq!(failure.receipt.attempts, 0);
-    assert_eq!(
-        bench.isolation.health(bench.runtime.now()),
-        crate::health::HealthStatus::CircuitOpen
-    );
-
-    tokio::time::advance(30 * SECOND).await;
-    assert_eq!(bench.call([Reply::Answer("probe")]).await.unwrap().source, Source::Live);
-    assert_eq!(bench.breaker(), Some(State::HalfOpen));
-    bench.call([Reply::Answer("probe")]).await.unwrap();
-    assert_eq!(bench.breaker(), Some(State::Closed));
-}
-
-#[tokio::test(start_paused = true)]
-async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
-    let spec = PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 10,
-            ..at(Level::Enhanced).retry
-        },
-        ..at(Level::Enhanced)
-    };
-    let bench = Bench::new(spec);
-    let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-    assert!(matches!(
-        failure.cause,
-        FailureCause::Inner(Error { code: UNAVAILABLE, .. })
-    ));
-    assert_eq!((failure.receipt.attempts, bench.breaker()), (5, Some(State::Open)));
-    assert_eq!(bench.counters().rejected_open, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
-    let spec = PolicySpec {
-        retry: RetryPolicy {
-            initial_backoff: 2 * SECOND,
-            ..at(Level::Enhanced).retry
-        },
-        ..at(Level::Enhanced)
-    };
-    let bench = Bench::new(spec);
-    let before = bench.runtime.now();
-    let options = CallOptions {
-        timeout: Some(SECOND),
-        ..idempotent()
-    };
-    let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), options).await;
-    assert!(matches!(failure.unwrap_err().cause, FailureCause::Inner(_)));
-    assert_eq!(bench.runtime.now(), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_services_own_word_decides_the_pause() {
-    let bench = Bench::new(at(Level::Enhanced));
-    let before = bench.runtime.now();
-    bench
-        .call([Reply::Pushback(Pushback::After(SECOND)), Reply::Answer("second")])
-        .await
-        .unwrap();
-    assert_eq!(bench.runtime.now().saturating_since(before), SECOND);
-    assert_eq!(
-        bench
-            .call([Reply::Pushback(Pushback::Never)])
-            .await
-            .unwrap_err()
-            .receipt
-            .attempts,
-        1
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn t28_the_budget_bounds_retries_over_all_calls() {
-    let mut spec = at(Level::Enhanced);
-    spec.retry.budget.min_per_second = 0;
-    spec.breaker.consecutive_failures = 0;
-    spec.breaker.failure_rate = 0.0;
-    spec.retry.initial_backoff = Duration::ZERO;
-    let bench = Bench::new(spec);
-    for _ in 0..100 {
-        let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-        assert!(
-            matches!(failure.cause, FailureCause::Inner(_)),
-            "the real error, not the budget's"
-        );
-    }
-    let counters = bench.counters();
-    assert_eq!((counters.calls, counters.attempts, counters.retries), (100, 120, 20));
-    assert!(counters.retries_refused >= 80);
-}
-
-#[tokio::test(start_paused = true)]
-async fn live_answers_are_cached_and_stand_in_with_their_age() {
-    let cached = FallbackStep::Cached(CachedFallback {
-        ttl: 10 * SECOND,
-        stale_if_error: 20 * SECOND,
-        ..CachedFallback::default()
-    });
-    let bench = Bench::new(with_chain(Level::Basic, vec![cached, static_step("static")]));
-    let keyed = |key: &'static str| CallOptions {
-        cache_key: key.as_bytes(),
-        ..idempotent()
-    };
-    bench
-        .run(&mut Script::new([Reply::Answer("live")]), keyed("7"))
-        .await
-        .unwrap();
-
-    tokio::time::advance(29 * SECOND).await;
-    let answer = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (answer.value.as_str(), answer.source),
-        ("live", Source::Cached { age: 29 * SECOND })
-    );
-    let other = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("8"))
-        .await
-        .unwrap();
-    assert_eq!(other.source, Source::Static);
-
-    tokio::time::advance(2 * SECOND).await;
-    let answer = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7"))
-        .await
-        .unwrap();
-    assert_eq!(
-        answer.source,
-        Source::Static,
-        "past ttl and stale_if_error; and no fallback was ever cached"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn steps_that_cannot_answer_hand_over_to_the_next() {
-    let degraded = DegradedFallback {
-        features: vec!["basic_functionality".to_owned()],
-        reason: String::new(),
-    };
-    let chain = vec![alternative_step(), FallbackStep::Degraded(degraded.clone())];
-    let bench = Bench::new(with_chain(Level::Enhanced, chain));
-    let once = CallOptions {
-        is_idempotent: false,
-        ..idempotent()
-    };
-
-    let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
-    script.alternative = Some("backup");
-    assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Alternative);
-
-    let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
-    script.degraded = Some("less");
-    assert_eq!(
-        bench.run(&mut script, once).await.unwrap().source,
-        Source::Degraded(degraded)
-    );
-
-    let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
-    script.local = Some("mine");
-    assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Local);
-
-    let failure = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), once)
-        .await
-        .unwrap_err();
-    assert_eq!(failure.receipt.why.unwrap().trigger, FallbackTrigger::Failure);
-    let counters = bench.counters();
-    assert_eq!(
-        (counters.served_alternative, counters.served_degraded, counters.failed),
-        (1, 2, 1)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_alternative_gets_the_time_kept_back_for_it() {
-    let bench = Bench::new(with_chain(Level::Enhanced, vec![alternative_step()]));
-    let mut script = Script::new([Reply::Hang]);
-    script.alternative = Some("backup");
-    let before = bench.runtime.now();
-    let once = CallOptions {
-        is_idempotent: false,
-        ..idempotent()
-    };
-    assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Alternative);
-    assert_eq!(
-        bench.runtime.now().saturating_since(before),
-        Duration::from_millis(4_500)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn t38_an_alternative_has_no_retry_and_no_fallback_of_its_own() {
-    let bench = Bench::new(with_chain(Level::Full, vec![static_step("static")]));
-    let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
-    script.local = Some("mine");
-    let failure = bench
-        .run(
-            &mut script,
-            CallOptions {
-                is_alternative: true,
-                ..idempotent()
-            },
-        )
-        .await
-        .unwrap_err();
-    assert_eq!(failure.receipt.attempts, 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn full_caps_the_calls_that_run_at_once() {
     let pool = PoolPolicy {
         name: "readPool".to_owned(),
@@ -598,30 +375,6 @@ async fn full_caps_the_calls_that_run_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_level_change_keeps_what_the_breaker_learned() {
-    let spec = |level| PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 1,
-            ..RetryPolicy::default()
-        },
-        ..at(level)
-    };
-    let bench = Bench::new(spec(Level::Enhanced));
-    for _ in 0..4 {
-        bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-    }
-    for level in [Level::Basic, Level::None, Level::Full] {
-        bench.apply(spec(level));
-    }
-    bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-    assert_eq!(bench.breaker(), Some(State::Open), "the fifth in a row");
-    bench.apply(spec(Level::Basic));
-    bench.call([Reply::Answer("let through")]).await.unwrap();
-    bench.apply(spec(Level::Enhanced));
-    assert_eq!(bench.breaker(), Some(State::Open));
-}
-
-#[tokio::test(start_paused = true)]
 async fn t03_t23_a_cancelled_call_gives_everything_back_and_says_nothing() {
     let bulkhead = BulkheadPolicy {
         max_concurrent: 1,
@@ -642,60 +395,6 @@ async fn t03_t23_a_cancelled_call_gives_everything_back_and_says_nothing() {
         (21, 20, 20)
     );
     assert_eq!(bench.breaker(), Some(State::Closed));
-}
-
-#[tokio::test(start_paused = true)]
-async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
-    let bulkhead = BulkheadPolicy {
-        max_concurrent: 1,
-        ..BulkheadPolicy::default()
-    };
-    let bench = Bench::new(PolicySpec {
-        bulkhead,
-        ..at(Level::Full)
-    });
-    for _ in 0..5 {
-        let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
-        assert!(caught.is_err());
-    }
-    assert_eq!(bench.breaker(), Some(State::Open));
-    tokio::time::advance(30 * SECOND).await;
-    bench.call([Reply::Answer("probe")]).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
-    let bench = Bench::new(PolicySpec {
-        timeout: TimeoutPolicy {
-            min_attempt_budget: Duration::from_millis(10),
-            ..TimeoutPolicy::default()
-        },
-        ..at(Level::Enhanced)
-    });
-    for _ in 0..20 {
-        let options = CallOptions {
-            timeout: Some(Duration::from_millis(9)),
-            ..idempotent()
-        };
-        let failure = bench
-            .run(&mut Script::new([Reply::Answer("not asked")]), options)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (failure.cause, failure.receipt.attempts),
-            (FailureCause::DeadlineSpent, 0)
-        );
-    }
-    assert_eq!(bench.breaker(), Some(State::Closed));
-    assert_eq!(bench.counters().rejected_deadline, 20);
-}
-
-#[tokio::test(start_paused = true)]
-async fn t33_an_answer_at_the_very_end_wins_over_the_timeout() {
-    let bench = Bench::new(at(Level::Enhanced));
-    let answer = bench.call([Reply::AnswerAfter(5 * SECOND, "just in time")]).await;
-    assert_eq!(answer.unwrap().value, "just in time");
-    assert_eq!(bench.counters().timeouts, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+/// The least time that probes get where the policy does not say.
+const SHORTEST_DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
 /// When calls are rejected because the service is failing. It trips on any of its triggers, each off at zero:
 /// consecutive failures, failures in the window, failure rate. `minimum_calls` gates the last two.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +34,8 @@ pub struct BreakerPolicy {
     pub success_threshold: u32,
     /// Probe failures that are forgiven before it opens again. Default zero.
     pub half_open_allowed_failures: u32,
-    /// How long probes may be out before they are written off. Zero: `open_duration`. Default zero.
+    /// How long probes may be out before they are written off. Zero: `open_duration`, or 30 s where that is longer, for
+    /// a probe that is written off while it still runs can never close the breaker. Default zero.
     pub half_open_lease: Duration,
     /// What happens to a breaker whose probes were written off. Default a fresh round of probes.
     pub on_lease_expiry: LeaseExpiry,
@@ -113,7 +117,7 @@ impl BreakerPolicy {
     /// How long probes may be out before they are written off.
     pub fn lease(&self) -> Duration {
         if self.half_open_lease.is_zero() {
-            self.open_duration
+            self.open_duration.max(SHORTEST_DEFAULT_LEASE)
         } else {
             self.half_open_lease
         }

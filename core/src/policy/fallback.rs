@@ -14,7 +14,8 @@ pub struct FallbackPolicy {
     pub on: Vec<FallbackTrigger>,
     /// Fallbacks at once, at least 1. Default 25.
     pub max_concurrent: u32,
-    /// Time of the call that is kept back for an alternative step. `None`: a tenth of the call timeout.
+    /// Time of the call that is kept back for an alternative step, and the least that the caller's own code gets. It is
+    /// meant for the call timeout: of a caller's shorter limit, the same share. `None`: a tenth of the call's time.
     pub reserve: Option<Duration>,
 }
 

@@ -113,7 +113,7 @@ pub(super) fn check(spec: &PolicySpec) -> Result<(), InvalidPolicy> {
     classification(&mut faults, &spec.classification);
     retry(&mut faults, &spec.retry);
     bulkhead(&mut faults, &spec.bulkhead);
-    fallback(&mut faults, &spec.fallback, spec.timeout.call_timeout);
+    fallback(&mut faults, &spec.fallback, &spec.timeout);
     health(&mut faults, &spec.health);
     InvalidPolicy::from_violations(faults.0).map_or(Ok(()), Err)
 }
@@ -352,7 +352,7 @@ fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
     }
 }
 
-fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration) {
+fn fallback(faults: &mut Faults, policy: &FallbackPolicy, timeout: &TimeoutPolicy) {
     faults.require(
         policy.chain.len() <= MAX_STEPS,
         "fallback.chain",
@@ -377,12 +377,20 @@ fn fallback(faults: &mut Faults, policy: &FallbackPolicy, call_timeout: Duration
     faults.number("fallback.max_concurrent", policy.max_concurrent, 1, MAX_CONCURRENT);
     if let Some(reserve) = policy.reserve {
         faults.duration("fallback.reserve", reserve, Duration::ZERO);
-        let fits = call_timeout.is_zero() || reserve < call_timeout;
+        let fits = timeout.call_timeout.is_zero() || reserve < timeout.call_timeout;
         faults.relate(
             fits,
             "fallback.reserve",
             "timeout.call_timeout",
             "must be below timeout.call_timeout",
+        );
+        let fits =
+            timeout.call_timeout.is_zero() || reserve.saturating_add(timeout.min_attempt_budget) < timeout.call_timeout;
+        faults.relate(
+            fits || faults.blames("timeout.call_timeout"),
+            "fallback.reserve",
+            "timeout.min_attempt_budget",
+            "must leave more than timeout.min_attempt_budget of timeout.call_timeout, or no attempt ever starts",
         );
     }
 }

@@ -72,8 +72,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), health());
     (prop::sample::select(Level::ALL.to_vec()), sections)
         .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, health))| {
-            let call_timeout = timeout.call_timeout;
-            fallback(call_timeout).prop_map(move |fallback| PolicySpec {
+            fallback(timeout).prop_map(move |fallback| PolicySpec {
                 level,
                 timeout,
                 breaker: breaker.clone(),
@@ -250,7 +249,7 @@ fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
     })
 }
 
-fn fallback(call_timeout: Duration) -> impl Strategy<Value = FallbackPolicy> {
+fn fallback(timeout: TimeoutPolicy) -> impl Strategy<Value = FallbackPolicy> {
     let fixed = (vec(any::<u8>(), 0..64), "[^\\p{Cc}]{0,60}").prop_map(|(payload, content_type)| {
         FallbackStep::Static(StaticFallback {
             payload: Bytes::from(payload),
@@ -291,10 +290,10 @@ fn fallback(call_timeout: Duration) -> impl Strategy<Value = FallbackPolicy> {
         .prop_shuffle()
         .prop_flat_map(|steps| prop::sample::subsequence(steps, 0..=4));
     let on = prop::sample::subsequence(FallbackTrigger::ALL.to_vec(), 1..=5).prop_shuffle();
-    let limit = if call_timeout.is_zero() {
+    let limit = if timeout.call_timeout.is_zero() {
         MAX_DURATION
     } else {
-        call_timeout
+        timeout.call_timeout - timeout.min_attempt_budget
     };
     let reserve = prop::option::of(between(Duration::ZERO, limit - Duration::from_nanos(1)));
     (any::<bool>(), chain, on, 1..=100_000u32, reserve).prop_map(|(enabled, chain, on, max_concurrent, reserve)| {

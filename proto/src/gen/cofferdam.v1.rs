@@ -145,7 +145,9 @@ pub struct FallbackPolicy {
     /// Fallbacks at once. Unset: 25. In \[1, 100000\].
     #[prost(uint32, optional, tag = "4")]
     pub max_concurrent: ::core::option::Option<u32>,
-    /// Time of the call that is kept back for the chain. Unset: a tenth of call_timeout. Below call_timeout.
+    /// Time of the call that is kept back for an alternative step; a caller with less time keeps back the same share of
+    /// it. A degraded answer may take this long after the deadline. Unset: a tenth of call_timeout. With
+    /// min_attempt_budget, below call_timeout.
     #[prost(message, optional, tag = "5")]
     pub reserve: ::core::option::Option<::prost_types::Duration>,
 }
@@ -381,7 +383,8 @@ pub struct CircuitBreakerPolicy {
     /// Probe failures that are forgiven before it opens again. Unset or zero: the first failure opens. At most 1023.
     #[prost(uint32, optional, tag = "15")]
     pub half_open_allowed_failures: ::core::option::Option<u32>,
-    /// How long probes may be out before they are written off. Unset or zero: open_duration.
+    /// How long probes may be out before they are written off; longer than the service may take to answer. Unset or
+    /// zero: open_duration, or 30 s where that is longer.
     #[prost(message, optional, tag = "16")]
     pub half_open_lease: ::core::option::Option<::prost_types::Duration>,
     /// What happens then. Unset: LEASE_EXPIRY_REPROBE.

@@ -29,8 +29,13 @@ impl Model {
         let (threshold, lease) = (self.policy.success_threshold, self.policy.lease().as_millis() as u64);
         match &mut self.state {
             ModelState::HalfOpen {
-                in_flight, successes, ..
-            } if *in_flight + *successes < threshold => *in_flight += 1,
+                since,
+                in_flight,
+                successes,
+            } if *in_flight + *successes < threshold => {
+                *since = now;
+                *in_flight += 1;
+            }
             ModelState::HalfOpen { since, .. } if now < *since + lease => return false,
             ModelState::HalfOpen { .. } => {
                 self.probe(now);
@@ -108,7 +113,7 @@ impl Model {
         (consecutive > 0 && self.consecutive >= consecutive)
             || (calls >= f64::from(self.policy.minimum_calls)
                 && ((self.policy.failure_count > 0 && failures >= f64::from(self.policy.failure_count))
-                    || (self.policy.failure_rate > 0.0 && failures >= self.policy.failure_rate * calls)))
+                    || (self.policy.failure_rate > 0.0 && failures / calls >= self.policy.failure_rate)))
     }
 }
 

@@ -268,6 +268,9 @@ fn fallbacks() {
             spec.fallback.reserve = Some(spec.timeout.call_timeout)
         }),
         ("fallback.reserve", |spec| spec.fallback.reserve = Some(TOO_LONG)),
+        ("fallback.reserve", |spec| {
+            spec.fallback.reserve = Some(spec.timeout.call_timeout - spec.timeout.min_attempt_budget)
+        }),
     ]);
     assert_eq!(
         paths(|spec| spec.fallback.chain = vec![alternative(), alternative(), fixed(65_536)]),

@@ -101,6 +101,13 @@ fn an_earlier_time_finds_no_second_budget() {
 }
 
 #[test]
+fn the_end_of_time_does_no_harm() {
+    let (budget, policy, end) = (RetryBudget::new(), policy(0.5, 0, 10), Timestamp::from_nanos(u64::MAX));
+    (0..4).for_each(|_| budget.deposit(end, &policy));
+    assert_eq!(drain(&budget, end, &policy), 2);
+}
+
+#[test]
 fn an_unchecked_policy_does_no_harm() {
     let budget = RetryBudget::new();
     for ratio in [f64::NAN, -1.0, f64::NEG_INFINITY] {

@@ -1,4 +1,4 @@
-//! What is in the file: four tables, whose keys and values are integers or bytes of [`record`](super::record), so that
+//! What is in the file: four tables, whose keys and values are integers or bytes of [`record`], so that
 //! no decoding of redb's own can fail on them.
 
 use std::time::Duration;

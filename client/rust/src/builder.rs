@@ -1,0 +1,315 @@
+//! Setting the SDK up.
+//!
+//! Starting never fails. An SDK that took its application down over its own settings would be the outage it is there
+//! to prevent; what is wrong with them is a warning in the log, and the calls are protected regardless.
+//! [`Builder::try_start`] is for those who would rather see a deployment fail than run without a manager.
+
+use crate::client::{Cofferdam, Identity, Shared, SyncTask};
+use crate::sync;
+use crate::transport::{InvalidUrl, Manager};
+use cofferdam_core::level::Level;
+use cofferdam_core::name::{DEFAULT_NAMESPACE, InvalidName, Name};
+use cofferdam_core::policy::{Policy, PolicySpec};
+use std::sync::Arc;
+
+/// The longest application name and instance id, in bytes.
+const MAX_ID_BYTES: usize = 128;
+const MAX_LABELS: usize = 16;
+const MAX_LABEL_BYTES: usize = 64;
+
+/// Sets the SDK up; made by [`Cofferdam::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before `start`"]
+pub struct Builder {
+    application: String,
+    manager: Option<String>,
+    namespace: String,
+    instance_id: Option<String>,
+    labels: Vec<(String, String)>,
+    default_policy: Policy,
+}
+
+/// A setting that the SDK cannot use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSetting {
+    /// The manager's URL is none that the SDK can use.
+    #[error("manager {url:?}: {reason}")]
+    Manager {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The namespace cannot be one.
+    #[error("namespace {namespace:?} {reason}")]
+    Namespace {
+        /// The namespace.
+        namespace: String,
+        /// What is wrong with it.
+        reason: InvalidName,
+    },
+    /// The application's name or the instance's id is not of 1 to 128 printable ASCII characters.
+    #[error("{what} {text:?} must be of 1 to {MAX_ID_BYTES} printable ASCII characters")]
+    Id {
+        /// Which of the two.
+        what: &'static str,
+        /// What it is.
+        text: String,
+    },
+    /// There are more than 16 labels, or one has an empty key, or more than 64 bytes in key or value.
+    #[error("label {key:?}: at most {MAX_LABELS} labels, with keys and values of at most {MAX_LABEL_BYTES} bytes")]
+    Label {
+        /// The first label that cannot be used.
+        key: String,
+    },
+    /// The system has no thread left to run the SDK's task on.
+    #[error("no runtime, and no thread for one")]
+    NoRuntime,
+}
+
+impl Builder {
+    pub(crate) fn new(application: String) -> Self {
+        Self {
+            application,
+            manager: None,
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            instance_id: None,
+            labels: Vec::new(),
+            default_policy: built_in_policy(),
+        }
+    }
+
+    /// The manager's URL, for example `http://127.0.0.1:7420`. Without one everything works by the default policy.
+    pub fn manager(mut self, url: impl Into<String>) -> Self {
+        self.manager = Some(url.into());
+        self
+    }
+
+    /// The namespace of the services. Default: `default`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Names the process, unique over its life; the same form as the application's name. Default: the application, the
+    /// process id and something random.
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
+        self.instance_id = Some(id.into());
+        self
+    }
+
+    /// A label for operators, for example a zone. At most 16, with keys and values of at most 64 bytes.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// What protects a service while the manager has, or had, nothing to say of it.
+    ///
+    /// Default: level enhanced, with the default of every number: calls of at most 5 s, up to 3 attempts within a
+    /// budget where repeating is safe, and a breaker. A protection that nobody has set up is better than none, and the
+    /// numbers are ones that a working service does not notice.
+    pub fn default_policy(mut self, policy: Policy) -> Self {
+        self.default_policy = policy;
+        self
+    }
+
+    /// Starts the SDK. It returns at once: it neither waits for the manager nor touches the network itself.
+    ///
+    /// The connection is made by a task on the current tokio runtime, or, where there is none, on a thread of the
+    /// SDK's own. A setting that cannot be used is a warning in the log and makes do without: a URL that is none means
+    /// no manager, and [`Cofferdam::connection`] says so.
+    pub fn start(self) -> Cofferdam {
+        let (cofferdam, faults) = self.set_up();
+        for fault in faults {
+            tracing::warn!(%fault, "a setting cannot be used");
+        }
+        cofferdam
+    }
+
+    /// As [`start`](Self::start), but takes no setting that cannot be used. That the manager is away is no error here
+    /// either.
+    ///
+    /// # Errors
+    ///
+    /// The first [`InvalidSetting`].
+    pub fn try_start(self) -> Result<Cofferdam, InvalidSetting> {
+        let (cofferdam, faults) = self.set_up();
+        faults.into_iter().next().map_or(Ok(cofferdam), Err)
+    }
+
+    fn set_up(self) -> (Cofferdam, Vec<InvalidSetting>) {
+        let mut faults = Vec::new();
+        let identity = self.identity(&mut faults);
+        let manager = self.manager.as_deref().and_then(|url| match Manager::new(url) {
+            Ok(manager) => Some(manager),
+            Err(InvalidUrl(reason)) => {
+                faults.push(InvalidSetting::Manager {
+                    url: url.to_owned(),
+                    reason,
+                });
+                None
+            }
+        });
+        // A namespace that cannot be has no services that a manager could know.
+        let is_lost = faults
+            .iter()
+            .any(|fault| matches!(fault, InvalidSetting::Namespace { .. }));
+        let manager = manager.filter(|_| !is_lost);
+
+        let shared = Arc::new(Shared::new(identity, self.default_policy, manager.clone()));
+        let task = manager.and_then(|manager| {
+            let task = SyncTask::spawn(|stop| sync::run(Arc::clone(&shared), manager, stop));
+            if task.is_none() {
+                faults.push(InvalidSetting::NoRuntime);
+            }
+            task
+        });
+        if task.is_none() {
+            let reason = faults.iter().map(ToString::to_string).next();
+            shared
+                .link
+                .disconnected(reason.as_deref().unwrap_or("no manager is configured"), true);
+        }
+        (Cofferdam::new(shared, task), faults)
+    }
+
+    fn identity(&self, faults: &mut Vec<InvalidSetting>) -> Identity {
+        let mut id = |what, text: &str| {
+            let is_usable = is_id(text);
+            if !is_usable {
+                faults.push(InvalidSetting::Id {
+                    what,
+                    text: text.to_owned(),
+                });
+            }
+            is_usable
+        };
+        let application = match id("application", &self.application) {
+            true => self.application.clone(),
+            false => "unnamed".to_owned(),
+        };
+        let instance_id = self.instance_id.clone().filter(|text| id("instance id", text));
+        let instance_id = instance_id.unwrap_or_else(|| generated_id(&application));
+        if let Err(reason) = Name::new(&self.namespace) {
+            faults.push(InvalidSetting::Namespace {
+                namespace: self.namespace.clone(),
+                reason,
+            });
+        }
+        let is_label = |(key, value): &&(String, String)| {
+            !key.is_empty() && key.len() <= MAX_LABEL_BYTES && value.len() <= MAX_LABEL_BYTES
+        };
+        let labels: Vec<_> = self.labels.iter().filter(is_label).take(MAX_LABELS).cloned().collect();
+        let left_out = self
+            .labels
+            .iter()
+            .enumerate()
+            .find(|(index, label)| labels.get(*index) != Some(*label));
+        if let Some((_, (key, _))) = left_out {
+            faults.push(InvalidSetting::Label { key: key.clone() });
+        }
+        Identity {
+            instance_id,
+            application,
+            namespace: self.namespace.clone(),
+            labels,
+        }
+    }
+}
+
+/// What protects where nobody has said anything.
+fn built_in_policy() -> Policy {
+    // A spec of defaults is valid at every level; a test holds this to it.
+    Policy::new(PolicySpec {
+        level: Level::Enhanced,
+        ..PolicySpec::default()
+    })
+    .unwrap_or_default()
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// An id that no other process has: on one machine the process id says so, elsewhere the random part does.
+fn generated_id(application: &str) -> String {
+    let suffix = format!("-{}-{:08x}", std::process::id(), rand::random::<u32>());
+    let room = MAX_ID_BYTES - suffix.len();
+    let stem: String = application.chars().take(room).collect();
+    stem + &suffix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_default_protects() {
+        assert_eq!(built_in_policy().level, Level::Enhanced);
+    }
+
+    #[test]
+    fn generated_ids_differ_and_are_ids() {
+        let long = "a".repeat(MAX_ID_BYTES);
+        let (one, other) = (generated_id(&long), generated_id(&long));
+        assert_ne!(one, other);
+        assert!(is_id(&one) && is_id(&generated_id("checkout")));
+        assert!(generated_id("checkout").starts_with("checkout-"));
+    }
+
+    #[test]
+    fn starts_without_a_manager_and_without_a_runtime() {
+        let cofferdam = Cofferdam::builder("checkout").start();
+        let connection = cofferdam.connection();
+        assert!(!connection.is_connected);
+        assert_eq!(connection.reason.as_deref(), Some("no manager is configured"));
+        assert_eq!(cofferdam.service("orders-db").policy().level, Level::Enhanced);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_a_warning_or_an_error_as_the_caller_likes() {
+        let builder = || Cofferdam::builder("checkout").manager("http://[::1");
+        let started = builder().start();
+        assert!(started.connection().reason.unwrap().contains("http://[::1"));
+        assert!(matches!(builder().try_start(), Err(InvalidSetting::Manager { .. })));
+
+        let invalid = |builder: Builder| builder.try_start().unwrap_err();
+        assert!(matches!(
+            invalid(Cofferdam::builder("")),
+            InvalidSetting::Id {
+                what: "application",
+                ..
+            }
+        ));
+        let builder = Cofferdam::builder("a").instance_id("b\n");
+        assert!(matches!(
+            invalid(builder),
+            InvalidSetting::Id {
+                what: "instance id",
+                ..
+            }
+        ));
+        let builder = Cofferdam::builder("a").namespace("Prod");
+        assert!(matches!(invalid(builder), InvalidSetting::Namespace { .. }));
+        let builder = Cofferdam::builder("a").label("zone", "x".repeat(65));
+        assert!(matches!(invalid(builder), InvalidSetting::Label { .. }));
+        let builder = (0..17).fold(Cofferdam::builder("a"), |builder, n| builder.label(format!("{n}"), ""));
+        assert_eq!(invalid(builder), InvalidSetting::Label { key: "16".to_owned() });
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_replaced() {
+        let mut faults = Vec::new();
+        let builder = Cofferdam::builder("caf\u{e9}")
+            .instance_id("")
+            .label("", "x")
+            .label("zone", "a");
+        let identity = builder.identity(&mut faults);
+        assert_eq!(identity.application, "unnamed");
+        assert!(identity.instance_id.starts_with("unnamed-"));
+        assert_eq!(identity.labels, [("zone".to_owned(), "a".to_owned())]);
+        assert_eq!(faults.len(), 3);
+    }
+}

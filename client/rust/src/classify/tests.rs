@@ -1,0 +1,115 @@
+use super::*;
+use cofferdam_core::call::Pushback;
+use cofferdam_core::policy::PolicySpec;
+use std::time::Duration;
+use tonic::{Code, ConnectError, Status};
+
+fn judge<E: 'static>(error: &E) -> Verdict {
+    judged(error, false, false)
+}
+
+fn judged<E: 'static>(error: &E, is_probe: bool, is_idempotent: bool) -> Verdict {
+    let policy = PolicySpec::default();
+    verdict::<(), E>(
+        Err(error),
+        Context {
+            policy: &policy,
+            is_probe,
+            is_idempotent,
+        },
+    )
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("while fetching")]
+struct Fetching(#[source] Status);
+
+#[test]
+fn an_answer_is_a_success() {
+    let policy = PolicySpec::default();
+    let context = Context {
+        policy: &policy,
+        is_probe: false,
+        is_idempotent: false,
+    };
+    assert_eq!(verdict::<_, Status>(Ok(&1), context).outcome, Outcome::Success);
+}
+
+#[test]
+fn each_grpc_code_says_what_the_policy_says() {
+    for number in 0..17 {
+        let verdict = judge(&Status::new(Code::from_i32(number), ""));
+        let expected = match number {
+            2 | 4 | 13 | 14 | 15 => Outcome::Failure,
+            1 | 8 => Outcome::Neutral,
+            _ => Outcome::Success,
+        };
+        assert_eq!(
+            (verdict.outcome, verdict.is_retryable),
+            (expected, number == 14),
+            "code {number}"
+        );
+    }
+    assert_eq!(
+        judged(&Status::resource_exhausted(""), true, false).outcome,
+        Outcome::Failure
+    );
+    assert!(judged(&Status::deadline_exceeded(""), false, true).is_retryable);
+}
+
+#[test]
+fn a_status_is_found_inside_a_box() {
+    let boxed: Box<dyn Error + Send + Sync> = Box::new(Fetching(Status::not_found("")));
+    assert_eq!(judge(&boxed).outcome, Outcome::Success);
+    let boxed: Box<dyn Error + Send> = Box::new(Status::internal(""));
+    assert_eq!(
+        (judge(&boxed).outcome, judge(&boxed).is_retryable),
+        (Outcome::Failure, false)
+    );
+}
+
+#[test]
+fn pushback_is_the_services_word() {
+    let pushback = |value: &str| {
+        let mut status = Status::unavailable("");
+        status
+            .metadata_mut()
+            .insert("grpc-retry-pushback-ms", value.parse().unwrap());
+        judge(&status).pushback
+    };
+    assert_eq!(pushback("250"), Some(Pushback::After(Duration::from_millis(250))));
+    assert_eq!(pushback("-1"), Some(Pushback::Never));
+    assert_eq!(pushback("soon"), Some(Pushback::Never));
+    assert_eq!(judge(&Status::unavailable("")).pushback, None);
+}
+
+#[test]
+fn a_call_that_found_no_connection_has_not_arrived() {
+    let mut status = Status::unavailable("");
+    assert!(judge(&status).may_have_reached);
+    status.set_source(std::sync::Arc::new(ConnectError("no route".into())));
+    let verdict = judge(&status);
+    assert_eq!((verdict.outcome, verdict.may_have_reached), (Outcome::Failure, false));
+    let verdict = judge(&io::Error::from(io::ErrorKind::ConnectionRefused));
+    assert_eq!(
+        (verdict.outcome, verdict.is_retryable, verdict.may_have_reached),
+        (Outcome::Failure, true, false)
+    );
+    assert!(judge(&io::Error::from(io::ErrorKind::ConnectionReset)).may_have_reached);
+}
+
+#[test]
+fn any_other_error_is_a_failure_that_may_have_arrived() {
+    struct Opaque;
+    let verdict = judge(&Opaque);
+    assert_eq!(
+        (verdict.outcome, verdict.is_retryable, verdict.may_have_reached),
+        (Outcome::Failure, true, true)
+    );
+}
+
+#[test]
+fn an_outcome_is_a_verdict_in_short() {
+    assert!(Outcome::Failure.into_verdict().is_retryable);
+    assert!(!Outcome::Neutral.into_verdict().is_retryable && !Outcome::Success.into_verdict().is_retryable);
+}

@@ -1,0 +1,163 @@
+//! The SDK's entrance.
+
+use crate::builder::Builder;
+use crate::connection::{Connection, Link};
+use crate::events::{Events, Hub};
+use crate::registry::Registry;
+use crate::service::Service;
+use crate::transport::Manager;
+use cofferdam_core::name::{InvalidName, Name};
+use cofferdam_core::policy::Policy;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The SDK of one process: the services it calls, and its stream to the manager. Cheap to clone; all clones are one.
+///
+/// The stream lives as long as any clone, or any [`Service`] made by one.
+#[derive(Clone, Debug)]
+pub struct Cofferdam {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    task: Option<SyncTask>,
+}
+
+/// What the handles and the sync task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) registry: Registry,
+    pub(crate) link: Link,
+    pub(crate) hub: Hub,
+    /// `None`: there is none, or it cannot be used.
+    pub(crate) manager: Option<Manager>,
+}
+
+/// Who an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) instance_id: String,
+    pub(crate) application: String,
+    pub(crate) namespace: String,
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// The task that stays in step with the manager; it stops when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SyncTask {
+    stop: CancellationToken,
+    /// Closed when the task has ended.
+    ended: watch::Receiver<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(identity: Identity, default_policy: Policy, manager: Option<Manager>) -> Self {
+        let hub = Hub::new();
+        let registry = Registry::new(default_policy, hub.clone());
+        Self {
+            identity,
+            registry,
+            link: Link::new(hub.clone()),
+            hub,
+            manager,
+        }
+    }
+}
+
+impl SyncTask {
+    /// Starts a task on the caller's runtime, else on the SDK's own. `None`: there is no thread to run it on.
+    pub(crate) fn spawn<F>(task: impl FnOnce(CancellationToken) -> F) -> Option<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = crate::runtime::handle()?;
+        let stop = CancellationToken::new();
+        let (running, ended) = watch::channel(());
+        let task = task(stop.clone());
+        runtime.spawn(async move {
+            // Dropped as the task ends, in whatever way: with it, `ended` closes.
+            let _running = running;
+            task.await;
+        });
+        Some(Self { stop, ended })
+    }
+}
+
+impl Drop for SyncTask {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Cofferdam {
+    /// Begins to set up the SDK for an application, for example `checkout`.
+    ///
+    /// The name groups instances for operators: 1 to 128 printable ASCII characters.
+    pub fn builder(application: impl Into<String>) -> Builder {
+        Builder::new(application.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>, task: Option<SyncTask>) -> Self {
+        Self {
+            inner: Arc::new(Inner { shared, task }),
+        }
+    }
+
+    /// The handle to a service. One name is one service: all handles share its breaker, places, budget and cache.
+    ///
+    /// From now on the manager is asked for the service's policy; until it comes, and where it never comes, the
+    /// built-in default protects. This neither waits nor fails.
+    ///
+    /// A name that no service can have (see [`Name`]) is protected by the built-in default alone; an
+    /// [`Event::NotFollowed`](crate::Event::NotFollowed) and a warning say so. [`try_service`](Self::try_service) is
+    /// for names that are not written in the code. So is the 10,001st service of a process: a name made of, say, a
+    /// user's id is no service.
+    pub fn service(&self, name: &str) -> Service {
+        Service::new(self.clone(), self.inner.shared.registry.service(name))
+    }
+
+    /// As [`service`](Self::service).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] where no service can have the name.
+    pub fn try_service(&self, name: &str) -> Result<Service, InvalidName> {
+        Name::new(name).map(|name| self.service(name.as_str()))
+    }
+
+    /// What happens from now on: connections, policies, breakers.
+    pub fn events(&self) -> Events {
+        self.inner.shared.hub.listen()
+    }
+
+    /// How the SDK stands with its manager.
+    pub fn connection(&self) -> Connection {
+        self.inner.shared.link.look()
+    }
+
+    /// Names this process to the manager.
+    pub fn instance_id(&self) -> &str {
+        &self.inner.shared.identity.instance_id
+    }
+
+    /// Ends the stream: what has not been reported is, and the manager is told goodbye. Waits some seconds at the most,
+    /// for nothing where there is no stream.
+    ///
+    /// Calls can go on; they stay protected by the last policies. Dropping the last handle ends the stream as well,
+    /// but nobody waits for it then, and a process that exits first takes its last report with it.
+    pub async fn shutdown(&self) {
+        let Some(task) = &self.inner.task else { return };
+        task.stop.cancel();
+        let mut ended = task.ended.clone();
+        // The task never sends: this ends, with an error, when the task does.
+        let _ = ended.changed().await;
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+}

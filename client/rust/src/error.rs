@@ -1,0 +1,197 @@
+//! How a protected call fails.
+
+use cofferdam_core::call::{self, FailureCause, Receipt};
+use std::convert::Infallible;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a protected call brought no answer.
+///
+/// Either the caller's own error, untouched, or a verdict of the SDK. Never an error of the control plane: no call
+/// fails because the manager is away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// The call's own error, of the last attempt; or the error of the caller's own fallback.
+    #[error(transparent)]
+    Inner(E),
+    /// The circuit breaker is open: the service keeps failing and is left alone.
+    #[error("the circuit breaker is open{}", Again(retry_after))]
+    #[non_exhaustive]
+    Open {
+        /// When it is worth coming again. `None`: not before somebody changes the policy.
+        retry_after: Option<Duration>,
+    },
+    /// The last attempt, or the call as a whole, took too long.
+    #[error("the call timed out")]
+    Timeout,
+    /// As many calls as may run at once are running, and no place came free in time.
+    #[error("too many calls are running")]
+    BulkheadFull,
+    /// Too little time was left to begin.
+    #[error("too little time was left for the call")]
+    DeadlineSpent,
+    /// The service is switched off.
+    #[error("the service is disabled")]
+    Disabled,
+}
+
+/// A verdict of the SDK itself: an [`Error`] that is nobody else's.
+pub type Rejection = Error<Infallible>;
+
+/// A protected call that brought no answer, and how that came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure<E> {
+    /// Why.
+    pub error: Error<E>,
+    /// Attempts made, why a fallback was asked, and the revision of the policy that decided.
+    pub receipt: Receipt,
+}
+
+impl<E> Error<E> {
+    /// The caller's own error.
+    ///
+    /// # Errors
+    ///
+    /// The [`Rejection`], where it is none.
+    pub fn into_inner(self) -> Result<E, Rejection> {
+        match self {
+            Self::Inner(error) => Ok(error),
+            Self::Open { retry_after } => Err(Error::Open { retry_after }),
+            Self::Timeout => Err(Error::Timeout),
+            Self::BulkheadFull => Err(Error::BulkheadFull),
+            Self::DeadlineSpent => Err(Error::DeadlineSpent),
+            Self::Disabled => Err(Error::Disabled),
+        }
+    }
+
+    /// As a boxed error, for callers whose own error is one (or is `anyhow`'s), which are not errors themselves:
+    /// `call.await.map_err(Error::boxed)?`.
+    pub fn boxed(self) -> Box<dyn std::error::Error + Send + Sync>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self.into_inner() {
+            Ok(error) => error.into(),
+            Err(rejection) => rejection.into(),
+        }
+    }
+
+    /// When the service is worth calling again, where the SDK knows: an open breaker says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Open { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Rejection {
+    /// The same verdict, as the error of a call.
+    pub fn widen<E>(self) -> Error<E> {
+        match self {
+            Self::Inner(never) => match never {},
+            Self::Open { retry_after } => Error::Open { retry_after },
+            Self::Timeout => Error::Timeout,
+            Self::BulkheadFull => Error::BulkheadFull,
+            Self::DeadlineSpent => Error::DeadlineSpent,
+            Self::Disabled => Error::Disabled,
+        }
+    }
+}
+
+impl<E> From<FailureCause<E>> for Error<E> {
+    fn from(cause: FailureCause<E>) -> Self {
+        match cause {
+            FailureCause::Inner(error) => Self::Inner(error),
+            FailureCause::Open { retry_after } => Self::Open { retry_after },
+            FailureCause::Timeout => Self::Timeout,
+            FailureCause::BulkheadFull => Self::BulkheadFull,
+            FailureCause::DeadlineSpent => Self::DeadlineSpent,
+            FailureCause::Disabled => Self::Disabled,
+        }
+    }
+}
+
+impl<E> From<call::Failure<E>> for Failure<E> {
+    fn from(failure: call::Failure<E>) -> Self {
+        Self {
+            error: failure.cause.into(),
+            receipt: failure.receipt,
+        }
+    }
+}
+
+impl<E> From<Failure<E>> for Error<E> {
+    fn from(failure: Failure<E>) -> Self {
+        failure.error
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+struct Again<'a>(&'a Option<Duration>);
+
+impl fmt::Display for Again<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(after) => write!(f, "; worth trying again in {after:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::num::ParseIntError);
+
+    fn outer() -> Outer {
+        Outer("x".parse::<i32>().unwrap_err())
+    }
+
+    #[test]
+    fn the_callers_error_shows_as_it_is() {
+        let error = Error::Inner(outer());
+        assert_eq!(error.to_string(), "outer");
+        assert!(error.source().unwrap().is::<std::num::ParseIntError>());
+        assert!(error.into_inner().is_ok());
+    }
+
+    #[test]
+    fn a_box_holds_the_error_itself() {
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(outer());
+        assert!(Error::Inner(boxed).boxed().is::<Outer>());
+        assert!(Error::<Outer>::Timeout.boxed().is::<Rejection>());
+    }
+
+    #[test]
+    fn verdicts_say_what_happened() {
+        let error: Error<Outer> = Error::Open {
+            retry_after: Some(Duration::from_millis(1500)),
+        };
+        assert_eq!(
+            error.to_string(),
+            "the circuit breaker is open; worth trying again in 1.5s"
+        );
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
+        let rejection = error.into_inner().unwrap_err();
+        assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1500)));
+        assert_eq!(Error::<Outer>::Timeout.to_string(), "the call timed out");
+    }
+}

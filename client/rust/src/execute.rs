@@ -1,0 +1,231 @@
+//! A protected call, as the caller writes it.
+//!
+//! [`Execute`] is a value that becomes a future when it is awaited. What a call is given beside its operation has a
+//! type of its own, so a plain call is compiled without a trace of fallbacks and codecs. The future is the engine's,
+//! unboxed; its type has no name, so an `Execute` holds the function that makes it.
+
+mod hooks;
+mod operation;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use hooks::Plain;
+pub use operation::Alternative;
+
+use crate::classify::IntoVerdict;
+use crate::codec::Codec;
+use crate::error::{Error, Failure};
+use crate::service::Service;
+use cofferdam_core::call::{Answer, Attempt, CallOptions, Why};
+use cofferdam_core::policy::DegradedFallback;
+use hooks::{Given, Hooks, Once, Slots};
+use operation::Call;
+use std::fmt;
+use std::time::Duration;
+
+/// A protected call that has not begun; made by [`Service::execute`]. Await it for the answer alone, or
+/// [`answer`](Self::answer) for the answer and how it came about.
+///
+/// Dropping the future, once begun, cancels the call: its places are given back and the breaker learns nothing.
+#[must_use = "a call begins when it is awaited"]
+pub struct Execute<'a, F, H, R> {
+    call: Call<'a, F, H>,
+    run: fn(Call<'a, F, H>) -> R,
+}
+
+pub(crate) fn prepare<'a, F, Fut, T, E>(
+    service: &'a Service,
+    method: &'a str,
+    attempt: F,
+) -> Execute<'a, F, Plain, impl Future<Output = Result<T, Error<E>>> + Send>
+where
+    F: FnMut(Attempt) -> Fut + Send,
+    Fut: Future<Output = Result<T, E>> + Send,
+    T: Send,
+    E: Send + 'static,
+{
+    let options = CallOptions {
+        method,
+        ..CallOptions::default()
+    };
+    ready(Call {
+        service,
+        options,
+        keeps_answers: false,
+        attempt,
+        hooks: Plain::default(),
+    })
+}
+
+fn ready<F, Fut, H, T, E>(call: Call<'_, F, H>) -> Execute<'_, F, H, impl Future<Output = Result<T, Error<E>>> + Send>
+where
+    F: FnMut(Attempt) -> Fut + Send,
+    Fut: Future<Output = Result<T, E>> + Send,
+    H: Hooks<T, E>,
+    T: Send,
+    E: Send,
+{
+    Execute { call, run: Call::value }
+}
+
+impl<'a, F, H, R> Execute<'a, F, H, R> {
+    /// Says that the call may safely run twice: it is then repeated even if the service may have seen it.
+    pub fn idempotent(mut self) -> Self {
+        self.call.options.is_idempotent = true;
+        self
+    }
+
+    /// The caller's own limit for the whole call, at every level; the policy's is in force where it is shorter.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.call.options.timeout = Some(limit);
+        self
+    }
+
+    /// The pool to run in, at level full. Default: the first pool of the policy whose globs take the method.
+    pub fn pool(mut self, name: &'a str) -> Self {
+        self.call.options.pool = Some(name);
+        self
+    }
+
+    /// What, beside the method, an answer belongs to: everything that decides what the answer is, and whose it is.
+    ///
+    /// Only with it, and a [`codec`](Self::codec), are good answers kept for a policy's cached fallback. Without a key
+    /// one user's answer would be another's. A method whose answer depends on nothing takes an empty key.
+    pub fn cache_key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.call.options.cache_key = key.as_ref();
+        self.call.keeps_answers = true;
+        self
+    }
+
+    /// Makes the call, and says who gave the answer, after how many attempts, by which revision of the policy.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`], where the service did not answer and nothing stood in.
+    pub fn answer<Fut, T, E>(self) -> impl Future<Output = Result<Answer<T>, Failure<E>>> + Send
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        H: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        self.call.answer()
+    }
+}
+
+#[expect(clippy::type_complexity, reason = "an alias cannot hold the unnamed future")]
+impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
+    /// What to answer when neither the service nor the policy's chain could: at every level, after a failure, a
+    /// timeout or a rejection of our own. Not after an error that says nothing bad of the service, such as a
+    /// NOT_FOUND. An error of the fallback itself is what the caller gets.
+    pub fn fallback<Fut, T, E, G, Answered>(
+        self,
+        fallback: G,
+    ) -> Execute<'a, F, Slots<Once<G>, D, A, C, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: FnOnce(Why) -> Answered + Send,
+        Answered: Future<Output = Result<T, E>> + Send,
+        Slots<Once<G>, D, A, C, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.with_fallback(fallback)))
+    }
+
+    /// How to make a smaller answer, where the policy's chain has a degraded step: the step says which features still
+    /// work, and why. An error hands over to the next step. Without this, degraded steps are passed over.
+    pub fn degraded<Fut, T, E, G, Answered>(
+        self,
+        degraded: G,
+    ) -> Execute<'a, F, Slots<L, Given<G>, A, C, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: FnMut(DegradedFallback, Why) -> Answered + Send,
+        Answered: Future<Output = Result<T, E>> + Send,
+        Slots<L, Given<G>, A, C, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.with_degraded(degraded)))
+    }
+
+    /// How to ask another service, where the policy's chain has an alternative step: once, through the isolation of
+    /// that service. An error hands over to the next step. Without this, alternative steps are passed over.
+    pub fn alternative<Fut, T, E, G, Answered>(
+        self,
+        alternative: G,
+    ) -> Execute<'a, F, Slots<L, D, Given<G>, C, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: FnMut(Alternative) -> Answered + Send,
+        Answered: Future<Output = Result<T, E>> + Send,
+        Slots<L, D, Given<G>, C, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.with_alternative(alternative)))
+    }
+
+    /// What a result says about the service: an [`Outcome`](crate::Outcome), or a [`Verdict`](crate::Verdict) that also
+    /// says whether another attempt may help.
+    ///
+    /// Default: an answer is a success. A `tonic::Status`, and a boxed error with one among its sources, is what the
+    /// policy says of its code. Any other error is a failure that another attempt may mend. A call may have reached
+    /// the service unless a connection error, gRPC's or one of `std::io`, says that there was none.
+    pub fn classify<Fut, T, E, G, V>(
+        self,
+        classify: G,
+    ) -> Execute<'a, F, Slots<L, D, A, Given<G>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: Fn(Result<&T, &E>) -> V + Send,
+        V: IntoVerdict,
+        Slots<L, D, A, Given<G>, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.with_classify(classify)))
+    }
+
+    /// How answers are kept as bytes and made from bytes. Without this, static and cached steps of the policy's chain
+    /// are passed over; cached steps need a [`cache_key`](Self::cache_key) as well.
+    pub fn codec<Fut, T, E, G>(
+        self,
+        codec: G,
+    ) -> Execute<'a, F, Slots<L, D, A, C, Given<G>>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: Codec<T> + Send,
+        Slots<L, D, A, C, Given<G>>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.with_codec(codec)))
+    }
+}
+
+impl<F, H, R: Future> IntoFuture for Execute<'_, F, H, R> {
+    type Output = R::Output;
+    type IntoFuture = R;
+
+    fn into_future(self) -> R {
+        (self.run)(self.call)
+    }
+}
+
+impl<F, H, R> fmt::Debug for Execute<'_, F, H, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execute")
+            .field("service", &self.call.service.name())
+            .field("options", &self.call.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,314 @@
+//! What a call may be given beside its operation: five slots, each empty or filled.
+
+use super::operation::Alternative;
+use crate::classify::{IntoVerdict, verdict};
+use crate::codec::Codec;
+use bytes::Bytes;
+use cofferdam_core::call::{Context, Payload, Verdict, Why};
+use cofferdam_core::policy::DegradedFallback;
+
+/// What a call was given, for answers `T` and errors `E`. Implemented by [`Slots`] where all that fill them agree on
+/// the two.
+pub trait Hooks<T, E>: Send {
+    #[doc(hidden)]
+    const HAS_ALTERNATIVE: bool;
+
+    #[doc(hidden)]
+    fn fallback(&mut self, why: Why) -> impl Future<Output = Option<Result<T, E>>> + Send;
+
+    #[doc(hidden)]
+    fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send;
+
+    /// An error of `None`: there is no alternative.
+    #[doc(hidden)]
+    fn alternative(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send;
+
+    #[doc(hidden)]
+    fn classify(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict;
+
+    #[doc(hidden)]
+    fn encode(&self, answer: &T) -> Option<Bytes>;
+
+    #[doc(hidden)]
+    fn decode(&self, payload: Payload<'_>) -> Option<T>;
+}
+
+/// The slots of a call: its own fallback, degraded, alternative, classification, codec.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slots<L, D, A, C, K> {
+    fallback: L,
+    degraded: D,
+    alternative: A,
+    classify: C,
+    codec: K,
+}
+
+/// A call that was given nothing.
+pub(crate) type Plain = Slots<Missing, Missing, Missing, Missing, Missing>;
+
+/// An empty slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missing;
+
+/// A filled slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<G>(G);
+
+/// A filled slot that is used once.
+#[derive(Clone, Copy, Debug)]
+pub struct Once<G>(Option<G>);
+
+impl<L, D, A, C, K> Slots<L, D, A, C, K> {
+    pub(super) fn with_fallback<G>(self, fallback: G) -> Slots<Once<G>, D, A, C, K> {
+        let Self {
+            fallback: _,
+            degraded,
+            alternative,
+            classify,
+            codec,
+        } = self;
+        Slots {
+            fallback: Once(Some(fallback)),
+            degraded,
+            alternative,
+            classify,
+            codec,
+        }
+    }
+
+    pub(super) fn with_degraded<G>(self, degraded: G) -> Slots<L, Given<G>, A, C, K> {
+        let Self {
+            fallback,
+            degraded: _,
+            alternative,
+            classify,
+            codec,
+        } = self;
+        Slots {
+            fallback,
+            degraded: Given(degraded),
+            alternative,
+            classify,
+            codec,
+        }
+    }
+
+    pub(super) fn with_alternative<G>(self, alternative: G) -> Slots<L, D, Given<G>, C, K> {
+        let Self {
+            fallback,
+            degraded,
+            alternative: _,
+            classify,
+            codec,
+        } = self;
+        Slots {
+            fallback,
+            degraded,
+            alternative: Given(alternative),
+            classify,
+            codec,
+        }
+    }
+
+    pub(super) fn with_classify<G>(self, classify: G) -> Slots<L, D, A, Given<G>, K> {
+        let Self {
+            fallback,
+            degraded,
+            alternative,
+            classify: _,
+            codec,
+        } = self;
+        Slots {
+            fallback,
+            degraded,
+            alternative,
+            classify: Given(classify),
+            codec,
+        }
+    }
+
+    pub(super) fn with_codec<G>(self, codec: G) -> Slots<L, D, A, C, Given<G>> {
+        let Self {
+            fallback,
+            degraded,
+            alternative,
+            classify,
+            codec: _,
+        } = self;
+        Slots {
+            fallback,
+            degraded,
+            alternative,
+            classify,
+            codec: Given(codec),
+        }
+    }
+}
+
+impl<T, E, L, D, A, C, K> Hooks<T, E> for Slots<L, D, A, C, K>
+where
+    L: FallbackSlot<T, E>,
+    D: DegradedSlot<T, E>,
+    A: AlternativeSlot<T, E>,
+    C: ClassifySlot<T, E>,
+    K: CodecSlot<T>,
+    T: Send,
+    E: Send,
+{
+    const HAS_ALTERNATIVE: bool = A::IS_GIVEN;
+
+    fn fallback(&mut self, why: Why) -> impl Future<Output = Option<Result<T, E>>> + Send {
+        self.fallback.answer(why)
+    }
+
+    fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send {
+        self.degraded.answer(step, why)
+    }
+
+    fn alternative(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send {
+        self.alternative.answer(target)
+    }
+
+    fn classify(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+        self.classify.verdict(result, context)
+    }
+
+    fn encode(&self, answer: &T) -> Option<Bytes> {
+        self.codec.encode(answer)
+    }
+
+    fn decode(&self, payload: Payload<'_>) -> Option<T> {
+        self.codec.decode(payload)
+    }
+}
+
+/// Fills the slot of the caller's own fallback.
+pub trait FallbackSlot<T, E>: Send {
+    #[doc(hidden)]
+    fn answer(&mut self, why: Why) -> impl Future<Output = Option<Result<T, E>>> + Send;
+}
+
+impl<T: Send, E: Send> FallbackSlot<T, E> for Missing {
+    async fn answer(&mut self, _: Why) -> Option<Result<T, E>> {
+        None
+    }
+}
+
+impl<T, E, G, Answered> FallbackSlot<T, E> for Once<G>
+where
+    T: Send,
+    E: Send,
+    G: FnOnce(Why) -> Answered + Send,
+    Answered: Future<Output = Result<T, E>> + Send,
+{
+    async fn answer(&mut self, why: Why) -> Option<Result<T, E>> {
+        let fallback = self.0.take()?;
+        Some(fallback(why).await)
+    }
+}
+
+/// Fills the slot of the degraded answer.
+pub trait DegradedSlot<T, E>: Send {
+    #[doc(hidden)]
+    fn answer(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send;
+}
+
+impl<T: Send, E> DegradedSlot<T, E> for Missing {
+    async fn answer(&mut self, _: &DegradedFallback, _: Why) -> Option<T> {
+        None
+    }
+}
+
+impl<T, E, G, Answered> DegradedSlot<T, E> for Given<G>
+where
+    T: Send,
+    E: Send,
+    G: FnMut(DegradedFallback, Why) -> Answered + Send,
+    Answered: Future<Output = Result<T, E>> + Send,
+{
+    async fn answer(&mut self, step: &DegradedFallback, why: Why) -> Option<T> {
+        (self.0)(step.clone(), why).await.ok()
+    }
+}
+
+/// Fills the slot of the alternative.
+pub trait AlternativeSlot<T, E>: Send {
+    #[doc(hidden)]
+    const IS_GIVEN: bool;
+
+    #[doc(hidden)]
+    fn answer(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send;
+}
+
+impl<T: Send, E: Send> AlternativeSlot<T, E> for Missing {
+    const IS_GIVEN: bool = false;
+
+    async fn answer(&mut self, _: Alternative) -> Result<T, Option<E>> {
+        Err(None)
+    }
+}
+
+impl<T, E, G, Answered> AlternativeSlot<T, E> for Given<G>
+where
+    T: Send,
+    E: Send,
+    G: FnMut(Alternative) -> Answered + Send,
+    Answered: Future<Output = Result<T, E>> + Send,
+{
+    const IS_GIVEN: bool = true;
+
+    async fn answer(&mut self, target: Alternative) -> Result<T, Option<E>> {
+        (self.0)(target).await.map_err(Some)
+    }
+}
+
+/// Fills the slot of the classification.
+pub trait ClassifySlot<T, E>: Send {
+    #[doc(hidden)]
+    fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict;
+}
+
+impl<T, E: 'static> ClassifySlot<T, E> for Missing {
+    fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+        verdict(result, context)
+    }
+}
+
+impl<T, E, G, V> ClassifySlot<T, E> for Given<G>
+where
+    G: Fn(Result<&T, &E>) -> V + Send,
+    V: IntoVerdict,
+{
+    fn verdict(&self, result: Result<&T, &E>, _: Context<'_>) -> Verdict {
+        (self.0)(result).into_verdict()
+    }
+}
+
+/// Fills the slot of the codec.
+pub trait CodecSlot<T>: Send {
+    #[doc(hidden)]
+    fn encode(&self, answer: &T) -> Option<Bytes>;
+
+    #[doc(hidden)]
+    fn decode(&self, payload: Payload<'_>) -> Option<T>;
+}
+
+impl<T> CodecSlot<T> for Missing {
+    fn encode(&self, _: &T) -> Option<Bytes> {
+        None
+    }
+
+    fn decode(&self, _: Payload<'_>) -> Option<T> {
+        None
+    }
+}
+
+impl<T, G: Codec<T> + Send> CodecSlot<T> for Given<G> {
+    fn encode(&self, answer: &T) -> Option<Bytes> {
+        self.0.encode(answer)
+    }
+
+    fn decode(&self, payload: Payload<'_>) -> Option<T> {
+        self.0.decode(payload)
+    }
+}

@@ -1,0 +1,226 @@
+//! A call as the engine sees it.
+
+use super::hooks::Hooks;
+use crate::classify::IntoVerdict;
+use crate::error::{Error, Failure};
+use crate::runtime::Tokio;
+use crate::service::Service;
+use bytes::Bytes;
+use cofferdam_core::call::{self, Answer, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::outcome::Outcome;
+use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// A call that has not begun.
+pub(crate) struct Call<'a, F, H> {
+    pub(super) service: &'a Service,
+    pub(super) options: CallOptions<'a>,
+    /// Whether good answers may be kept: the caller has said what they belong to.
+    pub(super) keeps_answers: bool,
+    pub(super) attempt: F,
+    pub(super) hooks: H,
+}
+
+/// Another service that is asked in the place of one that did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Alternative {
+    /// The service.
+    pub service: String,
+    /// The method to ask.
+    pub method: String,
+    /// The time there is for it, which the service should be told. `None`: no limit, or the policy says not to tell.
+    pub remaining: Option<Duration>,
+}
+
+impl<'a, F, H> Call<'a, F, H> {
+    pub(super) fn map<G>(self, change: impl FnOnce(H) -> G) -> Call<'a, F, G> {
+        let Self {
+            service,
+            options,
+            keeps_answers,
+            attempt,
+            hooks,
+        } = self;
+        Call {
+            service,
+            options,
+            keeps_answers,
+            attempt,
+            hooks: change(hooks),
+        }
+    }
+
+    pub(super) async fn value<Fut, T, E>(self) -> Result<T, Error<E>>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        H: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        Ok(self.answer().await?.value)
+    }
+
+    pub(super) async fn answer<Fut, T, E>(self) -> Result<Answer<T>, Failure<E>>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        H: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        let (service, options) = (self.service, self.options);
+        let mut operation = Running {
+            call: self,
+            last_word: None,
+        };
+        let answered = call::execute(service.isolation(), &Tokio, &mut operation, options).await;
+        answered.map_err(|failure| {
+            let failure = Failure::from(failure);
+            match operation.last_word {
+                Some(error) => Failure {
+                    error: Error::Inner(error),
+                    ..failure
+                },
+                None => failure,
+            }
+        })
+    }
+}
+
+/// A call under way.
+struct Running<'a, F, H, E> {
+    call: Call<'a, F, H>,
+    /// The error of the caller's own fallback.
+    last_word: Option<E>,
+}
+
+impl<F, Fut, H, T, E> Operation for Running<'_, F, H, E>
+where
+    F: FnMut(Attempt) -> Fut + Send,
+    Fut: Future<Output = Result<T, E>> + Send,
+    H: Hooks<T, E>,
+    T: Send,
+    E: Send,
+{
+    type Output = T;
+    type Error = E;
+
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, E>> + Send {
+        (self.call.attempt)(attempt)
+    }
+
+    fn classify(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+        self.call.hooks.classify(result, context)
+    }
+
+    fn encode(&self, output: &T) -> Option<Bytes> {
+        self.call
+            .keeps_answers
+            .then(|| self.call.hooks.encode(output))
+            .flatten()
+    }
+
+    fn decode(&mut self, payload: Payload<'_>) -> Option<T> {
+        self.call.hooks.decode(payload)
+    }
+
+    async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<T> {
+        if !H::HAS_ALTERNATIVE {
+            return None;
+        }
+        let method = if step.method.is_empty() {
+            self.call.options.method
+        } else {
+            &step.method
+        };
+        let options = CallOptions {
+            method,
+            pool: None,
+            timeout: limit,
+            is_alternative: true,
+            ..self.call.options
+        };
+        let service = self.call.service.sibling(step.service.as_str());
+        let hooks = &mut self.call.hooks;
+        let mut stand_in = StandIn {
+            hooks,
+            service: step.service.as_str(),
+            method,
+            answers: PhantomData,
+        };
+        // Boxed, for a call within a call would make every call's future that much larger.
+        let answer = Box::pin(call::execute(service.isolation(), &Tokio, &mut stand_in, options)).await;
+        answer.ok().map(|answer| answer.value)
+    }
+
+    fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send {
+        self.call.hooks.degraded(step, why)
+    }
+
+    async fn local_fallback(&mut self, why: Why) -> Option<T> {
+        match self.call.hooks.fallback(why).await? {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.last_word = Some(error);
+                None
+            }
+        }
+    }
+}
+
+/// A call of the service that stands in: one attempt, and nothing that stands in for it in turn.
+struct StandIn<'a, H, T, E> {
+    hooks: &'a mut H,
+    service: &'a str,
+    method: &'a str,
+    answers: PhantomData<fn() -> (T, E)>,
+}
+
+impl<H, T, E> Operation for StandIn<'_, H, T, E>
+where
+    H: Hooks<T, E>,
+    T: Send,
+    E: Send,
+{
+    type Output = T;
+    type Error = Option<E>;
+
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, Option<E>>> + Send {
+        self.hooks.alternative(Alternative {
+            service: self.service.to_owned(),
+            method: self.method.to_owned(),
+            remaining: attempt.tell_remaining,
+        })
+    }
+
+    fn classify(&self, result: Result<&T, &Option<E>>, context: Context<'_>) -> Verdict {
+        match result {
+            Ok(answer) => self.hooks.classify(Ok(answer), context),
+            Err(Some(error)) => self.hooks.classify(Err(error), context),
+            Err(None) => Outcome::Neutral.into_verdict(),
+        }
+    }
+
+    fn encode(&self, _: &T) -> Option<Bytes> {
+        None
+    }
+
+    fn decode(&mut self, _: Payload<'_>) -> Option<T> {
+        None
+    }
+
+    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<T> {
+        None
+    }
+
+    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<T> {
+        None
+    }
+
+    async fn local_fallback(&mut self, _: Why) -> Option<T> {
+        None
+    }
+}

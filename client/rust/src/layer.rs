@@ -1,0 +1,137 @@
+//! The same isolation as a tower middleware, for tonic channels and every other [`Service`](tower_service::Service).
+//!
+//! ```
+//! use cofferdam::Cofferdam;
+//! use tonic::transport::Endpoint;
+//! use tower::ServiceBuilder;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let cd = Cofferdam::builder("checkout").start();
+//! let channel = Endpoint::from_static("http://127.0.0.1:50051").connect_lazy();
+//! let protected = ServiceBuilder::new().layer(cd.layer("user-svc")).service(channel);
+//! // UserServiceClient::new(protected)
+//! # let _ = protected; });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is what
+//!
+//! What a request is and what a response says is up to an [`Inspect`]. The default, [`Auto`], knows the requests of
+//! tonic; [`Http`] those of any HTTP client; of others the layer knows that an error is a failure.
+//!
+//! gRPC puts a call's status in a response's headers where there is nothing but a status, as with most errors, and else
+//! in its trailers, which come after this layer has let go of the response. A failure told in trailers, after a body
+//! has begun, is not seen.
+//!
+//! # Readiness
+//!
+//! The middleware is always ready. Waiting for the service behind it is a part of each attempt, so that the deadline
+//! covers it, a full pool of connections trips the breaker, and an open breaker rejects at once instead of waiting for
+//! a service that is not to be called. Each attempt uses a clone of its own, made ready for it.
+//!
+//! # Retries
+//!
+//! A request is not repeated unless [`retry_with`](IsolationLayer::retry_with) says how to copy it: bodies are streams,
+//! and can be sent once. Policy decides, as ever, whether a request that can be repeated is.
+//!
+//! # Fallbacks
+//!
+//! A policy's fallback chain is not used: a middleware cannot know how to make a response.
+
+mod error;
+mod inspect;
+mod isolated;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::transport::{Auto, Http};
+pub use cofferdam_core::call::Context;
+pub use error::{BoxError, LayerError};
+pub use inspect::{ClassifiedBy, Inspect, MethodOf};
+pub use isolated::{Isolated, Never, Replay};
+
+use crate::classify::IntoVerdict;
+use crate::client::Cofferdam;
+use crate::service::Service;
+use tower_layer::Layer;
+
+/// Puts a service's isolation around a tower service; made by [`Cofferdam::layer`].
+#[derive(Clone, Debug)]
+pub struct IsolationLayer<I = Auto, R = Never> {
+    service: Service,
+    inspect: I,
+    replay: R,
+}
+
+impl Cofferdam {
+    /// The isolation of a service as a tower layer. See the [module](crate::layer) for what it does; as for the name,
+    /// see [`service`](Self::service).
+    pub fn layer(&self, name: &str) -> IsolationLayer {
+        IsolationLayer {
+            service: self.service(name),
+            inspect: Auto,
+            replay: Never,
+        }
+    }
+}
+
+impl<I, R> IsolationLayer<I, R> {
+    /// Who says what requests are and what responses mean.
+    pub fn inspect<J>(self, inspect: J) -> IsolationLayer<J, R> {
+        IsolationLayer {
+            service: self.service,
+            inspect,
+            replay: self.replay,
+        }
+    }
+
+    /// How to copy a request, so that it can be repeated. `None`: this one cannot.
+    pub fn retry_with<Req, F: Fn(&Req) -> Option<Req>>(self, copy: F) -> IsolationLayer<I, F> {
+        IsolationLayer {
+            service: self.service,
+            inspect: self.inspect,
+            replay: copy,
+        }
+    }
+
+    /// What a request's method is, for the policy's pools.
+    pub fn method_of<Req, F: Fn(&Req) -> String>(self, method: F) -> IsolationLayer<MethodOf<I, F>, R> {
+        let Self {
+            service,
+            inspect,
+            replay,
+        } = self;
+        IsolationLayer {
+            service,
+            inspect: MethodOf { inspect, method },
+            replay,
+        }
+    }
+
+    /// What a result says about the service: an [`Outcome`](crate::Outcome) or a [`Verdict`](crate::Verdict).
+    pub fn classify<Res, V, F>(self, classify: F) -> IsolationLayer<ClassifiedBy<I, F>, R>
+    where
+        F: Fn(Result<&Res, &(dyn std::error::Error + 'static)>) -> V,
+        V: IntoVerdict,
+    {
+        let Self {
+            service,
+            inspect,
+            replay,
+        } = self;
+        IsolationLayer {
+            service,
+            inspect: ClassifiedBy { inspect, classify },
+            replay,
+        }
+    }
+}
+
+impl<S, I: Clone, R: Clone> Layer<S> for IsolationLayer<I, R> {
+    type Service = Isolated<S, I, R>;
+
+    fn layer(&self, inner: S) -> Isolated<S, I, R> {
+        Isolated::new(inner, self.service.clone(), self.inspect.clone(), self.replay.clone())
+    }
+}

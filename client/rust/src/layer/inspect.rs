@@ -1,0 +1,109 @@
+use crate::classify::{IntoVerdict, on_error};
+use cofferdam_core::call::{Context, Verdict};
+use cofferdam_core::outcome::Outcome;
+use std::error::Error as StdError;
+use std::time::Duration;
+
+/// Says what requests are and what results mean. Every method has a default, for requests of which nothing is known.
+pub trait Inspect<Req, Res>: Send + Sync {
+    /// The method of a request, for the policy's pools. Default: empty.
+    fn method(&self, request: &Req) -> String {
+        let _ = request;
+        String::new()
+    }
+
+    /// Whether a request may safely be repeated even if the service may have seen it. Default: no.
+    fn is_idempotent(&self, request: &Req) -> bool {
+        let _ = request;
+        false
+    }
+
+    /// Tells the service how much time is left. Default: does not.
+    fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
+        let _ = (request, remaining);
+    }
+
+    /// Whether a response may be a failure, so that it is to be classified as one and, where the policy says so, asked
+    /// for again. Default: no.
+    fn is_error(&self, response: &Res) -> bool {
+        let _ = response;
+        false
+    }
+
+    /// What a result says about the service. Default: a response is a success, and an error is what a gRPC status
+    /// among its sources says, else a failure.
+    fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {
+        match result {
+            Ok(_) => Outcome::Success.into_verdict(),
+            Err(error) => on_error(error, context),
+        }
+    }
+}
+
+/// An [`Inspect`] with a method of its own; made by [`IsolationLayer::method_of`](super::IsolationLayer::method_of).
+#[derive(Clone, Copy, Debug)]
+pub struct MethodOf<I, F> {
+    pub(super) inspect: I,
+    pub(super) method: F,
+}
+
+/// An [`Inspect`] with a classification of its own; made by
+/// [`IsolationLayer::classify`](super::IsolationLayer::classify).
+#[derive(Clone, Copy, Debug)]
+pub struct ClassifiedBy<I, F> {
+    pub(super) inspect: I,
+    pub(super) classify: F,
+}
+
+impl<Req, Res, I, F> Inspect<Req, Res> for MethodOf<I, F>
+where
+    I: Inspect<Req, Res>,
+    F: Fn(&Req) -> String + Send + Sync,
+{
+    fn method(&self, request: &Req) -> String {
+        (self.method)(request)
+    }
+
+    fn is_idempotent(&self, request: &Req) -> bool {
+        self.inspect.is_idempotent(request)
+    }
+
+    fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
+        self.inspect.tell_remaining(request, remaining);
+    }
+
+    fn is_error(&self, response: &Res) -> bool {
+        self.inspect.is_error(response)
+    }
+
+    fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {
+        self.inspect.classify(result, context)
+    }
+}
+
+impl<Req, Res, I, F, V> Inspect<Req, Res> for ClassifiedBy<I, F>
+where
+    I: Inspect<Req, Res>,
+    F: Fn(Result<&Res, &(dyn StdError + 'static)>) -> V + Send + Sync,
+    V: IntoVerdict,
+{
+    fn method(&self, request: &Req) -> String {
+        self.inspect.method(request)
+    }
+
+    fn is_idempotent(&self, request: &Req) -> bool {
+        self.inspect.is_idempotent(request)
+    }
+
+    fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
+        self.inspect.tell_remaining(request, remaining);
+    }
+
+    fn is_error(&self, response: &Res) -> bool {
+        (self.classify)(Ok(response)).into_verdict().outcome != Outcome::Success
+    }
+
+    fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, _: Context<'_>) -> Verdict {
+        (self.classify)(result).into_verdict()
+    }
+}

@@ -1,0 +1,203 @@
+use super::error::{BoxError, LayerError};
+use super::inspect::Inspect;
+use crate::error::Error;
+use crate::runtime::Tokio;
+use crate::service::Service;
+use bytes::Bytes;
+use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+/// A tower service in its isolation; made by [`IsolationLayer`](super::IsolationLayer).
+#[derive(Clone, Debug)]
+pub struct Isolated<S, I, R> {
+    inner: S,
+    service: Service,
+    inspect: I,
+    replay: R,
+}
+
+/// Copies requests, so that they can be repeated. Implemented by functions, and by [`Never`].
+pub trait Replay<Req>: Send + Sync {
+    /// A copy. `None`: this request can be sent only once.
+    fn copy(&self, request: &Req) -> Option<Req>;
+}
+
+/// Copies no request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Never;
+
+impl<S, I, R> Isolated<S, I, R> {
+    pub(super) fn new(inner: S, service: Service, inspect: I, replay: R) -> Self {
+        Self {
+            inner,
+            service,
+            inspect,
+            replay,
+        }
+    }
+
+    /// The service whose isolation it is.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// The service inside.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, Req, I, R> tower_service::Service<Req> for Isolated<S, I, R>
+where
+    S: tower_service::Service<Req> + Clone + Send + 'static,
+    S::Response: Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    Req: Send + 'static,
+    I: Inspect<Req, S::Response> + Clone + 'static,
+    R: Replay<Req> + Clone + 'static,
+{
+    type Response = S::Response;
+    type Error = LayerError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, LayerError>> + Send>>;
+
+    /// Always ready; see the [module](crate::layer).
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), LayerError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let Self {
+            inner,
+            service,
+            inspect,
+            replay,
+        } = self.clone();
+        Box::pin(async move {
+            let method = inspect.method(&request);
+            let is_idempotent = inspect.is_idempotent(&request);
+            let options = CallOptions {
+                method: &method,
+                is_idempotent,
+                ..CallOptions::default()
+            };
+            let mut carried = Carried {
+                inner,
+                request: Some(request),
+                inspect,
+                replay,
+                responses: PhantomData,
+            };
+            let answered = call::execute(service.isolation(), &Tokio, &mut carried, options).await;
+            let failure = match answered {
+                Ok(answer) => return Ok(answer.value),
+                Err(failure) => failure,
+            };
+            let error = match Error::from(failure.cause).into_inner() {
+                // Bad news is still the service's own answer.
+                Ok(Bad::Response(response)) => return Ok(response),
+                Ok(Bad::Error(error)) => Error::Inner(error),
+                Err(rejection) => rejection.widen(),
+            };
+            Err(LayerError::new(service.name(), error))
+        })
+    }
+}
+
+/// A request on its way.
+struct Carried<S, Req, Res, I, R> {
+    inner: S,
+    /// The request of the next attempt. `None`: it was sent, and there is no copy.
+    request: Option<Req>,
+    inspect: I,
+    replay: R,
+    responses: PhantomData<fn() -> Res>,
+}
+
+/// What the inner service had to say instead of a good response.
+enum Bad<Res> {
+    Response(Res),
+    Error(BoxError),
+}
+
+impl<S, Req, I, R> Operation for Carried<S, Req, S::Response, I, R>
+where
+    S: tower_service::Service<Req> + Clone + Send,
+    S::Response: Send,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    Req: Send,
+    I: Inspect<Req, S::Response>,
+    R: Replay<Req>,
+{
+    type Output = S::Response;
+    type Error = Bad<S::Response>;
+
+    async fn attempt(&mut self, attempt: Attempt) -> Result<S::Response, Bad<S::Response>> {
+        let Some(mut request) = self.request.take() else {
+            return Err(Bad::Error("the request cannot be sent twice".into()));
+        };
+        self.request = self.replay.copy(&request);
+        if let Some(remaining) = attempt.tell_remaining {
+            self.inspect.tell_remaining(&mut request, remaining);
+        }
+        let mut inner = self.inner.clone();
+        poll_fn(|context| inner.poll_ready(context))
+            .await
+            .map_err(|error| Bad::Error(error.into()))?;
+        let response = inner.call(request).await.map_err(|error| Bad::Error(error.into()))?;
+        if self.inspect.is_error(&response) {
+            Err(Bad::Response(response))
+        } else {
+            Ok(response)
+        }
+    }
+
+    fn classify(&self, result: Result<&S::Response, &Bad<S::Response>>, context: Context<'_>) -> Verdict {
+        let verdict = match result {
+            Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
+            Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),
+        };
+        Verdict {
+            is_retryable: verdict.is_retryable && self.request.is_some(),
+            ..verdict
+        }
+    }
+
+    fn encode(&self, _: &S::Response) -> Option<Bytes> {
+        None
+    }
+
+    fn decode(&mut self, _: Payload<'_>) -> Option<S::Response> {
+        None
+    }
+
+    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<S::Response> {
+        None
+    }
+
+    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<S::Response> {
+        None
+    }
+
+    async fn local_fallback(&mut self, _: Why) -> Option<S::Response> {
+        None
+    }
+}
+
+impl<Req> Replay<Req> for Never {
+    fn copy(&self, _: &Req) -> Option<Req> {
+        None
+    }
+}
+
+impl<Req, F: Fn(&Req) -> Option<Req> + Send + Sync> Replay<Req> for F {
+    fn copy(&self, request: &Req) -> Option<Req> {
+        self(request)
+    }
+}

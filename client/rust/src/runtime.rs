@@ -1,0 +1,129 @@
+//! The SDK's one clock, its timer, its random numbers, and the runtime its background task runs on.
+//!
+//! All of it is tokio's: the caller's runtime where there is one. Where there is none, because `start()` was called
+//! before any runtime, or the application runs on another executor, one background thread hosts what needs tokio.
+
+use cofferdam_core::runtime::Runtime;
+use cofferdam_core::time::Timestamp;
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+/// The engine's host: tokio.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tokio;
+
+pin_project! {
+    /// A pause.
+    #[project = SleepProjection]
+    #[derive(Debug)]
+    pub(crate) enum Sleep {
+        Timer { #[pin] timer: tokio::time::Sleep },
+        // No timer is to be had: no tokio runtime, and no thread to start one on. The pause is over at once, for a
+        // call that fails is better than one that never ends.
+        Broken,
+    }
+}
+
+impl Runtime for Tokio {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Timestamp {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        let now = Instant::now();
+        let origin = *ORIGIN.get_or_init(|| now);
+        Timestamp::ZERO.saturating_add(now.saturating_duration_since(origin))
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let Some(handle) = handle() else {
+            return Sleep::Broken;
+        };
+        let _context = handle.enter();
+        Sleep::Timer {
+            timer: tokio::time::sleep(duration),
+        }
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if let SleepProjection::Timer { timer } = self.project() {
+            ready!(timer.poll(context));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// The caller's runtime, else the SDK's own, which is started when it is first needed. `None`: the system has no
+/// thread left for it.
+pub(crate) fn handle() -> Option<Handle> {
+    static OWN: OnceLock<Option<Handle>> = OnceLock::new();
+    Handle::try_current()
+        .ok()
+        .or_else(|| OWN.get_or_init(start_own).clone())
+}
+
+fn start_own() -> Option<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    let handle = runtime.handle().clone();
+    let host = move || runtime.block_on(std::future::pending::<()>());
+    std::thread::Builder::new()
+        .name("cofferdam".to_owned())
+        .spawn(host)
+        .ok()?;
+    Some(handle)
+}
+
+/// A random part of a duration: anything from zero up to it.
+pub(crate) fn random_part(duration: Duration) -> Duration {
+    duration.mul_f64(rand::random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_end_without_a_runtime_of_the_callers() {
+        let begin = Tokio.now();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            let pause = Tokio.sleep(Duration::from_millis(5));
+            pollster(pause);
+            sender.send(Tokio.now()).unwrap();
+        });
+        let end = receiver.recv_timeout(Duration::from_secs(30)).unwrap();
+        waiting.join().unwrap();
+        assert!(end.saturating_since(begin) >= Duration::from_millis(5));
+    }
+
+    /// Runs a future on a thread without any runtime.
+    fn pollster(future: impl Future<Output = ()>) {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+        let mut context = Context::from_waker(&waker);
+        let mut future = std::pin::pin!(future);
+        while future.as_mut().poll(&mut context).is_pending() {
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The handle to one service.
+
+use crate::Error;
+use crate::client::Cofferdam;
+use crate::execute::{Execute, Plain, prepare};
+use crate::register::Register;
+use crate::registry::ServiceState;
+use crate::runtime::Tokio;
+use cofferdam_core::breaker::State;
+use cofferdam_core::call::Attempt;
+use cofferdam_core::health::HealthStatus;
+use cofferdam_core::policy::Policy;
+use cofferdam_core::revision::Revision;
+use cofferdam_core::runtime::Runtime;
+use cofferdam_core::stats::CounterSnapshot;
+use std::sync::Arc;
+
+/// A service that this process calls. Made by [`Cofferdam::service`]; keep it, and clone it at will: a call by a kept
+/// handle looks nothing up.
+#[derive(Clone, Debug)]
+pub struct Service {
+    client: Cofferdam,
+    state: Arc<ServiceState>,
+}
+
+impl Service {
+    pub(crate) fn new(client: Cofferdam, state: Arc<ServiceState>) -> Self {
+        Self { client, state }
+    }
+
+    /// Prepares a protected call; awaiting it makes the call.
+    ///
+    /// `method` says what is called, for the cache of answers and for the policy's pools. `call` makes one attempt; it
+    /// is run again where the policy retries. A future that is dropped, by a timeout or by the caller, must stop what
+    /// it does.
+    ///
+    /// ```
+    /// # async fn fetch(id: u32) -> Result<String, std::io::Error> { Ok(id.to_string()) }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let cofferdam = cofferdam::Cofferdam::builder("checkout").start();
+    /// let users = cofferdam.service("users");
+    /// let name = users.execute("name", || fetch(7)).idempotent().await?;
+    /// assert_eq!(name, "7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The future is about a kilobyte larger than the one that `call` makes; nothing is allocated for it.
+    pub fn execute<'a, F, Fut, T, E>(
+        &'a self,
+        method: &'a str,
+        mut call: F,
+    ) -> Execute<'a, impl FnMut(Attempt) -> Fut + Send, Plain, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut() -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: Send + 'static,
+    {
+        self.execute_with(method, move |_| call())
+    }
+
+    /// As [`execute`](Self::execute), with a look at the [`Attempt`]: its number, and the time that is left for it,
+    /// which the service should be told.
+    pub fn execute_with<'a, F, Fut, T, E>(
+        &'a self,
+        method: &'a str,
+        call: F,
+    ) -> Execute<'a, F, Plain, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: Send + 'static,
+    {
+        prepare(self, method, call)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Policy {
+        self.state.isolation.in_force().policy.clone()
+    }
+
+    /// The revision of the policy in force. `None`: the built-in default.
+    pub fn revision(&self) -> Option<Revision> {
+        self.state.isolation.in_force().revision
+    }
+
+    /// Whether the service may be called; an operator can switch it off.
+    pub fn is_enabled(&self) -> bool {
+        self.state.isolation.in_force().is_enabled
+    }
+
+    /// The circuit breaker's state, as the next call will find it. `None`: no breaker is in force at this level.
+    pub fn breaker_state(&self) -> Option<State> {
+        self.state.isolation.breaker_state(Tokio.now())
+    }
+
+    /// The health derived from how calls ended.
+    pub fn health(&self) -> HealthStatus {
+        self.state.isolation.health(Tokio.now())
+    }
+
+    /// What happened to calls of this process since the service was first named.
+    pub fn counters(&self) -> CounterSnapshot {
+        self.state.isolation.counters()
+    }
+
+    /// Begins to register the service with the manager, for it to be seen and given a policy.
+    pub fn register(&self) -> Register {
+        Register::new(Arc::clone(self.client.shared()), self.name())
+    }
+
+    pub(crate) fn isolation(&self) -> &cofferdam_core::isolation::Isolation {
+        &self.state.isolation
+    }
+
+    /// Another service of the same process.
+    pub(crate) fn sibling(&self, name: &str) -> Self {
+        self.client.service(name)
+    }
+}

@@ -1,0 +1,84 @@
+//! Staying in step with the manager: one stream per process, opened again and again.
+//!
+//! No protected call waits for any of this. The task applies policies by swapping a pointer and reads counters that
+//! calls have already written; with no manager, or a stuck one, calls go on by the last policy they had.
+
+mod apply;
+mod backoff;
+pub(crate) mod message;
+mod outbox;
+mod report;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use apply::unless_it_panics;
+pub(crate) use outbox::Outbound;
+
+use crate::client::Shared;
+use crate::runtime::{Tokio, random_part};
+use backoff::Backoff;
+use cofferdam_core::runtime::Runtime;
+use futures_util::Stream;
+use message::FromManager;
+use report::Reporter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The longest time that a manager may ask an instance to stay away.
+const MAX_WITHIN: Duration = Duration::from_secs(300);
+
+/// The way to a manager.
+pub(crate) trait Transport: Send + 'static {
+    /// What the manager says on one stream. The first error is the last item that is looked at.
+    type Inbound: Stream<Item = Result<FromManager, Down>> + Send + Unpin;
+
+    /// The manager's address, for people.
+    fn address(&self) -> &Arc<str>;
+
+    /// Opens a stream, on a connection of its own.
+    fn open(&mut self, outbound: Outbound) -> impl Future<Output = Result<Self::Inbound, Down>> + Send;
+}
+
+/// Why a stream is down.
+#[derive(Debug)]
+pub(crate) struct Down(pub(crate) String);
+
+/// Keeps a process in step with its manager until it is to stop.
+pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, stop: CancellationToken) {
+    let _abandoned = Abandoned(&shared);
+    let mut backoff = Backoff::default();
+    let mut reporter = Reporter::new(Tokio.now());
+    while !stop.is_cancelled() {
+        let ended = session::run(&shared, &mut transport, &mut reporter, &stop).await;
+        let is_expected = stop.is_cancelled() || ended.come_again_within.is_some();
+        shared.link.disconnected(&ended.reason, is_expected);
+        if ended.was_answered {
+            backoff.reset();
+        }
+        let pause = match ended.come_again_within {
+            Some(within) => random_part(within.min(MAX_WITHIN)),
+            None => backoff.pause(),
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Sees to it that a task that ends in any other way than its own, because its runtime was dropped or because of a
+/// bug, leaves nobody in the belief that policies are current.
+struct Abandoned<'a>(&'a Shared);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.0.link.look().is_connected {
+            self.0
+                .link
+                .disconnected("the runtime that the stream ran on is gone", false);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+use crate::runtime::random_part;
+use std::time::Duration;
+
+/// The first pause, at most.
+const BASE: Duration = Duration::from_millis(100);
+/// Any pause, at most.
+const CAP: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts to reach the manager: exponential, with full jitter, so that instances that lost a manager
+/// together do not come back together.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The next pause.
+    pub(super) fn pause(&mut self) -> Duration {
+        random_part(self.longest())
+    }
+
+    /// Takes note that the manager has answered. A connection alone is no reason to: a manager that accepts and fails
+    /// at once would be asked without a pause.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn longest(&mut self) -> Duration {
+        let longest = BASE.saturating_mul(2_u32.saturating_pow(self.failures)).min(CAP);
+        self.failures = self.failures.saturating_add(1);
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_to_the_cap_and_starts_again() {
+        let mut backoff = Backoff::default();
+        let longest: Vec<_> = (0..8).map(|_| backoff.longest().as_millis()).collect();
+        assert_eq!(longest, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        backoff.failures = u32::MAX;
+        assert_eq!(backoff.longest(), CAP);
+        backoff.reset();
+        assert_eq!(backoff.longest(), BASE);
+    }
+
+    #[test]
+    fn pauses_are_spread_over_all_of_it() {
+        let pauses: Vec<_> = (0..200).map(|_| Backoff::default().pause()).collect();
+        assert!(pauses.iter().all(|pause| *pause <= BASE));
+        assert!(pauses.iter().any(|pause| *pause < BASE / 4));
+        assert!(pauses.iter().any(|pause| *pause > BASE * 3 / 4));
+    }
+}

@@ -1,0 +1,99 @@
+//! What instance and manager say to each other, in the SDK's own terms.
+
+use cofferdam_core::breaker::{State, Transition};
+use cofferdam_core::health::HealthStatus;
+use cofferdam_core::policy::Policy;
+use cofferdam_core::revision::Revision;
+use cofferdam_core::stats::CounterSnapshot;
+use cofferdam_core::wire::PolicyHash;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A message of the manager.
+#[derive(Debug)]
+pub(crate) enum FromManager {
+    Update(Update),
+    Removal {
+        service: String,
+        revision: Option<Revision>,
+    },
+    /// All that was asked for has been sent.
+    Complete,
+    /// The stream is alive and nothing is missing.
+    Bookmark,
+    /// Come again on another connection, after a random part of the time.
+    Reconnect {
+        within: Duration,
+    },
+    /// A message of a later release.
+    Unknown,
+}
+
+/// A policy to apply.
+#[derive(Debug)]
+pub(crate) struct Update {
+    pub(crate) service: String,
+    pub(crate) revision: Option<Revision>,
+    pub(crate) policy: Result<Policy, Refusal>,
+    pub(crate) is_enabled: bool,
+}
+
+/// Why a policy cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    /// The field at fault. Empty: not one field.
+    pub(crate) field_path: String,
+}
+
+/// A message of the instance.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ToManager {
+    Hello(Hello),
+    Subscribe(Vec<Arc<str>>),
+    /// A policy is in force.
+    Applied(Applied),
+    /// A policy is refused.
+    Refused {
+        service: Arc<str>,
+        revision: Option<Revision>,
+        refusal: Refusal,
+        in_force: Option<Revision>,
+    },
+    Report(Report),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) instance_id: String,
+    pub(crate) application: String,
+    pub(crate) namespace: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) services: Vec<Arc<str>>,
+    pub(crate) applied: Vec<Applied>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) service: Arc<str>,
+    pub(crate) revision: Revision,
+    pub(crate) hash: PolicyHash,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) sequence: u64,
+    pub(crate) interval: Duration,
+    pub(crate) services: Vec<ServiceReport>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServiceReport {
+    pub(crate) service: Arc<str>,
+    pub(crate) counters: CounterSnapshot,
+    pub(crate) breaker: Option<State>,
+    pub(crate) health: HealthStatus,
+    /// What the breaker did and how long before the report, oldest first.
+    pub(crate) transitions: Vec<(Transition, Duration)>,
+    pub(crate) dropped: u64,
+}

@@ -1,0 +1,157 @@
+//! What is told of the calls: differences, so that a manager can add them up over all instances.
+//!
+//! A report is composed, sent, and committed once the transport has taken it. Until then nothing counts as told, and
+//! the next report, on whichever stream, says it again as part of a larger difference. So nothing is ever told twice;
+//! what a transport took and lost on its way is not told again.
+
+use super::message::{Report, ServiceReport};
+use crate::registry::ServiceState;
+use cofferdam_core::breaker::State;
+use cofferdam_core::health::HealthStatus;
+use cofferdam_core::stats::CounterSnapshot;
+use cofferdam_core::time::Timestamp;
+use std::sync::Arc;
+
+/// Services in one report; more of them wait for the next. Keeps a report far below the transport's limit of 4 MiB.
+const MAX_SERVICES: usize = 1000;
+
+/// Composes reports, over all the streams of a process.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    /// How far each service has been told of, in the registry's order.
+    told: Vec<Told>,
+    /// Where the next report begins to look.
+    next: usize,
+    /// When the last report that was taken was composed.
+    since: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    counters: CounterSnapshot,
+    /// The state that this stream's manager knows. `None`: it knows none.
+    state: Option<Shown>,
+}
+
+type Shown = (Option<State>, HealthStatus);
+
+/// A report under way: what is told once it is taken.
+#[derive(Debug)]
+pub(super) struct Pending {
+    at: Timestamp,
+    parts: Vec<Part>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    index: usize,
+    service: Arc<ServiceState>,
+    told: Told,
+    position: u64,
+}
+
+impl Reporter {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            told: Vec::new(),
+            next: 0,
+            since: now,
+        }
+    }
+
+    /// Takes note that another stream begins, whose manager knows no states.
+    pub(super) fn begin_stream(&mut self) {
+        self.told.iter_mut().for_each(|told| told.state = None);
+    }
+
+    /// What has changed since the last report that was taken. `None`: nothing.
+    pub(super) fn compose(
+        &mut self,
+        services: &[Arc<ServiceState>],
+        now: Timestamp,
+        sequence: u64,
+    ) -> Option<(Report, Pending)> {
+        self.told.resize(services.len(), Told::default());
+        let mut pending = Pending {
+            at: now,
+            parts: Vec::new(),
+            next: self.next,
+        };
+        let mut reports = Vec::new();
+        for step in 0..services.len() {
+            if reports.len() == MAX_SERVICES {
+                break;
+            }
+            let index = (self.next + step) % services.len();
+            let (Some(service), Some(told)) = (services.get(index), self.told.get(index)) else {
+                continue;
+            };
+            pending.next = (index + 1) % services.len();
+            if let Some((report, part)) = changes(index, service, told, now) {
+                reports.push(report);
+                pending.parts.push(part);
+            }
+        }
+        let interval = now.saturating_since(self.since);
+        (!reports.is_empty()).then_some((
+            Report {
+                sequence,
+                interval,
+                services: reports,
+            },
+            pending,
+        ))
+    }
+
+    /// Takes note that a report was taken.
+    pub(super) fn commit(&mut self, pending: Pending) {
+        self.since = pending.at;
+        self.next = pending.next;
+        for part in pending.parts {
+            part.service.journal.commit(part.position);
+            if let Some(told) = self.told.get_mut(part.index) {
+                *told = part.told;
+            }
+        }
+    }
+}
+
+fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestamp) -> Option<(ServiceReport, Part)> {
+    let counters = service.isolation.counters();
+    let difference = counters.since(&told.counters);
+    let state = (service.isolation.breaker_state(now), service.isolation.health(now));
+    let unreported = service.journal.unreported();
+    let is_same = difference == CounterSnapshot::default() && told.state == Some(state) && unreported.is_empty();
+    if is_same {
+        return None;
+    }
+    let report = ServiceReport {
+        service: Arc::clone(&service.name),
+        counters: difference,
+        breaker: state.0,
+        health: state.1,
+        transitions: unreported
+            .transitions
+            .iter()
+            .map(|made| (*made, now.saturating_since(made.at)))
+            .collect(),
+        dropped: unreported.dropped,
+    };
+    let told = Told {
+        counters,
+        state: Some(state),
+    };
+    Some((
+        report,
+        Part {
+            index,
+            service: Arc::clone(service),
+            told,
+            position: unreported.position,
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests;

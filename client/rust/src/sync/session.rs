@@ -1,0 +1,227 @@
+//! One stream, from hello to its end.
+//!
+//! Reading never waits for writing: answers are kept, the latest of each service, until there is room on the way out.
+//! The first error of the stream is its end, and so is silence.
+
+use super::Transport;
+use super::apply::{applied, receive};
+use super::message::{FromManager, Hello, ToManager};
+use super::outbox::{Outbox, channel};
+use super::report::{Pending, Reporter};
+use crate::client::Shared;
+use crate::runtime::{Tokio, random_part};
+use cofferdam_core::runtime::Runtime;
+use futures_util::{Stream, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// A stream that says nothing for so long is dead: three times the interval of a manager's bookmarks.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often there is a report, where there is something to report.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a stream may take to end once the last report is on its way.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a stream ends that is to stop.
+const STOPPED: &str = "shut down";
+
+/// How a stream ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) reason: String,
+    /// Whether the manager had said anything.
+    pub(super) was_answered: bool,
+    /// Within which time to come again, where the manager asked for it.
+    pub(super) come_again_within: Option<Duration>,
+}
+
+struct Session<'a> {
+    shared: &'a Shared,
+    reporter: &'a mut Reporter,
+    outbox: Outbox,
+    /// Whether the transport still takes messages.
+    is_open: bool,
+    /// Services the manager has been asked for.
+    asked_for: usize,
+    /// Answers to send, the latest of each service.
+    answers: BTreeMap<Arc<str>, ToManager>,
+    /// The last report, and its number, until it is taken.
+    pending: Option<(u64, Pending)>,
+    reports: u64,
+    was_answered: bool,
+}
+
+/// Opens a stream and follows it to its end, or until it is to stop.
+pub(super) async fn run<T: Transport>(
+    shared: &Shared,
+    transport: &mut T,
+    reporter: &mut Reporter,
+    stop: &CancellationToken,
+) -> Ended {
+    let mut services = shared.registry.watch();
+    let (outbox, outbound) = channel();
+    let mut session = Session::new(shared, reporter, outbox);
+    session.say_hello();
+
+    let opened = tokio::select! {
+        () = stop.cancelled() => return session.ended(STOPPED),
+        opened = timeout(SILENCE, transport.open(outbound)) => opened,
+    };
+    let mut inbound = match opened {
+        Ok(Ok(inbound)) => inbound,
+        Ok(Err(down)) => return session.ended(down.0),
+        Err(_) => return session.ended("the manager does not answer"),
+    };
+
+    let begin = Instant::now();
+    let mut silence = std::pin::pin!(sleep_until(begin + SILENCE));
+    let mut next_report = std::pin::pin!(sleep_until(begin + random_part(REPORT_INTERVAL)));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {
+                session.bid_farewell(inbound).await;
+                return session.ended(STOPPED);
+            }
+            received = inbound.next() => match received {
+                Some(Ok(FromManager::Reconnect { within })) => {
+                    session.bid_farewell(inbound).await;
+                    let ended = session.ended("the manager asked to come again");
+                    return Ended { come_again_within: Some(within), was_answered: true, ..ended };
+                }
+                Some(Ok(message)) => {
+                    silence.as_mut().reset(Instant::now() + SILENCE);
+                    session.receive(message, transport.address());
+                }
+                Some(Err(down)) => return session.ended(down.0),
+                None => return session.ended("the manager ended the stream"),
+            },
+            () = &mut silence => return session.ended("the manager has fallen silent"),
+            is_open = session.outbox.room(), if session.has_something_to_say() => {
+                session.is_open = is_open;
+                session.say_next();
+            }
+            () = &mut next_report => {
+                session.report();
+                next_report.as_mut().reset(Instant::now() + REPORT_INTERVAL);
+            }
+            Ok(()) = services.changed() => {}
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    fn new(shared: &'a Shared, reporter: &'a mut Reporter, outbox: Outbox) -> Self {
+        reporter.begin_stream();
+        Self {
+            shared,
+            reporter,
+            outbox,
+            is_open: true,
+            asked_for: 0,
+            answers: BTreeMap::new(),
+            pending: None,
+            reports: 0,
+            was_answered: false,
+        }
+    }
+
+    fn say_hello(&mut self) {
+        let services = self.shared.registry.followed(0);
+        let identity = &self.shared.identity;
+        let hello = Hello {
+            instance_id: identity.instance_id.clone(),
+            application: identity.application.clone(),
+            namespace: identity.namespace.clone(),
+            labels: identity.labels.clone(),
+            services: services.iter().map(|service| Arc::clone(&service.name)).collect(),
+            applied: services.iter().filter_map(|service| applied(service)).collect(),
+        };
+        self.asked_for = services.len();
+        self.outbox.try_send(ToManager::Hello(hello));
+    }
+
+    fn receive(&mut self, message: FromManager, manager: &Arc<str>) {
+        if !self.was_answered {
+            self.was_answered = true;
+            self.shared.link.connected(manager);
+        }
+        if let Some((service, answer)) = receive(self.shared, message) {
+            self.answers.insert(service, answer);
+        }
+    }
+
+    fn has_something_to_say(&self) -> bool {
+        let has_news = !self.answers.is_empty() || self.asked_for < self.shared.registry.followed_count();
+        self.is_open && has_news
+    }
+
+    /// Says the next thing, now that there is room for it.
+    fn say_next(&mut self) {
+        if !self.is_open {
+            return;
+        }
+        let new = self.shared.registry.followed(self.asked_for);
+        if !new.is_empty() {
+            self.asked_for += new.len();
+            let names = new.iter().map(|service| Arc::clone(&service.name)).collect();
+            self.outbox.try_send(ToManager::Subscribe(names));
+        } else if let Some((_, answer)) = self.answers.pop_first() {
+            self.outbox.try_send(answer);
+        }
+    }
+
+    /// Queues a report, where there is room, something to report, and no report under way.
+    fn report(&mut self) {
+        self.settle();
+        // Services that the manager has not been asked for would be news to it.
+        let services = self.shared.registry.followed(0);
+        let asked_for = services.get(..self.asked_for).unwrap_or(&services);
+        if self.pending.is_some() {
+            return;
+        }
+        let Some((report, pending)) = self.reporter.compose(asked_for, Tokio.now(), self.reports + 1) else {
+            return;
+        };
+        if let Some(number) = self.outbox.try_send(ToManager::Report(report)) {
+            self.reports += 1;
+            self.pending = Some((number, pending));
+        }
+    }
+
+    /// Commits the last report once the transport has taken it.
+    fn settle(&mut self) {
+        if let Some((_, pending)) = self.pending.take_if(|(number, _)| self.outbox.is_taken(*number)) {
+            self.reporter.commit(pending);
+        }
+    }
+
+    /// Sends the last answers and a last report, says that there is no more, and waits a moment for the manager to end
+    /// the stream: then it has read everything.
+    async fn bid_farewell<S: Stream + Unpin>(&mut self, mut inbound: S) {
+        let goodbye = async {
+            while self.has_something_to_say() {
+                self.is_open = self.outbox.room().await;
+                self.say_next();
+            }
+            if self.outbox.drained().await {
+                self.report();
+            }
+            self.outbox.close();
+            while inbound.next().await.is_some() {}
+        };
+        // Whether it took too long or not, what was taken is settled as the session ends.
+        let _ = timeout(FAREWELL, goodbye).await;
+    }
+
+    fn ended(mut self, reason: impl Into<String>) -> Ended {
+        self.settle();
+        Ended {
+            reason: reason.into(),
+            was_answered: self.was_answered,
+            come_again_within: None,
+        }
+    }
+}

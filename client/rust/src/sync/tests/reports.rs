@@ -1,0 +1,201 @@
+use super::*;
+use crate::classify::IntoVerdict;
+use crate::runtime::Tokio;
+use cofferdam_core::breaker::State;
+use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::health::HealthStatus;
+use cofferdam_core::outcome::Outcome;
+use cofferdam_core::policy::{AlternativeFallback, BreakerPolicy, DegradedFallback};
+use cofferdam_core::stats::CounterSnapshot;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A call that ends as it is told to.
+struct Ends(Result<(), ()>);
+
+impl Operation for Ends {
+    type Output = ();
+    type Error = ();
+
+    async fn attempt(&mut self, _: Attempt) -> Result<(), ()> {
+        self.0
+    }
+
+    fn classify(&self, result: Result<&(), &()>, _: Context<'_>) -> Verdict {
+        if result.is_ok() {
+            Outcome::Success.into_verdict()
+        } else {
+            Outcome::Failure.into_verdict()
+        }
+    }
+
+    fn encode(&self, (): &()) -> Option<bytes::Bytes> {
+        None
+    }
+
+    fn decode(&mut self, _: Payload<'_>) -> Option<()> {
+        None
+    }
+
+    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<()> {
+        None
+    }
+
+    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<()> {
+        None
+    }
+
+    async fn local_fallback(&mut self, _: Why) -> Option<()> {
+        None
+    }
+}
+
+async fn calls(scene: &Scene, service: &str, count: usize, result: Result<(), ()>) {
+    let service = scene.service(service);
+    for _ in 0..count {
+        let _ = call::execute(&service.isolation, &Tokio, &mut Ends(result), CallOptions::default()).await;
+    }
+}
+
+fn add(sums: &mut CounterSnapshot, report: &Report) {
+    report.services.iter().for_each(|service| sums.merge(&service.counters));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_say_what_changed_and_nothing_else() {
+    let mut scene = Scene::new(&["a", "b"]);
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    // The first shows where each service stands; the manager knows nothing yet.
+    let report = stream.report().await;
+    assert_eq!((report.sequence, report.services.len()), (1, 2));
+    assert!(report.services.iter().all(|service| service.counters.is_zero()));
+
+    let begin = Instant::now();
+    calls(&scene, "b", 3, Ok(())).await;
+    let report = stream.report().await;
+    assert!(begin.elapsed() <= SECOND + SECOND / 500);
+    let [service] = &report.services[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(
+        (&*service.service, service.counters.calls, service.health),
+        ("b", 3, HealthStatus::Healthy)
+    );
+    assert_eq!((report.sequence, report.interval.as_millis()), (2, 1000));
+
+    // A minute without change is a minute without reports.
+    for _ in 0..6 {
+        tokio::time::sleep(10 * SECOND).await;
+        stream.say(FromManager::Bookmark);
+    }
+    calls(&scene, "a", 1, Ok(())).await;
+    let report = stream.report().await;
+    assert_eq!(
+        (report.sequence, (60..=61).contains(&report.interval.as_secs())),
+        (3, true)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breakers_way_is_reported_also_without_calls() {
+    let mut scene = Scene::new(&["a"]);
+    let breaker = BreakerPolicy {
+        consecutive_failures: 3,
+        failure_rate: 0.0,
+        open_duration: 5 * SECOND,
+        open_jitter_ratio: 0.0,
+        ..BreakerPolicy::default()
+    };
+    let spec = PolicySpec {
+        level: Level::Enhanced,
+        breaker,
+        ..PolicySpec::default()
+    };
+    scene
+        .service("a")
+        .isolation
+        .apply(Policy::new(spec).unwrap(), None, true);
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    assert_eq!(stream.report().await.services[0].breaker, Some(State::Closed));
+
+    calls(&scene, "a", 3, Err(())).await;
+    tokio::time::sleep(SECOND / 2).await;
+    let report = stream.report().await;
+    let service = &report.services[0];
+    assert_eq!(
+        (service.breaker, service.health),
+        (Some(State::Open), HealthStatus::CircuitOpen)
+    );
+    let [(transition, age)] = service.transitions[..] else {
+        panic!("{service:?}")
+    };
+    assert_eq!((transition.from, transition.to), (State::Closed, State::Open));
+    assert!(age <= SECOND, "{age:?}");
+
+    // Half-open by the clock alone: a state to report, no transition.
+    let report = stream.report().await;
+    let service = &report.services[0];
+    assert_eq!((service.breaker, service.transitions.len()), (Some(State::HalfOpen), 0));
+    assert!(service.counters.is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_add_up_over_cut_streams() {
+    let mut scene = Scene::new(&["a", "b"]);
+    let mut sums = CounterSnapshot::default();
+    let mut made = 0;
+    for round in 0..30 {
+        let (mut stream, _) = scene.accept().await;
+        stream.say(FromManager::Complete);
+        for _ in 0..round % 4 {
+            calls(&scene, if round % 2 == 0 { "a" } else { "b" }, 5, Ok(())).await;
+            made += 5;
+            add(&mut sums, &stream.report().await);
+        }
+        // What these calls leave is queued, at most: nothing more of this stream is taken.
+        calls(&scene, "a", 3, Ok(())).await;
+        made += 3;
+        tokio::time::sleep(3 * SECOND).await;
+    }
+    assert!(sums.calls < made, "nothing was left untold");
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    while sums.calls < made {
+        add(&mut sums, &stream.report().await);
+    }
+    scene.stop.cancel();
+    while let Some(message) = stream.from_instance.next().await {
+        if let ToManager::Report(report) = message {
+            add(&mut sums, &report);
+        }
+    }
+    assert_eq!((sums.calls, sums.served_live, sums.attempts), (made, made, made));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_report_is_sent_before_the_end() {
+    let mut scene = Scene::new(&["a"]);
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    stream.report().await;
+    stream.update("a", at(1, 1), Ok(policy(Level::Full)));
+    calls(&scene, "a", 3, Ok(())).await;
+    scene.event().await;
+    let begin = Instant::now();
+    scene.stop.cancel();
+    assert_eq!(
+        stream.next().await,
+        ToManager::Applied(applied("a", at(1, 1), &policy(Level::Full)))
+    );
+    assert_eq!(stream.report().await.services[0].counters.calls, 3);
+    assert!(stream.from_instance.next().await.is_none());
+    drop(stream);
+    scene.task.await.unwrap();
+    assert_eq!(
+        begin.elapsed(),
+        Duration::ZERO,
+        "a stream that the manager ends needs no waiting"
+    );
+}

@@ -1,0 +1,201 @@
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn services_named_later_are_asked_for() {
+    let mut scene = Scene::new(&["a"]);
+    let (mut stream, hello) = scene.accept().await;
+    assert_eq!(hello.services, ["a".into()]);
+    scene.service("b");
+    scene.service("c");
+    scene.service("not a name");
+    let mut asked = Vec::new();
+    while asked.len() < 2 {
+        let ToManager::Subscribe(services) = stream.answer().await else {
+            panic!("not asked for")
+        };
+        asked.extend(services);
+    }
+    assert_eq!(asked, ["b".into(), "c".into()]);
+    drop(stream);
+    assert_eq!(scene.accept().await.1.services, ["a".into(), "b".into(), "c".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_stream_is_resumed_with_what_is_in_force() {
+    let mut scene = Scene::new(&["a", "b"]);
+    let (mut stream, _) = scene.accept().await;
+    stream.update("a", at(1, 5), Ok(policy(Level::Full)));
+    stream.answer().await;
+    let _ = stream.to_instance.send(Err(Down("reset".to_owned())));
+    let (_stream, hello) = scene.accept().await;
+    assert_eq!(hello.applied, [applied("a", at(1, 5), &policy(Level::Full))]);
+    assert_eq!(scene.service("a").isolation.in_force().policy, policy(Level::Full));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_go_on_for_ever_with_growing_random_pauses() {
+    let mut scene = Scene::with(&["a"], true);
+    let mut last = scene.attempt().await.at;
+    let mut pauses = Vec::new();
+    for _ in 0..400 {
+        let now = scene.attempt().await.at;
+        pauses.push(now - last);
+        last = now;
+    }
+    for (index, pause) in pauses.iter().enumerate() {
+        // A timer is exact to a millisecond.
+        let longest = (SECOND / 10 * 2_u32.pow(index.min(10) as u32)).min(5 * SECOND) + SECOND / 500;
+        assert!(*pause <= longest, "pause {index}: {pause:?} > {longest:?}");
+    }
+    let late = &pauses[10..];
+    assert!(late.iter().any(|pause| *pause < SECOND) && late.iter().any(|pause| *pause > 4 * SECOND));
+    assert!(!scene.shared.link.look().is_connected);
+    assert_eq!(scene.shared.link.look().reason.as_deref(), Some("connection refused"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_answer_resets_the_pauses() {
+    let mut scene = Scene::new(&["a"]);
+    let mut longest = Duration::ZERO;
+    for _ in 0..60 {
+        let ended = Instant::now();
+        let Opened { at, stream } = scene.attempt().await;
+        longest = longest.max(at - ended);
+        drop(stream);
+    }
+    assert!(
+        longest > SECOND,
+        "streams that end unanswered must not reset the pauses: {longest:?}"
+    );
+    for _ in 0..60 {
+        let stream = scene.attempt().await.stream.unwrap();
+        stream.say(FromManager::Bookmark);
+        drop(stream);
+        let ended = Instant::now();
+        let Opened { at, stream } = scene.attempt().await;
+        assert!(at - ended <= SECOND / 10 + SECOND / 500);
+        stream.unwrap().say(FromManager::Complete);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_a_stream_and_bookmarks_keep_it() {
+    let mut scene = Scene::new(&["a"]);
+    let (stream, _) = scene.accept().await;
+    let begin = Instant::now();
+    for _ in 0..20 {
+        tokio::time::sleep(10 * SECOND).await;
+        stream.say(FromManager::Bookmark);
+    }
+    assert!(scene.shared.link.look().is_connected);
+    assert!(scene.opened.try_recv().is_err(), "the stream was given up");
+    let Opened { at, .. } = scene.attempt().await;
+    let silence = at - begin - 200 * SECOND;
+    assert!(
+        silence >= 30 * SECOND && silence <= 30 * SECOND + SECOND / 5,
+        "{silence:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_never_answers_at_all_is_left() {
+    let mut scene = Scene::new(&["a"]);
+    let Opened { at, stream: _stream } = scene.attempt().await;
+    assert!(scene.attempt().await.at - at >= 30 * SECOND);
+    let Event::Disconnected { reason } = scene.events.next().await.unwrap() else {
+        panic!("not told")
+    };
+    assert_eq!(&*reason, "the manager has fallen silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_can_ask_to_come_again() {
+    let mut scene = Scene::new(&["a"]);
+    let mut pauses = Vec::new();
+    for _ in 0..40 {
+        let (mut stream, _) = scene.accept().await;
+        stream.say(FromManager::Reconnect { within: 8 * SECOND });
+        // The instance says goodbye: its side of the stream ends, then the manager's.
+        while stream.from_instance.next().await.is_some() {}
+        drop(stream);
+        let ended = Instant::now();
+        pauses.push(scene.attempt().await.at - ended);
+    }
+    assert!(pauses.iter().all(|pause| *pause <= 8 * SECOND + SECOND / 500));
+    assert!(pauses.iter().any(|pause| *pause > 4 * SECOND) && pauses.iter().any(|pause| *pause < 2 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_does_not_wait_for_writing() {
+    let mut scene = Scene::new(&["a", "b"]);
+    let (mut stream, _) = scene.accept().await;
+    // Nothing is taken from the instance while a thousand policies come in.
+    for revision in 1..=1000 {
+        for service in ["a", "b"] {
+            stream.update(service, at(1, revision), Ok(policy(Level::Full)));
+        }
+    }
+    let service = scene.service("b");
+    while service.isolation.in_force().revision != Some(at(1, 1000)) {
+        tokio::task::yield_now().await;
+    }
+    // Of the acknowledgements, some were on their way; of the others each service's last is left.
+    let mut answers = Vec::new();
+    let last = ["a", "b"].map(|service| ToManager::Applied(applied(service, at(1, 1000), &policy(Level::Full))));
+    while !last.iter().all(|answer| answers.contains(answer)) {
+        answers.push(stream.answer().await);
+    }
+    assert!(answers.len() < 20, "{}", answers.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_connection_is_told_as_it_changes() {
+    let mut scene = Scene::new(&["a"]);
+    let (stream, _) = scene.accept().await;
+    assert!(!scene.shared.link.look().is_connected, "the manager has not answered");
+    stream.say(FromManager::Complete);
+    assert_eq!(
+        scene.events.next().await,
+        Some(Event::Connected { manager: "test".into() })
+    );
+    tokio::time::sleep(3 * SECOND).await;
+    let connection = scene.shared.link.look();
+    assert_eq!(
+        (connection.is_connected, connection.policy_age),
+        (true, Some(3 * SECOND))
+    );
+    drop(stream);
+    let reason = "the manager ended the stream".into();
+    assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_ends_the_task_wherever_it_is() {
+    // While it waits to try again.
+    let mut scene = Scene::with(&["a"], true);
+    for _ in 0..20 {
+        scene.attempt().await;
+    }
+    scene.stop.cancel();
+    scene.task.await.unwrap();
+
+    // With a stream that the manager does not end.
+    let mut scene = Scene::new(&["a"]);
+    let (_stream, _) = scene.accept().await;
+    scene.stop.cancel();
+    scene.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_does_not_pass_for_connected() {
+    let mut scene = Scene::new(&["a"]);
+    let (stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    assert!(matches!(scene.events.next().await, Some(Event::Connected { .. })));
+    scene.task.abort();
+    let reason = "the runtime that the stream ran on is gone".into();
+    assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));
+    assert!(!scene.shared.link.look().is_connected);
+}

@@ -1,0 +1,76 @@
+//! The edge to gRPC: the only place of the SDK that knows tonic.
+//!
+//! Each use of the manager has a connection of its own. The stream must not share one: a connection stalls as a whole
+//! when too much on it is left unread (hyperium/hyper#2899), and the stream is the one thing that is always read.
+
+mod registration;
+mod status;
+mod sync;
+mod wire;
+
+#[cfg(feature = "tower")]
+mod http;
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "tower")]
+pub(crate) use http::status_of_rejection;
+#[cfg(feature = "tower")]
+pub use http::{Auto, Http};
+pub(crate) use status::{as_error, is_connect_error, on_error};
+
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an idle connection is probed.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long the answer to a probe may take.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A manager: its checked URL.
+#[derive(Clone, Debug)]
+pub(crate) struct Manager {
+    url: Arc<str>,
+    endpoint: Endpoint,
+}
+
+/// Why a URL is none that the SDK can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidUrl(pub(crate) String);
+
+impl Manager {
+    pub(crate) fn new(url: &str) -> Result<Self, InvalidUrl> {
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| InvalidUrl(describe(&error)))?;
+        match endpoint.uri().scheme_str() {
+            Some("http") if endpoint.uri().host().is_some_and(|host| !host.is_empty()) => {}
+            Some("http") => return Err(InvalidUrl("names no host".to_owned())),
+            Some("https") => return Err(InvalidUrl("this release has no TLS; use http://".to_owned())),
+            _ => return Err(InvalidUrl("must begin with http://".to_owned())),
+        }
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        Ok(Self {
+            url: url.into(),
+            endpoint,
+        })
+    }
+
+    /// A new connection.
+    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        self.endpoint.connect().await
+    }
+}
+
+/// An error with all that lies behind it: transports say "transport error" and keep the reason to themselves.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts: Vec<String> = crate::classify::sources(error).map(ToString::to_string).collect();
+    parts.dedup();
+    parts.join(": ")
+}

@@ -1,0 +1,170 @@
+//! HTTP requests and responses, gRPC's among them, for the tower layer.
+
+use super::status::{PUSHBACK, on_code, pushback};
+use crate::classify::{IntoVerdict, on_error};
+use crate::error::{Error as CallError, Rejection};
+use crate::layer::Inspect;
+use cofferdam_core::call::{Context, Pushback, Verdict};
+use cofferdam_core::outcome::Outcome;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use std::any::Any;
+use std::error::Error;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+const GRPC_STATUS: &str = "grpc-status";
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// The most that a gRPC timeout's eight digits hold.
+const MAX_TIMEOUT_DIGITS: u128 = 99_999_999;
+
+/// Knows requests and responses of any HTTP client.
+///
+/// The method is the path. A request is idempotent where HTTP says so of its method, which it does not of gRPC's POST.
+/// A response is judged by its `grpc-status`, where the headers hold one, and the policy; else by its HTTP status: 5xx
+/// is a failure, which for 502, 503 and 504 another attempt may mend, and 429 says nothing about the service's health,
+/// except to a probe. `retry-after` and `grpc-retry-pushback-ms` are the service's own word on when to come again. The
+/// remaining time is told to gRPC services, by `grpc-timeout`, unless the caller has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Http;
+
+/// Knows the requests and responses of tonic's channels, as [`Http`]; of any other it knows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Auto;
+
+type TonicRequest = Request<tonic::body::Body>;
+type TonicResponse = Response<tonic::body::Body>;
+
+impl<B, C> Inspect<Request<B>, Response<C>> for Http {
+    fn method(&self, request: &Request<B>) -> String {
+        request.uri().path().to_owned()
+    }
+
+    fn is_idempotent(&self, request: &Request<B>) -> bool {
+        request.method().is_idempotent()
+    }
+
+    fn tell_remaining(&self, request: &mut Request<B>, remaining: Duration) {
+        let headers = request.headers_mut();
+        let is_grpc = headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc
+            && !headers.contains_key(GRPC_TIMEOUT)
+            && let Ok(value) = HeaderValue::try_from(timeout(remaining))
+        {
+            headers.insert(GRPC_TIMEOUT, value);
+        }
+    }
+
+    fn is_error(&self, response: &Response<C>) -> bool {
+        match grpc_code(response.headers()) {
+            Some(code) => code != Code::Ok,
+            None => response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    fn classify(&self, result: Result<&Response<C>, &(dyn Error + 'static)>, context: Context<'_>) -> Verdict {
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => return on_error(error, context),
+        };
+        let headers = response.headers();
+        match grpc_code(headers) {
+            Some(code) => on_code(
+                code,
+                headers.get(PUSHBACK).map(|value| pushback(value.as_bytes())),
+                context,
+            ),
+            None => on_http_status(response.status(), headers, context),
+        }
+    }
+}
+
+impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
+    fn method(&self, request: &Req) -> String {
+        let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
+        known
+            .map(|request| Inspect::<_, TonicResponse>::method(&Http, request))
+            .unwrap_or_default()
+    }
+
+    fn is_idempotent(&self, request: &Req) -> bool {
+        let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
+        known.is_some_and(|request| Inspect::<_, TonicResponse>::is_idempotent(&Http, request))
+    }
+
+    fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
+        if let Some(request) = (request as &mut dyn Any).downcast_mut::<TonicRequest>() {
+            Inspect::<_, TonicResponse>::tell_remaining(&Http, request, remaining);
+        }
+    }
+
+    fn is_error(&self, response: &Res) -> bool {
+        let known = (response as &dyn Any).downcast_ref::<TonicResponse>();
+        known.is_some_and(|response| Inspect::<TonicRequest, _>::is_error(&Http, response))
+    }
+
+    fn classify(&self, result: Result<&Res, &(dyn Error + 'static)>, context: Context<'_>) -> Verdict {
+        match result {
+            Ok(response) => {
+                let known = (response as &dyn Any).downcast_ref::<TonicResponse>();
+                match known {
+                    Some(response) => Inspect::<TonicRequest, _>::classify(&Http, Ok(response), context),
+                    None => Outcome::Success.into_verdict(),
+                }
+            }
+            Err(error) => on_error(error, context),
+        }
+    }
+}
+
+/// What tonic's clients show for a verdict of the SDK.
+pub(crate) fn status_of_rejection(service: &str, rejection: &Rejection) -> Box<dyn Error + Send + Sync> {
+    let code = match rejection {
+        CallError::Inner(never) => match *never {},
+        CallError::Open { .. } | CallError::Disabled => Code::Unavailable,
+        CallError::Timeout | CallError::DeadlineSpent => Code::DeadlineExceeded,
+        CallError::BulkheadFull => Code::ResourceExhausted,
+    };
+    Box::new(Status::new(code, format!("{service}: {rejection}")))
+}
+
+fn grpc_code(headers: &HeaderMap) -> Option<Code> {
+    headers.get(GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>) -> Verdict {
+    let outcome = match status {
+        StatusCode::TOO_MANY_REQUESTS if !context.is_probe => Outcome::Neutral,
+        StatusCode::TOO_MANY_REQUESTS => Outcome::Failure,
+        _ if status.is_server_error() => Outcome::Failure,
+        _ => Outcome::Success,
+    };
+    let may_mend = [
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let pushback = seconds.map(|seconds| Pushback::After(Duration::from_secs(seconds)));
+    Verdict {
+        outcome,
+        is_retryable: may_mend.contains(&status),
+        may_have_reached: true,
+        pushback,
+    }
+}
+
+/// A gRPC timeout: at most eight digits and a unit. Never zero, which some servers take for no time at all.
+fn timeout(remaining: Duration) -> String {
+    match remaining.as_millis() {
+        millis @ 0..=MAX_TIMEOUT_DIGITS => format!("{}m", millis.max(1)),
+        _ => format!("{}S", u128::from(remaining.as_secs()).min(MAX_TIMEOUT_DIGITS)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

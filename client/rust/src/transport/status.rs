@@ -1,0 +1,59 @@
+//! What gRPC's errors say about a service.
+
+use cofferdam_core::call::{Context, Pushback, Verdict};
+use std::any::Any;
+use std::error::Error;
+use std::time::Duration;
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
+
+/// A server's word on when to come again (gRFC A6): milliseconds, or anything else for never.
+pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// A value as one of gRPC's errors.
+pub(crate) fn as_error(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
+    let status = error
+        .downcast_ref::<Status>()
+        .map(|error| -> &(dyn Error + 'static) { error });
+    status.or_else(|| {
+        error
+            .downcast_ref::<tonic::transport::Error>()
+            .map(|error| -> &(dyn Error + 'static) { error })
+    })
+}
+
+/// The verdict on an error, where it is gRPC's.
+pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> Option<Verdict> {
+    if let Some(status) = error.downcast_ref::<Status>() {
+        let pushback = status.metadata().get(PUSHBACK).map(|value| pushback(value.as_bytes()));
+        return Some(on_code(status.code(), pushback, context));
+    }
+    if error.is::<ConnectError>() {
+        return Some(on_code(Code::Unavailable, None, context));
+    }
+    error
+        .is::<TimeoutExpired>()
+        .then(|| on_code(Code::DeadlineExceeded, None, context))
+}
+
+/// Whether an error says that no connection could be made: then the service has not seen the call.
+pub(crate) fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
+    error.is::<ConnectError>()
+}
+
+/// The verdict on a status code, as the policy has it.
+pub(super) fn on_code(code: Code, pushback: Option<Pushback>, context: Context<'_>) -> Verdict {
+    let number = u32::from(u8::try_from(i32::from(code)).unwrap_or(u8::MAX));
+    Verdict {
+        outcome: context.policy.classification.grpc(number, context.is_probe),
+        is_retryable: context.policy.retry.retries_grpc(number, context.is_idempotent),
+        may_have_reached: true,
+        pushback,
+    }
+}
+
+pub(super) fn pushback(value: &[u8]) -> Pushback {
+    let millis = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    millis.map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
+}

@@ -1,0 +1,197 @@
+//! The contract's messages as the SDK's own, and back.
+
+use crate::sync::message::{Applied, FromManager, Hello, Refusal, Report, ServiceReport, ToManager, Update};
+use crate::sync::unless_it_panics;
+use cofferdam_core::breaker::{State, Transition};
+use cofferdam_core::policy::{InvalidPolicy, Policy};
+use cofferdam_core::revision::Revision;
+use cofferdam_core::wire::{
+    breaker_state_to_wire, counters_to_wire, duration_from_wire, duration_to_wire, effective_policy, health_to_wire,
+    revision_from_wire, revision_to_wire,
+};
+use cofferdam_proto::v1;
+use cofferdam_proto::v1::{sync_request, sync_response};
+use std::time::Duration;
+
+/// What the SDK calls itself.
+const SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
+/// The longest reason of a refusal, in bytes.
+const MAX_REASON_BYTES: usize = 1024;
+/// The time to come again in where a manager names none.
+const DEFAULT_WITHIN: Duration = Duration::from_secs(1);
+
+pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
+    match response.message {
+        Some(sync_response::Message::Update(update)) => FromManager::Update(from_update(update)),
+        Some(sync_response::Message::Removal(v1::PolicyRemoval { service, revision })) => FromManager::Removal {
+            service,
+            revision: revision.map(revision_from_wire),
+        },
+        Some(sync_response::Message::Complete(_)) => FromManager::Complete,
+        Some(sync_response::Message::Bookmark(_)) => FromManager::Bookmark,
+        Some(sync_response::Message::Reconnect(v1::SyncReconnect { within })) => {
+            let within = within.and_then(|within| duration_from_wire(within).ok());
+            FromManager::Reconnect {
+                within: within.unwrap_or(DEFAULT_WITHIN),
+            }
+        }
+        None => FromManager::Unknown,
+    }
+}
+
+fn from_update(update: v1::PolicyUpdate) -> Update {
+    let v1::PolicyUpdate {
+        service,
+        revision,
+        policy_hash: _,
+        policy,
+        enabled,
+    } = update;
+    let revision = revision.map(revision_from_wire);
+    Update {
+        service,
+        revision,
+        policy: from_policy(policy.as_ref()),
+        is_enabled: enabled,
+    }
+}
+
+fn from_policy(policy: Option<&v1::IsolationPolicy>) -> Result<Policy, Refusal> {
+    // A missing policy is no policy: taken for an empty one, it would be a valid policy that nobody has written.
+    let Some(policy) = policy else {
+        return Err(Refusal {
+            reason: "the update holds no policy".to_owned(),
+            field_path: String::new(),
+        });
+    };
+    unless_it_panics(|| effective_policy(policy))?.map_err(|invalid| from_invalid(&invalid))
+}
+
+fn from_invalid(invalid: &InvalidPolicy) -> Refusal {
+    let field_path = invalid.violations().first().map(|violation| violation.path.clone());
+    Refusal {
+        reason: invalid.to_string(),
+        field_path: field_path.unwrap_or_default(),
+    }
+}
+
+pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
+    let message = match message {
+        ToManager::Hello(hello) => sync_request::Message::Hello(to_hello(hello)),
+        ToManager::Subscribe(services) => {
+            let services = services.iter().map(ToString::to_string).collect();
+            sync_request::Message::Subscribe(v1::SyncSubscribe { services })
+        }
+        ToManager::Applied(Applied {
+            service,
+            revision,
+            hash,
+        }) => sync_request::Message::Ack(v1::PolicyAck {
+            service: service.to_string(),
+            revision: Some(revision_to_wire(revision)),
+            policy_hash: hash.as_bytes().to_vec().into(),
+        }),
+        ToManager::Refused {
+            service,
+            revision,
+            refusal,
+            in_force,
+        } => sync_request::Message::Nack(v1::PolicyNack {
+            service: service.to_string(),
+            revision: revision.map(revision_to_wire),
+            reason: truncated(refusal.reason),
+            field_path: refusal.field_path,
+            applied_revision: in_force.map(revision_to_wire),
+        }),
+        ToManager::Report(report) => sync_request::Message::Report(to_report(report)),
+    };
+    v1::SyncRequest { message: Some(message) }
+}
+
+fn to_hello(hello: Hello) -> v1::SyncHello {
+    let Hello {
+        instance_id,
+        application,
+        namespace,
+        labels,
+        services,
+        applied,
+    } = hello;
+    let to_applied = |applied: Applied| v1::AppliedPolicy {
+        service: applied.service.to_string(),
+        revision: Some(revision_to_wire(applied.revision)),
+        policy_hash: applied.hash.as_bytes().to_vec().into(),
+    };
+    v1::SyncHello {
+        instance_id,
+        application,
+        namespace,
+        sdk: SDK.to_owned(),
+        labels: labels.into_iter().collect(),
+        services: services.iter().map(ToString::to_string).collect(),
+        all_services: false,
+        applied: applied.into_iter().map(to_applied).collect(),
+    }
+}
+
+fn to_report(report: Report) -> v1::SyncReport {
+    let Report {
+        sequence,
+        interval,
+        services,
+    } = report;
+    let services = services.into_iter().map(to_service_report).collect();
+    v1::SyncReport {
+        sequence,
+        interval: Some(duration_to_wire(interval)),
+        services,
+    }
+}
+
+fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
+    let ServiceReport {
+        service,
+        counters,
+        breaker,
+        health,
+        transitions,
+        dropped,
+    } = report;
+    v1::ServiceReport {
+        service: service.to_string(),
+        counters: Some(counters_to_wire(&counters)),
+        breaker_state: to_state(breaker).into(),
+        health_status: health_to_wire(health).into(),
+        transitions: transitions.into_iter().map(to_transition).collect(),
+        transitions_dropped: u32::try_from(dropped).unwrap_or(u32::MAX),
+    }
+}
+
+fn to_transition((transition, age): (Transition, Duration)) -> v1::BreakerTransition {
+    v1::BreakerTransition {
+        from: to_state(Some(transition.from)).into(),
+        to: to_state(Some(transition.to)).into(),
+        cause: transition.cause.name().to_owned(),
+        age: Some(duration_to_wire(age)),
+    }
+}
+
+fn to_state(state: Option<State>) -> v1::BreakerState {
+    state.map_or(v1::BreakerState::Unspecified, breaker_state_to_wire)
+}
+
+pub(super) fn to_revision(revision: Option<v1::Revision>) -> Revision {
+    revision.map(revision_from_wire).unwrap_or_default()
+}
+
+/// As much of a text as a refusal may hold.
+fn truncated(mut text: String) -> String {
+    let end = (0..=MAX_REASON_BYTES.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    text.truncate(end.unwrap_or_default());
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! The SDK over real sockets, against a manager that does what a test tells it to.
+
+#[cfg(test)]
+mod layer;
+#[cfg(test)]
+mod manager;
+#[cfg(test)]
+mod register;
+#[cfg(test)]
+mod sync;

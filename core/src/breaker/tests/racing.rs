@@ -1,0 +1,110 @@
+//! Callers that race.
+
+use super::*;
+use std::sync::Barrier;
+use std::thread;
+
+#[test]
+fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
+    let policy = BreakerPolicy {
+        success_threshold: 3,
+        ..consecutive()
+    };
+    for _ in 0..200 {
+        let breaker = Breaker::new(&policy);
+        let now = Timestamp::from_millis(1);
+        let opened: usize = race(8, || {
+            let Ok(admitted) = breaker.admit(&policy, now, || 0) else {
+                return 0;
+            };
+            usize::from(
+                admitted
+                    .admission
+                    .record(&policy, Outcome::Failure, now, || 0)
+                    .transition
+                    .is_some(),
+            )
+        });
+        assert_eq!(opened, 1);
+
+        let later = now.saturating_add(Duration::from_secs(30));
+        let transitions = AtomicU64::new(0);
+        let admitted: usize = race(8, || match breaker.admit(&policy, later, || 0) {
+            Ok(admitted) => {
+                transitions.fetch_add(u64::from(admitted.transition.is_some()), Ordering::Relaxed);
+                std::mem::forget(admitted.admission);
+                1
+            }
+            Err(_) => 0,
+        });
+        assert_eq!((admitted, transitions.into_inner()), (3, 1));
+    }
+}
+
+fn race(threads: usize, work: impl Fn() -> usize + Sync) -> usize {
+    let barrier = Barrier::new(threads);
+    thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    work()
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().unwrap()).sum()
+    })
+}
+
+/// Every transition begins a generation, so as many must have been told as have begun.
+#[test]
+fn t13_no_transition_is_lost_and_none_is_told_twice() {
+    for (expiry, round) in [LeaseExpiry::Reprobe, LeaseExpiry::Open, LeaseExpiry::Close]
+        .into_iter()
+        .flat_map(|expiry| (0..10).map(move |round| (expiry, round)))
+    {
+        let policy = BreakerPolicy {
+            consecutive_failures: 2,
+            open_duration: Duration::from_millis(1),
+            half_open_lease: Duration::from_millis(1),
+            on_lease_expiry: expiry,
+            ..BreakerPolicy::default()
+        };
+        let breaker = Breaker::new(&policy);
+        let (micros, seed) = (AtomicU64::new(0), AtomicU64::new(round));
+        let now = || Timestamp::from_nanos(1_000 * micros.fetch_add(400, Ordering::SeqCst));
+        let told = race(4, || {
+            let mut random = seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            let mut told = 0;
+            let mut out = Vec::new();
+            for _ in 0..20_000 {
+                // Xorshift: good enough to mix the steps.
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                if random % 2 == 0 {
+                    match breaker.admit(&policy, now(), || random) {
+                        Ok(admitted) => {
+                            told += usize::from(admitted.transition.is_some());
+                            out.push(admitted.admission);
+                        }
+                        Err(rejected) => told += usize::from(rejected.transition.is_some()),
+                    }
+                } else if let Some(admission) = out.pop() {
+                    let outcome = [Outcome::Success, Outcome::Failure, Outcome::Failure][random as usize % 3];
+                    let recorded = admission.record(&policy, outcome, now(), || random);
+                    told += usize::from(recorded.transition.is_some());
+                }
+                if random % 64 == 1 {
+                    out.drain(..).for_each(std::mem::forget);
+                }
+                if random % 128 == 3 {
+                    breaker.reconfigure(&policy);
+                }
+            }
+            told
+        });
+        assert!(told > 100, "{told} transitions are no race");
+        assert_eq!(breaker.load().generation as usize, told, "{expiry:?}");
+    }
+}

@@ -1,0 +1,123 @@
+//! How long calls are rejected.
+
+use super::*;
+
+#[test]
+fn any_origin_of_the_clock_will_do() {
+    for origin in [0, 1 << 37, u64::MAX / 1_000_000 - 3_600_000] {
+        let mut bench = Bench::new(consecutive());
+        bench.now = Timestamp::from_millis(origin);
+        bench.calls(Outcome::Failure, 5).unwrap();
+        bench.advance(Duration::from_millis(29_999));
+        let rejected = bench.admit().unwrap_err();
+        assert_eq!(rejected.retry_after, Some(Duration::from_millis(1)), "{origin}");
+        bench.advance(Duration::from_millis(1));
+        bench.calls(Outcome::Success, 2).unwrap();
+        assert_eq!(bench.state(), State::Closed);
+    }
+}
+
+#[test]
+fn the_end_of_time_does_no_harm() {
+    let mut bench = Bench::new(BreakerPolicy {
+        open_duration: Duration::from_secs(24 * 3600),
+        max_open_duration: Duration::from_secs(24 * 3600),
+        open_backoff_multiplier: 10.0,
+        open_jitter_ratio: 1.0,
+        ..BreakerPolicy::default()
+    });
+    bench.now = Timestamp::from_nanos(u64::MAX - 1);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    assert!(bench.admit().is_err());
+    bench.breaker.reconfigure(&bench.policy);
+    bench.now = Timestamp::from_nanos(u64::MAX);
+    assert!(bench.admit().unwrap().admission.is_probe());
+}
+
+#[test]
+fn a_wait_of_a_day_with_all_its_jitter_is_kept() {
+    let day = Duration::from_secs(24 * 3600);
+    let policy = BreakerPolicy {
+        open_duration: day,
+        max_open_duration: day,
+        open_backoff_multiplier: 10.0,
+        open_jitter_ratio: 1.0,
+        ..BreakerPolicy::default()
+    };
+    let breaker = Breaker::new(&policy);
+    let now = Timestamp::from_millis(1);
+    for _ in 0..5 {
+        let admitted = breaker.admit(&policy, now, || 0).unwrap();
+        admitted.admission.record(&policy, Outcome::Failure, now, || u64::MAX);
+    }
+    let wait = breaker.admit(&policy, now, || 0).unwrap_err().retry_after.unwrap();
+    assert!(wait > 2 * day - Duration::from_millis(2) && wait <= 2 * day, "{wait:?}");
+}
+
+#[test]
+fn t26_jitter_only_lengthens_the_open_time() {
+    let policy = BreakerPolicy {
+        open_jitter_ratio: 0.5,
+        ..consecutive()
+    };
+    for (random, millis) in [(0, 30_000), (1 << 63, 37_500), (u64::MAX, 45_000)] {
+        let breaker = Breaker::new(&policy);
+        let now = Timestamp::from_millis(7);
+        for _ in 0..5 {
+            let admitted = breaker.admit(&policy, now, || 0).unwrap();
+            admitted.admission.record(&policy, Outcome::Failure, now, || random);
+        }
+        let rejected = breaker.admit(&policy, now, || 0).unwrap_err();
+        assert_eq!(rejected.retry_after, Some(Duration::from_millis(millis)));
+    }
+}
+
+#[test]
+fn an_open_breaker_rejects_until_its_time_is_over_and_says_when() {
+    let mut bench = opened();
+    let rejected = bench.admit().unwrap_err();
+    assert_eq!(
+        (rejected.state, rejected.retry_after),
+        (State::Open, Some(Duration::from_secs(30)))
+    );
+    bench.advance(Duration::from_millis(29_999));
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_millis(1)));
+    assert_eq!(bench.state(), State::Open);
+    bench.advance(Duration::from_millis(1));
+    assert_eq!(bench.state(), State::HalfOpen);
+    let admitted = bench.admit().unwrap();
+    assert!(admitted.admission.is_probe());
+    assert_eq!(admitted.transition.unwrap().cause, Cause::OpenElapsed);
+}
+
+#[test]
+fn a_lease_is_as_long_as_a_probe_is_out_and_not_as_the_round() {
+    let mut bench = Bench::new(BreakerPolicy {
+        half_open_max_in_flight: 1,
+        ..consecutive()
+    });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(Duration::from_secs(30));
+    bench.call(Outcome::Success);
+    bench.advance(Duration::from_secs(40));
+    let probe = bench.admit().unwrap();
+    assert_eq!(
+        bench.admit().unwrap_err().retry_after,
+        Some(Duration::from_secs(30)),
+        "the probe has just left, though the round is older than its lease"
+    );
+    let transition = bench.record(probe.admission, Outcome::Success).transition;
+    assert_eq!(transition.unwrap().to, State::Closed);
+}
+
+#[test]
+fn t12_t24_a_policy_change_while_open_keeps_the_state_and_can_only_shorten_the_wait() {
+    let mut bench = opened();
+    bench.policy.open_duration = Duration::from_secs(60);
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+    bench.advance(Duration::from_secs(5));
+    bench.policy.open_duration = Duration::from_secs(10);
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(5)));
+}

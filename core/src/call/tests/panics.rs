@@ -1,0 +1,54 @@
+//! Panics, of the operation and of others.
+
+use super::*;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+
+#[tokio::test(start_paused = true)]
+async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
+    let bulkhead = BulkheadPolicy {
+        max_concurrent: 1,
+        ..BulkheadPolicy::default()
+    };
+    let bench = Bench::new(PolicySpec {
+        bulkhead,
+        ..at(Level::Full)
+    });
+    for _ in 0..5 {
+        let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
+        assert!(caught.is_err());
+    }
+    assert_eq!(bench.breaker(), Some(State::Open));
+    tokio::time::advance(30 * SECOND).await;
+    bench.call([Reply::Answer("probe")]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_counted_as_a_failed_attempt() {
+    let bench = Bench::new(at(Level::Enhanced));
+    let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
+    assert!(caught.is_err());
+    let counters = bench.counters();
+    assert_eq!(
+        (counters.calls, counters.attempts, counters.attempt_failures),
+        (1, 1, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_elsewhere_in_the_callers_task_says_nothing_of_the_service() {
+    let bench = Bench::new(at(Level::Enhanced));
+    for _ in 0..5 {
+        let both = async {
+            let bug = async {
+                tokio::task::yield_now().await;
+                panic!("a bug of the caller's");
+            };
+            tokio::join!(bench.call([Reply::Hang]), bug)
+        };
+        assert!(AssertUnwindSafe(both).catch_unwind().await.is_err());
+    }
+    assert_eq!(bench.breaker(), Some(State::Closed));
+    let counters = bench.counters();
+    assert_eq!((counters.cancelled, counters.attempt_neutrals), (5, 5));
+}

@@ -1,0 +1,164 @@
+//! The breaker as calls meet it.
+
+use super::*;
+use futures_util::FutureExt;
+
+/// Trips at the fifth failure, retries nothing.
+fn once(level: Level) -> PolicySpec {
+    PolicySpec {
+        retry: RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        },
+        ..at(level)
+    }
+}
+
+async fn half_open(spec: PolicySpec) -> Bench {
+    let bench = Bench::new(spec);
+    for _ in 0..5 {
+        bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
+    }
+    tokio::time::advance(30 * SECOND).await;
+    assert_eq!(bench.breaker(), Some(State::HalfOpen));
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
+    let spec = PolicySpec {
+        retry: RetryPolicy {
+            max_attempts: 1,
+            ..RetryPolicy::default()
+        },
+        ..at(Level::Enhanced)
+    };
+    let bench = Bench::new(spec);
+    for _ in 0..5 {
+        assert_eq!(bench.breaker(), Some(State::Closed));
+        bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
+    }
+    assert_eq!(bench.breaker(), Some(State::Open));
+    let failure = bench.call([Reply::Answer("not asked")]).await.unwrap_err();
+    assert_eq!(
+        failure.cause,
+        FailureCause::Open {
+            retry_after: Some(30 * SECOND)
+        }
+    );
+    assert_eq!(failure.receipt.attempts, 0);
+    assert_eq!(
+        bench.isolation.health(bench.runtime.now()),
+        crate::health::HealthStatus::CircuitOpen
+    );
+
+    tokio::time::advance(30 * SECOND).await;
+    assert_eq!(bench.call([Reply::Answer("probe")]).await.unwrap().source, Source::Live);
+    assert_eq!(bench.breaker(), Some(State::HalfOpen));
+    bench.call([Reply::Answer("probe")]).await.unwrap();
+    assert_eq!(bench.breaker(), Some(State::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t05_probes_that_a_full_bulkhead_keeps_out_take_no_slot() {
+    let mut spec = once(Level::Full);
+    spec.bulkhead.max_concurrent = 1;
+    spec.breaker.success_threshold = 2;
+    let bench = half_open(spec).await;
+    let mut probe = Box::pin(bench.call([Reply::AnswerAfter(SECOND, "probe")]));
+    assert!(probe.as_mut().now_or_never().is_none());
+    for _ in 0..10 {
+        let failure = bench.call([Reply::Answer("kept out")]).await.unwrap_err();
+        assert_eq!(failure.cause, FailureCause::BulkheadFull);
+    }
+    probe.await.unwrap();
+    bench.call([Reply::Answer("second probe")]).await.unwrap();
+    assert_eq!(bench.breaker(), Some(State::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t06_a_neutral_probe_leaves_its_slot_to_the_next() {
+    let mut spec = once(Level::Enhanced);
+    spec.breaker.success_threshold = 1;
+    let bench = half_open(spec).await;
+    for _ in 0..10 {
+        bench.call([Reply::Code(1)]).await.unwrap_err();
+    }
+    assert_eq!(bench.breaker(), Some(State::HalfOpen));
+    bench.call([Reply::Answer("probe")]).await.unwrap();
+    assert_eq!(bench.breaker(), Some(State::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_told_of_exhaustion_opens_again() {
+    let bench = half_open(once(Level::Enhanced)).await;
+    bench.call([Reply::Code(8)]).await.unwrap_err();
+    assert_eq!(bench.breaker(), Some(State::Open));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_at_a_level_without_a_breaker_teach_it_nothing() {
+    let bench = half_open(once(Level::Enhanced)).await;
+    bench.apply(once(Level::Basic));
+    for reply in [Reply::Code(UNAVAILABLE), Reply::Answer("live")] {
+        for _ in 0..10 {
+            let _ = bench.call([reply]).await;
+        }
+    }
+    bench.apply(once(Level::Enhanced));
+    assert_eq!(bench.breaker(), Some(State::HalfOpen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t09_a_probe_that_outlives_its_lease_changes_nothing() {
+    let mut spec = once(Level::Enhanced);
+    spec.timeout.call_timeout = Duration::ZERO;
+    spec.breaker.success_threshold = 1;
+    let bench = half_open(spec).await;
+    let mut late = Box::pin(bench.call([Reply::AnswerAfter(40 * SECOND, "late")]));
+    assert!(late.as_mut().now_or_never().is_none());
+    tokio::time::advance(31 * SECOND).await;
+    bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
+    assert_eq!(bench.breaker(), Some(State::Open), "the fresh probe failed");
+    late.await.unwrap();
+    assert_eq!(bench.breaker(), Some(State::Open));
+    assert_eq!(bench.counters().stale_results, 1);
+}
+
+/// Calls back into the isolation that it observes, and writes down what it sees.
+#[derive(Default)]
+struct Curious {
+    isolation: std::sync::OnceLock<std::sync::Weak<Isolation>>,
+    seen: std::sync::Mutex<Vec<(State, Option<State>)>>,
+}
+
+impl crate::isolation::Observer for Curious {
+    fn transition(&self, transition: &crate::breaker::Transition) {
+        let isolation = self.isolation.get().and_then(std::sync::Weak::upgrade).unwrap();
+        let policy = isolation.in_force().policy.clone();
+        isolation.apply(policy, None, true);
+        let state = isolation.breaker_state(transition.at);
+        self.seen.lock().unwrap().push((transition.to, state));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn t14_an_observer_may_call_back() {
+    let observer = Arc::new(Curious::default());
+    let policy = Policy::new(once(Level::Enhanced)).unwrap();
+    let isolation = Arc::new(Isolation::new(policy, None, Arc::clone(&observer) as _));
+    observer.isolation.set(Arc::downgrade(&isolation)).unwrap();
+    let runtime = Paused(tokio::time::Instant::now());
+    let call = async |reply| {
+        let _ = execute(&isolation, &runtime, &mut Script::new([reply]), idempotent()).await;
+    };
+    for _ in 0..5 {
+        call(Reply::Code(UNAVAILABLE)).await;
+    }
+    tokio::time::advance(30 * SECOND).await;
+    for _ in 0..2 {
+        call(Reply::Answer("probe")).await;
+    }
+    let expected = [State::Open, State::HalfOpen, State::Closed].map(|state| (state, Some(state)));
+    assert_eq!(*observer.seen.lock().unwrap(), expected);
+}

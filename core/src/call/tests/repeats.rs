@@ -1,0 +1,139 @@
+//! Retries: which, when, and at whose expense.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
+    let spec = PolicySpec {
+        retry: RetryPolicy {
+            max_attempts: 10,
+            ..at(Level::Enhanced).retry
+        },
+        ..at(Level::Enhanced)
+    };
+    let bench = Bench::new(spec);
+    let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
+    assert!(matches!(
+        failure.cause,
+        FailureCause::Inner(Error { code: UNAVAILABLE, .. })
+    ));
+    assert_eq!((failure.receipt.attempts, bench.breaker()), (5, Some(State::Open)));
+    assert_eq!(bench.counters().rejected_open, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
+    let spec = PolicySpec {
+        retry: RetryPolicy {
+            initial_backoff: 2 * SECOND,
+            ..at(Level::Enhanced).retry
+        },
+        ..at(Level::Enhanced)
+    };
+    let bench = Bench::new(spec);
+    let before = bench.runtime.now();
+    let options = CallOptions {
+        timeout: Some(SECOND),
+        ..idempotent()
+    };
+    let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), options).await;
+    assert!(matches!(failure.unwrap_err().cause, FailureCause::Inner(_)));
+    assert_eq!(bench.runtime.now(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_services_own_word_decides_the_pause() {
+    let bench = Bench::new(at(Level::Enhanced));
+    let before = bench.runtime.now();
+    bench
+        .call([Reply::Pushback(Pushback::After(SECOND)), Reply::Answer("second")])
+        .await
+        .unwrap();
+    assert_eq!(bench.runtime.now().saturating_since(before), SECOND);
+    assert_eq!(
+        bench
+            .call([Reply::Pushback(Pushback::Never)])
+            .await
+            .unwrap_err()
+            .receipt
+            .attempts,
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn t28_the_budget_bounds_retries_over_all_calls() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.budget.min_per_second = 0;
+    spec.breaker.consecutive_failures = 0;
+    spec.breaker.failure_rate = 0.0;
+    spec.retry.initial_backoff = Duration::ZERO;
+    let bench = Bench::new(spec);
+    for _ in 0..100 {
+        let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
+        assert!(
+            matches!(failure.cause, FailureCause::Inner(_)),
+            "the real error, not the budget's"
+        );
+    }
+    let counters = bench.counters();
+    assert_eq!((counters.calls, counters.attempts, counters.retries), (100, 120, 20));
+    assert!(counters.retries_refused >= 80);
+}
+
+#[tokio::test(start_paused = true)]
+async fn codes_that_the_policy_lists_are_retried_whatever_they_say_of_the_service() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.retryable_grpc_codes = vec![8, 10];
+    let bench = Bench::new(spec);
+    for code in [8, 10] {
+        let answer = bench.call([Reply::Code(code), Reply::Answer("second")]).await.unwrap();
+        assert_eq!(answer.receipt.attempts, 2, "code {code}");
+    }
+    assert_eq!(
+        bench.call([Reply::Code(NOT_FOUND)]).await.unwrap_err().receipt.attempts,
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_the_breaker_rejects_is_none() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.max_attempts = 10;
+    let bench = Bench::new(spec);
+    bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
+    let counters = bench.counters();
+    assert_eq!((counters.attempts, counters.retries), (5, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pushback_longer_than_the_policy_waits_for_stops() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.max_pushback = SECOND;
+    let bench = Bench::new(spec.clone());
+    let pushed = [Reply::Pushback(Pushback::After(SECOND * 2)), Reply::Answer("second")];
+    assert_eq!(bench.call(pushed).await.unwrap_err().receipt.attempts, 1);
+
+    spec.retry.honour_pushback = false;
+    bench.apply(spec);
+    let before = bench.runtime.now();
+    assert_eq!(bench.call(pushed).await.unwrap().receipt.attempts, 2);
+    assert_eq!(bench.runtime.now().saturating_since(before), SECOND / 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_run_at_once_share_one_budget() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.budget = crate::policy::BudgetPolicy {
+        ratio: 0.0,
+        min_per_second: 1,
+        ttl: 3 * SECOND,
+    };
+    spec.breaker.mode = crate::policy::BreakerMode::Disabled;
+    let bench = Bench::new(spec);
+    let call = || bench.call([Reply::Code(UNAVAILABLE)]);
+    let (first, second, third) = tokio::join!(call(), call(), call());
+    let attempts = [first, second, third].map(|call| call.unwrap_err().receipt.attempts);
+    assert_eq!(attempts.iter().sum::<u32>(), 3 + 3);
+    assert_eq!(bench.counters().retries, 3);
+}

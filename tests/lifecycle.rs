@@ -1,0 +1,72 @@
+//! How a manager starts and stops.
+
+use cofferdam_proto::v1::IsolationLevel;
+use cofferdam_proto::v1::sync_response::Message;
+use cofferdam_tests::wire::registration;
+use cofferdam_tests::{Follower, Manager, Store};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again() {
+    let mut manager = Manager::embedded().await;
+    manager
+        .client()
+        .register(registration("payments", IsolationLevel::Basic))
+        .await
+        .unwrap();
+    let mut followers = Vec::new();
+    for index in 0..20 {
+        followers.push(
+            Follower::start(&manager, &format!("tests-{index}"), &["payments"])
+                .await
+                .0,
+        );
+    }
+    manager.process().terminate();
+    for follower in &mut followers {
+        let farewell = follower.next().await;
+        assert!(matches!(farewell, Ok(Message::Reconnect(_))), "{farewell:?}");
+    }
+    // The promise is 15 s; `exit` waits for twice that on a machine that may be busy with something else.
+    let exit = manager.process().exit().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+
+    manager.restart().await;
+    assert_eq!(manager.client().list().await.unwrap(), ["payments"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn port_0_is_a_port_that_the_start_line_names() {
+    let mut process = Manager::bare(&["--listen", "127.0.0.1:0", "--store", "memory"]);
+    let port = process
+        .printed("its start line", |line| {
+            let (_, rest) = line.split_once("127.0.0.1:")?;
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u16>().ok()
+        })
+        .await;
+    assert!(port != 0);
+    let list = cofferdam_tests::Grpcurl::at(format!("127.0.0.1:{port}"))
+        .ask(&["list"])
+        .unwrap();
+    assert!(list.contains("cofferdam.v1.IsolationService"), "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_settings_are_refused_in_words() {
+    let taken = Manager::start(Store::Memory).await;
+    let address = taken.address();
+    for (arguments, names) in [
+        (&["--listen", "0.0.0.0:0", "--store", "memory"][..], "0.0.0.0"),
+        (&["--listen", "nonsense", "--store", "memory"], "nonsense"),
+        (&["--listen", &address, "--store", "memory"], &address),
+        (&["--store", "etcd"], "etcd-endpoints"),
+        (&["--store", "papyrus"], "papyrus"),
+        (&["--config", "/does/not/exist.toml"], "/does/not/exist.toml"),
+        (&["--log-format", "xml"], "xml"),
+    ] {
+        let exit = Manager::bare(arguments).exit().await;
+        assert!(exit.code.is_some_and(|code| code != 0), "{arguments:?}: {exit:?}");
+        assert!(exit.log.contains(names), "{arguments:?} names no {names}: {exit:?}");
+        assert!(!exit.log.contains("panicked"), "{arguments:?}: {exit:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! A real etcd, of one node or several.
+
+use crate::ports;
+use crate::process::Process;
+use crate::tools::tool;
+use crate::wait::eventually;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A running etcd cluster on loopback ports, with its data in a folder of its own.
+#[derive(Debug)]
+pub struct Etcd {
+    members: Vec<Member>,
+    binary: PathBuf,
+    folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Member {
+    client_port: u16,
+    peer_port: u16,
+    process: Option<Process>,
+}
+
+impl Etcd {
+    /// Starts a cluster of so many nodes, and returns when it takes writes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no etcd to start, or it does not come up.
+    pub async fn start(nodes: usize) -> Self {
+        let member = || Member {
+            client_port: ports::reserve(),
+            peer_port: ports::reserve(),
+            process: None,
+        };
+        let mut etcd = Self {
+            members: std::iter::repeat_with(member).take(nodes).collect(),
+            binary: tool("etcd"),
+            folder: TempDir::new().expect("a temporary folder"),
+        };
+        for index in 0..nodes {
+            etcd.spawn(index);
+        }
+        for index in 0..nodes {
+            etcd.ready(index).await;
+        }
+        etcd
+    }
+
+    /// The members' addresses, host and port, parted by commas: what `--etcd-endpoints` takes.
+    pub fn endpoints(&self) -> String {
+        let addresses: Vec<_> = self.members.iter().map(Member::address).collect();
+        addresses.join(",")
+    }
+
+    /// A client of the cluster's own, for what managers must not see coming.
+    ///
+    /// # Panics
+    ///
+    /// If no member answers.
+    pub async fn client(&self) -> etcd_client::Client {
+        let addresses: Vec<_> = self.members.iter().map(Member::address).collect();
+        etcd_client::Client::connect(addresses, None)
+            .await
+            .expect("etcd answers")
+    }
+
+    /// Ends a member as a power cut would.
+    pub fn kill(&mut self, member: usize) {
+        if let Some(process) = &mut self.members[member].process {
+            process.kill();
+        }
+    }
+
+    /// Starts a killed member again on its data, and returns when it takes writes.
+    pub async fn restart(&mut self, member: usize) {
+        self.members[member].process = None;
+        self.spawn(member);
+        self.ready(member).await;
+    }
+
+    /// Stops a member where it is: its sockets stay open and it does not answer.
+    pub fn pause(&self, member: usize) {
+        self.process(member).pause();
+    }
+
+    /// Lets a paused member go on.
+    pub fn resume(&self, member: usize) {
+        self.process(member).resume();
+    }
+
+    fn process(&self, member: usize) -> &Process {
+        self.members[member].process.as_ref().expect("every member was started")
+    }
+
+    fn spawn(&mut self, index: usize) {
+        let name = |index: usize| format!("node{index}");
+        let peers: Vec<_> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(i, m)| format!("{}={}", name(i), m.peer_url()))
+            .collect();
+        let member = &mut self.members[index];
+        let mut command = Command::new(&self.binary);
+        command
+            .arg(format!("--name={}", name(index)))
+            .arg(format!("--data-dir={}", self.folder.path().join(name(index)).display()))
+            .arg(format!("--listen-client-urls=http://{}", member.address()))
+            .arg(format!("--advertise-client-urls=http://{}", member.address()))
+            .arg(format!("--listen-peer-urls={}", member.peer_url()))
+            .arg(format!("--initial-advertise-peer-urls={}", member.peer_url()))
+            .arg(format!("--initial-cluster={}", peers.join(",")))
+            .args(["--initial-cluster-state=new", "--initial-cluster-token=cofferdam-tests"]);
+        member.process = Some(Process::start(format!("etcd {}", name(index)), &mut command));
+    }
+
+    /// Waits until a member answers a read that the majority agrees on.
+    async fn ready(&self, member: usize) {
+        let address = self.members[member].address();
+        eventually("etcd to answer", async || {
+            let options = etcd_client::ConnectOptions::new().with_timeout(std::time::Duration::from_secs(2));
+            let mut client = etcd_client::Client::connect([&address], Some(options)).await?;
+            client.get("ready", None).await.map(drop)
+        })
+        .await;
+    }
+}
+
+impl Member {
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+}

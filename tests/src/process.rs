@@ -1,0 +1,164 @@
+//! A child process that cannot outlive its test, and tells what it logged when the test fails.
+
+use crate::wait::eventually;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// A running child process.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: Log,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// Its exit code. `None`: a signal ended it.
+    pub code: Option<i32>,
+    /// All that it printed.
+    pub log: String,
+}
+
+/// The lines that a process has printed so far, both streams in the order they came.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Process {
+    /// Starts a process. `name` is what its log is headed with.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn start(name: impl Into<String>, command: &mut Command) -> Self {
+        let name = name.into();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name} with {command:?}: {error}"));
+        let log = Log::default();
+        if let Some(stdout) = child.stdout.take() {
+            log.follow(stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            log.follow(stderr);
+        }
+        Self { name, child, log }
+    }
+
+    /// The first line printed for which `find` finds something, and what it found; waits for it.
+    ///
+    /// # Panics
+    ///
+    /// If it never comes, or the process ends before.
+    pub async fn printed<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        eventually(what, async || {
+            // Asked first, so that what was printed in between is still looked at.
+            let ended = self.child.try_wait().expect("a child can be asked");
+            match (self.log.find(&find), ended) {
+                (Some(found), _) => Ok(found),
+                (None, None) => Err("nothing yet"),
+                (None, Some(status)) => panic!("{} ended with {status} before it printed {what}", self.name),
+            }
+        })
+        .await
+    }
+
+    /// All that it has printed so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Ends it as a power cut would (SIGKILL), and waits until it is gone.
+    ///
+    /// # Panics
+    ///
+    /// If the system refuses.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Stops it where it is (SIGSTOP): its sockets stay open and nobody answers.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    pub async fn exit(&mut self) -> Exit {
+        let status = eventually("the end of a process", async || {
+            self.child.try_wait().expect("a child can be asked").ok_or("it runs")
+        })
+        .await;
+        Exit {
+            code: status.code(),
+            log: self.log.text(),
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        // Signals other than SIGKILL take a system call that std does not offer; every shell does.
+        let command = format!("kill -{signal} {}", self.child.id());
+        let status = Command::new("sh")
+            .args(["-c", &command])
+            .status()
+            .expect("a shell starts");
+        assert!(status.success(), "{command} failed: {} has ended already", self.name);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Either may fail where the process has ended already, which is what is wanted.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if thread::panicking() {
+            eprintln!("--- {} printed:\n{}---", self.name, self.log.text());
+        }
+    }
+}
+
+impl Log {
+    /// Copies a stream into the log, line by line, until it ends.
+    fn follow(&self, stream: impl Read + Send + 'static) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                log.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+    }
+
+    fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find_map(|line| find(line))
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().flat_map(|line| [line, "\n"]).collect()
+    }
+}
