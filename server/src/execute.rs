@@ -14,11 +14,9 @@ mod runtime;
 mod status;
 mod upstream;
 
-#[cfg(test)]
-mod tests;
-
 pub use fence::Fence;
 pub use method::Method;
+pub(crate) use upstream::DEPTH_HEADER;
 
 use crate::error::{Error, Rejection};
 use crate::registry::{Registered, Registry};
@@ -117,7 +115,11 @@ impl Executor {
             pool: call.pool.as_deref(),
             is_idempotent: call.is_idempotent,
             timeout: Some(call.timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
-            cache_key: if call.cache_key.is_empty() { &call.payload } else { &call.cache_key },
+            cache_key: if call.cache_key.is_empty() {
+                &call.payload
+            } else {
+                &call.cache_key
+            },
             is_alternative: false,
         };
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone()).await?;
@@ -162,8 +164,13 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
         FailureCause::Inner(UpstreamError::Refused(rejection)) => rejection,
         FailureCause::Inner(UpstreamError::Status(status)) => status::rejection(&status),
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
-        FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
-        FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
+        FailureCause::Open { retry_after } => Rejection::CircuitOpen {
+            key: key.clone(),
+            retry_after,
+        },
+        FailureCause::BulkheadFull => Rejection::BulkheadFull {
+            pool: call.pool.clone().unwrap_or_default(),
+        },
         FailureCause::Disabled => Rejection::Disabled(key.clone()),
     }
 }

@@ -1,3 +1,21 @@
 //! The Cofferdam manager as a library: everything the `cofferdam` binary runs, startable from a test.
 
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod execute;
+mod fanout;
+pub mod grpc;
+mod hang_up;
+mod health;
+pub mod instances;
+pub mod listener;
+pub mod registry;
+mod server;
+mod stats;
 pub mod store;
+pub mod telemetry;
+#[cfg(test)]
+mod testing;
+
+pub use self::server::{Server, StartError, run};

@@ -9,7 +9,9 @@ pub struct Method(PathAndQuery);
 
 /// The text names no gRPC method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be /package.Service/Method, package.Service/Method or Method, of visible ASCII without '?' and '#', at most 512 bytes long")]
+#[error(
+    "must be /package.Service/Method, package.Service/Method or Method, of visible ASCII without '?' and '#', at most 512 bytes long"
+)]
 pub struct InvalidMethod;
 
 impl Method {
@@ -28,7 +30,10 @@ impl Method {
             return Err(InvalidMethod);
         };
         let visible = |segment: &str| {
-            !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
+            !segment.is_empty()
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
         };
         if text.is_empty() || text.len() > MAX_BYTES || !visible(first) || !visible(second) {
             return Err(InvalidMethod);
@@ -61,7 +66,20 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         let long = "m".repeat(MAX_BYTES + 1);
-        for text in ["", "/", "a/", "/a/b/c", "//x", "a b", "a?b=c", "a#b", "a\nb", "http://host/a", "ä", &long] {
+        for text in [
+            "",
+            "/",
+            "a/",
+            "/a/b/c",
+            "//x",
+            "a b",
+            "a?b=c",
+            "a#b",
+            "a\nb",
+            "http://host/a",
+            "ä",
+            &long,
+        ] {
             assert_eq!(Method::parse(text, "test-service"), Err(InvalidMethod), "{text:?}");
         }
     }

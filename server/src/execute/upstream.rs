@@ -8,6 +8,7 @@ use cofferdam_core::call::{Attempt, CallOptions, Context, Operation, Payload, Ve
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
 use cofferdam_proto::BytesCodec;
+use std::pin::Pin;
 use std::time::Duration;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
@@ -51,13 +52,55 @@ impl<'a> UpstreamCall<'a> {
         method: Method,
     ) -> Result<Self, Error> {
         let channels = executor.channels.of(service).await?;
-        Ok(Self { executor, service, call, method, channels })
+        Ok(Self {
+            executor,
+            service,
+            call,
+            method,
+            channels,
+        })
     }
 
     /// The channel of an attempt: each goes to the next endpoint.
     fn channel(&self, number: u32) -> Option<Channel> {
         let index = (number as usize).checked_sub(1)?.checked_rem(self.channels.len())?;
         self.channels.get(index).cloned()
+    }
+}
+
+impl UpstreamCall<'_> {
+    /// Asks an alternative service. The future would contain itself, were it not boxed; the engine lets an alternative
+    /// have none of its own.
+    fn stand_in<'s>(
+        &'s mut self,
+        step: &'s AlternativeFallback,
+        limit: Option<Duration>,
+    ) -> Pin<Box<dyn Future<Output = Option<Reply>> + Send + 's>> {
+        Box::pin(async move {
+            let key = ServiceKey {
+                namespace: self.service.key().namespace.clone(),
+                name: step.service.clone(),
+            };
+            let alternative = self.executor.registry.get(&key)?;
+            let method = if step.method.is_empty() {
+                self.method.clone()
+            } else {
+                Method::parse(&step.method, step.service.as_str()).ok()?
+            };
+            let isolation = self.executor.isolation(&alternative);
+            let options = CallOptions {
+                method: method.path().as_str(),
+                timeout: limit,
+                is_idempotent: self.call.is_idempotent,
+                is_alternative: true,
+                ..CallOptions::default()
+            };
+            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone())
+                .await
+                .ok()?;
+            let answer = execute(&isolation, &self.executor.runtime, &mut upstream, options).await;
+            Some(answer.ok()?.value)
+        })
     }
 }
 
@@ -72,13 +115,18 @@ impl Operation for UpstreamCall<'_> {
         if let Some(remaining) = attempt.tell_remaining {
             request.set_timeout(remaining);
         }
-        request.metadata_mut().insert(DEPTH_HEADER, MetadataValue::from_static("1"));
+        request
+            .metadata_mut()
+            .insert(DEPTH_HEADER, MetadataValue::from_static("1"));
         let mut client = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let unavailable = |error: tonic::transport::Error| UpstreamError::Status(Status::from_error(Box::new(error)));
         client.ready().await.map_err(unavailable)?;
         let response = client.unary(request, self.method.path().clone(), BytesCodec).await;
         let payload = response.map_err(UpstreamError::Status)?.into_inner();
-        Ok(Reply { payload, content_type: GRPC.to_owned() })
+        Ok(Reply {
+            payload,
+            content_type: GRPC.to_owned(),
+        })
     }
 
     fn classify(&self, result: Result<&Reply, &UpstreamError>, context: Context<'_>) -> Verdict {
@@ -99,35 +147,27 @@ impl Operation for UpstreamCall<'_> {
     }
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<Reply> {
-        let content_type = if payload.content_type.is_empty() { GRPC } else { payload.content_type };
-        Some(Reply { payload: payload.bytes.clone(), content_type: content_type.to_owned() })
+        let content_type = if payload.content_type.is_empty() {
+            GRPC
+        } else {
+            payload.content_type
+        };
+        Some(Reply {
+            payload: payload.bytes.clone(),
+            content_type: content_type.to_owned(),
+        })
     }
 
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {
-        let key = ServiceKey { namespace: self.service.key().namespace.clone(), name: step.service.clone() };
-        let alternative = self.executor.registry.get(&key)?;
-        let method = if step.method.is_empty() {
-            self.method.clone()
-        } else {
-            Method::parse(&step.method, step.service.as_str()).ok()?
-        };
-        let isolation = self.executor.isolation(&alternative);
-        let options = CallOptions {
-            method: method.path().as_str(),
-            timeout: limit,
-            is_idempotent: self.call.is_idempotent,
-            is_alternative: true,
-            ..CallOptions::default()
-        };
-        let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone()).await.ok()?;
-        // The future would contain itself, were it not boxed; the engine lets an alternative have none of its own.
-        let answer = Box::pin(execute(&isolation, &self.executor.runtime, &mut upstream, options)).await;
-        Some(answer.ok()?.value)
+        self.stand_in(step, limit).await
     }
 
     async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<Reply> {
         // Which features still work stands in the answer's source; there are no bytes.
-        Some(Reply { payload: Bytes::new(), content_type: String::new() })
+        Some(Reply {
+            payload: Bytes::new(),
+            content_type: String::new(),
+        })
     }
 
     async fn local_fallback(&mut self, _: Why) -> Option<Reply> {

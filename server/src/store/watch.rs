@@ -23,7 +23,7 @@ pub struct Watch {
 
 impl Watch {
     /// Wraps a backend's batches. Ending without an error is taken as [`WatchError::Disconnected`].
-    pub(super) fn new(batches: impl Stream<Item = Result<WatchBatch, WatchError>> + Send + 'static) -> Self {
+    pub(crate) fn new(batches: impl Stream<Item = Result<WatchBatch, WatchError>> + Send + 'static) -> Self {
         Self {
             batches: Some(Box::pin(batches)),
         }

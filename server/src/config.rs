@@ -1,0 +1,88 @@
+//! What the operator decides: typed, with units, from four places.
+//!
+//! Defaults give way to the file (TOML, `--config`), the file to the environment (`COFFERDAM_SECTION_KEY`), the
+//! environment to the flags. An unknown key in the file is an error that names the nearest key there is, as a setting
+//! that is silently without effect is worse than none. Other variables that begin with `COFFERDAM_` are left alone:
+//! orchestrators make some up.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+mod args;
+mod error;
+mod human;
+mod limits;
+mod listen;
+mod source;
+mod store;
+mod telemetry;
+
+pub use self::{
+    args::ServeArgs,
+    error::ConfigError,
+    limits::LimitsConfig,
+    listen::ListenConfig,
+    store::{StoreConfig, StoreKind},
+    telemetry::{LogFormat, TelemetryConfig},
+};
+
+/// All settings of a manager.
+///
+/// ```
+/// use cofferdam_server::config::Config;
+///
+/// let config = Config::default();
+/// assert_eq!(config.listen.address.to_string(), "127.0.0.1:7420");
+/// assert!(config.check().is_ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Section `[listen]`: where and to whom the manager speaks.
+    pub listen: ListenConfig,
+    /// Section `[store]`: what it keeps, and where.
+    pub store: StoreConfig,
+    /// Section `[telemetry]`: what it says of itself.
+    pub telemetry: TelemetryConfig,
+    /// Section `[limits]`: how much is too much.
+    pub limits: LimitsConfig,
+}
+
+impl Config {
+    /// The settings that flags, the environment of this process, and the file that either names amount to.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file or variable, the key, and what would be right.
+    pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        source::load(args, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks what no single setting can be blamed for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Exposed`] for an address that others can reach; [`ConfigError::Invalid`] for settings that do
+    /// not go together.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.store.check()?;
+        self.limits.check()?;
+        if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
+            return Err(ConfigError::Exposed {
+                address: self.listen.address,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether others than this machine can reach the manager.
+    pub fn is_exposed(&self) -> bool {
+        is_exposed(self.listen.address.ip())
+    }
+}
+
+fn is_exposed(ip: IpAddr) -> bool {
+    !ip.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The four places that settings come from, laid over each other.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use figment::{
+    Figment, Provider,
+    providers::{Format, Toml},
+    value::{Dict, Value},
+};
+
+use super::{Config, ConfigError, ServeArgs};
+
+/// Every key there is, with its section, and how its variable in the environment is read.
+const KEYS: &[(&str, Kind)] = &[
+    ("listen.address", Kind::Text),
+    ("listen.insecure", Kind::Plain),
+    ("listen.grace", Kind::Text),
+    ("store.kind", Kind::Text),
+    ("store.data_dir", Kind::Text),
+    ("store.timeout", Kind::Text),
+    ("store.etcd_endpoints", Kind::Text),
+    ("store.etcd_prefix", Kind::Text),
+    ("store.etcd_user", Kind::Text),
+    ("store.etcd_password_file", Kind::Text),
+    ("telemetry.log_format", Kind::Text),
+    ("telemetry.log_level", Kind::Text),
+    ("limits.max_services", Kind::Plain),
+    ("limits.max_instances", Kind::Plain),
+    ("limits.max_connections", Kind::Plain),
+];
+
+/// How a variable is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// As it stands, even where it looks like a number.
+    Text,
+    /// As a number or a truth value.
+    Plain,
+}
+
+/// Reads a variable of the environment.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config, ConfigError> {
+    let mut figment = Figment::new();
+    let file = args
+        .config
+        .clone()
+        .or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
+    if let Some(file) = &file {
+        figment = figment.merge(read(file)?);
+    }
+    for (key, kind) in KEYS {
+        if let Some(text) = variables(&variable(key)) {
+            let value = match kind {
+                Kind::Text => Value::from(text),
+                Kind::Plain => Value::from_str(&text).unwrap_or_else(|never| match never {}),
+            };
+            figment = figment.merge((key, value));
+        }
+    }
+    let mut config: Config = figment.extract().map_err(|error| explain(&error, file.as_deref()))?;
+    override_by(args, &mut config);
+    config.store.data_dir.get_or_insert_with(|| default_data_dir(variables));
+    Ok(config)
+}
+
+/// `COFFERDAM_SECTION_KEY`.
+fn variable(key: &str) -> String {
+    format!("COFFERDAM_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+fn read(path: &Path) -> Result<impl Provider, ConfigError> {
+    let path = path.to_owned();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return Err(ConfigError::Unreadable { path, error }),
+    };
+    let toml = Toml::string(&text);
+    match toml.data() {
+        Ok(profiles) => profiles
+            .values()
+            .try_for_each(|dict| known_only(dict, "", &path))
+            .map(|()| toml),
+        Err(error) => Err(ConfigError::Malformed {
+            path,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Refuses a key that means nothing.
+fn known_only(dict: &Dict, section: &str, path: &Path) -> Result<(), ConfigError> {
+    for (name, value) in dict {
+        let key = format!("{section}{name}");
+        let is_key = KEYS.iter().any(|(known, _)| *known == key);
+        let inside = format!("{key}.");
+        match value {
+            _ if is_key => {}
+            Value::Dict(_, dict) if KEYS.iter().any(|(known, _)| known.starts_with(&inside)) => {
+                known_only(dict, &inside, path)?;
+            }
+            _ => {
+                return Err(ConfigError::UnknownKey {
+                    path: path.to_owned(),
+                    nearest: nearest(&key),
+                    key,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The key or section most like a name that is none. The last part counts for itself, too: who forgets the section is
+/// understood.
+fn nearest(name: &str) -> &'static str {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let likeness = |known: &str| {
+        strsim::normalized_levenshtein(known, name) + strsim::normalized_levenshtein(&last(known), &last(name))
+    };
+    let sections = KEYS.iter().filter_map(|(known, _)| known.split('.').next());
+    let names = KEYS.iter().map(|(known, _)| *known).chain(sections);
+    names
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        .unwrap_or_default()
+}
+
+/// Says which key is wrong and where it came from.
+fn explain(error: &figment::Error, file: Option<&Path>) -> ConfigError {
+    let key = error.path.join(".");
+    let from_file = error
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.name.contains("TOML"));
+    let place = match file {
+        Some(file) if from_file => format!("{key} in {}", file.display()),
+        _ => variable(&key),
+    };
+    ConfigError::Value(format!("{place}: {}", error.kind))
+}
+
+fn override_by(args: &ServeArgs, config: &mut Config) {
+    // Taken apart without `..`, so that a flag added fails the build here until it has an effect.
+    let ServeArgs {
+        listen,
+        insecure_i_understand,
+        grace,
+        store,
+        data_dir,
+        store_timeout,
+        etcd_endpoints,
+        etcd_prefix,
+        config: _,
+        log_format,
+        log_level,
+    } = args.clone();
+    fn set<T>(target: &mut T, flag: Option<T>) {
+        if let Some(value) = flag {
+            *target = value;
+        }
+    }
+    set(&mut config.listen.address, listen);
+    set(&mut config.listen.insecure, insecure_i_understand.then_some(true));
+    set(&mut config.listen.grace, grace);
+    set(&mut config.store.kind, store);
+    set(&mut config.store.data_dir, data_dir.map(Some));
+    set(&mut config.store.timeout, store_timeout);
+    set(
+        &mut config.store.etcd_endpoints,
+        Some(etcd_endpoints).filter(|endpoints| !endpoints.is_empty()),
+    );
+    set(&mut config.store.etcd_prefix, etcd_prefix);
+    set(&mut config.telemetry.log_format, log_format);
+    set(&mut config.telemetry.log_level, log_level);
+}
+
+/// Where people's programs keep their state.
+fn default_data_dir(variables: Variables<'_>) -> PathBuf {
+    let set = |name| variables(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    state.map_or_else(|| PathBuf::from("cofferdam-data"), |state| state.join("cofferdam"))
+}

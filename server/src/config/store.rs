@@ -1,0 +1,96 @@
+use std::{fmt, path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::{ConfigError, human};
+use crate::store::DEFAULT_PREFIX;
+
+/// What the manager keeps, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StoreConfig {
+    /// Which store. Default `embedded`.
+    pub kind: StoreKind,
+    /// The directory of the embedded store. Unset: `$XDG_STATE_HOME/cofferdam`, else `$HOME/.local/state/cofferdam`,
+    /// else `./cofferdam-data`.
+    pub data_dir: Option<PathBuf>,
+    /// How long the store may take: to be there at start, and for each write. Default `10s`.
+    #[serde(deserialize_with = "human::duration")]
+    pub timeout: Duration,
+    /// The members of the etcd cluster, `host:port` or `http://host:port`: a list, or one text with commas.
+    #[serde(deserialize_with = "human::list")]
+    pub etcd_endpoints: Vec<String>,
+    /// What all keys begin with in etcd; ends with a slash. Managers that share it share their state. Default
+    /// `/cofferdam/v1/`.
+    pub etcd_prefix: String,
+    /// Who to log in to etcd as. Unset: nobody, for a cluster without authentication.
+    pub etcd_user: Option<String>,
+    /// The file that holds that user's password, a line end after it not counted.
+    pub etcd_password_file: Option<PathBuf>,
+}
+
+/// Which store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// One file, one manager, no set-up.
+    #[default]
+    Embedded,
+    /// An etcd cluster, any number of managers.
+    Etcd,
+    /// Nothing survives the manager: for trials and tests.
+    Memory,
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Embedded => "embedded",
+            Self::Etcd => "etcd",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+impl StoreConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |key, reason: &str| {
+            Err(ConfigError::Invalid {
+                key,
+                reason: reason.to_owned(),
+            })
+        };
+        if self.timeout.is_zero() {
+            return invalid("store.timeout", "must be above zero");
+        }
+        match self.kind {
+            StoreKind::Etcd if self.etcd_endpoints.is_empty() => invalid(
+                "store.etcd_endpoints",
+                "must be set where the store is etcd: use --etcd-endpoints host:2379",
+            ),
+            StoreKind::Etcd if self.etcd_user.is_some() != self.etcd_password_file.is_some() => {
+                invalid("store.etcd_password_file", "must be set together with store.etcd_user")
+            }
+            StoreKind::Embedded | StoreKind::Memory if !self.etcd_endpoints.is_empty() => invalid(
+                "store.etcd_endpoints",
+                "is set and the store is not etcd: use --store etcd, or leave it out",
+            ),
+            StoreKind::Embedded | StoreKind::Etcd | StoreKind::Memory => Ok(()),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            kind: StoreKind::default(),
+            data_dir: None,
+            timeout: Duration::from_secs(10),
+            etcd_endpoints: Vec::new(),
+            etcd_prefix: DEFAULT_PREFIX.to_owned(),
+            etcd_user: None,
+            etcd_password_file: None,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What the manager answers when it cannot do what was asked: one closed set, without a transport in it.
+//!
+//! Each variant is one reason of the contract's `ErrorReason` and is mapped to a status once, in `grpc/error.rs`. The
+//! text of a variant is for the caller: it says what is wrong and how to mend it. What only the operator may know
+//! stays in [`Error::Internal`] and goes to the log.
+
+use std::time::Duration;
+
+use cofferdam_core::{
+    name::ServiceKey,
+    policy::{InvalidPolicy, Violation},
+    revision::Revision,
+};
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// There is no such service.
+    #[error("service {key} is not registered{}", did_you_mean(nearest))]
+    ServiceNotFound {
+        /// The service asked for.
+        key: ServiceKey,
+        /// The most similar registered names of the namespace, best first; may be empty.
+        nearest: Vec<String>,
+    },
+    /// Fields of the request are missing, out of range or not in force; at least one.
+    #[error("{}", list(violations))]
+    Invalid {
+        /// Each field at fault, by its path in the request.
+        violations: Vec<Violation>,
+    },
+    /// The service is at another revision than the caller expected.
+    #[error("service {key} is at revision {current}, not at {expected}: read it again and decide anew")]
+    RevisionMismatch {
+        /// The service.
+        key: ServiceKey,
+        /// What the caller expected.
+        expected: Revision,
+        /// What it is; [`Revision::default`] for a service that is not registered.
+        current: Revision,
+    },
+    /// Others kept changing the same things, so that no attempt found them as it had read them. Nothing was changed.
+    #[error("service {key} was changed by others at each of {attempts} attempts: try again")]
+    Contended {
+        /// The service.
+        key: ServiceKey,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The `request_id` named a different request before.
+    #[error("request_id {request_id:?} was used for a different request in the last 15 minutes: choose a fresh one")]
+    RequestIdReused {
+        /// The id.
+        request_id: String,
+    },
+    /// The store cannot be reached; nothing was changed.
+    #[error("the store cannot be reached, nothing was changed: {reason}")]
+    StoreUnavailable {
+        /// What was tried and what came back.
+        reason: String,
+    },
+    /// The store did not confirm the write.
+    #[error(
+        "the store did not confirm the write, which may or may not have happened: retry with a request_id, or read before you repeat it ({reason})"
+    )]
+    StoreOutcomeUnknown {
+        /// What was tried and what came back.
+        reason: String,
+    },
+    /// A bound of the manager or its store is reached.
+    #[error("the limit of {limit} for {quota} is reached: {remedy}")]
+    QuotaExceeded {
+        /// What is bounded, in one word.
+        quota: &'static str,
+        /// The bound.
+        limit: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Other services name this one as their alternative.
+    #[error("service {key} is the alternative of {}: change their fallback first", services.join(", "))]
+    ServiceInUse {
+        /// The service.
+        key: ServiceKey,
+        /// Who names it.
+        services: Vec<String>,
+    },
+    /// This manager stops.
+    #[error("the manager is stopping: try another one, or again in a moment")]
+    ShuttingDown,
+    /// A call through the manager was not made or did not succeed.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// A defect, or a store that holds what it must not.
+    #[error("internal error: the manager's log says more")]
+    Internal {
+        /// For the log only.
+        detail: String,
+    },
+}
+
+/// Why ExecuteWithIsolation has no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// The service has no endpoint that the manager may dial.
+    #[error("service {0} has no endpoint that the manager may dial: register one")]
+    NoEndpoint(ServiceKey),
+    /// The endpoint is not on the operator's allow-list.
+    #[error("endpoint {0} is not on the manager's allow-list, which holds loopback addresses by default")]
+    EndpointNotAllowed(String),
+    /// The breaker is open.
+    #[error("the circuit breaker of {key} is open{}", retry_hint(*retry_after))]
+    CircuitOpen {
+        /// The service.
+        key: ServiceKey,
+        /// When it is worth coming again; absent where only a change of the policy helps.
+        retry_after: Option<Duration>,
+    },
+    /// The bulkhead is full.
+    #[error("pool {pool:?} of the bulkhead is full")]
+    BulkheadFull {
+        /// The pool; empty for the one without a name.
+        pool: String,
+    },
+    /// The rate limit is reached.
+    #[error("the rate limit of {0} is reached")]
+    RateLimited(ServiceKey),
+    /// The call ran out of time.
+    #[error("the call ran out of time")]
+    Timeout,
+    /// The service is disabled.
+    #[error("service {0} is disabled")]
+    Disabled(ServiceKey),
+    /// Request or answer is larger than the manager relays.
+    #[error("{what} has more than the {limit} bytes that the manager relays")]
+    PayloadTooLarge {
+        /// What is too large: "the request" or "the answer".
+        what: &'static str,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The service's own error.
+    #[error("{message}")]
+    Upstream {
+        /// Its gRPC status code.
+        code: i32,
+        /// Its own words.
+        message: String,
+    },
+}
+
+impl Error {
+    /// One field at fault.
+    pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid {
+            violations: vec![Violation::invalid(path, description)],
+        }
+    }
+
+    /// A policy at fault. `path` says where a path of the policy is in the request.
+    pub fn invalid_policy(invalid: &InvalidPolicy, path: impl Fn(&str) -> String) -> Self {
+        let in_request = |violation: &Violation| Violation {
+            path: path(&violation.path),
+            ..violation.clone()
+        };
+        Self::Invalid {
+            violations: invalid.violations().iter().map(in_request).collect(),
+        }
+    }
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", nearest.join(" or "))
+    }
+}
+
+fn retry_hint(retry_after: Option<Duration>) -> String {
+    retry_after
+        .map(|after| format!(", next probe in {after:?}"))
+        .unwrap_or_default()
+}
+
+fn list(violations: &[Violation]) -> String {
+    violations
+        .iter()
+        .map(Violation::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

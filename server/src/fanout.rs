@@ -1,0 +1,214 @@
+//! Who hears of which change.
+//!
+//! A subscriber has one mailbox with one slot per service: a newer change replaces the one that was not taken yet. So
+//! a slow subscriber gets the newest policy and never a queue of old ones, costs no more memory than the services it
+//! follows, and is never waited for. A mailbox that would still outgrow its bound (services that come and go by the
+//! thousand) is emptied and closed, and its subscriber starts over. One that takes nothing for too long is hung up on.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use cofferdam_core::name::{Name, ServiceKey};
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::Change;
+
+/// Slots of one mailbox: twice the services that an instance may follow.
+const MAX_SLOTS: usize = 20_000;
+
+/// Delivers changes to the mailboxes of those who follow their service.
+#[derive(Debug, Default)]
+pub(crate) struct Fanout {
+    index: Mutex<Index>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    by_service: HashMap<ServiceKey, BTreeMap<u64, Arc<Mailbox>>>,
+    by_namespace: HashMap<Name, BTreeMap<u64, Arc<Mailbox>>>,
+    mailboxes: HashMap<u64, (Arc<Mailbox>, CancellationToken)>,
+    last_id: u64,
+}
+
+/// One subscriber's changes that were not taken yet.
+#[derive(Debug, Default)]
+struct Mailbox {
+    slots: Mutex<Slots>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    changes: BTreeMap<ServiceKey, Change>,
+    /// Since when there is something to take and nothing was taken.
+    waiting_since: Option<Instant>,
+    closed: bool,
+}
+
+/// The receiving end. Dropping it unsubscribes.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    id: u64,
+    fanout: Arc<Fanout>,
+    mailbox: Arc<Mailbox>,
+    services: Vec<ServiceKey>,
+    namespace: Option<Name>,
+}
+
+/// The mailbox was closed because its subscriber did not keep up: start over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the subscriber did not keep up")]
+pub(crate) struct Overrun;
+
+impl Fanout {
+    /// A subscription to nothing yet. `hang_up` ends the subscriber's connection.
+    pub(crate) fn subscribe(self: &Arc<Self>, hang_up: CancellationToken) -> Subscription {
+        let mailbox = Arc::<Mailbox>::default();
+        let mut index = lock(&self.index);
+        index.last_id += 1;
+        let id = index.last_id;
+        index.mailboxes.insert(id, (Arc::clone(&mailbox), hang_up));
+        Subscription {
+            id,
+            fanout: Arc::clone(self),
+            mailbox,
+            services: Vec::new(),
+            namespace: None,
+        }
+    }
+
+    /// Hangs up on those for whom something has been waiting so long with nothing taken. A subscriber that does not
+    /// read is not even asked for more by its transport, so it cannot find this out by itself.
+    pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
+        let stalled = |mailbox: &Mailbox| {
+            lock(&mailbox.slots)
+                .waiting_since
+                .is_some_and(|since| since.elapsed() >= patience)
+        };
+        let index = lock(&self.index);
+        let stalled = index
+            .mailboxes
+            .values()
+            .filter(|(mailbox, hang_up)| !hang_up.is_cancelled() && stalled(mailbox));
+        stalled.map(|(_, hang_up)| hang_up.cancel()).count()
+    }
+
+    /// Delivers a change. Never waits for a subscriber.
+    pub(crate) fn publish(&self, change: &Change) {
+        let index = lock(&self.index);
+        let by_service = index.by_service.get(change.key()).into_iter();
+        let by_namespace = index.by_namespace.get(&change.key().namespace).into_iter();
+        for mailbox in by_service.chain(by_namespace).flat_map(BTreeMap::values) {
+            mailbox.fill(change.clone());
+        }
+    }
+}
+
+impl Mailbox {
+    fn fill(&self, change: Change) {
+        let mut slots = lock(&self.slots);
+        if slots.closed {
+            return;
+        }
+        slots.changes.insert(change.key().clone(), change);
+        if slots.changes.len() > MAX_SLOTS {
+            slots.changes = BTreeMap::new();
+            slots.closed = true;
+        }
+        if slots.waiting_since.is_none() {
+            slots.waiting_since = Some(Instant::now());
+        }
+        drop(slots);
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> Result<Option<Change>, Overrun> {
+        let mut slots = lock(&self.slots);
+        if slots.closed {
+            return Err(Overrun);
+        }
+        let taken = slots.changes.pop_first().map(|(_, change)| change);
+        slots.waiting_since = if slots.changes.is_empty() {
+            None
+        } else {
+            Some(Instant::now())
+        };
+        Ok(taken)
+    }
+}
+
+impl Subscription {
+    /// Follows a service from now on; following it twice changes nothing.
+    pub(crate) fn follow(&mut self, key: ServiceKey) {
+        let mut index = lock(&self.fanout.index);
+        let mailbox = Arc::clone(&self.mailbox);
+        if index
+            .by_service
+            .entry(key.clone())
+            .or_default()
+            .insert(self.id, mailbox)
+            .is_none()
+        {
+            self.services.push(key);
+        }
+    }
+
+    /// Follows every service of a namespace from now on, those to come included.
+    pub(crate) fn follow_namespace(&mut self, namespace: Name) {
+        let mut index = lock(&self.fanout.index);
+        index
+            .by_namespace
+            .entry(namespace.clone())
+            .or_default()
+            .insert(self.id, Arc::clone(&self.mailbox));
+        self.namespace = Some(namespace);
+    }
+
+    /// The next change, by name where several wait. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Overrun`], for ever, once the mailbox was closed.
+    pub(crate) async fn next(&self) -> Result<Change, Overrun> {
+        loop {
+            if let Some(change) = self.mailbox.take()? {
+                return Ok(change);
+            }
+            self.mailbox.filled.notified().await;
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut index = lock(&self.fanout.index);
+        index.mailboxes.remove(&self.id);
+        for key in &self.services {
+            if let Some(mailboxes) = index.by_service.get_mut(key) {
+                mailboxes.remove(&self.id);
+                if mailboxes.is_empty() {
+                    index.by_service.remove(key);
+                }
+            }
+        }
+        if let Some(namespace) = &self.namespace
+            && let Some(mailboxes) = index.by_namespace.get_mut(namespace)
+        {
+            mailboxes.remove(&self.id);
+            if mailboxes.is_empty() {
+                index.by_namespace.remove(namespace);
+            }
+        }
+    }
+}
+
+/// Nothing between two changes of what these locks guard can panic: a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

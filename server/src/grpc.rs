@@ -1,0 +1,20 @@
+//! The manager's gRPC face: thin adapters between the contract and the rest of the crate. Statuses are built here and
+//! nowhere else.
+
+mod decode_errors;
+mod error;
+mod health_service;
+mod isolation_service;
+mod policy_sync_service;
+mod routes;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use tonic::service::Routes;
+
+pub use self::{
+    health_service::HealthApi,
+    isolation_service::IsolationApi,
+    policy_sync_service::{SyncApi, SyncOptions},
+    routes::{Api, routes},
+};

@@ -1,0 +1,133 @@
+//! From the manager's closed set of errors to gRPC statuses, once.
+
+use std::collections::HashMap;
+
+use cofferdam_core::policy::ViolationKind;
+use cofferdam_proto::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::error::{Error, Rejection};
+
+/// The domain of every `ErrorInfo`.
+const DOMAIN: &str = "cofferdam";
+
+/// The prefix that a reason's name has in the contract and not on the wire.
+const REASON_PREFIX: &str = "ERROR_REASON_";
+
+/// The status of an error: its code, its words, an `ErrorInfo`, and a `BadRequest` where fields are at fault.
+pub(crate) fn status(error: &Error) -> Status {
+    if let Error::Internal { detail } = error {
+        tracing::error!(%detail, "internal error");
+    }
+    let (code, reason, metadata) = classify(error);
+    let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata);
+    if let Error::Invalid { violations } = error {
+        let fields = violations
+            .iter()
+            .map(|violation| FieldViolation::new(&violation.path, &violation.description));
+        details.set_bad_request(fields.collect::<Vec<_>>());
+    }
+    if let Error::Rejected(Rejection::CircuitOpen { retry_after, .. }) = error {
+        details.set_retry_info(*retry_after);
+    }
+    Status::with_error_details(code, error.to_string(), details)
+}
+
+/// A request that is no message of its method.
+pub(super) fn malformed(description: &str) -> Status {
+    status(&Error::invalid(
+        "",
+        format!("the request cannot be decoded: {description}"),
+    ))
+}
+
+type Metadata = HashMap<String, String>;
+
+fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
+    match error {
+        Error::ServiceNotFound { key, nearest } => {
+            let metadata = metadata([
+                ("namespace", key.namespace.to_string()),
+                ("service", key.name.to_string()),
+                ("nearest", nearest.join(",")),
+            ]);
+            (Code::NotFound, ErrorReason::ServiceNotFound, metadata)
+        }
+        Error::Invalid { violations } => {
+            let not_in_force = violations
+                .iter()
+                .all(|violation| violation.kind == ViolationKind::NotInForce);
+            let reason = if not_in_force {
+                ErrorReason::FieldNotInForce
+            } else {
+                ErrorReason::InvalidField
+            };
+            (Code::InvalidArgument, reason, Metadata::new())
+        }
+        Error::RevisionMismatch { expected, current, .. } => {
+            let metadata = metadata([
+                ("expected_epoch", expected.epoch.to_string()),
+                ("expected_revision", expected.revision.to_string()),
+                ("current_epoch", current.epoch.to_string()),
+                ("current_revision", current.revision.to_string()),
+            ]);
+            (Code::Aborted, ErrorReason::RevisionMismatch, metadata)
+        }
+        Error::Contended { .. } => (Code::Aborted, ErrorReason::RevisionMismatch, Metadata::new()),
+        Error::RequestIdReused { .. } => (Code::InvalidArgument, ErrorReason::RequestIdReused, Metadata::new()),
+        Error::StoreUnavailable { .. } => (Code::Unavailable, ErrorReason::StoreUnavailable, Metadata::new()),
+        Error::StoreOutcomeUnknown { .. } => (
+            Code::DeadlineExceeded,
+            ErrorReason::StoreOutcomeUnknown,
+            Metadata::new(),
+        ),
+        Error::QuotaExceeded { quota, limit, .. } => {
+            let metadata = metadata([("quota", (*quota).to_owned()), ("limit", limit.clone())]);
+            (Code::ResourceExhausted, ErrorReason::QuotaExceeded, metadata)
+        }
+        Error::ServiceInUse { services, .. } => (
+            Code::FailedPrecondition,
+            ErrorReason::ServiceInUse,
+            metadata([("services", services.join(","))]),
+        ),
+        Error::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, Metadata::new()),
+        Error::Rejected(rejection) => classify_rejection(rejection),
+        Error::Internal { .. } => (Code::Internal, ErrorReason::Internal, Metadata::new()),
+    }
+}
+
+fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
+    let none = Metadata::new();
+    match rejection {
+        Rejection::NoEndpoint(_) => (Code::FailedPrecondition, ErrorReason::NoEndpoint, none),
+        Rejection::EndpointNotAllowed(_) => (Code::PermissionDenied, ErrorReason::EndpointNotAllowed, none),
+        Rejection::CircuitOpen { retry_after, .. } => {
+            let millis = retry_after.map(|after| ("retry_after_ms".to_owned(), after.as_millis().to_string()));
+            (
+                Code::Unavailable,
+                ErrorReason::CircuitOpen,
+                millis.into_iter().collect(),
+            )
+        }
+        Rejection::BulkheadFull { pool } => (
+            Code::ResourceExhausted,
+            ErrorReason::BulkheadFull,
+            metadata([("pool", pool.clone())]),
+        ),
+        Rejection::RateLimited(_) => (Code::ResourceExhausted, ErrorReason::RateLimited, none),
+        Rejection::Timeout => (Code::DeadlineExceeded, ErrorReason::Timeout, none),
+        Rejection::Disabled(_) => (Code::Unavailable, ErrorReason::ServiceDisabled, none),
+        Rejection::PayloadTooLarge { .. } => (Code::ResourceExhausted, ErrorReason::PayloadTooLarge, none),
+        Rejection::Upstream { code, .. } => (Code::from_i32(*code), ErrorReason::Upstream, none),
+    }
+}
+
+fn reason_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix(REASON_PREFIX).unwrap_or(name)
+}
+
+fn metadata<const N: usize>(pairs: [(&str, String); N]) -> Metadata {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}

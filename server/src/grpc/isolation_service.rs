@@ -1,0 +1,213 @@
+//! `cofferdam.v1.IsolationService`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cofferdam_core::{name::Name, wire::duration_to_wire};
+use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
+use tonic::{Request, Response, Status};
+
+use super::error::status;
+use crate::{
+    error::Error,
+    execute::Executor,
+    health,
+    instances::Instances,
+    registry::{Registry, validate},
+    stats,
+};
+
+mod execute;
+mod page;
+
+/// Answers the operators' and services' calls.
+#[derive(Clone, Debug)]
+pub struct IsolationApi {
+    registry: Arc<Registry>,
+    instances: Arc<Instances>,
+    executor: Arc<Executor>,
+}
+
+impl IsolationApi {
+    /// Over these services and instances.
+    pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, executor: Arc<Executor>) -> Self {
+        Self {
+            registry,
+            instances,
+            executor,
+        }
+    }
+
+    /// Fills in what the store does not know: the health in force and the breaker state.
+    fn complete(&self, service: &mut v1::IsolatedService) {
+        let named = service
+            .service
+            .as_ref()
+            .and_then(|named| validate::target(&named.namespace, &named.name).ok());
+        if let Some(key) = named {
+            let condition = self.instances.condition(&key);
+            service.breaker_state = condition.breaker.into();
+            service.health = health::in_force(service.reported_health.as_ref(), condition);
+        }
+    }
+
+    fn completed(&self, service: Option<v1::IsolatedService>) -> Option<v1::IsolatedService> {
+        service.map(|mut service| {
+            self.complete(&mut service);
+            service
+        })
+    }
+
+    fn stale_for(&self) -> Option<prost_types::Duration> {
+        self.registry.stale_for().map(duration_to_wire)
+    }
+
+    fn info(&self, request: &v1::GetServiceIsolationInfoRequest) -> Result<v1::GetServiceIsolationInfoResponse, Error> {
+        let key = validate::target(&request.namespace, &request.service)?;
+        let (registered, service) = self.registry.describe(&key)?;
+        Ok(v1::GetServiceIsolationInfoResponse {
+            service: self.completed(Some(service)),
+            stats: Some(stats::of_service(&self.registry, &self.instances, &registered)),
+            inactive_fields: registered.inactive_fields(),
+            stale_for: self.stale_for(),
+        })
+    }
+
+    fn stats(&self, request: &v1::GetIsolationStatsRequest) -> Result<v1::GetIsolationStatsResponse, Error> {
+        let namespace = match request.namespace.as_str() {
+            "" => None,
+            text => Some(Name::new(text).map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?),
+        };
+        let services = self.registry.services(namespace.as_ref());
+        let of_service = |registered: &Arc<_>| stats::of_service(&self.registry, &self.instances, registered);
+        let each: Vec<_> = services.iter().map(of_service).collect();
+        let stats = stats::of_all(&services, &each, &self.instances, namespace.as_ref());
+        Ok(v1::GetIsolationStatsResponse {
+            totals: stats::totals(&stats),
+            stats: Some(stats),
+            services: if request.include_services { each } else { Vec::new() },
+            stale_for: self.stale_for(),
+        })
+    }
+}
+
+#[async_trait]
+impl IsolationService for IsolationApi {
+    async fn register_service(
+        &self,
+        request: Request<v1::RegisterServiceRequest>,
+    ) -> Result<Response<v1::RegisterServiceResponse>, Status> {
+        let mut answer = self
+            .registry
+            .register(request.into_inner())
+            .await
+            .map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn unregister_service(
+        &self,
+        request: Request<v1::UnregisterServiceRequest>,
+    ) -> Result<Response<v1::UnregisterServiceResponse>, Status> {
+        let answer = self
+            .registry
+            .unregister(request.into_inner())
+            .await
+            .map_err(|error| status(&error))?;
+        Ok(Response::new(answer))
+    }
+
+    async fn execute_with_isolation(
+        &self,
+        request: Request<v1::ExecuteWithIsolationRequest>,
+    ) -> Result<Response<v1::ExecuteWithIsolationResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = self.execute(&metadata, request).await;
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn set_isolation_level(
+        &self,
+        request: Request<v1::SetIsolationLevelRequest>,
+    ) -> Result<Response<v1::SetIsolationLevelResponse>, Status> {
+        let mut answer = self
+            .registry
+            .set_level(request.into_inner())
+            .await
+            .map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn update_fallback_config(
+        &self,
+        request: Request<v1::UpdateFallbackConfigRequest>,
+    ) -> Result<Response<v1::UpdateFallbackConfigResponse>, Status> {
+        let mut answer = self
+            .registry
+            .update_fallback(request.into_inner())
+            .await
+            .map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn update_isolation_policy(
+        &self,
+        request: Request<v1::UpdateIsolationPolicyRequest>,
+    ) -> Result<Response<v1::UpdateIsolationPolicyResponse>, Status> {
+        let mut answer = self
+            .registry
+            .update_policy(request.into_inner())
+            .await
+            .map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn update_service_health(
+        &self,
+        request: Request<v1::UpdateServiceHealthRequest>,
+    ) -> Result<Response<v1::UpdateServiceHealthResponse>, Status> {
+        let request = request.into_inner();
+        let key = validate::target(&request.namespace, &request.service).map_err(|error| status(&error))?;
+        let mut answer = self
+            .registry
+            .report_health(request)
+            .await
+            .map_err(|error| status(&error))?;
+        answer.health = health::in_force(answer.health.as_ref(), self.instances.condition(&key));
+        Ok(Response::new(answer))
+    }
+
+    async fn get_service_isolation_info(
+        &self,
+        request: Request<v1::GetServiceIsolationInfoRequest>,
+    ) -> Result<Response<v1::GetServiceIsolationInfoResponse>, Status> {
+        self.info(request.get_ref())
+            .map(Response::new)
+            .map_err(|error| status(&error))
+    }
+
+    async fn list_isolated_services(
+        &self,
+        request: Request<v1::ListIsolatedServicesRequest>,
+    ) -> Result<Response<v1::ListIsolatedServicesResponse>, Status> {
+        self.page(request.get_ref())
+            .map(Response::new)
+            .map_err(|error| status(&error))
+    }
+
+    async fn get_isolation_stats(
+        &self,
+        request: Request<v1::GetIsolationStatsRequest>,
+    ) -> Result<Response<v1::GetIsolationStatsResponse>, Status> {
+        self.stats(request.get_ref())
+            .map(Response::new)
+            .map_err(|error| status(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

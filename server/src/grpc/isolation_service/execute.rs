@@ -1,0 +1,122 @@
+//! ExecuteWithIsolation: from the contract to the call and back.
+
+use cofferdam_core::{
+    call::Source,
+    policy::FallbackTrigger,
+    wire::{breaker_state_to_wire, duration_from_wire, duration_to_wire, revision_to_wire},
+};
+use cofferdam_proto::v1;
+use tonic::metadata::MetadataMap;
+
+use super::IsolationApi;
+use crate::{
+    error::{Error, Rejection},
+    execute::{Call, DEPTH_HEADER, Executed, MAX_REQUEST_BYTES, MAX_TIMEOUT, Method},
+    registry::validate::{self, Faults},
+};
+
+const MAX_CACHE_KEY_BYTES: usize = 1024;
+const MAX_POOL_BYTES: usize = 64;
+
+impl IsolationApi {
+    pub(super) async fn execute(
+        &self,
+        metadata: &MetadataMap,
+        request: v1::ExecuteWithIsolationRequest,
+    ) -> Result<v1::ExecuteWithIsolationResponse, Error> {
+        let key = validate::target(&request.namespace, &request.service)?;
+        if metadata.contains_key(DEPTH_HEADER) {
+            let reason = "came through a manager already: an endpoint that leads to a manager cannot be called";
+            return Err(Error::invalid("service", reason));
+        }
+        let call = read(request)?;
+        let (service, _) = self.registry.describe(&key)?;
+        let executed = self.executor.execute(&service, &call).await?;
+        Ok(answer(executed))
+    }
+}
+
+fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
+    let v1::ExecuteWithIsolationRequest {
+        namespace: _,
+        service,
+        method,
+        payload,
+        timeout,
+        idempotent,
+        cache_key,
+        pool,
+    } = request;
+    if payload.len() > MAX_REQUEST_BYTES {
+        let what = "the request";
+        return Err(Rejection::PayloadTooLarge {
+            what,
+            limit: MAX_REQUEST_BYTES,
+        }
+        .into());
+    }
+    let mut faults = Faults::default();
+    let method = Method::parse(&method, &service).map_err(|invalid| faults.add("method", invalid.to_string()));
+    let timeout = timeout.map(duration_from_wire).transpose();
+    let timeout = timeout
+        .map_err(|invalid| faults.add("timeout", invalid.to_string()))
+        .ok()
+        .flatten();
+    if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > MAX_TIMEOUT) {
+        faults.add("timeout", format!("must be above zero and at most {MAX_TIMEOUT:?}"));
+    }
+    faults.text("cache_key", &cache_key, MAX_CACHE_KEY_BYTES);
+    faults.text("pool", &pool, MAX_POOL_BYTES);
+    match method {
+        Ok(method) if faults.is_empty() => Ok(Call {
+            method,
+            payload,
+            timeout,
+            is_idempotent: idempotent,
+            cache_key: cache_key.into(),
+            pool: Some(pool).filter(|pool| !pool.is_empty()),
+        }),
+        _ => Err(faults.into_error()),
+    }
+}
+
+fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
+    let (served_by, cache_age, degraded_features) = match executed.source {
+        Source::Live => (v1::ServedBy::Live, None, Vec::new()),
+        Source::Cached { age } => (v1::ServedBy::Cached, Some(duration_to_wire(age)), Vec::new()),
+        Source::Static => (v1::ServedBy::Static, None, Vec::new()),
+        Source::Alternative => (v1::ServedBy::Alternative, None, Vec::new()),
+        Source::Degraded(step) => (v1::ServedBy::Degraded, None, step.features),
+        // Callers here bring no code of their own.
+        Source::Local => (v1::ServedBy::Unspecified, None, Vec::new()),
+    };
+    v1::ExecuteWithIsolationResponse {
+        payload: executed.payload,
+        served_by: served_by.into(),
+        attempts: executed.receipt.attempts,
+        breaker_state: executed
+            .breaker_state
+            .map(breaker_state_to_wire)
+            .unwrap_or_default()
+            .into(),
+        revision: executed.receipt.revision.map(revision_to_wire),
+        content_type: executed.content_type,
+        cache_age,
+        degraded_features,
+        fallback_reason: executed
+            .receipt
+            .why
+            .map(|why| reason(why.trigger).to_owned())
+            .unwrap_or_default(),
+    }
+}
+
+fn reason(trigger: FallbackTrigger) -> &'static str {
+    match trigger {
+        FallbackTrigger::Failure => "the service answered with a failure",
+        FallbackTrigger::Timeout => "the service did not answer in time",
+        FallbackTrigger::Open => "the circuit breaker is open",
+        FallbackTrigger::Bulkhead => "the bulkhead is full",
+        FallbackTrigger::RateLimit => "the rate limit is reached",
+    }
+}

@@ -1,0 +1,4 @@
+mod errors;
+mod execute;
+mod flow;
+mod pages;

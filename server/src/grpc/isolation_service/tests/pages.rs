@@ -1,0 +1,117 @@
+//! Lists in pages.
+
+use cofferdam_proto::v1;
+use tonic::{Code, transport::Channel};
+
+use crate::testing::{Manager, fallback, registration, static_step};
+use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
+
+async fn page(
+    client: &mut IsolationServiceClient<Channel>,
+    namespace: &str,
+    size: i32,
+    token: &str,
+) -> (Vec<String>, String) {
+    let request = v1::ListIsolatedServicesRequest {
+        namespace: namespace.to_owned(),
+        page_size: size,
+        page_token: token.to_owned(),
+    };
+    let answer = client.list_isolated_services(request).await.unwrap().into_inner();
+    let name = |service: v1::IsolatedService| {
+        let service = service.service.unwrap();
+        format!("{}/{}", service.namespace, service.name)
+    };
+    (answer.services.into_iter().map(name).collect(), answer.next_page_token)
+}
+
+async fn register(client: &mut IsolationServiceClient<Channel>, namespace: &str, name: &str) {
+    let mut request = registration(name);
+    request.service.as_mut().unwrap().namespace = namespace.to_owned();
+    client.register_service(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn pages_neither_skip_nor_repeat_while_services_come_and_go() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    for name in ["b", "d", "f", "h"] {
+        register(&mut client, "default", name).await;
+    }
+    let (first, token) = page(&mut client, "", 2, "").await;
+    assert_eq!(first, ["default/b", "default/d"]);
+    // One comes before what was listed, one after; the last one listed goes.
+    register(&mut client, "default", "a").await;
+    register(&mut client, "default", "e").await;
+    let gone = v1::UnregisterServiceRequest {
+        service: "d".to_owned(),
+        ..Default::default()
+    };
+    client.unregister_service(gone).await.unwrap();
+    let (second, token) = page(&mut client, "", 2, &token).await;
+    assert_eq!(second, ["default/e", "default/f"]);
+    let (last, token) = page(&mut client, "", 2, &token).await;
+    assert_eq!((last, token), (vec!["default/h".to_owned()], String::new()));
+}
+
+#[tokio::test]
+async fn one_namespace_or_all() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    for (namespace, name) in [("eu", "payments"), ("us", "payments"), ("default", "payments")] {
+        register(&mut client, namespace, name).await;
+    }
+    assert_eq!(page(&mut client, "", 0, "").await.0, ["default/payments"]);
+    assert_eq!(page(&mut client, "us", 0, "").await.0, ["us/payments"]);
+    assert_eq!(
+        page(&mut client, "*", 0, "").await.0,
+        ["default/payments", "eu/payments", "us/payments"]
+    );
+    let (first, token) = page(&mut client, "*", 1, "").await;
+    assert_eq!(first, ["default/payments"]);
+    assert_eq!(
+        page(&mut client, "*", 5, &token).await.0,
+        ["eu/payments", "us/payments"]
+    );
+}
+
+#[tokio::test]
+async fn a_page_of_large_policies_fits_into_a_message() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let large: &'static [u8] = vec![7; 60 * 1024].leak();
+    for index in 0..50 {
+        let request = v1::RegisterServiceRequest {
+            fallback: Some(fallback(vec![static_step(large)])),
+            ..registration(&format!("s{index:02}"))
+        };
+        client.register_service(request).await.unwrap();
+    }
+    let (mut all, mut token) = page(&mut client, "", 1000, "").await;
+    assert!(
+        !token.is_empty(),
+        "50 services of 120 KiB are more than one message takes"
+    );
+    while !token.is_empty() {
+        let (more, next) = page(&mut client, "", 1000, &token).await;
+        all.extend(more);
+        token = next;
+    }
+    let expected: Vec<_> = (0..50).map(|index| format!("default/s{index:02}")).collect();
+    assert_eq!(all, expected);
+}
+
+#[tokio::test]
+async fn bad_sizes_and_tokens_are_refused() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    for (namespace, size, token) in [("", -1, ""), ("", 1001, ""), ("", 1, "no/such/token"), ("A", 1, "")] {
+        let request = v1::ListIsolatedServicesRequest {
+            namespace: namespace.to_owned(),
+            page_size: size,
+            page_token: token.to_owned(),
+        };
+        let refused = client.list_isolated_services(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{namespace:?} {size} {token:?}");
+    }
+}

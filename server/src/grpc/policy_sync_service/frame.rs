@@ -1,0 +1,49 @@
+//! Encoded answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_core::{
+    revision::Revision,
+    wire::{duration_to_wire, revision_to_wire},
+};
+use cofferdam_proto::v1::{self, sync_response::Message as Answer};
+use prost::Message;
+
+use crate::registry::Change;
+
+/// A policy to apply, or the removal of one.
+pub(super) fn change(change: &Change) -> Bytes {
+    match change {
+        Change::Updated(registered) => registered.update_frame(),
+        Change::Removed { key, revision } => encode(Answer::Removal(v1::PolicyRemoval {
+            service: key.name.to_string(),
+            revision: Some(revision_to_wire(*revision)),
+        })),
+    }
+}
+
+/// All that was asked for has been sent.
+pub(super) fn complete(head: Revision) -> Bytes {
+    encode(Answer::Complete(v1::SyncComplete {
+        revision: Some(revision_to_wire(head)),
+    }))
+}
+
+/// The stream is alive and nothing is missing.
+pub(super) fn bookmark(head: Revision) -> Bytes {
+    encode(Answer::Bookmark(v1::SyncBookmark {
+        revision: Some(revision_to_wire(head)),
+    }))
+}
+
+/// Come again on another connection.
+pub(super) fn reconnect(within: Duration) -> Bytes {
+    encode(Answer::Reconnect(v1::SyncReconnect {
+        within: Some(duration_to_wire(within)),
+    }))
+}
+
+fn encode(answer: Answer) -> Bytes {
+    v1::SyncResponse { message: Some(answer) }.encode_to_vec().into()
+}

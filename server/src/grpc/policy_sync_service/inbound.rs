@@ -1,0 +1,117 @@
+//! What an instance says after its hello.
+
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+    wire::revision_from_wire,
+};
+use cofferdam_proto::v1;
+
+use super::hello::{self, MAX_SERVICES};
+use crate::{
+    error::Error,
+    instances::{Condition, Refusal, Session as Place},
+    registry::validate::Faults,
+};
+
+const MAX_REASON_CHARS: usize = 1024;
+const MAX_PATH_CHARS: usize = 256;
+
+/// Reads the further services that an instance asks for.
+pub(super) fn subscribe(namespace: &Name, message: &v1::SyncSubscribe) -> Result<Vec<ServiceKey>, Error> {
+    let mut faults = Faults::default();
+    faults.count("subscribe.services", message.services.len(), MAX_SERVICES);
+    faults.check()?;
+    let keys = hello::names(&mut faults, "subscribe.services", namespace, &message.services);
+    faults.into_result()?;
+    Ok(keys)
+}
+
+/// A policy is in force.
+pub(super) fn ack(namespace: &Name, place: &Place, ack: &v1::PolicyAck) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    let name = faults.name("ack.service", Name::new(&ack.service));
+    let position = hello::position(&mut faults, "ack", ack.revision, &ack.policy_hash);
+    faults.into_result()?;
+    if let (Some(name), Some((revision, hash))) = (name, position) {
+        place.applied(
+            &ServiceKey {
+                namespace: namespace.clone(),
+                name,
+            },
+            revision,
+            hash,
+        );
+    }
+    Ok(())
+}
+
+/// A policy is refused.
+pub(super) fn nack(namespace: &Name, place: &Place, nack: &v1::PolicyNack) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    let name = faults.name("nack.service", Name::new(&nack.service));
+    faults.require(nack.revision.is_some(), "nack.revision", "must be set");
+    faults.into_result()?;
+    if let (Some(name), Some(revision)) = (name, nack.revision) {
+        let key = ServiceKey {
+            namespace: namespace.clone(),
+            name,
+        };
+        let refusal = Refusal {
+            revision: revision_from_wire(revision),
+            reason: shortened(&nack.reason, MAX_REASON_CHARS),
+            field_path: shortened(&nack.field_path, MAX_PATH_CHARS),
+        };
+        let stays = nack.applied_revision.map(revision_from_wire).unwrap_or_default();
+        warn_of(&key, &refusal, stays, place.instance_id());
+        place.refused(&key, refusal);
+    }
+    Ok(())
+}
+
+/// What happened to the services of an instance since its last report.
+pub(super) fn report(namespace: &Name, place: &Place, report: &v1::SyncReport) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    faults.count("report.services", report.services.len(), MAX_SERVICES);
+    faults.check()?;
+    for (index, service) in report.services.iter().enumerate() {
+        let Some(name) = faults.name(
+            &format!("report.services[{index}].service"),
+            Name::new(&service.service),
+        ) else {
+            continue;
+        };
+        let key = ServiceKey {
+            namespace: namespace.clone(),
+            name,
+        };
+        // A state that a later release may know is, here, nothing known.
+        let condition = Condition {
+            breaker: v1::BreakerState::try_from(service.breaker_state).unwrap_or_default(),
+            health: v1::HealthStatus::try_from(service.health_status).unwrap_or_default(),
+        };
+        place.report(&key, &service.counters.unwrap_or_default(), condition);
+        for transition in &service.transitions {
+            let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
+            tracing::debug!(service = %key, instance = place.instance_id(), from, to, cause = ?transition.cause, "breaker");
+        }
+    }
+    faults.into_result()
+}
+
+fn warn_of(key: &ServiceKey, refusal: &Refusal, stays: Revision, instance: &str) {
+    // Debug formatting escapes what an instance might put into our log.
+    tracing::warn!(
+        service = %key,
+        instance,
+        refused = %refusal.revision,
+        in_force = %stays,
+        reason = ?refusal.reason,
+        field = ?refusal.field_path,
+        "an instance refused a policy",
+    );
+}
+
+fn shortened(text: &str, max: usize) -> String {
+    text.chars().take(max).collect()
+}

@@ -1,0 +1,305 @@
+//! One instance's stream.
+//!
+//! A session is a state that is asked for its next answer, and is asked only while the transport has room for one. It
+//! has no queue: what waits, waits in the mailbox, where a newer policy takes the place of an older one. Between two
+//! answers it listens to whatever comes first: the instance, a change, the time for a bookmark, another stream of the
+//! same instance, or the end of this manager.
+
+use std::{collections::HashSet, pin::Pin, sync::Arc, vec};
+
+use bytes::Bytes;
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+};
+use cofferdam_proto::v1::{self, sync_request::Message};
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{
+    Shared, frame,
+    hello::{Hello, MAX_SERVICES},
+    inbound,
+};
+use crate::{error::Error, fanout::Subscription, grpc::error::status, instances::Session as Place, registry::Change};
+
+/// The answers to one instance.
+pub(super) fn stream(
+    shared: Arc<Shared>,
+    inbound: Streaming<v1::SyncRequest>,
+    hang_up: CancellationToken,
+) -> BoxStream<'static, Result<Bytes, Status>> {
+    let greeting = async move {
+        match Session::greet(shared, inbound, hang_up).await {
+            Ok(session) => session.answers().boxed(),
+            Err(status) => stream::once(async { Err(status) }).boxed(),
+        }
+    };
+    stream::once(greeting).flatten().boxed()
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    inbound: Streaming<v1::SyncRequest>,
+    /// Whether the instance may still say something.
+    is_listening: bool,
+    namespace: Name,
+    follows_all: bool,
+    follows: HashSet<ServiceKey>,
+    place: Place,
+    subscription: Subscription,
+    /// What was asked for and is still to be said.
+    opening: vec::IntoIter<Change>,
+    /// Ends the first answer.
+    complete: Option<Revision>,
+    last_report: u64,
+    bookmark: Pin<Box<Sleep>>,
+    replaced: CancellationToken,
+    has_ended: bool,
+}
+
+/// What a session does next.
+enum Step {
+    /// Says this.
+    Say(Bytes),
+    /// Says this and ends.
+    SayLast(Bytes),
+    /// Ends.
+    End,
+    /// Ends with an error.
+    Fail(Status),
+    /// Listens on.
+    Listen,
+}
+
+impl Session {
+    async fn greet(
+        shared: Arc<Shared>,
+        mut inbound: Streaming<v1::SyncRequest>,
+        hang_up: CancellationToken,
+    ) -> Result<Box<Self>, Status> {
+        let first = tokio::select! {
+            first = tokio::time::timeout(shared.options.hello_timeout, inbound.message()) => first,
+            () = shared.drain.cancelled() => return Err(status(&Error::ShuttingDown)),
+        };
+        let no_hello = || status(&Error::invalid("hello", "must be the first message of the stream"));
+        let first = first.map_err(|_| no_hello())??;
+        let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
+            return Err(no_hello());
+        };
+        let hello = Hello::read(hello).map_err(|error| status(&error))?;
+        let place = shared.instances.connect(&hello.instance_id, hello.namespace.clone());
+        let place = place.map_err(|error| status(&error))?;
+        tracing::debug!(
+            instance = hello.instance_id,
+            application = hello.application,
+            sdk = ?hello.sdk,
+            services = hello.services.len(),
+            "instance connected",
+        );
+        Ok(Self::open(shared, inbound, hang_up, hello, place))
+    }
+
+    fn open(
+        shared: Arc<Shared>,
+        inbound: Streaming<v1::SyncRequest>,
+        hang_up: CancellationToken,
+        hello: Hello,
+        place: Place,
+    ) -> Box<Self> {
+        let Hello {
+            namespace,
+            mut services,
+            all_services,
+            applied,
+            ..
+        } = hello;
+        if all_services {
+            // What it has and the registry has not is gone: it must hear of that, too.
+            services.extend(applied.keys().cloned());
+            services.sort();
+            services.dedup();
+        }
+        let mut subscription = shared.registry.subscribe(hang_up);
+        let opening = shared
+            .registry
+            .follow(&mut subscription, &services, all_services.then_some(&namespace));
+        place.follow(opening.changes.iter().map(Change::key));
+        let is_news = |change: &Change| match change {
+            Change::Updated(registered) => {
+                let current = (registered.revision(), registered.policy_hash());
+                let has_it = applied.get(registered.key()) == Some(&current);
+                if has_it {
+                    place.applied(registered.key(), current.0, current.1);
+                }
+                !has_it
+            }
+            Change::Removed { .. } => true,
+        };
+        let news: Vec<_> = opening.changes.into_iter().filter(is_news).collect();
+        // The first one comes at a random time, so that streams that began together are not told together for ever.
+        let first = shared
+            .options
+            .bookmark_interval
+            .mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        Box::new(Self {
+            inbound,
+            is_listening: true,
+            namespace,
+            follows_all: all_services,
+            follows: services.into_iter().collect(),
+            replaced: place.ended(),
+            place,
+            subscription,
+            opening: news.into_iter(),
+            complete: Some(opening.head),
+            last_report: 0,
+            bookmark: Box::pin(tokio::time::sleep(first)),
+            has_ended: false,
+            shared,
+        })
+    }
+
+    fn answers(self: Box<Self>) -> impl futures_core::Stream<Item = Result<Bytes, Status>> + Send {
+        stream::unfold(self, |mut session| async move {
+            let answer = session.next().await?;
+            Some((answer, session))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+        if self.has_ended {
+            return None;
+        }
+        loop {
+            match self.step().await {
+                Step::Say(answer) => return Some(Ok(answer)),
+                Step::SayLast(answer) => {
+                    self.has_ended = true;
+                    return Some(Ok(answer));
+                }
+                Step::Fail(status) => {
+                    self.has_ended = true;
+                    return Some(Err(status));
+                }
+                Step::End => return None,
+                Step::Listen => {}
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        if self.shared.drain.is_cancelled() {
+            return self.reconnect();
+        }
+        if self.replaced.is_cancelled() {
+            tracing::info!(
+                instance = self.place.instance_id(),
+                "another stream took this instance's place"
+            );
+            return Step::End;
+        }
+        if let Some(change) = self.opening.next() {
+            // An instance may acknowledge while it is still being told: it must not have to wait for our last word.
+            if self.is_listening
+                && let Some(message) = self.inbound.message().now_or_never()
+                && let Step::Fail(status) = self.heard(message)
+            {
+                return Step::Fail(status);
+            }
+            return Step::Say(frame::change(&change));
+        }
+        if let Some(head) = self.complete.take() {
+            return Step::Say(frame::complete(head));
+        }
+        tokio::select! {
+            () = self.shared.drain.cancelled() => Step::Listen,
+            () = self.replaced.cancelled() => Step::Listen,
+            message = self.inbound.message(), if self.is_listening => self.heard(message),
+            change = self.subscription.next() => match change {
+                Ok(change) => self.changed(&change),
+                Err(overrun) => {
+                    tracing::warn!(instance = self.place.instance_id(), "{overrun}: asked to come again");
+                    self.reconnect()
+                }
+            },
+            () = &mut self.bookmark => {
+                let next = Instant::now() + self.shared.options.bookmark_interval;
+                self.bookmark.as_mut().reset(next);
+                Step::Say(frame::bookmark(self.shared.registry.head()))
+            }
+        }
+    }
+
+    fn changed(&self, change: &Change) -> Step {
+        if self.follows_all {
+            match change {
+                Change::Updated(registered) => self.place.follow([registered.key()]),
+                Change::Removed { key, .. } if !self.follows.contains(key) => self.place.unfollow(key),
+                Change::Removed { .. } => {}
+            }
+        }
+        Step::Say(frame::change(change))
+    }
+
+    fn reconnect(&self) -> Step {
+        Step::SayLast(frame::reconnect(self.shared.options.reconnect_within))
+    }
+
+    /// Takes note of what the instance says. A stream that fails once fails for ever, so its first error ends it.
+    fn heard(&mut self, message: Result<Option<v1::SyncRequest>, Status>) -> Step {
+        let request = match message {
+            Ok(Some(request)) => request,
+            Ok(None) => {
+                // It has nothing more to say and may still want to hear.
+                self.is_listening = false;
+                return Step::Listen;
+            }
+            Err(status) => return Step::Fail(status),
+        };
+        match self.note(request) {
+            Ok(()) => Step::Listen,
+            Err(error) => Step::Fail(status(&error)),
+        }
+    }
+
+    fn note(&mut self, request: v1::SyncRequest) -> Result<(), Error> {
+        match request.message {
+            Some(Message::Hello(_)) => Err(Error::invalid("hello", "must be said once")),
+            Some(Message::Subscribe(message)) => self.subscribe(&message),
+            Some(Message::Ack(message)) => inbound::ack(&self.namespace, &self.place, &message),
+            Some(Message::Nack(message)) => inbound::nack(&self.namespace, &self.place, &message),
+            // A report that was sent again says nothing new.
+            Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
+            Some(Message::Report(message)) => {
+                self.last_report = message.sequence;
+                inbound::report(&self.namespace, &self.place, &message)
+            }
+            // Of a later release: nothing that an answer depends on.
+            None => Ok(()),
+        }
+    }
+
+    fn subscribe(&mut self, message: &v1::SyncSubscribe) -> Result<(), Error> {
+        let mut keys = inbound::subscribe(&self.namespace, message)?;
+        keys.retain(|key| !self.follows.contains(key));
+        if self.follows.len() + keys.len() > MAX_SERVICES {
+            return Err(Error::QuotaExceeded {
+                quota: "services of one instance",
+                limit: MAX_SERVICES.to_string(),
+                remedy: "follow all services of the namespace instead",
+            });
+        }
+        let opening = self.shared.registry.follow(&mut self.subscription, &keys, None);
+        self.place.follow(&keys);
+        self.follows.extend(keys);
+        let waiting = std::mem::take(&mut self.opening);
+        self.opening = waiting.chain(opening.changes).collect::<Vec<_>>().into_iter();
+        Ok(())
+    }
+}

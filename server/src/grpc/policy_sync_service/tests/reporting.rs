@@ -1,0 +1,170 @@
+//! What an instance tells.
+
+use super::*;
+use crate::testing::key;
+use v1::sync_request::Message;
+
+fn report(sequence: u64, service: &str, calls: u64, breaker: v1::BreakerState, health: v1::HealthStatus) -> Message {
+    Message::Report(v1::SyncReport {
+        sequence,
+        interval: None,
+        services: vec![v1::ServiceReport {
+            service: service.to_owned(),
+            counters: Some(v1::CallCounters {
+                calls,
+                failed: calls,
+                ..v1::CallCounters::default()
+            }),
+            breaker_state: breaker.into(),
+            health_status: health.into(),
+            ..v1::ServiceReport::default()
+        }],
+    })
+}
+
+#[tokio::test]
+async fn what_it_has_applied_and_what_it_refused() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let (mut one, mut two) = (
+        Instance::connect(&manager, hello("one", &["payments"])).await,
+        Instance::connect(&manager, hello("two", &["payments"])).await,
+    );
+    let update = one.update().await;
+    two.update().await;
+    one.ack(&update).await;
+    two.ack(&update).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.applied_instances == 2).await;
+    assert_eq!((seen.instances, seen.refused_instances), (2, 0));
+
+    set_level(&manager, "payments", v1::IsolationLevel::Full).await;
+    assert_eq!(
+        stats(&manager, "payments").await.applied_instances,
+        0,
+        "nobody has the new one yet"
+    );
+    one.complete().await;
+    two.complete().await;
+    let newer = one.update().await;
+    one.ack(&newer).await;
+    let nack = v1::PolicyNack {
+        service: "payments".to_owned(),
+        revision: newer.revision,
+        reason: "bulkhead not supported\u{1b}[31m".to_owned(),
+        field_path: "bulkhead".to_owned(),
+        applied_revision: update.revision,
+    };
+    two.say(Message::Nack(nack)).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.refused_instances == 1).await;
+    assert_eq!((seen.instances, seen.applied_instances), (2, 1));
+    let refusals = manager.instances.refusals(&key("default/payments"));
+    assert_eq!(refusals["two"].field_path, "bulkhead");
+    assert!(refusals["two"].reason.starts_with("bulkhead not supported"));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_of_another_policy_does_not_count() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let update = instance.update().await;
+    let other = v1::PolicyAck {
+        service: "payments".to_owned(),
+        revision: update.revision,
+        policy_hash: vec![9; 16].into(),
+    };
+    instance.say(Message::Ack(other)).await;
+    instance
+        .say(report(
+            1,
+            "payments",
+            1,
+            v1::BreakerState::Closed,
+            v1::HealthStatus::Healthy,
+        ))
+        .await;
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 1).await;
+    assert_eq!(seen.applied_instances, 0);
+}
+
+#[tokio::test]
+async fn counters_are_summed_once_and_stay() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let one = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let two = Instance::connect(&manager, hello("two", &["payments"])).await;
+    let (open, closed) = (v1::BreakerState::Open, v1::BreakerState::Closed);
+    one.say(report(1, "payments", 5, closed, v1::HealthStatus::Healthy))
+        .await;
+    one.say(report(1, "payments", 5, closed, v1::HealthStatus::Healthy))
+        .await;
+    one.say(report(3, "payments", 2, closed, v1::HealthStatus::Healthy))
+        .await;
+    two.say(report(1, "payments", 100, open, v1::HealthStatus::CircuitOpen))
+        .await;
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 107).await;
+    assert_eq!(
+        (seen.open_instances, seen.health_status()),
+        (1, v1::HealthStatus::CircuitOpen)
+    );
+    let request = v1::GetServiceIsolationInfoRequest {
+        service: "payments".to_owned(),
+        ..Default::default()
+    };
+    let info = manager
+        .client()
+        .await
+        .get_service_isolation_info(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let service = info.service.unwrap();
+    assert_eq!(service.breaker_state(), open);
+    assert_eq!(service.health.unwrap().status(), v1::HealthStatus::CircuitOpen);
+
+    drop(two);
+    let seen = stats_become(&manager, "payments", |stats| stats.instances == 1).await;
+    assert_eq!((seen.counters.unwrap().calls, seen.open_instances), (107, 0));
+    assert_eq!(seen.health_status(), v1::HealthStatus::Healthy);
+    let all = manager
+        .client()
+        .await
+        .get_isolation_stats(v1::GetIsolationStatsRequest::default())
+        .await
+        .unwrap();
+    let all = all.into_inner().stats.unwrap();
+    assert_eq!((all.instances, all.counters.unwrap().calls), (1, 107));
+    drop(one);
+}
+
+#[tokio::test]
+async fn what_it_does_not_follow_is_not_counted() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    register(&manager, "orders").await;
+    let instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    instance
+        .say(report(
+            1,
+            "orders",
+            5,
+            v1::BreakerState::Open,
+            v1::HealthStatus::CircuitOpen,
+        ))
+        .await;
+    instance
+        .say(report(
+            2,
+            "payments",
+            5,
+            v1::BreakerState::Closed,
+            v1::HealthStatus::Healthy,
+        ))
+        .await;
+    stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 5).await;
+    let orders = stats(&manager, "orders").await;
+    assert_eq!(
+        (orders.counters.unwrap().calls, orders.health_status()),
+        (0, v1::HealthStatus::Unspecified)
+    );
+}

@@ -1,0 +1,264 @@
+//! How a stream begins, stays and ends.
+
+use super::*;
+use crate::{
+    grpc::SyncOptions,
+    testing::{FaultyStore, reason},
+};
+use tonic::Code;
+use v1::sync_request::Message;
+
+#[tokio::test]
+async fn an_idle_stream_hears_that_nothing_is_missing() {
+    let options = SyncOptions {
+        bookmark_interval: Duration::from_millis(10),
+        ..SyncOptions::default()
+    };
+    let manager = Manager::start_on(FaultyStore::new(), options).await;
+    register(&manager, "payments").await;
+    let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let update = instance.update().await;
+    instance.complete().await;
+    for _ in 0..3 {
+        let Some(Answer::Bookmark(bookmark)) = instance.next().await.unwrap() else {
+            panic!("not a bookmark")
+        };
+        assert!(bookmark.revision.unwrap().revision >= update.revision.unwrap().revision);
+    }
+}
+
+#[tokio::test]
+async fn a_manager_that_stops_asks_to_come_again_and_does_not_wait() {
+    let manager = Manager::start().await;
+    let mut instance = Instance::connect(&manager, hello("one", &[])).await;
+    instance.complete().await;
+    manager.drain();
+    let Some(Answer::Reconnect(reconnect)) = instance.next().await.unwrap() else {
+        panic!("not asked to come again")
+    };
+    assert!(reconnect.within.is_some());
+    assert_eq!(instance.next().await.unwrap(), None);
+    // The client keeps its connection and its half of the stream.
+    manager.stop().await;
+    drop(instance);
+}
+
+#[tokio::test]
+async fn a_second_stream_takes_the_place_of_the_first() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let mut first = Instance::connect(&manager, hello("one", &["payments"])).await;
+    first.update().await;
+    first.complete().await;
+    let mut second = Instance::connect(&manager, hello("one", &["payments"])).await;
+    second.update().await;
+    assert_eq!(first.next().await.unwrap(), None, "ended without an error");
+    let seen = stats(&manager, "payments").await;
+    assert_eq!(seen.instances, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_still_hears() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    instance.update().await;
+    instance.complete().await;
+    let (closed, _) = mpsc::channel(1);
+    instance.say = closed;
+    set_level(&manager, "payments", v1::IsolationLevel::Full).await;
+    assert_eq!(
+        policy(&instance.update().await).level,
+        cofferdam_core::level::Level::Full
+    );
+}
+
+#[tokio::test]
+async fn a_hello_is_checked_as_a_whole() {
+    let manager = Manager::start().await;
+    let good = || hello("one", &[]);
+    let long = |length| "a".repeat(length);
+    let labels = (0..17).map(|index| (index.to_string(), String::new())).collect();
+    let applied = v1::AppliedPolicy {
+        service: "a".to_owned(),
+        ..v1::AppliedPolicy::default()
+    };
+    let cases = [
+        (
+            v1::SyncHello {
+                instance_id: String::new(),
+                ..good()
+            },
+            "hello.instance_id",
+        ),
+        (
+            v1::SyncHello {
+                instance_id: long(129),
+                ..good()
+            },
+            "hello.instance_id",
+        ),
+        (
+            v1::SyncHello {
+                application: "ä".to_owned(),
+                ..good()
+            },
+            "hello.application",
+        ),
+        (
+            v1::SyncHello {
+                namespace: "A".to_owned(),
+                ..good()
+            },
+            "hello.namespace",
+        ),
+        (
+            v1::SyncHello {
+                sdk: long(65),
+                ..good()
+            },
+            "hello.sdk",
+        ),
+        (v1::SyncHello { labels, ..good() }, "hello.labels"),
+        (
+            v1::SyncHello {
+                services: vec!["a".to_owned(), "A".to_owned()],
+                ..good()
+            },
+            "hello.services[1]",
+        ),
+        (
+            v1::SyncHello {
+                services: vec!["a".to_owned(); 10_001],
+                ..good()
+            },
+            "hello.services",
+        ),
+        (
+            v1::SyncHello {
+                applied: vec![applied],
+                ..good()
+            },
+            "hello.applied[0].revision",
+        ),
+    ];
+    for (hello, path) in cases {
+        let status = Instance::connect(&manager, hello).await.failure().await;
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            "{path}"
+        );
+        let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
+        assert_eq!(details.field_violations[0].field, path);
+    }
+    assert_eq!(manager.instances.count(None), 0);
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_ends_the_stream() {
+    let manager = Manager::start().await;
+    let mut silent = Instance::connect(&manager, hello("one", &[])).await;
+    silent.complete().await;
+    silent.say(Message::Hello(hello("one", &[]))).await;
+    assert_eq!(silent.failure().await.code(), Code::InvalidArgument);
+
+    let nameless = v1::PolicyAck {
+        policy_hash: vec![0; 16].into(),
+        ..v1::PolicyAck::default()
+    };
+    let unhashed = v1::PolicyAck {
+        service: "a".to_owned(),
+        revision: Some(v1::Revision::default()),
+        policy_hash: vec![0; 15].into(),
+    };
+    let too_many = v1::SyncSubscribe {
+        services: vec!["a".to_owned(); 10_001],
+    };
+    for message in [
+        Message::Ack(nameless),
+        Message::Ack(unhashed),
+        Message::Subscribe(too_many),
+    ] {
+        let mut instance = Instance::connect(&manager, hello("two", &[])).await;
+        instance.complete().await;
+        instance.say(message).await;
+        assert_eq!(instance.failure().await.code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn another_first_message_or_none_is_refused() {
+    let options = SyncOptions {
+        hello_timeout: Duration::from_millis(20),
+        ..SyncOptions::default()
+    };
+    let manager = Manager::start_on(FaultyStore::new(), options).await;
+    let mut client = PolicySyncServiceClient::new(manager.channel().await);
+    let ack = request(Message::Ack(v1::PolicyAck::default()));
+    let mut answers = client.sync(tokio_stream::iter([ack])).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::InvalidArgument);
+
+    let (_silent, said) = mpsc::channel(1);
+    let mut answers = client.sync(ReceiverStream::new(said)).await.unwrap().into_inner();
+    let refused = tokio::time::timeout(PATIENCE, answers.message())
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_hung_up_on_and_disturbs_nobody() {
+    let manager = Manager::start().await;
+    let mut stuck = Instance::connect(
+        &manager,
+        v1::SyncHello {
+            all_services: true,
+            ..hello("stuck", &[])
+        },
+    )
+    .await;
+    stuck.complete().await;
+    let mut reading = Instance::connect(
+        &manager,
+        v1::SyncHello {
+            all_services: true,
+            ..hello("reads", &[])
+        },
+    )
+    .await;
+    reading.complete().await;
+    // More than the stream's window and the socket's buffers hold.
+    let large: &'static [u8] = vec![7; 60 * 1024].leak();
+    let mut version = 0;
+    let stalled = async {
+        loop {
+            version += 1;
+            for name in ["a", "b", "c", "d"] {
+                let mut request = registration(name);
+                request.service.as_mut().unwrap().version = version.to_string();
+                request.fallback = Some(crate::testing::fallback(vec![crate::testing::static_step(large)]));
+                manager.registry.register(request).await.unwrap();
+                reading.update().await;
+            }
+            if manager.registry.hang_up_on_stalled(Duration::from_millis(200)) > 0 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, stalled)
+        .await
+        .expect("the stuck one was never noticed");
+    let gone = async {
+        while manager.instances.count(None) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("the stuck one was never let go");
+    set_level(&manager, "a", v1::IsolationLevel::Full).await;
+    assert_eq!(reading.update().await.service, "a");
+    drop(stuck);
+}

@@ -1,0 +1,59 @@
+//! All that the manager serves, by path.
+
+use std::sync::Arc;
+
+use cofferdam_proto::{FILE_DESCRIPTOR_SET, v1::isolation_service_server::IsolationServiceServer};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::{Builder, Error as ReflectionError};
+
+use super::{HealthApi, IsolationApi, SyncApi, SyncOptions, decode_errors::DecodeErrors};
+use crate::{execute::Executor, instances::Instances, registry::Registry};
+
+/// The largest request of an operator: a policy with a chain of static answers fits several times.
+const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// What the services are made of.
+#[derive(Debug)]
+pub struct Api {
+    /// The services in memory.
+    pub registry: Arc<Registry>,
+    /// Who is connected.
+    pub instances: Arc<Instances>,
+    /// Who makes calls for others.
+    pub executor: Arc<Executor>,
+    /// How Sync streams are kept.
+    pub sync: SyncOptions,
+    /// Fires when this manager stops: streams end, and the health of the whole is "not serving".
+    pub drain: CancellationToken,
+}
+
+/// The routes of every service, with reflection (v1 and v1alpha) over all of them.
+///
+/// # Errors
+/// [`ReflectionError`] where the descriptors that are part of this program contradict each other.
+pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
+    let Api {
+        registry,
+        instances,
+        executor,
+        sync,
+        drain,
+    } = api;
+    let isolation = IsolationApi::new(Arc::clone(&registry), Arc::clone(&instances), executor);
+    let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
+    Ok(Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))
+        .add_service(SyncApi::new(registry, instances, sync, drain))
+        .add_service(HealthServer::new(health))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare())
+}
+
+fn reflection() -> Builder<'static> {
+    Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,96 @@
+//! A manager in the process of a test, on a real socket.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, transport::Channel};
+use tonic_types::StatusExt;
+
+use crate::{
+    execute::{Executor, Fence},
+    grpc::{Api, SyncOptions, routes},
+    instances::Instances,
+    listener::{Listener, ListenerOptions},
+    registry::Registry,
+    testing::{FaultyStore, PATIENCE, registry},
+};
+
+/// A manager in this process, on a real socket.
+pub(crate) struct Manager {
+    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) instances: Arc<Instances>,
+    pub(crate) address: SocketAddr,
+    drain: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Manager {
+    pub(crate) async fn start() -> Self {
+        Self::start_on(FaultyStore::new(), SyncOptions::default()).await
+    }
+
+    pub(crate) async fn start_on(store: Arc<FaultyStore>, sync: SyncOptions) -> Self {
+        let registry = Arc::new(registry(&store).await);
+        let instances = Arc::new(Instances::new(100));
+        let options = ListenerOptions {
+            max_connections: 100,
+            grace: Duration::from_secs(5),
+        };
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let address = listener.local_addr().unwrap();
+        let drain = CancellationToken::new();
+        let api = Api {
+            registry: Arc::clone(&registry),
+            instances: Arc::clone(&instances),
+            executor: Arc::new(Executor::new(
+                Arc::clone(&registry),
+                Fence::loopback_except(vec![address]),
+            )),
+            sync,
+            drain: drain.clone(),
+        };
+        let serving = tokio::spawn(listener.serve(routes(api).unwrap(), drain.clone()));
+        Self {
+            store,
+            registry,
+            instances,
+            address,
+            drain,
+            serving,
+        }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> IsolationServiceClient<Channel> {
+        IsolationServiceClient::new(self.channel().await)
+    }
+
+    /// Begins to stop.
+    pub(crate) fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Stops and waits until nothing is served any more.
+    pub(crate) async fn stop(self) {
+        self.drain();
+        tokio::time::timeout(PATIENCE, self.serving)
+            .await
+            .expect("it never stopped")
+            .unwrap();
+    }
+}
+
+/// The reason that a status gives.
+pub(crate) fn reason(status: &Status) -> String {
+    status
+        .get_details_error_info()
+        .map(|info| info.reason)
+        .unwrap_or_default()
+}

@@ -1,0 +1,129 @@
+use super::*;
+use crate::testing::key;
+use cofferdam_core::{policy::Policy, wire::policy_hash};
+
+fn namespace() -> Name {
+    key("default/a").namespace
+}
+
+fn connect(instances: &Arc<Instances>, id: &str) -> Session {
+    let session = instances.connect(id, namespace()).unwrap();
+    session.follow([&key("default/payments")]);
+    session
+}
+
+fn at(revision: u64) -> Revision {
+    Revision { epoch: 1, revision }
+}
+
+fn hash() -> PolicyHash {
+    policy_hash(&Policy::default())
+}
+
+fn calls(calls: u64) -> v1::CallCounters {
+    v1::CallCounters {
+        calls,
+        served_live: calls,
+        ..v1::CallCounters::default()
+    }
+}
+
+const FINE: Condition = Condition {
+    breaker: v1::BreakerState::Closed,
+    health: v1::HealthStatus::Healthy,
+};
+const OPEN: Condition = Condition {
+    breaker: v1::BreakerState::Open,
+    health: v1::HealthStatus::CircuitOpen,
+};
+
+#[test]
+fn counters_stay_and_states_go_with_their_instance() {
+    let instances = Arc::new(Instances::new(10));
+    let payments = key("default/payments");
+    let (one, two) = (connect(&instances, "one"), connect(&instances, "two"));
+    one.report(&payments, &calls(3), FINE);
+    two.report(&payments, &calls(4), OPEN);
+    two.report(&payments, &calls(1), OPEN);
+    assert_eq!(instances.condition(&payments), OPEN, "the least good one");
+    let seen = instances.observe(&payments, at(1), hash());
+    assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 2, 1));
+
+    drop(two);
+    assert_eq!(instances.condition(&payments), FINE);
+    let seen = instances.observe(&payments, at(1), hash());
+    assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 1, 0));
+    drop(one);
+    assert_eq!(instances.condition(&payments), Condition::default());
+    assert_eq!(instances.abandoned(), std::slice::from_ref(&payments));
+    instances.forget(&payments);
+    assert_eq!(instances.observe(&payments, at(1), hash()), Observation::default());
+}
+
+#[test]
+fn applied_is_the_revision_with_the_fingerprint() {
+    let instances = Arc::new(Instances::new(10));
+    let payments = key("default/payments");
+    let session = connect(&instances, "one");
+    let applied = |revision| {
+        let seen = instances.observe(&payments, at(revision), hash());
+        (seen.applied_instances, seen.refused_instances)
+    };
+    assert_eq!(applied(5), (0, 0));
+    session.applied(&payments, at(5), PolicyHash::try_from([0_u8; 16].as_slice()).unwrap());
+    assert_eq!(
+        applied(5),
+        (0, 0),
+        "another policy under the same revision is not this one"
+    );
+    session.applied(&payments, at(5), hash());
+    assert_eq!(applied(5), (1, 0));
+    let refusal = Refusal {
+        revision: at(6),
+        reason: "no".to_owned(),
+        field_path: "retry".to_owned(),
+    };
+    session.refused(&payments, refusal.clone());
+    assert_eq!(instances.refusals(&payments), [("one".to_owned(), refusal)].into());
+    assert_eq!((applied(5), applied(6)), ((1, 0), (0, 1)));
+    session.applied(&payments, at(7), hash());
+    assert_eq!((applied(6), applied(7)), ((0, 0), (1, 0)));
+    assert!(instances.refusals(&payments).is_empty());
+    session.unfollow(&payments);
+    assert_eq!(instances.observe(&payments, at(7), hash()).instances, 0);
+}
+
+#[test]
+fn a_second_session_takes_the_place_of_the_first() {
+    let instances = Arc::new(Instances::new(1));
+    let payments = key("default/payments");
+    let first = connect(&instances, "one");
+    let ended = first.ended();
+    let second = connect(&instances, "one");
+    assert!(ended.is_cancelled());
+    first.report(&payments, &calls(5), OPEN);
+    assert_eq!(
+        instances.condition(&payments),
+        Condition::default(),
+        "the first has no say any more"
+    );
+    drop(first);
+    assert_eq!(instances.count(None), 1);
+    second.report(&payments, &calls(2), FINE);
+    assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, 2);
+    let refused = instances.connect("two", namespace()).unwrap_err();
+    assert!(
+        matches!(refused, Error::QuotaExceeded { quota: "instances", .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn counters_saturate() {
+    let instances = Arc::new(Instances::new(1));
+    let payments = key("default/payments");
+    let session = connect(&instances, "one");
+    session.report(&payments, &calls(u64::MAX), FINE);
+    session.report(&payments, &calls(1), FINE);
+    assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, u64::MAX);
+}

@@ -1,0 +1,320 @@
+//! The registered services: in memory for every read, in the store for every write.
+//!
+//! A [`Registry`] loads the store once and then follows it. Reads never leave memory, so they answer while the store
+//! is away too and say how old they are ([`Registry::stale_for`]). Writes go through `transact`: planned against
+//! memory, committed on the condition that the store still holds what the plan has read, and applied to memory before
+//! they are answered. Subscribers hear of a change in the same breath in which memory learns it.
+//!
+//! What the registry holds is checked, whoever wrote it. It knows no transport: requests and answers are the contract's
+//! messages, refusals are [`Error`](crate::error::Error)s.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+};
+use cofferdam_proto::v1;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+mod alternatives;
+mod catalog;
+mod change;
+mod epoch;
+mod follow;
+mod key;
+mod nearest;
+mod record;
+mod register;
+mod report;
+mod request_record;
+mod transact;
+mod unregister;
+pub(crate) mod validate;
+
+pub(crate) use self::{catalog::Change, key::service_key};
+pub use self::{epoch::EpochError, follow::OpenError, record::Registered};
+
+use self::{catalog::Catalog, request_record::Leases};
+use crate::{
+    clock::Clock,
+    error::Error,
+    fanout::{Fanout, Subscription},
+    store::{Op, Store, StoreError, StoreRevision},
+};
+
+/// What bounds a registry.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistryOptions {
+    /// How long the store may take: to be there at start, and for each write. Default 10 s.
+    pub store_timeout: Duration,
+    /// The most services, over all namespaces. Default 10,000. Managers that write at the same moment may together
+    /// exceed it by as many services as they are.
+    pub max_services: usize,
+    /// The longest pause between two attempts to reach a store that is away; pauses are random and grow up to it.
+    /// Default 5 s.
+    pub max_backoff: Duration,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            store_timeout: Duration::from_secs(10),
+            max_services: 10_000,
+            max_backoff: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The registered services. Cheap to share by reference; dropping it stops following the store.
+#[derive(Debug)]
+pub struct Registry {
+    shared: Arc<Shared>,
+    _follower: AbortOnDropHandle<()>,
+}
+
+/// What the registry and its follower share.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    options: RegistryOptions,
+    catalog: RwLock<Catalog>,
+    fanout: Arc<Fanout>,
+    leases: Leases,
+    /// Counts changes of the catalog, for those who wait for one.
+    version: watch::Sender<u64>,
+}
+
+/// What a new follower has to be told first.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// Each service asked for: as it is, or as removed.
+    pub(crate) changes: Vec<Change>,
+    /// The point in the store's history up to which that is complete.
+    pub(crate) head: Revision,
+}
+
+impl Registry {
+    /// Loads `store` and begins to follow it.
+    ///
+    /// A store that cannot be reached is asked again until [`RegistryOptions::store_timeout`] has passed.
+    ///
+    /// # Errors
+    /// [`OpenError`] where the store stays away, or holds what this release must not touch.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        options: RegistryOptions,
+    ) -> Result<Self, OpenError> {
+        let (shared, watch) = follow::open(store, clock, options).await?;
+        let follower = tokio::spawn(follow::follow(Arc::clone(&shared), watch));
+        Ok(Self {
+            shared,
+            _follower: AbortOnDropHandle::new(follower),
+        })
+    }
+
+    /// A service, as last known good.
+    pub fn get(&self, key: &ServiceKey) -> Option<Arc<Registered>> {
+        self.shared.read().service(key).cloned()
+    }
+
+    /// A service as the contract shows it, except for its derived health and breaker state.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`] with the nearest names.
+    pub fn describe(&self, key: &ServiceKey) -> Result<(Arc<Registered>, v1::IsolatedService), Error> {
+        let catalog = self.shared.read();
+        let registered = catalog.service(key).ok_or_else(|| nearest::not_found(&catalog, key))?;
+        Ok((Arc::clone(registered), describe(&catalog, registered)))
+    }
+
+    /// Services by namespace and name, of one namespace or of all, from after `after` on, for as long as `take` says.
+    pub fn scan(
+        &self,
+        namespace: Option<&Name>,
+        after: Option<&ServiceKey>,
+        mut take: impl FnMut(&Arc<Registered>, v1::IsolatedService) -> bool,
+    ) {
+        let catalog = self.shared.read();
+        let wanted = |registered: &&Arc<Registered>| namespace.is_none_or(|name| registered.key().namespace == *name);
+        for registered in catalog.services_after(after).filter(wanted) {
+            if !take(registered, describe(&catalog, registered)) {
+                break;
+            }
+        }
+    }
+
+    /// All services, of one namespace or of all, by namespace and name.
+    pub fn services(&self, namespace: Option<&Name>) -> Vec<Arc<Registered>> {
+        let catalog = self.shared.read();
+        let wanted = |registered: &&Arc<Registered>| namespace.is_none_or(|name| registered.key().namespace == *name);
+        catalog.services_after(None).filter(wanted).cloned().collect()
+    }
+
+    /// What was last reported of a service's health.
+    pub fn reported_health(&self, key: &ServiceKey) -> Option<v1::ServiceHealth> {
+        self.shared.read().health(key).cloned()
+    }
+
+    /// How long the store has been away; absent while it is there.
+    pub fn stale_for(&self) -> Option<Duration> {
+        self.shared.read().stale_since.map(|since| since.elapsed())
+    }
+
+    /// The point in the store's history up to which nothing is missing.
+    pub fn head(&self) -> Revision {
+        let catalog = self.shared.read();
+        catalog.at(catalog.head)
+    }
+
+    /// The keys of the store whose values cannot be read, and are therefore not served.
+    pub fn poisoned(&self) -> Vec<String> {
+        self.shared.read().poisoned().collect()
+    }
+
+    /// Whether what is stored for a service cannot be read.
+    pub fn is_poisoned(&self, key: &ServiceKey) -> bool {
+        self.shared.read().is_poisoned(key)
+    }
+
+    /// Counts changes: wakes those who wait for one, without saying which.
+    pub fn version(&self) -> watch::Receiver<u64> {
+        self.shared.version.subscribe()
+    }
+
+    /// A subscription to nothing yet. `hang_up` ends the subscriber's connection.
+    pub(crate) fn subscribe(&self, hang_up: CancellationToken) -> Subscription {
+        self.shared.fanout.subscribe(hang_up)
+    }
+
+    /// Hangs up on subscribers that have taken nothing for so long; says how many.
+    pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
+        self.shared.fanout.hang_up_on_stalled(patience)
+    }
+
+    /// Begins to follow services, one by one or a whole namespace, and says how they are now. No change falls between
+    /// the two.
+    pub(crate) fn follow(
+        &self,
+        subscription: &mut Subscription,
+        keys: &[ServiceKey],
+        namespace: Option<&Name>,
+    ) -> Opening {
+        // Changes are published under the write lock, so none happens while this one is held.
+        let catalog = self.shared.read();
+        let head = catalog.at(catalog.head);
+        let mut changes = Vec::new();
+        if let Some(namespace) = namespace {
+            subscription.follow_namespace(namespace.clone());
+            let all = catalog
+                .services_after(None)
+                .filter(|registered| registered.key().namespace == *namespace);
+            changes.extend(all.map(|registered| Change::Updated(Arc::clone(registered))));
+        }
+        for key in keys {
+            let covered = namespace == Some(&key.namespace);
+            if !covered {
+                subscription.follow(key.clone());
+            }
+            match catalog.service(key) {
+                Some(_) if covered => {}
+                Some(registered) => changes.push(Change::Updated(Arc::clone(registered))),
+                None => changes.push(Change::Removed {
+                    key: key.clone(),
+                    revision: head,
+                }),
+            }
+        }
+        Opening { changes, head }
+    }
+}
+
+impl Shared {
+    fn read(&self) -> RwLockReadGuard<'_, Catalog> {
+        // No step of a change to the catalog can panic half-way: a poisoned one is whole.
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Catalog> {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the catalog, tells the subscribers, and wakes who waits.
+    fn change<C: IntoIterator<Item = Change>>(&self, change: impl FnOnce(&mut Catalog) -> C) {
+        let mut catalog = self.write();
+        for change in change(&mut catalog) {
+            self.fanout.publish(&change);
+        }
+        drop(catalog);
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// Applies what this manager has just made durable, ahead of the watch.
+    fn apply_early(&self, ops: &[Op], at: StoreRevision) {
+        if ops.is_empty() {
+            return;
+        }
+        self.change(|catalog| {
+            let apply = |op: &Op| match op {
+                Op::Put { key, value, .. } => catalog.put(key, value, at),
+                Op::Delete { key } => catalog.delete_early(key, at),
+            };
+            ops.iter().filter_map(apply).collect::<Vec<_>>()
+        });
+    }
+
+    /// What a failed commit means to the caller.
+    fn store_error(&self, error: StoreError) -> Error {
+        match error {
+            StoreError::Unavailable { reason } | StoreError::Denied { reason } => Error::StoreUnavailable { reason },
+            StoreError::Unknown { reason } => Error::StoreOutcomeUnknown { reason },
+            StoreError::Full { reason } => Error::QuotaExceeded {
+                quota: "store",
+                limit: reason,
+                remedy: "make room in the store",
+            },
+            StoreError::TooLarge { reason } => Error::QuotaExceeded {
+                quota: "record",
+                limit: reason,
+                remedy: "make the request smaller",
+            },
+            other => Error::Internal {
+                detail: other.to_string(),
+            },
+        }
+    }
+
+    /// What a failed lease means to the caller: nothing of the write itself was sent yet.
+    fn lease_error(&self, error: StoreError) -> Error {
+        match error {
+            StoreError::Unknown { reason } => Error::StoreUnavailable { reason },
+            other => self.store_error(other),
+        }
+    }
+}
+
+/// A revision as the contract shows it.
+fn revision_at(epoch: u64, revision: StoreRevision) -> v1::Revision {
+    v1::Revision {
+        epoch,
+        revision: revision.get(),
+    }
+}
+
+/// A service as the contract shows it, with the health that was reported.
+fn describe(catalog: &Catalog, registered: &Registered) -> v1::IsolatedService {
+    let reported = catalog.health(registered.key()).cloned();
+    v1::IsolatedService {
+        reported_health: reported,
+        ..registered.describe()
+    }
+}
+
+#[cfg(test)]
+mod tests;

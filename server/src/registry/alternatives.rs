@@ -1,0 +1,127 @@
+//! Who stands in for whom: the one rule that spans services.
+//!
+//! An alternative must be registered, in the same namespace, and following alternatives must never lead back. Both are
+//! statements about several keys, which may change under a check. So each namespace has a guard, a key that every
+//! change of its alternatives puts, and on whose revision every check of them depends: two changes that would be fine
+//! alone and wrong together cannot both be committed.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    policy::{Policy, Violation},
+};
+
+use super::{
+    Registered, key, nearest,
+    record::alternatives,
+    transact::{View, put},
+};
+use crate::{error::Error, store::Op};
+
+/// Checks the alternatives that `service` would have under `policy`, and returns what else to write for them.
+///
+/// # Errors
+/// [`Error::Invalid`] with each alternative that is missing or leads back, by its path below `prefix`.
+pub(super) fn check(
+    view: &mut View<'_>,
+    service: &ServiceKey,
+    before: Option<&Registered>,
+    policy: &Policy,
+    prefix: &str,
+) -> Result<Option<Op>, Error> {
+    let wanted: BTreeSet<&Name> = alternatives(policy).map(|(_, name)| name).collect();
+    let known: BTreeSet<&Name> = before.map(|before| before.alternatives().collect()).unwrap_or_default();
+    if wanted == known {
+        return Ok(None);
+    }
+    let others: Vec<_> = view.alternatives(&service.namespace).collect();
+    let mut violations = Vec::new();
+    for (index, name) in alternatives(policy) {
+        let path = format!("{prefix}.chain[{index}].alternative.service");
+        let target = ServiceKey {
+            namespace: service.namespace.clone(),
+            name: name.clone(),
+        };
+        if target != *service && view.service(&target).is_none() {
+            violations.push(Violation::invalid(path, missing(&target, &others)));
+        } else if let Some(cycle) = way_back(service, name, &others) {
+            let way: Vec<_> = cycle.iter().map(Name::as_str).collect();
+            violations.push(Violation::invalid(
+                path,
+                format!("must not lead back: {}", way.join(" -> ")),
+            ));
+        }
+    }
+    if violations.is_empty() {
+        Ok(Some(touch(&service.namespace)))
+    } else {
+        Err(Error::Invalid { violations })
+    }
+}
+
+/// Checks that nobody names a service that is to go, and returns what else to write for it.
+///
+/// # Errors
+/// [`Error::ServiceInUse`] with those who name it.
+pub(super) fn release(
+    view: &mut View<'_>,
+    service: &ServiceKey,
+    before: Option<&Registered>,
+) -> Result<Option<Op>, Error> {
+    let users: Vec<_> = view
+        .alternatives(&service.namespace)
+        .filter(|other| other.key() != service && other.alternatives().any(|name| *name == service.name))
+        .map(|other| other.key().name.to_string())
+        .collect();
+    if !users.is_empty() {
+        return Err(Error::ServiceInUse {
+            key: service.clone(),
+            services: users,
+        });
+    }
+    let had_some = before.is_some_and(|before| before.alternatives().next().is_some());
+    Ok(had_some.then(|| touch(&service.namespace)))
+}
+
+fn touch(namespace: &Name) -> Op {
+    put(key::alternatives(namespace), Bytes::new())
+}
+
+fn missing(target: &ServiceKey, others: &[&std::sync::Arc<Registered>]) -> String {
+    let names = others.iter().map(|other| other.key().name.as_str());
+    let nearest = nearest::nearest(target.name.as_str(), names);
+    let hint = if nearest.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", nearest.join(" or "))
+    };
+    format!(
+        "must be registered in namespace {}, and {} is not{hint}",
+        target.namespace, target.name
+    )
+}
+
+/// The way from `service` by its alternative `first` back to itself, if there is one; the shortest.
+fn way_back(service: &ServiceKey, first: &Name, others: &[&std::sync::Arc<Registered>]) -> Option<Vec<Name>> {
+    let mut ways = VecDeque::from([vec![service.name.clone(), first.clone()]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        let last = way.last()?;
+        if *last == service.name {
+            return Some(way);
+        }
+        if !seen.insert(last.clone()) {
+            continue;
+        }
+        // Sorted by name: the registry's order.
+        let Ok(found) = others.binary_search_by(|other| other.key().name.cmp(last)) else {
+            continue;
+        };
+        for next in others[found].alternatives() {
+            ways.push_back([way.as_slice(), std::slice::from_ref(next)].concat());
+        }
+    }
+    None
+}

@@ -1,0 +1,335 @@
+//! The services in memory, as of one point in the store's history, and how a change moves them on.
+//!
+//! Changes come from two sides: the watch, which delivers every transaction in order, and this manager's own writes,
+//! which are applied as soon as they are durable so that a caller reads what it wrote. A change is applied once, by
+//! its revision: what is not newer than what is known of its key changes nothing. A deletion of our own that the watch
+//! has not confirmed yet is remembered until then, or an older change on its way could bring the service back.
+//!
+//! A value that cannot be read is *poison*: it is skipped and named in the log once, what was known of its service
+//! before stays in force, and no other service notices.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use cofferdam_core::name::{Name, ServiceKey};
+use cofferdam_proto::v1;
+use tokio::time::Instant;
+
+use super::{
+    Revision,
+    key::Key,
+    record::{Registered, Unreadable, decode_health},
+};
+use crate::store::{Listing, StoreRevision, WatchEvent};
+
+/// A change that subscribers hear of.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// A service is new or has changed; this is what it is now.
+    Updated(Arc<Registered>),
+    /// A service is gone.
+    Removed {
+        /// The service.
+        key: ServiceKey,
+        /// Where it went.
+        revision: Revision,
+    },
+}
+
+impl Change {
+    /// The service that changed.
+    pub(crate) fn key(&self) -> &ServiceKey {
+        match self {
+            Self::Updated(registered) => registered.key(),
+            Self::Removed { key, .. } => key,
+        }
+    }
+}
+
+/// What is known of the store.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    /// The store's incarnation.
+    pub(super) epoch: u64,
+    /// The last change of the store's own description.
+    pub(super) meta: StoreRevision,
+    /// The point up to which nothing is missing.
+    pub(super) head: StoreRevision,
+    /// Since when the store is away; absent while the watch lives.
+    pub(super) stale_since: Option<Instant>,
+    services: BTreeMap<ServiceKey, Slot>,
+    health: BTreeMap<ServiceKey, Report>,
+    /// The last change of each namespace's graph of alternatives.
+    guards: BTreeMap<Name, StoreRevision>,
+    /// Keys under our prefixes that no manager writes, to name each once in the log.
+    malformed: BTreeMap<String, StoreRevision>,
+    /// Our own deletions that the watch has yet to confirm.
+    deleted: HashMap<String, StoreRevision>,
+}
+
+/// One key `service/…`.
+#[derive(Debug)]
+struct Slot {
+    /// The key's revision: of the value below, or of the poison.
+    revision: StoreRevision,
+    /// The last value that could be read.
+    good: Option<Arc<Registered>>,
+    poisoned: bool,
+}
+
+/// One key `health/…`.
+#[derive(Debug)]
+struct Report {
+    revision: StoreRevision,
+    /// Absent where it cannot be read.
+    health: Option<v1::ServiceHealth>,
+}
+
+impl Catalog {
+    /// Nothing, of a store of this incarnation.
+    pub(super) fn new(epoch: u64, meta: StoreRevision) -> Self {
+        Self {
+            epoch,
+            meta,
+            head: StoreRevision::ZERO,
+            stale_since: None,
+            services: BTreeMap::new(),
+            health: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            malformed: BTreeMap::new(),
+            deleted: HashMap::new(),
+        }
+    }
+
+    /// A revision of the present incarnation.
+    pub(super) fn at(&self, revision: StoreRevision) -> Revision {
+        Revision {
+            epoch: self.epoch,
+            revision: revision.get(),
+        }
+    }
+
+    /// A service, as last known good.
+    pub(super) fn service(&self, key: &ServiceKey) -> Option<&Arc<Registered>> {
+        self.services.get(key)?.good.as_ref()
+    }
+
+    /// All services by namespace and name, from after `after` on.
+    pub(super) fn services_after(&self, after: Option<&ServiceKey>) -> impl Iterator<Item = &Arc<Registered>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.services
+            .range((from, Bound::Unbounded))
+            .filter_map(|(_, slot)| slot.good.as_ref())
+    }
+
+    /// How many services there are.
+    pub(super) fn len(&self) -> usize {
+        self.services.len()
+    }
+
+    /// What was last reported of a service's health.
+    pub(super) fn health(&self, key: &ServiceKey) -> Option<&v1::ServiceHealth> {
+        self.health.get(key)?.health.as_ref()
+    }
+
+    /// The keys whose values cannot be read.
+    pub(super) fn poisoned(&self) -> impl Iterator<Item = String> {
+        let services = self.services.iter().filter(|(_, slot)| slot.poisoned);
+        let health = self.health.iter().filter(|(_, report)| report.health.is_none());
+        services
+            .map(|(key, _)| super::key::service(key))
+            .chain(health.map(|(key, _)| super::key::health(key)))
+            .chain(self.malformed.keys().cloned())
+    }
+
+    /// Whether what is stored for a service cannot be read.
+    pub(super) fn is_poisoned(&self, key: &ServiceKey) -> bool {
+        self.services.get(key).is_some_and(|slot| slot.poisoned)
+    }
+
+    /// The last change known of one of the keys that writes depend on; absent where there is no such key.
+    pub(super) fn known(&self, key: &Key) -> Option<StoreRevision> {
+        match key {
+            Key::Meta => Some(self.meta),
+            Key::Service(key) => self.services.get(key).map(|slot| slot.revision),
+            Key::Health(key) => self.health.get(key).map(|report| report.revision),
+            Key::Alternatives(namespace) => self.guards.get(namespace).copied(),
+            Key::Request | Key::Malformed | Key::Unknown => None,
+        }
+    }
+
+    /// Applies one change of the watch.
+    pub(super) fn apply(&mut self, event: &WatchEvent) -> Option<Change> {
+        match event {
+            WatchEvent::Put(entry) => self.put(&entry.key, &entry.value, entry.mod_revision),
+            WatchEvent::Delete { key, mod_revision } => self.delete(key, *mod_revision),
+        }
+    }
+
+    /// Nothing up to here is missing any more.
+    pub(super) fn advance(&mut self, head: StoreRevision) {
+        self.head = self.head.max(head);
+        self.deleted.retain(|_, revision| *revision > head);
+    }
+
+    /// Takes over all that the store holds.
+    pub(super) fn load(&mut self, listing: &Listing) -> Vec<Change> {
+        let present: HashSet<&str> = listing.entries.iter().map(|entry| entry.key.as_str()).collect();
+        let mut changes: Vec<_> = self
+            .keys()
+            .into_iter()
+            .filter(|(key, revision)| *revision <= listing.revision && !present.contains(key.as_str()))
+            .filter_map(|(key, _)| self.delete(&key, listing.revision))
+            .collect();
+        changes.extend(
+            listing
+                .entries
+                .iter()
+                .filter_map(|entry| self.put(&entry.key, &entry.value, entry.mod_revision)),
+        );
+        self.advance(listing.revision);
+        changes
+    }
+
+    /// The store is another one, or has gone back: its revisions say nothing about those known so far. What is known
+    /// stays in force until the next [`load`](Self::load) replaces all of it.
+    pub(super) fn begin_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.head = StoreRevision::ZERO;
+        self.deleted.clear();
+        self.malformed.clear();
+        self.guards.clear();
+        self.services
+            .values_mut()
+            .for_each(|slot| slot.revision = StoreRevision::ZERO);
+        self.health
+            .values_mut()
+            .for_each(|report| report.revision = StoreRevision::ZERO);
+    }
+
+    /// A key holds a value since `at`.
+    pub(super) fn put(&mut self, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
+        let key = Key::parse(store_key);
+        let newer = self.known(&key).is_none_or(|known| known < at);
+        let deleted_since = self.deleted.get(store_key).is_some_and(|deleted| *deleted >= at);
+        if !newer || deleted_since {
+            return None;
+        }
+        match key {
+            Key::Service(key) => self.put_service(key, store_key, value, at),
+            Key::Health(key) => {
+                let health = decode_health(value)
+                    .inspect_err(|reason| warn_of_poison(store_key, at, reason))
+                    .ok();
+                self.health.insert(key, Report { revision: at, health });
+                None
+            }
+            Key::Alternatives(namespace) => {
+                self.guards.insert(namespace, at);
+                None
+            }
+            Key::Malformed => {
+                if self.malformed.insert(store_key.to_owned(), at) != Some(at) {
+                    tracing::error!(
+                        key = store_key,
+                        revision = at.get(),
+                        "no manager writes such a key: skipped"
+                    );
+                }
+                None
+            }
+            // The store's description is read by whoever asks for its epoch, the rest is not ours to keep.
+            Key::Meta | Key::Request | Key::Unknown => None,
+        }
+    }
+
+    fn put_service(&mut self, key: ServiceKey, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
+        let decoded = Registered::decode(&key, value, self.at(at));
+        let slot = self.services.entry(key).or_insert(Slot {
+            revision: at,
+            good: None,
+            poisoned: false,
+        });
+        slot.revision = at;
+        slot.poisoned = decoded.is_err();
+        match decoded {
+            Ok(registered) => {
+                let registered = Arc::new(registered);
+                slot.good = Some(Arc::clone(&registered));
+                Some(Change::Updated(registered))
+            }
+            Err(reason) => {
+                warn_of_poison(store_key, at, &reason);
+                None
+            }
+        }
+    }
+
+    /// A key is gone since `at`.
+    pub(super) fn delete(&mut self, store_key: &str, at: StoreRevision) -> Option<Change> {
+        let key = Key::parse(store_key);
+        if self.known(&key).is_some_and(|known| known > at) {
+            return None;
+        }
+        match key {
+            Key::Service(key) => {
+                let slot = self.services.remove(&key)?;
+                slot.good.map(|_| Change::Removed {
+                    key,
+                    revision: self.at(at),
+                })
+            }
+            Key::Health(key) => {
+                self.health.remove(&key);
+                None
+            }
+            Key::Alternatives(namespace) => {
+                self.guards.remove(&namespace);
+                None
+            }
+            Key::Malformed => {
+                self.malformed.remove(store_key);
+                None
+            }
+            Key::Meta | Key::Request | Key::Unknown => None,
+        }
+    }
+
+    /// As [`delete`](Self::delete), for a deletion of our own that the watch has yet to confirm.
+    pub(super) fn delete_early(&mut self, store_key: &str, at: StoreRevision) -> Option<Change> {
+        if at > self.head {
+            self.deleted.insert(store_key.to_owned(), at);
+        }
+        self.delete(store_key, at)
+    }
+
+    /// Every key that is known, with its last change.
+    fn keys(&self) -> Vec<(String, StoreRevision)> {
+        let services = self
+            .services
+            .iter()
+            .map(|(key, slot)| (super::key::service(key), slot.revision));
+        let health = self
+            .health
+            .iter()
+            .map(|(key, report)| (super::key::health(key), report.revision));
+        let guards = self
+            .guards
+            .iter()
+            .map(|(name, revision)| (super::key::alternatives(name), *revision));
+        let malformed = self.malformed.iter().map(|(key, revision)| (key.clone(), *revision));
+        services.chain(health).chain(guards).chain(malformed).collect()
+    }
+}
+
+/// Names what cannot be read. A revision is applied once, so this is said once.
+fn warn_of_poison(key: &str, at: StoreRevision, reason: &Unreadable) {
+    tracing::error!(key, revision = at.get(), %reason, "stored value cannot be read: skipped, what was known before stays");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Changes to a service that is registered: its level, its fallback, any part of its policy.
+//!
+//! The three differ in what they do to the written policy. The rest is one: expect a revision, check the policy and
+//! its alternatives as a whole, write what differs.
+
+use cofferdam_core::{
+    name::ServiceKey,
+    wire::{apply_fallback_config, apply_update, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
+};
+use cofferdam_proto::v1;
+use prost_types::Timestamp;
+
+use super::{
+    Registered, Registry, Revision, alternatives, describe, key, nearest, record,
+    request_record::Request,
+    transact::{Answer, Plan, View, put},
+    validate::target,
+};
+use crate::{error::Error, store::Op};
+
+/// An answer that is the service as it is now.
+trait ServiceAnswer: Answer {
+    fn of(service: v1::IsolatedService) -> Self;
+}
+
+macro_rules! service_answers {
+    ($($answer:ident)*) => {$(
+        impl Answer for v1::$answer {
+            fn revision(&mut self) -> &mut Option<v1::Revision> {
+                &mut self.service.get_or_insert_default().revision
+            }
+        }
+
+        impl ServiceAnswer for v1::$answer {
+            fn of(service: v1::IsolatedService) -> Self {
+                Self { service: Some(service) }
+            }
+        }
+    )*};
+}
+
+service_answers!(SetIsolationLevelResponse UpdateFallbackConfigResponse UpdateIsolationPolicyResponse);
+
+impl Registry {
+    /// Changes the level of a service.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
+    pub async fn set_level(
+        &self,
+        request: v1::SetIsolationLevelRequest,
+    ) -> Result<v1::SetIsolationLevelResponse, Error> {
+        let identity = Request::new(
+            "/cofferdam.v1.IsolationService/SetIsolationLevel",
+            &request.request_id,
+            &request,
+        )?;
+        let target = target(&request.namespace, &request.service)?;
+        let level = level_from_wire(request.level).map_err(|unknown| Error::invalid("level", unknown.to_string()))?;
+        let unset = || Error::invalid("level", "must be set: to none, basic, enhanced or full");
+        let level = level_to_wire(level.ok_or_else(unset)?);
+        let change = |written: &mut v1::IsolationPolicy| {
+            written.set_level(level);
+            Ok(())
+        };
+        self.change_policy(&target, &identity, request.expected_revision, in_policy, change)
+            .await
+    }
+
+    /// Changes the fallback of a service, and the retries and timeout around it.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
+    pub async fn update_fallback(
+        &self,
+        request: v1::UpdateFallbackConfigRequest,
+    ) -> Result<v1::UpdateFallbackConfigResponse, Error> {
+        let method = "/cofferdam.v1.IsolationService/UpdateFallbackConfig";
+        let identity = Request::new(method, &request.request_id, &request)?;
+        let target = target(&request.namespace, &request.service)?;
+        let fallback = request
+            .fallback
+            .ok_or_else(|| Error::invalid("fallback", "must be set"))?;
+        let change = |written: &mut v1::IsolationPolicy| {
+            apply_fallback_config(written, &fallback).map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
+        };
+        self.change_policy(&target, &identity, request.expected_revision, str::to_owned, change)
+            .await
+    }
+
+    /// Changes any part of the policy of a service.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
+    pub async fn update_policy(
+        &self,
+        request: v1::UpdateIsolationPolicyRequest,
+    ) -> Result<v1::UpdateIsolationPolicyResponse, Error> {
+        let method = "/cofferdam.v1.IsolationService/UpdateIsolationPolicy";
+        let identity = Request::new(method, &request.request_id, &request)?;
+        let target = target(&request.namespace, &request.service)?;
+        let patch = request.policy.ok_or_else(|| Error::invalid("policy", "must be set"))?;
+        let change = |written: &mut v1::IsolationPolicy| {
+            apply_update(written, &patch, request.update_mask.as_ref())
+                .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
+        };
+        self.change_policy(&target, &identity, request.expected_revision, in_policy, change)
+            .await
+    }
+
+    /// Changes the written policy of a service by `change`. `place` says where a path of the policy is in the request.
+    async fn change_policy<A: ServiceAnswer>(
+        &self,
+        target: &ServiceKey,
+        identity: &Request,
+        expected: Option<v1::Revision>,
+        place: fn(&str) -> String,
+        change: impl Fn(&mut v1::IsolationPolicy) -> Result<(), Error> + Send + Sync,
+    ) -> Result<A, Error> {
+        let now = Timestamp::from(self.shared.clock.now());
+        let plan = |view: &mut View<'_>| {
+            let before = view
+                .service(target)
+                .ok_or_else(|| nearest::not_found(view.catalog(), target))?;
+            expect_revision(target, expected.map(revision_from_wire), Some(before))?;
+            let mut written = before.written_policy().clone();
+            change(&mut written)?;
+            let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
+            let guard = alternatives::check(view, target, Some(before), &policy, &place("fallback"))?;
+            if written == *before.written_policy() {
+                return Ok(Plan {
+                    ops: Vec::new(),
+                    answer: A::of(describe(view.catalog(), before)),
+                });
+            }
+            let service = before.service().clone();
+            let (put, service) = written_service(view, target, Some(before), service, written, now)?;
+            let ops = [Some(put), guard].into_iter().flatten().collect();
+            Ok(Plan {
+                ops,
+                answer: A::of(service),
+            })
+        };
+        self.shared.transact(target, identity, plan).await
+    }
+}
+
+fn in_policy(path: &str) -> String {
+    format!("policy.{path}")
+}
+
+/// Whether a revision is the one that a caller expects. An expected epoch of zero stands for any.
+fn is_expected(current: Revision, expected: Revision) -> bool {
+    current.revision == expected.revision && (expected.epoch == 0 || expected.epoch == current.epoch)
+}
+
+/// Refuses a write whose caller expects another revision. A service that is not registered is at revision zero.
+pub(super) fn expect_revision(
+    target: &ServiceKey,
+    expected: Option<Revision>,
+    before: Option<&Registered>,
+) -> Result<(), Error> {
+    let current = before.map(Registered::revision).unwrap_or_default();
+    match expected {
+        Some(expected) if !is_expected(current, expected) => Err(Error::RevisionMismatch {
+            key: target.clone(),
+            expected,
+            current,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What to write for a service, and the service as it will be, less its revision.
+pub(super) fn written_service(
+    view: &View<'_>,
+    target: &ServiceKey,
+    before: Option<&Registered>,
+    service: v1::Service,
+    written: v1::IsolationPolicy,
+    now: Timestamp,
+) -> Result<(Op, v1::IsolatedService), Error> {
+    let create_time = before.and_then(Registered::create_time).or(Some(now));
+    let value = record::encode(service, written, create_time, now);
+    // Read back as it will be by every manager: what could not be, must not be written.
+    let registered = Registered::decode(target, &value, Revision::default()).map_err(|unreadable| Error::Internal {
+        detail: format!("{target}: what was to be written: {unreadable}"),
+    })?;
+    let described = v1::IsolatedService {
+        revision: None,
+        ..describe(view.catalog(), &registered)
+    };
+    Ok((put(key::service(target), value), described))
+}

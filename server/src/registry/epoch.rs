@@ -1,0 +1,129 @@
+//! The store's incarnation: which epoch revisions belong to.
+//!
+//! The epoch is kept in the store, so a restored backup brings an old one back. It is therefore made anew, by
+//! compare-and-set and always upwards, whenever the store is seen to be another one (its identity differs from the one
+//! the epoch was made for) or to have gone back (its revision is lower than one seen before). Of several managers that
+//! see it, one wins and the others take its epoch over.
+
+use cofferdam_proto::storage::v1::StoreMeta;
+use prost::Message;
+
+use super::{key, record::SCHEMA_VERSION};
+use crate::{
+    clock::Clock,
+    store::{CommitError, Entry, Store, StoreError, StoreIdentity, StoreRevision, Txn},
+};
+
+/// How often a manager tries to agree with the others before it gives up for now.
+const ATTEMPTS: u32 = 8;
+
+/// One incarnation of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Incarnation {
+    /// Its number.
+    pub(super) epoch: u64,
+    /// The revision of the store's description that says so.
+    pub(super) meta: StoreRevision,
+}
+
+/// What is known of the store from before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// The epoch that revisions were given out with; absent at start.
+    pub(super) epoch: Option<u64>,
+    /// Whether the store's revision was seen to be lower than before.
+    pub(super) went_back: bool,
+}
+
+/// Why the incarnation is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EpochError {
+    /// The store could not say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store's description is of a release that this one does not know.
+    #[error(
+        "the store has schema version {0}, this release knows {SCHEMA_VERSION}: run the release that wrote it, or a later one"
+    )]
+    SchemaVersion(u32),
+    /// The store's description is no such thing.
+    #[error("the value of meta/store cannot be read ({0}): this is no store of Cofferdam, or a damaged one")]
+    Unreadable(#[from] prost::DecodeError),
+    /// Other managers kept changing it.
+    #[error("other managers kept changing meta/store")]
+    Contended,
+}
+
+/// The store's incarnation, made anew where it has to be.
+pub(super) async fn establish(store: &dyn Store, clock: &dyn Clock, seen: Seen) -> Result<Incarnation, EpochError> {
+    for _ in 0..ATTEMPTS {
+        let identity = store.identity().await?;
+        let current = read(store, key::META).await?;
+        let meta = current.as_ref().map(decode).transpose()?;
+        if let (Some(entry), Some(meta)) = (&current, &meta)
+            && is_valid(meta, &identity, seen)
+        {
+            return Ok(Incarnation {
+                epoch: meta.epoch,
+                meta: entry.mod_revision,
+            });
+        }
+        let before = meta.map(|meta| meta.epoch).max(seen.epoch);
+        let epoch = before
+            .map_or(0, |before| before.saturating_add(1))
+            .max(clock.unix_millis());
+        let fresh = StoreMeta {
+            schema_version: SCHEMA_VERSION,
+            epoch,
+            store_identity: identity.cluster,
+        };
+        let txn = match &current {
+            None => Txn::new().require_absent(key::META),
+            Some(entry) => Txn::new().require_revision(key::META, entry.mod_revision),
+        };
+        match store.commit(txn.put(key::META, fresh.encode_to_vec())).await {
+            Ok(committed) => {
+                if let Some(before) = before {
+                    tracing::warn!(
+                        before,
+                        epoch,
+                        "the store was restored or swapped: revisions start a new epoch"
+                    );
+                }
+                return Ok(Incarnation {
+                    epoch,
+                    meta: committed.revision,
+                });
+            }
+            Err(CommitError::Conflict(_)) => {}
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+    Err(EpochError::Contended)
+}
+
+/// One key, as of now.
+async fn read(store: &dyn Store, key: &str) -> Result<Option<Entry>, StoreError> {
+    let listing = store.list(key).await?;
+    Ok(listing.entries.into_iter().find(|entry| entry.key == key))
+}
+
+fn decode(entry: &Entry) -> Result<StoreMeta, EpochError> {
+    let meta = StoreMeta::decode(entry.value.clone())?;
+    if meta.schema_version == SCHEMA_VERSION {
+        Ok(meta)
+    } else {
+        Err(EpochError::SchemaVersion(meta.schema_version))
+    }
+}
+
+fn is_valid(meta: &StoreMeta, identity: &StoreIdentity, seen: Seen) -> bool {
+    let same_store = meta.store_identity == identity.cluster;
+    let raised = seen.epoch.is_none_or(|seen| meta.epoch > seen);
+    let not_lowered = seen.epoch.is_none_or(|seen| meta.epoch >= seen);
+    same_store && not_lowered && (raised || !seen.went_back)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! How memory keeps up with the store.
+//!
+//! The follower loads everything at one revision and then applies the watch, transaction by transaction. When the
+//! watch ends, for whatever reason, it loads again and watches from there: a list is exact, so there is no case in
+//! which a resumed watch and memory could disagree about what was missed (a compaction, a restored backup, an event
+//! that a store lost). What has not changed since is recognised by its revision and costs no decoding. Until that has
+//! worked, memory is stale and says since when. Pauses between attempts are random, so that many managers that lost
+//! one store do not come back as one.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    RegistryOptions, Shared,
+    catalog::Catalog,
+    epoch::{self, EpochError, Incarnation, Seen},
+    key::{self, Key},
+};
+use crate::{
+    clock::Clock,
+    error::Error,
+    fanout::Fanout,
+    store::{Listing, Store, StoreError, Watch, WatchError, WatchEvent},
+};
+
+/// The shortest upper bound of a pause between two attempts.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How often a load is begun anew because the store's description changed under it.
+const LOADS: u32 = 5;
+
+/// Why a registry cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The store stayed away for as long as it may.
+    #[error("the store did not answer within {timeout:?} ({reason}): start it, or correct its address")]
+    Unavailable {
+        /// How long it was tried.
+        timeout: Duration,
+        /// What came back last.
+        reason: String,
+    },
+    /// The store's incarnation is not known.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+}
+
+/// Why memory could not catch up with the store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResyncError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    #[error("the store's description kept changing")]
+    Unsettled,
+}
+
+impl ResyncError {
+    /// Whether it is worth another attempt before anybody does anything.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Epoch(EpochError::Store(error)) => error.is_transient(),
+            Self::Epoch(EpochError::Contended) | Self::Unsettled => true,
+            Self::Epoch(EpochError::SchemaVersion(_) | EpochError::Unreadable(_)) => false,
+        }
+    }
+}
+
+/// Loads the store for the first time.
+pub(super) async fn open(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    options: RegistryOptions,
+) -> Result<(Arc<Shared>, Watch), OpenError> {
+    let deadline = Instant::now() + options.store_timeout;
+    let mut backoff = Backoff::new(options.max_backoff);
+    let mut last = "no answer".to_owned();
+    loop {
+        let attempt = load_first(&store, &clock, options);
+        match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) if error.is_transient() => {
+                tracing::warn!(%error, "the store is not ready, trying again");
+                last = error.to_string();
+            }
+            Ok(Err(ResyncError::Epoch(error))) => return Err(error.into()),
+            Ok(Err(ResyncError::Store(error))) => return Err(EpochError::from(error).into()),
+            Ok(Err(ResyncError::Unsettled)) | Err(_) => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(OpenError::Unavailable {
+                timeout: options.store_timeout,
+                reason: last,
+            });
+        }
+        tokio::time::sleep_until((Instant::now() + backoff.next()).min(deadline)).await;
+    }
+}
+
+async fn load_first(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    options: RegistryOptions,
+) -> Result<(Arc<Shared>, Watch), ResyncError> {
+    let incarnation = epoch::establish(&**store, &**clock, Seen::default()).await?;
+    let shared = Arc::new(Shared {
+        store: Arc::clone(store),
+        clock: Arc::clone(clock),
+        options,
+        catalog: RwLock::new(Catalog::new(incarnation.epoch, incarnation.meta)),
+        fanout: Arc::new(Fanout::default()),
+        leases: Default::default(),
+        version: watch::Sender::new(0),
+    });
+    let watch = shared.resync().await?;
+    Ok((shared, watch))
+}
+
+/// Follows the store for ever.
+pub(super) async fn follow(shared: Arc<Shared>, mut watch: Watch) {
+    loop {
+        let lost = shared.drain(&mut watch).await;
+        let since = Instant::now();
+        if let Some(error) = &lost {
+            tracing::warn!(%error, "the store's watch was lost: answering from memory until it is back");
+            shared.change_nothing_but(|catalog| catalog.stale_since = Some(since));
+        }
+        let mut backoff = Backoff::new(shared.options.max_backoff);
+        watch = loop {
+            match shared.resync_in_time().await {
+                Ok(watch) => break watch,
+                Err(error) if error.is_transient() => tracing::debug!(%error, "the store is still away"),
+                Err(error) => tracing::error!(%error, "the store cannot be followed: somebody has to see to it"),
+            }
+            shared.change_nothing_but(|catalog| {
+                catalog.stale_since.get_or_insert(since);
+            });
+            tokio::time::sleep(backoff.next()).await;
+        };
+        if lost.is_some() {
+            tracing::info!(away = ?since.elapsed(), "the store is back");
+        }
+    }
+}
+
+impl Shared {
+    /// Applies the watch until it ends, or until the store's description changes.
+    async fn drain(&self, watch: &mut Watch) -> Option<WatchError> {
+        loop {
+            let batch = match watch.next().await {
+                Some(Ok(batch)) => batch,
+                Some(Err(error)) => return Some(error),
+                None => {
+                    return Some(WatchError::Disconnected {
+                        reason: "the watch ended".to_owned(),
+                    });
+                }
+            };
+            self.change(|catalog| {
+                let changes: Vec<_> = batch.events.iter().filter_map(|event| catalog.apply(event)).collect();
+                catalog.advance(batch.revision);
+                changes
+            });
+            let described = |event: &WatchEvent| Key::parse(event.key()) == Key::Meta;
+            if batch.events.iter().any(described) {
+                return None;
+            }
+        }
+    }
+
+    async fn resync_in_time(&self) -> Result<Watch, ResyncError> {
+        match tokio::time::timeout(self.options.store_timeout, self.resync()).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unavailable {
+                reason: format!("no answer within {:?}", self.options.store_timeout),
+            }
+            .into()),
+        }
+    }
+
+    /// Loads everything and watches from there.
+    async fn resync(&self) -> Result<Watch, ResyncError> {
+        self.reload().await?;
+        let head = self.read().head;
+        let watch = self.store.watch("", head).await?;
+        self.change_nothing_but(|catalog| catalog.stale_since = None);
+        Ok(watch)
+    }
+
+    /// Brings memory to what the store holds now, or further.
+    pub(super) async fn reload(&self) -> Result<(), ResyncError> {
+        let mut went_back = false;
+        for _ in 0..LOADS {
+            let (epoch, head) = {
+                let catalog = self.read();
+                (catalog.epoch, catalog.head)
+            };
+            let seen = Seen {
+                epoch: Some(epoch),
+                went_back,
+            };
+            let incarnation = epoch::establish(&*self.store, &*self.clock, seen).await?;
+            let listing = self.store.list("").await?;
+            if !describes(&listing, incarnation) {
+                continue;
+            }
+            // A list contains everything that was known before it was asked for.
+            if incarnation.epoch == epoch && listing.revision < head {
+                went_back = true;
+                continue;
+            }
+            self.change(|catalog| {
+                if incarnation.epoch != catalog.epoch {
+                    catalog.begin_epoch(incarnation.epoch);
+                }
+                catalog.meta = incarnation.meta;
+                // The watch, or another reload, may have come further meanwhile.
+                if listing.revision < catalog.head {
+                    Vec::new()
+                } else {
+                    catalog.load(&listing)
+                }
+            });
+            return Ok(());
+        }
+        Err(ResyncError::Unsettled)
+    }
+
+    /// What a failed reload means to the caller of a write that has changed nothing.
+    pub(super) fn resync_error(&self, error: ResyncError) -> Error {
+        match error {
+            ResyncError::Store(error) => self.lease_error(error),
+            other => Error::StoreUnavailable {
+                reason: other.to_string(),
+            },
+        }
+    }
+
+    /// Changes what no subscriber hears of.
+    fn change_nothing_but(&self, change: impl FnOnce(&mut Catalog)) {
+        self.change(|catalog| {
+            change(catalog);
+            None
+        });
+    }
+}
+
+/// Whether a listing is of this very incarnation.
+fn describes(listing: &Listing, incarnation: Incarnation) -> bool {
+    let meta = listing.entries.iter().find(|entry| entry.key == key::META);
+    meta.is_some_and(|entry| entry.mod_revision == incarnation.meta)
+}
+
+/// Random pauses whose upper bound doubles.
+#[derive(Debug)]
+struct Backoff {
+    bound: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    fn new(max: Duration) -> Self {
+        Self {
+            bound: MIN_BACKOFF.min(max),
+            max,
+        }
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.bound.mul_f64(rand::random());
+        self.bound = (self.bound * 2).min(self.max);
+        pause
+    }
+}

@@ -1,0 +1,115 @@
+//! Which key of the store holds what.
+//!
+//! Names cannot hold a slash and request ids are written in hex, so no two things share a key.
+
+use std::fmt::Write as _;
+
+use cofferdam_core::name::{Name, ServiceKey};
+
+/// Describes the store itself.
+pub(super) const META: &str = "meta/store";
+
+/// What a key of the store stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The store's own description.
+    Meta,
+    /// A service and its policy.
+    Service(ServiceKey),
+    /// The last health report of a service.
+    Health(ServiceKey),
+    /// The guard of a namespace's graph of alternatives.
+    Alternatives(Name),
+    /// The result of a write that carried a request id.
+    Request,
+    /// Under a prefix of ours, but not a key that a manager writes.
+    Malformed,
+    /// Of a later release.
+    Unknown,
+}
+
+impl Key {
+    /// Reads a key of the store.
+    pub(super) fn parse(key: &str) -> Self {
+        let Some((kind, rest)) = key.split_once('/') else {
+            return Self::Unknown;
+        };
+        match kind {
+            "meta" if rest == "store" => Self::Meta,
+            "service" => service_key(rest).map_or(Self::Malformed, Self::Service),
+            "health" => service_key(rest).map_or(Self::Malformed, Self::Health),
+            "alternatives" => Name::new(rest).map_or(Self::Malformed, Self::Alternatives),
+            "request" => Self::Request,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Reads `NAMESPACE/NAME`.
+pub(crate) fn service_key(text: &str) -> Option<ServiceKey> {
+    let (namespace, name) = text.split_once('/')?;
+    Some(ServiceKey {
+        namespace: Name::new(namespace).ok()?,
+        name: Name::new(name).ok()?,
+    })
+}
+
+/// Where a service and its policy are kept.
+pub(super) fn service(key: &ServiceKey) -> String {
+    format!("service/{key}")
+}
+
+/// Where the last health report of a service is kept.
+pub(super) fn health(key: &ServiceKey) -> String {
+    format!("health/{key}")
+}
+
+/// The key that changes with every change to the alternatives of a namespace.
+pub(super) fn alternatives(namespace: &Name) -> String {
+    format!("alternatives/{namespace}")
+}
+
+/// Where the result of a request is kept.
+pub(super) fn request(id: &str) -> String {
+    let mut key = String::with_capacity("request/".len() + 2 * id.len());
+    key.push_str("request/");
+    for byte in id.bytes() {
+        // Writing to a String cannot fail.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_round_trip() {
+        let key = service_key("payments/cards.eu").unwrap();
+        assert_eq!(Key::parse(&service(&key)), Key::Service(key.clone()));
+        assert_eq!(Key::parse(&health(&key)), Key::Health(key.clone()));
+        assert_eq!(
+            Key::parse(&alternatives(&key.namespace)),
+            Key::Alternatives(key.namespace)
+        );
+        assert_eq!(Key::parse(&request("7/../é")), Key::Request);
+        assert_eq!(Key::parse(META), Key::Meta);
+    }
+
+    #[test]
+    fn what_no_manager_wrote_is_told_apart() {
+        for key in [
+            "service/default",
+            "service/default/a/b",
+            "service/Default/a",
+            "health//a",
+            "alternatives/-",
+        ] {
+            assert_eq!(Key::parse(key), Key::Malformed, "{key}");
+        }
+        for key in ["meta/other", "hold/default/a", "x"] {
+            assert_eq!(Key::parse(key), Key::Unknown, "{key}");
+        }
+    }
+}

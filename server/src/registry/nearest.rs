@@ -1,0 +1,48 @@
+//! "Did you mean": the registered names that are most like one that is not.
+
+use cofferdam_core::name::ServiceKey;
+
+use super::catalog::Catalog;
+use crate::error::Error;
+
+/// How many names are offered.
+const OFFERED: usize = 3;
+
+/// How alike two names have to be, of 1 for the same.
+const ALIKE: f64 = 0.7;
+
+/// The refusal for a service that is not registered.
+pub(super) fn not_found(catalog: &Catalog, key: &ServiceKey) -> Error {
+    let namesakes = catalog
+        .services_after(None)
+        .filter(|registered| registered.key().namespace == key.namespace);
+    let names = namesakes.map(|registered| registered.key().name.as_str());
+    Error::ServiceNotFound {
+        key: key.clone(),
+        nearest: nearest(key.name.as_str(), names),
+    }
+}
+
+/// Those of `names` that are most like `name`, best first.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let scored = names.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
+    let mut alike: Vec<_> = scored.filter(|(score, _)| *score >= ALIKE).collect();
+    alike.sort_by(|(left, a), (right, b)| right.total_cmp(left).then_with(|| a.cmp(b)));
+    alike
+        .into_iter()
+        .take(OFFERED)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_what_is_alike_best_first() {
+        let names = ["payments", "payment-gateway", "orders", "payroll"];
+        assert_eq!(nearest("paymnets", names.into_iter())[0], "payments");
+        assert_eq!(nearest("zzz", names.into_iter()), [] as [&str; 0]);
+    }
+}

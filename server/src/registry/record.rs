@@ -1,0 +1,218 @@
+//! A service as the manager knows it, and how it is written to the store.
+//!
+//! A record is checked as a whole when it is read, with the same check that guards writes: what another release, a
+//! restore or a hand wrote is no more trusted than a request.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    policy::{FallbackStep, InvalidPolicy, Policy},
+    wire::{PolicyHash, effective_policy, inactive_fields, policy_hash, revision_to_wire, to_wire},
+};
+use cofferdam_proto::{storage::v1 as storage, v1};
+use prost::Message;
+use prost_types::Timestamp;
+
+use super::{Revision, validate};
+
+/// The version of the stored messages that this release writes and reads.
+pub(super) const SCHEMA_VERSION: u32 = 1;
+
+/// A registered service with its checked policy, at one revision.
+#[derive(Debug)]
+pub struct Registered {
+    key: ServiceKey,
+    service: v1::Service,
+    written: v1::IsolationPolicy,
+    create_time: Option<Timestamp>,
+    update_time: Option<Timestamp>,
+    policy: Policy,
+    hash: PolicyHash,
+    revision: Revision,
+    update_frame: OnceLock<Bytes>,
+}
+
+/// Why a stored value is not served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it is no message of its kind: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("it has schema version {0}, this release knows {SCHEMA_VERSION}")]
+    SchemaVersion(u32),
+    #[error("its {0} is missing")]
+    Missing(&'static str),
+    #[error("it is filed under another service's key")]
+    Misfiled,
+    #[error("{0}")]
+    Service(String),
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
+}
+
+impl Registered {
+    /// Reads what is stored for a service.
+    pub(super) fn decode(key: &ServiceKey, value: &[u8], revision: Revision) -> Result<Self, Unreadable> {
+        let record = storage::ServiceRecord::decode(value)?;
+        if record.schema_version != SCHEMA_VERSION {
+            return Err(Unreadable::SchemaVersion(record.schema_version));
+        }
+        let service = record.service.ok_or(Unreadable::Missing("service"))?;
+        let (filed, violations) = validate::service(&service, "service");
+        if let Some(violation) = violations.first() {
+            return Err(Unreadable::Service(violation.to_string()));
+        }
+        if filed.as_ref() != Some(key) {
+            return Err(Unreadable::Misfiled);
+        }
+        let written = record.policy.ok_or(Unreadable::Missing("policy"))?;
+        let policy = effective_policy(&written)?;
+        Ok(Self {
+            key: key.clone(),
+            service,
+            written,
+            create_time: record.create_time,
+            update_time: record.update_time,
+            hash: policy_hash(&policy),
+            policy,
+            revision,
+            update_frame: OnceLock::new(),
+        })
+    }
+
+    /// Its namespace and name.
+    pub fn key(&self) -> &ServiceKey {
+        &self.key
+    }
+
+    /// It as it was registered. Its namespace is filled in.
+    pub fn service(&self) -> &v1::Service {
+        &self.service
+    }
+
+    /// Its policy as somebody wrote it: what is unset there takes the preset's value or the default.
+    pub fn written_policy(&self) -> &v1::IsolationPolicy {
+        &self.written
+    }
+
+    /// Its policy with preset and defaults filled in: what instances enforce.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The fingerprint of that policy, which instances acknowledge.
+    pub fn policy_hash(&self) -> PolicyHash {
+        self.hash
+    }
+
+    /// Where service and policy last changed.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether it may be called.
+    pub fn is_enabled(&self) -> bool {
+        self.service.enabled.unwrap_or(true)
+    }
+
+    /// The names of the services, in the same namespace, that stand in for it.
+    pub fn alternatives(&self) -> impl Iterator<Item = &Name> {
+        alternatives(&self.policy).map(|(_, name)| name)
+    }
+
+    /// The fields of its written policy that its level leaves without effect, by their path.
+    pub fn inactive_fields(&self) -> Vec<String> {
+        inactive_fields(&self.written, self.policy.level)
+    }
+
+    /// It as the contract shows it, without health and breaker state, which are not the store's to know.
+    pub(super) fn describe(&self) -> v1::IsolatedService {
+        v1::IsolatedService {
+            service: Some(self.service.clone()),
+            policy: Some(to_wire(&self.policy)),
+            written_policy: Some(self.written.clone()),
+            revision: Some(revision_to_wire(self.revision)),
+            policy_hash: Bytes::copy_from_slice(self.hash.as_bytes()),
+            health: None,
+            reported_health: None,
+            breaker_state: v1::BreakerState::Unspecified.into(),
+            create_time: self.create_time,
+            update_time: self.update_time,
+        }
+    }
+
+    /// It as an encoded `SyncResponse`: encoded at first use, the same bytes for every stream.
+    pub(crate) fn update_frame(&self) -> Bytes {
+        let encode = || {
+            let update = v1::PolicyUpdate {
+                service: self.key.name.to_string(),
+                revision: Some(revision_to_wire(self.revision)),
+                policy_hash: Bytes::copy_from_slice(self.hash.as_bytes()),
+                policy: Some(to_wire(&self.policy)),
+                enabled: self.is_enabled(),
+            };
+            let message = v1::sync_response::Message::Update(update);
+            v1::SyncResponse { message: Some(message) }.encode_to_vec().into()
+        };
+        self.update_frame.get_or_init(encode).clone()
+    }
+
+    /// When it was first registered.
+    pub(super) fn create_time(&self) -> Option<Timestamp> {
+        self.create_time
+    }
+}
+
+/// The alternative steps of a policy's chain, with their place in it.
+pub(super) fn alternatives(policy: &Policy) -> impl Iterator<Item = (usize, &Name)> {
+    policy
+        .fallback
+        .chain
+        .iter()
+        .enumerate()
+        .filter_map(|(index, step)| match step {
+            FallbackStep::Alternative(alternative) => Some((index, &alternative.service)),
+            _ => None,
+        })
+}
+
+/// How a service and its policy are stored.
+pub(super) fn encode(
+    service: v1::Service,
+    written: v1::IsolationPolicy,
+    create_time: Option<Timestamp>,
+    update_time: Timestamp,
+) -> Bytes {
+    let record = storage::ServiceRecord {
+        schema_version: SCHEMA_VERSION,
+        service: Some(service),
+        policy: Some(written),
+        create_time,
+        update_time: Some(update_time),
+    };
+    record.encode_to_vec().into()
+}
+
+/// Reads what is stored for a service's health.
+pub(super) fn decode_health(value: &[u8]) -> Result<v1::ServiceHealth, Unreadable> {
+    let record = storage::HealthRecord::decode(value)?;
+    if record.schema_version != SCHEMA_VERSION {
+        return Err(Unreadable::SchemaVersion(record.schema_version));
+    }
+    let health = record.health.ok_or(Unreadable::Missing("health"))?;
+    match validate::health(&health, "health").first() {
+        Some(violation) => Err(Unreadable::Service(violation.to_string())),
+        None => Ok(health),
+    }
+}
+
+/// How a service's health is stored.
+pub(super) fn encode_health(health: v1::ServiceHealth) -> Bytes {
+    storage::HealthRecord {
+        schema_version: SCHEMA_VERSION,
+        health: Some(health),
+    }
+    .encode_to_vec()
+    .into()
+}

@@ -1,0 +1,182 @@
+//! Writes that are safe to repeat: the result of a request that has a name is kept with it for a while.
+//!
+//! The record is written in the transaction of the change itself, so there is no moment at which one is durable and
+//! the other is not. A repetition fails on the record's presence, whichever manager it reaches, and is answered from
+//! it. Records share leases, as leases are dear: each lives for the promised time and the share's own.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cofferdam_proto::storage::v1::RequestRecord;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::{Shared, key, record::SCHEMA_VERSION, transact::Answer, validate};
+use crate::{
+    error::Error,
+    store::{Conflict, Entry, LeaseId, Op, Precondition, Txn},
+};
+
+/// How long a result is remembered, at least.
+const REMEMBERED: Duration = Duration::from_secs(15 * 60);
+
+/// How long one lease takes records in.
+const SHARED_FOR: Duration = Duration::from_secs(60);
+
+/// How many records one lease takes in.
+const SHARED_BY: u32 = 32;
+
+/// A write's own name and content.
+#[derive(Debug)]
+pub(super) struct Request {
+    id: String,
+    method: &'static str,
+    hash: Bytes,
+}
+
+impl Request {
+    /// A write by its full method, its `request_id` (empty: none) and the message itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an id that is too long.
+    pub(super) fn new(method: &'static str, id: &str, message: &impl Message) -> Result<Self, Error> {
+        validate::request_id(id)?;
+        let hash = if id.is_empty() {
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(&Sha256::digest(message.encode_to_vec()))
+        };
+        Ok(Self {
+            id: id.to_owned(),
+            method,
+            hash,
+        })
+    }
+
+    /// Makes the transaction depend on the request being new, and remember its answer where there is one.
+    pub(super) async fn attach(
+        &self,
+        shared: &Shared,
+        txn: &mut Txn,
+        answer: Option<Vec<u8>>,
+    ) -> Result<Option<LeaseId>, Error> {
+        if self.id.is_empty() {
+            return Ok(None);
+        }
+        let key = key::request(&self.id);
+        txn.preconditions.push(Precondition::Absent { key: key.clone() });
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        let lease = shared.leases.lease(shared).await?;
+        let record = RequestRecord {
+            schema_version: SCHEMA_VERSION,
+            method: self.method.to_owned(),
+            request_hash: self.hash.clone(),
+            response: answer.into(),
+        };
+        txn.ops.push(Op::Put {
+            key,
+            value: record.encode_to_vec().into(),
+            lease: Some(lease),
+        });
+        Ok(Some(lease))
+    }
+
+    /// The answer to the first request of this name, where the conflict shows that there was one.
+    ///
+    /// # Errors
+    /// [`Error::RequestIdReused`] where that was another request.
+    pub(super) fn first_result<A: Answer>(&self, conflict: &Conflict, epoch: u64) -> Result<Option<A>, Error> {
+        if self.id.is_empty() {
+            return Ok(None);
+        }
+        let key = key::request(&self.id);
+        let Some(entry) = conflict.failed.iter().find(|failed| failed.precondition.key() == key) else {
+            return Ok(None);
+        };
+        match &entry.current {
+            Some(entry) => self.answer(entry, epoch).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn answer<A: Answer>(&self, entry: &Entry, epoch: u64) -> Result<A, Error> {
+        let unreadable = |detail: String| Error::Internal {
+            detail: format!("{}: {detail}", entry.key),
+        };
+        let record = RequestRecord::decode(entry.value.clone()).map_err(|error| unreadable(error.to_string()))?;
+        if record.schema_version != SCHEMA_VERSION {
+            return Err(unreadable(format!("schema version {}", record.schema_version)));
+        }
+        if record.method != self.method || record.request_hash != self.hash {
+            return Err(Error::RequestIdReused {
+                request_id: self.id.clone(),
+            });
+        }
+        let mut answer = A::decode(record.response).map_err(|error| unreadable(error.to_string()))?;
+        answer
+            .revision()
+            .get_or_insert(super::revision_at(epoch, entry.mod_revision));
+        Ok(answer)
+    }
+}
+
+/// The lease that takes in the records of the present minute.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    current: Mutex<Option<Share>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    lease: LeaseId,
+    until: Instant,
+    room: u32,
+}
+
+impl Leases {
+    async fn lease(&self, shared: &Shared) -> Result<LeaseId, Error> {
+        if let Some(share) = self
+            .lock()
+            .as_mut()
+            .filter(|share| share.room > 0 && Instant::now() < share.until)
+        {
+            share.room -= 1;
+            return Ok(share.lease);
+        }
+        let granted = tokio::time::timeout(
+            shared.options.store_timeout,
+            shared.store.grant_lease(REMEMBERED + SHARED_FOR),
+        );
+        let lease = match granted.await {
+            Ok(granted) => granted.map_err(|error| shared.lease_error(error))?,
+            Err(_) => {
+                let reason = format!("no lease within {:?}", shared.options.store_timeout);
+                return Err(Error::StoreUnavailable { reason });
+            }
+        };
+        *self.lock() = Some(Share {
+            lease,
+            until: Instant::now() + SHARED_FOR,
+            room: SHARED_BY - 1,
+        });
+        Ok(lease)
+    }
+
+    /// Takes no more records into a lease that is gone.
+    pub(super) fn drop_lease(&self, lease: Option<LeaseId>) {
+        let mut current = self.lock();
+        if current.map(|share| share.lease) == lease {
+            *current = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Share>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

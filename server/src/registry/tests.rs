@@ -1,0 +1,7 @@
+mod alternatives;
+mod concurrency;
+mod outages;
+mod poison;
+mod requests;
+mod subscribers;
+mod writes;

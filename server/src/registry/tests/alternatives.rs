@@ -1,0 +1,122 @@
+//! The rules that span services.
+
+use super::writes::{paths, register};
+use crate::{
+    error::Error,
+    registry::Registry,
+    testing::{FaultyStore, alternative_step, fallback, key, registration, registry, static_step},
+};
+use cofferdam_proto::v1;
+
+fn stand_in(service: &str, alternative: &str) -> v1::UpdateFallbackConfigRequest {
+    v1::UpdateFallbackConfigRequest {
+        service: service.to_owned(),
+        fallback: Some(fallback(vec![static_step(b"x"), alternative_step(alternative)])),
+        ..v1::UpdateFallbackConfigRequest::default()
+    }
+}
+
+fn unregister(service: &str) -> v1::UnregisterServiceRequest {
+    v1::UnregisterServiceRequest {
+        service: service.to_owned(),
+        ..v1::UnregisterServiceRequest::default()
+    }
+}
+
+async fn with(names: &[&str]) -> Registry {
+    let registry = registry(&FaultyStore::new()).await;
+    for name in names {
+        register(&registry, name).await;
+    }
+    registry
+}
+
+#[tokio::test]
+async fn an_alternative_must_be_registered_in_the_namespace() {
+    let registry = with(&["payments", "backup"]).await;
+    let refused = registry
+        .update_fallback(stand_in("payments", "bakcup"))
+        .await
+        .unwrap_err();
+    assert_eq!(paths(&refused), ["fallback.chain[1].alternative.service"]);
+    assert!(refused.to_string().contains("did you mean backup?"), "{refused}");
+
+    let mut elsewhere = registration("other");
+    elsewhere.service.as_mut().unwrap().namespace = "eu".to_owned();
+    registry.register(elsewhere).await.unwrap();
+    registry
+        .update_fallback(stand_in("payments", "other"))
+        .await
+        .unwrap_err();
+    registry.update_fallback(stand_in("payments", "backup")).await.unwrap();
+}
+
+#[tokio::test]
+async fn alternatives_never_lead_back() {
+    let registry = with(&["a", "b", "c"]).await;
+    let refused = registry.update_fallback(stand_in("a", "a")).await.unwrap_err();
+    assert!(refused.to_string().contains("a -> a"), "{refused}");
+    registry.update_fallback(stand_in("a", "b")).await.unwrap();
+    registry.update_fallback(stand_in("b", "c")).await.unwrap();
+    let refused = registry.update_fallback(stand_in("c", "a")).await.unwrap_err();
+    assert_eq!(paths(&refused), ["fallback.chain[1].alternative.service"]);
+    assert!(refused.to_string().contains("c -> a -> b -> c"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_service_that_others_name_stays() {
+    let registry = with(&["payments", "backup"]).await;
+    registry.update_fallback(stand_in("payments", "backup")).await.unwrap();
+    let refused = registry.unregister(unregister("backup")).await.unwrap_err();
+    let Error::ServiceInUse { services, .. } = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(services, ["payments"]);
+    registry.unregister(unregister("payments")).await.unwrap();
+    registry.unregister(unregister("backup")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wrong_only_together_is_never_committed() {
+    // Two managers, each of which would close one half of a circle, over and over.
+    let store = FaultyStore::new();
+    let (left, right) = (registry(&store).await, registry(&store).await);
+    register(&left, "a").await;
+    register(&left, "b").await;
+    for _ in 0..50 {
+        let (a, b) = tokio::join!(
+            left.update_fallback(stand_in("a", "b")),
+            right.update_fallback(stand_in("b", "a"))
+        );
+        assert!(a.is_ok() != b.is_ok(), "one and only one: {a:?} {b:?}");
+        let open = fallback(vec![static_step(b"x")]);
+        for service in ["a", "b"] {
+            let request = v1::UpdateFallbackConfigRequest {
+                fallback: Some(open.clone()),
+                ..stand_in(service, "-")
+            };
+            left.update_fallback(request).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_not_taken_from_under_who_begins_to_use_it() {
+    let store = FaultyStore::new();
+    let (left, right) = (registry(&store).await, registry(&store).await);
+    register(&left, "payments").await;
+    for _ in 0..50 {
+        register(&left, "backup").await;
+        let (named, gone) = tokio::join!(
+            left.update_fallback(stand_in("payments", "backup")),
+            right.unregister(unregister("backup"))
+        );
+        assert!(named.is_ok() != gone.is_ok(), "one and only one: {named:?} {gone:?}");
+        let open = v1::UpdateFallbackConfigRequest {
+            fallback: Some(fallback(vec![static_step(b"x")])),
+            ..stand_in("payments", "-")
+        };
+        left.update_fallback(open).await.unwrap();
+    }
+    assert!(left.get(&key("default/payments")).is_some());
+}

@@ -1,0 +1,158 @@
+//! The store goes away, comes back, is swapped, or was never there.
+
+use super::writes::register;
+use crate::{
+    clock::testing::FixedClock,
+    error::Error,
+    registry::{OpenError, Registry, RegistryOptions},
+    store::{MemoryStore, Store, Txn},
+    testing::{EPOCH, FaultyStore, eventually, key, registration, registry},
+};
+use cofferdam_core::wire::revision_from_wire;
+use cofferdam_proto::{storage::v1::StoreMeta, v1};
+use prost::Message;
+use std::{sync::Arc, time::Duration};
+
+#[tokio::test]
+async fn reads_answer_from_memory_and_say_how_old_they_are() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    assert_eq!(registry.stale_for(), None);
+    store.set_away(true);
+    eventually(&registry, || registry.stale_for().is_some()).await;
+    assert!(registry.get(&key("default/payments")).is_some());
+    let refused = registry.register(registration("orders")).await.unwrap_err();
+    assert!(matches!(refused, Error::StoreUnavailable { .. }), "{refused}");
+
+    store.set_away(false);
+    eventually(&registry, || registry.stale_for().is_none()).await;
+    register(&registry, "orders").await;
+}
+
+#[tokio::test]
+async fn what_others_wrote_meanwhile_is_caught_up_with() {
+    let store = FaultyStore::new();
+    let (here, there) = (registry(&store).await, registry(&store).await);
+    register(&here, "stays").await;
+    register(&here, "goes").await;
+    store.set_away(true);
+    eventually(&here, || here.stale_for().is_some()).await;
+    // Straight to the store, as a manager would that still reaches it.
+    let inner = store.inner();
+    inner.commit(Txn::new().delete("service/default/goes")).await.unwrap();
+    store.set_away(false);
+    register(&there, "comes").await;
+    eventually(&here, || here.get(&key("default/comes")).is_some()).await;
+    eventually(&here, || here.get(&key("default/goes")).is_none()).await;
+    assert!(here.get(&key("default/stays")).is_some());
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_leaves_the_outcome_open() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    store.unanswered.store(1, std::sync::atomic::Ordering::SeqCst);
+    let unknown = registry.register(registration("payments")).await.unwrap_err();
+    assert!(matches!(unknown, Error::StoreOutcomeUnknown { .. }), "{unknown}");
+    eventually(&registry, || registry.get(&key("default/payments")).is_some()).await;
+}
+
+#[tokio::test]
+async fn another_store_is_another_epoch() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    let before = register(&registry, "payments").await;
+    register(&registry, "only-here").await;
+
+    let backup = MemoryStore::new();
+    let kept = store
+        .inner()
+        .list("")
+        .await
+        .unwrap()
+        .entries
+        .into_iter()
+        .filter(|entry| !entry.key.ends_with("here"));
+    let mut txn = Txn::new();
+    for entry in kept {
+        txn = txn.put(entry.key, entry.value);
+    }
+    backup.commit(txn).await.unwrap();
+    store.swap(backup);
+
+    let payments = key("default/payments");
+    eventually(&registry, || {
+        registry.get(&payments).is_some_and(|s| s.revision().epoch > EPOCH)
+    })
+    .await;
+    let after = registry.get(&payments).unwrap().revision();
+    assert!(after > revision_from_wire(before), "{after} after {before:?}");
+    eventually(&registry, || registry.get(&key("default/only-here")).is_none()).await;
+    let again = register(&registry, "orders").await;
+    assert_eq!(again.epoch, after.epoch);
+}
+
+#[tokio::test]
+async fn an_epoch_that_another_manager_began_is_taken_over() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    let inner = store.inner();
+    let identity = inner.identity().await.unwrap().cluster;
+    let raised = StoreMeta {
+        schema_version: 1,
+        epoch: EPOCH + 5,
+        store_identity: identity,
+    };
+    inner
+        .commit(Txn::new().put("meta/store", raised.encode_to_vec()))
+        .await
+        .unwrap();
+    let payments = key("default/payments");
+    eventually(&registry, || {
+        registry.get(&payments).unwrap().revision().epoch == EPOCH + 5
+    })
+    .await;
+    let level = v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: v1::IsolationLevel::Full.into(),
+        ..v1::SetIsolationLevelRequest::default()
+    };
+    let answer = registry.set_level(level).await.unwrap();
+    assert_eq!(answer.service.unwrap().revision.unwrap().epoch, EPOCH + 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stays_away_fails_the_start_with_the_fix() {
+    let store = FaultyStore::new();
+    store.set_away(true);
+    let dynamic: Arc<dyn Store> = Arc::<FaultyStore>::clone(&store);
+    let options = RegistryOptions {
+        store_timeout: Duration::from_secs(3),
+        ..RegistryOptions::default()
+    };
+    let begun = tokio::time::Instant::now();
+    let refused = Registry::open(dynamic, Arc::new(FixedClock(EPOCH)), options)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, OpenError::Unavailable { .. }), "{refused}");
+    assert_eq!(begun.elapsed(), Duration::from_secs(3));
+    assert!(
+        refused.to_string().contains("start it, or correct its address"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_in_time_is_waited_for() {
+    let store = FaultyStore::new();
+    store.set_away(true);
+    let late = Arc::clone(&store);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        late.set_away(false);
+    });
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+}

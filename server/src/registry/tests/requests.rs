@@ -1,0 +1,194 @@
+//! Writes that are repeated under their request id.
+
+use super::writes::register;
+use crate::{
+    error::Error,
+    registry::Registry,
+    testing::{FaultyStore, eventually, key, registration, registry},
+};
+use cofferdam_core::wire::revision_to_wire;
+use cofferdam_proto::v1;
+use std::sync::{Arc, atomic::Ordering};
+
+fn set_level(id: &str, level: v1::IsolationLevel) -> v1::SetIsolationLevelRequest {
+    v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: level.into(),
+        request_id: id.to_owned(),
+        ..v1::SetIsolationLevelRequest::default()
+    }
+}
+
+async fn with_payments() -> (Arc<FaultyStore>, Registry) {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    (store, registry)
+}
+
+#[tokio::test]
+async fn a_repetition_returns_the_first_result_and_changes_nothing() {
+    let (_, registry) = with_payments().await;
+    let first = registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    registry
+        .set_level(set_level("two", v1::IsolationLevel::None))
+        .await
+        .unwrap();
+    let again = registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+    let now = registry.get(&key("default/payments")).unwrap();
+    assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
+}
+
+#[tokio::test]
+async fn a_write_that_changed_nothing_is_remembered_too() {
+    let (_, registry) = with_payments().await;
+    registry
+        .set_level(set_level("", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    let first = registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    registry
+        .set_level(set_level("", v1::IsolationLevel::None))
+        .await
+        .unwrap();
+    let again = registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+    let now = registry.get(&key("default/payments")).unwrap();
+    assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
+}
+
+#[tokio::test]
+async fn a_repetition_may_reach_another_manager() {
+    let (store, registry) = with_payments().await;
+    let other = another(&store).await;
+    let first = registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    let again = other
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+}
+
+async fn another(store: &Arc<FaultyStore>) -> Registry {
+    registry(store).await
+}
+
+#[tokio::test]
+async fn an_id_names_one_request() {
+    let (_, registry) = with_payments().await;
+    registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    let refused = registry
+        .set_level(set_level("one", v1::IsolationLevel::None))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::RequestIdReused { .. }), "{refused}");
+    let other_method = v1::UnregisterServiceRequest {
+        service: "payments".to_owned(),
+        request_id: "one".to_owned(),
+        ..v1::UnregisterServiceRequest::default()
+    };
+    let refused = registry.unregister(other_method).await.unwrap_err();
+    assert!(matches!(refused, Error::RequestIdReused { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn what_would_now_be_refused_still_has_its_first_result() {
+    let (_, registry) = with_payments().await;
+    let at = registry.get(&key("default/payments")).unwrap().revision();
+    let conditional = v1::SetIsolationLevelRequest {
+        expected_revision: Some(revision_to_wire(at)),
+        ..set_level("level", v1::IsolationLevel::Full)
+    };
+    let first = registry.set_level(conditional.clone()).await.unwrap();
+    assert_eq!(
+        registry.set_level(conditional).await.unwrap(),
+        first,
+        "the revision has moved on"
+    );
+
+    let gone = v1::UnregisterServiceRequest {
+        service: "payments".to_owned(),
+        request_id: "gone".to_owned(),
+        ..v1::UnregisterServiceRequest::default()
+    };
+    let first = registry.unregister(gone.clone()).await.unwrap();
+    assert_eq!(registry.unregister(gone).await.unwrap(), first, "the service is gone");
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_resolved_by_repeating_it() {
+    let (store, registry) = with_payments().await;
+    store.unanswered.store(1, Ordering::SeqCst);
+    let request = set_level("one", v1::IsolationLevel::Full);
+    let unknown = registry.set_level(request.clone()).await.unwrap_err();
+    assert!(matches!(unknown, Error::StoreOutcomeUnknown { .. }), "{unknown}");
+    let payments = key("default/payments");
+    let is_full = || registry.get(&payments).unwrap().policy().level == cofferdam_core::level::Level::Full;
+    eventually(&registry, is_full).await;
+    let applied_at = registry.get(&payments).unwrap().revision();
+    let answer = registry.set_level(request).await.unwrap();
+    assert_eq!(
+        answer.service.unwrap().revision.unwrap(),
+        revision_to_wire(applied_at),
+        "once, not twice"
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_is_gone_is_replaced() {
+    let (store, registry) = with_payments().await;
+    store.lost_leases.store(1, Ordering::SeqCst);
+    let request = set_level("one", v1::IsolationLevel::Full);
+    let first = registry.set_level(request.clone()).await.unwrap();
+    assert_eq!(store.lost_leases.load(Ordering::SeqCst), 0);
+    assert_eq!(registry.set_level(request).await.unwrap(), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_forgotten_after_its_time() {
+    let (_, registry) = with_payments().await;
+    registry
+        .set_level(set_level("one", v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(14 * 60 + 59)).await;
+    registry
+        .set_level(set_level("one", v1::IsolationLevel::None))
+        .await
+        .unwrap_err();
+    tokio::time::sleep(std::time::Duration::from_secs(2 * 60)).await;
+    registry
+        .set_level(set_level("one", v1::IsolationLevel::None))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_registration_repeated_says_again_that_it_created() {
+    let (_, registry) = with_payments().await;
+    let request = v1::RegisterServiceRequest {
+        request_id: "new".to_owned(),
+        ..registration("orders")
+    };
+    assert!(registry.register(request.clone()).await.unwrap().created);
+    assert!(registry.register(request).await.unwrap().created);
+}

@@ -1,0 +1,93 @@
+//! What subscribers hear.
+
+use super::writes::register;
+use crate::{
+    registry::{Change, Registry},
+    testing::{FaultyStore, PATIENCE, key, registration, registry},
+};
+use cofferdam_proto::v1;
+
+fn told(change: &Change) -> String {
+    match change {
+        Change::Updated(registered) => format!("{} updated", registered.key()),
+        Change::Removed { key, .. } => format!("{key} removed"),
+    }
+}
+
+async fn unregister(registry: &Registry, name: &str) {
+    let gone = v1::UnregisterServiceRequest {
+        service: name.to_owned(),
+        ..Default::default()
+    };
+    registry.unregister(gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_follower_is_told_how_things_are_and_then_what_changes() {
+    let registry = registry(&FaultyStore::new()).await;
+    register(&registry, "payments").await;
+    let mut subscription = registry.subscribe(Default::default());
+    let keys = [key("default/payments"), key("default/orders")];
+    let opening = registry.follow(&mut subscription, &keys, None);
+    assert_eq!(
+        opening.changes.iter().map(told).collect::<Vec<_>>(),
+        ["default/payments updated", "default/orders removed"]
+    );
+    assert_eq!(opening.head, registry.head());
+
+    register(&registry, "unrelated").await;
+    register(&registry, "orders").await;
+    let change = tokio::time::timeout(PATIENCE, subscription.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(told(&change), "default/orders updated");
+    unregister(&registry, "orders").await;
+    let change = tokio::time::timeout(PATIENCE, subscription.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(told(&change), "default/orders removed");
+}
+
+#[tokio::test]
+async fn a_namespace_is_followed_with_what_is_to_come() {
+    let registry = registry(&FaultyStore::new()).await;
+    register(&registry, "payments").await;
+    let mut elsewhere = registration("elsewhere");
+    elsewhere.service.as_mut().unwrap().namespace = "eu".to_owned();
+    registry.register(elsewhere).await.unwrap();
+    let mut subscription = registry.subscribe(Default::default());
+    let namespace = key("default/x").namespace;
+    let opening = registry.follow(&mut subscription, &[key("default/gone")], Some(&namespace));
+    assert_eq!(
+        opening.changes.iter().map(told).collect::<Vec<_>>(),
+        ["default/payments updated", "default/gone removed"]
+    );
+    register(&registry, "comes").await;
+    let change = tokio::time::timeout(PATIENCE, subscription.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(told(&change), "default/comes updated");
+}
+
+#[tokio::test]
+async fn of_many_changes_a_slow_follower_gets_the_last() {
+    let registry = registry(&FaultyStore::new()).await;
+    register(&registry, "payments").await;
+    let mut subscription = registry.subscribe(Default::default());
+    registry.follow(&mut subscription, &[key("default/payments")], None);
+    for version in 0..100 {
+        let mut request = registration("payments");
+        request.service.as_mut().unwrap().version = version.to_string();
+        registry.register(request).await.unwrap();
+    }
+    let change = subscription.next().await.unwrap();
+    let Change::Updated(registered) = change else {
+        panic!("{change:?}")
+    };
+    assert_eq!(registered.service().version, "99");
+    let nothing_more = tokio::time::timeout(std::time::Duration::ZERO, subscription.next()).await;
+    assert!(nothing_more.is_err());
+}

@@ -1,0 +1,500 @@
+//! What each write does, and what it refuses.
+
+use crate::{
+    error::Error,
+    registry::{Registry, RegistryOptions},
+    testing::{EPOCH, FaultyStore, fallback, key, registration, registry, registry_with, static_step},
+};
+use cofferdam_core::{level::Level, wire::revision_from_wire};
+use cofferdam_proto::v1;
+use std::sync::Arc;
+
+/// The paths at fault of a refusal.
+pub(super) fn paths(error: &Error) -> Vec<&str> {
+    match error {
+        Error::Invalid { violations } => violations.iter().map(|violation| violation.path.as_str()).collect(),
+        other => panic!("not a refusal of fields: {other}"),
+    }
+}
+
+pub(super) async fn register(registry: &Registry, name: &str) -> v1::Revision {
+    registry
+        .register(registration(name))
+        .await
+        .unwrap()
+        .service
+        .unwrap()
+        .revision
+        .unwrap()
+}
+
+fn set_level(name: &str, level: v1::IsolationLevel) -> v1::SetIsolationLevelRequest {
+    v1::SetIsolationLevelRequest {
+        service: name.to_owned(),
+        level: level.into(),
+        ..v1::SetIsolationLevelRequest::default()
+    }
+}
+
+async fn fresh() -> (Arc<FaultyStore>, Registry) {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    (store, registry)
+}
+
+#[tokio::test]
+async fn a_first_registration_takes_the_defaults() {
+    let (_, registry) = fresh().await;
+    let answer = registry.register(registration("payments")).await.unwrap();
+    assert!(answer.created);
+    let service = answer.service.unwrap();
+    assert_eq!(service.service.unwrap().namespace, "default");
+    assert_eq!(service.policy.unwrap().level(), v1::IsolationLevel::Basic);
+    assert_eq!(service.revision.unwrap().epoch, EPOCH);
+    assert_eq!(service.create_time.unwrap().seconds, 1_700_000_000);
+    assert_eq!(service.policy_hash.len(), 16);
+    assert_eq!(
+        registry.get(&key("default/payments")).unwrap().policy().level,
+        Level::Basic
+    );
+}
+
+#[tokio::test]
+async fn the_same_registration_again_changes_nothing() {
+    let (_, registry) = fresh().await;
+    let preset = v1::IsolationPolicy {
+        preset: "database".to_owned(),
+        ..v1::IsolationPolicy::default()
+    };
+    let with_preset = v1::RegisterServiceRequest {
+        policy: Some(preset),
+        ..registration("orders-db")
+    };
+    for request in [registration("payments"), with_preset] {
+        let first = registry.register(request.clone()).await.unwrap();
+        let again = registry.register(request).await.unwrap();
+        assert!(!again.created);
+        assert_eq!(again.service, first.service);
+    }
+}
+
+#[tokio::test]
+async fn a_registration_replaces_the_service_and_keeps_the_policy_in_force() {
+    let (_, registry) = fresh().await;
+    let first = v1::RegisterServiceRequest {
+        level: v1::IsolationLevel::Full.into(),
+        fallback: Some(fallback(vec![static_step(b"sorry")])),
+        ..registration("payments")
+    };
+    let first = registry.register(first).await.unwrap().service.unwrap();
+    let mut again = registration("payments");
+    again.service.as_mut().unwrap().version = "2.0.0".to_owned();
+    let again = registry.register(again).await.unwrap();
+    assert!(!again.created);
+    let again = again.service.unwrap();
+    assert_eq!(again.policy, first.policy);
+    assert_eq!(again.service.unwrap().version, "2.0.0");
+    assert_eq!(again.create_time, first.create_time);
+    assert!(again.revision.unwrap().revision > first.revision.unwrap().revision);
+}
+
+#[tokio::test]
+async fn a_new_policy_without_a_level_keeps_the_level_in_force() {
+    let (_, registry) = fresh().await;
+    let full = v1::RegisterServiceRequest {
+        level: v1::IsolationLevel::Full.into(),
+        ..registration("payments")
+    };
+    registry.register(full).await.unwrap();
+    let retry = v1::RetryPolicy {
+        max_attempts: Some(7),
+        ..v1::RetryPolicy::default()
+    };
+    let policy = v1::IsolationPolicy {
+        retry: Some(retry),
+        ..v1::IsolationPolicy::default()
+    };
+    let answer = registry.register(v1::RegisterServiceRequest {
+        policy: Some(policy),
+        ..registration("payments")
+    });
+    let policy = answer.await.unwrap().service.unwrap().policy.unwrap();
+    assert_eq!(policy.level(), v1::IsolationLevel::Full);
+    assert_eq!(policy.retry.unwrap().max_attempts, Some(7));
+}
+
+#[tokio::test]
+async fn bad_registrations_name_every_field_and_leave_no_trace() {
+    let (store, registry) = fresh().await;
+    let before = store.inner();
+    let head = crate::store::Store::list(&*before, "").await.unwrap().revision;
+    let negative = prost_types::Duration { seconds: -1, nanos: 0 };
+    let cases: Vec<(v1::RegisterServiceRequest, &[&str])> = vec![
+        (v1::RegisterServiceRequest::default(), &["service"]),
+        (registration(""), &["service.name"]),
+        (registration(&"a".repeat(129)), &["service.name"]),
+        (registration("Pay ments"), &["service.name"]),
+        (
+            v1::RegisterServiceRequest {
+                level: 9,
+                ..registration("a")
+            },
+            &["level"],
+        ),
+        (
+            v1::RegisterServiceRequest {
+                request_id: "r".repeat(129),
+                ..registration("a")
+            },
+            &["request_id"],
+        ),
+        (with_policy(|p| p.level = 9), &["policy.level"]),
+        (with_policy(|p| p.preset = "databse".to_owned()), &["policy.preset"]),
+        (
+            with_policy(|p| p.timeout.get_or_insert_default().call_timeout = Some(negative)),
+            &["policy.timeout.call_timeout"],
+        ),
+        (
+            with_policy(|p| p.circuit_breaker.get_or_insert_default().failure_rate = Some(1.5)),
+            &["policy.circuit_breaker.failure_rate"],
+        ),
+        (
+            v1::RegisterServiceRequest {
+                fallback: Some(v1::FallbackConfig {
+                    max_retries: Some(10),
+                    ..v1::FallbackConfig::default()
+                }),
+                ..registration("a")
+            },
+            &["fallback.max_retries"],
+        ),
+        (
+            v1::RegisterServiceRequest {
+                fallback: Some(fallback(vec![static_step(&[0; 65 * 1024])])),
+                ..registration("a")
+            },
+            &["fallback.chain[0].static.payload"],
+        ),
+        (
+            v1::RegisterServiceRequest {
+                fallback: Some(fallback(vec![])),
+                ..with_policy(|p| p.fallback = Some(v1::FallbackPolicy::default()))
+            },
+            &["fallback"],
+        ),
+    ];
+    for (request, expected) in cases {
+        let refused = registry.register(request.clone()).await.unwrap_err();
+        assert_eq!(paths(&refused), expected, "{request:?}: {refused}");
+    }
+    assert_eq!(crate::store::Store::list(&*before, "").await.unwrap().revision, head);
+}
+
+fn with_policy(change: impl FnOnce(&mut v1::IsolationPolicy)) -> v1::RegisterServiceRequest {
+    let mut policy = v1::IsolationPolicy::default();
+    change(&mut policy);
+    v1::RegisterServiceRequest {
+        policy: Some(policy),
+        ..registration("a")
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_in_force_is_refused_as_such() {
+    let (_, registry) = fresh().await;
+    let delay = prost_types::Duration { seconds: 1, nanos: 0 };
+    let hedge = v1::HedgePolicy {
+        delay: Some(delay),
+        ..v1::HedgePolicy::default()
+    };
+    let refused = registry
+        .register(with_policy(|p| p.hedge = Some(hedge)))
+        .await
+        .unwrap_err();
+    let Error::Invalid { violations } = refused else {
+        panic!("{refused}")
+    };
+    assert!(
+        violations
+            .iter()
+            .all(|v| v.kind == cofferdam_core::policy::ViolationKind::NotInForce),
+        "{violations:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_expected_revision_decides() {
+    let (_, registry) = fresh().await;
+    let at = register(&registry, "payments").await;
+    let expecting = |expected: v1::Revision, level: v1::IsolationLevel| v1::SetIsolationLevelRequest {
+        expected_revision: Some(expected),
+        ..set_level("payments", level)
+    };
+    let stale = v1::Revision {
+        revision: at.revision - 1,
+        ..at
+    };
+    let refused = registry
+        .set_level(expecting(stale, v1::IsolationLevel::Full))
+        .await
+        .unwrap_err();
+    let Error::RevisionMismatch { current, expected, .. } = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!((current, expected), (revision_from_wire(at), revision_from_wire(stale)));
+    let other_epoch = v1::Revision { epoch: 1, ..at };
+    registry
+        .set_level(expecting(other_epoch, v1::IsolationLevel::Full))
+        .await
+        .unwrap_err();
+
+    let any_epoch = v1::Revision { epoch: 0, ..at };
+    registry
+        .set_level(expecting(any_epoch, v1::IsolationLevel::Full))
+        .await
+        .unwrap();
+    registry
+        .set_level(expecting(any_epoch, v1::IsolationLevel::None))
+        .await
+        .unwrap_err();
+}
+
+#[tokio::test]
+async fn revision_zero_expects_that_there_is_none() {
+    let (_, registry) = fresh().await;
+    let only_new = || v1::RegisterServiceRequest {
+        expected_revision: Some(v1::Revision::default()),
+        ..registration("payments")
+    };
+    assert!(registry.register(only_new()).await.unwrap().created);
+    let refused = registry.register(only_new()).await.unwrap_err();
+    assert!(matches!(refused, Error::RevisionMismatch { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_not_found_with_the_nearest_names() {
+    let (_, registry) = fresh().await;
+    register(&registry, "payments").await;
+    register(&registry, "orders").await;
+    let refused = registry
+        .set_level(set_level("paymets", v1::IsolationLevel::Full))
+        .await
+        .unwrap_err();
+    let Error::ServiceNotFound { key, nearest } = &refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(
+        (key.to_string().as_str(), nearest.as_slice()),
+        ("default/paymets", ["payments".to_owned()].as_slice())
+    );
+    assert!(refused.to_string().contains("did you mean payments?"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_level_must_be_named_and_setting_the_same_changes_nothing() {
+    let (_, registry) = fresh().await;
+    let at = register(&registry, "payments").await;
+    let refused = registry
+        .set_level(set_level("payments", v1::IsolationLevel::Unspecified))
+        .await
+        .unwrap_err();
+    assert_eq!(paths(&refused), ["level"]);
+    let same = registry
+        .set_level(set_level("payments", v1::IsolationLevel::Basic))
+        .await
+        .unwrap();
+    // It was the default; now it is written down.
+    let same_again = registry
+        .set_level(set_level("payments", v1::IsolationLevel::Basic))
+        .await
+        .unwrap();
+    assert_eq!(
+        same.service.as_ref().unwrap().policy_hash,
+        same_again.service.as_ref().unwrap().policy_hash
+    );
+    assert_eq!(same.service.unwrap().revision, same_again.service.unwrap().revision);
+    let full = registry
+        .set_level(set_level("payments", v1::IsolationLevel::Full))
+        .await
+        .unwrap()
+        .service
+        .unwrap();
+    assert!(full.revision.unwrap().revision > at.revision);
+    assert_eq!(full.policy.unwrap().level(), v1::IsolationLevel::Full);
+}
+
+#[tokio::test]
+async fn a_policy_update_changes_what_its_mask_names() {
+    let (_, registry) = fresh().await;
+    register(&registry, "payments").await;
+    let update = |paths: &[&str], policy: v1::IsolationPolicy| v1::UpdateIsolationPolicyRequest {
+        service: "payments".to_owned(),
+        policy: Some(policy),
+        update_mask: Some(prost_types::FieldMask {
+            paths: paths.iter().map(|&path| path.to_owned()).collect(),
+        }),
+        ..v1::UpdateIsolationPolicyRequest::default()
+    };
+    let attempts = |max| v1::IsolationPolicy {
+        retry: Some(v1::RetryPolicy {
+            max_attempts: Some(max),
+            ..v1::RetryPolicy::default()
+        }),
+        ..v1::IsolationPolicy::default()
+    };
+    let answer = registry
+        .update_policy(update(&["retry.max_attempts"], attempts(5)))
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.service.unwrap().policy.unwrap().retry.unwrap().max_attempts,
+        Some(5)
+    );
+    let refused = registry
+        .update_policy(update(&["retry.max_attempts"], attempts(11)))
+        .await
+        .unwrap_err();
+    assert_eq!(paths(&refused), ["policy.retry.max_attempts"]);
+    let refused = registry
+        .update_policy(update(&["retry.max_atempts"], attempts(1)))
+        .await
+        .unwrap_err();
+    assert_eq!(paths(&refused), ["update_mask"]);
+    let none = v1::UpdateIsolationPolicyRequest {
+        policy: None,
+        ..update(&["*"], attempts(1))
+    };
+    assert_eq!(paths(&registry.update_policy(none).await.unwrap_err()), ["policy"]);
+}
+
+#[tokio::test]
+async fn health_is_kept_apart_from_the_policy() {
+    let (_, registry) = fresh().await;
+    let at = register(&registry, "payments").await;
+    let report = |status: v1::HealthStatus| v1::UpdateServiceHealthRequest {
+        service: "payments".to_owned(),
+        health: Some(v1::ServiceHealth {
+            status: status.into(),
+            ..v1::ServiceHealth::default()
+        }),
+        ..v1::UpdateServiceHealthRequest::default()
+    };
+    let answer = registry
+        .report_health(report(v1::HealthStatus::Degraded))
+        .await
+        .unwrap();
+    assert!(answer.revision.unwrap().revision > at.revision);
+    assert_eq!(
+        answer.health.unwrap().observe_time.unwrap().seconds,
+        1_700_000_000,
+        "now, as none was given"
+    );
+    let payments = key("default/payments");
+    assert_eq!(
+        registry.reported_health(&payments).unwrap().status(),
+        v1::HealthStatus::Degraded
+    );
+    assert_eq!(registry.get(&payments).unwrap().revision(), revision_from_wire(at));
+    let refused = registry
+        .report_health(report(v1::HealthStatus::CircuitOpen))
+        .await
+        .unwrap_err();
+    assert_eq!(paths(&refused), ["health.status"]);
+    let unknown = v1::UpdateServiceHealthRequest {
+        service: "x".to_owned(),
+        ..report(v1::HealthStatus::Healthy)
+    };
+    assert!(matches!(
+        registry.report_health(unknown).await,
+        Err(Error::ServiceNotFound { .. })
+    ));
+}
+
+#[tokio::test]
+async fn unregistering_takes_policy_and_health_along() {
+    let (store, registry) = fresh().await;
+    register(&registry, "payments").await;
+    let health = v1::ServiceHealth {
+        status: v1::HealthStatus::Healthy.into(),
+        ..v1::ServiceHealth::default()
+    };
+    let report = v1::UpdateServiceHealthRequest {
+        service: "payments".to_owned(),
+        health: Some(health),
+        ..v1::UpdateServiceHealthRequest::default()
+    };
+    registry.report_health(report).await.unwrap();
+    let gone = v1::UnregisterServiceRequest {
+        service: "payments".to_owned(),
+        ..Default::default()
+    };
+    registry.unregister(gone.clone()).await.unwrap();
+    assert!(registry.get(&key("default/payments")).is_none());
+    assert!(registry.reported_health(&key("default/payments")).is_none());
+    let left = crate::store::Store::list(&*store.inner(), "").await.unwrap().entries;
+    assert_eq!(
+        left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(),
+        ["meta/store"]
+    );
+    assert!(matches!(
+        registry.unregister(gone).await,
+        Err(Error::ServiceNotFound { .. })
+    ));
+}
+
+#[tokio::test]
+async fn namespaces_keep_the_same_name_apart() {
+    let (_, registry) = fresh().await;
+    let in_namespace = |namespace: &str| {
+        let mut request = registration("payments");
+        request.service.as_mut().unwrap().namespace = namespace.to_owned();
+        request
+    };
+    assert!(registry.register(in_namespace("eu")).await.unwrap().created);
+    assert!(registry.register(in_namespace("us")).await.unwrap().created);
+    let eu = v1::SetIsolationLevelRequest {
+        namespace: "eu".to_owned(),
+        ..set_level("payments", v1::IsolationLevel::Full)
+    };
+    registry.set_level(eu).await.unwrap();
+    assert_eq!(registry.get(&key("eu/payments")).unwrap().policy().level, Level::Full);
+    assert_eq!(registry.get(&key("us/payments")).unwrap().policy().level, Level::Basic);
+    let namespace = cofferdam_core::name::Name::new("us").unwrap();
+    assert_eq!(registry.services(Some(&namespace)).len(), 1);
+    assert_eq!(registry.services(None).len(), 2);
+}
+
+#[tokio::test]
+async fn no_more_services_than_the_limit() {
+    let store = FaultyStore::new();
+    let registry = registry_with(
+        &store,
+        RegistryOptions {
+            max_services: 2,
+            ..RegistryOptions::default()
+        },
+    )
+    .await;
+    register(&registry, "a").await;
+    register(&registry, "b").await;
+    let refused = registry.register(registration("c")).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::QuotaExceeded { quota: "services", .. }),
+        "{refused}"
+    );
+    register(&registry, "b").await;
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let (store, registry) = fresh().await;
+    let at = register(&registry, "payments").await;
+    drop(registry);
+    let reopened = reopen(&store).await;
+    let service = reopened.get(&key("default/payments")).unwrap();
+    assert_eq!(service.revision(), revision_from_wire(at));
+}
+
+async fn reopen(store: &Arc<FaultyStore>) -> Registry {
+    registry(store).await
+}

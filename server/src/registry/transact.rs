@@ -1,0 +1,221 @@
+//! How a write becomes one transaction of the store.
+//!
+//! A write is *planned* against the services in memory and *committed* on the condition that the store still holds
+//! what the plan has read. Memory may lag behind the store, the condition may not: where it fails, nothing was
+//! applied, memory catches up with what the store said, and the plan is made anew. A refusal is confirmed the same
+//! way before it is answered, so that "not found" or "revision mismatch" is true of the store and not of a manager
+//! that had not heard yet.
+//!
+//! The condition is the read set itself: a [`View`] notes the revision of each key that the plan looks at. Every
+//! transaction also requires the store's description unchanged, so that no write ends up in another epoch than the one
+//! it answers with.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use cofferdam_core::name::{Name, ServiceKey};
+use cofferdam_proto::v1;
+use prost::Message;
+use tokio::time::Instant;
+
+use super::{
+    Registered, Shared,
+    catalog::Catalog,
+    key::{self, Key},
+    request_record::Request,
+};
+use crate::{
+    error::Error,
+    store::{CommitError, Conflict, FailedPrecondition, Op, Precondition, StoreError, StoreRevision, Txn},
+};
+use std::sync::Arc;
+
+/// How often a write is planned anew before it gives way to the others.
+const ATTEMPTS: u32 = 32;
+
+/// How long a conflict's cause may take to arrive by the watch before the store is read instead.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// The answer to a write.
+pub(super) trait Answer: Message + Default {
+    /// Where the revision stands. A plan that leaves it unset gets that of its transaction.
+    fn revision(&mut self) -> &mut Option<v1::Revision>;
+}
+
+/// What a plan wants of the store.
+#[derive(Debug)]
+pub(super) struct Plan<A> {
+    /// What to change; empty where everything is as it was asked to be.
+    pub(super) ops: Vec<Op>,
+    /// What to answer.
+    pub(super) answer: A,
+}
+
+/// The services in memory, as one plan sees them.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    catalog: &'a Catalog,
+    read: BTreeMap<String, Option<StoreRevision>>,
+}
+
+impl<'a> View<'a> {
+    fn new(catalog: &'a Catalog) -> Self {
+        let read = BTreeMap::from([(key::META.to_owned(), Some(catalog.meta))]);
+        Self { catalog, read }
+    }
+
+    /// A service. The plan holds only while it stays as it is.
+    pub(super) fn service(&mut self, service: &ServiceKey) -> Option<&'a Arc<Registered>> {
+        self.note(Key::Service(service.clone()), key::service(service));
+        self.catalog.service(service)
+    }
+
+    /// The services of a namespace and who is whose alternative. The plan holds only while no alternative changes.
+    pub(super) fn alternatives(&mut self, namespace: &Name) -> impl Iterator<Item = &'a Arc<Registered>> {
+        self.note(Key::Alternatives(namespace.clone()), key::alternatives(namespace));
+        let namespace = namespace.clone();
+        self.catalog
+            .services_after(None)
+            .filter(move |registered| registered.key().namespace == namespace)
+    }
+
+    /// All that is known; the plan does not depend on it.
+    pub(super) fn catalog(&self) -> &'a Catalog {
+        self.catalog
+    }
+
+    fn note(&mut self, key: Key, store_key: String) {
+        self.read.insert(store_key, self.catalog.known(&key));
+    }
+
+    fn into_txn(self) -> Txn {
+        let require = |(key, revision)| match revision {
+            Some(mod_revision) => Precondition::Revision { key, mod_revision },
+            None => Precondition::Absent { key },
+        };
+        Txn {
+            preconditions: self.read.into_iter().map(require).collect(),
+            ops: Vec::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// Plans and commits a write to `target` until it is done, refused or given up.
+    ///
+    /// # Errors
+    /// What the plan refuses with, [`Error::Contended`], [`Error::RequestIdReused`], or what the store fails with.
+    pub(super) async fn transact<A: Answer>(
+        &self,
+        target: &ServiceKey,
+        request: &Request,
+        plan: impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send,
+    ) -> Result<A, Error> {
+        let give_up = Instant::now() + self.options.store_timeout;
+        for attempt in 0..ATTEMPTS {
+            let (verdict, txn, epoch) = self.plan(&plan);
+            let mut txn = txn;
+            let verdict = verdict.map(|planned| {
+                txn.ops = planned.ops;
+                planned.answer
+            });
+            let answer = verdict.as_ref().ok().map(Message::encode_to_vec);
+            let lease = request.attach(self, &mut txn, answer).await?;
+            let ops = txn.ops.clone();
+            let conflict = match self.commit(txn).await {
+                Ok(revision) => {
+                    self.apply_early(&ops, revision);
+                    let mut answer = verdict?;
+                    answer.revision().get_or_insert(super::revision_at(epoch, revision));
+                    return Ok(answer);
+                }
+                Err(CommitError::Store(StoreError::LeaseNotFound { .. })) => {
+                    self.leases.drop_lease(lease);
+                    continue;
+                }
+                Err(CommitError::Store(error)) => return Err(self.store_error(error)),
+                Err(CommitError::Conflict(conflict)) => conflict,
+            };
+            if let Some(first) = request.first_result(&conflict, epoch)? {
+                return Ok(first);
+            }
+            if Instant::now() >= give_up {
+                break;
+            }
+            self.catch_up(&conflict).await?;
+            pause(attempt).await;
+        }
+        Err(Error::Contended {
+            key: target.clone(),
+            attempts: ATTEMPTS,
+        })
+    }
+
+    fn plan<A>(
+        &self,
+        plan: &(impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send),
+    ) -> (Result<Plan<A>, Error>, Txn, u64) {
+        let catalog = self.read();
+        let mut view = View::new(&catalog);
+        let verdict = plan(&mut view);
+        (verdict, view.into_txn(), catalog.epoch)
+    }
+
+    /// Commits within the store's time.
+    async fn commit(&self, txn: Txn) -> Result<StoreRevision, CommitError> {
+        match tokio::time::timeout(self.options.store_timeout, self.store.commit(txn)).await {
+            Ok(committed) => committed.map(|committed| committed.revision),
+            Err(_) => Err(StoreError::Unknown {
+                reason: format!("no answer within {:?}", self.options.store_timeout),
+            }
+            .into()),
+        }
+    }
+
+    /// Waits until memory knows what the store said, or reads the store where that takes too long.
+    async fn catch_up(&self, conflict: &Conflict) -> Result<(), Error> {
+        let mut version = self.version.subscribe();
+        let caught_up = async {
+            while !conflict.failed.iter().all(|failed| is_known(&self.read(), failed)) {
+                if version.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
+            self.reload().await.map_err(|error| self.resync_error(error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether memory is as far as what a conflict showed.
+fn is_known(catalog: &Catalog, failed: &FailedPrecondition) -> bool {
+    let known = catalog.known(&Key::parse(failed.precondition.key()));
+    match &failed.current {
+        Some(entry) => known.is_some_and(|known| known >= entry.mod_revision),
+        None => known.is_none(),
+    }
+}
+
+/// Lets the others go first, a little longer each time; at random, so that rivals part.
+async fn pause(attempt: u32) {
+    let longest = Duration::from_millis(u64::from(attempt.min(10)));
+    if !longest.is_zero() {
+        tokio::time::sleep(longest.mul_f64(rand::random())).await;
+    }
+}
+
+/// Puts a service's key.
+pub(super) fn put(key: String, value: Bytes) -> Op {
+    Op::Put {
+        key,
+        value,
+        lease: None,
+    }
+}
+
+/// Deletes a key.
+pub(super) fn delete(key: String) -> Op {
+    Op::Delete { key }
+}

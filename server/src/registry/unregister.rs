@@ -1,0 +1,52 @@
+//! UnregisterService: a service, its policy and its health report go.
+
+use cofferdam_proto::v1;
+
+use super::{
+    Registry, alternatives,
+    change::expect_revision,
+    key, nearest,
+    request_record::Request,
+    transact::{Answer, Plan, View, delete},
+    validate::target,
+};
+use crate::error::Error;
+
+impl Answer for v1::UnregisterServiceResponse {
+    fn revision(&mut self) -> &mut Option<v1::Revision> {
+        &mut self.revision
+    }
+}
+
+impl Registry {
+    /// Forgets a service. One whose stored value cannot be read goes, too.
+    ///
+    /// # Errors
+    /// [`Error::ServiceNotFound`], [`Error::ServiceInUse`], [`Error::RevisionMismatch`], and those of every write.
+    pub async fn unregister(
+        &self,
+        request: v1::UnregisterServiceRequest,
+    ) -> Result<v1::UnregisterServiceResponse, Error> {
+        let identity = Request::new(
+            "/cofferdam.v1.IsolationService/UnregisterService",
+            &request.request_id,
+            &request,
+        )?;
+        let target = target(&request.namespace, &request.service)?;
+        let expected = request.expected_revision.map(cofferdam_core::wire::revision_from_wire);
+        let plan = |view: &mut View<'_>| {
+            let before = view.service(&target).map(|registered| &**registered);
+            if before.is_none() && !view.catalog().is_poisoned(&target) {
+                return Err(nearest::not_found(view.catalog(), &target));
+            }
+            expect_revision(&target, expected, before)?;
+            let guard = alternatives::release(view, &target, before)?;
+            let gone = [delete(key::service(&target)), delete(key::health(&target))];
+            Ok(Plan {
+                ops: gone.into_iter().chain(guard).collect(),
+                answer: v1::UnregisterServiceResponse::default(),
+            })
+        };
+        self.shared.transact(&target, &identity, plan).await
+    }
+}

@@ -1,0 +1,243 @@
+//! A manager, put together.
+
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{Config, ConfigError, ServeArgs, StoreKind},
+    execute::{Executor, Fence},
+    grpc::{Api, Routes, SyncOptions, routes},
+    instances::Instances,
+    listener::{Listener, ListenerOptions},
+    registry::{OpenError, Registry, RegistryOptions},
+    store::{EmbeddedStore, EtcdOptions, EtcdStore, EtcdUser, MemoryStore, Store, StoreError},
+    telemetry::{self, TelemetryError},
+};
+
+mod housekeeping;
+mod signal;
+
+/// How long a store's address may take to resolve, for the fence.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A manager that is bound to its address and has loaded its store.
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    routes: Routes,
+    drain: CancellationToken,
+    local_addr: SocketAddr,
+    _housekeeping: AbortOnDropHandle<()>,
+}
+
+/// Why a manager does not start. Each says the fix in one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Logging cannot begin.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The store cannot be opened.
+    #[error("cannot open the {kind} store: {error}")]
+    Store {
+        /// Which store.
+        kind: StoreKind,
+        /// Why.
+        error: StoreError,
+    },
+    /// The file with etcd's password cannot be read.
+    #[error("cannot read store.etcd_password_file {}: {error}", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// What the store holds cannot be loaded.
+    #[error("cannot load the {kind} store: {error}")]
+    Load {
+        /// Which store.
+        kind: StoreKind,
+        /// Why.
+        error: OpenError,
+    },
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {error}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The signals that stop a manager cannot be listened to.
+    #[error("cannot listen to signals: {0}")]
+    Signals(io::Error),
+    /// A defect of this program.
+    #[error("the contract's descriptors contradict each other: {0}")]
+    Contract(String),
+}
+
+impl Server {
+    /// Opens the store, loads it and binds the address.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way and how to mend it.
+    pub async fn bind(config: &Config) -> Result<Self, StartError> {
+        config.check()?;
+        let store = open_store(config).await?;
+        Self::with_store(config, store, Arc::new(SystemClock)).await
+    }
+
+    async fn with_store(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let options = ListenerOptions {
+            max_connections: config.limits.max_connections,
+            grace: config.listen.grace,
+        };
+        let address = config.listen.address;
+        let listen_error = |error| StartError::Listen { address, error };
+        // Bound first: a second manager on one address is told so before it waits for a store.
+        let listener = Listener::bind(address, options).map_err(listen_error)?;
+        let local_addr = listener.local_addr().map_err(listen_error)?;
+        let options = RegistryOptions {
+            store_timeout: config.store.timeout,
+            max_services: config.limits.max_services,
+            ..RegistryOptions::default()
+        };
+        let registry = Registry::open(store, clock, options).await;
+        let registry = Arc::new(registry.map_err(|error| StartError::Load {
+            kind: config.store.kind,
+            error,
+        })?);
+        let instances = Arc::new(Instances::new(config.limits.max_instances));
+        let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
+        let drain = CancellationToken::new();
+        let api = Api {
+            registry: Arc::clone(&registry),
+            instances: Arc::clone(&instances),
+            executor: Arc::new(Executor::new(Arc::clone(&registry), fence)),
+            sync: SyncOptions::default(),
+            drain: drain.clone(),
+        };
+        let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
+        let warn = config.is_exposed().then_some(local_addr);
+        let housekeeping = tokio::spawn(housekeeping::keep(registry, instances, warn));
+        Ok(Self {
+            listener,
+            routes,
+            drain,
+            local_addr,
+            _housekeeping: AbortOnDropHandle::new(housekeeping),
+        })
+    }
+
+    /// The address that is bound; its port is the real one where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` is done. Then health says so, instances are asked to come again elsewhere, and what is
+    /// still connected after the grace is closed.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let serving = self.listener.serve(self.routes, self.drain.clone());
+        let mut serving = std::pin::pin!(serving);
+        tokio::select! {
+            () = serving.as_mut() => return,
+            () = shutdown => {}
+        }
+        tracing::info!("stopping");
+        self.drain.cancel();
+        serving.await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Runs a manager until SIGTERM or SIGINT: what `cofferdam serve` does.
+///
+/// # Errors
+/// [`StartError`] says what is in the way and how to mend it.
+pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
+    let config = Config::load(args)?;
+    telemetry::install(&config.telemetry)?;
+    let stop = signal::stop().map_err(StartError::Signals)?;
+    let server = Server::bind(&config).await?;
+    let address = server.local_addr();
+    match (&config.store.kind, &config.store.data_dir) {
+        (StoreKind::Embedded, Some(dir)) => {
+            tracing::info!(%address, store = "embedded", data_dir = %dir.display(), "cofferdam manager is listening");
+        }
+        (StoreKind::Etcd, _) => {
+            let endpoints = config.store.etcd_endpoints.join(",");
+            let prefix = &config.store.etcd_prefix;
+            tracing::info!(%address, store = "etcd", endpoints, prefix, "cofferdam manager is listening");
+        }
+        (kind, _) => tracing::info!(%address, store = %kind, "cofferdam manager is listening"),
+    }
+    server.serve(stop).await;
+    Ok(())
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let store = &config.store;
+    let opened: Result<Arc<dyn Store>, StoreError> = match store.kind {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
+        StoreKind::Embedded => {
+            let dir = store
+                .data_dir
+                .clone()
+                .unwrap_or_else(|| PathBuf::from("cofferdam-data"));
+            EmbeddedStore::open(dir)
+                .await
+                .map(|store| Arc::new(store) as Arc<dyn Store>)
+        }
+        StoreKind::Etcd => {
+            let options = EtcdOptions {
+                prefix: store.etcd_prefix.clone(),
+                user: etcd_user(config).await?,
+                ..EtcdOptions::new(&store.etcd_endpoints)
+            };
+            EtcdStore::new(options).map(|store| Arc::new(store) as Arc<dyn Store>)
+        }
+    };
+    opened.map_err(|error| StartError::Store {
+        kind: store.kind,
+        error,
+    })
+}
+
+async fn etcd_user(config: &Config) -> Result<Option<EtcdUser>, StartError> {
+    let (Some(name), Some(path)) = (&config.store.etcd_user, &config.store.etcd_password_file) else {
+        return Ok(None);
+    };
+    let password = tokio::fs::read_to_string(path).await;
+    let password = password.map_err(|error| StartError::Password {
+        path: path.clone(),
+        error,
+    })?;
+    Ok(Some(EtcdUser {
+        name: name.clone(),
+        password: password.trim_end_matches(['\r', '\n']).to_owned(),
+    }))
+}
+
+/// What the manager must never dial for others: itself and its store.
+async fn own_addresses(config: &Config, local_addr: SocketAddr) -> Vec<SocketAddr> {
+    let mut own = vec![local_addr];
+    for endpoint in &config.store.etcd_endpoints {
+        let authority = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(authority)).await {
+            Ok(Ok(addresses)) => own.extend(addresses),
+            Ok(Err(error)) => tracing::debug!(endpoint, %error, "etcd endpoint does not resolve"),
+            Err(_) => tracing::debug!(endpoint, "etcd endpoint does not resolve in time"),
+        }
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests;

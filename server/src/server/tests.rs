@@ -1,0 +1,132 @@
+use super::*;
+use cofferdam_proto::v1::{self, isolation_service_client::IsolationServiceClient};
+use std::path::Path;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::transport::Channel;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn config(kind: StoreKind, dir: &Path) -> Config {
+    let mut config = Config::default();
+    config.listen.address = "127.0.0.1:0".parse().unwrap();
+    config.store.kind = kind;
+    config.store.data_dir = Some(dir.to_owned());
+    config
+}
+
+async fn start(config: &Config) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let server = Server::bind(config).await.unwrap();
+    let address = server.local_addr();
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(server.serve(async {
+        let _ = stopped.await;
+    }));
+    (address, stop, serving)
+}
+
+async fn client(address: SocketAddr) -> IsolationServiceClient<Channel> {
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+    IsolationServiceClient::new(endpoint.connect().await.unwrap())
+}
+
+#[tokio::test]
+async fn an_acknowledged_write_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(StoreKind::Embedded, dir.path());
+    let (address, stop, serving) = start(&config).await;
+    let answer = client(address)
+        .await
+        .register_service(crate::testing::registration("payments"))
+        .await
+        .unwrap();
+    let written = answer.into_inner().service.unwrap();
+    stop.send(()).unwrap();
+    tokio::time::timeout(PATIENCE, serving)
+        .await
+        .expect("it never stopped")
+        .unwrap();
+
+    let (address, _stop, _serving) = start(&config).await;
+    let request = v1::GetServiceIsolationInfoRequest {
+        service: "payments".to_owned(),
+        ..Default::default()
+    };
+    let read = client(address)
+        .await
+        .get_service_isolation_info(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .service
+        .unwrap();
+    assert_eq!(read, written);
+}
+
+#[tokio::test]
+async fn a_second_manager_on_one_file_is_told_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(StoreKind::Embedded, dir.path());
+    let _first = Server::bind(&config).await.unwrap();
+    let refused = Server::bind(&config).await.unwrap_err().to_string();
+    assert!(
+        refused.contains(&dir.path().display().to_string()) && refused.contains("in use"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(StoreKind::Memory, dir.path());
+    config.listen.address = taken.local_addr().unwrap();
+    let refused = Server::bind(&config).await.unwrap_err().to_string();
+    assert!(
+        refused.contains(&config.listen.address.to_string()) && refused.contains("--listen"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn an_etcd_that_is_not_there_fails_the_start_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(StoreKind::Etcd, dir.path());
+    config.store.etcd_endpoints = vec!["127.0.0.1:1".to_owned()];
+    config.store.timeout = Duration::from_millis(300);
+    let refused = tokio::time::timeout(PATIENCE, Server::bind(&config))
+        .await
+        .expect("it still tries")
+        .unwrap_err();
+    let message = refused.to_string();
+    assert!(
+        message.contains("start it, or correct its address") && !message.contains('\n'),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn an_open_door_is_not_opened_by_mistake() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(StoreKind::Memory, dir.path());
+    config.listen.address = "0.0.0.0:0".parse().unwrap();
+    assert!(matches!(
+        Server::bind(&config).await,
+        Err(StartError::Config(ConfigError::Exposed { .. }))
+    ));
+    config.listen.insecure = true;
+    Server::bind(&config).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_manager_never_dials_itself_or_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(StoreKind::Etcd, dir.path());
+    config.store.etcd_endpoints = vec!["http://127.0.0.1:2379".to_owned(), "[::1]:2380/".to_owned()];
+    let local = "127.0.0.1:7420".parse().unwrap();
+    let own = own_addresses(&config, local).await;
+    let expected: Vec<SocketAddr> = ["127.0.0.1:7420", "127.0.0.1:2379", "[::1]:2380"]
+        .iter()
+        .map(|text| text.parse().unwrap())
+        .collect();
+    assert_eq!(own, expected);
+}

@@ -1,0 +1,78 @@
+//! Counts over services and instances, as the contract shows them. Reading them changes nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cofferdam_core::{level::Level, name::Name};
+use cofferdam_proto::v1;
+
+use crate::{
+    health,
+    instances::{Instances, counters},
+    registry::{Registered, Registry},
+};
+
+/// What is known of one service.
+pub(crate) fn of_service(registry: &Registry, instances: &Instances, registered: &Registered) -> v1::ServiceStats {
+    let key = registered.key();
+    let seen = instances.observe(key, registered.revision(), registered.policy_hash());
+    v1::ServiceStats {
+        namespace: key.namespace.to_string(),
+        service: key.name.to_string(),
+        counters: Some(seen.counters),
+        instances: seen.instances,
+        open_instances: seen.open_instances,
+        applied_instances: seen.applied_instances,
+        refused_instances: seen.refused_instances,
+        health_status: health::status(registry, instances, registered).into(),
+    }
+}
+
+/// What is known of all services of a namespace, or of all namespaces.
+pub(crate) fn of_all(
+    services: &[Arc<Registered>],
+    each: &[v1::ServiceStats],
+    instances: &Instances,
+    namespace: Option<&Name>,
+) -> v1::IsolationStats {
+    let count = |holds: &dyn Fn(&Registered) -> bool| number(services.iter().filter(|service| holds(service)).count());
+    let at = |level: Level| count(&|service| service.policy().level == level);
+    let mut sums = v1::CallCounters::default();
+    for stats in each {
+        counters::add(&mut sums, &stats.counters.unwrap_or_default());
+    }
+    v1::IsolationStats {
+        total_services: number(services.len()),
+        none_isolation: at(Level::None),
+        basic_isolation: at(Level::Basic),
+        enhanced_isolation: at(Level::Enhanced),
+        full_isolation: at(Level::Full),
+        fallback_enabled: count(&has_fallback),
+        instances: number(instances.count(namespace)),
+        counters: Some(sums),
+    }
+}
+
+/// The counts of services under their plain names.
+pub(crate) fn totals(stats: &v1::IsolationStats) -> BTreeMap<String, u32> {
+    let totals = [
+        ("total_services", stats.total_services),
+        ("none_isolation", stats.none_isolation),
+        ("basic_isolation", stats.basic_isolation),
+        ("enhanced_isolation", stats.enhanced_isolation),
+        ("full_isolation", stats.full_isolation),
+        ("fallback_enabled", stats.fallback_enabled),
+    ];
+    totals
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+}
+
+/// Whether some step of the chain is tried at the present level.
+fn has_fallback(service: &Registered) -> bool {
+    service.policy().fallback.steps(service.policy().level).next().is_some()
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,235 @@
+//! What this crate's tests share: a store that fails on demand, and requests with the right parts.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cofferdam_core::name::ServiceKey;
+use cofferdam_proto::v1;
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+
+use crate::{
+    clock::testing::FixedClock,
+    registry::{Registry, RegistryOptions, service_key},
+    store::{
+        CommitError, Committed, Conflict, FailedPrecondition, LeaseId, Listing, MemoryStore, Store, StoreError,
+        StoreIdentity, StoreRevision, Txn, Watch, WatchError,
+    },
+};
+
+pub(crate) use crate::grpc::testing::{Manager, reason};
+
+/// The epoch of every store in tests: the time at which their clock stands still.
+pub(crate) const EPOCH: u64 = 1_700_000_000_000;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An in-memory store that fails on demand, and can be swapped for another one.
+#[derive(Debug)]
+pub(crate) struct FaultyStore {
+    inner: Mutex<Arc<MemoryStore>>,
+    /// Every call answers that the store is away.
+    away: watch::Sender<bool>,
+    /// So many commits are applied and then not answered.
+    pub(crate) unanswered: AtomicU32,
+    /// So many commits are refused for a conflict that is not there.
+    pub(crate) conflicts: AtomicU32,
+    /// So many commits find that the lease is gone.
+    pub(crate) lost_leases: AtomicU32,
+    /// How many commits were asked for.
+    pub(crate) commits: AtomicU32,
+}
+
+impl FaultyStore {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::new(Arc::new(MemoryStore::new())),
+            away: watch::Sender::new(false),
+            unanswered: AtomicU32::default(),
+            conflicts: AtomicU32::default(),
+            lost_leases: AtomicU32::default(),
+            commits: AtomicU32::default(),
+        })
+    }
+
+    /// Takes the store away, watches included, or brings it back.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.send_replace(away);
+    }
+
+    /// The store behind the faults, to write to it as another manager would.
+    pub(crate) fn inner(&self) -> Arc<MemoryStore> {
+        Arc::clone(&self.inner.lock().unwrap())
+    }
+
+    /// Swaps the store for another one; ends the watches.
+    pub(crate) fn swap(&self, other: MemoryStore) {
+        *self.inner.lock().unwrap() = Arc::new(other);
+        self.set_away(true);
+        self.set_away(false);
+    }
+
+    fn reach(&self) -> Result<Arc<MemoryStore>, StoreError> {
+        if *self.away.borrow() {
+            return Err(StoreError::Unavailable {
+                reason: "it was taken away".to_owned(),
+            });
+        }
+        Ok(self.inner())
+    }
+}
+
+fn take_one(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+        .is_ok()
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
+        self.reach()?.list(prefix).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let inner = self.reach()?;
+        if take_one(&self.conflicts) {
+            let precondition = txn.preconditions[0].clone();
+            let current = inner.list(precondition.key()).await?.entries.into_iter().next();
+            let failed = vec![FailedPrecondition { precondition, current }];
+            return Err(Conflict {
+                revision: StoreRevision::ZERO,
+                failed,
+            }
+            .into());
+        }
+        if txn
+            .ops
+            .iter()
+            .any(|op| matches!(op, crate::store::Op::Put { lease: Some(_), .. }))
+            && take_one(&self.lost_leases)
+        {
+            let lease = LeaseId::new(4711).unwrap();
+            return Err(StoreError::LeaseNotFound { lease }.into());
+        }
+        let committed = inner.commit(txn).await?;
+        if take_one(&self.unanswered) {
+            return Err(StoreError::Unknown {
+                reason: "the answer was lost".to_owned(),
+            }
+            .into());
+        }
+        Ok(committed)
+    }
+
+    async fn watch(&self, prefix: &str, after: StoreRevision) -> Result<Watch, StoreError> {
+        let inner = self.reach()?.watch(prefix, after).await?;
+        let mut away = self.away.subscribe();
+        away.mark_unchanged();
+        let cut = Box::pin(async move {
+            let _ = away.changed().await;
+            Err(WatchError::Disconnected {
+                reason: "it was cut".to_owned(),
+            })
+        });
+        Ok(Watch::new(stream::select(inner, stream::once(cut)).boxed()))
+    }
+
+    async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, StoreError> {
+        self.reach()?.grant_lease(ttl).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
+        self.reach()?.keep_alive(lease).await
+    }
+
+    async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.reach()?.revoke_lease(lease).await
+    }
+
+    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.reach()?.identity().await
+    }
+}
+
+/// A manager's registry over `store`.
+pub(crate) async fn registry(store: &Arc<FaultyStore>) -> Registry {
+    let options = RegistryOptions {
+        max_backoff: Duration::from_millis(20),
+        ..RegistryOptions::default()
+    };
+    registry_with(store, options).await
+}
+
+pub(crate) async fn registry_with(store: &Arc<FaultyStore>, options: RegistryOptions) -> Registry {
+    let store: Arc<dyn Store> = Arc::<FaultyStore>::clone(store);
+    Registry::open(store, Arc::new(FixedClock(EPOCH)), options)
+        .await
+        .unwrap()
+}
+
+pub(crate) fn key(text: &str) -> ServiceKey {
+    service_key(text).unwrap()
+}
+
+/// A registration of a service of the default namespace, with nothing but its name.
+pub(crate) fn registration(name: &str) -> v1::RegisterServiceRequest {
+    let service = v1::Service {
+        name: name.to_owned(),
+        ..v1::Service::default()
+    };
+    v1::RegisterServiceRequest {
+        service: Some(service),
+        ..v1::RegisterServiceRequest::default()
+    }
+}
+
+/// A chain of one static answer.
+pub(crate) fn static_step(payload: &'static [u8]) -> v1::FallbackStep {
+    let step = v1::StaticFallback {
+        payload: payload.into(),
+        content_type: String::new(),
+    };
+    v1::FallbackStep {
+        strategy: Some(v1::fallback_step::Strategy::Static(step)),
+    }
+}
+
+/// A chain of one alternative service.
+pub(crate) fn alternative_step(service: &str) -> v1::FallbackStep {
+    let step = v1::AlternativeFallback {
+        service: service.to_owned(),
+        ..v1::AlternativeFallback::default()
+    };
+    v1::FallbackStep {
+        strategy: Some(v1::fallback_step::Strategy::Alternative(step)),
+    }
+}
+
+/// A fallback of these steps and nothing else.
+pub(crate) fn fallback(chain: Vec<v1::FallbackStep>) -> v1::FallbackConfig {
+    v1::FallbackConfig {
+        chain,
+        ..v1::FallbackConfig::default()
+    }
+}
+
+/// Waits until something holds, looking again whenever the registry changes.
+pub(crate) async fn eventually(registry: &Registry, mut holds: impl FnMut() -> bool) {
+    let mut version = registry.version();
+    let waiting = async {
+        while !holds() {
+            version.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it never came to hold");
+}
