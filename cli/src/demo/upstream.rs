@@ -20,10 +20,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tower_service::Service;
 
@@ -103,11 +103,12 @@ impl Upstream {
             dice,
         };
         let stop = CancellationToken::new();
+        // The builder's own setting is for sockets that it accepts itself.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = tonic::transport::Server::builder()
             .max_concurrent_streams(None)
-            .tcp_nodelay(true)
             .add_service(payments)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         tokio::spawn(server);
         Ok(Self { address, fault, stop })
     }
