@@ -1,7 +1,7 @@
 //! ExecuteWithIsolation: calls a registered service on somebody's behalf, isolated by the same engine as an SDK's calls.
 //!
 //! It serves trials with grpcurl and callers without an SDK; it is never the main path. Because it dials from a
-//! trusted place for whoever asks, it is fenced ([`fence`]): only endpoints that are registered *and* on the operator's
+//! trusted place for whoever asks, it is fenced ([`Fence`]): only endpoints that are registered *and* on the operator's
 //! allow-list, checked on the resolved address; one hop; bounded sizes, time and concurrency; no metadata relayed.
 //!
 //! The manager is one more caller: it has a breaker, budget and cache of its own for each service that it was asked to
@@ -15,7 +15,7 @@ mod status;
 mod upstream;
 
 pub use fence::Fence;
-pub use method::Method;
+pub use method::{InvalidMethod, Method};
 pub(crate) use upstream::DEPTH_HEADER;
 
 use crate::error::{Error, Rejection};

@@ -6,7 +6,7 @@
 //! they are answered. Subscribers hear of a change in the same breath in which memory learns it.
 //!
 //! What the registry holds is checked, whoever wrote it. It knows no transport: requests and answers are the contract's
-//! messages, refusals are [`Error`](crate::error::Error)s.
+//! messages, refusals are [`Error`]s.
 
 use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},

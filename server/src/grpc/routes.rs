@@ -59,3 +59,6 @@ fn reflection() -> Builder<'static> {
         // The details of errors, which clients such as grpcurl show in full only where they know them.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
+
+#[cfg(test)]
+mod tests;
