@@ -109,10 +109,7 @@ impl Process {
     ///
     /// If it does not end.
     pub async fn exit(&mut self) -> Exit {
-        let status = eventually("the end of a process", async || {
-            self.child.try_wait().expect("a child can be asked").ok_or("it runs")
-        })
-        .await;
+        let status = eventually("the end of a process", async || self.ended().ok_or("it runs")).await;
         Exit {
             code: status.code(),
             log: self.log.text(),
