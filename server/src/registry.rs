@@ -14,8 +14,10 @@ use std::{
 };
 
 use cofferdam_core::{
+    health::HealthStatus,
     name::{Name, ServiceKey},
     revision::Revision,
+    wire::health_from_wire,
 };
 use cofferdam_proto::v1;
 use tokio::sync::watch;
@@ -157,9 +159,10 @@ impl Registry {
         catalog.services_after(None).filter(wanted).cloned().collect()
     }
 
-    /// What was last reported of a service's health.
-    pub fn reported_health(&self, key: &ServiceKey) -> Option<v1::ServiceHealth> {
-        self.shared.read().health(key).cloned()
+    /// What was last reported of a service's health; absent where nothing was.
+    pub fn reported_status(&self, key: &ServiceKey) -> Option<HealthStatus> {
+        // The number was checked when it was read.
+        health_from_wire(self.shared.read().health(key)?.status).ok().flatten()
     }
 
     /// How long the store has been away; absent while it is there.
