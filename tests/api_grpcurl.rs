@@ -1,6 +1,6 @@
 //! What an operator does with grpcurl, which knows nothing of the contract but what the manager tells it.
 
-use cofferdam_tests::{Manager, Store, eventually, shell_snippets, workspace_root};
+use cofferdam_tests::{Manager, Store, shell_snippets, workspace_root};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tonic_reflection::pb::v1alpha::ServerReflectionRequest;
@@ -18,7 +18,6 @@ async fn reflection_lists_and_describes_everything_that_is_served() {
         "cofferdam.v1.PolicySyncService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
-        "grpc.reflection.v1alpha.ServerReflection",
     ] {
         assert!(list.lines().any(|line| line == service), "no {service} in:\n{list}");
         grpcurl.ask(&["describe", service]).unwrap();
@@ -85,11 +84,19 @@ async fn health_can_be_checked() {
     grpcurl
         .isolation("RegisterService", &json!({"service": {"name": "payments"}}))
         .unwrap();
-    eventually("the health of a new service", async || match check("payments") {
-        Ok(answer) if answer["status"] == "SERVING" => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
+    assert_eq!(
+        check("payments").unwrap(),
+        json!({}),
+        "UNKNOWN: nobody has said anything"
+    );
+    for (health, status) in [
+        ("HEALTH_STATUS_DEGRADED", "SERVING"),
+        ("HEALTH_STATUS_UNHEALTHY", "NOT_SERVING"),
+    ] {
+        let report = json!({"service": "payments", "health": {"status": health}});
+        grpcurl.isolation("UpdateServiceHealth", &report).unwrap();
+        assert_eq!(check("payments").unwrap()["status"], status, "{health}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

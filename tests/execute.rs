@@ -309,6 +309,29 @@ async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_goes_down_is_a_failure_from_the_first_call_on() {
+    let mut bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    bench.fall_back_on([static_json("{}")]).await;
+    for round in 0..20 {
+        eventually("the service to be reached", async || {
+            let answer = bench.client.execute("payments", "charge", "").await.unwrap();
+            if answer.served_by() == ServedBy::Live {
+                Ok(())
+            } else {
+                Err(answer)
+            }
+        })
+        .await;
+        bench.upstream.down().await;
+        for _ in 0..3 {
+            let answer = bench.client.execute("payments", "charge", "").await.unwrap();
+            assert_eq!(answer.served_by(), ServedBy::Static, "round {round}");
+        }
+        bench.upstream.up().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_bulkhead_turns_calls_away() {
     let bulkhead = BulkheadPolicy {
         max_concurrent: Some(2),

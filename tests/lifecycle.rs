@@ -3,7 +3,7 @@
 use cofferdam_proto::v1::IsolationLevel;
 use cofferdam_proto::v1::sync_response::Message;
 use cofferdam_tests::wire::registration;
-use cofferdam_tests::{Follower, Manager, Store};
+use cofferdam_tests::{Follower, Grpcurl, Manager, Store, unused_address};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again() {
@@ -36,7 +36,7 @@ async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn port_0_is_a_port_that_the_start_line_names() {
-    let mut process = Manager::bare(&["--listen", "127.0.0.1:0", "--store", "memory"]);
+    let mut process = Manager::bare(&["--listen", "127.0.0.1:0", "--store", "memory"], &[]);
     let port = process
         .printed("its start line", |line| {
             let (_, rest) = line.split_once("127.0.0.1:")?;
@@ -45,9 +45,7 @@ async fn port_0_is_a_port_that_the_start_line_names() {
         })
         .await;
     assert!(port != 0);
-    let list = cofferdam_tests::Grpcurl::at(format!("127.0.0.1:{port}"))
-        .ask(&["list"])
-        .unwrap();
+    let list = Grpcurl::at(format!("127.0.0.1:{port}")).ask(&["list"]).unwrap();
     assert!(list.contains("cofferdam.v1.IsolationService"), "{list}");
 }
 
@@ -64,9 +62,60 @@ async fn bad_settings_are_refused_in_words() {
         (&["--config", "/does/not/exist.toml"], "/does/not/exist.toml"),
         (&["--log-format", "xml"], "xml"),
     ] {
-        let exit = Manager::bare(arguments).exit().await;
+        let exit = Manager::bare(arguments, &[]).exit().await;
         assert!(exit.code.is_some_and(|code| code != 0), "{arguments:?}: {exit:?}");
         assert!(exit.log.contains(names), "{arguments:?} names no {names}: {exit:?}");
         assert!(!exit.log.contains("panicked"), "{arguments:?}: {exit:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("cofferdam.toml");
+    let file = file.to_str().unwrap();
+    let [by_file, by_environment, by_flag] = [unused_address(), unused_address(), unused_address()];
+    std::fs::write(
+        file,
+        format!("[listen]\naddress = \"{by_file}\"\n[store]\nkind = \"memory\"\n"),
+    )
+    .unwrap();
+    let environment = [("COFFERDAM_LISTEN_ADDRESS", &by_environment[..])];
+    for (arguments, variables, address) in [
+        (&["--config", file][..], &[][..], &by_file),
+        (&["--config", file], &environment, &by_environment),
+        (&["--config", file, "--listen", &by_flag], &environment, &by_flag),
+    ] {
+        let mut process = Manager::bare(arguments, variables);
+        process
+            .printed("its address", |line| line.contains(&address[..]).then_some(()))
+            .await;
+        Grpcurl::at(address).ask(&["list"]).unwrap();
+    }
+    std::fs::write(file, "[listen]\naddres = \"127.0.0.1:0\"\n").unwrap();
+    let exit = Manager::bare(&["--config", file], &[]).exit().await;
+    assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
+    assert!(
+        exit.log.contains("addres") && exit.log.contains("address") && exit.log.contains(file),
+        "{exit:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_that_go_to_a_file_are_plain_text_or_json() {
+    for format in ["text", "json"] {
+        let arguments = ["--listen", "127.0.0.1:0", "--store", "memory", "--log-format", format];
+        let mut process = Manager::bare(&arguments, &[]);
+        process
+            .printed("its start line", |line| line.contains("127.0.0.1:").then_some(()))
+            .await;
+        process.terminate();
+        let exit = process.exit().await;
+        assert!(!exit.log.contains('\u{1b}'), "colours are for terminals: {exit:?}");
+        let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object());
+        assert!(
+            exit.log.lines().all(|line| is_json(line) == (format == "json")),
+            "{exit:?}"
+        );
     }
 }

@@ -118,13 +118,13 @@ async fn the_callers_own_error_comes_back_and_the_breaker_spares_the_service() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
     let bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    let call = || {
+        let call = bench.service.execute("Echo", || echo(bench.channel.clone()));
+        call.fallback(async |_| Ok(Bytes::from_static(b"local"))).into_future()
+    };
     for round in 0..20 {
         bench.upstream.behave(Behaviour::at_once(Reply::Drop));
-        let call = || {
-            let call = bench.service.execute("Echo", || echo(bench.channel.clone()));
-            call.fallback(async |_| Ok(Bytes::from_static(b"local")))
-        };
-        for answer in join_all((0..4).map(|_| call().into_future())).await {
+        for answer in join_all((0..4).map(|_| call())).await {
             assert_eq!(answer.unwrap(), "local", "round {round}");
         }
         bench.upstream.behave(Behaviour::echo());
@@ -133,6 +133,38 @@ async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_goes_down_is_a_failure_from_the_first_call_on() {
+    let mut bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    for round in 0..20 {
+        eventually("the service to be reached", async || echo(bench.channel.clone()).await).await;
+        bench.upstream.down().await;
+        for _ in 0..3 {
+            let call = bench.service.execute("Echo", || echo(bench.channel.clone()));
+            let answer = call.fallback(async |_| Ok(Bytes::from_static(b"local"))).await;
+            assert_eq!(answer.unwrap(), "local", "round {round}");
+        }
+        bench.upstream.up().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clients_own_timer_that_runs_out_is_a_failure_of_the_service() {
+    let bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
+    bench.upstream.behave(Behaviour::at_once(Reply::Hang));
+    let impatient = Endpoint::from_shared(format!("http://{}", bench.upstream.address())).unwrap();
+    let impatient = impatient.timeout(Duration::from_millis(50)).connect_lazy();
+    for _ in 0..3 {
+        let error = bench
+            .service
+            .execute("Echo", || echo(impatient.clone()))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Inner(_)), "{error:?}");
+    }
+    assert_eq!(bench.service.breaker_state(), Some(BreakerState::Open));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

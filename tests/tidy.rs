@@ -250,7 +250,7 @@ fn words_are_confined_to_their_homes() {
         1
     );
     assert_eq!(confined("core/src/retry.rs", "use cofferdam_proto::v1;\n").len(), 1);
-    assert!(confined("core/src/proto/policy.rs", "use cofferdam_proto::v1;\n").is_empty());
+    assert!(confined("core/src/wire/policy.rs", "use cofferdam_proto::v1;\n").is_empty());
 }
 
 #[test]

@@ -1,2 +1,59 @@
-//! The `cofferdam` binary.
-fn main() {}
+//! The `cofferdam` binary: `serve` runs a manager, `demo` shows what it is for, `version` says what this is.
+//!
+//! Data goes to the standard output, words about it to the standard error. Exit codes: 0 all is well, 1 it is not, 2 the
+//! command line makes no sense.
+
+mod args;
+mod demo;
+mod error;
+mod version;
+
+use crate::args::{Cli, Command};
+use crate::demo::Surroundings;
+use crate::error::Error;
+use clap::Parser as _;
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Where not even this can be written, the exit code still says it.
+            let _ = refusal.print();
+            return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli.into_command()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cofferdam: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    let mut out = io::stdout();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Runtime)
+    };
+    match command {
+        Command::Serve(args) => runtime()?.block_on(cofferdam_server::run(&args)).map_err(Error::Start),
+        Command::Demo(args) => runtime()?.block_on(demo::run(&args, surroundings(), &mut out)),
+        Command::Version => version::print(&mut out).map_err(Error::Output),
+    }
+}
+
+fn surroundings() -> Surroundings {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    Surroundings {
+        is_terminal: io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb"),
+        no_color: is_set("NO_COLOR"),
+        by_cargo: is_set("CARGO_MANIFEST_DIR"),
+    }
+}

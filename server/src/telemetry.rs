@@ -1,6 +1,6 @@
 //! What the manager says of itself: log lines on standard error, for people or for machines.
 
-use std::io::IsTerminal;
+use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -45,12 +45,16 @@ pub fn install(config: &TelemetryConfig) -> Result<(), TelemetryError> {
             reason: error.to_string(),
         })?;
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for a terminal, and for who has not declined them (https://no-color.org).
+    let is_declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let has_colours = std::io::stderr().is_terminal() && !is_declined;
     let installed = match config.log_format {
         LogFormat::Text => registry
-            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .with(fmt::layer().with_ansi(has_colours).with_writer(std::io::stderr))
             .try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init(),
     };
     installed.map_err(|_| TelemetryError::Installed)
 }

@@ -61,10 +61,10 @@ impl Manager {
         manager
     }
 
-    /// Starts `cofferdam serve` with these arguments and none else, and waits for nothing.
-    pub fn bare(arguments: &[&str]) -> Process {
-        let mut command = Command::new(manager_binary());
-        Process::start("manager", command.arg("serve").args(arguments))
+    /// Starts `cofferdam serve` with these arguments and variables of the environment, and waits for nothing.
+    pub fn bare(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        let mut command = serve();
+        Process::start("manager", command.args(arguments).envs(variables.iter().copied()))
     }
 
     /// Host and port.
@@ -138,15 +138,21 @@ impl Manager {
     }
 }
 
-fn spawn(store: &Store, folder: &Path, port: u16) -> Process {
+/// `cofferdam serve`, and no settings that the environment of the tests happens to have.
+fn serve() -> Command {
     let mut command = Command::new(manager_binary());
-    command.args([
-        "serve",
-        "--listen",
-        &format!("127.0.0.1:{port}"),
-        "--log-format",
-        "text",
-    ]);
+    command.arg("serve").env_remove("RUST_LOG");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("COFFERDAM_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn spawn(store: &Store, folder: &Path, port: u16) -> Process {
+    let mut command = serve();
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "text"]);
     match store {
         Store::Embedded => command.args(["--store", "embedded", "--data-dir"]).arg(folder),
         Store::Etcd(endpoints) => command.args(["--store", "etcd", "--etcd-endpoints", endpoints]),

@@ -14,11 +14,7 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// What a result says about the service.
 pub(super) fn verdict(status: Option<&Status>, context: Context<'_>) -> Verdict {
     let policy = context.policy;
-    let code = match status {
-        Some(status) if has_source::<TimeoutExpired>(status) => Code::DeadlineExceeded,
-        Some(status) => status.code(),
-        None => Code::Ok,
-    };
+    let code = status.map_or(Code::Ok, meant);
     // An answer that is too large to relay is an answer.
     let is_too_large = status.is_some_and(is_too_large);
     let number = code as i32 as u32;
@@ -45,9 +41,19 @@ pub(super) fn rejection(status: &Status) -> Rejection {
         }
     } else {
         Rejection::Upstream {
-            code: status.code().into(),
+            code: meant(status).into(),
             message: status.message().to_owned(),
         }
+    }
+}
+
+/// The code that a status means. tonic says CANCELLED where its own timer ran out, and where the connection closed under
+/// the request; nobody has cancelled such a call.
+fn meant(status: &Status) -> Code {
+    match status.code() {
+        _ if has_source::<TimeoutExpired>(status) => Code::DeadlineExceeded,
+        Code::Cancelled if has_source::<tonic::transport::Error>(status) => Code::Unavailable,
+        code => code,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What gRPC's errors say about a service.
 
+use crate::classify::sources;
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use std::any::Any;
 use std::error::Error;
@@ -25,7 +26,7 @@ pub(crate) fn as_error(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
 pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> Option<Verdict> {
     if let Some(status) = error.downcast_ref::<Status>() {
         let pushback = status.metadata().get(PUSHBACK).map(|value| pushback(value.as_bytes()));
-        return Some(on_code(status.code(), pushback, context));
+        return Some(on_code(meant(status), pushback, context));
     }
     if error.is::<ConnectError>() {
         return Some(on_code(Code::Unavailable, None, context));
@@ -33,6 +34,16 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> O
     error
         .is::<TimeoutExpired>()
         .then(|| on_code(Code::DeadlineExceeded, None, context))
+}
+
+/// The code that a status means. tonic says CANCELLED where the client's own timer ran out, and where the connection
+/// closed under the request. Nobody has cancelled such a call: a caller that does sees no status at all.
+fn meant(status: &Status) -> Code {
+    match status.code() {
+        Code::Cancelled if sources(status).any(|source| source.is::<TimeoutExpired>()) => Code::DeadlineExceeded,
+        Code::Cancelled if sources(status).any(|source| source.is::<tonic::transport::Error>()) => Code::Unavailable,
+        code => code,
+    }
 }
 
 /// Whether an error says that no connection could be made: then the service has not seen the call.
@@ -56,4 +67,17 @@ pub(super) fn pushback(value: &[u8]) -> Pushback {
         .ok()
         .and_then(|text| text.trim().parse().ok());
     millis.map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_ran_out_is_no_cancellation() {
+        let timed_out = Status::from_error(Box::new(TimeoutExpired(())));
+        assert_eq!(timed_out.code(), Code::Cancelled, "tonic's own word");
+        assert_eq!(meant(&timed_out), Code::DeadlineExceeded);
+        assert_eq!(meant(&Status::cancelled("by the service itself")), Code::Cancelled);
+    }
 }

@@ -1,0 +1,105 @@
+//! The command line.
+
+use crate::demo::SHORTEST;
+use clap::{Args, Parser, Subcommand};
+use cofferdam_server::config::ServeArgs;
+use std::time::Duration;
+
+/// Service isolation for gRPC: timeouts, retries, circuit breakers, bulkheads and fallbacks that follow one manager.
+///
+/// Without a command, it shows the demo.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a manager.
+    Serve(Box<ServeArgs>),
+    /// Watch a failing service being isolated, live: a manager, a flaky upstream and two groups of callers.
+    Demo(DemoArgs),
+    /// Say which version this is, and what is compiled in.
+    Version,
+}
+
+/// Settings of the demo.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DemoArgs {
+    /// Print lines instead of drawing on the terminal; chosen by itself where the output is no terminal.
+    #[arg(long)]
+    pub plain: bool,
+    /// How long the script takes, in seconds: 8 to 3600.
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(SHORTEST.as_secs()..=3600))]
+    seconds: u64,
+    /// What the times of calls, the orders and the flakiness of the upstream are drawn from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Cli {
+    /// What to do: the demo, where nothing is said.
+    pub(crate) fn into_command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Demo(DemoArgs::default()))
+    }
+}
+
+impl DemoArgs {
+    /// How long the script takes.
+    pub(crate) const fn total(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+impl Default for DemoArgs {
+    fn default() -> Self {
+        Self {
+            plain: false,
+            seconds: 40,
+            seed: 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn demo(arguments: &[&str]) -> DemoArgs {
+        match Cli::try_parse_from(arguments).unwrap().into_command() {
+            Command::Demo(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_at_all_is_the_demo_with_its_defaults() {
+        assert_eq!(demo(&["cofferdam"]), demo(&["cofferdam", "demo"]));
+    }
+
+    #[test]
+    fn the_demo_takes_a_length_and_a_seed() {
+        let args = demo(&["cofferdam", "demo", "--plain", "--seconds", "12", "--seed", "7"]);
+        assert_eq!(
+            (args.plain, args.total(), args.seed),
+            (true, Duration::from_secs(12), 7)
+        );
+    }
+
+    #[test]
+    fn a_length_in_which_nothing_can_be_shown_is_refused() {
+        for seconds in ["0", "7", "3601", "-1", "x"] {
+            let error = Cli::try_parse_from(["cofferdam", "demo", "--seconds", seconds]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{seconds}");
+        }
+    }
+}
