@@ -258,17 +258,19 @@ impl Shared {
         self.version.send_modify(|version| *version = version.wrapping_add(1));
     }
 
-    /// Applies what this manager has just made durable, ahead of the watch.
-    fn apply_early(&self, ops: &[Op], at: StoreRevision) {
+    /// Applies what this manager has just made durable in `epoch`, ahead of the watch.
+    fn apply_early(&self, ops: &[Op], epoch: u64, at: StoreRevision) {
         if ops.is_empty() {
             return;
         }
         self.change(|catalog| {
+            // Where the store was swapped in between, a revision of the old one would pass for a later one of the new.
+            let is_current = catalog.epoch == epoch;
             let apply = |op: &Op| match op {
                 Op::Put { key, value, .. } => catalog.put(key, value, at),
                 Op::Delete { key } => catalog.delete_early(key, at),
             };
-            ops.iter().filter_map(apply).collect::<Vec<_>>()
+            ops.iter().filter(|_| is_current).filter_map(apply).collect::<Vec<_>>()
         });
     }
 
