@@ -120,7 +120,7 @@ async fn follows_what_the_breakers_of_the_instances_learn() {
     eventually("a policy", async || service.revision().ok_or(())).await;
     for _ in 0..3 {
         service
-            .execute("charge", async || Err::<(), _>(std::io::Error::other("down")))
+            .execute("charge", || async { Err::<(), _>(std::io::Error::other("down")) })
             .await
             .unwrap_err();
     }
@@ -131,7 +131,7 @@ async fn follows_what_the_breakers_of_the_instances_learn() {
 
     eventually("a closed breaker", async || {
         service
-            .execute("charge", async || Ok::<_, std::io::Error>(()))
+            .execute("charge", || async { Ok::<_, std::io::Error>(()) })
             .await
             .map_err(|error| error.to_string())?;
         if service.breaker_state() == Some(BreakerState::Closed) {

@@ -120,7 +120,8 @@ async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
     let bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
     let call = || {
         let call = bench.service.execute("Echo", || echo(bench.channel.clone()));
-        call.fallback(async |_| Ok(Bytes::from_static(b"local"))).into_future()
+        call.fallback(|_| async { Ok(Bytes::from_static(b"local")) })
+            .into_future()
     };
     for round in 0..20 {
         bench.upstream.behave(Behaviour::at_once(Reply::Drop));
@@ -143,7 +144,7 @@ async fn a_service_that_goes_down_is_a_failure_from_the_first_call_on() {
         bench.upstream.down().await;
         for _ in 0..3 {
             let call = bench.service.execute("Echo", || echo(bench.channel.clone()));
-            let answer = call.fallback(async |_| Ok(Bytes::from_static(b"local"))).await;
+            let answer = call.fallback(|_| async { Ok(Bytes::from_static(b"local")) }).await;
             assert_eq!(answer.unwrap(), "local", "round {round}");
         }
         bench.upstream.up().await;

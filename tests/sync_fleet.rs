@@ -172,7 +172,7 @@ async fn what_fifty_breakers_have_learned_outlives_every_level() {
     let services: Vec<_> = fleet.iter().map(|cofferdam| cofferdam.service("orders-db")).collect();
     applied(&client, "orders-db", TASKS).await;
 
-    let fails = async || Err::<(), _>(std::io::Error::other("down"));
+    let fails = || async { Err::<(), _>(std::io::Error::other("down")) };
     for service in &services {
         for _ in 0..5 {
             assert_eq!(service.breaker_state(), Some(cofferdam::BreakerState::Closed));
@@ -198,7 +198,7 @@ async fn what_fifty_breakers_have_learned_outlives_every_level() {
         for service in &services {
             assert_eq!(service.breaker_state(), None, "no breaker at {level:?}");
             service
-                .execute("get", async || Ok::<_, std::io::Error>(()))
+                .execute("get", || async { Ok::<_, std::io::Error>(()) })
                 .await
                 .unwrap();
         }

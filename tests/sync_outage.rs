@@ -175,16 +175,16 @@ async fn without_a_manager_there_ever_was_the_built_in_default_protects() {
     let service = cofferdam.service("orders-db");
     assert_eq!((service.revision(), service.policy().level), (None, Level::Enhanced));
     service
-        .execute("get", async || Ok::<_, std::io::Error>(7))
+        .execute("get", || async { Ok::<_, std::io::Error>(7) })
         .await
         .unwrap();
-    let fails = async || Err::<(), _>(std::io::Error::other("down"));
+    let fails = || async { Err::<(), _>(std::io::Error::other("down")) };
     while service.breaker_state() == Some(BreakerState::Closed) {
         let error = service.execute("get", fails).await.unwrap_err();
         assert!(matches!(error, Error::Inner(_)), "{error:?}");
     }
     assert!(matches!(service.execute("get", fails).await, Err(Error::Open { .. })));
-    let answer = service.execute("get", fails).fallback(async |_| Ok(())).await;
+    let answer = service.execute("get", fails).fallback(|_| async { Ok(()) }).await;
     assert!(answer.is_ok(), "{answer:?}");
     assert!(!cofferdam.connection().is_connected);
 }

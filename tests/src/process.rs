@@ -2,9 +2,9 @@
 
 use crate::wait::eventually;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// A running child process.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: Log,
+    /// Those who copy what it prints into the log; they end after it.
+    scribes: Vec<JoinHandle<()>>,
 }
 
 /// How a process ended.
@@ -42,13 +44,15 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name} with {command:?}: {error}"));
         let log = Log::default();
-        if let Some(stdout) = child.stdout.take() {
-            log.follow(stdout);
+        let stdout = child.stdout.take().map(|stream| log.follow(stream));
+        let stderr = child.stderr.take().map(|stream| log.follow(stream));
+        let scribes = stdout.into_iter().chain(stderr).collect();
+        Self {
+            name,
+            child,
+            log,
+            scribes,
         }
-        if let Some(stderr) = child.stderr.take() {
-            log.follow(stderr);
-        }
-        Self { name, child, log }
     }
 
     /// The first line printed for which `find` finds something, and what it found; waits for it.
@@ -59,7 +63,7 @@ impl Process {
     pub async fn printed<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         eventually(what, async || {
             // Asked first, so that what was printed in between is still looked at.
-            let ended = self.child.try_wait().expect("a child can be asked");
+            let ended = self.ended();
             match (self.log.find(&find), ended) {
                 (Some(found), _) => Ok(found),
                 (None, None) => Err("nothing yet"),
@@ -115,6 +119,12 @@ impl Process {
         }
     }
 
+    /// How it ended, once all that it printed is in the log.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().expect("a child can be asked");
+        status.filter(|_| self.scribes.iter().all(JoinHandle::is_finished))
+    }
+
     fn signal(&self, signal: &str) {
         // Signals other than SIGKILL take a system call that std does not offer; every shell does.
         let command = format!("kill -{signal} {}", self.child.id());
@@ -139,14 +149,14 @@ impl Drop for Process {
 
 impl Log {
     /// Copies a stream into the log, line by line, until it ends.
-    fn follow(&self, stream: impl Read + Send + 'static) {
+    fn follow(&self, stream: impl Read + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 log.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
-        });
+        })
     }
 
     fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
