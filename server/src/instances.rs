@@ -13,17 +13,18 @@ use std::{
 };
 
 use cofferdam_core::{
+    breaker::State,
+    health::HealthStatus,
     name::{Name, ServiceKey},
     revision::Revision,
+    stats::CounterSnapshot,
     wire::PolicyHash,
 };
-use cofferdam_proto::v1;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 
-pub(crate) mod counters;
 mod tally;
 
 use self::tally::Tally;
@@ -54,7 +55,7 @@ struct Connected {
 
 #[derive(Debug, Default)]
 struct Service {
-    sums: v1::CallCounters,
+    sums: CounterSnapshot,
     members: BTreeMap<u64, Member>,
     tally: Tally,
 }
@@ -64,8 +65,7 @@ struct Service {
 struct Member {
     applied: Option<(Revision, PolicyHash)>,
     refused: Option<Refusal>,
-    breaker: v1::BreakerState,
-    health: v1::HealthStatus,
+    now: Condition,
 }
 
 /// A policy that an instance would not put in force; the one before stays.
@@ -92,7 +92,7 @@ pub struct Session {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
     /// Sums over all instances since this manager started.
-    pub counters: v1::CallCounters,
+    pub counters: CounterSnapshot,
     /// Instances that use the service.
     pub instances: u32,
     /// Instances whose breaker is open or half-open.
@@ -106,10 +106,10 @@ pub struct Observation {
 /// The least good of what instances report about a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// The breaker; unspecified where no instance reports one.
-    pub breaker: v1::BreakerState,
-    /// The health; unspecified where no instance reports it.
-    pub health: v1::HealthStatus,
+    /// The breaker; absent where no instance reports one.
+    pub breaker: Option<State>,
+    /// The health; absent where no instance reports it.
+    pub health: Option<HealthStatus>,
 }
 
 impl Instances {
@@ -262,7 +262,7 @@ impl Inner {
             if let Some(service) = self.services.get_mut(key)
                 && let Some(member) = service.members.remove(&connected.session)
             {
-                service.tally.remove(member.breaker, member.health);
+                service.tally.remove(member.now);
             }
         }
     }
@@ -286,7 +286,7 @@ impl Session {
                 let service = inner.services.entry(key.clone()).or_default();
                 if let Entry::Vacant(vacant) = service.members.entry(self.session) {
                     let member = vacant.insert(Member::default());
-                    service.tally.add(member.breaker, member.health);
+                    service.tally.add(member.now);
                     if let Some(connected) = inner.by_id.get_mut(&self.id) {
                         connected.services.insert(key.clone());
                     }
@@ -304,7 +304,7 @@ impl Session {
             if let Some(service) = inner.services.get_mut(key)
                 && let Some(member) = service.members.remove(&self.session)
             {
-                service.tally.remove(member.breaker, member.health);
+                service.tally.remove(member.now);
             }
         });
     }
@@ -329,18 +329,14 @@ impl Session {
     }
 
     /// What happened to a service at the instance since its last report, and how it is now.
-    pub fn report(&self, key: &ServiceKey, counters: &v1::CallCounters, now: Condition) {
+    pub fn report(&self, key: &ServiceKey, counters: &CounterSnapshot, now: Condition) {
         let changed = self.with(|inner| {
             let service = inner.services.get_mut(key)?;
             let member = service.members.get_mut(&self.session)?;
-            counters::add(&mut service.sums, counters);
-            let before = Condition {
-                breaker: member.breaker,
-                health: member.health,
-            };
-            service.tally.remove(before.breaker, before.health);
-            service.tally.add(now.breaker, now.health);
-            (member.breaker, member.health) = (now.breaker, now.health);
+            service.sums.merge(counters);
+            let before = std::mem::replace(&mut member.now, now);
+            service.tally.remove(before);
+            service.tally.add(now);
             Some(before != now)
         });
         if changed == Some(Some(true)) {

@@ -12,7 +12,6 @@ pub mod instances;
 pub mod listener;
 pub mod registry;
 mod server;
-mod stats;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]

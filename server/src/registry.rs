@@ -14,8 +14,10 @@ use std::{
 };
 
 use cofferdam_core::{
+    health::HealthStatus,
     name::{Name, ServiceKey},
     revision::Revision,
+    wire::health_from_wire,
 };
 use cofferdam_proto::v1;
 use tokio::sync::watch;
@@ -157,9 +159,10 @@ impl Registry {
         catalog.services_after(None).filter(wanted).cloned().collect()
     }
 
-    /// What was last reported of a service's health.
-    pub fn reported_health(&self, key: &ServiceKey) -> Option<v1::ServiceHealth> {
-        self.shared.read().health(key).cloned()
+    /// What was last reported of a service's health; absent where nothing was.
+    pub fn reported_status(&self, key: &ServiceKey) -> Option<HealthStatus> {
+        // The number was checked when it was read.
+        health_from_wire(self.shared.read().health(key)?.status).ok().flatten()
     }
 
     /// How long the store has been away; absent while it is there.
@@ -255,17 +258,19 @@ impl Shared {
         self.version.send_modify(|version| *version = version.wrapping_add(1));
     }
 
-    /// Applies what this manager has just made durable, ahead of the watch.
-    fn apply_early(&self, ops: &[Op], at: StoreRevision) {
+    /// Applies what this manager has just made durable in `epoch`, ahead of the watch.
+    fn apply_early(&self, ops: &[Op], epoch: u64, at: StoreRevision) {
         if ops.is_empty() {
             return;
         }
         self.change(|catalog| {
+            // Where the store was swapped in between, a revision of the old one would pass for a later one of the new.
+            let is_current = catalog.epoch == epoch;
             let apply = |op: &Op| match op {
                 Op::Put { key, value, .. } => catalog.put(key, value, at),
                 Op::Delete { key } => catalog.delete_early(key, at),
             };
-            ops.iter().filter_map(apply).collect::<Vec<_>>()
+            ops.iter().filter(|_| is_current).filter_map(apply).collect::<Vec<_>>()
         });
     }
 

@@ -166,16 +166,17 @@ pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
     let stop = signal::stop().map_err(StartError::Signals)?;
     let server = Server::bind(&config).await?;
     let address = server.local_addr();
-    match (&config.store.kind, &config.store.data_dir) {
+    let store = config.store.kind;
+    match (store, &config.store.data_dir) {
         (StoreKind::Embedded, Some(dir)) => {
-            tracing::info!(%address, store = "embedded", data_dir = %dir.display(), "cofferdam manager is listening");
+            tracing::info!(%address, %store, data_dir = %dir.display(), "cofferdam manager is listening");
         }
         (StoreKind::Etcd, _) => {
             let endpoints = config.store.etcd_endpoints.join(",");
             let prefix = &config.store.etcd_prefix;
-            tracing::info!(%address, store = "etcd", endpoints, prefix, "cofferdam manager is listening");
+            tracing::info!(%address, %store, %endpoints, %prefix, "cofferdam manager is listening");
         }
-        (kind, _) => tracing::info!(%address, store = %kind, "cofferdam manager is listening"),
+        _ => tracing::info!(%address, %store, "cofferdam manager is listening"),
     }
     server.serve(stop).await;
     Ok(())

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cofferdam_core::{name::Name, wire::duration_to_wire};
+use cofferdam_core::{
+    name::Name,
+    wire::{breaker_state_to_wire, duration_to_wire},
+};
 use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
 use tonic::{Request, Response, Status};
 
@@ -11,14 +14,14 @@ use super::error::status;
 use crate::{
     error::Error,
     execute::Executor,
-    health,
     instances::Instances,
     registry::{Registry, validate},
-    stats,
 };
 
 mod execute;
+mod health;
 mod page;
+mod stats;
 
 /// Answers the operators' and services' calls.
 #[derive(Clone, Debug)]
@@ -46,7 +49,7 @@ impl IsolationApi {
             .and_then(|named| validate::target(&named.namespace, &named.name).ok());
         if let Some(key) = named {
             let condition = self.instances.condition(&key);
-            service.breaker_state = condition.breaker.into();
+            service.breaker_state = condition.breaker.map(breaker_state_to_wire).unwrap_or_default().into();
             service.health = health::in_force(service.reported_health.as_ref(), condition);
         }
     }

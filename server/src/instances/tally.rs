@@ -1,11 +1,11 @@
 //! How many instances report which state, so that the least good one is known without asking them all.
 
-use cofferdam_proto::v1::{BreakerState, HealthStatus};
+use cofferdam_core::{breaker::State, health::HealthStatus};
 
 use super::Condition;
 
 /// Breaker states from the least good on.
-const BREAKERS: [BreakerState; 3] = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
+const BREAKERS: [State; 3] = [State::Open, State::HalfOpen, State::Closed];
 
 /// Health from the least good on.
 const HEALTH: [HealthStatus; 4] = [
@@ -23,12 +23,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, breaker: BreakerState, health: HealthStatus) {
-        self.shift(breaker, health, |count| count.saturating_add(1));
+    pub(super) fn add(&mut self, member: Condition) {
+        self.shift(member, |count| count.saturating_add(1));
     }
 
-    pub(super) fn remove(&mut self, breaker: BreakerState, health: HealthStatus) {
-        self.shift(breaker, health, |count| count.saturating_sub(1));
+    pub(super) fn remove(&mut self, member: Condition) {
+        self.shift(member, |count| count.saturating_sub(1));
     }
 
     /// How many are open or half-open.
@@ -39,24 +39,30 @@ impl Tally {
 
     /// The least good states.
     pub(super) fn condition(&self) -> Condition {
-        let breaker = BREAKERS.into_iter().zip(self.breakers).find(|(_, count)| *count > 0);
-        let health = HEALTH.into_iter().zip(self.health).find(|(_, count)| *count > 0);
         Condition {
-            breaker: breaker.map(|(state, _)| state).unwrap_or_default(),
-            health: health.map(|(status, _)| status).unwrap_or_default(),
+            breaker: first(BREAKERS, self.breakers),
+            health: first(HEALTH, self.health),
         }
     }
 
-    fn shift(&mut self, breaker: BreakerState, health: HealthStatus, change: impl Fn(u32) -> u32) {
+    fn shift(&mut self, member: Condition, change: impl Fn(u32) -> u32) {
         for (state, count) in BREAKERS.into_iter().zip(&mut self.breakers) {
-            if state == breaker {
+            if member.breaker == Some(state) {
                 *count = change(*count);
             }
         }
         for (status, count) in HEALTH.into_iter().zip(&mut self.health) {
-            if status == health {
+            if member.health == Some(status) {
                 *count = change(*count);
             }
         }
     }
+}
+
+/// The first that somebody reports.
+fn first<T, const N: usize>(all: [T; N], counts: [u32; N]) -> Option<T> {
+    all.into_iter()
+        .zip(counts)
+        .find(|(_, count)| *count > 0)
+        .map(|(state, _)| state)
 }

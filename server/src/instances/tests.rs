@@ -20,21 +20,21 @@ fn hash() -> PolicyHash {
     policy_hash(&Policy::default())
 }
 
-fn calls(calls: u64) -> v1::CallCounters {
-    v1::CallCounters {
+fn calls(calls: u64) -> CounterSnapshot {
+    CounterSnapshot {
         calls,
         served_live: calls,
-        ..v1::CallCounters::default()
+        ..CounterSnapshot::default()
     }
 }
 
 const FINE: Condition = Condition {
-    breaker: v1::BreakerState::Closed,
-    health: v1::HealthStatus::Healthy,
+    breaker: Some(State::Closed),
+    health: Some(HealthStatus::Healthy),
 };
 const OPEN: Condition = Condition {
-    breaker: v1::BreakerState::Open,
-    health: v1::HealthStatus::CircuitOpen,
+    breaker: Some(State::Open),
+    health: Some(HealthStatus::CircuitOpen),
 };
 
 #[test]

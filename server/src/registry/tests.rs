@@ -1,4 +1,5 @@
 mod alternatives;
+mod changes;
 mod concurrency;
 mod outages;
 mod poison;

@@ -124,7 +124,7 @@ impl Shared {
             let ops = txn.ops.clone();
             let conflict = match self.commit(txn).await {
                 Ok(revision) => {
-                    self.apply_early(&ops, revision);
+                    self.apply_early(&ops, epoch, revision);
                     let mut answer = verdict?;
                     answer.revision().get_or_insert(super::revision_at(epoch, revision));
                     return Ok(answer);

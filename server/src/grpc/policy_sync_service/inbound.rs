@@ -3,7 +3,7 @@
 use cofferdam_core::{
     name::{Name, ServiceKey},
     revision::Revision,
-    wire::revision_from_wire,
+    wire::{breaker_state_from_wire, counters_from_wire, health_from_wire, revision_from_wire},
 };
 use cofferdam_proto::v1;
 
@@ -87,10 +87,11 @@ pub(super) fn report(namespace: &Name, place: &Place, report: &v1::SyncReport) -
         };
         // A state that a later release may know is, here, nothing known.
         let condition = Condition {
-            breaker: v1::BreakerState::try_from(service.breaker_state).unwrap_or_default(),
-            health: v1::HealthStatus::try_from(service.health_status).unwrap_or_default(),
+            breaker: breaker_state_from_wire(service.breaker_state).ok().flatten(),
+            health: health_from_wire(service.health_status).ok().flatten(),
         };
-        place.report(&key, &service.counters.unwrap_or_default(), condition);
+        let counters = counters_from_wire(&service.counters.unwrap_or_default());
+        place.report(&key, &counters, condition);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             tracing::debug!(service = %key, instance = place.instance_id(), from, to, cause = ?transition.cause, "breaker");

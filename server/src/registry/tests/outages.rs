@@ -5,7 +5,7 @@ use crate::{
     clock::testing::FixedClock,
     error::Error,
     registry::{OpenError, Registry, RegistryOptions},
-    store::{MemoryStore, Store, Txn},
+    store::{MemoryStore, Op, Store, StoreRevision, Txn},
     testing::{EPOCH, FaultyStore, eventually, key, registration, registry},
 };
 use cofferdam_core::wire::revision_from_wire;
@@ -91,6 +91,25 @@ async fn another_store_is_another_epoch() {
     eventually(&registry, || registry.get(&key("default/only-here")).is_none()).await;
     let again = register(&registry, "orders").await;
     assert_eq!(again.epoch, after.epoch);
+}
+
+#[tokio::test]
+async fn a_write_to_the_store_before_is_not_taken_for_a_later_one() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    let now = register(&registry, "payments").await;
+    // Durable in the old store, which was swapped before memory heard of it.
+    let written = store.inner().list("service/").await.unwrap().entries.remove(0);
+    let late = [Op::Put {
+        key: written.key,
+        value: written.value,
+        lease: None,
+    }];
+    registry
+        .shared
+        .apply_early(&late, now.epoch - 1, StoreRevision::new(now.revision + 900));
+    let payments = registry.get(&key("default/payments")).unwrap();
+    assert_eq!(payments.revision(), revision_from_wire(now));
 }
 
 #[tokio::test]

@@ -2,33 +2,41 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cofferdam_core::{level::Level, name::Name};
+use cofferdam_core::{
+    level::Level,
+    name::Name,
+    stats::CounterSnapshot,
+    wire::{counters_from_wire, counters_to_wire, health_to_wire},
+};
 use cofferdam_proto::v1;
 
 use crate::{
     health,
-    instances::{Instances, counters},
+    instances::Instances,
     registry::{Registered, Registry},
 };
 
 /// What is known of one service.
-pub(crate) fn of_service(registry: &Registry, instances: &Instances, registered: &Registered) -> v1::ServiceStats {
+pub(super) fn of_service(registry: &Registry, instances: &Instances, registered: &Registered) -> v1::ServiceStats {
     let key = registered.key();
     let seen = instances.observe(key, registered.revision(), registered.policy_hash());
     v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
-        counters: Some(seen.counters),
+        counters: Some(counters_to_wire(&seen.counters)),
         instances: seen.instances,
         open_instances: seen.open_instances,
         applied_instances: seen.applied_instances,
         refused_instances: seen.refused_instances,
-        health_status: health::status(registry, instances, registered).into(),
+        health_status: health::status(registry, instances, key)
+            .map(health_to_wire)
+            .unwrap_or_default()
+            .into(),
     }
 }
 
 /// What is known of all services of a namespace, or of all namespaces.
-pub(crate) fn of_all(
+pub(super) fn of_all(
     services: &[Arc<Registered>],
     each: &[v1::ServiceStats],
     instances: &Instances,
@@ -36,9 +44,9 @@ pub(crate) fn of_all(
 ) -> v1::IsolationStats {
     let count = |holds: &dyn Fn(&Registered) -> bool| number(services.iter().filter(|service| holds(service)).count());
     let at = |level: Level| count(&|service| service.policy().level == level);
-    let mut sums = v1::CallCounters::default();
+    let mut sums = CounterSnapshot::default();
     for stats in each {
-        counters::add(&mut sums, &stats.counters.unwrap_or_default());
+        sums.merge(&counters_from_wire(&stats.counters.unwrap_or_default()));
     }
     v1::IsolationStats {
         total_services: number(services.len()),
@@ -48,12 +56,12 @@ pub(crate) fn of_all(
         full_isolation: at(Level::Full),
         fallback_enabled: count(&has_fallback),
         instances: number(instances.count(namespace)),
-        counters: Some(sums),
+        counters: Some(counters_to_wire(&sums)),
     }
 }
 
 /// The counts of services under their plain names.
-pub(crate) fn totals(stats: &v1::IsolationStats) -> BTreeMap<String, u32> {
+pub(super) fn totals(stats: &v1::IsolationStats) -> BTreeMap<String, u32> {
     let totals = [
         ("total_services", stats.total_services),
         ("none_isolation", stats.none_isolation),
