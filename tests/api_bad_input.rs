@@ -25,15 +25,8 @@ impl Bench {
     async fn new() -> Self {
         let manager = Manager::start(Store::Memory).await;
         let client = manager.client();
-        let before = client
-            .register(registration("payments", IsolationLevel::Enhanced))
-            .await
-            .unwrap();
-        Self {
-            manager,
-            client,
-            before,
-        }
+        let before = client.register(registration("payments", IsolationLevel::Enhanced)).await.unwrap();
+        Self { manager, client, before }
     }
 
     /// Asserts that a request was refused for one field, and changed nothing.
@@ -53,45 +46,28 @@ impl Bench {
     }
 
     async fn refuses_policy(&self, what: &str, policy: IsolationPolicy, field: &str) {
-        self.refuses(what, self.client.update_policy("payments", policy, &[]).await, field)
-            .await;
+        self.refuses(what, self.client.update_policy("payments", policy, &[]).await, field).await;
     }
 
     async fn refuses_fallback(&self, what: &str, fallback: FallbackConfig, field: &str) {
-        self.refuses(what, self.client.update_fallback("payments", fallback).await, field)
-            .await;
+        self.refuses(what, self.client.update_fallback("payments", fallback).await, field).await;
     }
 
     async fn refuses_service(&self, what: &str, service: Service, field: &str) {
-        let request = RegisterServiceRequest {
-            service: Some(service),
-            ..RegisterServiceRequest::default()
-        };
+        let request = RegisterServiceRequest { service: Some(service), ..RegisterServiceRequest::default() };
         self.refuses(what, self.client.register(request).await, field).await;
     }
 }
 
 fn breaker(circuit_breaker: CircuitBreakerPolicy) -> IsolationPolicy {
-    IsolationPolicy {
-        circuit_breaker: Some(circuit_breaker),
-        ..IsolationPolicy::default()
-    }
+    IsolationPolicy { circuit_breaker: Some(circuit_breaker), ..IsolationPolicy::default() }
 }
 
 fn retry(retry: RetryPolicy) -> IsolationPolicy {
-    IsolationPolicy {
-        retry: Some(retry),
-        ..IsolationPolicy::default()
-    }
+    IsolationPolicy { retry: Some(retry), ..IsolationPolicy::default() }
 }
 
 fn timeout(call_timeout: prost_types::Duration) -> IsolationPolicy {
-    let timeout = TimeoutPolicy {
-        call_timeout: Some(call_timeout),
-        ..TimeoutPolicy::default()
-    };
-    IsolationPolicy {
-        timeout: Some(timeout),
-        ..IsolationPolicy::default()
-    }
+    let timeout = TimeoutPolicy { call_timeout: Some(call_timeout), ..TimeoutPolicy::default() };
+    IsolationPolicy { timeout: Some(timeout), ..IsolationPolicy::default() }
 }

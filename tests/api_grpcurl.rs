@@ -24,53 +24,27 @@ async fn reflection_lists_and_describes_everything_that_is_served() {
     }
     let methods = grpcurl.ask(&["list", "cofferdam.v1.IsolationService"]).unwrap();
     assert_eq!(methods.lines().count(), 10, "{methods}");
-    let method = grpcurl
-        .ask(&["describe", "cofferdam.v1.IsolationService.SetIsolationLevel"])
-        .unwrap();
-    assert!(
-        method.contains("( .cofferdam.v1.SetIsolationLevelRequest )"),
-        "{method}"
-    );
+    let method = grpcurl.ask(&["describe", "cofferdam.v1.IsolationService.SetIsolationLevel"]).unwrap();
+    assert!(method.contains("( .cofferdam.v1.SetIsolationLevelRequest )"), "{method}");
     let policy = grpcurl.ask(&["describe", "cofferdam.v1.IsolationPolicy"]).unwrap();
-    assert!(
-        policy.contains("Which sections are in force"),
-        "comments come along:\n{policy}"
-    );
+    assert!(policy.contains("Which sections are in force"), "comments come along:\n{policy}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reflection_answers_older_clients_too() {
     let manager = Manager::start(Store::Memory).await;
     let mut client = ServerReflectionClient::new(manager.channel());
-    let ask = |message| ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(message),
-    };
+    let ask = |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
     let questions = [
         ask(MessageRequest::ListServices(String::new())),
-        ask(MessageRequest::FileContainingSymbol(
-            "cofferdam.v1.IsolationService".into(),
-        )),
+        ask(MessageRequest::FileContainingSymbol("cofferdam.v1.IsolationService".into())),
     ];
-    let mut answers = client
-        .server_reflection_info(tokio_stream::iter(questions))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut answers = client.server_reflection_info(tokio_stream::iter(questions)).await.unwrap().into_inner();
     let list = answers.next().await.unwrap().unwrap().message_response;
-    let Some(MessageResponse::ListServicesResponse(list)) = list else {
-        panic!("no list: {list:?}")
-    };
-    assert!(
-        list.service
-            .iter()
-            .any(|service| service.name == "cofferdam.v1.IsolationService"),
-        "{list:?}"
-    );
+    let Some(MessageResponse::ListServicesResponse(list)) = list else { panic!("no list: {list:?}") };
+    assert!(list.service.iter().any(|service| service.name == "cofferdam.v1.IsolationService"), "{list:?}");
     let file = answers.next().await.unwrap().unwrap().message_response;
-    let Some(MessageResponse::FileDescriptorResponse(file)) = file else {
-        panic!("no file: {file:?}")
-    };
+    let Some(MessageResponse::FileDescriptorResponse(file)) = file else { panic!("no file: {file:?}") };
     assert!(!file.file_descriptor_proto.is_empty());
 }
 
@@ -81,18 +55,9 @@ async fn health_can_be_checked() {
     let check = |service: &str| grpcurl.call("grpc.health.v1.Health/Check", &json!({"service": service}));
     assert_eq!(check("").unwrap()["status"], "SERVING");
     assert_eq!(check("payments").unwrap_err().code, "NotFound");
-    grpcurl
-        .isolation("RegisterService", &json!({"service": {"name": "payments"}}))
-        .unwrap();
-    assert_eq!(
-        check("payments").unwrap(),
-        json!({}),
-        "UNKNOWN: nobody has said anything"
-    );
-    for (health, status) in [
-        ("HEALTH_STATUS_DEGRADED", "SERVING"),
-        ("HEALTH_STATUS_UNHEALTHY", "NOT_SERVING"),
-    ] {
+    grpcurl.isolation("RegisterService", &json!({"service": {"name": "payments"}})).unwrap();
+    assert_eq!(check("payments").unwrap(), json!({}), "UNKNOWN: nobody has said anything");
+    for (health, status) in [("HEALTH_STATUS_DEGRADED", "SERVING"), ("HEALTH_STATUS_UNHEALTHY", "NOT_SERVING")] {
         let report = json!({"service": "payments", "health": {"status": health}});
         grpcurl.isolation("UpdateServiceHealth", &report).unwrap();
         assert_eq!(check("payments").unwrap()["status"], status, "{health}");
@@ -103,9 +68,7 @@ async fn health_can_be_checked() {
 async fn an_error_is_shown_with_its_details() {
     let manager = Manager::start(Store::Memory).await;
     let grpcurl = manager.grpcurl();
-    grpcurl
-        .isolation("RegisterService", &json!({"service": {"name": "payments"}}))
-        .unwrap();
+    grpcurl.isolation("RegisterService", &json!({"service": {"name": "payments"}})).unwrap();
     let update = json!({"service": "payments", "policy": {"retry": {"maxAttempts": 99}}});
     let error = grpcurl.isolation("UpdateIsolationPolicy", &update).unwrap_err();
     assert_eq!(error.code, "InvalidArgument", "{}", error.text);
@@ -128,11 +91,7 @@ async fn a_mask_changes_one_field_and_leaves_the_others() {
     });
     let updated = grpcurl.isolation("UpdateIsolationPolicy", &update).unwrap();
     let retry = &updated["service"]["policy"]["retry"];
-    assert_eq!(
-        (&retry["maxAttempts"], &retry["initialBackoff"]),
-        (&json!(2), &json!("0.250s")),
-        "{updated}"
-    );
+    assert_eq!((&retry["maxAttempts"], &retry["initialBackoff"]), (&json!(2), &json!("0.250s")), "{updated}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,9 +99,7 @@ async fn services_come_in_pages_in_order() {
     let manager = Manager::start(Store::Memory).await;
     let grpcurl = manager.grpcurl();
     for name in ["b", "d", "a", "e", "c"] {
-        grpcurl
-            .isolation("RegisterService", &json!({"service": {"name": name}}))
-            .unwrap();
+        grpcurl.isolation("RegisterService", &json!({"service": {"name": name}})).unwrap();
     }
     let mut names = Vec::new();
     let mut token = Value::from("");
@@ -151,11 +108,7 @@ async fn services_come_in_pages_in_order() {
         let page = grpcurl.isolation("ListIsolatedServices", &request).unwrap();
         let services = page["services"].as_array().unwrap();
         assert!(services.len() <= 2);
-        names.extend(
-            services
-                .iter()
-                .map(|service| service["service"]["name"].as_str().unwrap().to_owned()),
-        );
+        names.extend(services.iter().map(|service| service["service"]["name"].as_str().unwrap().to_owned()));
         token = page["nextPageToken"].clone();
         if token.is_null() {
             break;
@@ -169,27 +122,16 @@ async fn services_come_in_pages_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_readme_work_as_printed() {
     let readme = std::fs::read_to_string(workspace_root().join("README.md")).unwrap();
-    let snippets: Vec<_> = shell_snippets(&readme)
-        .into_iter()
-        .filter(|snippet| snippet.commands.contains("grpcurl"))
-        .collect();
+    let snippets: Vec<_> =
+        shell_snippets(&readme).into_iter().filter(|snippet| snippet.commands.contains("grpcurl")).collect();
     assert!(!snippets.is_empty(), "the README shows no grpcurl command");
     let manager = Manager::embedded().await;
     let grpcurl = manager.grpcurl();
     for snippet in snippets {
-        assert!(
-            snippet.commands.contains("localhost:7420"),
-            "README.md:{}: where to?",
-            snippet.line
-        );
+        assert!(snippet.commands.contains("localhost:7420"), "README.md:{}: where to?", snippet.line);
         let output = grpcurl.paste(&snippet.commands);
         assert!(!output.stdout.is_empty(), "README.md:{}: prints nothing", snippet.line);
         let calls = snippet.commands.contains("Service/") || snippet.commands.contains("Health/");
-        assert!(
-            !calls || output.json.is_some(),
-            "README.md:{}: no JSON:\n{}",
-            snippet.line,
-            output.stdout
-        );
+        assert!(!calls || output.json.is_some(), "README.md:{}: no JSON:\n{}", snippet.line, output.stdout);
     }
 }

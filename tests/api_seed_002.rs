@@ -40,22 +40,9 @@ fn policy(service: &IsolatedService) -> &IsolationPolicy {
 }
 
 /// Retries, their pause and the time for all, as the policy in force has them.
-fn in_force(
-    service: &IsolatedService,
-) -> (
-    Option<u32>,
-    Option<prost_types::Duration>,
-    Option<prost_types::Duration>,
-) {
-    let (retry, timeout) = (
-        policy(service).retry.as_ref().unwrap(),
-        policy(service).timeout.as_ref().unwrap(),
-    );
-    (
-        retry.max_attempts.map(|attempts| attempts - 1),
-        retry.initial_backoff,
-        timeout.call_timeout,
-    )
+fn in_force(service: &IsolatedService) -> (Option<u32>, Option<prost_types::Duration>, Option<prost_types::Duration>) {
+    let (retry, timeout) = (policy(service).retry.as_ref().unwrap(), policy(service).timeout.as_ref().unwrap());
+    (retry.max_attempts.map(|attempts| attempts - 1), retry.initial_backoff, timeout.call_timeout)
 }
 
 fn chain(service: &IsolatedService) -> &[FallbackStep] {
@@ -64,10 +51,7 @@ fn chain(service: &IsolatedService) -> &[FallbackStep] {
 
 async fn total(client: &Client, key: &str) -> u32 {
     let stats = client.stats().await.unwrap();
-    *stats
-        .totals
-        .get(key)
-        .unwrap_or_else(|| panic!("no {key} in {:?}", stats.totals))
+    *stats.totals.get(key).unwrap_or_else(|| panic!("no {key} in {:?}", stats.totals))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,18 +76,12 @@ async fn the_flow_over_grpc() {
 
     // Execute: live, and with the service down the fallback's own data.
     let answer = client.execute(SERVICE, METHOD, REQUEST).await.unwrap();
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (ServedBy::Live, &b"live data"[..])
-    );
+    assert_eq!((answer.served_by(), &answer.payload[..]), (ServedBy::Live, &b"live data"[..]));
     assert_eq!(answer.attempts, 1);
     assert_eq!(upstream.calls_of("/test-service/test-method"), 1);
     upstream.down().await;
     let answer = client.execute(SERVICE, METHOD, REQUEST).await.unwrap();
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (ServedBy::Static, FALLBACK_DATA.as_bytes())
-    );
+    assert_eq!((answer.served_by(), &answer.payload[..]), (ServedBy::Static, FALLBACK_DATA.as_bytes()));
     assert_eq!(answer.content_type, "application/json");
     assert!(!answer.fallback_reason.is_empty());
     upstream.up().await;
@@ -113,20 +91,11 @@ async fn the_flow_over_grpc() {
     assert_eq!(total(&client, "fallback_enabled").await, 1);
 
     // Health.
-    let health = client
-        .report_health(SERVICE, HealthStatus::Degraded, "High latency detected")
-        .await
-        .unwrap();
-    assert_eq!(
-        (health.status(), &health.message[..]),
-        (HealthStatus::Degraded, "High latency detected")
-    );
+    let health = client.report_health(SERVICE, HealthStatus::Degraded, "High latency detected").await.unwrap();
+    assert_eq!((health.status(), &health.message[..]), (HealthStatus::Degraded, "High latency detected"));
     let info = client.info(SERVICE).await.unwrap().service.unwrap();
     let reported = info.reported_health.as_ref().unwrap();
-    assert_eq!(
-        (reported.status(), &reported.message[..]),
-        (HealthStatus::Degraded, "High latency detected")
-    );
+    assert_eq!((reported.status(), &reported.message[..]), (HealthStatus::Degraded, "High latency detected"));
     assert!(reported.observe_time.is_some(), "the manager says when");
     assert_eq!(info.health.as_ref().unwrap().status(), HealthStatus::Degraded);
     assert_eq!(info.revision, service.revision, "health is no policy");
@@ -141,20 +110,8 @@ async fn the_flow_over_grpc() {
     // Another fallback.
     let updated = client.update_fallback(SERVICE, second_fallback()).await.unwrap();
     assert_eq!(in_force(&updated), (Some(5), Some(seconds(2)), Some(seconds(60))));
-    assert!(
-        matches!(
-            chain(&updated),
-            [FallbackStep {
-                strategy: Some(wire::Strategy::Cached(_))
-            }]
-        ),
-        "{updated:?}"
-    );
-    assert_eq!(
-        policy(&updated).level(),
-        IsolationLevel::Full,
-        "the level is not the fallback's to change"
-    );
+    assert!(matches!(chain(&updated), [FallbackStep { strategy: Some(wire::Strategy::Cached(_)) }]), "{updated:?}");
+    assert_eq!(policy(&updated).level(), IsolationLevel::Full, "the level is not the fallback's to change");
     assert!(position(revision(Some(&updated))) > position(revision(Some(&raised))));
 
     assert_eq!(client.list().await.unwrap(), [SERVICE]);
@@ -166,68 +123,33 @@ async fn the_four_fallbacks() {
     let backup = Upstream::start(Behaviour::bytes("backup data")).await;
     let manager = Manager::embedded().await;
     let client = manager.client();
-    client
-        .register(wire::registration_at(
-            "backup-service",
-            IsolationLevel::Basic,
-            &backup.address(),
-        ))
-        .await
-        .unwrap();
-    client
-        .register(wire::registration_at(
-            SERVICE,
-            IsolationLevel::Enhanced,
-            &upstream.address(),
-        ))
-        .await
-        .unwrap();
+    client.register(wire::registration_at("backup-service", IsolationLevel::Basic, &backup.address())).await.unwrap();
+    client.register(wire::registration_at(SERVICE, IsolationLevel::Enhanced, &upstream.address())).await.unwrap();
     let execute = async || client.execute(SERVICE, METHOD, REQUEST).await.unwrap();
 
     client.update_fallback(SERVICE, fallback([cached()])).await.unwrap();
     assert_eq!(execute().await.served_by(), ServedBy::Live);
     upstream.down().await;
     let answer = execute().await;
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (ServedBy::Cached, &b"live data"[..])
-    );
+    assert_eq!((answer.served_by(), &answer.payload[..]), (ServedBy::Cached, &b"live data"[..]));
     assert!(answer.cache_age.is_some());
 
     client
-        .update_fallback(
-            SERVICE,
-            fallback([static_json(r#"{"status":"fallback","data":"static fallback data"}"#)]),
-        )
+        .update_fallback(SERVICE, fallback([static_json(r#"{"status":"fallback","data":"static fallback data"}"#)]))
         .await
         .unwrap();
     let answer = execute().await;
     let data: Value = serde_json::from_slice(&answer.payload).unwrap();
-    assert_eq!(
-        (answer.served_by(), &data["data"]),
-        (ServedBy::Static, &json!("static fallback data"))
-    );
+    assert_eq!((answer.served_by(), &data["data"]), (ServedBy::Static, &json!("static fallback data")));
 
-    client
-        .update_fallback(SERVICE, fallback([alternative("backup-service", "getData")]))
-        .await
-        .unwrap();
+    client.update_fallback(SERVICE, fallback([alternative("backup-service", "getData")])).await.unwrap();
     let answer = execute().await;
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (ServedBy::Alternative, &b"backup data"[..])
-    );
+    assert_eq!((answer.served_by(), &answer.payload[..]), (ServedBy::Alternative, &b"backup data"[..]));
     assert_eq!(backup.calls_of("/backup-service/getData"), 1);
 
-    client
-        .update_fallback(SERVICE, fallback([degraded("basic_functionality")]))
-        .await
-        .unwrap();
+    client.update_fallback(SERVICE, fallback([degraded("basic_functionality")])).await.unwrap();
     let answer = execute().await;
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (ServedBy::Degraded, &b""[..])
-    );
+    assert_eq!((answer.served_by(), &answer.payload[..]), (ServedBy::Degraded, &b""[..]));
     assert_eq!(answer.degraded_features, ["basic_functionality"]);
 }
 
@@ -235,16 +157,9 @@ async fn the_four_fallbacks() {
 async fn a_service_without_an_endpoint_can_be_isolated_but_not_executed() {
     let manager = Manager::start(cofferdam_tests::Store::Memory).await;
     let client = manager.client();
-    client
-        .register(registration(SERVICE, IsolationLevel::Enhanced))
-        .await
-        .unwrap();
+    client.register(registration(SERVICE, IsolationLevel::Enhanced)).await.unwrap();
     let refusal = client.execute(SERVICE, METHOD, REQUEST).await.unwrap_err();
-    assert_eq!(
-        (refusal.code, &refusal.reason[..]),
-        (tonic::Code::FailedPrecondition, "NO_ENDPOINT"),
-        "{refusal:?}"
-    );
+    assert_eq!((refusal.code, &refusal.reason[..]), (tonic::Code::FailedPrecondition, "NO_ENDPOINT"), "{refusal:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,9 +168,7 @@ async fn the_flow_with_grpcurl() {
     let manager = Manager::embedded().await;
     let grpcurl = manager.grpcurl();
     let call = |method: &str, request: Value| {
-        grpcurl
-            .isolation(method, &request)
-            .unwrap_or_else(|error| panic!("{method} {request}: {}", error.text))
+        grpcurl.isolation(method, &request).unwrap_or_else(|error| panic!("{method} {request}: {}", error.text))
     };
 
     let registered = call(
@@ -287,30 +200,18 @@ async fn the_flow_with_grpcurl() {
     let answer = call("ExecuteWithIsolation", execution);
     assert_eq!(
         (&answer["servedBy"], &answer["payload"]),
-        (
-            &json!("SERVED_BY_STATIC"),
-            &json!(wire::base64(FALLBACK_DATA.as_bytes()))
-        )
+        (&json!("SERVED_BY_STATIC"), &json!(wire::base64(FALLBACK_DATA.as_bytes())))
     );
 
-    let raised = call(
-        "SetIsolationLevel",
-        json!({"service": SERVICE, "level": "ISOLATION_LEVEL_FULL"}),
-    );
+    let raised = call("SetIsolationLevel", json!({"service": SERVICE, "level": "ISOLATION_LEVEL_FULL"}));
     assert_eq!(raised["service"]["policy"]["level"], "ISOLATION_LEVEL_FULL");
 
     let fallback = json!({"chain": [{"cached": {}}], "maxRetries": 5, "retryDelay": "2s", "timeout": "60s"});
-    let updated = call(
-        "UpdateFallbackConfig",
-        json!({"service": SERVICE, "fallback": fallback}),
-    );
+    let updated = call("UpdateFallbackConfig", json!({"service": SERVICE, "fallback": fallback}));
     assert_eq!(updated["service"]["policy"]["retry"]["maxAttempts"], 6);
     assert_eq!(updated["service"]["policy"]["retry"]["initialBackoff"], "2s");
     assert_eq!(updated["service"]["policy"]["timeout"]["callTimeout"], "60s");
-    assert!(
-        updated["service"]["policy"]["fallback"]["chain"][0]["cached"].is_object(),
-        "{updated}"
-    );
+    assert!(updated["service"]["policy"]["fallback"]["chain"][0]["cached"].is_object(), "{updated}");
 
     let health = json!({"status": "HEALTH_STATUS_DEGRADED", "message": "High latency detected"});
     call("UpdateServiceHealth", json!({"service": SERVICE, "health": health}));
@@ -329,8 +230,6 @@ async fn the_flow_with_grpcurl() {
     assert_eq!(list["services"][0]["service"]["name"], SERVICE);
 
     call("UnregisterService", json!({"service": SERVICE}));
-    let gone = grpcurl
-        .isolation("GetServiceIsolationInfo", &json!({"service": SERVICE}))
-        .unwrap_err();
+    let gone = grpcurl.isolation("GetServiceIsolationInfo", &json!({"service": SERVICE})).unwrap_err();
     assert_eq!(gone.code, "NotFound", "{}", gone.text);
 }

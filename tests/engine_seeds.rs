@@ -19,11 +19,7 @@ struct Bench {
 impl Bench {
     fn new(preset: Preset) -> Self {
         let policy = Policy::new(preset.spec()).unwrap().breaker.clone();
-        Self {
-            breaker: Breaker::new(&policy),
-            policy,
-            now: Timestamp::from_millis(77_000),
-        }
+        Self { breaker: Breaker::new(&policy), policy, now: Timestamp::from_millis(77_000) }
     }
 
     fn advance(&mut self, duration: Duration) {
@@ -123,13 +119,7 @@ struct Counted {
 }
 
 const fn counted(preset: Preset, failures: u32, open: u64, window: u64, volume: u32) -> Counted {
-    Counted {
-        preset,
-        failures,
-        open: Duration::from_secs(open),
-        window: Duration::from_secs(window),
-        volume,
-    }
+    Counted { preset, failures, open: Duration::from_secs(open), window: Duration::from_secs(window), volume }
 }
 
 /// The seed gives window and volume for database and cache; those of auth and external-api are the preset's own.
@@ -142,24 +132,13 @@ const COUNTED: [Counted; 4] = [
 
 #[test]
 fn the_four_open_on_the_failure_that_completes_count_and_volume_and_for_their_time() {
-    for Counted {
-        preset,
-        failures,
-        open,
-        volume,
-        ..
-    } in COUNTED
-    {
+    for Counted { preset, failures, open, volume, .. } in COUNTED {
         let mut bench = Bench::new(preset);
         bench.calls(Outcome::Success, volume - failures);
         bench.calls(Outcome::Failure, failures - 1);
         assert_eq!(bench.state(), State::Closed, "{preset}: one failure and one call short");
         bench.call(Outcome::Failure);
-        assert_eq!(
-            bench.state(),
-            State::Open,
-            "{preset}: {failures} failures among {volume} calls"
-        );
+        assert_eq!(bench.state(), State::Open, "{preset}: {failures} failures among {volume} calls");
 
         bench.stays_open_for(open);
         bench.call(Outcome::Success);
@@ -171,28 +150,13 @@ fn the_four_open_on_the_failure_that_completes_count_and_volume_and_for_their_ti
 
 #[test]
 fn the_four_wait_for_their_volume_and_never_open_on_a_success() {
-    for Counted {
-        preset,
-        failures,
-        volume,
-        ..
-    } in COUNTED
-    {
+    for Counted { preset, failures, volume, .. } in COUNTED {
         let bench = Bench::new(preset);
         bench.calls(Outcome::Failure, failures);
         bench.calls(Outcome::Success, volume - 1 - failures);
-        assert_eq!(
-            bench.state(),
-            State::Closed,
-            "{preset}: {failures} failures among {} calls",
-            volume - 1
-        );
+        assert_eq!(bench.state(), State::Closed, "{preset}: {failures} failures among {} calls", volume - 1);
         bench.call(Outcome::Success);
-        assert_eq!(
-            bench.state(),
-            State::Closed,
-            "{preset}: enough of both, but the last call is a success"
-        );
+        assert_eq!(bench.state(), State::Closed, "{preset}: enough of both, but the last call is a success");
         bench.call(Outcome::Failure);
         assert_eq!(bench.state(), State::Open, "{preset}: the next failure opens");
     }
@@ -200,25 +164,14 @@ fn the_four_wait_for_their_volume_and_never_open_on_a_success() {
 
 #[test]
 fn the_four_forget_failures_that_left_the_window() {
-    for Counted {
-        preset,
-        failures,
-        window,
-        volume,
-        ..
-    } in COUNTED
-    {
+    for Counted { preset, failures, window, volume, .. } in COUNTED {
         let mut bench = Bench::new(preset);
         bench.calls(Outcome::Success, volume);
         bench.calls(Outcome::Failure, failures - 1);
         bench.advance(window + window);
         bench.calls(Outcome::Success, volume);
         bench.call(Outcome::Failure);
-        assert_eq!(
-            bench.state(),
-            State::Closed,
-            "{preset}: {failures} failures, all but one of them too old"
-        );
+        assert_eq!(bench.state(), State::Closed, "{preset}: {failures} failures, all but one of them too old");
     }
 }
 

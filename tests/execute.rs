@@ -31,18 +31,8 @@ impl Bench {
         let manager = Manager::start(Store::Memory).await;
         let client = manager.client();
         let request = registration_at("payments", level, &upstream.address());
-        client
-            .register(RegisterServiceRequest {
-                policy: Some(policy),
-                ..request
-            })
-            .await
-            .unwrap();
-        Self {
-            upstream,
-            manager,
-            client,
-        }
+        client.register(RegisterServiceRequest { policy: Some(policy), ..request }).await.unwrap();
+        Self { upstream, manager, client }
     }
 
     async fn fall_back_on(&self, chain: impl IntoIterator<Item = wire::Strategy>) -> IsolatedService {
@@ -52,10 +42,7 @@ impl Bench {
 
 /// One attempt a call, and a breaker that stays open from the third failure in a row on.
 fn three_strikes() -> IsolationPolicy {
-    IsolationPolicy {
-        retry: Some(attempts(1)),
-        ..wire::breaker(3, HOUR)
-    }
+    IsolationPolicy { retry: Some(attempts(1)), ..wire::breaker(3, HOUR) }
 }
 
 /// So many attempts, with next to no pause in between.
@@ -87,11 +74,7 @@ async fn relays_any_method_and_any_bytes() {
         ("charge", "/payments/charge"),
     ] {
         for payload in [&b""[..], b"\0", &bytes] {
-            let answer = bench
-                .client
-                .execute("payments", method, payload.to_vec())
-                .await
-                .unwrap();
+            let answer = bench.client.execute("payments", method, payload.to_vec()).await.unwrap();
             assert_eq!((answer.served_by(), answer.attempts), (ServedBy::Live, 1), "{method}");
             assert_eq!(answer.payload, payload, "{method}");
             assert_eq!(answer.content_type, "application/grpc+proto");
@@ -114,22 +97,12 @@ async fn relays_any_method_and_any_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_services_own_error_comes_back_as_its_own() {
     let bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
-    for code in [
-        Code::Unimplemented,
-        Code::NotFound,
-        Code::PermissionDenied,
-        Code::InvalidArgument,
-        Code::Aborted,
-    ] {
+    for code in [Code::Unimplemented, Code::NotFound, Code::PermissionDenied, Code::InvalidArgument, Code::Aborted] {
         bench.upstream.behave(Behaviour::fail(code));
         let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
         assert_eq!((refusal.code, &refusal.reason[..]), (code, "UPSTREAM"), "{refusal:?}");
     }
-    assert_eq!(
-        bench.upstream.calls(),
-        5,
-        "none of these opens the breaker or is worth a retry"
-    );
+    assert_eq!(bench.upstream.calls(), 5, "none of these opens the breaker or is worth a retry");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,19 +111,11 @@ async fn an_open_breaker_keeps_calls_from_the_service() {
     bench.upstream.behave(Behaviour::fail(Code::Unavailable));
     for _ in 0..3 {
         let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
-        assert_eq!(
-            (refusal.code, &refusal.reason[..]),
-            (Code::Unavailable, "UPSTREAM"),
-            "{refusal:?}"
-        );
+        assert_eq!((refusal.code, &refusal.reason[..]), (Code::Unavailable, "UPSTREAM"), "{refusal:?}");
     }
     for _ in 0..10 {
         let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
-        assert_eq!(
-            (refusal.code, &refusal.reason[..]),
-            (Code::Unavailable, "CIRCUIT_OPEN"),
-            "{refusal:?}"
-        );
+        assert_eq!((refusal.code, &refusal.reason[..]), (Code::Unavailable, "CIRCUIT_OPEN"), "{refusal:?}");
         assert!(refusal.number("retry_after_ms") > 3_000_000, "{refusal:?}");
     }
     bench.fall_back_on([static_json("{}")]).await;
@@ -163,41 +128,20 @@ async fn an_open_breaker_keeps_calls_from_the_service() {
     bench.upstream.behave(Behaviour::echo());
     bench.client.set_level("payments", IsolationLevel::Basic).await.unwrap();
     let answer = bench.client.execute("payments", "charge", "x").await.unwrap();
-    assert_eq!(
-        (answer.served_by(), answer.breaker_state()),
-        (ServedBy::Live, BreakerState::Unspecified)
-    );
-    bench
-        .client
-        .set_level("payments", IsolationLevel::Enhanced)
-        .await
-        .unwrap();
+    assert_eq!((answer.served_by(), answer.breaker_state()), (ServedBy::Live, BreakerState::Unspecified));
+    bench.client.set_level("payments", IsolationLevel::Enhanced).await.unwrap();
     let answer = bench.client.execute("payments", "charge", "x").await.unwrap();
-    assert_eq!(
-        (answer.served_by(), answer.breaker_state()),
-        (ServedBy::Static, BreakerState::Open)
-    );
+    assert_eq!((answer.served_by(), answer.breaker_state()), (ServedBy::Static, BreakerState::Open));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_breaker_closes_when_the_service_works_again() {
-    let policy = IsolationPolicy {
-        retry: Some(attempts(1)),
-        ..wire::breaker(3, Duration::from_millis(50))
-    };
+    let policy = IsolationPolicy { retry: Some(attempts(1)), ..wire::breaker(3, Duration::from_millis(50)) };
     let bench = Bench::new(IsolationLevel::Enhanced, policy).await;
     bench.fall_back_on([static_json("{}")]).await;
     bench.upstream.behave(Behaviour::fail(Code::Internal));
     for _ in 0..3 {
-        assert_eq!(
-            bench
-                .client
-                .execute("payments", "charge", "")
-                .await
-                .unwrap()
-                .served_by(),
-            ServedBy::Static
-        );
+        assert_eq!(bench.client.execute("payments", "charge", "").await.unwrap().served_by(), ServedBy::Static);
     }
     bench.upstream.behave(Behaviour::echo());
     eventually("a closed breaker", async || {
@@ -212,39 +156,20 @@ async fn a_breaker_closes_when_the_service_works_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_bulkhead_turns_calls_away() {
-    let bulkhead = BulkheadPolicy {
-        max_concurrent: Some(2),
-        ..BulkheadPolicy::default()
-    };
-    let policy = IsolationPolicy {
-        bulkhead: Some(bulkhead),
-        ..IsolationPolicy::default()
-    };
+    let bulkhead = BulkheadPolicy { max_concurrent: Some(2), ..BulkheadPolicy::default() };
+    let policy = IsolationPolicy { bulkhead: Some(bulkhead), ..IsolationPolicy::default() };
     let bench = Bench::new(IsolationLevel::Full, policy).await;
-    bench
-        .upstream
-        .behave(Behaviour::echo().after(Duration::from_millis(300)));
+    bench.upstream.behave(Behaviour::echo().after(Duration::from_millis(300)));
     let answers = join_all((0..10).map(|_| bench.client.execute("payments", "charge", "x"))).await;
     assert_eq!(bench.upstream.peak(), 2);
     let (live, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!(
-        (live.len() as u64, live.len() + refused.len()),
-        (bench.upstream.calls(), 10)
-    );
+    assert_eq!((live.len() as u64, live.len() + refused.len()), (bench.upstream.calls(), 10));
     for refusal in refused.into_iter().map(Result::unwrap_err) {
-        assert_eq!(
-            (refusal.code, &refusal.reason[..]),
-            (Code::ResourceExhausted, "BULKHEAD_FULL"),
-            "{refusal:?}"
-        );
+        assert_eq!((refusal.code, &refusal.reason[..]), (Code::ResourceExhausted, "BULKHEAD_FULL"), "{refusal:?}");
     }
 
     // At enhanced the bulkhead is not in force.
-    bench
-        .client
-        .set_level("payments", IsolationLevel::Enhanced)
-        .await
-        .unwrap();
+    bench.client.set_level("payments", IsolationLevel::Enhanced).await.unwrap();
     for answer in join_all((0..10).map(|_| bench.client.execute("payments", "charge", "x"))).await {
         assert_eq!(answer.unwrap().served_by(), ServedBy::Live);
     }
@@ -258,11 +183,7 @@ async fn level_none_calls_directly() {
     bench.upstream.behave(Behaviour::fail(Code::Unavailable));
     for _ in 0..10 {
         let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
-        assert_eq!(
-            (refusal.code, &refusal.reason[..]),
-            (Code::Unavailable, "UPSTREAM"),
-            "{refusal:?}"
-        );
+        assert_eq!((refusal.code, &refusal.reason[..]), (Code::Unavailable, "UPSTREAM"), "{refusal:?}");
     }
     assert_eq!(bench.upstream.calls(), 10);
 }
@@ -271,33 +192,11 @@ async fn level_none_calls_directly() {
 async fn a_disabled_service_is_not_called() {
     let bench = Bench::new(IsolationLevel::Enhanced, IsolationPolicy::default()).await;
     let enabled = registration_at("payments", IsolationLevel::Enhanced, &bench.upstream.address());
-    let service = Service {
-        enabled: Some(false),
-        ..enabled.service.clone().unwrap()
-    };
-    bench
-        .client
-        .register(RegisterServiceRequest {
-            service: Some(service),
-            ..enabled.clone()
-        })
-        .await
-        .unwrap();
+    let service = Service { enabled: Some(false), ..enabled.service.clone().unwrap() };
+    bench.client.register(RegisterServiceRequest { service: Some(service), ..enabled.clone() }).await.unwrap();
     let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
-    assert_eq!(
-        (refusal.code, &refusal.reason[..]),
-        (Code::Unavailable, "SERVICE_DISABLED"),
-        "{refusal:?}"
-    );
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::Unavailable, "SERVICE_DISABLED"), "{refusal:?}");
     assert_eq!(bench.upstream.calls(), 0);
     bench.client.register(enabled).await.unwrap();
-    assert_eq!(
-        bench
-            .client
-            .execute("payments", "charge", "")
-            .await
-            .unwrap()
-            .served_by(),
-        ServedBy::Live
-    );
+    assert_eq!(bench.client.execute("payments", "charge", "").await.unwrap().served_by(), ServedBy::Live);
 }

@@ -12,9 +12,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 fn of(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest {
-        service: service.to_owned(),
-    }
+    HealthCheckRequest { service: service.to_owned() }
 }
 
 /// How long a breaker is open here: some reports long, as an instance reports about once a second.
@@ -22,11 +20,7 @@ const OPEN: Duration = Duration::from_secs(3);
 
 /// The next status that a watch tells.
 async fn next(watch: &mut Streaming<HealthCheckResponse>) -> i32 {
-    within("the next health", watch.next())
-        .await
-        .expect("a watch goes on")
-        .unwrap()
-        .status
+    within("the next health", watch.next()).await.expect("a watch goes on").unwrap().status
 }
 
 /// Waits until a watch tells a status; others may come before.
@@ -50,24 +44,12 @@ async fn follows_what_is_reported() {
 
     let mut watch = health.watch(of("payments")).await.unwrap().into_inner();
     assert_eq!(next(&mut watch).await, SERVICE_UNKNOWN);
-    client
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
     assert_eq!(next(&mut watch).await, UNKNOWN, "nobody has said anything");
-    client
-        .report_health("payments", HealthStatus::Unhealthy, "the disk is full")
-        .await
-        .unwrap();
+    client.report_health("payments", HealthStatus::Unhealthy, "the disk is full").await.unwrap();
     assert_eq!(next(&mut watch).await, NOT_SERVING);
-    assert_eq!(
-        health.check(of("payments")).await.unwrap().into_inner().status,
-        NOT_SERVING
-    );
-    client
-        .report_health("payments", HealthStatus::Healthy, "")
-        .await
-        .unwrap();
+    assert_eq!(health.check(of("payments")).await.unwrap().into_inner().status, NOT_SERVING);
+    client.report_health("payments", HealthStatus::Healthy, "").await.unwrap();
     assert_eq!(next(&mut watch).await, SERVING);
     assert_eq!(
         health.check(of("")).await.unwrap().into_inner().status,
@@ -75,10 +57,7 @@ async fn follows_what_is_reported() {
         "the manager itself was well throughout"
     );
 
-    let request = UnregisterServiceRequest {
-        service: "payments".into(),
-        ..Default::default()
-    };
+    let request = UnregisterServiceRequest { service: "payments".into(), ..Default::default() };
     client.unregister_service(request).await.unwrap();
     assert_eq!(next(&mut watch).await, SERVICE_UNKNOWN);
     assert_eq!(health.check(of("payments")).await.unwrap_err().code(), Code::NotFound);
@@ -88,14 +67,8 @@ async fn follows_what_is_reported() {
 async fn a_degraded_service_still_serves() {
     let manager = Manager::start(Store::Memory).await;
     let client = manager.client();
-    client
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
-    client
-        .report_health("payments", HealthStatus::Degraded, "High latency detected")
-        .await
-        .unwrap();
+    client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
+    client.report_health("payments", HealthStatus::Degraded, "High latency detected").await.unwrap();
     let mut health = HealthClient::new(manager.channel());
     assert_eq!(health.check(of("payments")).await.unwrap().into_inner().status, SERVING);
     let info = client.info("payments").await.unwrap().service.unwrap();
@@ -108,10 +81,7 @@ async fn follows_what_the_breakers_of_the_instances_learn() {
     let client = manager.client();
     let policy = Some(wire::breaker(3, OPEN));
     let request = registration("payments", IsolationLevel::Enhanced);
-    client
-        .register(RegisterServiceRequest { policy, ..request })
-        .await
-        .unwrap();
+    client.register(RegisterServiceRequest { policy, ..request }).await.unwrap();
     let mut health = HealthClient::new(manager.channel());
     let mut watch = health.watch(of("payments")).await.unwrap().into_inner();
 
@@ -119,10 +89,7 @@ async fn follows_what_the_breakers_of_the_instances_learn() {
     let service = cofferdam.service("payments");
     eventually("a policy", async || service.revision().ok_or(())).await;
     for _ in 0..3 {
-        service
-            .execute("charge", || async { Err::<(), _>(std::io::Error::other("down")) })
-            .await
-            .unwrap_err();
+        service.execute("charge", || async { Err::<(), _>(std::io::Error::other("down")) }).await.unwrap_err();
     }
     until(&mut watch, NOT_SERVING).await;
     let info = client.info("payments").await.unwrap().service.unwrap();
@@ -130,15 +97,8 @@ async fn follows_what_the_breakers_of_the_instances_learn() {
     assert_eq!(info.reported_health, None, "nobody reported it");
 
     eventually("a closed breaker", async || {
-        service
-            .execute("charge", || async { Ok::<_, std::io::Error>(()) })
-            .await
-            .map_err(|error| error.to_string())?;
-        if service.breaker_state() == Some(BreakerState::Closed) {
-            Ok(())
-        } else {
-            Err("not yet closed".to_owned())
-        }
+        service.execute("charge", || async { Ok::<_, std::io::Error>(()) }).await.map_err(|error| error.to_string())?;
+        if service.breaker_state() == Some(BreakerState::Closed) { Ok(()) } else { Err("not yet closed".to_owned()) }
     })
     .await;
     until(&mut watch, SERVING).await;

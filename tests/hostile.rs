@@ -15,10 +15,7 @@ async fn connect(manager: &Manager) -> TcpStream {
 async fn closed(socket: &mut TcpStream) {
     let mut buffer = [0; 4096];
     // An error is an end as well: the manager may reset what it does not want to read.
-    while within("the end of a connection", socket.read(&mut buffer))
-        .await
-        .is_ok_and(|read| read > 0)
-    {}
+    while within("the end of a connection", socket.read(&mut buffer)).await.is_ok_and(|read| read > 0) {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,11 +25,7 @@ async fn connections_that_say_nothing_are_closed() {
     for socket in &mut silent[..50] {
         socket.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     }
-    manager
-        .client()
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    manager.client().register(registration("payments", IsolationLevel::Basic)).await.unwrap();
     join_all(silent.iter_mut().map(closed)).await;
 }
 
@@ -40,14 +33,9 @@ async fn connections_that_say_nothing_are_closed() {
 async fn noise_ends_the_connection_that_it_came_by_and_nothing_else() {
     let manager = Manager::start(Store::Memory).await;
     let client = manager.client();
-    client
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let noise: Vec<u8> = (0..64 * 1024_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let noise: Vec<u8> = (0..64 * 1024_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for start in [&preface[..], b"\x16\x03\x01\x02\x00\x01\x00", b""] {
         let mut socket = connect(&manager).await;
         // It may be cut off before all of it is written.
@@ -63,9 +51,7 @@ async fn headers_without_end_are_refused() {
     let manager = Manager::start(Store::Memory).await;
     let client = manager.client();
     let mut request = tonic::Request::new(cofferdam_proto::v1::GetIsolationStatsRequest::default());
-    request
-        .metadata_mut()
-        .insert("x-long", "h".repeat(64 * 1024).parse().unwrap());
+    request.metadata_mut().insert("x-long", "h".repeat(64 * 1024).parse().unwrap());
     let mut raw = cofferdam_proto::v1::isolation_service_client::IsolationServiceClient::new(manager.channel());
     raw.get_isolation_stats(request).await.unwrap_err();
     client.stats().await.unwrap();

@@ -8,18 +8,10 @@ use cofferdam_tests::{Follower, Grpcurl, Manager, Store, unused_address};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again() {
     let mut manager = Manager::embedded().await;
-    manager
-        .client()
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    manager.client().register(registration("payments", IsolationLevel::Basic)).await.unwrap();
     let mut followers = Vec::new();
     for index in 0..20 {
-        followers.push(
-            Follower::start(&manager, &format!("tests-{index}"), &["payments"])
-                .await
-                .0,
-        );
+        followers.push(Follower::start(&manager, &format!("tests-{index}"), &["payments"]).await.0);
     }
     manager.process().terminate();
     for follower in &mut followers {
@@ -75,11 +67,7 @@ async fn flags_win_over_the_environment_and_that_over_the_file() {
     let file = folder.path().join("cofferdam.toml");
     let file = file.to_str().unwrap();
     let [by_file, by_environment, by_flag] = [unused_address(), unused_address(), unused_address()];
-    std::fs::write(
-        file,
-        format!("[listen]\naddress = \"{by_file}\"\n[store]\nkind = \"memory\"\n"),
-    )
-    .unwrap();
+    std::fs::write(file, format!("[listen]\naddress = \"{by_file}\"\n[store]\nkind = \"memory\"\n")).unwrap();
     let environment = [("COFFERDAM_LISTEN_ADDRESS", &by_environment[..])];
     for (arguments, variables, address) in [
         (&["--config", file][..], &[][..], &by_file),
@@ -87,18 +75,13 @@ async fn flags_win_over_the_environment_and_that_over_the_file() {
         (&["--config", file, "--listen", &by_flag], &environment, &by_flag),
     ] {
         let mut process = Manager::bare(arguments, variables);
-        process
-            .printed("its address", |line| line.contains(&address[..]).then_some(()))
-            .await;
+        process.printed("its address", |line| line.contains(&address[..]).then_some(())).await;
         Grpcurl::at(address).ask(&["list"]).unwrap();
     }
     std::fs::write(file, "[listen]\naddres = \"127.0.0.1:0\"\n").unwrap();
     let exit = Manager::bare(&["--config", file], &[]).exit().await;
     assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
-    assert!(
-        exit.log.contains("addres") && exit.log.contains("address") && exit.log.contains(file),
-        "{exit:?}"
-    );
+    assert!(exit.log.contains("addres") && exit.log.contains("address") && exit.log.contains(file), "{exit:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,16 +89,11 @@ async fn logs_that_go_to_a_file_are_plain_text_or_json() {
     for format in ["text", "json"] {
         let arguments = ["--listen", "127.0.0.1:0", "--store", "memory", "--log-format", format];
         let mut process = Manager::bare(&arguments, &[]);
-        process
-            .printed("its start line", |line| line.contains("127.0.0.1:").then_some(()))
-            .await;
+        process.printed("its start line", |line| line.contains("127.0.0.1:").then_some(())).await;
         process.terminate();
         let exit = process.exit().await;
         assert!(!exit.log.contains('\u{1b}'), "colours are for terminals: {exit:?}");
         let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object());
-        assert!(
-            exit.log.lines().all(|line| is_json(line) == (format == "json")),
-            "{exit:?}"
-        );
+        assert!(exit.log.lines().all(|line| is_json(line) == (format == "json")), "{exit:?}");
     }
 }

@@ -25,23 +25,12 @@ impl Bench {
     async fn new(level: IsolationLevel, policy: IsolationPolicy) -> Self {
         let upstream = Upstream::start(Behaviour::echo()).await;
         let manager = Manager::start(Store::Memory).await;
-        let request = RegisterServiceRequest {
-            policy: Some(policy),
-            ..registration("payments", level)
-        };
+        let request = RegisterServiceRequest { policy: Some(policy), ..registration("payments", level) };
         manager.client().register(request).await.unwrap();
         let cofferdam = Cofferdam::builder("checkout").manager(manager.url()).start();
         let service = cofferdam.service("payments");
-        let channel = Endpoint::from_shared(format!("http://{}", upstream.address()))
-            .unwrap()
-            .connect_lazy();
-        let bench = Self {
-            upstream,
-            manager,
-            cofferdam,
-            service,
-            channel,
-        };
+        let channel = Endpoint::from_shared(format!("http://{}", upstream.address())).unwrap().connect_lazy();
+        let bench = Self { upstream, manager, cofferdam, service, channel };
         bench.in_step().await;
         bench
     }
@@ -57,11 +46,7 @@ impl Bench {
     }
 
     async fn fall_back_on(&self, chain: impl IntoIterator<Item = wire::Strategy>) {
-        self.manager
-            .client()
-            .update_fallback("payments", fallback(chain))
-            .await
-            .unwrap();
+        self.manager.client().update_fallback("payments", fallback(chain)).await.unwrap();
         self.in_step().await;
     }
 }
@@ -80,19 +65,12 @@ impl Codec<Bytes> for Raw {
 }
 
 fn attempts(max_attempts: u32) -> RetryPolicy {
-    RetryPolicy {
-        max_attempts: Some(max_attempts),
-        initial_backoff: Some(millis(1)),
-        ..RetryPolicy::default()
-    }
+    RetryPolicy { max_attempts: Some(max_attempts), initial_backoff: Some(millis(1)), ..RetryPolicy::default() }
 }
 
 /// One attempt a call, and a breaker that stays open from the third failure in a row on.
 fn three_strikes() -> IsolationPolicy {
-    IsolationPolicy {
-        retry: Some(attempts(1)),
-        ..wire::breaker(3, Duration::from_secs(3600))
-    }
+    IsolationPolicy { retry: Some(attempts(1)), ..wire::breaker(3, Duration::from_secs(3600)) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,8 +98,7 @@ async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
     let bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
     let call = || {
         let call = bench.service.execute("Echo", || echo(bench.channel.clone()));
-        call.fallback(|_| async { Ok(Bytes::from_static(b"local")) })
-            .into_future()
+        call.fallback(|_| async { Ok(Bytes::from_static(b"local")) }).into_future()
     };
     for round in 0..20 {
         bench.upstream.behave(Behaviour::at_once(Reply::Drop));
@@ -129,10 +106,7 @@ async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
             assert_eq!(answer.unwrap(), "local", "round {round}");
         }
         bench.upstream.behave(Behaviour::echo());
-        eventually("the service to be reached again", async || {
-            echo(bench.channel.clone()).await
-        })
-        .await;
+        eventually("the service to be reached again", async || echo(bench.channel.clone()).await).await;
     }
 }
 
@@ -158,11 +132,7 @@ async fn a_clients_own_timer_that_runs_out_is_a_failure_of_the_service() {
     let impatient = Endpoint::from_shared(format!("http://{}", bench.upstream.address())).unwrap();
     let impatient = impatient.timeout(Duration::from_millis(50)).connect_lazy();
     for _ in 0..3 {
-        let error = bench
-            .service
-            .execute("Echo", || echo(impatient.clone()))
-            .await
-            .unwrap_err();
+        let error = bench.service.execute("Echo", || echo(impatient.clone())).await.unwrap_err();
         assert!(matches!(error, Error::Inner(_)), "{error:?}");
     }
     assert_eq!(bench.service.breaker_state(), Some(BreakerState::Open));
@@ -189,16 +159,12 @@ async fn an_operators_fallback_answers_in_the_callers_own_type() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_layer_isolates_a_channel() {
     let bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
-    let protected = ServiceBuilder::new()
-        .layer(bench.cofferdam.layer("payments"))
-        .service(bench.channel.clone());
+    let protected = ServiceBuilder::new().layer(bench.cofferdam.layer("payments")).service(bench.channel.clone());
     let call = async || {
         let mut client = tonic::client::Grpc::new(protected.clone());
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let path = http::uri::PathAndQuery::from_static("/shop.Payments/Charge");
-        let response = client
-            .unary(Request::new(Bytes::from_static(b"x")), path, BytesCodec)
-            .await?;
+        let response = client.unary(Request::new(Bytes::from_static(b"x")), path, BytesCodec).await?;
         Ok::<_, Status>(response.into_inner())
     };
     assert_eq!(call().await.unwrap(), "x");
@@ -211,9 +177,5 @@ async fn the_layer_isolates_a_channel() {
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     }
     assert_eq!(bench.upstream.calls(), 4);
-    assert_eq!(
-        bench.service.breaker_state(),
-        Some(BreakerState::Open),
-        "one name is one service"
-    );
+    assert_eq!(bench.service.breaker_state(), Some(BreakerState::Open), "one name is one service");
 }

@@ -40,26 +40,16 @@ impl Load {
         let (mut writers, mut readers) = (Vec::new(), Vec::new());
         for index in 0..WRITERS {
             let service = format!("service-{index}");
-            let registered = clients[0]
-                .register(registration(&service, IsolationLevel::Basic))
-                .await
-                .unwrap();
+            let registered = clients[0].register(registration(&service, IsolationLevel::Basic)).await.unwrap();
             let clients = clients.to_vec();
             let client = move |index: usize| clients[index % clients.len()].clone();
             let (stop, acknowledge) = (Arc::clone(&stop), Arc::clone(&acknowledge));
-            readers.push(tokio::spawn(read(
-                client(index + 1),
-                service.clone(),
-                Arc::clone(&stop),
-            )));
+            readers.push(tokio::spawn(read(client(index + 1), service.clone(), Arc::clone(&stop))));
             writers.push(tokio::spawn(async move {
                 let mut last = revision(Some(&registered));
                 for count in 0.. {
                     let written = write(&client(index + count), &service, count).await;
-                    assert!(
-                        position(written.revision) > position(last),
-                        "{service} went from {last:?} to {written:?}"
-                    );
+                    assert!(position(written.revision) > position(last), "{service} went from {last:?} to {written:?}");
                     last = written.revision;
                     acknowledge.send_modify(|acknowledged| *acknowledged += 1);
                     if stop.load(Ordering::Relaxed) {
@@ -69,23 +59,13 @@ impl Load {
                 unreachable!("the count does not end")
             }));
         }
-        Self {
-            stop,
-            acknowledged,
-            writers,
-            readers,
-        }
+        Self { stop, acknowledged, writers, readers }
     }
 
     /// Waits until so many more writes are acknowledged: then others are under way.
     async fn proceed(&mut self, writes: u64) {
         let goal = *self.acknowledged.borrow() + writes;
-        within(
-            "the writers",
-            self.acknowledged.wait_for(|acknowledged| *acknowledged >= goal),
-        )
-        .await
-        .unwrap();
+        within("the writers", self.acknowledged.wait_for(|acknowledged| *acknowledged >= goal)).await.unwrap();
     }
 
     /// Stops everyone, and returns the last write that each service has acknowledged.
@@ -96,10 +76,7 @@ impl Load {
             last.push(within("a writer", writer).await.unwrap());
         }
         for reader in self.readers {
-            assert!(
-                within("a reader", reader).await.unwrap() > 0,
-                "a reader that never reads proves nothing"
-            );
+            assert!(within("a reader", reader).await.unwrap() > 0, "a reader that never reads proves nothing");
         }
         last
     }
@@ -125,10 +102,7 @@ async fn write(client: &Client, service: &str, count: usize) -> Written {
         }
     };
     let answer = within("the answer to a write", asking).await;
-    Written {
-        request,
-        revision: revision(answer.service.as_ref()),
-    }
+    Written { request, revision: revision(answer.service.as_ref()) }
 }
 
 /// Reads until told to stop; what is read never goes back. Returns how often it could read.
@@ -138,10 +112,7 @@ async fn read(client: Client, service: String, stop: Arc<AtomicBool>) -> u64 {
         match client.info(&service).await {
             Ok(info) => {
                 let now = position(revision(info.service.as_ref()));
-                assert!(
-                    now >= last || info.stale_for.is_some(),
-                    "{service} was at {last:?}, then at {now:?}"
-                );
+                assert!(now >= last || info.stale_for.is_some(), "{service} was at {last:?}, then at {now:?}");
                 last = last.max(now);
                 reads += 1;
             }
@@ -164,33 +135,16 @@ async fn check(client: &Client, last: &[Written]) {
     for written in last {
         let service = &written.request.service;
         let stored: IsolatedService = eventually("the manager to have caught up", async || {
-            let service = client
-                .info(service)
-                .await
-                .map_err(|refusal| format!("{refusal:?}"))?
-                .service
-                .unwrap();
+            let service = client.info(service).await.map_err(|refusal| format!("{refusal:?}"))?.service.unwrap();
             let at = revision(Some(&service));
-            if position(at) >= position(written.revision) {
-                Ok(service)
-            } else {
-                Err(format!("{at:?}"))
-            }
+            if position(at) >= position(written.revision) { Ok(service) } else { Err(format!("{at:?}")) }
         })
         .await;
         assert_eq!(revision(Some(&stored)), written.revision, "{service}");
         assert_eq!(stored.policy.unwrap().level, written.request.level, "{service}");
         let again = client.set_isolation_level(written.request.clone()).await.unwrap();
-        assert_eq!(
-            revision(again.service.as_ref()),
-            written.revision,
-            "a retry of {written:?}"
-        );
-        assert_eq!(
-            client.revision(service).await.unwrap(),
-            written.revision,
-            "the retry changed nothing"
-        );
+        assert_eq!(revision(again.service.as_ref()), written.revision, "a retry of {written:?}");
+        assert_eq!(client.revision(service).await.unwrap(), written.revision, "the retry changed nothing");
     }
 }
 
@@ -280,10 +234,7 @@ async fn two_managers_on_three_etcd_nodes_lose_nothing_when_any_one_of_them_is_k
 async fn a_second_manager_on_the_same_embedded_store_ends_at_once_and_names_the_file() {
     let manager = Manager::embedded().await;
     let client = manager.client();
-    client
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
     let exit = manager.rival().exit().await;
     assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
     let file = manager.data_dir().to_str().unwrap();
@@ -296,20 +247,11 @@ async fn a_second_manager_on_the_same_embedded_store_ends_at_once_and_names_the_
 async fn memory_forgets_and_says_so_by_a_new_epoch() {
     let mut manager = Manager::start(Store::Memory).await;
     let client = manager.client();
-    let before = client
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    let before = client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
     manager.kill();
     manager.restart().await;
     let services = eventually("the manager", async || client.list().await).await;
     assert_eq!(services, [""; 0]);
-    let after = client
-        .register(registration("payments", IsolationLevel::Basic))
-        .await
-        .unwrap();
-    assert!(
-        position(revision(Some(&after))) > position(revision(Some(&before))),
-        "{before:?}, then {after:?}"
-    );
+    let after = client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
+    assert!(position(revision(Some(&after))) > position(revision(Some(&before))), "{before:?}, then {after:?}");
 }

@@ -20,11 +20,7 @@ async fn applied(client: &Client, service: &str, instances: usize) {
     eventually("every instance to have applied the policy", async || {
         let stats = stats(client, service).await;
         let expected = u32::try_from(instances).unwrap();
-        if stats.applied_instances == expected && stats.instances == expected {
-            Ok(())
-        } else {
-            Err(stats)
-        }
+        if stats.applied_instances == expected && stats.instances == expected { Ok(()) } else { Err(stats) }
     })
     .await;
     assert_eq!(stats(client, service).await.refused_instances, 0);
@@ -32,19 +28,14 @@ async fn applied(client: &Client, service: &str, instances: usize) {
 
 fn position(service: &IsolatedService) -> Revision {
     let revision = revision(Some(service));
-    Revision {
-        epoch: revision.epoch,
-        revision: revision.revision,
-    }
+    Revision { epoch: revision.epoch, revision: revision.revision }
 }
 
 /// An application in a process of its own, calling.
 async fn caller(manager: &Manager, id: &str, service: &str, upstream: &Upstream) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_caller"));
     let mut process = Process::start(id, command.args([&manager.url(), id, service, &upstream.address()]));
-    process
-        .printed("that it calls", |line| (line == "calling").then_some(()))
-        .await;
+    process.printed("that it calls", |line| (line == "calling").then_some(())).await;
     process
 }
 
@@ -58,10 +49,7 @@ async fn last_word(mut process: Process) -> Tally {
         assert_eq!(words.next(), Some(name), "{exit:?}");
         words.next().and_then(|word| word.parse().ok()).unwrap()
     };
-    Tally {
-        made: number("made"),
-        failed: number("failed"),
-    }
+    Tally { made: number("made"), failed: number("failed") }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,20 +57,11 @@ async fn fifty_instances_and_three_processes_follow_each_level_without_losing_a_
     let upstream = Upstream::start(Behaviour::echo()).await;
     let manager = Manager::embedded().await;
     let client = manager.client();
-    let registered = client
-        .register(registration_at("orders-db", IsolationLevel::None, &upstream.address()))
-        .await
-        .unwrap();
+    let registered =
+        client.register(registration_at("orders-db", IsolationLevel::None, &upstream.address())).await.unwrap();
 
     let mut instances: Vec<_> = (0..TASKS)
-        .map(|index| {
-            Instance::start(
-                &manager.url(),
-                &format!("task-{index}"),
-                "orders-db",
-                &upstream.address(),
-            )
-        })
+        .map(|index| Instance::start(&manager.url(), &format!("task-{index}"), "orders-db", &upstream.address()))
         .collect();
     let starting =
         (0..PROCESSES).map(async |index| caller(&manager, &format!("process-{index}"), "orders-db", &upstream).await);
@@ -90,12 +69,7 @@ async fn fifty_instances_and_three_processes_follow_each_level_without_losing_a_
     applied(&client, "orders-db", TASKS + PROCESSES).await;
 
     let mut newest = registered;
-    for level in [
-        IsolationLevel::Basic,
-        IsolationLevel::Enhanced,
-        IsolationLevel::Full,
-        IsolationLevel::Basic,
-    ] {
+    for level in [IsolationLevel::Basic, IsolationLevel::Enhanced, IsolationLevel::Full, IsolationLevel::Basic] {
         for instance in &instances {
             assert_eq!(instance.service.revision(), Some(position(&newest)), "before {level:?}");
         }
@@ -108,38 +82,21 @@ async fn fifty_instances_and_three_processes_follow_each_level_without_losing_a_
     for instance in &mut instances {
         assert_eq!(instance.service.revision(), Some(position(&newest)));
         let tally = instance.rest().await;
-        total = Tally {
-            made: total.made + tally.made,
-            failed: total.failed + tally.failed,
-        };
+        total = Tally { made: total.made + tally.made, failed: total.failed + tally.failed };
     }
     for process in processes {
         let tally = last_word(process).await;
         assert!(tally.made > 0);
-        total = Tally {
-            made: total.made + tally.made,
-            failed: total.failed + tally.failed,
-        };
+        total = Tally { made: total.made + tally.made, failed: total.failed + tally.failed };
     }
     assert_eq!(total.failed, 0);
     let counters = eventually("every call to be reported", async || {
         let counters = stats(&client, "orders-db").await.counters.unwrap();
-        if counters.calls == total.made {
-            Ok(counters)
-        } else {
-            Err((counters, total))
-        }
+        if counters.calls == total.made { Ok(counters) } else { Err((counters, total)) }
     })
     .await;
-    assert_eq!(
-        (counters.served_live, counters.failed, counters.cancelled),
-        (total.made, 0, 0)
-    );
-    assert_eq!(
-        (counters.attempts, upstream.calls()),
-        (total.made, total.made),
-        "each call went out once"
-    );
+    assert_eq!((counters.served_live, counters.failed, counters.cancelled), (total.made, 0, 0));
+    assert_eq!((counters.attempts, upstream.calls()), (total.made, total.made), "each call went out once");
     applied(&client, "orders-db", TASKS).await;
 }
 
@@ -148,25 +105,13 @@ async fn what_fifty_breakers_have_learned_outlives_every_level() {
     let manager = Manager::embedded().await;
     let client = manager.client();
     let request = registration("orders-db", IsolationLevel::Enhanced);
-    let policy = IsolationPolicy {
-        retry: None,
-        ..wire::breaker(5, Duration::from_secs(3600))
-    };
-    client
-        .register(cofferdam_proto::v1::RegisterServiceRequest {
-            policy: Some(policy),
-            ..request
-        })
-        .await
-        .unwrap();
+    let policy = IsolationPolicy { retry: None, ..wire::breaker(5, Duration::from_secs(3600)) };
+    client.register(cofferdam_proto::v1::RegisterServiceRequest { policy: Some(policy), ..request }).await.unwrap();
 
     let fleet: Vec<_> = (0..TASKS)
         .map(|index| {
             let id = format!("task-{index}");
-            cofferdam::Cofferdam::builder("checkout")
-                .manager(manager.url())
-                .instance_id(id)
-                .start()
+            cofferdam::Cofferdam::builder("checkout").manager(manager.url()).instance_id(id).start()
         })
         .collect();
     let services: Vec<_> = fleet.iter().map(|cofferdam| cofferdam.service("orders-db")).collect();
@@ -184,11 +129,7 @@ async fn what_fifty_breakers_have_learned_outlives_every_level() {
     eventually("the manager to know of every open breaker", async || {
         let info = client.info("orders-db").await.unwrap();
         let open = info.stats.unwrap().open_instances;
-        if open == 50 && info.service.unwrap().breaker_state() == BreakerState::Open {
-            Ok(())
-        } else {
-            Err(open)
-        }
+        if open == 50 && info.service.unwrap().breaker_state() == BreakerState::Open { Ok(()) } else { Err(open) }
     })
     .await;
 
@@ -197,21 +138,14 @@ async fn what_fifty_breakers_have_learned_outlives_every_level() {
         applied(&client, "orders-db", TASKS).await;
         for service in &services {
             assert_eq!(service.breaker_state(), None, "no breaker at {level:?}");
-            service
-                .execute("get", || async { Ok::<_, std::io::Error>(()) })
-                .await
-                .unwrap();
+            service.execute("get", || async { Ok::<_, std::io::Error>(()) }).await.unwrap();
         }
     }
     for level in [IsolationLevel::Full, IsolationLevel::Enhanced] {
         client.set_level("orders-db", level).await.unwrap();
         applied(&client, "orders-db", TASKS).await;
         for service in &services {
-            assert_eq!(
-                service.breaker_state(),
-                Some(cofferdam::BreakerState::Open),
-                "at {level:?}"
-            );
+            assert_eq!(service.breaker_state(), Some(cofferdam::BreakerState::Open), "at {level:?}");
             assert!(matches!(service.execute("get", fails).await, Err(Error::Open { .. })));
         }
     }
@@ -222,10 +156,7 @@ async fn an_instance_that_is_gone_is_not_counted() {
     let upstream = Upstream::start(Behaviour::echo()).await;
     let manager = Manager::embedded().await;
     let client = manager.client();
-    client
-        .register(registration("orders-db", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    client.register(registration("orders-db", IsolationLevel::Basic)).await.unwrap();
     let mut killed = caller(&manager, "killed", "orders-db", &upstream).await;
     let ended = caller(&manager, "ended", "orders-db", &upstream).await;
     let instance = Instance::start(&manager.url(), "stays", "orders-db", &upstream.address());
@@ -253,21 +184,12 @@ async fn a_service_that_goes_leaves_the_built_in_default_and_one_that_comes_back
         })
         .await;
     };
-    let registered = client
-        .register(registration("orders-db", IsolationLevel::Full))
-        .await
-        .unwrap();
+    let registered = client.register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
     revision_is(Some(position(&registered))).await;
-    let request = cofferdam_proto::v1::UnregisterServiceRequest {
-        service: "orders-db".into(),
-        ..Default::default()
-    };
+    let request = cofferdam_proto::v1::UnregisterServiceRequest { service: "orders-db".into(), ..Default::default() };
     client.unregister_service(request).await.unwrap();
     revision_is(None).await;
-    let registered = client
-        .register(registration("orders-db", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    let registered = client.register(registration("orders-db", IsolationLevel::Basic)).await.unwrap();
     revision_is(Some(position(&registered))).await;
     assert_eq!(instance.tally().failed, 0);
 }

@@ -9,33 +9,19 @@ use futures_util::future::join_all;
 const INSTANCES: usize = 10;
 
 fn start(manager: &Manager, upstream: &Upstream) -> Vec<Instance> {
-    let instance = |index| {
-        Instance::start(
-            &manager.url(),
-            &format!("task-{index}"),
-            "orders-db",
-            &upstream.address(),
-        )
-    };
+    let instance = |index| Instance::start(&manager.url(), &format!("task-{index}"), "orders-db", &upstream.address());
     (0..INSTANCES).map(instance).collect()
 }
 
 fn position(revision: WireRevision) -> Revision {
-    Revision {
-        epoch: revision.epoch,
-        revision: revision.revision,
-    }
+    Revision { epoch: revision.epoch, revision: revision.revision }
 }
 
 /// Waits until every instance has the policy of this revision in force.
 async fn follow(instances: &[Instance], revision: WireRevision) {
     eventually("every instance to follow", async || {
         let seen: Vec<_> = instances.iter().map(|instance| instance.service.revision()).collect();
-        if seen.iter().all(|seen| *seen == Some(position(revision))) {
-            Ok(())
-        } else {
-            Err(seen)
-        }
+        if seen.iter().all(|seen| *seen == Some(position(revision))) { Ok(()) } else { Err(seen) }
     })
     .await;
 }
@@ -62,10 +48,7 @@ async fn a_manager_killed_under_load_harms_no_call_and_its_policy_stays() {
     let upstream = Upstream::start(Behaviour::echo()).await;
     let mut manager = Manager::embedded().await;
     let client = manager.client();
-    let registered = client
-        .register(registration("orders-db", IsolationLevel::Full))
-        .await
-        .unwrap();
+    let registered = client.register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
     let at = revision(Some(&registered));
     let mut instances = start(&manager, &upstream);
     follow(&instances, at).await;
@@ -98,10 +81,7 @@ async fn a_paused_manager_harms_no_call() {
     let upstream = Upstream::start(Behaviour::echo()).await;
     let mut manager = Manager::embedded().await;
     let client = manager.client();
-    let registered = client
-        .register(registration("orders-db", IsolationLevel::Full))
-        .await
-        .unwrap();
+    let registered = client.register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
     let mut instances = start(&manager, &upstream);
     follow(&instances, revision(Some(&registered))).await;
     manager.process().pause();
@@ -119,10 +99,7 @@ async fn what_changed_while_the_manager_was_away_arrives_when_it_is_back() {
     let mut manager = Manager::on(&etcd).await;
     let other = Manager::on(&etcd).await;
     let client = other.client();
-    let registered = client
-        .register(registration("orders-db", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    let registered = client.register(registration("orders-db", IsolationLevel::Basic)).await.unwrap();
     let mut instances = start(&manager, &upstream);
     follow(&instances, revision(Some(&registered))).await;
 
@@ -131,11 +108,7 @@ async fn what_changed_while_the_manager_was_away_arrives_when_it_is_back() {
     let raised = client.set_level("orders-db", IsolationLevel::Full).await.unwrap();
     unharmed(&mut instances).await;
     for instance in &instances {
-        assert_eq!(
-            instance.service.policy().level,
-            Level::Basic,
-            "nobody could have told it"
-        );
+        assert_eq!(instance.service.policy().level, Level::Basic, "nobody could have told it");
     }
     manager.restart().await;
     follow(&instances, revision(Some(&raised))).await;
@@ -148,10 +121,7 @@ async fn streams_outlive_an_etcd_that_is_killed() {
     let mut etcd = Etcd::start(1).await;
     let manager = Manager::on(&etcd).await;
     let client = manager.client();
-    let registered = client
-        .register(registration("orders-db", IsolationLevel::Basic))
-        .await
-        .unwrap();
+    let registered = client.register(registration("orders-db", IsolationLevel::Basic)).await.unwrap();
     let mut instances = start(&manager, &upstream);
     follow(&instances, revision(Some(&registered))).await;
 
@@ -159,25 +129,17 @@ async fn streams_outlive_an_etcd_that_is_killed() {
     unharmed(&mut instances).await;
     connected(&instances, true).await;
     etcd.restart(0).await;
-    let raised = eventually("a write", async || {
-        client.set_level("orders-db", IsolationLevel::Full).await
-    })
-    .await;
+    let raised = eventually("a write", async || client.set_level("orders-db", IsolationLevel::Full).await).await;
     follow(&instances, revision(Some(&raised))).await;
     unharmed(&mut instances).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_manager_there_ever_was_the_built_in_default_protects() {
-    let cofferdam = Cofferdam::builder("checkout")
-        .manager(format!("http://{}", unused_address()))
-        .start();
+    let cofferdam = Cofferdam::builder("checkout").manager(format!("http://{}", unused_address())).start();
     let service = cofferdam.service("orders-db");
     assert_eq!((service.revision(), service.policy().level), (None, Level::Enhanced));
-    service
-        .execute("get", || async { Ok::<_, std::io::Error>(7) })
-        .await
-        .unwrap();
+    service.execute("get", || async { Ok::<_, std::io::Error>(7) }).await.unwrap();
     let fails = || async { Err::<(), _>(std::io::Error::other("down")) };
     while service.breaker_state() == Some(BreakerState::Closed) {
         let error = service.execute("get", fails).await.unwrap_err();
@@ -193,11 +155,7 @@ async fn without_a_manager_there_ever_was_the_built_in_default_protects() {
 async fn a_manager_that_comes_later_is_found() {
     let upstream = Upstream::start(Behaviour::echo()).await;
     let mut manager = Manager::start(Store::Embedded).await;
-    let registered = manager
-        .client()
-        .register(registration("orders-db", IsolationLevel::Full))
-        .await
-        .unwrap();
+    let registered = manager.client().register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
     manager.kill();
     let mut instances = start(&manager, &upstream);
     unharmed(&mut instances).await;

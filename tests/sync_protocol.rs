@@ -17,10 +17,7 @@ async fn manager() -> (Manager, Client) {
 }
 
 async fn register(client: &Client, name: &str) -> IsolatedService {
-    client
-        .register(registration(name, IsolationLevel::Enhanced))
-        .await
-        .unwrap()
+    client.register(registration(name, IsolationLevel::Enhanced)).await.unwrap()
 }
 
 #[track_caller]
@@ -34,21 +31,14 @@ fn update(message: Response) -> PolicyUpdate {
 #[track_caller]
 fn is_of(update: &PolicyUpdate, service: &IsolatedService) {
     assert_eq!(update.service, service.service.as_ref().unwrap().name);
-    assert_eq!(
-        (update.revision, &update.policy_hash),
-        (service.revision, &service.policy_hash)
-    );
+    assert_eq!((update.revision, &update.policy_hash), (service.revision, &service.policy_hash));
     assert_eq!(update.policy, service.policy, "the policy is the effective one");
     assert!(update.enabled);
 }
 
 fn ack(service: &IsolatedService) -> PolicyAck {
     let name = service.service.as_ref().unwrap().name.clone();
-    PolicyAck {
-        service: name,
-        revision: service.revision,
-        policy_hash: service.policy_hash.clone(),
-    }
+    PolicyAck { service: name, revision: service.revision, policy_hash: service.policy_hash.clone() }
 }
 
 /// Waits until so many instances use a service, have applied its policy, and have refused it.
@@ -67,14 +57,11 @@ async fn hello_is_answered_for_each_service_and_then_changes_come() {
     let payments = register(&client, "payments").await;
     register(&client, "unrelated").await;
     let (mut follower, answers) = Follower::start(&manager, "one", &["payments", "nowhere"]).await;
-    let (updates, removals): (Vec<_>, Vec<_>) = answers
-        .into_iter()
-        .partition(|answer| matches!(answer, Response::Update(_)));
+    let (updates, removals): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| matches!(answer, Response::Update(_)));
     assert_eq!((updates.len(), removals.len()), (1, 1), "{updates:?} {removals:?}");
     is_of(&update(updates.into_iter().next().unwrap()), &payments);
-    let Some(Response::Removal(removal)) = removals.first() else {
-        panic!("no removal: {removals:?}")
-    };
+    let Some(Response::Removal(removal)) = removals.first() else { panic!("no removal: {removals:?}") };
     assert_eq!(removal.service, "nowhere");
     assert!(removal.revision.is_some());
 
@@ -83,15 +70,10 @@ async fn hello_is_answered_for_each_service_and_then_changes_come() {
     is_of(&update(follower.next().await.unwrap()), &raised);
     let nowhere = register(&client, "nowhere").await;
     is_of(&update(follower.next().await.unwrap()), &nowhere);
-    let request = UnregisterServiceRequest {
-        service: "payments".into(),
-        ..Default::default()
-    };
+    let request = UnregisterServiceRequest { service: "payments".into(), ..Default::default() };
     let gone = client.unregister_service(request).await.unwrap().revision;
     let removal = follower.next().await.unwrap();
-    let Response::Removal(removal) = removal else {
-        panic!("no removal: {removal:?}")
-    };
+    let Response::Removal(removal) = removal else { panic!("no removal: {removal:?}") };
     assert_eq!((&removal.service[..], removal.revision), ("payments", gone));
 }
 
@@ -100,16 +82,9 @@ async fn what_an_instance_has_already_is_not_sent_again() {
     let (manager, client) = manager().await;
     let payments = register(&client, "payments").await;
     let ack = ack(&payments);
-    let applied = AppliedPolicy {
-        service: ack.service,
-        revision: ack.revision,
-        policy_hash: ack.policy_hash,
-    };
+    let applied = AppliedPolicy { service: ack.service, revision: ack.revision, policy_hash: ack.policy_hash };
     let mut follower = Follower::open(&manager).await;
-    let hello = SyncHello {
-        applied: vec![applied],
-        ..hello("again", &["payments"])
-    };
+    let hello = SyncHello { applied: vec![applied], ..hello("again", &["payments"]) };
     follower.say(Request::Hello(hello)).await;
     assert!(matches!(follower.next().await.unwrap(), Response::Complete(_)));
     counted(&client, "payments", (1, 1, 0)).await;
@@ -120,11 +95,7 @@ async fn all_services_means_those_to_come_too_and_subscribing_adds_some() {
     let (manager, client) = manager().await;
     let payments = register(&client, "payments").await;
     let mut all = Follower::open(&manager).await;
-    all.say(Request::Hello(SyncHello {
-        all_services: true,
-        ..hello("all", &[])
-    }))
-    .await;
+    all.say(Request::Hello(SyncHello { all_services: true, ..hello("all", &[]) })).await;
     is_of(&update(all.next().await.unwrap()), &payments);
     assert!(matches!(all.next().await.unwrap(), Response::Complete(_)));
 
@@ -132,10 +103,7 @@ async fn all_services_means_those_to_come_too_and_subscribing_adds_some() {
     assert!(answers.is_empty(), "{answers:?}");
     let orders = register(&client, "orders").await;
     is_of(&update(all.next().await.unwrap()), &orders);
-    some.say(Request::Subscribe(SyncSubscribe {
-        services: vec!["orders".into()],
-    }))
-    .await;
+    some.say(Request::Subscribe(SyncSubscribe { services: vec!["orders".into()] })).await;
     is_of(&update(some.next().await.unwrap()), &orders);
 }
 
@@ -171,30 +139,14 @@ async fn reports_add_up_over_instances_and_streams() {
     let (manager, client) = manager().await;
     register(&client, "payments").await;
     let report = |sequence, calls| {
-        let counters = CallCounters {
-            calls,
-            served_live: calls,
-            ..CallCounters::default()
-        };
-        let service = ServiceReport {
-            service: "payments".into(),
-            counters: Some(counters),
-            ..Default::default()
-        };
-        Request::Report(SyncReport {
-            sequence,
-            interval: None,
-            services: vec![service],
-        })
+        let counters = CallCounters { calls, served_live: calls, ..CallCounters::default() };
+        let service = ServiceReport { service: "payments".into(), counters: Some(counters), ..Default::default() };
+        Request::Report(SyncReport { sequence, interval: None, services: vec![service] })
     };
     let total = async |expected| {
         eventually("the sum", async || {
             let counters = client.stats().await.unwrap().stats.unwrap().counters.unwrap();
-            if (counters.calls, counters.served_live) == (expected, expected) {
-                Ok(())
-            } else {
-                Err(counters)
-            }
+            if (counters.calls, counters.served_live) == (expected, expected) { Ok(()) } else { Err(counters) }
         })
         .await;
     };
@@ -211,11 +163,7 @@ async fn reports_add_up_over_instances_and_streams() {
     two.say(report(2, u64::MAX)).await;
     eventually("the manager to have taken a sum that no number holds", async || {
         let counters = client.stats().await.unwrap().stats.unwrap().counters.unwrap();
-        if counters.calls == u64::MAX {
-            Ok(())
-        } else {
-            Err(counters.calls)
-        }
+        if counters.calls == u64::MAX { Ok(()) } else { Err(counters.calls) }
     })
     .await;
 }
@@ -227,11 +175,7 @@ async fn whoever_reads_slowly_still_gets_the_newest() {
     let (mut slow, _) = Follower::start(&manager, "slow", &["payments"]).await;
     let mut newest = None;
     for round in 0..300 {
-        let level = if round % 2 == 0 {
-            IsolationLevel::Full
-        } else {
-            IsolationLevel::Basic
-        };
+        let level = if round % 2 == 0 { IsolationLevel::Full } else { IsolationLevel::Basic };
         newest = client.set_level("payments", level).await.unwrap().revision;
     }
     let mut last = (0, 0);
@@ -241,10 +185,7 @@ async fn whoever_reads_slowly_still_gets_the_newest() {
         assert!(at > last, "revisions only grow: {last:?}, then {at:?}");
         last = at;
     }
-    assert_eq!(
-        last,
-        position(revision(client.info("payments").await.unwrap().service.as_ref()))
-    );
+    assert_eq!(last, position(revision(client.info("payments").await.unwrap().service.as_ref())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,34 +196,13 @@ async fn whoever_breaks_the_rules_is_told_which_one_and_harms_nobody() {
         ("no instance", hello("", &[])),
         ("a long instance", hello(&"i".repeat(129), &[])),
         ("an instance that is no text", hello("a\nb", &[])),
-        (
-            "no application",
-            SyncHello {
-                application: String::new(),
-                ..hello("i", &[])
-            },
-        ),
+        ("no application", SyncHello { application: String::new(), ..hello("i", &[]) }),
         ("a name that is none", hello("i", &["No Name"])),
-        (
-            "a namespace that is none",
-            SyncHello {
-                namespace: "No Name".into(),
-                ..hello("i", &[])
-            },
-        ),
-        (
-            "too many services",
-            SyncHello {
-                services: vec!["a".into(); 10_001],
-                ..hello("i", &[])
-            },
-        ),
+        ("a namespace that is none", SyncHello { namespace: "No Name".into(), ..hello("i", &[]) }),
+        ("too many services", SyncHello { services: vec!["a".into(); 10_001], ..hello("i", &[]) }),
         ("too many labels", {
             let labels = (0..17).map(|n| (n.to_string(), String::new())).collect();
-            SyncHello {
-                labels,
-                ..hello("i", &[])
-            }
+            SyncHello { labels, ..hello("i", &[]) }
         }),
     ];
     for (what, hello) in bad_hellos {
@@ -293,18 +213,10 @@ async fn whoever_breaks_the_rules_is_told_which_one_and_harms_nobody() {
     }
     let mut impatient = Follower::open(&manager).await;
     impatient.say(Request::Ack(ack(&payments))).await;
-    assert_eq!(
-        impatient.next().await.unwrap_err().code(),
-        Code::InvalidArgument,
-        "hello comes first"
-    );
+    assert_eq!(impatient.next().await.unwrap_err().code(), Code::InvalidArgument, "hello comes first");
     let (mut twice, _) = Follower::start(&manager, "twice", &[]).await;
     twice.say(Request::Hello(hello("twice", &[]))).await;
-    assert_eq!(
-        twice.next().await.unwrap_err().code(),
-        Code::InvalidArgument,
-        "hello comes once"
-    );
+    assert_eq!(twice.next().await.unwrap_err().code(), Code::InvalidArgument, "hello comes once");
 
     let (mut other, _) = Follower::start(&manager, "other", &["payments"]).await;
     let raised = client.set_level("payments", IsolationLevel::Full).await.unwrap();

@@ -55,16 +55,7 @@ const CONFINED: &[Confined] = &[
         reason: "the engine has domain types; the wire's types are converted in core/src/wire.rs",
     },
     Confined {
-        words: &[
-            "tokio",
-            "rand",
-            "SystemTime",
-            "Instant",
-            "std::env",
-            "std::fs",
-            "std::net",
-            "std::process",
-        ],
+        words: &["tokio", "rand", "SystemTime", "Instant", "std::env", "std::fs", "std::net", "std::process"],
         within: "core/src/",
         except: &[],
         reason: "the engine is pure: no runtime, no clock, no randomness, no I/O",
@@ -77,26 +68,22 @@ fn long_file(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     let reason = text.lines().next().and_then(|line| line.strip_prefix("// long: "));
     match reason {
-        None if lines > MAX_LINES => Some(format!(
-            "{path}: {lines} lines, more than {MAX_LINES}: split it, or begin it with `// long: REASON`"
-        )),
+        None if lines > MAX_LINES => {
+            Some(format!("{path}: {lines} lines, more than {MAX_LINES}: split it, or begin it with `// long: REASON`"))
+        }
         Some(_) if lines <= MAX_LINES => Some(format!("{path}: {lines} lines need no `// long:`: take it out")),
         _ => None,
     }
 }
 
 fn mod_file(path: &str) -> Option<String> {
-    path.ends_with("/mod.rs")
-        .then(|| format!("{path}: `foo.rs` beside `foo/`, never `mod.rs`"))
+    path.ends_with("/mod.rs").then(|| format!("{path}: `foo.rs` beside `foo/`, never `mod.rs`"))
 }
 
 fn unfinished(path: &str, text: &str) -> Complaints {
     let marks = [["TO", "DO"], ["FIX", "ME"], ["X", "XX"]].map(|halves| halves.concat());
     let found = |line: &&str| marks.iter().any(|mark| contains_word(line, mark));
-    text.lines()
-        .filter(found)
-        .map(|line| format!("{path}: finish it or file an issue: {}", line.trim()))
-        .collect()
+    text.lines().filter(found).map(|line| format!("{path}: finish it or file an issue: {}", line.trim())).collect()
 }
 
 fn confined(path: &str, text: &str) -> Complaints {
@@ -105,11 +92,7 @@ fn confined(path: &str, text: &str) -> Complaints {
         if is_test(path) || rule.except.iter().any(|home| path.starts_with(home)) {
             continue;
         }
-        for word in rule
-            .words
-            .iter()
-            .filter(|word| code(text).any(|line| contains_word(line, word)))
-        {
+        for word in rule.words.iter().filter(|word| code(text).any(|line| contains_word(line, word))) {
             complaints.push(format!("{path}: names `{word}`, but {}", rule.reason));
         }
     }
@@ -134,10 +117,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
         pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod ") && pair[1].ends_with('{')
     });
     let end = tests.unwrap_or(lines.len());
-    lines
-        .into_iter()
-        .take(end)
-        .map(|line| line.split("//").next().unwrap_or(line))
+    lines.into_iter().take(end).map(|line| line.split("//").next().unwrap_or(line))
 }
 
 fn is_test(path: &str) -> bool {
@@ -168,15 +148,8 @@ fn files(folder: &Path, extensions: &[&str]) -> io::Result<Vec<(String, String)>
             }
             if path.is_dir() {
                 folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|own| extensions.iter().any(|&wanted| own == wanted))
-            {
-                let relative = path
-                    .strip_prefix(folder)
-                    .unwrap_or(&path)
-                    .to_string_lossy()
-                    .replace('\\', "/");
+            } else if path.extension().is_some_and(|own| extensions.iter().any(|&wanted| own == wanted)) {
+                let relative = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
                 found.push((relative, fs::read_to_string(&path)?));
             }
         }
@@ -187,10 +160,7 @@ fn files(folder: &Path, extensions: &[&str]) -> io::Result<Vec<(String, String)>
 #[test]
 fn sources_keep_the_rules() {
     let sources = files(&root(), &["rs", "proto"]).unwrap();
-    assert!(
-        sources.iter().any(|(path, _)| path == "tests/tidy.rs"),
-        "the sources were not found"
-    );
+    assert!(sources.iter().any(|(path, _)| path == "tests/tidy.rs"), "the sources were not found");
     let complaints: Complaints = sources
         .iter()
         .flat_map(|(path, text)| {
@@ -205,10 +175,7 @@ fn sources_keep_the_rules() {
 fn documents_link_to_what_exists() {
     let root = root();
     let documents = files(&root, &["md"]).unwrap();
-    let complaints: Complaints = documents
-        .iter()
-        .flat_map(|(path, text)| broken_links(&root, path, text))
-        .collect();
+    let complaints: Complaints = documents.iter().flat_map(|(path, text)| broken_links(&root, path, text)).collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
@@ -230,25 +197,9 @@ fn words_are_confined_to_their_homes() {
     assert!(confined("server/src/registry/tests.rs", line).is_empty());
     assert!(confined("server/src/registry.rs", "// as etcd_client does\n").is_empty());
     assert!(confined("server/src/registry.rs", "let my_etcd_client2 = 1;\n").is_empty());
-    assert!(
-        confined(
-            "server/src/registry.rs",
-            "#[cfg(test)]\nmod tests {\nuse etcd_client::Client;\n"
-        )
-        .is_empty()
-    );
-    assert_eq!(
-        confined(
-            "server/src/registry.rs",
-            "#[cfg(test)]\nmod tests;\nuse etcd_client::Client;\n"
-        )
-        .len(),
-        1
-    );
-    assert_eq!(
-        confined("core/src/retry.rs", "let now = std::time::Instant::now();\n").len(),
-        1
-    );
+    assert!(confined("server/src/registry.rs", "#[cfg(test)]\nmod tests {\nuse etcd_client::Client;\n").is_empty());
+    assert_eq!(confined("server/src/registry.rs", "#[cfg(test)]\nmod tests;\nuse etcd_client::Client;\n").len(), 1);
+    assert_eq!(confined("core/src/retry.rs", "let now = std::time::Instant::now();\n").len(), 1);
     assert_eq!(confined("core/src/retry.rs", "use cofferdam_proto::v1;\n").len(), 1);
     assert!(confined("core/src/wire/policy.rs", "use cofferdam_proto::v1;\n").is_empty());
 }
@@ -257,10 +208,7 @@ fn words_are_confined_to_their_homes() {
 fn other_rules_can_fail() {
     assert!(mod_file("core/src/retry/mod.rs").is_some());
     assert!(mod_file("core/src/retry/model.rs").is_none());
-    assert_eq!(
-        unfinished("a.rs", &format!("// {}: later\n", ["TO", "DO"].concat())).len(),
-        1
-    );
+    assert_eq!(unfinished("a.rs", &format!("// {}: later\n", ["TO", "DO"].concat())).len(), 1);
     let links = "[a](tests/tidy.rs) [b](https://example.org/x) [c](#here) [d](tests/gone.rs#x)";
     assert_eq!(broken_links(&root(), "README.md", links).len(), 1);
 }

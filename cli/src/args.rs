@@ -56,11 +56,7 @@ impl DemoArgs {
 
 impl Default for DemoArgs {
     fn default() -> Self {
-        Self {
-            plain: false,
-            seconds: 40,
-            seed: 1,
-        }
+        Self { plain: false, seconds: 40, seed: 1 }
     }
 }
 
@@ -89,10 +85,7 @@ mod tests {
     #[test]
     fn the_demo_takes_a_length_and_a_seed() {
         let args = demo(&["cofferdam", "demo", "--plain", "--seconds", "12", "--seed", "7"]);
-        assert_eq!(
-            (args.plain, args.total(), args.seed),
-            (true, Duration::from_secs(12), 7)
-        );
+        assert_eq!((args.plain, args.total(), args.seed), (true, Duration::from_secs(12), 7));
     }
 
     #[test]

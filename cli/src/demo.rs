@@ -54,11 +54,7 @@ pub(crate) struct Surroundings {
 ///
 /// Something could not be started, a command failed, or what was measured does not show that protection helps.
 pub(crate) async fn run(args: &DemoArgs, surroundings: Surroundings, out: &mut dyn Write) -> Result<(), Error> {
-    let before = Scene {
-        level: STEPS[0].level,
-        fault: STEPS[0].fault,
-        purpose: Purpose::Changing,
-    };
+    let before = Scene { level: STEPS[0].level, fault: STEPS[0].fault, purpose: Purpose::Changing };
     let meter = Meter::new(before, Duration::ZERO);
     let mut stage = Stage::set(&meter, args.total(), args.seed).await?;
     let shown = match stage.call(&meter, args.seed) {
@@ -121,8 +117,5 @@ async fn show(
             (play.await, true)
         }
     };
-    Ok(Shown {
-        phases: played?.0,
-        is_interrupted,
-    })
+    Ok(Shown { phases: played?.0, is_interrupted })
 }

@@ -89,11 +89,7 @@ pub(crate) enum Error {
 impl Error {
     /// The manager's refusal.
     pub(crate) fn refused(rpc: &'static str, status: &tonic::Status) -> Self {
-        Self::Refused {
-            rpc,
-            code: status.code(),
-            message: status.message().to_owned(),
-        }
+        Self::Refused { rpc, code: status.code(), message: status.message().to_owned() }
     }
 }
 

@@ -36,12 +36,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     let mut out = io::stdout();
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::Runtime)
-    };
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime);
     match command {
         Command::Serve(args) => runtime()?.block_on(cofferdam_server::run(&args)).map_err(Error::Start),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, surroundings(), &mut out)),

@@ -26,10 +26,6 @@ mod tests {
     #[test]
     fn the_contract_is_the_one_that_is_compiled_in() {
         let descriptors = cofferdam_proto::FILE_DESCRIPTOR_SET;
-        assert!(
-            descriptors
-                .windows(CONTRACT.len())
-                .any(|window| window == CONTRACT.as_bytes())
-        );
+        assert!(descriptors.windows(CONTRACT.len()).any(|window| window == CONTRACT.as_bytes()));
     }
 }

@@ -18,10 +18,7 @@ fn version_says_what_this_is() {
     let output = cofferdam(&["version"]);
     assert_eq!(output.status.code(), Some(0));
     let told = text(&output.stdout);
-    assert!(
-        told.starts_with(&format!("cofferdam {}\n", env!("CARGO_PKG_VERSION"))),
-        "{told}"
-    );
+    assert!(told.starts_with(&format!("cofferdam {}\n", env!("CARGO_PKG_VERSION"))), "{told}");
     assert!(told.contains("cofferdam.v1") && told.contains("etcd"), "{told}");
     assert_eq!(text(&output.stderr), "");
 }
@@ -48,11 +45,7 @@ fn a_command_line_that_makes_no_sense_is_exit_code_2() {
         let output = cofferdam(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
-        assert!(
-            text(&output.stderr).contains("--help"),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
+        assert!(text(&output.stderr).contains("--help"), "{arguments:?}: {}", text(&output.stderr));
     }
 }
 
@@ -71,10 +64,7 @@ fn serve_says_how_to_mend_a_bad_address() {
     let output = serve(&address);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr).lines().last().unwrap();
-    assert!(
-        told.starts_with(&format!("cofferdam: cannot listen on {address}")) && told.contains("--listen"),
-        "{told}"
-    );
+    assert!(told.starts_with(&format!("cofferdam: cannot listen on {address}")) && told.contains("--listen"), "{told}");
 
     // Others could reach it, and this release has neither TLS nor authentication.
     let output = serve("0.0.0.0:0");

@@ -135,10 +135,7 @@ impl Breaker {
             };
             let longest = open_time(new, reopens).mul_f64(1.0 + new.open_jitter_ratio);
             let wait = wait.min(millis_up(longest));
-            let next = Word {
-                generation: word.generation,
-                phase: Phase::Open { wait, reopens },
-            };
+            let next = Word { generation: word.generation, phase: Phase::Open { wait, reopens } };
             if next == word || self.swap(word, next) {
                 return;
             }
@@ -165,29 +162,13 @@ impl Breaker {
                         return Ok(admitted);
                     }
                 }
-                Phase::HalfOpen {
-                    in_flight,
-                    successes,
-                    failures,
-                    reopens,
-                } => {
+                Phase::HalfOpen { in_flight, successes, failures, reopens } => {
                     // At least one: the threshold may have been lowered to below what is in already.
                     let wanted = policy.success_threshold.saturating_sub(successes).max(1);
                     if in_flight < wanted.min(policy.max_probes()) {
                         self.count_from(word.generation, now);
-                        let phase = Phase::HalfOpen {
-                            in_flight: in_flight + 1,
-                            successes,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
+                        let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
+                        if self.swap(word, Word { generation: word.generation, phase }) {
                             return Ok(self.admitted(word.generation, Kind::Probe, None));
                         }
                     } else {
@@ -234,19 +215,9 @@ impl Breaker {
         reopens: u32,
         now: Timestamp,
     ) -> Option<Admitted<'_>> {
-        let phase = Phase::HalfOpen {
-            in_flight: 1,
-            successes: 0,
-            failures: 0,
-            reopens,
-        };
+        let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
         let next = self.advance(word, phase, now)?;
-        let transition = Transition {
-            from,
-            to: State::HalfOpen,
-            cause,
-            at: now,
-        };
+        let transition = Transition { from, to: State::HalfOpen, cause, at: now };
         Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
     }
 
@@ -268,44 +239,24 @@ impl Breaker {
         let jitter = open_time.mul_f64(policy.open_jitter_ratio * unit(random));
         let wait = millis_up(open_time.saturating_add(jitter));
         self.advance(word, Phase::Open { wait, reopens }, now)?;
-        let transition = Transition {
-            from,
-            to: State::Open,
-            cause,
-            at: now,
-        };
+        let transition = Transition { from, to: State::Open, cause, at: now };
         Some((transition, Duration::from_millis(wait)))
     }
 
     fn close(&self, word: Word, cause: Cause, now: Timestamp) -> Option<Transition> {
         self.advance(word, Phase::Closed { consecutive: 0 }, now)?;
-        Some(Transition {
-            from: State::HalfOpen,
-            to: State::Closed,
-            cause,
-            at: now,
-        })
+        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now })
     }
 
     /// Moves to the next generation; `None` where somebody else was faster.
     fn advance(&self, word: Word, phase: Phase, now: Timestamp) -> Option<Word> {
-        let next = Word {
-            generation: word.next_generation(),
-            phase,
-        };
+        let next = Word { generation: word.next_generation(), phase };
         self.count_from(next.generation, now);
         self.swap(word, next).then_some(next)
     }
 
     fn admitted(&self, generation: u32, kind: Kind, transition: Option<Transition>) -> Admitted<'_> {
-        Admitted {
-            admission: Admission {
-                breaker: self,
-                generation,
-                kind,
-            },
-            transition,
-        }
+        Admitted { admission: Admission { breaker: self, generation, kind }, transition }
     }
 
     fn load(&self) -> Word {
@@ -313,9 +264,7 @@ impl Breaker {
     }
 
     fn swap(&self, from: Word, to: Word) -> bool {
-        self.word
-            .compare_exchange(from.encode(), to.encode(), Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.word.compare_exchange(from.encode(), to.encode(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// When an open breaker lets the next call through.

@@ -112,17 +112,9 @@ impl Bulkhead {
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let mut load = self.load();
         while load.queued == 0 && load.running < self.limits().0 {
-            match self.swap(
-                load,
-                Load {
-                    running: load.running + 1,
-                    ..load
-                },
-            ) {
+            match self.swap(load, Load { running: load.running + 1, ..load }) {
                 Ok(()) => {
-                    return Some(Permit {
-                        bulkhead: Arc::clone(self),
-                    });
+                    return Some(Permit { bulkhead: Arc::clone(self) });
                 }
                 Err(now) => load = now,
             }
@@ -160,13 +152,7 @@ impl Bulkhead {
     fn release(&self) {
         let mut load = self.load();
         while load.queued == 0 {
-            match self.swap(
-                load,
-                Load {
-                    running: load.running - 1,
-                    ..load
-                },
-            ) {
+            match self.swap(load, Load { running: load.running - 1, ..load }) {
                 Ok(()) => return,
                 Err(now) => load = now,
             }
@@ -197,10 +183,7 @@ impl Bulkhead {
     }
 
     fn swap(&self, from: Load, to: Load) -> Result<(), Load> {
-        match self
-            .load
-            .compare_exchange_weak(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Acquire)
-        {
+        match self.load.compare_exchange_weak(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(()),
             Err(now) => {
                 let (running, queued) = unpack(now);

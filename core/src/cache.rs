@@ -132,14 +132,7 @@ impl Entries {
     fn insert(&mut self, key: CacheKey, payload: Bytes, stored: Timestamp) {
         let number = self.next_number;
         self.next_number += 1;
-        if let Some(last) = self.by_key.insert(
-            key.clone(),
-            Entry {
-                number,
-                payload,
-                stored,
-            },
-        ) {
+        if let Some(last) = self.by_key.insert(key.clone(), Entry { number, payload, stored }) {
             self.by_number.remove(&last.number);
         }
         self.by_number.insert(number, key);
@@ -153,10 +146,7 @@ impl Entries {
 
     /// Whether the answer stored longest ago is of no use any more.
     fn has_expired(&self, policy: &CachedFallback, now: Timestamp) -> bool {
-        let first = self
-            .by_number
-            .first_key_value()
-            .and_then(|(_, key)| self.by_key.get(key));
+        let first = self.by_number.first_key_value().and_then(|(_, key)| self.by_key.get(key));
         first.is_some_and(|entry| now.saturating_since(entry.stored) >= lifetime(policy))
     }
 }

@@ -232,36 +232,22 @@ pub async fn execute<R: Runtime, O: Operation>(
     let cause = match call.attempts(operation).await {
         Ok(value) => {
             tally.end(Counter::ServedLive);
-            return Ok(Answer {
-                value,
-                source: Source::Live,
-                receipt: call.receipt(None),
-            });
+            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(None) });
         }
         Err(cause) => cause,
     };
     let Some(why) = cause.why(call.last_outcome) else {
         tally.end(Counter::Failed);
-        return Err(Failure {
-            cause,
-            receipt: call.receipt(None),
-        });
+        return Err(Failure { cause, receipt: call.receipt(None) });
     };
     match call.fall_back(operation, why).await {
         Some((value, source)) => {
             tally.end(source.counter());
-            Ok(Answer {
-                value,
-                source,
-                receipt: call.receipt(Some(why)),
-            })
+            Ok(Answer { value, source, receipt: call.receipt(Some(why)) })
         }
         None => {
             tally.end(Counter::Failed);
-            Err(Failure {
-                cause,
-                receipt: call.receipt(Some(why)),
-            })
+            Err(Failure { cause, receipt: call.receipt(Some(why)) })
         }
     }
 }
@@ -290,16 +276,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             (own, callers) => own.or(callers),
         };
         let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
-        Self {
-            isolation,
-            runtime,
-            in_force,
-            options,
-            limit,
-            deadline,
-            attempts: 0,
-            last_outcome: Outcome::Neutral,
-        }
+        Self { isolation, runtime, in_force, options, limit, deadline, attempts: 0, last_outcome: Outcome::Neutral }
     }
 
     fn policy(&self) -> &'a PolicySpec {
@@ -331,19 +308,12 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     fn receipt(&self, why: Option<Why>) -> Receipt {
-        Receipt {
-            attempts: self.attempts,
-            why,
-            revision: self.in_force.revision,
-        }
+        Receipt { attempts: self.attempts, why, revision: self.in_force.revision }
     }
 
     /// The cached step that says what to keep of live answers.
     fn cached_step(&self) -> Option<&'a crate::policy::CachedFallback> {
-        self.policy()
-            .fallback
-            .cached(self.policy().level)
-            .filter(|_| !self.options.is_alternative)
+        self.policy().fallback.cached(self.policy().level).filter(|_| !self.options.is_alternative)
     }
 
     fn has_alternative(&self) -> bool {
@@ -355,20 +325,12 @@ impl<'a, R: Runtime> Call<'a, R> {
 impl<E> FailureCause<E> {
     /// Why a fallback is to be asked. `None`: the service answered, and its answer is the caller's business.
     fn why(&self, outcome: Outcome) -> Option<Why> {
-        let why = |trigger| {
-            Some(Why {
-                trigger,
-                retry_after: None,
-            })
-        };
+        let why = |trigger| Some(Why { trigger, retry_after: None });
         match self {
             Self::Inner(_) if outcome == Outcome::Failure => why(FallbackTrigger::Failure),
             Self::Inner(_) => None,
             Self::Timeout | Self::DeadlineSpent => why(FallbackTrigger::Timeout),
-            Self::Open { retry_after } => Some(Why {
-                trigger: FallbackTrigger::Open,
-                retry_after: *retry_after,
-            }),
+            Self::Open { retry_after } => Some(Why { trigger: FallbackTrigger::Open, retry_after: *retry_after }),
             Self::Disabled => why(FallbackTrigger::Open),
             Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
         }

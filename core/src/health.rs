@@ -77,11 +77,7 @@ impl Default for HealthWindow {
 impl HealthWindow {
     /// A window without calls.
     pub fn new() -> Self {
-        Self {
-            scale: Scale::default(),
-            failures: Ring::new(BUCKETS as usize),
-            successes: Ring::new(BUCKETS as usize),
-        }
+        Self { scale: Scale::default(), failures: Ring::new(BUCKETS as usize), successes: Ring::new(BUCKETS as usize) }
     }
 
     /// Counts a call that ended.
@@ -139,10 +135,7 @@ mod tests {
         assert!(ordered.is_sorted());
         assert_eq!(Degraded.worse(Healthy), Degraded);
         assert_eq!(Degraded.worse(CircuitOpen), CircuitOpen);
-        assert_eq!(
-            ordered.map(HealthStatus::name),
-            ["healthy", "degraded", "unhealthy", "circuit_open"]
-        );
+        assert_eq!(ordered.map(HealthStatus::name), ["healthy", "degraded", "unhealthy", "circuit_open"]);
     }
 
     #[test]
@@ -161,22 +154,13 @@ mod tests {
     #[test]
     fn an_open_breaker_wins() {
         let policy = HealthPolicy::default();
-        assert_eq!(
-            window(0, 20, at(7), &policy).status(true, at(7), &policy),
-            HealthStatus::CircuitOpen
-        );
-        assert_eq!(
-            HealthWindow::new().status(true, at(7), &policy),
-            HealthStatus::CircuitOpen
-        );
+        assert_eq!(window(0, 20, at(7), &policy).status(true, at(7), &policy), HealthStatus::CircuitOpen);
+        assert_eq!(HealthWindow::new().status(true, at(7), &policy), HealthStatus::CircuitOpen);
     }
 
     #[test]
     fn no_calls_have_no_rate() {
-        let policy = HealthPolicy {
-            minimum_calls: 0,
-            ..HealthPolicy::default()
-        };
+        let policy = HealthPolicy { minimum_calls: 0, ..HealthPolicy::default() };
         assert_eq!(HealthWindow::new().error_rate(at(1), &policy), None);
         assert_eq!(window(0, 1, at(1), &policy).error_rate(at(1), &policy), Some(0.0));
     }
@@ -195,10 +179,7 @@ mod tests {
     #[test]
     fn reading_changes_nothing() {
         let policy = HealthPolicy::default();
-        let other = HealthPolicy {
-            window: Duration::from_secs(1),
-            ..policy
-        };
+        let other = HealthPolicy { window: Duration::from_secs(1), ..policy };
         let window = window(10, 10, at(100), &policy);
         assert_eq!(window.error_rate(at(100), &other), None);
         assert_eq!(window.error_rate(at(3_600_000), &policy), None);
@@ -209,21 +190,11 @@ mod tests {
     fn a_new_policy_applies_at_once() {
         let policy = HealthPolicy::default();
         let window = window(3, 7, at(100), &policy);
-        let strict = HealthPolicy {
-            unhealthy_error_rate: 0.3,
-            ..policy
-        };
+        let strict = HealthPolicy { unhealthy_error_rate: 0.3, ..policy };
         assert_eq!(window.status(false, at(100), &strict), HealthStatus::Unhealthy);
-        let careful = HealthPolicy {
-            minimum_calls: 11,
-            ..policy
-        };
+        let careful = HealthPolicy { minimum_calls: 11, ..policy };
         assert_eq!(window.status(false, at(100), &careful), HealthStatus::Healthy);
-        let shorter = HealthPolicy {
-            window: Duration::from_secs(1),
-            minimum_calls: 1,
-            ..policy
-        };
+        let shorter = HealthPolicy { window: Duration::from_secs(1), minimum_calls: 1, ..policy };
         window.record(true, at(100), &shorter);
         assert_eq!(window.error_rate(at(100), &shorter), Some(1.0));
         assert_eq!(window.error_rate(at(100), &policy), None);
@@ -238,14 +209,8 @@ mod tests {
     #[test]
     fn an_unchecked_policy_does_no_harm() {
         for length in [Duration::ZERO, Duration::MAX] {
-            let policy = HealthPolicy {
-                window: length,
-                ..HealthPolicy::default()
-            };
-            assert_eq!(
-                window(10, 0, at(1), &policy).status(false, at(1), &policy),
-                HealthStatus::Unhealthy
-            );
+            let policy = HealthPolicy { window: length, ..HealthPolicy::default() };
+            assert_eq!(window(10, 0, at(1), &policy).status(false, at(1), &policy), HealthStatus::Unhealthy);
         }
     }
 }

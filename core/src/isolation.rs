@@ -76,12 +76,7 @@ impl Isolation {
             dropped: Vec::new(),
             fallback: Bulkhead::new(policy.fallback.max_concurrent, 0),
         };
-        let in_force = InForce {
-            policy,
-            revision,
-            is_enabled: true,
-            places,
-        };
+        let in_force = InForce { policy, revision, is_enabled: true, places };
         Self {
             current: ArcSwap::from_pointee(in_force),
             changing: Mutex::new(()),
@@ -100,12 +95,7 @@ impl Isolation {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let places = self.current.load().places.resized(&policy);
         self.breaker.reconfigure(&policy.breaker);
-        self.current.store(Arc::new(InForce {
-            policy,
-            revision,
-            is_enabled,
-            places,
-        }));
+        self.current.store(Arc::new(InForce { policy, revision, is_enabled, places }));
     }
 
     /// What calls that begin now go by.
@@ -152,10 +142,7 @@ impl InForce {
         let policy = &self.policy.bulkhead;
         let takes = |candidate: &&PoolPolicy| match pool {
             Some(name) => candidate.name == name,
-            None => candidate
-                .method_globs
-                .iter()
-                .any(|pattern| glob::matches(pattern, method)),
+            None => candidate.method_globs.iter().any(|pattern| glob::matches(pattern, method)),
         };
         let pool = policy.pools.iter().find(takes);
         pool.and_then(|pool| Some((self.places.pool(&pool.name)?, pool.max_wait)))
@@ -203,18 +190,12 @@ impl Places {
     }
 
     fn pool(&self, name: &str) -> Option<&Arc<Bulkhead>> {
-        self.pools
-            .iter()
-            .find(|(candidate, _)| candidate == name)
-            .map(|(_, places)| places)
+        self.pools.iter().find(|(candidate, _)| candidate == name).map(|(_, places)| places)
     }
 }
 
 fn new_pool(policy: &PoolPolicy) -> (String, Arc<Bulkhead>) {
-    (
-        policy.name.clone(),
-        Bulkhead::new(policy.max_concurrent, policy.max_queue),
-    )
+    (policy.name.clone(), Bulkhead::new(policy.max_concurrent, policy.max_queue))
 }
 
 impl Observer for Unobserved {

@@ -75,10 +75,7 @@ impl FromStr for Level {
     type Err = UnknownLevel;
 
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        Self::ALL
-            .into_iter()
-            .find(|level| level.name() == text)
-            .ok_or_else(|| UnknownLevel(text.to_owned()))
+        Self::ALL.into_iter().find(|level| level.name() == text).ok_or_else(|| UnknownLevel(text.to_owned()))
     }
 }
 
@@ -99,11 +96,7 @@ mod tests {
         let in_force = |level: Level| sections.into_iter().filter(|section| level.enforces(*section)).count();
         assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 6]);
         for pair in Level::ALL.windows(2) {
-            assert!(
-                sections
-                    .into_iter()
-                    .all(|section| !pair[0].enforces(section) || pair[1].enforces(section))
-            );
+            assert!(sections.into_iter().all(|section| !pair[0].enforces(section) || pair[1].enforces(section)));
         }
     }
 

@@ -24,10 +24,7 @@ mod tests {
 
     #[test]
     fn a_new_epoch_comes_after_any_revision_of_the_old_one() {
-        let old = Revision {
-            epoch: 1,
-            revision: u64::MAX,
-        };
+        let old = Revision { epoch: 1, revision: u64::MAX };
         assert!(Revision { epoch: 2, revision: 0 } > old);
     }
 }

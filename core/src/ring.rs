@@ -45,9 +45,7 @@ struct Cell {
 impl Ring {
     /// An empty ring for windows of up to so many ticks; at least one.
     pub(crate) fn new(buckets: usize) -> Self {
-        Self {
-            cells: (0..buckets.max(1)).map(|_| AtomicU64::new(0)).collect(),
-        }
+        Self { cells: (0..buckets.max(1)).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Counts `n` more at a tick of a generation. A cell stays at 16,777,215; what is late is dropped.
@@ -66,9 +64,7 @@ impl Ring {
     /// out. A window longer than the ring is cut to it.
     pub(crate) fn sum(&self, generation: u8, newest: u32, buckets: u32) -> u64 {
         let len = u32::try_from(self.cells.len()).unwrap_or(u32::MAX);
-        (0..buckets.min(len))
-            .map(|age| u64::from(self.count(generation, newest.wrapping_sub(age))))
-            .sum()
+        (0..buckets.min(len)).map(|age| u64::from(self.count(generation, newest.wrapping_sub(age)))).sum()
     }
 
     /// Counts one more at a tick if `admits` the window's sum without it. No two callers at the same tick are admitted
@@ -99,10 +95,7 @@ impl Ring {
             if !cell.is_of(generation, tick) || cell.count == 0 {
                 return;
             }
-            let less = Cell {
-                count: cell.count - 1,
-                ..cell
-            };
+            let less = Cell { count: cell.count - 1, ..cell };
             match slot.compare_exchange_weak(word, less.pack(), SeqCst, SeqCst) {
                 Ok(_) => return,
                 Err(now) => word = now,
@@ -122,11 +115,7 @@ impl Ring {
 
 impl Cell {
     fn unpack(word: u64) -> Self {
-        Self {
-            generation: (word >> 56) as u8,
-            tick: (word >> COUNT_BITS) as u32,
-            count: word as u32 & MAX_COUNT,
-        }
+        Self { generation: (word >> 56) as u8, tick: (word >> COUNT_BITS) as u32, count: word as u32 & MAX_COUNT }
     }
 
     fn pack(self) -> u64 {
@@ -145,18 +134,11 @@ impl Cell {
         let generations_ahead = self.generation.wrapping_sub(generation);
         let ticks_ahead = self.tick.wrapping_sub(tick);
         let is_late = generations_ahead <= LATE_GENERATIONS && ticks_ahead <= LATE_TICKS && self.count > 0;
-        (!is_late).then_some(Self {
-            generation,
-            tick,
-            count: 0,
-        })
+        (!is_late).then_some(Self { generation, tick, count: 0 })
     }
 
     fn plus(self, n: u32) -> Self {
-        Self {
-            count: self.count.saturating_add(n).min(MAX_COUNT),
-            ..self
-        }
+        Self { count: self.count.saturating_add(n).min(MAX_COUNT), ..self }
     }
 }
 
@@ -199,10 +181,7 @@ impl Scale {
 }
 
 fn tick(word: u64, now: Timestamp) -> Tick {
-    Tick {
-        generation: (word >> WIDTH_BITS) as u8,
-        tick: (now.as_nanos() / (word & WIDTH_MASK)) as u32,
-    }
+    Tick { generation: (word >> WIDTH_BITS) as u8, tick: (now.as_nanos() / (word & WIDTH_MASK)) as u32 }
 }
 
 /// At least 1, at most what the word holds: two years.

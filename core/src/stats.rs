@@ -133,10 +133,7 @@ impl Counters {
     pub fn snapshot(&self) -> CounterSnapshot {
         let mut snapshot = CounterSnapshot::default();
         for counter in Counter::ALL {
-            let counts = self
-                .stripes
-                .iter()
-                .map(|stripe| stripe.0[counter as usize].load(Relaxed));
+            let counts = self.stripes.iter().map(|stripe| stripe.0[counter as usize].load(Relaxed));
             *snapshot.get_mut(counter) = counts.fold(0, u64::wrapping_add);
         }
         snapshot
@@ -193,61 +190,28 @@ mod tests {
         for (index, counter) in Counter::ALL.into_iter().enumerate() {
             assert_eq!(snapshot.get(counter), index as u64 + 1, "{}", counter.name());
         }
-        assert_eq!(
-            (snapshot.calls, snapshot.served_live, snapshot.stale_results),
-            (1, 2, 22)
-        );
+        assert_eq!((snapshot.calls, snapshot.served_live, snapshot.stale_results), (1, 2, 22));
     }
 
     /// The contract is read as text, so that this holds without its generated code.
     #[test]
     fn counters_are_those_of_the_contract() {
         let contract = include_str!("../../proto/cofferdam/v1/stats.proto");
-        let message = contract
-            .split("message CallCounters {")
-            .nth(1)
-            .and_then(|rest| rest.split('}').next())
-            .unwrap();
-        let fields: Vec<&str> = message
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("uint64 ")?.split(' ').next())
-            .collect();
+        let message = contract.split("message CallCounters {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let fields: Vec<&str> =
+            message.lines().filter_map(|line| line.trim().strip_prefix("uint64 ")?.split(' ').next()).collect();
         assert_eq!(Counter::ALL.map(Counter::name).as_slice(), fields);
     }
 
     #[test]
     fn snapshots_add_and_subtract() {
-        let mut sum = CounterSnapshot {
-            calls: u64::MAX - 1,
-            failed: 3,
-            ..CounterSnapshot::default()
-        };
-        let other = CounterSnapshot {
-            calls: 5,
-            retries: 2,
-            ..CounterSnapshot::default()
-        };
+        let mut sum = CounterSnapshot { calls: u64::MAX - 1, failed: 3, ..CounterSnapshot::default() };
+        let other = CounterSnapshot { calls: 5, retries: 2, ..CounterSnapshot::default() };
         sum.merge(&other);
-        let expected = CounterSnapshot {
-            calls: u64::MAX,
-            failed: 3,
-            retries: 2,
-            ..CounterSnapshot::default()
-        };
+        let expected = CounterSnapshot { calls: u64::MAX, failed: 3, retries: 2, ..CounterSnapshot::default() };
         assert_eq!(sum, expected);
-        let since = other.since(&CounterSnapshot {
-            calls: 4,
-            failed: 9,
-            ..CounterSnapshot::default()
-        });
-        assert_eq!(
-            since,
-            CounterSnapshot {
-                calls: 1,
-                retries: 2,
-                ..CounterSnapshot::default()
-            }
-        );
+        let since = other.since(&CounterSnapshot { calls: 4, failed: 9, ..CounterSnapshot::default() });
+        assert_eq!(since, CounterSnapshot { calls: 1, retries: 2, ..CounterSnapshot::default() });
         assert!(other.since(&other).is_zero() && !other.is_zero());
     }
 
@@ -259,10 +223,7 @@ mod tests {
                 scope.spawn(|| (0..10_000).for_each(|_| counters.add(Counter::Attempts)));
             }
         });
-        let expected = CounterSnapshot {
-            attempts: 20_000 * STRIPES as u64,
-            ..CounterSnapshot::default()
-        };
+        let expected = CounterSnapshot { attempts: 20_000 * STRIPES as u64, ..CounterSnapshot::default() };
         assert_eq!(counters.snapshot(), expected);
     }
 }

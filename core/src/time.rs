@@ -65,9 +65,6 @@ mod tests {
         assert_eq!(start.saturating_add(Duration::MAX).as_nanos(), u64::MAX);
         assert_eq!(start.saturating_sub(Duration::from_secs(1)), Timestamp::ZERO);
         assert_eq!(start.saturating_since(Timestamp::from_millis(2)), Duration::ZERO);
-        assert_eq!(
-            Timestamp::from_millis(3).saturating_since(start),
-            Duration::from_millis(2)
-        );
+        assert_eq!(Timestamp::from_millis(3).saturating_since(start), Duration::from_millis(2));
     }
 }

@@ -20,12 +20,7 @@ fn generated_code_is_fresh() {
             fs::copy(&file, committed.join(file.file_name().unwrap())).unwrap();
         }
     }
-    let names = |dir: &Path| {
-        files(dir)
-            .iter()
-            .map(|file| file.file_name().unwrap().to_owned())
-            .collect::<Vec<_>>()
-    };
+    let names = |dir: &Path| files(dir).iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(
         names(&committed),
         names(fresh.path()),

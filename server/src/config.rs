@@ -67,9 +67,7 @@ impl Config {
         self.store.check()?;
         self.limits.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
-            return Err(ConfigError::Exposed {
-                address: self.listen.address,
-            });
+            return Err(ConfigError::Exposed { address: self.listen.address });
         }
         Ok(())
     }

@@ -152,41 +152,24 @@ pub enum Rejection {
 impl Error {
     /// One field at fault.
     pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::Invalid {
-            violations: vec![Violation::invalid(path, description)],
-        }
+        Self::Invalid { violations: vec![Violation::invalid(path, description)] }
     }
 
     /// A policy at fault. `path` says where a path of the policy is in the request.
     pub fn invalid_policy(invalid: &InvalidPolicy, path: impl Fn(&str) -> String) -> Self {
-        let in_request = |violation: &Violation| Violation {
-            path: path(&violation.path),
-            ..violation.clone()
-        };
-        Self::Invalid {
-            violations: invalid.violations().iter().map(in_request).collect(),
-        }
+        let in_request = |violation: &Violation| Violation { path: path(&violation.path), ..violation.clone() };
+        Self::Invalid { violations: invalid.violations().iter().map(in_request).collect() }
     }
 }
 
 fn did_you_mean(nearest: &[String]) -> String {
-    if nearest.is_empty() {
-        String::new()
-    } else {
-        format!("; did you mean {}?", nearest.join(" or "))
-    }
+    if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {
-    retry_after
-        .map(|after| format!(", next probe in {after:?}"))
-        .unwrap_or_default()
+    retry_after.map(|after| format!(", next probe in {after:?}")).unwrap_or_default()
 }
 
 fn list(violations: &[Violation]) -> String {
-    violations
-        .iter()
-        .map(Violation::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
 }

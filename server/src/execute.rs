@@ -115,11 +115,7 @@ impl Executor {
             pool: call.pool.as_deref(),
             is_idempotent: call.is_idempotent,
             timeout: Some(call.timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
-            cache_key: if call.cache_key.is_empty() {
-                &call.payload
-            } else {
-                &call.cache_key
-            },
+            cache_key: if call.cache_key.is_empty() { &call.payload } else { &call.cache_key },
             is_alternative: false,
         };
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone()).await?;
@@ -164,13 +160,8 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
         FailureCause::Inner(UpstreamError::Refused(rejection)) => rejection,
         FailureCause::Inner(UpstreamError::Status(status)) => status::rejection(&status),
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
-        FailureCause::Open { retry_after } => Rejection::CircuitOpen {
-            key: key.clone(),
-            retry_after,
-        },
-        FailureCause::BulkheadFull => Rejection::BulkheadFull {
-            pool: call.pool.clone().unwrap_or_default(),
-        },
+        FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
+        FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
         FailureCause::Disabled => Rejection::Disabled(key.clone()),
     }
 }

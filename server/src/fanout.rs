@@ -72,28 +72,16 @@ impl Fanout {
         index.last_id += 1;
         let id = index.last_id;
         index.mailboxes.insert(id, (Arc::clone(&mailbox), hang_up));
-        Subscription {
-            id,
-            fanout: Arc::clone(self),
-            mailbox,
-            services: Vec::new(),
-            namespace: None,
-        }
+        Subscription { id, fanout: Arc::clone(self), mailbox, services: Vec::new(), namespace: None }
     }
 
     /// Hangs up on those for whom something has been waiting so long with nothing taken. A subscriber that does not
     /// read is not even asked for more by its transport, so it cannot find this out by itself.
     pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
-        let stalled = |mailbox: &Mailbox| {
-            lock(&mailbox.slots)
-                .waiting_since
-                .is_some_and(|since| since.elapsed() >= patience)
-        };
+        let stalled =
+            |mailbox: &Mailbox| lock(&mailbox.slots).waiting_since.is_some_and(|since| since.elapsed() >= patience);
         let index = lock(&self.index);
-        let stalled = index
-            .mailboxes
-            .values()
-            .filter(|(mailbox, hang_up)| !hang_up.is_cancelled() && stalled(mailbox));
+        let stalled = index.mailboxes.values().filter(|(mailbox, hang_up)| !hang_up.is_cancelled() && stalled(mailbox));
         stalled.map(|(_, hang_up)| hang_up.cancel()).count()
     }
 
@@ -132,11 +120,7 @@ impl Mailbox {
             return Err(Overrun);
         }
         let taken = slots.changes.pop_first().map(|(_, change)| change);
-        slots.waiting_since = if slots.changes.is_empty() {
-            None
-        } else {
-            Some(Instant::now())
-        };
+        slots.waiting_since = if slots.changes.is_empty() { None } else { Some(Instant::now()) };
         Ok(taken)
     }
 }
@@ -146,13 +130,7 @@ impl Subscription {
     pub(crate) fn follow(&mut self, key: ServiceKey) {
         let mut index = lock(&self.fanout.index);
         let mailbox = Arc::clone(&self.mailbox);
-        if index
-            .by_service
-            .entry(key.clone())
-            .or_default()
-            .insert(self.id, mailbox)
-            .is_none()
-        {
+        if index.by_service.entry(key.clone()).or_default().insert(self.id, mailbox).is_none() {
             self.services.push(key);
         }
     }
@@ -160,11 +138,7 @@ impl Subscription {
     /// Follows every service of a namespace from now on, those to come included.
     pub(crate) fn follow_namespace(&mut self, namespace: Name) {
         let mut index = lock(&self.fanout.index);
-        index
-            .by_namespace
-            .entry(namespace.clone())
-            .or_default()
-            .insert(self.id, Arc::clone(&self.mailbox));
+        index.by_namespace.entry(namespace.clone()).or_default().insert(self.id, Arc::clone(&self.mailbox));
         self.namespace = Some(namespace);
     }
 

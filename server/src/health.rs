@@ -53,10 +53,7 @@ mod tests {
     use super::*;
 
     fn condition(breaker: State, health: HealthStatus) -> Condition {
-        Condition {
-            breaker: Some(breaker),
-            health: Some(health),
-        }
+        Condition { breaker: Some(breaker), health: Some(health) }
     }
 
     #[test]
@@ -66,10 +63,7 @@ mod tests {
         assert_eq!(in_force(degraded, fine), degraded);
         let bad = condition(State::HalfOpen, HealthStatus::Unhealthy);
         assert_eq!(in_force(degraded, bad), Some(HealthStatus::Unhealthy));
-        let open = Condition {
-            breaker: Some(State::Open),
-            health: None,
-        };
+        let open = Condition { breaker: Some(State::Open), health: None };
         assert_eq!(in_force(degraded, open), Some(HealthStatus::CircuitOpen));
     }
 

@@ -115,11 +115,7 @@ pub struct Condition {
 impl Instances {
     /// No instance yet, and never more than `max` at once.
     pub fn new(max: usize) -> Self {
-        Self {
-            inner: Mutex::default(),
-            max,
-            version: watch::Sender::new(0),
-        }
+        Self { inner: Mutex::default(), max, version: watch::Sender::new(0) }
     }
 
     /// Takes an instance in, and ends the session that had its id before.
@@ -139,30 +135,16 @@ impl Instances {
         inner.last_session += 1;
         let session = inner.last_session;
         let ended = CancellationToken::new();
-        let connected = Connected {
-            session,
-            namespace,
-            services: HashSet::new(),
-            ended: ended.clone(),
-        };
+        let connected = Connected { session, namespace, services: HashSet::new(), ended: ended.clone() };
         inner.by_id.insert(id.to_owned(), connected);
-        Ok(Session {
-            instances: Arc::clone(self),
-            id: id.to_owned(),
-            session,
-            ended,
-        })
+        Ok(Session { instances: Arc::clone(self), id: id.to_owned(), session, ended })
     }
 
     /// How many instances are connected, in one namespace or in all.
     pub fn count(&self, namespace: Option<&Name>) -> usize {
         let inner = self.lock();
         match namespace {
-            Some(namespace) => inner
-                .by_id
-                .values()
-                .filter(|connected| connected.namespace == *namespace)
-                .count(),
+            Some(namespace) => inner.by_id.values().filter(|connected| connected.namespace == *namespace).count(),
             None => inner.by_id.len(),
         }
     }
@@ -182,10 +164,7 @@ impl Instances {
             open_instances: service.tally.open(),
             applied_instances: count(&|member| member.applied == Some((revision, hash))),
             refused_instances: count(&|member| {
-                member
-                    .refused
-                    .as_ref()
-                    .is_some_and(|refusal| refusal.revision == revision)
+                member.refused.as_ref().is_some_and(|refusal| refusal.revision == revision)
             }),
         }
     }
@@ -197,41 +176,25 @@ impl Instances {
             return BTreeMap::new();
         };
         let of = |connected: &Connected| service.members.get(&connected.session)?.refused.clone();
-        let refusals = inner
-            .by_id
-            .iter()
-            .filter_map(|(id, connected)| Some((id.clone(), of(connected)?)));
+        let refusals = inner.by_id.iter().filter_map(|(id, connected)| Some((id.clone(), of(connected)?)));
         refusals.collect()
     }
 
     /// The least good of what instances report about a service.
     pub fn condition(&self, key: &ServiceKey) -> Condition {
-        self.lock()
-            .services
-            .get(key)
-            .map(|service| service.tally.condition())
-            .unwrap_or_default()
+        self.lock().services.get(key).map(|service| service.tally.condition()).unwrap_or_default()
     }
 
     /// The services that nobody follows any more, whose sums are still kept.
     pub fn abandoned(&self) -> Vec<ServiceKey> {
         let inner = self.lock();
-        inner
-            .services
-            .iter()
-            .filter(|(_, service)| service.members.is_empty())
-            .map(|(key, _)| key.clone())
-            .collect()
+        inner.services.iter().filter(|(_, service)| service.members.is_empty()).map(|(key, _)| key.clone()).collect()
     }
 
     /// Forgets the sums of a service, unless somebody follows it by now.
     pub fn forget(&self, key: &ServiceKey) {
         let mut inner = self.lock();
-        if inner
-            .services
-            .get(key)
-            .is_some_and(|service| service.members.is_empty())
-        {
+        if inner.services.get(key).is_some_and(|service| service.members.is_empty()) {
             inner.services.remove(key);
         }
     }
@@ -313,11 +276,7 @@ impl Session {
     pub fn applied(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) {
         self.with_member(key, |member| {
             member.applied = Some((revision, hash));
-            if member
-                .refused
-                .as_ref()
-                .is_some_and(|refusal| refusal.revision <= revision)
-            {
+            if member.refused.as_ref().is_some_and(|refusal| refusal.revision <= revision) {
                 member.refused = None;
             }
         });
@@ -347,10 +306,7 @@ impl Session {
     /// Runs `change` unless another session has taken this one's place.
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Option<T> {
         let mut inner = self.instances.lock();
-        let current = inner
-            .by_id
-            .get(&self.id)
-            .is_some_and(|connected| connected.session == self.session);
+        let current = inner.by_id.get(&self.id).is_some_and(|connected| connected.session == self.session);
         current.then(|| change(&mut inner))
     }
 

@@ -81,19 +81,12 @@ impl Listener {
     /// # Errors
     /// What the operating system says, as where the address is in use.
     pub fn bind(address: SocketAddr, options: ListenerOptions) -> io::Result<Self> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A manager that comes back must not wait for what is left of its old connections.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self {
-            inner: socket.listen(BACKLOG)?,
-            options,
-        })
+        Ok(Self { inner: socket.listen(BACKLOG)?, options })
     }
 
     /// The address that is bound.
@@ -125,22 +118,13 @@ impl Listener {
                 );
                 continue;
             }
-            let connection = Connection {
-                drain: drain.clone(),
-                hang_up: close.child_token(),
-            };
+            let connection = Connection { drain: drain.clone(), hang_up: close.child_token() };
             connections.spawn(connection.serve(Arc::clone(&builder), stream, service.clone()));
         }
         drop(self.inner);
         connections.close();
-        if tokio::time::timeout(self.options.grace, connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::info!(
-                left = connections.len(),
-                "closing the connections that did not end by themselves"
-            );
+        if tokio::time::timeout(self.options.grace, connections.wait()).await.is_err() {
+            tracing::info!(left = connections.len(), "closing the connections that did not end by themselves");
             close.cancel();
             connections.wait().await;
         }
@@ -222,10 +206,7 @@ impl Connection {
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(GREETING_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(GREETING_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -64,11 +64,7 @@ pub struct RegistryOptions {
 
 impl Default for RegistryOptions {
     fn default() -> Self {
-        Self {
-            store_timeout: Duration::from_secs(10),
-            max_services: 10_000,
-            max_backoff: Duration::from_secs(5),
-        }
+        Self { store_timeout: Duration::from_secs(10), max_services: 10_000, max_backoff: Duration::from_secs(5) }
     }
 }
 
@@ -115,10 +111,7 @@ impl Registry {
     ) -> Result<Self, OpenError> {
         let (shared, watch) = follow::open(store, clock, options).await?;
         let follower = tokio::spawn(follow::follow(Arc::clone(&shared), watch));
-        Ok(Self {
-            shared,
-            _follower: AbortOnDropHandle::new(follower),
-        })
+        Ok(Self { shared, _follower: AbortOnDropHandle::new(follower) })
     }
 
     /// A service, as last known good.
@@ -215,9 +208,7 @@ impl Registry {
         let mut changes = Vec::new();
         if let Some(namespace) = namespace {
             subscription.follow_namespace(namespace.clone());
-            let all = catalog
-                .services_after(None)
-                .filter(|registered| registered.key().namespace == *namespace);
+            let all = catalog.services_after(None).filter(|registered| registered.key().namespace == *namespace);
             changes.extend(all.map(|registered| Change::Updated(Arc::clone(registered))));
         }
         for key in keys {
@@ -228,10 +219,7 @@ impl Registry {
             match catalog.service(key) {
                 Some(_) if covered => {}
                 Some(registered) => changes.push(Change::Updated(Arc::clone(registered))),
-                None => changes.push(Change::Removed {
-                    key: key.clone(),
-                    revision: head,
-                }),
+                None => changes.push(Change::Removed { key: key.clone(), revision: head }),
             }
         }
         Opening { changes, head }
@@ -279,19 +267,13 @@ impl Shared {
         match error {
             StoreError::Unavailable { reason } | StoreError::Denied { reason } => Error::StoreUnavailable { reason },
             StoreError::Unknown { reason } => Error::StoreOutcomeUnknown { reason },
-            StoreError::Full { reason } => Error::QuotaExceeded {
-                quota: "store",
-                limit: reason,
-                remedy: "make room in the store",
-            },
-            StoreError::TooLarge { reason } => Error::QuotaExceeded {
-                quota: "record",
-                limit: reason,
-                remedy: "make the request smaller",
-            },
-            other => Error::Internal {
-                detail: other.to_string(),
-            },
+            StoreError::Full { reason } => {
+                Error::QuotaExceeded { quota: "store", limit: reason, remedy: "make room in the store" }
+            }
+            StoreError::TooLarge { reason } => {
+                Error::QuotaExceeded { quota: "record", limit: reason, remedy: "make the request smaller" }
+            }
+            other => Error::Internal { detail: other.to_string() },
         }
     }
 
@@ -306,19 +288,13 @@ impl Shared {
 
 /// A revision as the contract shows it.
 fn revision_at(epoch: u64, revision: StoreRevision) -> v1::Revision {
-    v1::Revision {
-        epoch,
-        revision: revision.get(),
-    }
+    v1::Revision { epoch, revision: revision.get() }
 }
 
 /// A service as the contract shows it, with the health that was reported.
 fn describe(catalog: &Catalog, registered: &Registered) -> v1::IsolatedService {
     let reported = catalog.health(registered.key()).cloned();
-    v1::IsolatedService {
-        reported_health: reported,
-        ..registered.describe()
-    }
+    v1::IsolatedService { reported_health: reported, ..registered.describe() }
 }
 
 #[cfg(test)]

@@ -94,10 +94,7 @@ impl Server {
     }
 
     async fn with_store(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let options = ListenerOptions {
-            max_connections: config.limits.max_connections,
-            grace: config.listen.grace,
-        };
+        let options = ListenerOptions { max_connections: config.limits.max_connections, grace: config.listen.grace };
         let address = config.listen.address;
         let listen_error = |error| StartError::Listen { address, error };
         // Bound first: a second manager on one address is told so before it waits for a store.
@@ -109,10 +106,7 @@ impl Server {
             ..RegistryOptions::default()
         };
         let registry = Registry::open(store, clock, options).await;
-        let registry = Arc::new(registry.map_err(|error| StartError::Load {
-            kind: config.store.kind,
-            error,
-        })?);
+        let registry = Arc::new(registry.map_err(|error| StartError::Load { kind: config.store.kind, error })?);
         let instances = Arc::new(Instances::new(config.limits.max_instances));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let drain = CancellationToken::new();
@@ -126,13 +120,7 @@ impl Server {
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
         let warn = config.is_exposed().then_some(local_addr);
         let housekeeping = tokio::spawn(housekeeping::keep(registry, instances, warn));
-        Ok(Self {
-            listener,
-            routes,
-            drain,
-            local_addr,
-            _housekeeping: AbortOnDropHandle::new(housekeeping),
-        })
+        Ok(Self { listener, routes, drain, local_addr, _housekeeping: AbortOnDropHandle::new(housekeeping) })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.
@@ -187,13 +175,8 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let opened: Result<Arc<dyn Store>, StoreError> = match store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
         StoreKind::Embedded => {
-            let dir = store
-                .data_dir
-                .clone()
-                .unwrap_or_else(|| PathBuf::from("cofferdam-data"));
-            EmbeddedStore::open(dir)
-                .await
-                .map(|store| Arc::new(store) as Arc<dyn Store>)
+            let dir = store.data_dir.clone().unwrap_or_else(|| PathBuf::from("cofferdam-data"));
+            EmbeddedStore::open(dir).await.map(|store| Arc::new(store) as Arc<dyn Store>)
         }
         StoreKind::Etcd => {
             let options = EtcdOptions {
@@ -204,10 +187,7 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             EtcdStore::new(options).map(|store| Arc::new(store) as Arc<dyn Store>)
         }
     };
-    opened.map_err(|error| StartError::Store {
-        kind: store.kind,
-        error,
-    })
+    opened.map_err(|error| StartError::Store { kind: store.kind, error })
 }
 
 async fn etcd_user(config: &Config) -> Result<Option<EtcdUser>, StartError> {
@@ -215,14 +195,8 @@ async fn etcd_user(config: &Config) -> Result<Option<EtcdUser>, StartError> {
         return Ok(None);
     };
     let password = tokio::fs::read_to_string(path).await;
-    let password = password.map_err(|error| StartError::Password {
-        path: path.clone(),
-        error,
-    })?;
-    Ok(Some(EtcdUser {
-        name: name.clone(),
-        password: password.trim_end_matches(['\r', '\n']).to_owned(),
-    }))
+    let password = password.map_err(|error| StartError::Password { path: path.clone(), error })?;
+    Ok(Some(EtcdUser { name: name.clone(), password: password.trim_end_matches(['\r', '\n']).to_owned() }))
 }
 
 /// What the manager must never dial for others: itself and its store.

@@ -219,8 +219,6 @@ impl StoreIdentity {
 
     /// The identity with this number.
     pub(crate) fn numbered(number: u128) -> Self {
-        Self {
-            cluster: format!("{number:032x}"),
-        }
+        Self { cluster: format!("{number:032x}") }
     }
 }

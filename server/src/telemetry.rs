@@ -30,31 +30,25 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] for directives that are none, or where the process logs already.
 pub fn install(config: &TelemetryConfig) -> Result<(), TelemetryError> {
-    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV)
-        .ok()
-        .filter(|directives| !directives.is_empty());
+    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|directives| !directives.is_empty());
     let (place, directives) = match from_environment {
         Some(directives) => (EnvFilter::DEFAULT_ENV, directives),
         None => ("the log level", config.log_level.clone()),
     };
-    let filter = EnvFilter::builder()
-        .parse(&directives)
-        .map_err(|error| TelemetryError::Directives {
-            place,
-            directives,
-            reason: error.to_string(),
-        })?;
+    let filter = EnvFilter::builder().parse(&directives).map_err(|error| TelemetryError::Directives {
+        place,
+        directives,
+        reason: error.to_string(),
+    })?;
     let registry = tracing_subscriber::registry().with(filter);
     // Colours are for a terminal, and for who has not declined them (https://no-color.org).
     let is_declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let has_colours = std::io::stderr().is_terminal() && !is_declined;
     let installed = match config.log_format {
-        LogFormat::Text => registry
-            .with(fmt::layer().with_ansi(has_colours).with_writer(std::io::stderr))
-            .try_init(),
-        LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
-            .try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_ansi(has_colours).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        }
     };
     installed.map_err(|_| TelemetryError::Installed)
 }

@@ -78,17 +78,14 @@ impl FaultyStore {
 
     fn reach(&self) -> Result<Arc<MemoryStore>, StoreError> {
         if *self.away.borrow() {
-            return Err(StoreError::Unavailable {
-                reason: "it was taken away".to_owned(),
-            });
+            return Err(StoreError::Unavailable { reason: "it was taken away".to_owned() });
         }
         Ok(self.inner())
     }
 }
 
 fn take_one(left: &AtomicU32) -> bool {
-    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-        .is_ok()
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
 #[async_trait]
@@ -104,16 +101,9 @@ impl Store for FaultyStore {
             let precondition = txn.preconditions[0].clone();
             let current = inner.list(precondition.key()).await?.entries.into_iter().next();
             let failed = vec![FailedPrecondition { precondition, current }];
-            return Err(Conflict {
-                revision: StoreRevision::ZERO,
-                failed,
-            }
-            .into());
+            return Err(Conflict { revision: StoreRevision::ZERO, failed }.into());
         }
-        if txn
-            .ops
-            .iter()
-            .any(|op| matches!(op, crate::store::Op::Put { lease: Some(_), .. }))
+        if txn.ops.iter().any(|op| matches!(op, crate::store::Op::Put { lease: Some(_), .. }))
             && take_one(&self.lost_leases)
         {
             let lease = LeaseId::new(4711).unwrap();
@@ -121,10 +111,7 @@ impl Store for FaultyStore {
         }
         let committed = inner.commit(txn).await?;
         if take_one(&self.unanswered) {
-            return Err(StoreError::Unknown {
-                reason: "the answer was lost".to_owned(),
-            }
-            .into());
+            return Err(StoreError::Unknown { reason: "the answer was lost".to_owned() }.into());
         }
         Ok(committed)
     }
@@ -135,9 +122,7 @@ impl Store for FaultyStore {
         away.mark_unchanged();
         let cut = Box::pin(async move {
             let _ = away.changed().await;
-            Err(WatchError::Disconnected {
-                reason: "it was cut".to_owned(),
-            })
+            Err(WatchError::Disconnected { reason: "it was cut".to_owned() })
         });
         Ok(Watch::new(stream::select(inner, stream::once(cut)).boxed()))
     }
@@ -161,18 +146,13 @@ impl Store for FaultyStore {
 
 /// A manager's registry over `store`.
 pub(crate) async fn registry(store: &Arc<FaultyStore>) -> Registry {
-    let options = RegistryOptions {
-        max_backoff: Duration::from_millis(20),
-        ..RegistryOptions::default()
-    };
+    let options = RegistryOptions { max_backoff: Duration::from_millis(20), ..RegistryOptions::default() };
     registry_with(store, options).await
 }
 
 pub(crate) async fn registry_with(store: &Arc<FaultyStore>, options: RegistryOptions) -> Registry {
     let store: Arc<dyn Store> = Arc::<FaultyStore>::clone(store);
-    Registry::open(store, Arc::new(FixedClock(EPOCH)), options)
-        .await
-        .unwrap()
+    Registry::open(store, Arc::new(FixedClock(EPOCH)), options).await.unwrap()
 }
 
 pub(crate) fn key(text: &str) -> ServiceKey {
@@ -181,44 +161,25 @@ pub(crate) fn key(text: &str) -> ServiceKey {
 
 /// A registration of a service of the default namespace, with nothing but its name.
 pub(crate) fn registration(name: &str) -> v1::RegisterServiceRequest {
-    let service = v1::Service {
-        name: name.to_owned(),
-        ..v1::Service::default()
-    };
-    v1::RegisterServiceRequest {
-        service: Some(service),
-        ..v1::RegisterServiceRequest::default()
-    }
+    let service = v1::Service { name: name.to_owned(), ..v1::Service::default() };
+    v1::RegisterServiceRequest { service: Some(service), ..v1::RegisterServiceRequest::default() }
 }
 
 /// A chain of one static answer.
 pub(crate) fn static_step(payload: &'static [u8]) -> v1::FallbackStep {
-    let step = v1::StaticFallback {
-        payload: payload.into(),
-        content_type: String::new(),
-    };
-    v1::FallbackStep {
-        strategy: Some(v1::fallback_step::Strategy::Static(step)),
-    }
+    let step = v1::StaticFallback { payload: payload.into(), content_type: String::new() };
+    v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Static(step)) }
 }
 
 /// A chain of one alternative service.
 pub(crate) fn alternative_step(service: &str) -> v1::FallbackStep {
-    let step = v1::AlternativeFallback {
-        service: service.to_owned(),
-        ..v1::AlternativeFallback::default()
-    };
-    v1::FallbackStep {
-        strategy: Some(v1::fallback_step::Strategy::Alternative(step)),
-    }
+    let step = v1::AlternativeFallback { service: service.to_owned(), ..v1::AlternativeFallback::default() };
+    v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Alternative(step)) }
 }
 
 /// A fallback of these steps and nothing else.
 pub(crate) fn fallback(chain: Vec<v1::FallbackStep>) -> v1::FallbackConfig {
-    v1::FallbackConfig {
-        chain,
-        ..v1::FallbackConfig::default()
-    }
+    v1::FallbackConfig { chain, ..v1::FallbackConfig::default() }
 }
 
 /// Waits until something holds, looking again whenever the registry changes.
@@ -229,7 +190,5 @@ pub(crate) async fn eventually(registry: &Registry, mut holds: impl FnMut() -> b
             version.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .expect("it never came to hold");
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it never came to hold");
 }

@@ -9,81 +9,42 @@ use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_may_run_twice_is_tried_again() {
-    let policy = IsolationPolicy {
-        retry: Some(attempts(4)),
-        ..wire::breaker(0, HOUR)
-    };
+    let policy = IsolationPolicy { retry: Some(attempts(4)), ..wire::breaker(0, HOUR) };
     let mut bench = Bench::new(IsolationLevel::Enhanced, policy).await;
     bench.fall_back_on([static_json("{}")]).await;
     bench.upstream.behave(Behaviour::fail(Code::Unavailable));
-    let idempotent = |idempotent| ExecuteWithIsolationRequest {
-        idempotent,
-        ..request("charge", "")
-    };
+    let idempotent = |idempotent| ExecuteWithIsolationRequest { idempotent, ..request("charge", "") };
     let answer = bench.client.execute_with_isolation(idempotent(true)).await.unwrap();
-    assert_eq!(
-        (answer.served_by(), answer.attempts, bench.upstream.calls()),
-        (ServedBy::Static, 4, 4)
-    );
+    assert_eq!((answer.served_by(), answer.attempts, bench.upstream.calls()), (ServedBy::Static, 4, 4));
     let answer = bench.client.execute_with_isolation(idempotent(false)).await.unwrap();
-    assert_eq!(
-        (answer.served_by(), answer.attempts, bench.upstream.calls()),
-        (ServedBy::Static, 1, 5)
-    );
+    assert_eq!((answer.served_by(), answer.attempts, bench.upstream.calls()), (ServedBy::Static, 1, 5));
 
     bench.upstream.down().await;
     let answer = bench.client.execute_with_isolation(idempotent(false)).await.unwrap();
-    assert_eq!(
-        answer.served_by(),
-        ServedBy::Static,
-        "what never reached the service was safe to repeat"
-    );
+    assert_eq!(answer.served_by(), ServedBy::Static, "what never reached the service was safe to repeat");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_does_not_answer_is_not_waited_for() {
     let bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
-    let limit = FallbackConfig {
-        timeout: Some(millis(200)),
-        ..FallbackConfig::default()
-    };
+    let limit = FallbackConfig { timeout: Some(millis(200)), ..FallbackConfig::default() };
     bench.client.update_fallback("payments", limit).await.unwrap();
     bench.upstream.behave(Behaviour::at_once(Reply::Hang));
     let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
-    assert_eq!(
-        (refusal.code, &refusal.reason[..]),
-        (Code::DeadlineExceeded, "TIMEOUT"),
-        "{refusal:?}"
-    );
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::DeadlineExceeded, "TIMEOUT"), "{refusal:?}");
 
     bench.fall_back_on([static_json("{}")]).await;
     let answer = bench.client.execute("payments", "charge", "").await.unwrap();
     assert_eq!(answer.served_by(), ServedBy::Static);
 
-    let long = FallbackConfig {
-        timeout: Some(seconds(60)),
-        ..FallbackConfig::default()
-    };
+    let long = FallbackConfig { timeout: Some(seconds(60)), ..FallbackConfig::default() };
     bench.client.update_fallback("payments", long).await.unwrap();
-    let own = ExecuteWithIsolationRequest {
-        timeout: Some(millis(200)),
-        ..request("charge", "")
-    };
+    let own = ExecuteWithIsolationRequest { timeout: Some(millis(200)), ..request("charge", "") };
     let answer = bench.client.execute_with_isolation(own).await.unwrap();
-    assert_eq!(
-        answer.served_by(),
-        ServedBy::Static,
-        "the caller's own limit counts, too"
-    );
-    let bad = ExecuteWithIsolationRequest {
-        timeout: Some(seconds(-1)),
-        ..request("charge", "")
-    };
+    assert_eq!(answer.served_by(), ServedBy::Static, "the caller's own limit counts, too");
+    let bad = ExecuteWithIsolationRequest { timeout: Some(seconds(-1)), ..request("charge", "") };
     let refusal = bench.client.execute_with_isolation(bad).await.unwrap_err();
-    assert_eq!(
-        (refusal.code, &refusal.fields[..]),
-        (Code::InvalidArgument, &["timeout".to_owned()][..])
-    );
+    assert_eq!((refusal.code, &refusal.fields[..]), (Code::InvalidArgument, &["timeout".to_owned()][..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,11 +60,7 @@ async fn a_connection_that_breaks_is_a_failure_of_the_service_every_time() {
         bench.upstream.behave(Behaviour::echo());
         eventually("the service to be reached again", async || {
             let answer = bench.client.execute("payments", "charge", "").await.unwrap();
-            if answer.served_by() == ServedBy::Live {
-                Ok(())
-            } else {
-                Err(answer)
-            }
+            if answer.served_by() == ServedBy::Live { Ok(()) } else { Err(answer) }
         })
         .await;
     }
@@ -116,11 +73,7 @@ async fn a_service_that_goes_down_is_a_failure_from_the_first_call_on() {
     for round in 0..20 {
         eventually("the service to be reached", async || {
             let answer = bench.client.execute("payments", "charge", "").await.unwrap();
-            if answer.served_by() == ServedBy::Live {
-                Ok(())
-            } else {
-                Err(answer)
-            }
+            if answer.served_by() == ServedBy::Live { Ok(()) } else { Err(answer) }
         })
         .await;
         bench.upstream.down().await;

@@ -16,16 +16,8 @@ async fn a_cached_answer_is_that_of_the_same_request() {
         cache_key: key.into(),
         ..request("get", payload)
     };
-    for ask in [
-        request("get", "a"),
-        request("get", "b"),
-        request("list", "a"),
-        keyed("c", "k"),
-    ] {
-        assert_eq!(
-            bench.client.execute_with_isolation(ask).await.unwrap().served_by(),
-            ServedBy::Live
-        );
+    for ask in [request("get", "a"), request("get", "b"), request("list", "a"), keyed("c", "k")] {
+        assert_eq!(bench.client.execute_with_isolation(ask).await.unwrap().served_by(), ServedBy::Live);
     }
     bench.upstream.down().await;
     for (ask, kept) in [
@@ -38,11 +30,7 @@ async fn a_cached_answer_is_that_of_the_same_request() {
     ] {
         let answer = bench.client.execute_with_isolation(ask.clone()).await.unwrap();
         let (by, payload) = kept.map_or((ServedBy::Static, "none kept"), |kept| (ServedBy::Cached, kept));
-        assert_eq!(
-            (answer.served_by(), &answer.payload[..]),
-            (by, payload.as_bytes()),
-            "{ask:?}"
-        );
+        assert_eq!((answer.served_by(), &answer.payload[..]), (by, payload.as_bytes()), "{ask:?}");
     }
 }
 
@@ -51,28 +39,12 @@ async fn a_chain_goes_on_where_a_step_has_no_answer() {
     let mut bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
     let backup = Upstream::start(Behaviour::bytes("backup data")).await;
     let request = registration_at("backup", IsolationLevel::Enhanced, &backup.address());
-    bench
-        .client
-        .register(RegisterServiceRequest {
-            policy: Some(three_strikes()),
-            ..request
-        })
-        .await
-        .unwrap();
-    bench
-        .fall_back_on([
-            cached(),
-            alternative("backup", "shop.v1.Backup/Get"),
-            degraded("browsing"),
-        ])
-        .await;
+    bench.client.register(RegisterServiceRequest { policy: Some(three_strikes()), ..request }).await.unwrap();
+    bench.fall_back_on([cached(), alternative("backup", "shop.v1.Backup/Get"), degraded("browsing")]).await;
     bench.upstream.down().await;
 
     let answer = bench.client.execute("payments", "charge", "x").await.unwrap();
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (ServedBy::Alternative, &b"backup data"[..])
-    );
+    assert_eq!((answer.served_by(), &answer.payload[..]), (ServedBy::Alternative, &b"backup data"[..]));
     assert_eq!(backup.calls_of("/shop.v1.Backup/Get"), 1);
 
     // The alternative has a breaker of its own, which opens like any other.

@@ -23,76 +23,33 @@ async fn only_endpoints_that_the_operator_allows_are_dialled() {
     ];
     for (index, address) in refused.into_iter().enumerate() {
         let name = format!("refused-{index}");
-        bench
-            .client
-            .register(registration_at(&name, IsolationLevel::Basic, address))
-            .await
-            .unwrap();
+        bench.client.register(registration_at(&name, IsolationLevel::Basic, address)).await.unwrap();
         let method = "cofferdam.v1.IsolationService/GetIsolationStats";
         let refusal = bench.client.execute(&name, method, "").await.unwrap_err();
         let reason = (refusal.code, &refusal.reason[..]);
-        assert_eq!(
-            reason,
-            (Code::PermissionDenied, "ENDPOINT_NOT_ALLOWED"),
-            "{address}: {refusal:?}"
-        );
+        assert_eq!(reason, (Code::PermissionDenied, "ENDPOINT_NOT_ALLOWED"), "{address}: {refusal:?}");
     }
-    let (_, port) = bench
-        .upstream
-        .address()
-        .rsplit_once(':')
-        .map(|(host, port)| (host.to_owned(), port.to_owned()))
-        .unwrap();
+    let (_, port) =
+        bench.upstream.address().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
     let allowed = format!("localhost:{port}");
-    bench
-        .client
-        .register(registration_at("allowed", IsolationLevel::Basic, &allowed))
-        .await
-        .unwrap();
-    assert_eq!(
-        bench.client.execute("allowed", "get", "").await.unwrap().served_by(),
-        ServedBy::Live
-    );
+    bench.client.register(registration_at("allowed", IsolationLevel::Basic, &allowed)).await.unwrap();
+    assert_eq!(bench.client.execute("allowed", "get", "").await.unwrap().served_by(), ServedBy::Live);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_is_not_relayed() {
     let bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
     let most = vec![7; 256 * 1024];
-    assert_eq!(
-        bench
-            .client
-            .execute("payments", "put", most)
-            .await
-            .unwrap()
-            .payload
-            .len(),
-        256 * 1024
-    );
-    let refusal = bench
-        .client
-        .execute("payments", "put", vec![7; 256 * 1024 + 1])
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (refusal.code, &refusal.reason[..]),
-        (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"),
-        "{refusal:?}"
-    );
+    assert_eq!(bench.client.execute("payments", "put", most).await.unwrap().payload.len(), 256 * 1024);
+    let refusal = bench.client.execute("payments", "put", vec![7; 256 * 1024 + 1]).await.unwrap_err();
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"), "{refusal:?}");
     assert_eq!(bench.upstream.calls(), 1);
 
     bench.upstream.behave(Behaviour::bytes(vec![7; 1 << 20]));
-    assert_eq!(
-        bench.client.execute("payments", "get", "").await.unwrap().payload.len(),
-        1 << 20
-    );
+    assert_eq!(bench.client.execute("payments", "get", "").await.unwrap().payload.len(), 1 << 20);
     bench.upstream.behave(Behaviour::bytes(vec![7; (1 << 20) + 1]));
     let refusal = bench.client.execute("payments", "get", "").await.unwrap_err();
-    assert_eq!(
-        (refusal.code, &refusal.reason[..]),
-        (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"),
-        "{refusal:?}"
-    );
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"), "{refusal:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,8 +64,5 @@ async fn the_callers_credentials_go_no_further() {
     client.execute_with_isolation(request).await.unwrap();
     let headers = bench.upstream.last_headers();
     assert!(!headers.is_empty());
-    assert!(
-        !headers.iter().any(|(_, value)| value.contains("secret-7719")),
-        "{headers:?}"
-    );
+    assert!(!headers.iter().any(|(_, value)| value.contains("secret-7719")), "{headers:?}");
 }

@@ -71,11 +71,7 @@ impl Client {
     ///
     /// What the manager says instead.
     pub async fn register(&self, request: RegisterServiceRequest) -> Result<IsolatedService, Refusal> {
-        Ok(self
-            .register_service(request)
-            .await?
-            .service
-            .expect("the answer holds the service"))
+        Ok(self.register_service(request).await?.service.expect("the answer holds the service"))
     }
 
     /// Sets the level of a service of the default namespace.
@@ -89,11 +85,7 @@ impl Client {
             level: level.into(),
             ..SetIsolationLevelRequest::default()
         };
-        Ok(self
-            .set_isolation_level(request)
-            .await?
-            .service
-            .expect("the answer holds the service"))
+        Ok(self.set_isolation_level(request).await?.service.expect("the answer holds the service"))
     }
 
     /// Updates the fallback of a service of the default namespace.
@@ -107,11 +99,7 @@ impl Client {
             fallback: Some(fallback),
             ..UpdateFallbackConfigRequest::default()
         };
-        Ok(self
-            .update_fallback_config(request)
-            .await?
-            .service
-            .expect("the answer holds the service"))
+        Ok(self.update_fallback_config(request).await?.service.expect("the answer holds the service"))
     }
 
     /// Sets the named fields of the policy of a service of the default namespace. No field named: the sections that
@@ -133,11 +121,7 @@ impl Client {
             update_mask: (!paths.is_empty()).then_some(FieldMask { paths }),
             ..UpdateIsolationPolicyRequest::default()
         };
-        Ok(self
-            .update_isolation_policy(request)
-            .await?
-            .service
-            .expect("the answer holds the service"))
+        Ok(self.update_isolation_policy(request).await?.service.expect("the answer holds the service"))
     }
 
     /// Reports the health of a service of the default namespace; returns the health then in force.
@@ -151,21 +135,13 @@ impl Client {
         status: HealthStatus,
         message: &str,
     ) -> Result<ServiceHealth, Refusal> {
-        let health = ServiceHealth {
-            status: status.into(),
-            message: message.into(),
-            observe_time: None,
-        };
+        let health = ServiceHealth { status: status.into(), message: message.into(), observe_time: None };
         let request = UpdateServiceHealthRequest {
             service: service.into(),
             health: Some(health),
             ..UpdateServiceHealthRequest::default()
         };
-        Ok(self
-            .update_service_health(request)
-            .await?
-            .health
-            .expect("the answer holds the health"))
+        Ok(self.update_service_health(request).await?.health.expect("the answer holds the health"))
     }
 
     /// All that is known of a service of the default namespace.
@@ -174,10 +150,8 @@ impl Client {
     ///
     /// What the manager says instead.
     pub async fn info(&self, service: &str) -> Result<GetServiceIsolationInfoResponse, Refusal> {
-        let request = GetServiceIsolationInfoRequest {
-            service: service.into(),
-            ..GetServiceIsolationInfoRequest::default()
-        };
+        let request =
+            GetServiceIsolationInfoRequest { service: service.into(), ..GetServiceIsolationInfoRequest::default() };
         self.get_service_isolation_info(request).await
     }
 
@@ -196,9 +170,7 @@ impl Client {
     ///
     /// What the manager says instead.
     pub async fn list(&self) -> Result<Vec<String>, Refusal> {
-        let listed = self
-            .list_isolated_services(ListIsolatedServicesRequest::default())
-            .await?;
+        let listed = self.list_isolated_services(ListIsolatedServicesRequest::default()).await?;
         let name = |service: IsolatedService| service.service.map(|service| service.name);
         Ok(listed.services.into_iter().filter_map(name).collect())
     }
@@ -209,10 +181,7 @@ impl Client {
     ///
     /// What the manager says instead.
     pub async fn stats(&self) -> Result<GetIsolationStatsResponse, Refusal> {
-        let request = GetIsolationStatsRequest {
-            include_services: true,
-            ..GetIsolationStatsRequest::default()
-        };
+        let request = GetIsolationStatsRequest { include_services: true, ..GetIsolationStatsRequest::default() };
         self.get_isolation_stats(request).await
     }
 

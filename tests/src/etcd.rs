@@ -30,11 +30,7 @@ impl Etcd {
     ///
     /// If there is no etcd to start, or it does not come up.
     pub async fn start(nodes: usize) -> Self {
-        let member = || Member {
-            client_port: ports::reserve(),
-            peer_port: ports::reserve(),
-            process: None,
-        };
+        let member = || Member { client_port: ports::reserve(), peer_port: ports::reserve(), process: None };
         let mut etcd = Self {
             members: std::iter::repeat_with(member).take(nodes).collect(),
             binary: tool("etcd"),
@@ -62,9 +58,7 @@ impl Etcd {
     /// If no member answers.
     pub async fn client(&self) -> etcd_client::Client {
         let addresses: Vec<_> = self.members.iter().map(Member::address).collect();
-        etcd_client::Client::connect(addresses, None)
-            .await
-            .expect("etcd answers")
+        etcd_client::Client::connect(addresses, None).await.expect("etcd answers")
     }
 
     /// Ends a member as a power cut would.
@@ -97,12 +91,8 @@ impl Etcd {
 
     fn spawn(&mut self, index: usize) {
         let name = |index: usize| format!("node{index}");
-        let peers: Vec<_> = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(i, m)| format!("{}={}", name(i), m.peer_url()))
-            .collect();
+        let peers: Vec<_> =
+            self.members.iter().enumerate().map(|(i, m)| format!("{}={}", name(i), m.peer_url())).collect();
         let member = &mut self.members[index];
         let mut command = Command::new(&self.binary);
         command

@@ -42,9 +42,7 @@ impl Instance {
     pub fn start(manager: &str, id: &str, service: &str, upstream: &str) -> Self {
         let cofferdam = Cofferdam::builder("checkout").manager(manager).instance_id(id).start();
         let service = cofferdam.service(service);
-        let channel = Endpoint::from_shared(format!("http://{upstream}"))
-            .expect("an address")
-            .connect_lazy();
+        let channel = Endpoint::from_shared(format!("http://{upstream}")).expect("an address").connect_lazy();
         let stop = Arc::new(AtomicBool::new(false));
         let failed = Arc::new(AtomicU64::new(0));
         let (count, made) = watch::channel(0);
@@ -61,14 +59,7 @@ impl Instance {
                 }
             })
         };
-        Self {
-            cofferdam,
-            service,
-            stop,
-            made,
-            failed,
-            calling,
-        }
+        Self { cofferdam, service, stop, made, failed, calling }
     }
 
     /// Waits until so many more calls have ended.
@@ -78,17 +69,12 @@ impl Instance {
     /// If they do not end.
     pub async fn proceed(&mut self, calls: u64) {
         let goal = *self.made.borrow() + calls;
-        within("calls", self.made.wait_for(|made| *made >= goal))
-            .await
-            .expect("the instance goes on calling");
+        within("calls", self.made.wait_for(|made| *made >= goal)).await.expect("the instance goes on calling");
     }
 
     /// What its calls came to so far.
     pub fn tally(&self) -> Tally {
-        Tally {
-            made: *self.made.borrow(),
-            failed: self.failed.load(Ordering::Relaxed),
-        }
+        Tally { made: *self.made.borrow(), failed: self.failed.load(Ordering::Relaxed) }
     }
 
     /// Stops calling, waits for the last call, and returns what they came to. The SDK and its stream go on.
@@ -98,9 +84,7 @@ impl Instance {
     /// If the last call does not end.
     pub async fn rest(&mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
-        within("the last call", &mut self.calling)
-            .await
-            .expect("the caller did not panic");
+        within("the last call", &mut self.calling).await.expect("the caller did not panic");
         self.tally()
     }
 }
@@ -118,13 +102,8 @@ impl Drop for Instance {
 /// The status of the service, or UNAVAILABLE where it cannot be reached.
 pub async fn echo(channel: Channel) -> Result<Bytes, Status> {
     let mut client = tonic::client::Grpc::new(channel);
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let path = http::uri::PathAndQuery::from_static("/tests.Echo/Echo");
-    let response = client
-        .unary(Request::new(Bytes::from_static(b"echo")), path, BytesCodec)
-        .await?;
+    let response = client.unary(Request::new(Bytes::from_static(b"echo")), path, BytesCodec).await?;
     Ok(response.into_inner())
 }

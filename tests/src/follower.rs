@@ -28,10 +28,7 @@ impl Follower {
         let (requests, stream) = mpsc::channel(64);
         let mut client = PolicySyncServiceClient::new(manager.channel());
         let opening = client.sync(ReceiverStream::new(stream));
-        let responses = within("the opening of a stream", opening)
-            .await
-            .expect("the stream opens")
-            .into_inner();
+        let responses = within("the opening of a stream", opening).await.expect("the stream opens").into_inner();
         Self { requests, responses }
     }
 
@@ -58,12 +55,9 @@ impl Follower {
     ///
     /// If nobody takes it.
     pub async fn say(&self, message: Request) {
-        within(
-            "the manager to listen",
-            self.requests.send(SyncRequest { message: Some(message) }),
-        )
-        .await
-        .expect("the stream is open");
+        within("the manager to listen", self.requests.send(SyncRequest { message: Some(message) }))
+            .await
+            .expect("the stream is open");
     }
 
     /// The next message that is no bookmark.

@@ -37,10 +37,7 @@ impl Grpcurl {
     ///
     /// If grpcurl is not installed.
     pub fn at(address: impl Into<String>) -> Self {
-        Self {
-            binary: tool("grpcurl"),
-            address: address.into(),
-        }
+        Self { binary: tool("grpcurl"), address: address.into() }
     }
 
     /// Calls a method with a JSON request and returns the JSON answer.
@@ -108,10 +105,7 @@ impl Grpcurl {
             .expect("a shell starts");
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "as printed, this fails:\n{command}\n{stdout}{stderr}"
-        );
+        assert!(output.status.success(), "as printed, this fails:\n{command}\n{stdout}{stderr}");
         let json = serde_json::from_str(&stdout).ok();
         Script { stdout, json }
     }
@@ -129,15 +123,8 @@ impl Grpcurl {
 
 impl GrpcurlError {
     fn new(output: &Output) -> Self {
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let code = text.lines().find_map(|line| line.trim().strip_prefix("Code: "));
-        Self {
-            code: code.unwrap_or_default().to_owned(),
-            text,
-        }
+        Self { code: code.unwrap_or_default().to_owned(), text }
     }
 }

@@ -51,12 +51,7 @@ impl Manager {
         let folder = TempDir::new().expect("a temporary folder");
         let port = ports::reserve();
         let process = spawn(&store, folder.path(), port);
-        let mut manager = Self {
-            store,
-            folder,
-            port,
-            process,
-        };
+        let mut manager = Self { store, folder, port, process };
         manager.serving().await;
         manager
     }
@@ -132,9 +127,7 @@ impl Manager {
 
     async fn serving(&mut self) {
         let address = self.address();
-        self.process
-            .printed("its start line", |line| line.contains(&address).then_some(()))
-            .await;
+        self.process.printed("its start line", |line| line.contains(&address).then_some(())).await;
     }
 }
 

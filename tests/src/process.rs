@@ -47,12 +47,7 @@ impl Process {
         let stdout = child.stdout.take().map(|stream| log.follow(stream));
         let stderr = child.stderr.take().map(|stream| log.follow(stream));
         let scribes = stdout.into_iter().chain(stderr).collect();
-        Self {
-            name,
-            child,
-            log,
-            scribes,
-        }
+        Self { name, child, log, scribes }
     }
 
     /// The first line printed for which `find` finds something, and what it found; waits for it.
@@ -113,10 +108,7 @@ impl Process {
             self.child.try_wait().expect("a child can be asked").ok_or("it runs")
         })
         .await;
-        Exit {
-            code: status.code(),
-            log: self.log.text(),
-        }
+        Exit { code: status.code(), log: self.log.text() }
     }
 
     /// How it ended, once all that it printed is in the log.
@@ -128,10 +120,7 @@ impl Process {
     fn signal(&self, signal: &str) {
         // Signals other than SIGKILL take a system call that std does not offer; every shell does.
         let command = format!("kill -{signal} {}", self.child.id());
-        let status = Command::new("sh")
-            .args(["-c", &command])
-            .status()
-            .expect("a shell starts");
+        let status = Command::new("sh").args(["-c", &command]).status().expect("a shell starts");
         assert!(status.success(), "{command} failed: {} has ended already", self.name);
     }
 }
@@ -160,11 +149,7 @@ impl Log {
     }
 
     fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .find_map(|line| find(line))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(|line| find(line))
     }
 
     fn text(&self) -> String {

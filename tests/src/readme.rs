@@ -23,9 +23,7 @@ pub fn shell_snippets(markdown: &str) -> Vec<Snippet> {
         };
         let mut commands = String::new();
         loop {
-            let (_, line) = lines
-                .next()
-                .unwrap_or_else(|| panic!("the block of line {} never ends", index + 1));
+            let (_, line) = lines.next().unwrap_or_else(|| panic!("the block of line {} never ends", index + 1));
             if line.trim_start() == "```" {
                 break;
             }
@@ -33,10 +31,7 @@ pub fn shell_snippets(markdown: &str) -> Vec<Snippet> {
             commands.push('\n');
         }
         if language == "sh" {
-            snippets.push(Snippet {
-                line: index + 1,
-                commands,
-            });
+            snippets.push(Snippet { line: index + 1, commands });
         }
     }
     snippets
@@ -49,10 +44,7 @@ mod tests {
     #[test]
     fn finds_sh_blocks_and_nothing_else() {
         let text = "a\n```sh\n$ one \\\n  more\n```\nb\n```rust\n```\n  ```sh\n  two\n  ```\n";
-        let found: Vec<_> = shell_snippets(text)
-            .into_iter()
-            .map(|found| (found.line, found.commands))
-            .collect();
+        let found: Vec<_> = shell_snippets(text).into_iter().map(|found| (found.line, found.commands)).collect();
         assert_eq!(found, [(2, "one \\\n  more\n".to_owned()), (9, "  two\n".to_owned())]);
     }
 }

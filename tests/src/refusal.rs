@@ -31,16 +31,9 @@ impl Refusal {
             assert_eq!(info.domain, "cofferdam", "the domain of {info:?}");
         }
         let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
-        let violations = status
-            .get_details_bad_request()
-            .map(|bad| bad.field_violations)
-            .unwrap_or_default();
+        let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
         for violation in &violations {
-            assert!(
-                !violation.description.is_empty(),
-                "{} is at fault, and nobody says why",
-                violation.field
-            );
+            assert!(!violation.description.is_empty(), "{} is at fault, and nobody says why", violation.field);
         }
         Self {
             code: status.code(),
@@ -58,8 +51,6 @@ impl Refusal {
     /// If it is missing or no number.
     pub fn number(&self, key: &str) -> u64 {
         let value = self.metadata.get(key).unwrap_or_else(|| panic!("no {key} in {self:?}"));
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{key} is no number in {self:?}"))
+        value.parse().unwrap_or_else(|_| panic!("{key} is no number in {self:?}"))
     }
 }

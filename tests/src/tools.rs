@@ -6,9 +6,7 @@ use std::sync::OnceLock;
 
 /// The checkout.
 pub fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ lies in the checkout")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the checkout")
 }
 
 /// The `cofferdam` binary of this checkout, never a stale one: cargo is asked to build it, once for all tests, and

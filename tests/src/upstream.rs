@@ -33,11 +33,7 @@ impl Upstream {
     /// If it cannot listen.
     pub async fn start(behaviour: Behaviour) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
-        let mut upstream = Self {
-            address,
-            plan: Arc::new(Plan::new(behaviour)),
-            serving: None,
-        };
+        let mut upstream = Self { address, plan: Arc::new(Plan::new(behaviour)), serving: None };
         upstream.up().await;
         upstream
     }
@@ -93,9 +89,7 @@ impl Upstream {
     /// If it cannot listen there.
     pub async fn up(&mut self) {
         self.down().await;
-        let listener = TcpListener::bind(self.address)
-            .await
-            .expect("the upstream's port is its own");
+        let listener = TcpListener::bind(self.address).await.expect("the upstream's port is its own");
         self.serving = Some(tokio::spawn(serve(listener, Arc::clone(&self.plan))));
     }
 }

@@ -30,46 +30,24 @@ pub fn millis(millis: u64) -> prost_types::Duration {
 
 /// The registration of a service of this name and level, with the defaults for all else.
 pub fn registration(name: &str, level: IsolationLevel) -> RegisterServiceRequest {
-    RegisterServiceRequest {
-        service: Some(service(name)),
-        level: level.into(),
-        ..RegisterServiceRequest::default()
-    }
+    RegisterServiceRequest { service: Some(service(name)), level: level.into(), ..RegisterServiceRequest::default() }
 }
 
 /// The registration of a service that listens at this address.
 pub fn registration_at(name: &str, level: IsolationLevel, address: &str) -> RegisterServiceRequest {
-    let endpoints = vec![Endpoint {
-        address: address.into(),
-    }];
-    RegisterServiceRequest {
-        service: Some(Service {
-            endpoints,
-            ..service(name)
-        }),
-        ..registration(name, level)
-    }
+    let endpoints = vec![Endpoint { address: address.into() }];
+    RegisterServiceRequest { service: Some(Service { endpoints, ..service(name) }), ..registration(name, level) }
 }
 
 /// A service of this name.
 pub fn service(name: &str) -> Service {
-    Service {
-        name: name.into(),
-        version: "1.0.0".into(),
-        ..Service::default()
-    }
+    Service { name: name.into(), version: "1.0.0".into(), ..Service::default() }
 }
 
 /// A fallback of these steps.
 pub fn fallback(chain: impl IntoIterator<Item = Strategy>) -> FallbackConfig {
-    let step = |strategy| FallbackStep {
-        strategy: Some(strategy),
-    };
-    FallbackConfig {
-        enabled: Some(true),
-        chain: chain.into_iter().map(step).collect(),
-        ..FallbackConfig::default()
-    }
+    let step = |strategy| FallbackStep { strategy: Some(strategy) };
+    FallbackConfig { enabled: Some(true), chain: chain.into_iter().map(step).collect(), ..FallbackConfig::default() }
 }
 
 /// A static step that answers with JSON.
@@ -87,19 +65,12 @@ pub fn cached() -> Strategy {
 
 /// A step that asks another service. An empty method is the call's own.
 pub fn alternative(service: &str, method: &str) -> Strategy {
-    Strategy::Alternative(AlternativeFallback {
-        service: service.into(),
-        method: method.into(),
-        timeout: None,
-    })
+    Strategy::Alternative(AlternativeFallback { service: service.into(), method: method.into(), timeout: None })
 }
 
 /// A step that names what still works.
 pub fn degraded(feature: &str) -> Strategy {
-    Strategy::Degraded(DegradedFallback {
-        features: vec![feature.into()],
-        reason: String::new(),
-    })
+    Strategy::Degraded(DegradedFallback { features: vec![feature.into()], reason: String::new() })
 }
 
 /// A policy of nothing but a breaker that opens at so many failures in a row, for so long, without jitter.
@@ -111,10 +82,7 @@ pub fn breaker(consecutive_failures: u32, open: Duration) -> IsolationPolicy {
         open_jitter_ratio: Some(0.0),
         ..CircuitBreakerPolicy::default()
     };
-    IsolationPolicy {
-        circuit_breaker: Some(circuit_breaker),
-        ..IsolationPolicy::default()
-    }
+    IsolationPolicy { circuit_breaker: Some(circuit_breaker), ..IsolationPolicy::default() }
 }
 
 /// The revision of a service.
@@ -123,9 +91,7 @@ pub fn breaker(consecutive_failures: u32, open: Duration) -> IsolationPolicy {
 ///
 /// If it has none.
 pub fn revision(service: Option<&IsolatedService>) -> Revision {
-    service
-        .and_then(|service| service.revision)
-        .expect("a registered service has a revision")
+    service.and_then(|service| service.revision).expect("a registered service has a revision")
 }
 
 /// A revision as something that is ordered.
@@ -153,13 +119,7 @@ mod tests {
 
     #[test]
     fn base64_pads() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ] {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }

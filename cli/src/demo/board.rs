@@ -90,11 +90,7 @@ impl fmt::Display for Breakers {
     /// The states that there are, worst first, in at most 27 characters: `open 4 of 4`, or `open 3 half-open 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.closed + self.half_open + self.open;
-        let states = [
-            (self.open, "open"),
-            (self.half_open, "half-open"),
-            (self.closed, "closed"),
-        ];
+        let states = [(self.open, "open"), (self.half_open, "half-open"), (self.closed, "closed")];
         if all == 0 {
             return f.write_str("not in force");
         }
@@ -114,17 +110,9 @@ impl fmt::Display for CommandResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent => f.write_str("sent"),
-            Self::Applied {
-                instances,
-                of,
-                took,
-                revision,
-            } => {
+            Self::Applied { instances, of, took, revision } => {
                 let millis = took.as_secs_f64() * 1e3;
-                write!(
-                    f,
-                    "revision {revision} applied on {instances} of {of} instances in {millis:.1} ms"
-                )
+                write!(f, "revision {revision} applied on {instances} of {of} instances in {millis:.1} ms")
             }
         }
     }
@@ -136,12 +124,7 @@ mod tests {
 
     #[test]
     fn breakers_are_told_worst_first() {
-        let states = [
-            Some(State::Closed),
-            Some(State::Open),
-            Some(State::HalfOpen),
-            Some(State::Open),
-        ];
+        let states = [Some(State::Closed), Some(State::Open), Some(State::HalfOpen), Some(State::Open)];
         assert_eq!(Breakers::count(states).to_string(), "open 2 half-open 1 closed 1");
         assert_eq!(Breakers::count([Some(State::Closed); 4]).to_string(), "closed 4 of 4");
         assert_eq!(Breakers::count([None; 4]).to_string(), "not in force");
@@ -149,12 +132,7 @@ mod tests {
 
     #[test]
     fn a_result_says_how_many_and_how_fast() {
-        let result = CommandResult::Applied {
-            instances: 4,
-            of: 4,
-            took: Duration::from_micros(3240),
-            revision: 7,
-        };
+        let result = CommandResult::Applied { instances: 4, of: 4, took: Duration::from_micros(3240), revision: 7 };
         assert_eq!(result.to_string(), "revision 7 applied on 4 of 4 instances in 3.2 ms");
     }
 }

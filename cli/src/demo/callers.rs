@@ -78,16 +78,10 @@ impl Plain {
     /// The upstream's status, or UNAVAILABLE where it cannot be reached.
     pub(crate) async fn attempt(&self, order: Bytes) -> Result<Bytes, Status> {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-        grpc.ready()
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut request = Request::new(order);
-        request
-            .metadata_mut()
-            .insert(GROUP_HEADER, MetadataValue::from_static(self.group.name()));
-        let answer = grpc
-            .unary(request, PathAndQuery::from_static(METHOD), BytesCodec)
-            .await?;
+        request.metadata_mut().insert(GROUP_HEADER, MetadataValue::from_static(self.group.name()));
+        let answer = grpc.unary(request, PathAndQuery::from_static(METHOD), BytesCodec).await?;
         Ok(answer.into_inner())
     }
 }
@@ -109,9 +103,7 @@ impl Charge for Naive {
 ///
 /// The address makes no URI.
 pub(crate) fn connect(address: SocketAddr) -> Result<Channel, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .tcp_nodelay(true)
-        .connect_lazy())
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect_lazy())
 }
 
 impl Callers {
@@ -191,11 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_begin_when_users_come_and_not_when_calls_end() {
-        let scene = Scene {
-            level: Level::None,
-            fault: Fault::Slow,
-            purpose: Purpose::ByHand,
-        };
+        let scene = Scene { level: Level::None, fault: Fault::Slow, purpose: Purpose::ByHand };
         let meter = Meter::new(scene, Duration::from_secs(10));
         let instances = std::iter::repeat_with(|| Slow).take(INSTANCES).collect();
         let callers = Callers::start(Group::Protected, instances, &meter, 1);

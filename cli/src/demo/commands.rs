@@ -30,8 +30,7 @@ pub(crate) fn set_level(manager: &str, level: Level) -> String {
 
 /// The same line in three, which a shell reads as one: it is wider than a narrow terminal.
 pub(crate) fn folded(line: &str) -> String {
-    line.replacen(" -d '", " \\\n    -d '", 1)
-        .replacen("' ", "' \\\n    ", 1)
+    line.replacen(" -d '", " \\\n    -d '", 1).replacen("' ", "' \\\n    ", 1)
 }
 
 /// RegisterService, as a line to type.
@@ -43,11 +42,7 @@ fn register(manager: &str) -> String {
 
 /// What to try next. `by_cargo`: the demo was started by cargo, so no `cofferdam` may be on the path.
 pub(crate) fn try_next(by_cargo: bool) -> String {
-    let serve = if by_cargo {
-        "cargo run -- serve"
-    } else {
-        "cofferdam serve"
-    };
+    let serve = if by_cargo { "cargo run -- serve" } else { "cofferdam serve" };
     let info = format!(r#"{{"service":"{SERVICE}"}}"#);
     let lines = [
         serve.to_owned(),
@@ -78,11 +73,7 @@ mod tests {
             .flat_map(|chunk| {
                 let six = |byte: &u8| alphabet.iter().position(|letter| letter == byte).unwrap();
                 let bits = chunk.iter().fold(0, |bits, byte| bits << 6 | six(byte)) << (6 * (4 - chunk.len()));
-                bits.to_be_bytes()[5..]
-                    .iter()
-                    .take(chunk.len() - 1)
-                    .copied()
-                    .collect::<Vec<_>>()
+                bits.to_be_bytes()[5..].iter().take(chunk.len() - 1).copied().collect::<Vec<_>>()
             })
             .collect();
         assert_eq!(decoded, STATIC_ANSWER.as_bytes());

@@ -67,12 +67,7 @@ pub(crate) fn first_board(stage: &Stage, total: Duration) -> Board {
 impl<'a> Director<'a> {
     /// A director whose script takes so long in all.
     pub(crate) const fn new(stage: &'a Stage, meter: &'a Meter, boards: watch::Sender<Board>, total: Duration) -> Self {
-        Self {
-            stage,
-            meter,
-            boards,
-            playback: Playback::new(total),
-        }
+        Self { stage, meter, boards, playback: Playback::new(total) }
     }
 
     /// Plays until the script is over or a user wants the end, and returns what was measured. The board is given up
@@ -151,11 +146,7 @@ impl<'a> Director<'a> {
     }
 
     fn begin_phase(&self, purpose: Purpose) {
-        let scene = Scene {
-            level: self.boards.borrow().level,
-            fault: self.stage.fault(),
-            purpose,
-        };
+        let scene = Scene { level: self.boards.borrow().level, fault: self.stage.fault(), purpose };
         let planned = match purpose {
             Purpose::Step(step) => self.playback.length(step),
             Purpose::ByHand | Purpose::Changing => Duration::ZERO,

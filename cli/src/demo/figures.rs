@@ -5,10 +5,7 @@ use std::time::Duration;
 
 /// A share: `12.5 %`, or `-` where there is none. It is cut, not rounded: 99.96 % is not 100 %.
 pub(crate) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(
-        || "-".to_owned(),
-        |share| format!("{:.1} %", (share * 10.0).floor() / 10.0),
-    )
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", (share * 10.0).floor() / 10.0))
 }
 
 /// A latency: `0.30 ms`, `250 ms`, `2.1 s`, or `-` where there is none.
@@ -28,21 +25,14 @@ pub(crate) fn latency(latency: Option<Duration>) -> String {
 
 /// Who answered, largest share first: `static 93 %, live 7 %`.
 pub(crate) fn shares(tally: &Tally) -> String {
-    let mut shares: Vec<_> = Served::ALL
-        .into_iter()
-        .filter(|served| tally.served_by(*served) > 0)
-        .collect();
+    let mut shares: Vec<_> = Served::ALL.into_iter().filter(|served| tally.served_by(*served) > 0).collect();
     shares.sort_by_key(|served| std::cmp::Reverse(tally.served_by(*served)));
     if shares.is_empty() {
         return "-".to_owned();
     }
     let words = shares.into_iter().map(|served| {
         let percent = tally.percent(served).unwrap_or_default();
-        if percent < 1.0 {
-            format!("{} <1 %", served.name())
-        } else {
-            format!("{} {percent:.0} %", served.name())
-        }
+        if percent < 1.0 { format!("{} <1 %", served.name()) } else { format!("{} {percent:.0} %", served.name()) }
     });
     words.collect::<Vec<_>>().join(", ")
 }

@@ -39,12 +39,7 @@ impl Manager {
         let address = server.local_addr();
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
-        Ok(Self {
-            address,
-            stop,
-            running,
-            folder,
-        })
+        Ok(Self { address, stop, running, folder })
     }
 
     /// Where it listens.

@@ -88,14 +88,8 @@ pub(crate) enum Served {
 
 impl Served {
     /// All of them, best first.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Live,
-        Self::Cached,
-        Self::Static,
-        Self::Alternative,
-        Self::Degraded,
-        Self::Nobody,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Live, Self::Cached, Self::Static, Self::Alternative, Self::Degraded, Self::Nobody];
 
     /// Its name for a reader.
     pub(crate) const fn name(self) -> &'static str {
@@ -182,16 +176,8 @@ mod tests {
 
     #[test]
     fn merging_adds_counts_and_keeps_the_higher_peak() {
-        let mut one = Tally {
-            arrivals: 2,
-            peak_in_flight: 5,
-            ..Tally::default()
-        };
-        let mut other = Tally {
-            arrivals: 3,
-            peak_in_flight: 4,
-            ..Tally::default()
-        };
+        let mut one = Tally { arrivals: 2, peak_in_flight: 5, ..Tally::default() };
+        let mut other = Tally { arrivals: 3, peak_in_flight: 4, ..Tally::default() };
         other.count(Served::Live, Duration::from_millis(1));
         one.merge(&other);
         assert_eq!((one.arrivals, one.peak_in_flight, one.calls()), (5, 5, 1));

@@ -37,9 +37,7 @@ pub(crate) struct Operator {
 impl Operator {
     /// Speaks to a manager.
     pub(crate) fn new(channel: Channel) -> Self {
-        Self {
-            client: IsolationServiceClient::new(channel),
-        }
+        Self { client: IsolationServiceClient::new(channel) }
     }
 
     /// Registers the service at level none, with all that the higher levels put in force.
@@ -52,9 +50,7 @@ impl Operator {
             name: SERVICE.to_owned(),
             version: "1.0.0".to_owned(),
             description: "the demo's flaky upstream".to_owned(),
-            endpoints: vec![v1::Endpoint {
-                address: upstream.to_string(),
-            }],
+            endpoints: vec![v1::Endpoint { address: upstream.to_string() }],
             ..Default::default()
         };
         let request = v1::RegisterServiceRequest {
@@ -101,12 +97,7 @@ fn policy(open_duration: Duration) -> v1::IsolationPolicy {
             ..Default::default()
         }),
         fallback: Some(v1::FallbackPolicy {
-            chain: steps
-                .into_iter()
-                .map(|strategy| v1::FallbackStep {
-                    strategy: Some(strategy),
-                })
-                .collect(),
+            chain: steps.into_iter().map(|strategy| v1::FallbackStep { strategy: Some(strategy) }).collect(),
             ..Default::default()
         }),
         circuit_breaker: Some(v1::CircuitBreakerPolicy {
@@ -121,10 +112,7 @@ fn policy(open_duration: Duration) -> v1::IsolationPolicy {
             initial_backoff: Some(wire::duration_to_wire(Duration::from_millis(10))),
             ..Default::default()
         }),
-        bulkhead: Some(v1::BulkheadPolicy {
-            max_concurrent: Some(MAX_CONCURRENT),
-            ..Default::default()
-        }),
+        bulkhead: Some(v1::BulkheadPolicy { max_concurrent: Some(MAX_CONCURRENT), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -138,13 +126,8 @@ async fn within<T>(rpc: &'static str, call: impl Future<Output = Result<T, Statu
 }
 
 fn revision_of(rpc: &'static str, service: Option<v1::IsolatedService>) -> Result<Revision, Error> {
-    let revision = service
-        .and_then(|service| service.revision)
-        .ok_or(Error::IncompleteAnswer { rpc })?;
-    Ok(Revision {
-        epoch: revision.epoch,
-        revision: revision.revision,
-    })
+    let revision = service.and_then(|service| service.revision).ok_or(Error::IncompleteAnswer { rpc })?;
+    Ok(Revision { epoch: revision.epoch, revision: revision.revision })
 }
 
 #[cfg(test)]

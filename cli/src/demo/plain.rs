@@ -102,20 +102,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_tells_each_step_each_command_and_each_second_once() {
-        let scene = Scene {
-            level: Level::Basic,
-            fault: Fault::Broken,
-            purpose: Purpose::Step(0),
-        };
+        let scene = Scene { level: Level::Basic, fault: Fault::Broken, purpose: Purpose::Step(0) };
         let meter = Meter::new(scene, Duration::from_secs(1));
         let (boards, told) = watch::channel(board());
         let director = async {
-            let applied = CommandResult::Applied {
-                instances: 4,
-                of: 4,
-                took: Duration::from_millis(2),
-                revision: 9,
-            };
+            let applied = CommandResult::Applied { instances: 4, of: 4, took: Duration::from_millis(2), revision: 9 };
             boards.send_modify(|board| board.result = applied);
             tokio::time::sleep(TICK).await;
             meter.call_ends(Group::Protected, meter.call_begins(), Served::Static);
@@ -136,10 +127,7 @@ mod tests {
         assert!(lines[0].starts_with("calm: "));
         assert_eq!(lines[1], "  $ grpcurl a");
         assert_eq!(lines[2], "  revision 9 applied on 4 of 4 instances in 2.0 ms");
-        assert!(
-            lines[3].contains("protected 100.0 % p99 0.00 ms") && lines[3].ends_with("open 4 of 4"),
-            "{out}"
-        );
+        assert!(lines[3].contains("protected 100.0 % p99 0.00 ms") && lines[3].ends_with("open 4 of 4"), "{out}");
         assert!(lines[4].starts_with("breaks: "));
     }
 }

@@ -48,11 +48,7 @@ impl Palette {
     }
 
     fn of(self, color: Color) -> Style {
-        if self.is_coloured {
-            Style::new().fg(color)
-        } else {
-            Style::new()
-        }
+        if self.is_coloured { Style::new().fg(color) } else { Style::new() }
     }
 }
 
@@ -65,11 +61,7 @@ impl Screen {
     pub(crate) fn open(keys: mpsc::Sender<Key>, palette: Palette) -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         match Keyboard::listen(keys) {
-            Ok(keyboard) => Ok(Self {
-                terminal,
-                palette,
-                _keyboard: keyboard,
-            }),
+            Ok(keyboard) => Ok(Self { terminal, palette, _keyboard: keyboard }),
             Err(error) => {
                 ratatui::restore();
                 Err(error)
@@ -121,10 +113,7 @@ fn draw(frame: &mut Frame<'_>, board: &Board, meter: &Meter, palette: Palette) {
     frame.render_widget(Paragraph::new(board.note()), note);
     let folded = format!("$ {}", commands::folded(&board.command));
     frame.render_widget(Paragraph::new(folded), command);
-    frame.render_widget(
-        Line::styled(format!("  {}", board.result), palette.of(Color::Green)),
-        result,
-    );
+    frame.render_widget(Line::styled(format!("  {}", board.result), palette.of(Color::Green)), result);
     frame.render_widget(Line::styled(KEYS, dim()), keys);
 }
 
@@ -152,9 +141,7 @@ fn breadcrumbs(board: &Board, palette: Palette) -> Vec<Span<'static>> {
         }
         let style = match index.cmp(&board.step) {
             std::cmp::Ordering::Less => Style::new(),
-            std::cmp::Ordering::Equal => palette
-                .of(Color::Cyan)
-                .add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            std::cmp::Ordering::Equal => palette.of(Color::Cyan).add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
             std::cmp::Ordering::Greater => dim(),
         };
         spans.push(Span::styled(step.title, style));

@@ -110,13 +110,7 @@ pub(crate) enum Cue {
 impl Playback {
     /// At the beginning of the first step, of a script that takes so long in all.
     pub(crate) const fn new(total: Duration) -> Self {
-        Self {
-            total,
-            step: 0,
-            spent: Duration::ZERO,
-            is_paused: false,
-            is_disturbed: false,
-        }
+        Self { total, step: 0, spent: Duration::ZERO, is_paused: false, is_disturbed: false }
     }
 
     /// The step that is on, or was on when somebody changed something by hand.
@@ -132,9 +126,7 @@ impl Playback {
     /// How long a step takes.
     pub(crate) fn length(&self, step: usize) -> Duration {
         let all: u32 = STEPS.iter().map(|step| step.weight).sum();
-        STEPS
-            .get(step)
-            .map_or(Duration::ZERO, |step| self.total * step.weight / all)
+        STEPS.get(step).map_or(Duration::ZERO, |step| self.total * step.weight / all)
     }
 
     /// How far the script is.
@@ -207,12 +199,7 @@ mod tests {
     fn levels_only_rise_and_each_is_tried_on_a_failing_upstream() {
         assert!(STEPS.windows(2).all(|pair| pair[0].level <= pair[1].level));
         for level in Level::ALL {
-            assert!(
-                STEPS
-                    .iter()
-                    .any(|step| step.level == level && step.fault != Fault::Healthy),
-                "{level}"
-            );
+            assert!(STEPS.iter().any(|step| step.level == level && step.fault != Fault::Healthy), "{level}");
         }
         assert_eq!(STEPS.last().map(|step| step.fault), Some(Fault::Healthy));
     }
@@ -220,11 +207,7 @@ mod tests {
     #[test]
     fn notes_fit_the_screen() {
         for step in &STEPS {
-            assert!(
-                step.note.lines().count() <= 2 && step.note.lines().all(|line| line.len() <= 78),
-                "{}",
-                step.title
-            );
+            assert!(step.note.lines().count() <= 2 && step.note.lines().all(|line| line.len() <= 78), "{}", step.title);
         }
     }
 

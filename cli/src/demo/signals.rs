@@ -9,11 +9,7 @@ pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let listen = || -> io::Result<_> {
-        Ok((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ))
+        Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?))
     };
     let Ok((mut interrupt, mut terminate, mut hangup)) = listen() else {
         return std::future::pending().await;

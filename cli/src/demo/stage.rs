@@ -52,16 +52,8 @@ impl Stage {
         // So that a breaker of a short script opens and recovers as often as one of a long script.
         let open_duration = (total / 50).clamp(Duration::from_millis(150), Duration::from_millis(800));
         let registered = operator.register(upstream.address(), open_duration).await?;
-        let instances = (1..=INSTANCES)
-            .map(|number| Instance::start(number, manager.address()))
-            .collect();
-        let stage = Self {
-            manager,
-            operator,
-            upstream,
-            instances,
-            callers: Vec::new(),
-        };
+        let instances = (1..=INSTANCES).map(|number| Instance::start(number, manager.address())).collect();
+        let stage = Self { manager, operator, upstream, instances, callers: Vec::new() };
         stage.applied_everywhere(registered).await?;
         Ok(stage)
     }
@@ -77,10 +69,7 @@ impl Stage {
         let naive: Vec<_> = naive.collect::<Result<_, Error>>()?;
         let protected = self.instances.iter().map(|instance| {
             let plain = Plain::new(channel(address)?, Group::Protected);
-            Ok(Protected {
-                service: instance.service.clone(),
-                plain,
-            })
+            Ok(Protected { service: instance.service.clone(), plain })
         });
         let protected: Vec<_> = protected.collect::<Result<_, Error>>()?;
         self.callers = vec![
@@ -121,12 +110,7 @@ impl Stage {
         self.applied_everywhere(revision).await?;
         let instances = self.instances.len();
         let took = sent.elapsed();
-        Ok(CommandResult::Applied {
-            instances,
-            of: instances,
-            took,
-            revision: revision.revision,
-        })
+        Ok(CommandResult::Applied { instances, of: instances, took, revision: revision.revision })
     }
 
     /// Ends everything, in an order in which nobody misses anybody.
@@ -177,8 +161,5 @@ impl Instance {
 }
 
 fn channel(address: SocketAddr) -> Result<Channel, Error> {
-    connect(address).map_err(|source| Error::NoChannel {
-        address: address.to_string(),
-        source,
-    })
+    connect(address).map_err(|source| Error::NoChannel { address: address.to_string(), source })
 }

@@ -17,10 +17,7 @@ pub(crate) fn table(phases: &[Phase]) -> String {
             Purpose::ByHand => "by hand",
             Purpose::Changing => continue,
         };
-        let heads = [
-            format!("{step:8}  {level:8}  {fault:8}"),
-            format!("  {}", phase.breakers),
-        ];
+        let heads = [format!("{step:8}  {level:8}  {fault:8}"), format!("  {}", phase.breakers)];
         for (head, group) in heads.into_iter().zip(Group::ALL) {
             let tally = phase.whole.of(group);
             // Writing to a string does not fail.
@@ -61,30 +58,15 @@ mod tests {
         (unprotected.arrivals, unprotected.peak_in_flight) = (384, 5);
         (0..50).for_each(|_| unprotected.count(Served::Nobody, Duration::from_millis(21)));
         let phase = |purpose| Phase {
-            scene: Scene {
-                level: Level::Enhanced,
-                fault: Fault::Broken,
-                purpose,
-            },
+            scene: Scene { level: Level::Enhanced, fault: Fault::Broken, purpose },
             duration: Duration::from_secs(2),
-            whole: Pair {
-                unprotected: unprotected.clone(),
-                protected: protected.clone(),
-            },
+            whole: Pair { unprotected: unprotected.clone(), protected: protected.clone() },
             late: Pair::default(),
             breakers: "open 4 of 4".into(),
         };
-        let empty = Phase {
-            whole: Pair::default(),
-            ..phase(Purpose::ByHand)
-        };
+        let empty = Phase { whole: Pair::default(), ..phase(Purpose::ByHand) };
 
-        let table = table(&[
-            phase(Purpose::Step(3)),
-            phase(Purpose::Changing),
-            empty,
-            phase(Purpose::ByHand),
-        ]);
+        let table = table(&[phase(Purpose::Step(3)), phase(Purpose::Changing), empty, phase(Purpose::ByHand)]);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(
             lines[1..4],

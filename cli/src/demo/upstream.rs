@@ -89,19 +89,12 @@ impl Upstream {
     /// No port could be had.
     pub(crate) async fn start(meter: Meter, seed: u64) -> Result<Self, Error> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let no_port = |source| Error::NoPort {
-            what: "the demo's upstream",
-            source,
-        };
+        let no_port = |source| Error::NoPort { what: "the demo's upstream", source };
         let listener = listener.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
         let (fault, present_fault) = watch::channel(Fault::Healthy);
         let dice = Arc::new(Mutex::new(SmallRng::seed_from_u64(seed)));
-        let payments = Payments {
-            meter,
-            fault: present_fault,
-            dice,
-        };
+        let payments = Payments { meter, fault: present_fault, dice };
         let stop = CancellationToken::new();
         // The builder's own setting is for sockets that it accepts itself.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -183,20 +176,13 @@ impl UnaryService<Bytes> for Payments {
 
 impl Payments {
     async fn charge(self, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
-        let group = request
-            .metadata()
-            .get(GROUP_HEADER)
-            .and_then(|value| value.to_str().ok());
+        let group = request.metadata().get(GROUP_HEADER).and_then(|value| value.to_str().ok());
         let group = Group::ALL.into_iter().find(|candidate| Some(candidate.name()) == group);
         let _in_flight = group.map(|group| self.meter.arrives(group));
         let fault = *self.fault.borrow();
         let fails = match fault {
             Fault::Healthy | Fault::Slow => false,
-            Fault::Flaky => self
-                .dice
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .random_bool(FLAKY_SHARE),
+            Fault::Flaky => self.dice.lock().unwrap_or_else(PoisonError::into_inner).random_bool(FLAKY_SHARE),
             Fault::Broken => true,
         };
         tokio::time::sleep(if fault == Fault::Slow { SLOW_WORK } else { WORK }).await;
@@ -204,9 +190,7 @@ impl Payments {
             return Err(Status::unavailable("the card network is down"));
         }
         let order = String::from_utf8_lossy(request.get_ref());
-        Ok(Response::new(Bytes::from(format!(
-            r#"{{"order":"{order}","status":"charged"}}"#
-        ))))
+        Ok(Response::new(Bytes::from(format!(r#"{{"order":"{order}","status":"charged"}}"#))))
     }
 }
 
@@ -218,9 +202,7 @@ impl UnaryService<Bytes> for NoSuchMethod {
     type Future = Ready<Result<Response<Bytes>, Status>>;
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
-        ready(Err(Status::unimplemented(format!(
-            "the demo's upstream knows {METHOD} alone"
-        ))))
+        ready(Err(Status::unimplemented(format!("the demo's upstream knows {METHOD} alone"))))
     }
 }
 

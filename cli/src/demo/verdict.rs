@@ -67,34 +67,20 @@ pub(crate) struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            step,
-            what,
-            bound,
-            measured,
-        } = self;
+        let Self { step, what, bound, measured } = self;
         write!(f, "step {step}: {what} should be {bound} and was {measured}")
     }
 }
 
 /// Judges what was measured.
 pub(crate) fn judge(phases: &[Phase]) -> Verdict {
-    let of_step = |step: usize| {
-        phases
-            .iter()
-            .rev()
-            .find(|phase| phase.scene.purpose == Purpose::Step(step))
-    };
+    let of_step = |step: usize| phases.iter().rev().find(|phase| phase.scene.purpose == Purpose::Step(step));
     let mut findings = Vec::new();
     for (index, step) in STEPS.iter().enumerate() {
         let Some(phase) = of_step(index) else {
             return Verdict::NotJudged;
         };
-        let mut judge = Judge {
-            step: step.title,
-            phase,
-            findings: &mut findings,
-        };
+        let mut judge = Judge { step: step.title, phase, findings: &mut findings };
         judge.enough_calls();
         match (step.fault, step.level) {
             (Fault::Healthy, Level::None) => judge.healthy(),
@@ -113,11 +99,7 @@ pub(crate) fn judge(phases: &[Phase]) -> Verdict {
             }
         }
     }
-    if findings.is_empty() {
-        Verdict::Helped
-    } else {
-        Verdict::DidNotHelp(findings)
-    }
+    if findings.is_empty() { Verdict::Helped } else { Verdict::DidNotHelp(findings) }
 }
 
 struct Judge<'a> {
@@ -164,11 +146,7 @@ impl Judge<'_> {
 
     fn upstream_is_left_alone(&mut self) {
         let load = Group::ALL.map(|group| self.phase.load(group));
-        self.below(
-            LOAD_BELOW,
-            share(load),
-            "the protected load as a share of the unprotected one",
-        );
+        self.below(LOAD_BELOW, share(load), "the protected load as a share of the unprotected one");
     }
 
     fn calls_do_not_pile_up(&mut self) {
@@ -176,29 +154,17 @@ impl Judge<'_> {
             let latency = &self.phase.whole.of(group).latency;
             latency.quantile(0.99).map_or(0.0, |p99| p99.as_secs_f64())
         });
-        self.below(
-            SLOW_BELOW,
-            share(p99),
-            "the protected p99 as a share of the unprotected one",
-        );
+        self.below(SLOW_BELOW, share(p99), "the protected p99 as a share of the unprotected one");
         let peak = Group::ALL.map(|group| {
             let peak = self.phase.whole.of(group).peak_in_flight;
             f64::from(u32::try_from(peak).unwrap_or(u32::MAX))
         });
-        self.below(
-            SLOW_BELOW,
-            share(peak),
-            "the protected peak in flight as a share of the unprotected one",
-        );
+        self.below(SLOW_BELOW, share(peak), "the protected peak in flight as a share of the unprotected one");
     }
 
     fn live_again(&mut self) {
         let live = self.phase.late.protected.percent(Served::Live);
-        self.at_least(
-            LIVE_AT_LEAST,
-            live,
-            "the share of protected calls answered live in its second half",
-        );
+        self.at_least(LIVE_AT_LEAST, live, "the share of protected calls answered live in its second half");
     }
 
     fn answered(&self, group: Group) -> Option<f64> {
@@ -206,12 +172,7 @@ impl Judge<'_> {
     }
 
     fn at_least(&mut self, bound: f64, measured: Option<f64>, what: &str) {
-        self.percent(
-            measured,
-            measured.is_some_and(|measured| measured >= bound),
-            format!("at least {bound} %"),
-            what,
-        );
+        self.percent(measured, measured.is_some_and(|measured| measured >= bound), format!("at least {bound} %"), what);
     }
 
     fn below(&mut self, bound: f64, measured: Option<f64>, what: &str) {
@@ -221,12 +182,7 @@ impl Judge<'_> {
 
     fn percent(&mut self, measured: Option<f64>, holds: bool, bound: String, what: &str) {
         let measured = measured.map_or_else(|| "not measured".to_owned(), |measured| format!("{measured:.1} %"));
-        let finding = Finding {
-            step: self.step,
-            what: what.to_owned(),
-            bound,
-            measured,
-        };
+        let finding = Finding { step: self.step, what: what.to_owned(), bound, measured };
         self.claim(holds, || finding);
     }
 

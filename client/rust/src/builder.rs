@@ -145,17 +145,12 @@ impl Builder {
         let manager = self.manager.as_deref().and_then(|url| match Manager::new(url) {
             Ok(manager) => Some(manager),
             Err(InvalidUrl(reason)) => {
-                faults.push(InvalidSetting::Manager {
-                    url: url.to_owned(),
-                    reason,
-                });
+                faults.push(InvalidSetting::Manager { url: url.to_owned(), reason });
                 None
             }
         });
         // A namespace that cannot be has no services that a manager could know.
-        let is_lost = faults
-            .iter()
-            .any(|fault| matches!(fault, InvalidSetting::Namespace { .. }));
+        let is_lost = faults.iter().any(|fault| matches!(fault, InvalidSetting::Namespace { .. }));
         let manager = manager.filter(|_| !is_lost);
 
         let shared = Arc::new(Shared::new(identity, self.default_policy, manager.clone()));
@@ -168,9 +163,7 @@ impl Builder {
         });
         if task.is_none() {
             let reason = faults.iter().map(ToString::to_string).next();
-            shared
-                .link
-                .disconnected(reason.as_deref().unwrap_or("no manager is configured"), true);
+            shared.link.disconnected(reason.as_deref().unwrap_or("no manager is configured"), true);
         }
         (Cofferdam::new(shared, task), faults)
     }
@@ -179,10 +172,7 @@ impl Builder {
         let mut id = |what, text: &str| {
             let is_usable = is_id(text);
             if !is_usable {
-                faults.push(InvalidSetting::Id {
-                    what,
-                    text: text.to_owned(),
-                });
+                faults.push(InvalidSetting::Id { what, text: text.to_owned() });
             }
             is_usable
         };
@@ -193,40 +183,24 @@ impl Builder {
         let instance_id = self.instance_id.clone().filter(|text| id("instance id", text));
         let instance_id = instance_id.unwrap_or_else(|| generated_id(&application));
         if let Err(reason) = Name::new(&self.namespace) {
-            faults.push(InvalidSetting::Namespace {
-                namespace: self.namespace.clone(),
-                reason,
-            });
+            faults.push(InvalidSetting::Namespace { namespace: self.namespace.clone(), reason });
         }
         let is_label = |(key, value): &&(String, String)| {
             !key.is_empty() && key.len() <= MAX_LABEL_BYTES && value.len() <= MAX_LABEL_BYTES
         };
         let labels: Vec<_> = self.labels.iter().filter(is_label).take(MAX_LABELS).cloned().collect();
-        let left_out = self
-            .labels
-            .iter()
-            .enumerate()
-            .find(|(index, label)| labels.get(*index) != Some(*label));
+        let left_out = self.labels.iter().enumerate().find(|(index, label)| labels.get(*index) != Some(*label));
         if let Some((_, (key, _))) = left_out {
             faults.push(InvalidSetting::Label { key: key.clone() });
         }
-        Identity {
-            instance_id,
-            application,
-            namespace: self.namespace.clone(),
-            labels,
-        }
+        Identity { instance_id, application, namespace: self.namespace.clone(), labels }
     }
 }
 
 /// What protects where nobody has said anything.
 fn built_in_policy() -> Policy {
     // A spec of defaults is valid at every level; a test holds this to it.
-    Policy::new(PolicySpec {
-        level: Level::Enhanced,
-        ..PolicySpec::default()
-    })
-    .unwrap_or_default()
+    Policy::new(PolicySpec { level: Level::Enhanced, ..PolicySpec::default() }).unwrap_or_default()
 }
 
 fn is_id(text: &str) -> bool {
@@ -276,21 +250,9 @@ mod tests {
         assert!(matches!(builder().try_start(), Err(InvalidSetting::Manager { .. })));
 
         let invalid = |builder: Builder| builder.try_start().unwrap_err();
-        assert!(matches!(
-            invalid(Cofferdam::builder("")),
-            InvalidSetting::Id {
-                what: "application",
-                ..
-            }
-        ));
+        assert!(matches!(invalid(Cofferdam::builder("")), InvalidSetting::Id { what: "application", .. }));
         let builder = Cofferdam::builder("a").instance_id("b\n");
-        assert!(matches!(
-            invalid(builder),
-            InvalidSetting::Id {
-                what: "instance id",
-                ..
-            }
-        ));
+        assert!(matches!(invalid(builder), InvalidSetting::Id { what: "instance id", .. }));
         let builder = Cofferdam::builder("a").namespace("Prod");
         assert!(matches!(invalid(builder), InvalidSetting::Namespace { .. }));
         let builder = Cofferdam::builder("a").label("zone", "x".repeat(65));
@@ -302,10 +264,7 @@ mod tests {
     #[test]
     fn a_setting_that_cannot_be_used_is_replaced() {
         let mut faults = Vec::new();
-        let builder = Cofferdam::builder("caf\u{e9}")
-            .instance_id("")
-            .label("", "x")
-            .label("zone", "a");
+        let builder = Cofferdam::builder("caf\u{e9}").instance_id("").label("", "x").label("zone", "a");
         let identity = builder.identity(&mut faults);
         assert_eq!(identity.application, "unnamed");
         assert!(identity.instance_id.starts_with("unnamed-"));

@@ -23,12 +23,7 @@ impl IntoVerdict for Outcome {
     /// A failure is worth another attempt, and may have reached the service.
     fn into_verdict(self) -> Verdict {
         let is_retryable = self == Outcome::Failure;
-        Verdict {
-            outcome: self,
-            is_retryable,
-            may_have_reached: true,
-            pushback: None,
-        }
+        Verdict { outcome: self, is_retryable, may_have_reached: true, pushback: None }
     }
 }
 
@@ -48,10 +43,7 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> V
     let spoken = sources(error).find_map(|source| transport::on_error(source, context));
     let verdict = spoken.unwrap_or_else(|| Outcome::Failure.into_verdict());
     let never_left = sources(error).any(|source| transport::is_connect_error(source) || is_refused(source));
-    Verdict {
-        may_have_reached: verdict.may_have_reached && !never_left,
-        ..verdict
-    }
+    Verdict { may_have_reached: verdict.may_have_reached && !never_left, ..verdict }
 }
 
 /// Whether a layer of ours, somewhere below, has rejected the call: that says nothing about the service.
@@ -66,9 +58,7 @@ fn is_own_rejection(_: &(dyn Error + 'static)) -> bool {
 }
 
 fn is_refused(error: &(dyn Error + 'static)) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// An error and its sources, outermost first.
@@ -80,20 +70,11 @@ pub(crate) fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Ite
 /// type is an error, but it can ask for these.
 fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     let error: &dyn Any = error;
-    let boxed = error
-        .downcast_ref::<Box<dyn Error + Send + Sync>>()
-        .map(|error| -> &(dyn Error + 'static) { &**error });
+    let boxed =
+        error.downcast_ref::<Box<dyn Error + Send + Sync>>().map(|error| -> &(dyn Error + 'static) { &**error });
     boxed
-        .or_else(|| {
-            error
-                .downcast_ref::<Box<dyn Error + Send>>()
-                .map(|error| -> &(dyn Error + 'static) { &**error })
-        })
-        .or_else(|| {
-            error
-                .downcast_ref::<io::Error>()
-                .map(|error| -> &(dyn Error + 'static) { error })
-        })
+        .or_else(|| error.downcast_ref::<Box<dyn Error + Send>>().map(|error| -> &(dyn Error + 'static) { &**error }))
+        .or_else(|| error.downcast_ref::<io::Error>().map(|error| -> &(dyn Error + 'static) { error }))
         .or_else(|| transport::as_error(error))
 }
 

@@ -58,13 +58,7 @@ impl Shared {
     pub(crate) fn new(identity: Identity, default_policy: Policy, manager: Option<Manager>) -> Self {
         let hub = Hub::new();
         let registry = Registry::new(default_policy, hub.clone());
-        Self {
-            identity,
-            registry,
-            link: Link::new(hub.clone()),
-            hub,
-            manager,
-        }
+        Self { identity, registry, link: Link::new(hub.clone()), hub, manager }
     }
 }
 
@@ -102,9 +96,7 @@ impl Cofferdam {
     }
 
     pub(crate) fn new(shared: Arc<Shared>, task: Option<SyncTask>) -> Self {
-        Self {
-            inner: Arc::new(Inner { shared, task }),
-        }
+        Self { inner: Arc::new(Inner { shared, task }) }
     }
 
     /// The handle to a service. One name is one service: all handles share its breaker, places, budget and cache.

@@ -70,10 +70,7 @@ mod tests {
     use super::*;
 
     fn payload(bytes: &Bytes) -> Payload<'_> {
-        Payload {
-            bytes,
-            content_type: "",
-        }
+        Payload { bytes, content_type: "" }
     }
 
     #[test]

@@ -40,16 +40,8 @@ struct State {
 
 impl Link {
     pub(crate) fn new(hub: Hub) -> Self {
-        let state = State {
-            is_connected: false,
-            since: Tokio.now(),
-            confirmed: None,
-            reason: None,
-        };
-        Self {
-            state: Mutex::new(state),
-            hub,
-        }
+        let state = State { is_connected: false, since: Tokio.now(), confirmed: None, reason: None };
+        Self { state: Mutex::new(state), hub }
     }
 
     pub(crate) fn connected(&self, manager: &Arc<str>) {
@@ -57,17 +49,10 @@ impl Link {
         if state.is_connected {
             return;
         }
-        *state = State {
-            is_connected: true,
-            since: Tokio.now(),
-            confirmed: state.confirmed,
-            reason: None,
-        };
+        *state = State { is_connected: true, since: Tokio.now(), confirmed: state.confirmed, reason: None };
         drop(state);
         tracing::info!(%manager, "connected to the manager");
-        self.hub.tell(Event::Connected {
-            manager: Arc::clone(manager),
-        });
+        self.hub.tell(Event::Connected { manager: Arc::clone(manager) });
     }
 
     /// Takes note that nothing is missing as of now.
@@ -150,13 +135,7 @@ mod tests {
             told.push(event);
         }
         let disconnected = |reason: &str| Event::Disconnected { reason: reason.into() };
-        let expected = [
-            disconnected("refused"),
-            Event::Connected {
-                manager: "http://m".into(),
-            },
-            disconnected("gone"),
-        ];
+        let expected = [disconnected("refused"), Event::Connected { manager: "http://m".into() }, disconnected("gone")];
         assert_eq!(told, expected);
     }
 }

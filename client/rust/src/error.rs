@@ -116,10 +116,7 @@ impl<E> From<FailureCause<E>> for Error<E> {
 
 impl<E> From<call::Failure<E>> for Failure<E> {
     fn from(failure: call::Failure<E>) -> Self {
-        Self {
-            error: failure.cause.into(),
-            receipt: failure.receipt,
-        }
+        Self { error: failure.cause.into(), receipt: failure.receipt }
     }
 }
 
@@ -182,13 +179,8 @@ mod tests {
 
     #[test]
     fn verdicts_say_what_happened() {
-        let error: Error<Outer> = Error::Open {
-            retry_after: Some(Duration::from_millis(1500)),
-        };
-        assert_eq!(
-            error.to_string(),
-            "the circuit breaker is open; worth trying again in 1.5s"
-        );
+        let error: Error<Outer> = Error::Open { retry_after: Some(Duration::from_millis(1500)) };
+        assert_eq!(error.to_string(), "the circuit breaker is open; worth trying again in 1.5s");
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
         let rejection = error.into_inner().unwrap_err();
         assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1500)));

@@ -137,9 +137,7 @@ mod tests {
     use super::*;
 
     fn event(number: usize) -> Event {
-        Event::Disconnected {
-            reason: number.to_string().into(),
-        }
+        Event::Disconnected { reason: number.to_string().into() }
     }
 
     #[tokio::test]

@@ -45,17 +45,8 @@ where
     T: Send,
     E: Send + 'static,
 {
-    let options = CallOptions {
-        method,
-        ..CallOptions::default()
-    };
-    ready(Call {
-        service,
-        options,
-        keeps_answers: false,
-        attempt,
-        hooks: Plain::default(),
-    })
+    let options = CallOptions { method, ..CallOptions::default() };
+    ready(Call { service, options, keeps_answers: false, attempt, hooks: Plain::default() })
 }
 
 fn ready<F, Fut, H, T, E>(call: Call<'_, F, H>) -> Execute<'_, F, H, impl Future<Output = Result<T, Error<E>>> + Send>

@@ -45,11 +45,7 @@ impl Unreported {
 
 impl Journal {
     pub(crate) fn new(service: Arc<str>, hub: Hub) -> Self {
-        Self {
-            service,
-            hub,
-            entries: Mutex::default(),
-        }
+        Self { service, hub, entries: Mutex::default() }
     }
 
     /// What has not been reported.
@@ -87,12 +83,7 @@ impl Observer for Journal {
         drop(entries);
         let Transition { from, to, cause, .. } = *transition;
         tracing::info!(service = %self.service, %from, %to, %cause, "circuit breaker");
-        self.hub.tell(Event::Transition {
-            service: Arc::clone(&self.service),
-            from,
-            to,
-            cause,
-        });
+        self.hub.tell(Event::Transition { service: Arc::clone(&self.service), from, to, cause });
     }
 }
 
@@ -104,12 +95,7 @@ mod tests {
 
     fn transition(at: u64) -> Transition {
         let at = Timestamp::from_millis(at);
-        Transition {
-            from: State::Closed,
-            to: State::Open,
-            cause: Cause::FailureRate,
-            at,
-        }
+        Transition { from: State::Closed, to: State::Open, cause: Cause::FailureRate, at }
     }
 
     fn journal(transitions: u64) -> Journal {

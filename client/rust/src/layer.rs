@@ -68,45 +68,25 @@ impl Cofferdam {
     /// The isolation of a service as a tower layer. See the [module](crate::layer) for what it does; as for the name,
     /// see [`service`](Self::service).
     pub fn layer(&self, name: &str) -> IsolationLayer {
-        IsolationLayer {
-            service: self.service(name),
-            inspect: Auto,
-            replay: Never,
-        }
+        IsolationLayer { service: self.service(name), inspect: Auto, replay: Never }
     }
 }
 
 impl<I, R> IsolationLayer<I, R> {
     /// Who says what requests are and what responses mean.
     pub fn inspect<J>(self, inspect: J) -> IsolationLayer<J, R> {
-        IsolationLayer {
-            service: self.service,
-            inspect,
-            replay: self.replay,
-        }
+        IsolationLayer { service: self.service, inspect, replay: self.replay }
     }
 
     /// How to copy a request, so that it can be repeated. `None`: this one cannot.
     pub fn retry_with<Req, F: Fn(&Req) -> Option<Req>>(self, copy: F) -> IsolationLayer<I, F> {
-        IsolationLayer {
-            service: self.service,
-            inspect: self.inspect,
-            replay: copy,
-        }
+        IsolationLayer { service: self.service, inspect: self.inspect, replay: copy }
     }
 
     /// What a request's method is, for the policy's pools.
     pub fn method_of<Req, F: Fn(&Req) -> String>(self, method: F) -> IsolationLayer<MethodOf<I, F>, R> {
-        let Self {
-            service,
-            inspect,
-            replay,
-        } = self;
-        IsolationLayer {
-            service,
-            inspect: MethodOf { inspect, method },
-            replay,
-        }
+        let Self { service, inspect, replay } = self;
+        IsolationLayer { service, inspect: MethodOf { inspect, method }, replay }
     }
 
     /// What a result says about the service: an [`Outcome`](crate::Outcome) or a [`Verdict`](crate::Verdict).
@@ -115,16 +95,8 @@ impl<I, R> IsolationLayer<I, R> {
         F: Fn(Result<&Res, &(dyn std::error::Error + 'static)>) -> V,
         V: IntoVerdict,
     {
-        let Self {
-            service,
-            inspect,
-            replay,
-        } = self;
-        IsolationLayer {
-            service,
-            inspect: ClassifiedBy { inspect, classify },
-            replay,
-        }
+        let Self { service, inspect, replay } = self;
+        IsolationLayer { service, inspect: ClassifiedBy { inspect, classify }, replay }
     }
 }
 

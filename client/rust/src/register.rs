@@ -103,11 +103,7 @@ impl Register {
             policy: None,
             request_id: format!("{:032x}", rand::random::<u128>()),
         };
-        Self {
-            shared,
-            registration,
-            limit: DEFAULT_LIMIT,
-        }
+        Self { shared, registration, limit: DEFAULT_LIMIT }
     }
 
     /// Where the service listens, for example `127.0.0.1:50051`. At most 16.

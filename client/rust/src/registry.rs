@@ -42,12 +42,7 @@ pub(crate) struct ServiceState {
 
 impl Registry {
     pub(crate) fn new(default_policy: Policy, hub: Hub) -> Self {
-        Self {
-            services: RwLock::default(),
-            followed: watch::Sender::new(0),
-            default_policy,
-            hub,
-        }
+        Self { services: RwLock::default(), followed: watch::Sender::new(0), default_policy, hub }
     }
 
     pub(crate) fn default_policy(&self) -> &Policy {
@@ -100,14 +95,10 @@ impl Registry {
         }
         let followed = services.followed.len();
         drop(services);
-        self.followed
-            .send_if_modified(|count| std::mem::replace(count, followed.max(*count)) < followed);
+        self.followed.send_if_modified(|count| std::mem::replace(count, followed.max(*count)) < followed);
         if let Some(reason) = refusal {
             tracing::warn!(service = name, %reason, "the service is protected by the built-in default alone");
-            self.hub.tell(Event::NotFollowed {
-                service: Arc::clone(&service.name),
-                reason: reason.into(),
-            });
+            self.hub.tell(Event::NotFollowed { service: Arc::clone(&service.name), reason: reason.into() });
         }
         service
     }
@@ -118,12 +109,7 @@ impl ServiceState {
         let name: Arc<str> = name.into();
         let journal = Arc::new(Journal::new(Arc::clone(&name), hub.clone()));
         let isolation = Isolation::new(policy, None, Arc::<Journal>::clone(&journal));
-        Self {
-            name,
-            isolation,
-            journal,
-            newest: Mutex::new(None),
-        }
+        Self { name, isolation, journal, newest: Mutex::new(None) }
     }
 
     /// Takes note of a revision.
@@ -166,9 +152,7 @@ mod tests {
         assert!(Arc::ptr_eq(&service, &registry.service("Orders DB")));
         assert!(registry.followed(0).is_empty());
         assert!(!watch.has_changed().unwrap());
-        let Some(Event::NotFollowed { service, reason }) = events.next().await else {
-            panic!("not told")
-        };
+        let Some(Event::NotFollowed { service, reason }) = events.next().await else { panic!("not told") };
         assert_eq!(&*service, "Orders DB");
         assert!(reason.contains("a-z"), "{reason}");
     }

@@ -44,9 +44,7 @@ impl Runtime for Tokio {
             return Sleep::Broken;
         };
         let _context = handle.enter();
-        Sleep::Timer {
-            timer: tokio::time::sleep(duration),
-        }
+        Sleep::Timer { timer: tokio::time::sleep(duration) }
     }
 
     fn random(&self) -> u64 {
@@ -69,22 +67,14 @@ impl Future for Sleep {
 /// thread left for it.
 pub(crate) fn handle() -> Option<Handle> {
     static OWN: OnceLock<Option<Handle>> = OnceLock::new();
-    Handle::try_current()
-        .ok()
-        .or_else(|| OWN.get_or_init(start_own).clone())
+    Handle::try_current().ok().or_else(|| OWN.get_or_init(start_own).clone())
 }
 
 fn start_own() -> Option<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let handle = runtime.handle().clone();
     let host = move || runtime.block_on(std::future::pending::<()>());
-    std::thread::Builder::new()
-        .name("cofferdam".to_owned())
-        .spawn(host)
-        .ok()?;
+    std::thread::Builder::new().name("cofferdam".to_owned()).spawn(host).ok()?;
     Some(handle)
 }
 

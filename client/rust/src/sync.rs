@@ -76,9 +76,7 @@ struct Abandoned<'a>(&'a Shared);
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if self.0.link.look().is_connected {
-            self.0
-                .link
-                .disconnected("the runtime that the stream ran on is gone", false);
+            self.0.link.disconnected("the runtime that the stream ran on is gone", false);
         }
     }
 }

@@ -56,10 +56,7 @@ impl Manager {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        Ok(Self {
-            url: url.into(),
-            endpoint,
-        })
+        Ok(Self { url: url.into(), endpoint })
     }
 
     /// A new connection.

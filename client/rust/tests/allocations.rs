@@ -6,20 +6,10 @@ use std::io;
 
 #[test]
 fn a_healthy_call_allocates_nothing_at_any_level() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for level in Level::ALL {
-        let policy = Policy::new(PolicySpec {
-            level,
-            ..PolicySpec::default()
-        })
-        .unwrap();
-        let service = Cofferdam::builder("test")
-            .default_policy(policy)
-            .start()
-            .service("orders-db");
+        let policy = Policy::new(PolicySpec { level, ..PolicySpec::default() }).unwrap();
+        let service = Cofferdam::builder("test").default_policy(policy).start().service("orders-db");
         // Polled by hand: a runtime boxes a future that it finds too large.
         let _context = runtime.enter();
         let call = || {

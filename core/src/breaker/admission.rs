@@ -55,19 +55,12 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    pub(super) const STALE: Self = Self {
-        transition: None,
-        is_stale: true,
-    };
+    pub(super) const STALE: Self = Self { transition: None, is_stale: true };
 }
 
 impl Rejected {
     pub(super) fn new(state: State, retry_after: Option<Duration>) -> Self {
-        Self {
-            state,
-            retry_after,
-            transition: None,
-        }
+        Self { state, retry_after, transition: None }
     }
 }
 

@@ -23,43 +23,21 @@ impl Breaker {
                         self.window.load().add(word.generation, Outcome::Success, now);
                         counted = true;
                     }
-                    let next = Word {
-                        generation: word.generation,
-                        phase: Phase::Closed { consecutive: 0 },
-                    };
+                    let next = Word { generation: word.generation, phase: Phase::Closed { consecutive: 0 } };
                     if consecutive == 0 || self.swap(word, next) {
                         return Recorded::default();
                     }
                 }
-                Phase::HalfOpen {
-                    in_flight,
-                    successes,
-                    failures,
-                    reopens,
-                } => {
+                Phase::HalfOpen { in_flight, successes, failures, reopens } => {
                     let successes = successes + 1;
                     if successes >= policy.success_threshold {
                         if let Some(transition) = self.close(word, Cause::ProbesSucceeded, now) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
+                            return Recorded { transition: Some(transition), is_stale: false };
                         }
                     } else {
                         let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen {
-                            in_flight,
-                            successes,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
+                        let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
+                        if self.swap(word, Word { generation: word.generation, phase }) {
                             return Recorded::default();
                         }
                     }
@@ -92,51 +70,25 @@ impl Breaker {
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
                     if let Some(cause) = self.trigger(consecutive, word.generation, policy, now) {
                         if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
+                            return Recorded { transition: Some(transition), is_stale: false };
                         }
-                    } else if self.swap(
-                        word,
-                        Word {
-                            generation: word.generation,
-                            phase: Phase::Closed { consecutive },
-                        },
-                    ) {
+                    } else if self
+                        .swap(word, Word { generation: word.generation, phase: Phase::Closed { consecutive } })
+                    {
                         return Recorded::default();
                     }
                 }
-                Phase::HalfOpen {
-                    in_flight,
-                    failures,
-                    reopens,
-                    ..
-                } => {
+                Phase::HalfOpen { in_flight, failures, reopens, .. } => {
                     let failures = failures + 1;
                     if failures > policy.half_open_allowed_failures {
                         if let Some((transition, _)) = self.open(word, Cause::ProbeFailed, policy, now, draw.number()) {
-                            return Recorded {
-                                transition: Some(transition),
-                                is_stale: false,
-                            };
+                            return Recorded { transition: Some(transition), is_stale: false };
                         }
                     } else {
                         // The successes that close must be consecutive.
                         let in_flight = in_flight.saturating_sub(1);
-                        let phase = Phase::HalfOpen {
-                            in_flight,
-                            successes: 0,
-                            failures,
-                            reopens,
-                        };
-                        if self.swap(
-                            word,
-                            Word {
-                                generation: word.generation,
-                                phase,
-                            },
-                        ) {
+                        let phase = Phase::HalfOpen { in_flight, successes: 0, failures, reopens };
+                        if self.swap(word, Word { generation: word.generation, phase }) {
                             return Recorded::default();
                         }
                     }
@@ -171,25 +123,14 @@ impl Breaker {
     pub(super) fn release(&self, generation: u32) {
         loop {
             let word = self.load();
-            let Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            } = word.phase
-            else {
+            let Phase::HalfOpen { in_flight, successes, failures, reopens } = word.phase else {
                 return;
             };
             if word.generation != generation {
                 return;
             }
             let in_flight = in_flight.saturating_sub(1);
-            let phase = Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            };
+            let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
             if self.swap(word, Word { generation, phase }) {
                 return;
             }

@@ -11,10 +11,7 @@ pub(super) struct Draw<F> {
 
 impl<F: FnOnce() -> u64> Draw<F> {
     pub(super) fn new(source: F) -> Self {
-        Self {
-            source: Some(source),
-            number: 0,
-        }
+        Self { source: Some(source), number: 0 }
     }
 
     pub(super) fn number(&mut self) -> u64 {

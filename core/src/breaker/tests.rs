@@ -15,11 +15,7 @@ struct Bench {
 
 impl Bench {
     fn new(policy: BreakerPolicy) -> Self {
-        Self {
-            breaker: Breaker::new(&policy),
-            policy,
-            now: Timestamp::from_millis(1_000_000),
-        }
+        Self { breaker: Breaker::new(&policy), policy, now: Timestamp::from_millis(1_000_000) }
     }
 
     fn advance(&mut self, duration: Duration) {
@@ -37,9 +33,7 @@ impl Bench {
     /// Makes a call that must be admitted.
     fn call(&self, outcome: Outcome) -> Option<Transition> {
         let admitted = self.admit().unwrap();
-        self.record(admitted.admission, outcome)
-            .transition
-            .or(admitted.transition)
+        self.record(admitted.admission, outcome).transition.or(admitted.transition)
     }
 
     fn calls(&self, outcome: Outcome, count: u32) -> Option<Transition> {
@@ -52,11 +46,7 @@ impl Bench {
 }
 
 fn consecutive() -> BreakerPolicy {
-    BreakerPolicy {
-        failure_rate: 0.0,
-        open_jitter_ratio: 0.0,
-        ..BreakerPolicy::default()
-    }
+    BreakerPolicy { failure_rate: 0.0, open_jitter_ratio: 0.0, ..BreakerPolicy::default() }
 }
 
 fn opened() -> Bench {
@@ -79,12 +69,7 @@ fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
     let transition = bench.call(Outcome::Failure).unwrap();
     assert_eq!(
         transition,
-        Transition {
-            from: State::Closed,
-            to: State::Open,
-            cause: Cause::ConsecutiveFailures,
-            at: bench.now
-        }
+        Transition { from: State::Closed, to: State::Open, cause: Cause::ConsecutiveFailures, at: bench.now }
     );
 }
 
@@ -104,15 +89,8 @@ fn two_consecutive_probe_successes_close() {
     assert_eq!(bench.call(Outcome::Success).unwrap().to, State::HalfOpen);
     assert_eq!(bench.state(), State::HalfOpen);
     let transition = bench.call(Outcome::Success).unwrap();
-    assert_eq!(
-        (transition.to, transition.cause),
-        (State::Closed, Cause::ProbesSucceeded)
-    );
-    assert_eq!(
-        bench.breaker.window_counts(bench.now),
-        (0, 0),
-        "a close starts with an empty window"
-    );
+    assert_eq!((transition.to, transition.cause), (State::Closed, Cause::ProbesSucceeded));
+    assert_eq!(bench.breaker.window_counts(bench.now), (0, 0), "a close starts with an empty window");
 }
 
 #[test]
@@ -126,10 +104,7 @@ fn a_failed_probe_opens_again_for_longer_and_a_close_forgets_that() {
     let mut bench = Bench::new(policy);
     bench.calls(Outcome::Failure, 5).unwrap();
     for seconds in [30, 60, 100, 100] {
-        assert_eq!(
-            bench.admit().unwrap_err().retry_after,
-            Some(Duration::from_secs(seconds))
-        );
+        assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(seconds)));
         bench.advance(Duration::from_secs(seconds));
         assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::ProbeFailed);
     }
@@ -141,10 +116,7 @@ fn a_failed_probe_opens_again_for_longer_and_a_close_forgets_that() {
 
 #[test]
 fn forgiven_probe_failures_start_the_successes_anew() {
-    let mut bench = Bench::new(BreakerPolicy {
-        half_open_allowed_failures: 1,
-        ..consecutive()
-    });
+    let mut bench = Bench::new(BreakerPolicy { half_open_allowed_failures: 1, ..consecutive() });
     bench.calls(Outcome::Failure, 5).unwrap();
     bench.advance(Duration::from_secs(30));
     bench.call(Outcome::Success);
@@ -169,27 +141,16 @@ fn the_failure_count_waits_for_the_minimum_of_calls() {
 
 #[test]
 fn t22_the_failure_rate_opens_at_its_threshold_and_not_below() {
-    let policy = BreakerPolicy {
-        consecutive_failures: 0,
-        ..BreakerPolicy::default()
-    };
+    let policy = BreakerPolicy { consecutive_failures: 0, ..BreakerPolicy::default() };
     let bench = Bench::new(policy);
     bench.calls(Outcome::Success, 10);
     assert_eq!(bench.calls(Outcome::Failure, 9), None, "9 of 19");
-    assert_eq!(
-        bench.call(Outcome::Failure).unwrap().cause,
-        Cause::FailureRate,
-        "10 of 20"
-    );
+    assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureRate, "10 of 20");
 }
 
 #[test]
 fn t22_a_failure_rate_that_no_binary_fraction_is_opens_at_its_threshold() {
-    let bench = Bench::new(BreakerPolicy {
-        consecutive_failures: 0,
-        failure_rate: 0.55,
-        ..BreakerPolicy::default()
-    });
+    let bench = Bench::new(BreakerPolicy { consecutive_failures: 0, failure_rate: 0.55, ..BreakerPolicy::default() });
     bench.calls(Outcome::Success, 45);
     assert_eq!(bench.calls(Outcome::Failure, 54), None, "54 of 99");
     assert!(bench.call(Outcome::Failure).is_some(), "55 of 100");
@@ -197,12 +158,7 @@ fn t22_a_failure_rate_that_no_binary_fraction_is_opens_at_its_threshold() {
 
 #[test]
 fn a_success_never_opens() {
-    let policy = BreakerPolicy {
-        consecutive_failures: 0,
-        failure_count: 3,
-        minimum_calls: 5,
-        ..consecutive()
-    };
+    let policy = BreakerPolicy { consecutive_failures: 0, failure_count: 3, minimum_calls: 5, ..consecutive() };
     let bench = Bench::new(policy);
     bench.calls(Outcome::Failure, 3);
     assert_eq!(bench.calls(Outcome::Success, 100), None);
@@ -221,17 +177,8 @@ fn t18_what_is_older_than_the_window_does_not_count() {
 
 #[test]
 fn t19_a_window_of_one_bucket_works() {
-    let window = TimeWindow {
-        length: Duration::from_secs(1),
-        buckets: 1,
-    };
-    let policy = BreakerPolicy {
-        window,
-        failure_count: 2,
-        minimum_calls: 0,
-        consecutive_failures: 0,
-        ..consecutive()
-    };
+    let window = TimeWindow { length: Duration::from_secs(1), buckets: 1 };
+    let policy = BreakerPolicy { window, failure_count: 2, minimum_calls: 0, consecutive_failures: 0, ..consecutive() };
     let mut bench = Bench::new(policy);
     bench.call(Outcome::Failure);
     bench.advance(Duration::from_secs(1));
@@ -255,10 +202,7 @@ fn t09_late_result_of_closed_admission_is_ignored_in_half_open() {
 
 #[test]
 fn t10_a_late_neutral_result_adds_no_half_open_permit() {
-    let bench = Bench::new(BreakerPolicy {
-        success_threshold: 1,
-        ..consecutive()
-    });
+    let bench = Bench::new(BreakerPolicy { success_threshold: 1, ..consecutive() });
     let late = bench.admit().unwrap().admission;
     bench.calls(Outcome::Failure, 5).unwrap();
     let later = bench.now.saturating_add(Duration::from_secs(30));
@@ -284,24 +228,15 @@ fn no_more_probes_than_are_still_needed() {
     let bench = half_open();
     bench.call(Outcome::Success);
     let _probe = bench.admit().unwrap();
-    assert_eq!(
-        bench.admit().unwrap_err().state,
-        State::HalfOpen,
-        "one success is in, one probe is out, two close"
-    );
+    assert_eq!(bench.admit().unwrap_err().state, State::HalfOpen, "one success is in, one probe is out, two close");
 }
 
 #[test]
 fn t02_probes_that_never_return_are_written_off_when_their_lease_ends() {
-    for (mode, expected) in [
-        (LeaseExpiry::Reprobe, State::HalfOpen),
-        (LeaseExpiry::Open, State::Open),
-        (LeaseExpiry::Close, State::Closed),
-    ] {
-        let mut bench = Bench::new(BreakerPolicy {
-            on_lease_expiry: mode,
-            ..consecutive()
-        });
+    for (mode, expected) in
+        [(LeaseExpiry::Reprobe, State::HalfOpen), (LeaseExpiry::Open, State::Open), (LeaseExpiry::Close, State::Closed)]
+    {
+        let mut bench = Bench::new(BreakerPolicy { on_lease_expiry: mode, ..consecutive() });
         bench.calls(Outcome::Failure, 5).unwrap();
         bench.advance(Duration::from_secs(30));
         for _ in 0..2 {
@@ -324,10 +259,7 @@ fn t02_probes_that_never_return_are_written_off_when_their_lease_ends() {
 
 #[test]
 fn t24_a_lower_success_threshold_while_half_open_asks_for_one_more_probe() {
-    let mut bench = Bench::new(BreakerPolicy {
-        success_threshold: 5,
-        ..consecutive()
-    });
+    let mut bench = Bench::new(BreakerPolicy { success_threshold: 5, ..consecutive() });
     bench.calls(Outcome::Failure, 5).unwrap();
     bench.advance(Duration::from_secs(30));
     bench.calls(Outcome::Success, 3);
@@ -363,10 +295,7 @@ fn modes_stand_above_what_was_learned() {
 
 #[test]
 fn probes_slower_than_a_short_open_time_still_close() {
-    let policy = BreakerPolicy {
-        open_duration: Duration::from_secs(1),
-        ..consecutive()
-    };
+    let policy = BreakerPolicy { open_duration: Duration::from_secs(1), ..consecutive() };
     let bench = Bench::new(policy.clone());
     bench.calls(Outcome::Failure, 5).unwrap();
     let mut now = bench.now.saturating_add(Duration::from_secs(1));

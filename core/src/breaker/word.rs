@@ -34,26 +34,13 @@ pub(super) struct Word {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Closed {
-        consecutive: u32,
-    },
-    Open {
-        wait: u64,
-        reopens: u32,
-    },
-    HalfOpen {
-        in_flight: u32,
-        successes: u32,
-        failures: u32,
-        reopens: u32,
-    },
+    Closed { consecutive: u32 },
+    Open { wait: u64, reopens: u32 },
+    HalfOpen { in_flight: u32, successes: u32, failures: u32, reopens: u32 },
 }
 
 impl Word {
-    pub(super) const INITIAL: Self = Self {
-        generation: 0,
-        phase: Phase::Closed { consecutive: 0 },
-    };
+    pub(super) const INITIAL: Self = Self { generation: 0, phase: Phase::Closed { consecutive: 0 } };
 
     pub(super) fn next_generation(self) -> u32 {
         (self.generation + 1) & GENERATION_MASK as u32
@@ -65,15 +52,9 @@ impl Word {
         let (state, payload) = match self.phase {
             Phase::Closed { consecutive } => (CLOSED, ten(consecutive)),
             Phase::Open { wait, reopens } => (OPEN, six(reopens) << WAIT_BITS | wait.min(WAIT_MASK)),
-            Phase::HalfOpen {
-                in_flight,
-                successes,
-                failures,
-                reopens,
-            } => (
-                HALF_OPEN,
-                six(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight),
-            ),
+            Phase::HalfOpen { in_flight, successes, failures, reopens } => {
+                (HALF_OPEN, six(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight))
+            }
         };
         state << (GENERATION_BITS + PAYLOAD_BITS)
             | (u64::from(self.generation) & GENERATION_MASK) << PAYLOAD_BITS
@@ -84,22 +65,11 @@ impl Word {
         let ten = |shift: u32| (word >> shift & MASK10) as u32;
         let six = |shift: u32| (word >> shift & MASK6) as u32;
         let phase = match word >> (GENERATION_BITS + PAYLOAD_BITS) {
-            OPEN => Phase::Open {
-                wait: word & WAIT_MASK,
-                reopens: six(WAIT_BITS),
-            },
-            HALF_OPEN => Phase::HalfOpen {
-                in_flight: ten(0),
-                successes: ten(10),
-                failures: ten(20),
-                reopens: six(30),
-            },
+            OPEN => Phase::Open { wait: word & WAIT_MASK, reopens: six(WAIT_BITS) },
+            HALF_OPEN => Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: six(30) },
             _ => Phase::Closed { consecutive: ten(0) },
         };
-        Self {
-            generation: (word >> PAYLOAD_BITS & GENERATION_MASK) as u32,
-            phase,
-        }
+        Self { generation: (word >> PAYLOAD_BITS & GENERATION_MASK) as u32, phase }
     }
 }
 
@@ -111,26 +81,11 @@ mod tests {
     fn words_round_trip() {
         let phases = [
             Phase::Closed { consecutive: 0 },
-            Phase::Closed {
-                consecutive: MAX_CONSECUTIVE,
-            },
+            Phase::Closed { consecutive: MAX_CONSECUTIVE },
             Phase::Open { wait: 0, reopens: 0 },
-            Phase::Open {
-                wait: WAIT_MASK,
-                reopens: MAX_REOPENS,
-            },
-            Phase::HalfOpen {
-                in_flight: 1,
-                successes: 2,
-                failures: 3,
-                reopens: 4,
-            },
-            Phase::HalfOpen {
-                in_flight: 1023,
-                successes: 1023,
-                failures: 1023,
-                reopens: MAX_REOPENS,
-            },
+            Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS },
+            Phase::HalfOpen { in_flight: 1, successes: 2, failures: 3, reopens: 4 },
+            Phase::HalfOpen { in_flight: 1023, successes: 1023, failures: 1023, reopens: MAX_REOPENS },
         ];
         for generation in [0, 1, GENERATION_MASK as u32] {
             for phase in phases {
@@ -142,26 +97,14 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_saturate_and_touch_no_neighbour() {
-        let word = Word {
-            generation: 7,
-            phase: Phase::Open {
-                wait: u64::MAX,
-                reopens: u32::MAX,
-            },
-        };
-        let phase = Phase::Open {
-            wait: WAIT_MASK,
-            reopens: MAX_REOPENS,
-        };
+        let word = Word { generation: 7, phase: Phase::Open { wait: u64::MAX, reopens: u32::MAX } };
+        let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS };
         assert_eq!(Word::decode(word.encode()), Word { generation: 7, phase });
     }
 
     #[test]
     fn the_generation_wraps() {
-        let last = Word {
-            generation: GENERATION_MASK as u32,
-            phase: Phase::Closed { consecutive: 0 },
-        };
+        let last = Word { generation: GENERATION_MASK as u32, phase: Phase::Closed { consecutive: 0 } };
         assert_eq!(last.next_generation(), 0);
     }
 }

@@ -26,10 +26,7 @@ enum State {
 
 impl Acquire {
     pub(super) fn new(bulkhead: Arc<Bulkhead>) -> Self {
-        Self {
-            bulkhead,
-            state: State::New,
-        }
+        Self { bulkhead, state: State::New }
     }
 
     fn end(&mut self, result: Result<Permit, BulkheadFull>) -> Poll<Result<Permit, BulkheadFull>> {
@@ -61,9 +58,7 @@ impl Future for Acquire {
                 if this.bulkhead.still_waits(ticket, context.waker()) {
                     return Poll::Pending;
                 }
-                let permit = Permit {
-                    bulkhead: Arc::clone(&this.bulkhead),
-                };
+                let permit = Permit { bulkhead: Arc::clone(&this.bulkhead) };
                 this.end(Ok(permit))
             }
             State::Ended => Poll::Pending,
@@ -99,27 +94,16 @@ impl Bulkhead {
             let admits = load.queued == 0 && load.running < max_concurrent;
             if !admits && load.queued >= max_queue {
                 drop(queue);
-                return Err(BulkheadFull {
-                    max_concurrent,
-                    max_queue,
-                });
+                return Err(BulkheadFull { max_concurrent, max_queue });
             }
             let next = if admits {
-                Load {
-                    running: load.running + 1,
-                    ..load
-                }
+                Load { running: load.running + 1, ..load }
             } else {
-                Load {
-                    queued: load.queued + 1,
-                    ..load
-                }
+                Load { queued: load.queued + 1, ..load }
             };
             match self.swap(load, next) {
                 Ok(()) if admits => {
-                    return Ok(Entry::Admitted(Permit {
-                        bulkhead: Arc::clone(self),
-                    }));
+                    return Ok(Entry::Admitted(Permit { bulkhead: Arc::clone(self) }));
                 }
                 Ok(()) => break,
                 Err(now) => load = now,

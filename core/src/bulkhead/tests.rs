@@ -26,10 +26,7 @@ struct Call {
 
 impl Call {
     fn new(bulkhead: &Arc<Bulkhead>) -> Self {
-        Self {
-            acquire: bulkhead.acquire(),
-            woken: Arc::default(),
-        }
+        Self { acquire: bulkhead.acquire(), woken: Arc::default() }
     }
 
     fn poll(&mut self) -> Poll<Result<Permit, BulkheadFull>> {
@@ -66,10 +63,7 @@ fn places_are_limited_and_come_back() {
     let first = bulkhead.try_acquire().unwrap();
     let second = admitted(Call::new(&bulkhead).poll());
     assert!(bulkhead.try_acquire().is_none());
-    let full = BulkheadFull {
-        max_concurrent: 2,
-        max_queue: 0,
-    };
+    let full = BulkheadFull { max_concurrent: 2, max_queue: 0 };
     assert!(matches!(Call::new(&bulkhead).poll(), Poll::Ready(Err(error)) if error == full));
     assert_eq!(full.to_string(), "bulkhead full: 2 calls run and 0 wait");
     drop(first);
@@ -86,10 +80,7 @@ fn waiters_are_served_in_order_and_not_overtaken() {
     assert!(matches!(Call::new(&bulkhead).poll(), Poll::Ready(Err(_))));
     drop(permit);
     assert_eq!((first.woken(), second.woken(), counts(&bulkhead)), (1, 0, (1, 1)));
-    assert!(
-        bulkhead.try_acquire().is_none(),
-        "a place in passing belongs to the waiter"
-    );
+    assert!(bulkhead.try_acquire().is_none(), "a place in passing belongs to the waiter");
     assert!(second.poll().is_pending());
     let permit = admitted(first.poll());
     drop(permit);
@@ -337,10 +328,7 @@ impl Wake for Unpark {
 
 /// Waits for a place, or gives up at the first chance.
 fn wait(mut acquire: Acquire, gives_up: bool) -> Option<Permit> {
-    let unpark = Arc::new(Unpark {
-        thread: std::thread::current(),
-        is_woken: AtomicBool::new(false),
-    });
+    let unpark = Arc::new(Unpark { thread: std::thread::current(), is_woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&unpark));
     loop {
         match Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker)) {

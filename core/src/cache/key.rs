@@ -26,16 +26,12 @@ impl CacheKey {
     pub fn new(method: &str, key: &[u8]) -> Self {
         let method = method.as_bytes();
         Self(match u16::try_from(method.len()) {
-            Ok(method_bytes) if method.len() + key.len() <= MAX_EXACT_BYTES => Repr::Exact {
-                method_bytes,
-                both: [method, key].concat().into(),
-            },
+            Ok(method_bytes) if method.len() + key.len() <= MAX_EXACT_BYTES => {
+                Repr::Exact { method_bytes, both: [method, key].concat().into() }
+            }
             _ => {
                 let method_bytes = (method.len() as u64).to_be_bytes();
-                let digest = Sha256::new()
-                    .chain_update(method_bytes)
-                    .chain_update(method)
-                    .chain_update(key);
+                let digest = Sha256::new().chain_update(method_bytes).chain_update(method).chain_update(key);
                 Repr::Digest(digest.finalize().into())
             }
         })
@@ -51,23 +47,16 @@ mod tests {
     fn no_byte_moves_between_method_and_key() {
         assert_ne!(CacheKey::new("ab", b"c"), CacheKey::new("a", b"bc"));
         let long = [b'x'; 300];
-        assert_ne!(
-            CacheKey::new("ax", &long),
-            CacheKey::new("a", &[&b"x"[..], &long[..]].concat())
-        );
+        assert_ne!(CacheKey::new("ax", &long), CacheKey::new("a", &[&b"x"[..], &long[..]].concat()));
         assert_eq!(CacheKey::new("a", &long), CacheKey::new("a", &long));
     }
 
     #[test]
     fn an_exact_key_is_no_digest() {
         let long = CacheKey::new("m", &[7; 300]);
-        let Repr::Digest(digest) = long.0.clone() else {
-            panic!("a long key is hashed")
-        };
+        let Repr::Digest(digest) = long.0.clone() else { panic!("a long key is hashed") };
         assert_ne!(CacheKey::new("", &digest), long);
-        let CacheKey(Repr::Exact { both, .. }) = CacheKey::new("m", &[7; 255]) else {
-            panic!("256 bytes are kept")
-        };
+        let CacheKey(Repr::Exact { both, .. }) = CacheKey::new("m", &[7; 255]) else { panic!("256 bytes are kept") };
         assert_eq!(both.len(), 256);
     }
 

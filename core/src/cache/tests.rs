@@ -27,11 +27,7 @@ fn lookup(cache: &AnswerCache, name: &str, now: Timestamp) -> Option<CachedAnswe
 
 /// Which of these names have an answer.
 fn kept<'a>(cache: &AnswerCache, names: &[&'a str], now: Timestamp) -> Vec<&'a str> {
-    names
-        .iter()
-        .copied()
-        .filter(|name| lookup(cache, name, now).is_some())
-        .collect()
+    names.iter().copied().filter(|name| lookup(cache, name, now).is_some()).collect()
 }
 
 #[test]
@@ -49,18 +45,10 @@ fn an_answer_is_fresh_then_stale_then_gone() {
 
 #[test]
 fn without_stale_if_error_nothing_stale_is_given() {
-    let strict = CachedFallback {
-        stale_if_error: Duration::ZERO,
-        ..policy()
-    };
+    let strict = CachedFallback { stale_if_error: Duration::ZERO, ..policy() };
     let cache = AnswerCache::new();
     store(&cache, "a", "1", at(0));
-    assert!(
-        cache
-            .lookup(&strict, &key("a"), Timestamp::from_millis(9_999))
-            .unwrap()
-            .is_fresh
-    );
+    assert!(cache.lookup(&strict, &key("a"), Timestamp::from_millis(9_999)).unwrap().is_fresh);
     assert_eq!(cache.lookup(&strict, &key("a"), at(10)), None);
     assert!(lookup(&cache, "a", at(10)).is_some(), "a look-up changes nothing");
 }
@@ -72,10 +60,7 @@ fn the_last_answer_counts() {
     store(&cache, "a", "2", at(2));
     store(&cache, "a", "0", at(1));
     let answer = lookup(&cache, "a", at(3)).unwrap();
-    assert_eq!(
-        (answer.payload, answer.age, cache.len()),
-        (Bytes::from("2"), Duration::from_secs(1), 1)
-    );
+    assert_eq!((answer.payload, answer.age, cache.len()), (Bytes::from("2"), Duration::from_secs(1), 1));
 }
 
 #[test]
@@ -136,21 +121,12 @@ fn a_new_policy_applies_at_once() {
     for name in ["a", "b", "c"] {
         store(&cache, name, "1", at(0));
     }
-    let fewer = CachedFallback {
-        max_entries: 1,
-        ..policy()
-    };
+    let fewer = CachedFallback { max_entries: 1, ..policy() };
     cache.store(&fewer, key("d"), Bytes::from("1"), at(0));
     assert_eq!(kept(&cache, &["a", "b", "c", "d"], at(0)), ["d"]);
-    let longer = CachedFallback {
-        ttl: Duration::MAX,
-        ..policy()
-    };
+    let longer = CachedFallback { ttl: Duration::MAX, ..policy() };
     assert!(cache.lookup(&longer, &key("d"), at(1_000_000)).unwrap().is_fresh);
-    let none = CachedFallback {
-        max_entries: 0,
-        ..policy()
-    };
+    let none = CachedFallback { max_entries: 0, ..policy() };
     cache.store(&none, key("e"), Bytes::from("1"), at(0));
     assert!(cache.is_empty());
 }

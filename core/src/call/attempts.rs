@@ -37,9 +37,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             return Err(FailureCause::Disabled);
         }
         let deadline = self.live_deadline();
-        self.isolation
-            .budget
-            .deposit(self.runtime.now(), &self.policy().retry.budget);
+        self.isolation.budget.deposit(self.runtime.now(), &self.policy().retry.budget);
         let mut last: Option<FailureCause<O::Error>> = None;
         loop {
             let failed = match self.attempt(operation, deadline).await {
@@ -99,17 +97,10 @@ impl<'a, R: Runtime> Call<'a, R> {
             (remaining, attempt) => remaining.or(attempt),
         };
         let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);
-        let attempt = Attempt {
-            number: self.attempts,
-            tell_remaining,
-        };
+        let attempt = Attempt { number: self.attempts, tell_remaining };
 
-        let mut guard = PanicGuard {
-            call: self,
-            admission,
-            tally: Some(AttemptTally::begin(self.isolation)),
-            is_polling: false,
-        };
+        let mut guard =
+            PanicGuard { call: self, admission, tally: Some(AttemptTally::begin(self.isolation)), is_polling: false };
         let result = {
             let mut attempt = pin!(async { operation.attempt(attempt).await });
             let watched = poll_fn(|context| {
@@ -144,16 +135,10 @@ impl<'a, R: Runtime> Call<'a, R> {
                 }
                 Ok(output)
             }
-            Ok(Err(error)) => Err(Failed {
-                cause: FailureCause::Inner(error),
-                verdict: Some(verdict),
-            }),
+            Ok(Err(error)) => Err(Failed { cause: FailureCause::Inner(error), verdict: Some(verdict) }),
             Err(Elapsed) => {
                 self.isolation.count(Counter::Timeouts);
-                Err(Failed {
-                    cause: FailureCause::Timeout,
-                    verdict: Some(verdict),
-                })
+                Err(Failed { cause: FailureCause::Timeout, verdict: Some(verdict) })
             }
         }
     }
@@ -167,9 +152,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if let Some(permit) = places.try_acquire() {
             return Ok(Some(permit));
         }
-        let wait = self
-            .remaining(deadline)
-            .map_or(max_wait, |remaining| remaining.min(max_wait));
+        let wait = self.remaining(deadline).map_or(max_wait, |remaining| remaining.min(max_wait));
         if !wait.is_zero()
             && let Ok(Ok(permit)) = timeout(self.runtime, Some(wait), places.acquire()).await
         {
@@ -184,11 +167,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             return Ok(None);
         }
         let now = self.runtime.now();
-        match self
-            .isolation
-            .breaker
-            .admit(&self.policy().breaker, now, || self.runtime.random())
-        {
+        match self.isolation.breaker.admit(&self.policy().breaker, now, || self.runtime.random()) {
             Ok(admitted) => {
                 self.isolation.publish(admitted.transition);
                 Ok(Some(admitted.admission))
@@ -200,9 +179,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
         self.isolation.publish(rejected.transition);
         self.isolation.count(Counter::RejectedOpen);
-        FailureCause::Open {
-            retry_after: rejected.retry_after,
-        }
+        FailureCause::Open { retry_after: rejected.retry_after }
     }
 
     fn verdict_on_timeout(&self) -> Verdict {
@@ -219,9 +196,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome) {
         let now = self.runtime.now();
         if outcome != Outcome::Neutral {
-            self.isolation
-                .health
-                .record(outcome == Outcome::Failure, now, &self.policy().health);
+            self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
         }
         let Some(admission) = admission else { return };
         let recorded = admission.record(&self.policy().breaker, outcome, now, || self.runtime.random());

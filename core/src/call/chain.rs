@@ -23,11 +23,8 @@ impl<R: Runtime> Call<'_, R> {
                 }
             }
         }
-        let _place = if self.enforces(Section::Fallback) {
-            Some(self.in_force.fallback_places().try_acquire()?)
-        } else {
-            None
-        };
+        let _place =
+            if self.enforces(Section::Fallback) { Some(self.in_force.fallback_places().try_acquire()?) } else { None };
         let answer = timeout(self.runtime, self.own_limit(), operation.local_fallback(why)).await;
         Some((answer.ok()??, Source::Local))
     }
@@ -40,19 +37,13 @@ impl<R: Runtime> Call<'_, R> {
     ) -> Option<(O::Output, Source)> {
         match step {
             FallbackStep::Static(step) => {
-                let payload = Payload {
-                    bytes: &step.payload,
-                    content_type: &step.content_type,
-                };
+                let payload = Payload { bytes: &step.payload, content_type: &step.content_type };
                 Some((operation.decode(payload)?, Source::Static))
             }
             FallbackStep::Cached(step) => {
                 let key = CacheKey::new(self.options.method, self.options.cache_key);
                 let cached = self.isolation.cache.lookup(step, &key, self.runtime.now())?;
-                let value = operation.decode(Payload {
-                    bytes: &cached.payload,
-                    content_type: "",
-                })?;
+                let value = operation.decode(Payload { bytes: &cached.payload, content_type: "" })?;
                 Some((value, Source::Cached { age: cached.age }))
             }
             FallbackStep::Alternative(step) => {

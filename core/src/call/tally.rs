@@ -10,10 +10,7 @@ pub(super) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     pub(super) fn begin(isolation: &'a Isolation) -> Self {
-        Self {
-            isolation,
-            ending: Counter::Cancelled,
-        }
+        Self { isolation, ending: Counter::Cancelled }
     }
 
     pub(super) fn end(&mut self, ending: Counter) {
@@ -36,10 +33,7 @@ pub(super) struct AttemptTally<'a> {
 
 impl<'a> AttemptTally<'a> {
     pub(super) fn begin(isolation: &'a Isolation) -> Self {
-        Self {
-            isolation,
-            outcome: Outcome::Neutral,
-        }
+        Self { isolation, outcome: Outcome::Neutral }
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {

@@ -74,14 +74,7 @@ struct Script {
 impl Script {
     fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies = replies.into_iter().collect();
-        Self {
-            replies,
-            attempts: Vec::new(),
-            alternative: None,
-            degraded: None,
-            local: None,
-            delay: Duration::ZERO,
-        }
+        Self { replies, attempts: Vec::new(), alternative: None, degraded: None, local: None, delay: Duration::ZERO }
     }
 }
 
@@ -91,18 +84,8 @@ impl Operation for Script {
 
     async fn attempt(&mut self, attempt: Attempt) -> Result<String, Error> {
         self.attempts.push(attempt);
-        let reply = if self.replies.len() > 1 {
-            self.replies.pop_front()
-        } else {
-            self.replies.front().copied()
-        };
-        let error = |code, reached, pushback| {
-            Err(Error {
-                code,
-                reached,
-                pushback,
-            })
-        };
+        let reply = if self.replies.len() > 1 { self.replies.pop_front() } else { self.replies.front().copied() };
+        let error = |code, reached, pushback| Err(Error { code, reached, pushback });
         match reply.unwrap() {
             Reply::Answer(answer) => Ok(answer.to_owned()),
             Reply::AnswerAfter(delay, answer) => {
@@ -160,10 +143,7 @@ type CallResult = Result<Answer<String>, Failure<Error>>;
 impl Bench {
     fn new(spec: PolicySpec) -> Self {
         let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Arc::new(Unobserved));
-        Self {
-            isolation,
-            runtime: Paused(tokio::time::Instant::now()),
-        }
+        Self { isolation, runtime: Paused(tokio::time::Instant::now()) }
     }
 
     fn apply(&self, spec: PolicySpec) {
@@ -188,43 +168,24 @@ impl Bench {
 }
 
 fn idempotent() -> CallOptions<'static> {
-    CallOptions {
-        method: "list",
-        is_idempotent: true,
-        ..CallOptions::default()
-    }
+    CallOptions { method: "list", is_idempotent: true, ..CallOptions::default() }
 }
 
 fn at(level: Level) -> PolicySpec {
     PolicySpec {
         level,
-        retry: RetryPolicy {
-            jitter: Jitter::None,
-            ..RetryPolicy::default()
-        },
-        breaker: BreakerPolicy {
-            open_jitter_ratio: 0.0,
-            ..BreakerPolicy::default()
-        },
+        retry: RetryPolicy { jitter: Jitter::None, ..RetryPolicy::default() },
+        breaker: BreakerPolicy { open_jitter_ratio: 0.0, ..BreakerPolicy::default() },
         ..PolicySpec::default()
     }
 }
 
 fn with_chain(level: Level, chain: Vec<FallbackStep>) -> PolicySpec {
-    PolicySpec {
-        fallback: FallbackPolicy {
-            chain,
-            ..FallbackPolicy::default()
-        },
-        ..at(level)
-    }
+    PolicySpec { fallback: FallbackPolicy { chain, ..FallbackPolicy::default() }, ..at(level) }
 }
 
 fn static_step(text: &'static str) -> FallbackStep {
-    FallbackStep::Static(StaticFallback {
-        payload: Bytes::from_static(text.as_bytes()),
-        content_type: String::new(),
-    })
+    FallbackStep::Static(StaticFallback { payload: Bytes::from_static(text.as_bytes()), content_type: String::new() })
 }
 
 fn alternative_step() -> FallbackStep {
@@ -242,26 +203,17 @@ async fn level_none_calls_directly_and_only_counts() {
     assert_eq!((answer.value.as_str(), answer.source), ("late", Source::Live));
     for _ in 0..20 {
         let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-        assert!(matches!(
-            failure.cause,
-            FailureCause::Inner(Error { code: UNAVAILABLE, .. })
-        ));
+        assert!(matches!(failure.cause, FailureCause::Inner(Error { code: UNAVAILABLE, .. })));
         assert_eq!(failure.receipt.attempts, 1);
     }
     assert_eq!(bench.breaker(), None);
     let counters = bench.counters();
-    assert_eq!(
-        (counters.calls, counters.served_live, counters.failed, counters.attempts),
-        (21, 1, 20, 21)
-    );
+    assert_eq!((counters.calls, counters.served_live, counters.failed, counters.attempts), (21, 1, 20, 21));
 }
 
 #[tokio::test(start_paused = true)]
 async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
-    let bench = Bench::new(with_chain(
-        Level::Basic,
-        vec![alternative_step(), static_step("static")],
-    ));
+    let bench = Bench::new(with_chain(Level::Basic, vec![alternative_step(), static_step("static")]));
     let mut script = Script::new([Reply::Hang]);
     script.alternative = Some("alternative");
     let before = bench.runtime.now();
@@ -270,10 +222,7 @@ async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
     assert_eq!(answer.receipt.why.unwrap().trigger, FallbackTrigger::Timeout);
     assert_eq!(bench.runtime.now().saturating_since(before), 5 * SECOND);
     for _ in 0..20 {
-        assert_eq!(
-            bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap().receipt.attempts,
-            1
-        );
+        assert_eq!(bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap().receipt.attempts, 1);
     }
     assert_eq!(bench.breaker(), None);
     assert_eq!(bench.counters().served_static, 21);
@@ -283,21 +232,11 @@ async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
 async fn enhanced_retries_with_growing_pauses() {
     let bench = Bench::new(at(Level::Enhanced));
     let before = bench.runtime.now();
-    let mut script = Script::new([
-        Reply::Code(UNAVAILABLE),
-        Reply::Code(UNAVAILABLE),
-        Reply::Answer("third"),
-    ]);
+    let mut script = Script::new([Reply::Code(UNAVAILABLE), Reply::Code(UNAVAILABLE), Reply::Answer("third")]);
     let answer = bench.run(&mut script, idempotent()).await.unwrap();
     assert_eq!((answer.value.as_str(), answer.receipt.attempts), ("third", 3));
-    assert_eq!(
-        bench.runtime.now().saturating_since(before),
-        Duration::from_millis(100 + 200)
-    );
-    assert_eq!(
-        script.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(bench.runtime.now().saturating_since(before), Duration::from_millis(100 + 200));
+    assert_eq!(script.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(script.attempts[2].tell_remaining, Some(Duration::from_millis(4_700)));
     assert_eq!(bench.counters().retries, 2);
 }
@@ -305,10 +244,7 @@ async fn enhanced_retries_with_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_may_have_been_made_is_not_repeated_unless_it_is_idempotent() {
     let bench = Bench::new(at(Level::Enhanced));
-    let once = CallOptions {
-        is_idempotent: false,
-        ..idempotent()
-    };
+    let once = CallOptions { is_idempotent: false, ..idempotent() };
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     assert_eq!(bench.run(&mut script, once).await.unwrap_err().receipt.attempts, 1);
     let mut script = Script::new([Reply::Unreached, Reply::Answer("second")]);
@@ -333,40 +269,21 @@ async fn full_caps_the_calls_that_run_at_once() {
         max_wait: SECOND,
         method_globs: vec!["get*".to_owned()],
     };
-    let bulkhead = BulkheadPolicy {
-        max_concurrent: 2,
-        pools: vec![pool],
-        ..BulkheadPolicy::default()
-    };
-    let bench = Bench::new(PolicySpec {
-        bulkhead,
-        ..at(Level::Full)
-    });
+    let bulkhead = BulkheadPolicy { max_concurrent: 2, pools: vec![pool], ..BulkheadPolicy::default() };
+    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
     let busy = || bench.call([Reply::AnswerAfter(SECOND / 2, "busy")]);
     let (first, second, third) = tokio::join!(busy(), busy(), busy());
     assert!(first.is_ok() && second.is_ok());
     assert_eq!(third.unwrap_err().cause, FailureCause::BulkheadFull);
-    assert_eq!(
-        bench.breaker(),
-        Some(State::Closed),
-        "our own rejection says nothing of the service"
-    );
+    assert_eq!(bench.breaker(), Some(State::Closed), "our own rejection says nothing of the service");
 
     let read = async || {
-        let options = CallOptions {
-            method: "getUser",
-            ..idempotent()
-        };
+        let options = CallOptions { method: "getUser", ..idempotent() };
         let before = bench.runtime.now();
-        let result = bench
-            .run(&mut Script::new([Reply::AnswerAfter(SECOND / 2, "read")]), options)
-            .await;
+        let result = bench.run(&mut Script::new([Reply::AnswerAfter(SECOND / 2, "read")]), options).await;
         (result.is_ok(), bench.runtime.now().saturating_since(before))
     };
-    let named = CallOptions {
-        pool: Some("readPool"),
-        ..idempotent()
-    };
+    let named = CallOptions { pool: Some("readPool"), ..idempotent() };
     let mut script = Script::new([Reply::Answer("full")]);
     let (first, queued, full) = tokio::join!(read(), read(), bench.run(&mut script, named));
     assert_eq!((first, queued), ((true, SECOND / 2), (true, SECOND)));
@@ -376,24 +293,15 @@ async fn full_caps_the_calls_that_run_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn t03_t23_a_cancelled_call_gives_everything_back_and_says_nothing() {
-    let bulkhead = BulkheadPolicy {
-        max_concurrent: 1,
-        ..BulkheadPolicy::default()
-    };
-    let bench = Bench::new(PolicySpec {
-        bulkhead,
-        ..at(Level::Full)
-    });
+    let bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };
+    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
     for _ in 0..20 {
         let cancelled = tokio::time::timeout(SECOND, bench.call([Reply::Hang])).await;
         assert!(cancelled.is_err());
     }
     bench.call([Reply::Answer("free again")]).await.unwrap();
     let counters = bench.counters();
-    assert_eq!(
-        (counters.calls, counters.cancelled, counters.attempt_neutrals),
-        (21, 20, 20)
-    );
+    assert_eq!((counters.calls, counters.cancelled, counters.attempt_neutrals), (21, 20, 20));
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 

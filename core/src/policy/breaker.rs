@@ -76,10 +76,7 @@ pub struct TimeWindow {
 
 impl Default for TimeWindow {
     fn default() -> Self {
-        Self {
-            length: Duration::from_secs(30),
-            buckets: 10,
-        }
+        Self { length: Duration::from_secs(30), buckets: 10 }
     }
 }
 

@@ -31,12 +31,7 @@ pub struct PoolPolicy {
 
 impl Default for BulkheadPolicy {
     fn default() -> Self {
-        Self {
-            max_concurrent: 25,
-            max_queue: 0,
-            max_wait: Duration::ZERO,
-            pools: Vec::new(),
-        }
+        Self { max_concurrent: 25, max_queue: 0, max_wait: Duration::ZERO, pools: Vec::new() }
     }
 }
 

@@ -15,10 +15,7 @@ const RESOURCE_EXHAUSTED: u32 = 8;
 
 impl Default for ClassificationPolicy {
     fn default() -> Self {
-        Self {
-            grpc_failure_codes: vec![2, 4, 13, 14, 15],
-            grpc_neutral_codes: vec![1, RESOURCE_EXHAUSTED],
-        }
+        Self { grpc_failure_codes: vec![2, 4, 13, 14, 15], grpc_neutral_codes: vec![1, RESOURCE_EXHAUSTED] }
     }
 }
 
@@ -27,11 +24,7 @@ impl ClassificationPolicy {
     /// closing on it would send the full load to a service that just refused some.
     pub fn grpc(&self, code: u32, is_probe: bool) -> Outcome {
         if self.grpc_neutral_codes.contains(&code) {
-            if is_probe && code == RESOURCE_EXHAUSTED {
-                Outcome::Failure
-            } else {
-                Outcome::Neutral
-            }
+            if is_probe && code == RESOURCE_EXHAUSTED { Outcome::Failure } else { Outcome::Neutral }
         } else if self.grpc_failure_codes.contains(&code) {
             Outcome::Failure
         } else {
@@ -47,12 +40,8 @@ mod tests {
     #[test]
     fn default_codes() {
         let policy = ClassificationPolicy::default();
-        let failures: Vec<u32> = (0..17)
-            .filter(|&code| policy.grpc(code, false) == Outcome::Failure)
-            .collect();
-        let neutrals: Vec<u32> = (0..17)
-            .filter(|&code| policy.grpc(code, false) == Outcome::Neutral)
-            .collect();
+        let failures: Vec<u32> = (0..17).filter(|&code| policy.grpc(code, false) == Outcome::Failure).collect();
+        let neutrals: Vec<u32> = (0..17).filter(|&code| policy.grpc(code, false) == Outcome::Neutral).collect();
         assert_eq!((failures, neutrals), (vec![2, 4, 13, 14, 15], vec![1, 8]));
         assert_eq!(policy.grpc(8, true), Outcome::Failure);
         assert_eq!(policy.grpc(1, true), Outcome::Neutral);
@@ -60,10 +49,7 @@ mod tests {
 
     #[test]
     fn neutral_wins_over_failure() {
-        let policy = ClassificationPolicy {
-            grpc_failure_codes: vec![14],
-            grpc_neutral_codes: vec![14],
-        };
+        let policy = ClassificationPolicy { grpc_failure_codes: vec![14], grpc_neutral_codes: vec![14] };
         assert_eq!(policy.grpc(14, false), Outcome::Neutral);
         assert_eq!(policy.grpc(2, false), Outcome::Success);
     }

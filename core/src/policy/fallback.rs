@@ -91,13 +91,7 @@ pub struct DegradedFallback {
 
 impl FallbackTrigger {
     /// All triggers.
-    pub const ALL: [Self; 5] = [
-        Self::Failure,
-        Self::Timeout,
-        Self::Open,
-        Self::Bulkhead,
-        Self::RateLimit,
-    ];
+    pub const ALL: [Self; 5] = [Self::Failure, Self::Timeout, Self::Open, Self::Bulkhead, Self::RateLimit];
 }
 
 impl FallbackStep {
@@ -123,9 +117,7 @@ impl FallbackStep {
 impl FallbackPolicy {
     /// The steps that are tried at a level, in order; none where the chain is disabled.
     pub fn steps(&self, level: Level) -> impl Iterator<Item = &FallbackStep> {
-        self.chain
-            .iter()
-            .filter(move |step| self.enabled && step.is_in_force(level))
+        self.chain.iter().filter(move |step| self.enabled && step.is_in_force(level))
     }
 
     /// The cached step that is tried at a level, which says what to keep of live answers.
@@ -139,13 +131,7 @@ impl FallbackPolicy {
 
 impl Default for FallbackPolicy {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            chain: Vec::new(),
-            on: FallbackTrigger::ALL.to_vec(),
-            max_concurrent: 25,
-            reserve: None,
-        }
+        Self { enabled: true, chain: Vec::new(), on: FallbackTrigger::ALL.to_vec(), max_concurrent: 25, reserve: None }
     }
 }
 

@@ -15,11 +15,6 @@ pub struct HealthPolicy {
 
 impl Default for HealthPolicy {
     fn default() -> Self {
-        Self {
-            degraded_error_rate: 0.2,
-            unhealthy_error_rate: 0.5,
-            window: Duration::from_secs(60),
-            minimum_calls: 10,
-        }
+        Self { degraded_error_rate: 0.2, unhealthy_error_rate: 0.5, window: Duration::from_secs(60), minimum_calls: 10 }
     }
 }

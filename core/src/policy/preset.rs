@@ -40,15 +40,8 @@ pub struct UnknownPreset(String);
 
 impl Preset {
     /// All presets.
-    pub const ALL: [Self; 7] = [
-        Self::FlaskModule,
-        Self::Database,
-        Self::Cache,
-        Self::Auth,
-        Self::ExternalApi,
-        Self::Stripe,
-        Self::NodeDb,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::FlaskModule, Self::Database, Self::Cache, Self::Auth, Self::ExternalApi, Self::Stripe, Self::NodeDb];
 
     /// Its name, as policies write it.
     pub const fn name(self) -> &'static str {
@@ -65,42 +58,24 @@ impl Preset {
 
     /// Its values, with the defaults for all that it leaves open.
     pub fn spec(self) -> PolicySpec {
-        let base = PolicySpec {
-            level: Level::Enhanced,
-            ..PolicySpec::default()
-        };
+        let base = PolicySpec { level: Level::Enhanced, ..PolicySpec::default() };
         match self {
-            Self::FlaskModule => PolicySpec {
-                breaker: consecutive(5, 60),
-                ..base
-            },
+            Self::FlaskModule => PolicySpec { breaker: consecutive(5, 60), ..base },
             Self::Database => PolicySpec {
                 breaker: count(3, 5, 30, 15),
                 bulkhead: pools(&[("readPool", 20), ("writePool", 10)]),
                 ..base
             },
-            Self::Cache => PolicySpec {
-                breaker: count(5, 10, 60, 10),
-                ..base
-            },
+            Self::Cache => PolicySpec { breaker: count(5, 10, 60, 10), ..base },
             Self::Auth => PolicySpec {
                 breaker: count(3, 5, 30, 20),
                 bulkhead: pools(&[("authPool", 10)]),
-                fallback: FallbackPolicy {
-                    enabled: false,
-                    ..FallbackPolicy::default()
-                },
+                fallback: FallbackPolicy { enabled: false, ..FallbackPolicy::default() },
                 ..base
             },
-            Self::ExternalApi => PolicySpec {
-                breaker: count(5, 10, 60, 30),
-                ..base
-            },
+            Self::ExternalApi => PolicySpec { breaker: count(5, 10, 60, 30), ..base },
             Self::Stripe => PolicySpec {
-                timeout: TimeoutPolicy {
-                    call_timeout: Duration::from_secs(15),
-                    ..TimeoutPolicy::default()
-                },
+                timeout: TimeoutPolicy { call_timeout: Duration::from_secs(15), ..TimeoutPolicy::default() },
                 fallback: FallbackPolicy {
                     chain: vec![FallbackStep::Degraded(DegradedFallback {
                         features: Vec::new(),
@@ -112,10 +87,7 @@ impl Preset {
             },
             Self::NodeDb => PolicySpec {
                 breaker: consecutive(5, 30),
-                retry: RetryPolicy {
-                    jitter: Jitter::Equal,
-                    ..RetryPolicy::default()
-                },
+                retry: RetryPolicy { jitter: Jitter::Equal, ..RetryPolicy::default() },
                 ..base
             },
         }
@@ -137,10 +109,7 @@ fn consecutive(failures: u32, open: u64) -> BreakerPolicy {
 /// Opens for exactly `open` seconds at that many failures among at least `minimum` calls in `window` seconds.
 fn count(failures: u32, minimum: u32, window: u64, open: u64) -> BreakerPolicy {
     BreakerPolicy {
-        window: TimeWindow {
-            length: Duration::from_secs(window),
-            ..TimeWindow::default()
-        },
+        window: TimeWindow { length: Duration::from_secs(window), ..TimeWindow::default() },
         minimum_calls: minimum,
         consecutive_failures: 0,
         failure_count: failures,
@@ -157,10 +126,7 @@ fn pools(sizes: &[(&str, u32)]) -> BulkheadPolicy {
         max_concurrent,
         ..PoolPolicy::default()
     };
-    BulkheadPolicy {
-        pools: sizes.iter().map(pool).collect(),
-        ..BulkheadPolicy::default()
-    }
+    BulkheadPolicy { pools: sizes.iter().map(pool).collect(), ..BulkheadPolicy::default() }
 }
 
 impl fmt::Display for Preset {
@@ -173,10 +139,7 @@ impl FromStr for Preset {
     type Err = UnknownPreset;
 
     fn from_str(text: &str) -> Result<Self, UnknownPreset> {
-        Self::ALL
-            .into_iter()
-            .find(|preset| preset.name() == text)
-            .ok_or_else(|| UnknownPreset(text.to_owned()))
+        Self::ALL.into_iter().find(|preset| preset.name() == text).ok_or_else(|| UnknownPreset(text.to_owned()))
     }
 }
 

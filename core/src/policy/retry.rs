@@ -70,11 +70,7 @@ impl Default for RetryPolicy {
 
 impl Default for BudgetPolicy {
     fn default() -> Self {
-        Self {
-            ratio: 0.2,
-            min_per_second: 10,
-            ttl: Duration::from_secs(10),
-        }
+        Self { ratio: 0.2, min_per_second: 10, ttl: Duration::from_secs(10) }
     }
 }
 

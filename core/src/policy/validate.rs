@@ -50,19 +50,13 @@ impl InvalidPolicy {
 
     /// The violations of one or several checks; `None` where there is none.
     pub fn from_violations(violations: Vec<Violation>) -> Option<Self> {
-        if violations.is_empty() {
-            None
-        } else {
-            Some(Self { violations })
-        }
+        if violations.is_empty() { None } else { Some(Self { violations }) }
     }
 }
 
 impl From<Violation> for InvalidPolicy {
     fn from(violation: Violation) -> Self {
-        Self {
-            violations: vec![violation],
-        }
+        Self { violations: vec![violation] }
     }
 }
 
@@ -88,11 +82,7 @@ impl fmt::Display for Violation {
 impl Violation {
     /// A value that no release would take.
     pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            description: description.into(),
-            kind: ViolationKind::Invalid,
-        }
+        Self { path: path.into(), description: description.into(), kind: ViolationKind::Invalid }
     }
 
     /// A value that this release does not enforce.
@@ -151,20 +141,12 @@ impl Faults {
     }
 
     fn number(&mut self, path: &str, value: u32, min: u32, max: u32) {
-        self.require(
-            (min..=max).contains(&value),
-            path,
-            format!("must be in [{min}, {max}], not {value}"),
-        );
+        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
     }
 
     fn real(&mut self, path: &str, value: f64, min: f64, max: f64) {
         // NaN is in no range.
-        self.require(
-            (min..=max).contains(&value),
-            path,
-            format!("must be in [{min}, {max}], not {value}"),
-        );
+        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
     }
 
     fn codes(&mut self, path: &str, codes: &[u32]) {
@@ -179,16 +161,8 @@ impl Faults {
     }
 
     fn text(&mut self, path: &str, text: &str, max: usize) {
-        self.require(
-            text.len() <= max,
-            path,
-            format!("must be at most {max} bytes long, not {}", text.len()),
-        );
-        self.require(
-            !text.contains(char::is_control),
-            path,
-            "must not hold control characters",
-        );
+        self.require(text.len() <= max, path, format!("must be at most {max} bytes long, not {}", text.len()));
+        self.require(!text.contains(char::is_control), path, "must not hold control characters");
     }
 
     fn queue(&mut self, path: &str, max_concurrent: u32, max_queue: u32, max_wait: Duration) {
@@ -197,12 +171,7 @@ impl Faults {
         self.duration(&format!("{path}.max_wait"), max_wait, Duration::ZERO);
         let waits = max_queue == 0 || !max_wait.is_zero();
         let description = "must be above zero where max_queue is";
-        self.relate(
-            waits,
-            &format!("{path}.max_wait"),
-            &format!("{path}.max_queue"),
-            description,
-        );
+        self.relate(waits, &format!("{path}.max_wait"), &format!("{path}.max_queue"), description);
     }
 }
 
@@ -222,60 +191,24 @@ fn timeout(faults: &mut Faults, policy: &TimeoutPolicy) {
 
 fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     let window = policy.window;
-    faults.duration(
-        "circuit_breaker.time_window.length",
-        window.length,
-        Duration::from_millis(100),
-    );
+    faults.duration("circuit_breaker.time_window.length", window.length, Duration::from_millis(100));
     faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
     let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
     let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
-    let (buckets, length) = (
-        "circuit_breaker.time_window.buckets",
-        "circuit_breaker.time_window.length",
-    );
+    let (buckets, length) = ("circuit_breaker.time_window.buckets", "circuit_breaker.time_window.length");
     faults.relate(wide, buckets, length, "must leave each bucket at least 10 ms");
-    faults.number(
-        "circuit_breaker.consecutive_failures",
-        policy.consecutive_failures,
-        0,
-        MAX_PROBES,
-    );
+    faults.number("circuit_breaker.consecutive_failures", policy.consecutive_failures, 0, MAX_PROBES);
     faults.real("circuit_breaker.failure_rate", policy.failure_rate, 0.0, 1.0);
     faults.duration("circuit_breaker.open_duration", policy.open_duration, MILLISECOND);
-    faults.real(
-        "circuit_breaker.open_backoff_multiplier",
-        policy.open_backoff_multiplier,
-        1.0,
-        10.0,
-    );
-    faults.duration(
-        "circuit_breaker.max_open_duration",
-        policy.max_open_duration,
-        MILLISECOND,
-    );
+    faults.real("circuit_breaker.open_backoff_multiplier", policy.open_backoff_multiplier, 1.0, 10.0);
+    faults.duration("circuit_breaker.max_open_duration", policy.max_open_duration, MILLISECOND);
     let ordered = policy.max_open_duration >= policy.open_duration;
     let (longest, first) = ("circuit_breaker.max_open_duration", "circuit_breaker.open_duration");
     faults.relate(ordered, longest, first, "must not be below open_duration");
     faults.real("circuit_breaker.open_jitter_ratio", policy.open_jitter_ratio, 0.0, 1.0);
-    faults.number(
-        "circuit_breaker.half_open_max_in_flight",
-        policy.half_open_max_in_flight,
-        0,
-        MAX_PROBES,
-    );
-    faults.number(
-        "circuit_breaker.success_threshold",
-        policy.success_threshold,
-        1,
-        MAX_PROBES,
-    );
-    faults.number(
-        "circuit_breaker.half_open_allowed_failures",
-        policy.half_open_allowed_failures,
-        0,
-        MAX_PROBES,
-    );
+    faults.number("circuit_breaker.half_open_max_in_flight", policy.half_open_max_in_flight, 0, MAX_PROBES);
+    faults.number("circuit_breaker.success_threshold", policy.success_threshold, 1, MAX_PROBES);
+    faults.number("circuit_breaker.half_open_allowed_failures", policy.half_open_allowed_failures, 0, MAX_PROBES);
     faults.duration_or_zero("circuit_breaker.half_open_lease", policy.half_open_lease, MILLISECOND);
 }
 
@@ -296,34 +229,21 @@ fn retry(faults: &mut Faults, policy: &RetryPolicy) {
     faults.real("retry.multiplier", policy.multiplier, 1.0, 10.0);
     faults.duration("retry.max_backoff", policy.max_backoff, Duration::ZERO);
     let ordered = policy.max_backoff >= policy.initial_backoff;
-    faults.relate(
-        ordered,
-        "retry.max_backoff",
-        "retry.initial_backoff",
-        "must not be below initial_backoff",
-    );
+    faults.relate(ordered, "retry.max_backoff", "retry.initial_backoff", "must not be below initial_backoff");
     if let Jitter::PlusMinus(ratio) = policy.jitter {
         faults.real("retry.jitter_ratio", ratio, 0.0, 1.0);
     }
     faults.real("retry.budget.ratio", policy.budget.ratio, 0.0, 1.0);
     faults.number("retry.budget.min_per_second", policy.budget.min_per_second, 0, 10_000);
     faults.duration("retry.budget.ttl", policy.budget.ttl, SECOND);
-    faults.require(
-        policy.budget.ttl <= 60 * SECOND,
-        "retry.budget.ttl",
-        "must be at most 60 s",
-    );
+    faults.require(policy.budget.ttl <= 60 * SECOND, "retry.budget.ttl", "must be at most 60 s");
     faults.codes("retry.retryable_grpc_codes", &policy.retryable_grpc_codes);
     faults.duration_or_zero("retry.max_pushback", policy.max_pushback, MILLISECOND);
 }
 
 fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
     faults.queue("bulkhead", policy.max_concurrent, policy.max_queue, policy.max_wait);
-    faults.require(
-        policy.pools.len() <= MAX_POOLS,
-        "bulkhead.pools",
-        format!("must be at most {MAX_POOLS}"),
-    );
+    faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format!("must be at most {MAX_POOLS}"));
     let mut names = HashSet::new();
     for (index, pool) in policy.pools.iter().take(MAX_POOLS).enumerate() {
         let path = format!("bulkhead.pools[{index}]");
@@ -333,11 +253,7 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
             && pool.name.chars().all(|c| c.is_ascii_alphanumeric() || punctuation(c));
         let form = "must be 1 to 64 letters, digits, '.', '_' and '-', starting with a letter";
         faults.require(formed, &format!("{path}.name"), form);
-        faults.require(
-            names.insert(&pool.name),
-            &format!("{path}.name"),
-            "must differ from the other pools' names",
-        );
+        faults.require(names.insert(&pool.name), &format!("{path}.name"), "must differ from the other pools' names");
         faults.queue(&path, pool.max_concurrent, pool.max_queue, pool.max_wait);
         globs(faults, &format!("{path}.method_globs"), &pool.method_globs);
     }
@@ -353,21 +269,13 @@ fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
 }
 
 fn fallback(faults: &mut Faults, policy: &FallbackPolicy, timeout: &TimeoutPolicy) {
-    faults.require(
-        policy.chain.len() <= MAX_STEPS,
-        "fallback.chain",
-        format!("must be at most {MAX_STEPS} steps"),
-    );
+    faults.require(policy.chain.len() <= MAX_STEPS, "fallback.chain", format!("must be at most {MAX_STEPS} steps"));
     let mut kinds = HashSet::new();
     for (index, step) in policy.chain.iter().take(MAX_STEPS).enumerate() {
         let path = format!("fallback.chain[{index}].{}", step.name());
         let repeatable = matches!(step, FallbackStep::Alternative(_));
         let once = repeatable || kinds.insert(step.name());
-        faults.require(
-            once,
-            &path,
-            "must stand in the chain once: the second would answer just as the first",
-        );
+        faults.require(once, &path, "must stand in the chain once: the second would answer just as the first");
         fallback_step(faults, &path, step);
     }
     let mut triggers = HashSet::new();
@@ -378,12 +286,7 @@ fn fallback(faults: &mut Faults, policy: &FallbackPolicy, timeout: &TimeoutPolic
     if let Some(reserve) = policy.reserve {
         faults.duration("fallback.reserve", reserve, Duration::ZERO);
         let fits = timeout.call_timeout.is_zero() || reserve < timeout.call_timeout;
-        faults.relate(
-            fits,
-            "fallback.reserve",
-            "timeout.call_timeout",
-            "must be below timeout.call_timeout",
-        );
+        faults.relate(fits, "fallback.reserve", "timeout.call_timeout", "must be below timeout.call_timeout");
         let fits =
             timeout.call_timeout.is_zero() || reserve.saturating_add(timeout.min_attempt_budget) < timeout.call_timeout;
         faults.relate(
@@ -400,23 +303,14 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
         FallbackStep::Static(step) => {
             let length = step.payload.len();
             let fits = length <= MAX_STATIC_BYTES;
-            faults.require(
-                fits,
-                &format!("{path}.payload"),
-                format!("must be at most 64 KiB, not {length} bytes"),
-            );
+            faults.require(fits, &format!("{path}.payload"), format!("must be at most 64 KiB, not {length} bytes"));
             faults.text(&format!("{path}.content_type"), &step.content_type, 256);
         }
         FallbackStep::Cached(step) => {
             faults.duration(&format!("{path}.ttl"), step.ttl, MILLISECOND);
             faults.duration(&format!("{path}.stale_if_error"), step.stale_if_error, Duration::ZERO);
             faults.number(&format!("{path}.max_entries"), step.max_entries, 1, 100_000);
-            faults.number(
-                &format!("{path}.max_entry_bytes"),
-                step.max_entry_bytes,
-                1,
-                MAX_CACHE_ENTRY_BYTES,
-            );
+            faults.number(&format!("{path}.max_entry_bytes"), step.max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
         }
         FallbackStep::Alternative(step) => {
             faults.text(&format!("{path}.method"), &step.method, 512);
@@ -424,11 +318,7 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
         }
         FallbackStep::Degraded(step) => {
             let few = step.features.len() <= MAX_FEATURES;
-            faults.require(
-                few,
-                &format!("{path}.features"),
-                format!("must be at most {MAX_FEATURES}"),
-            );
+            faults.require(few, &format!("{path}.features"), format!("must be at most {MAX_FEATURES}"));
             for (index, feature) in step.features.iter().take(MAX_FEATURES).enumerate() {
                 faults.text(&format!("{path}.features[{index}]"), feature, 64);
             }

@@ -64,13 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn policy(initial: Duration, multiplier: f64, max: Duration, jitter: Jitter) -> RetryPolicy {
-        RetryPolicy {
-            initial_backoff: initial,
-            multiplier,
-            max_backoff: max,
-            jitter,
-            ..RetryPolicy::default()
-        }
+        RetryPolicy { initial_backoff: initial, multiplier, max_backoff: max, jitter, ..RetryPolicy::default() }
     }
 
     #[test]
@@ -90,10 +84,7 @@ mod tests {
         assert_eq!(at(Jitter::Full, u64::MAX), second);
         assert_eq!(at(Jitter::Equal, 0), second / 2 + Duration::from_nanos(1));
         assert_eq!(at(Jitter::Equal, u64::MAX), second);
-        assert_eq!(
-            at(Jitter::PlusMinus(0.2), 0),
-            second.mul_f64(0.8) + Duration::from_nanos(1)
-        );
+        assert_eq!(at(Jitter::PlusMinus(0.2), 0), second.mul_f64(0.8) + Duration::from_nanos(1));
         assert_eq!(at(Jitter::PlusMinus(0.2), u64::MAX / 2), second);
         assert_eq!(at(Jitter::PlusMinus(0.2), u64::MAX), second.mul_f64(1.2));
         assert_eq!(at(Jitter::PlusMinus(0.0), 0), second);
@@ -115,10 +106,7 @@ mod tests {
                 let policy = policy(Duration::from_millis(1), wild, Duration::from_secs(1), jitter);
                 for retry in [0, 1, 2, u32::MAX] {
                     let pause = backoff(&policy, retry, u64::MAX);
-                    assert!(
-                        (Duration::from_nanos(1)..=Duration::from_secs(2)).contains(&pause),
-                        "{pause:?}"
-                    );
+                    assert!((Duration::from_nanos(1)..=Duration::from_secs(2)).contains(&pause), "{pause:?}");
                 }
             }
         }

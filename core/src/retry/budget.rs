@@ -103,10 +103,7 @@ impl RetryBudget {
         let now = self.latest.load(SeqCst).max(now.as_nanos());
         let at = self.scale.peek(Timestamp::from_nanos(now), width(policy));
         let (allowed, spent) = match at {
-            Some(at) => (
-                self.allowance(at, policy),
-                self.withdrawals.sum(at.generation, at.tick, BUCKETS),
-            ),
+            Some(at) => (self.allowance(at, policy), self.withdrawals.sum(at.generation, at.tick, BUCKETS)),
             None => (minimum(policy), 0),
         };
         allowed.saturating_sub(spent * 1000) as f64 / 1000.0

@@ -171,13 +171,7 @@ fn a_scale_begins_a_generation_at_each_width() {
     let first = scale.advance(now, wide);
     assert_eq!((first.tick, scale.peek(now, wide)), (10, Some(first)));
     let second = scale.advance(now, narrow);
-    assert_eq!(
-        second,
-        Tick {
-            generation: first.generation + 1,
-            tick: 105
-        }
-    );
+    assert_eq!(second, Tick { generation: first.generation + 1, tick: 105 });
     assert_eq!((scale.peek(now, wide), scale.peek(now, narrow)), (None, Some(second)));
     assert_eq!(scale.advance(now, Duration::ZERO).tick, 1_050_000_000);
 }

@@ -34,21 +34,14 @@ pub fn duration_from_wire(wire: prost_types::Duration) -> Result<Duration, Inval
         return Err(InvalidDuration::Nanos(nanos));
     }
     let duration = Duration::new(seconds, subsecond);
-    if duration > Duration::from_secs(MAX_WIRE_SECONDS) {
-        Err(InvalidDuration::TooLong)
-    } else {
-        Ok(duration)
-    }
+    if duration > Duration::from_secs(MAX_WIRE_SECONDS) { Err(InvalidDuration::TooLong) } else { Ok(duration) }
 }
 
 /// The message for a span of time; the longest one where that is too long for the format.
 pub fn duration_to_wire(duration: Duration) -> prost_types::Duration {
     let duration = duration.min(Duration::from_secs(MAX_WIRE_SECONDS));
     // Neither cast can lose anything: seconds are at most MAX_WIRE_SECONDS, nanos below a billion.
-    prost_types::Duration {
-        seconds: duration.as_secs().cast_signed(),
-        nanos: duration.subsec_nanos().cast_signed(),
-    }
+    prost_types::Duration { seconds: duration.as_secs().cast_signed(), nanos: duration.subsec_nanos().cast_signed() }
 }
 
 #[cfg(test)]
@@ -62,13 +55,7 @@ mod tests {
     #[test]
     fn what_the_format_allows_round_trips() {
         let longest = i64::try_from(MAX_WIRE_SECONDS).unwrap();
-        for message in [
-            wire(0, 0),
-            wire(0, 1),
-            wire(1, 999_999_999),
-            wire(86_400, 0),
-            wire(longest, 0),
-        ] {
+        for message in [wire(0, 0), wire(0, 1), wire(1, 999_999_999), wire(86_400, 0), wire(longest, 0)] {
             assert_eq!(duration_to_wire(duration_from_wire(message).unwrap()), message);
         }
         assert_eq!(duration_to_wire(Duration::MAX), wire(longest, 0));
@@ -76,32 +63,13 @@ mod tests {
 
     #[test]
     fn what_it_forbids_is_refused() {
-        for message in [
-            wire(-1, 0),
-            wire(0, -1),
-            wire(i64::MIN, 0),
-            wire(i64::MIN, i32::MIN),
-            wire(1, -1),
-            wire(-1, 1),
-        ] {
-            assert_eq!(
-                duration_from_wire(message),
-                Err(InvalidDuration::Negative),
-                "{message:?}"
-            );
+        for message in [wire(-1, 0), wire(0, -1), wire(i64::MIN, 0), wire(i64::MIN, i32::MIN), wire(1, -1), wire(-1, 1)]
+        {
+            assert_eq!(duration_from_wire(message), Err(InvalidDuration::Negative), "{message:?}");
         }
-        assert_eq!(
-            duration_from_wire(wire(0, 1_000_000_000)),
-            Err(InvalidDuration::Nanos(1_000_000_000))
-        );
-        assert_eq!(
-            duration_from_wire(wire(i64::MAX, i32::MAX)),
-            Err(InvalidDuration::Nanos(i32::MAX))
-        );
+        assert_eq!(duration_from_wire(wire(0, 1_000_000_000)), Err(InvalidDuration::Nanos(1_000_000_000)));
+        assert_eq!(duration_from_wire(wire(i64::MAX, i32::MAX)), Err(InvalidDuration::Nanos(i32::MAX)));
         assert_eq!(duration_from_wire(wire(i64::MAX, 0)), Err(InvalidDuration::TooLong));
-        assert_eq!(
-            duration_from_wire(wire(315_576_000_000, 1)),
-            Err(InvalidDuration::TooLong)
-        );
+        assert_eq!(duration_from_wire(wire(315_576_000_000, 1)), Err(InvalidDuration::TooLong));
     }
 }

@@ -95,20 +95,11 @@ fn base(faults: &mut Faults, preset: &str) -> PolicySpec {
 }
 
 fn read_timeout(faults: &mut Faults, written: &v1::TimeoutPolicy, policy: &mut TimeoutPolicy) {
-    let v1::TimeoutPolicy {
-        call_timeout,
-        attempt_timeout,
-        propagate_deadline,
-        min_attempt_budget,
-    } = written;
+    let v1::TimeoutPolicy { call_timeout, attempt_timeout, propagate_deadline, min_attempt_budget } = written;
     faults.duration("timeout.call_timeout", *call_timeout, &mut policy.call_timeout);
     faults.duration("timeout.attempt_timeout", *attempt_timeout, &mut policy.attempt_timeout);
     set(&mut policy.propagate_deadline, *propagate_deadline);
-    faults.duration(
-        "timeout.min_attempt_budget",
-        *min_attempt_budget,
-        &mut policy.min_attempt_budget,
-    );
+    faults.duration("timeout.min_attempt_budget", *min_attempt_budget, &mut policy.min_attempt_budget);
 }
 
 fn read_classification(faults: &mut Faults, written: &v1::ClassificationPolicy, policy: &mut ClassificationPolicy) {
@@ -121,14 +112,8 @@ fn read_classification(faults: &mut Faults, written: &v1::ClassificationPolicy, 
     } = written;
     set(&mut policy.grpc_failure_codes, codes(grpc_failure_codes));
     set(&mut policy.grpc_neutral_codes, codes(grpc_neutral_codes));
-    faults.not_in_force(
-        !http_failure_statuses.is_empty(),
-        "classification.http_failure_statuses",
-    );
-    faults.not_in_force(
-        !http_neutral_statuses.is_empty(),
-        "classification.http_neutral_statuses",
-    );
+    faults.not_in_force(!http_failure_statuses.is_empty(), "classification.http_failure_statuses");
+    faults.not_in_force(!http_neutral_statuses.is_empty(), "classification.http_neutral_statuses");
     faults.not_in_force(!error_types.is_empty(), "classification.error_types");
 }
 
@@ -139,12 +124,7 @@ fn codes(written: &[u32]) -> Option<Vec<u32>> {
 }
 
 fn read_health(faults: &mut Faults, written: &v1::HealthPolicy, policy: &mut HealthPolicy) {
-    let v1::HealthPolicy {
-        degraded_error_rate,
-        unhealthy_error_rate,
-        window,
-        minimum_calls,
-    } = written;
+    let v1::HealthPolicy { degraded_error_rate, unhealthy_error_rate, window, minimum_calls } = written;
     set(&mut policy.degraded_error_rate, *degraded_error_rate);
     set(&mut policy.unhealthy_error_rate, *unhealthy_error_rate);
     faults.duration("health.window", *window, &mut policy.window);

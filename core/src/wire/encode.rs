@@ -17,16 +17,7 @@ use std::time::Duration;
 ///
 /// [`effective_policy`]: super::effective_policy
 pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
-    let PolicySpec {
-        level,
-        timeout,
-        breaker,
-        classification,
-        retry,
-        bulkhead,
-        fallback,
-        health,
-    } = &**policy;
+    let PolicySpec { level, timeout, breaker, classification, retry, bulkhead, fallback, health } = &**policy;
     v1::IsolationPolicy {
         level: level_to_wire(*level).into(),
         preset: String::new(),
@@ -54,12 +45,7 @@ fn real(value: f64) -> Option<f64> {
 }
 
 fn write_timeout(policy: TimeoutPolicy) -> v1::TimeoutPolicy {
-    let TimeoutPolicy {
-        call_timeout,
-        attempt_timeout,
-        propagate_deadline,
-        min_attempt_budget,
-    } = policy;
+    let TimeoutPolicy { call_timeout, attempt_timeout, propagate_deadline, min_attempt_budget } = policy;
     v1::TimeoutPolicy {
         call_timeout: duration(call_timeout),
         attempt_timeout: duration(attempt_timeout),
@@ -98,10 +84,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         LeaseExpiry::Close => v1::LeaseExpiry::Close,
     };
     v1::CircuitBreakerPolicy {
-        window: Some(Window::TimeWindow(v1::TimeWindow {
-            length: duration(length),
-            buckets,
-        })),
+        window: Some(Window::TimeWindow(v1::TimeWindow { length: duration(length), buckets })),
         minimum_calls: Some(*minimum_calls),
         consecutive_failures: Some(*consecutive_failures),
         failure_count: Some(*failure_count),
@@ -124,10 +107,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
 }
 
 fn write_classification(policy: &ClassificationPolicy) -> v1::ClassificationPolicy {
-    let ClassificationPolicy {
-        grpc_failure_codes,
-        grpc_neutral_codes,
-    } = policy;
+    let ClassificationPolicy { grpc_failure_codes, grpc_neutral_codes } = policy;
     v1::ClassificationPolicy {
         grpc_failure_codes: grpc_failure_codes.clone(),
         grpc_neutral_codes: grpc_neutral_codes.clone(),
@@ -150,11 +130,7 @@ fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {
         honour_pushback,
         max_pushback,
     } = policy;
-    let BudgetPolicy {
-        ratio,
-        min_per_second,
-        ttl,
-    } = *budget;
+    let BudgetPolicy { ratio, min_per_second, ttl } = *budget;
     let (jitter, jitter_ratio) = match jitter {
         Jitter::None => (v1::Jitter::None, None),
         Jitter::PlusMinus(ratio) => (v1::Jitter::PlusMinus, real(*ratio)),
@@ -168,11 +144,7 @@ fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {
         max_backoff: duration(*max_backoff),
         jitter: jitter.into(),
         jitter_ratio,
-        budget: Some(v1::RetryBudget {
-            ratio: real(ratio),
-            min_per_second: Some(min_per_second),
-            ttl: duration(ttl),
-        }),
+        budget: Some(v1::RetryBudget { ratio: real(ratio), min_per_second: Some(min_per_second), ttl: duration(ttl) }),
         retryable_grpc_codes: retryable_grpc_codes.clone(),
         only_idempotent: Some(*only_idempotent),
         honour_pushback: Some(*honour_pushback),
@@ -181,12 +153,7 @@ fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {
 }
 
 fn write_bulkhead(policy: &BulkheadPolicy) -> v1::BulkheadPolicy {
-    let BulkheadPolicy {
-        max_concurrent,
-        max_queue,
-        max_wait,
-        pools,
-    } = policy;
+    let BulkheadPolicy { max_concurrent, max_queue, max_wait, pools } = policy;
     v1::BulkheadPolicy {
         max_concurrent: Some(*max_concurrent),
         max_queue: Some(*max_queue),
@@ -196,13 +163,7 @@ fn write_bulkhead(policy: &BulkheadPolicy) -> v1::BulkheadPolicy {
 }
 
 fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
-    let PoolPolicy {
-        name,
-        max_concurrent,
-        max_queue,
-        max_wait,
-        method_globs,
-    } = policy;
+    let PoolPolicy { name, max_concurrent, max_queue, max_wait, method_globs } = policy;
     v1::BulkheadPool {
         name: name.clone(),
         max_concurrent: Some(*max_concurrent),
@@ -214,13 +175,7 @@ fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
 }
 
 fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {
-    let FallbackPolicy {
-        enabled,
-        chain,
-        on,
-        max_concurrent,
-        reserve,
-    } = policy;
+    let FallbackPolicy { enabled, chain, on, max_concurrent, reserve } = policy;
     v1::FallbackPolicy {
         enabled: Some(*enabled),
         chain: chain.iter().map(write_step).collect(),
@@ -242,48 +197,34 @@ fn write_trigger(trigger: FallbackTrigger) -> v1::FallbackTrigger {
 
 fn write_step(step: &FallbackStep) -> v1::FallbackStep {
     let strategy = match step {
-        FallbackStep::Static(StaticFallback { payload, content_type }) => Strategy::Static(v1::StaticFallback {
-            payload: payload.clone(),
-            content_type: content_type.clone(),
-        }),
-        FallbackStep::Cached(CachedFallback {
-            ttl,
-            stale_if_error,
-            max_entries,
-            max_entry_bytes,
-        }) => Strategy::Cached(v1::CachedFallback {
-            ttl: duration(*ttl),
-            stale_if_error: duration(*stale_if_error),
-            max_entries: Some(*max_entries),
-            max_entry_bytes: Some(*max_entry_bytes),
-            key_fields: Vec::new(),
-        }),
-        FallbackStep::Alternative(AlternativeFallback {
-            service,
-            method,
-            timeout,
-        }) => Strategy::Alternative(v1::AlternativeFallback {
-            service: service.to_string(),
-            method: method.clone(),
-            timeout: duration(*timeout),
-        }),
-        FallbackStep::Degraded(DegradedFallback { features, reason }) => Strategy::Degraded(v1::DegradedFallback {
-            features: features.clone(),
-            reason: reason.clone(),
-        }),
+        FallbackStep::Static(StaticFallback { payload, content_type }) => {
+            Strategy::Static(v1::StaticFallback { payload: payload.clone(), content_type: content_type.clone() })
+        }
+        FallbackStep::Cached(CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes }) => {
+            Strategy::Cached(v1::CachedFallback {
+                ttl: duration(*ttl),
+                stale_if_error: duration(*stale_if_error),
+                max_entries: Some(*max_entries),
+                max_entry_bytes: Some(*max_entry_bytes),
+                key_fields: Vec::new(),
+            })
+        }
+        FallbackStep::Alternative(AlternativeFallback { service, method, timeout }) => {
+            Strategy::Alternative(v1::AlternativeFallback {
+                service: service.to_string(),
+                method: method.clone(),
+                timeout: duration(*timeout),
+            })
+        }
+        FallbackStep::Degraded(DegradedFallback { features, reason }) => {
+            Strategy::Degraded(v1::DegradedFallback { features: features.clone(), reason: reason.clone() })
+        }
     };
-    v1::FallbackStep {
-        strategy: Some(strategy),
-    }
+    v1::FallbackStep { strategy: Some(strategy) }
 }
 
 fn write_health(policy: HealthPolicy) -> v1::HealthPolicy {
-    let HealthPolicy {
-        degraded_error_rate,
-        unhealthy_error_rate,
-        window,
-        minimum_calls,
-    } = policy;
+    let HealthPolicy { degraded_error_rate, unhealthy_error_rate, window, minimum_calls } = policy;
     v1::HealthPolicy {
         degraded_error_rate: real(degraded_error_rate),
         unhealthy_error_rate: real(unhealthy_error_rate),

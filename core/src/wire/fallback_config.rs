@@ -24,20 +24,10 @@ pub fn apply_fallback_config(
     written: &mut v1::IsolationPolicy,
     config: &v1::FallbackConfig,
 ) -> Result<(), InvalidPolicy> {
-    let v1::FallbackConfig {
-        enabled,
-        chain,
-        max_retries,
-        retry_delay,
-        timeout,
-        circuit_breaker,
-    } = config;
+    let v1::FallbackConfig { enabled, chain, max_retries, retry_delay, timeout, circuit_breaker } = config;
     let mut faults = Faults::default();
     if max_retries.is_some_and(|retries| retries >= MAX_ATTEMPTS) {
-        faults.invalid(
-            "fallback.max_retries",
-            format_args!("must be at most {}", MAX_ATTEMPTS - 1),
-        );
+        faults.invalid("fallback.max_retries", format_args!("must be at most {}", MAX_ATTEMPTS - 1));
     }
     let delay = check_duration(&mut faults, "fallback.retry_delay", *retry_delay, Duration::ZERO);
     check_duration(&mut faults, "fallback.timeout", *timeout, MIN_TIMEOUT);
@@ -57,9 +47,7 @@ pub fn apply_fallback_config(
         let retry = written.retry.get_or_insert_default();
         retry.initial_backoff = *retry_delay;
         // Unset, it follows by itself; unreadable, it is for the check of the whole to say so.
-        let longest = retry
-            .max_backoff
-            .and_then(|longest| super::duration_from_wire(longest).ok());
+        let longest = retry.max_backoff.and_then(|longest| super::duration_from_wire(longest).ok());
         if longest.is_some_and(|longest| longest < delay) {
             retry.max_backoff = *retry_delay;
         }
@@ -68,11 +56,7 @@ pub fn apply_fallback_config(
         written.timeout.get_or_insert_default().call_timeout = *timeout;
     }
     if let Some(enabled) = circuit_breaker {
-        let mode = if *enabled {
-            v1::BreakerMode::Auto
-        } else {
-            v1::BreakerMode::Disabled
-        };
+        let mode = if *enabled { v1::BreakerMode::Auto } else { v1::BreakerMode::Disabled };
         written.circuit_breaker.get_or_insert_default().set_mode(mode);
     }
     Ok(())

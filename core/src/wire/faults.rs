@@ -95,10 +95,7 @@ impl Faults {
     pub(super) fn enumeration<T: TryFrom<i32>>(&mut self, path: &str, number: i32) -> Option<T> {
         let value = T::try_from(number).ok();
         if value.is_none() {
-            self.invalid(
-                path,
-                format_args!("must be a number that the contract names, not {number}"),
-            );
+            self.invalid(path, format_args!("must be a number that the contract names, not {number}"));
         }
         value
     }
@@ -126,10 +123,7 @@ impl Faults {
 
 fn rank(path: &str) -> usize {
     let section = path.split('.').next().unwrap_or_default();
-    SECTIONS
-        .iter()
-        .position(|name| *name == section)
-        .unwrap_or(SECTIONS.len())
+    SECTIONS.iter().position(|name| *name == section).unwrap_or(SECTIONS.len())
 }
 
 #[cfg(test)]

@@ -121,10 +121,7 @@ mod tests {
     #[test]
     fn states_round_trip_and_nothing_else_is_one() {
         for state in [State::Closed, State::HalfOpen, State::Open] {
-            assert_eq!(
-                breaker_state_from_wire(breaker_state_to_wire(state).into()),
-                Ok(Some(state))
-            );
+            assert_eq!(breaker_state_from_wire(breaker_state_to_wire(state).into()), Ok(Some(state)));
         }
         assert_eq!(breaker_state_from_wire(0), Ok(None));
         for number in [-1, 4, i32::MIN, i32::MAX] {
@@ -134,12 +131,7 @@ mod tests {
 
     #[test]
     fn healths_round_trip_and_nothing_else_is_one() {
-        let all = [
-            HealthStatus::Healthy,
-            HealthStatus::Degraded,
-            HealthStatus::Unhealthy,
-            HealthStatus::CircuitOpen,
-        ];
+        let all = [HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Unhealthy, HealthStatus::CircuitOpen];
         for status in all {
             assert_eq!(health_from_wire(health_to_wire(status).into()), Ok(Some(status)));
         }

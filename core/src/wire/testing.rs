@@ -20,23 +20,15 @@ pub(super) fn secs(seconds: i64) -> prost_types::Duration {
 }
 
 pub(super) fn millis(millis: i32) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: 0,
-        nanos: millis * 1_000_000,
-    }
+    prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 }
 }
 
 pub(super) fn step(strategy: Step) -> v1::FallbackStep {
-    v1::FallbackStep {
-        strategy: Some(strategy),
-    }
+    v1::FallbackStep { strategy: Some(strategy) }
 }
 
 pub(super) fn alternative(service: &str) -> v1::FallbackStep {
-    step(Step::Alternative(v1::AlternativeFallback {
-        service: service.to_owned(),
-        ..Default::default()
-    }))
+    step(Step::Alternative(v1::AlternativeFallback { service: service.to_owned(), ..Default::default() }))
 }
 
 pub(super) fn cached() -> v1::FallbackStep {
@@ -48,23 +40,11 @@ pub(super) fn degraded() -> v1::FallbackStep {
 }
 
 pub(super) fn with_chain(chain: Vec<v1::FallbackStep>) -> v1::IsolationPolicy {
-    v1::IsolationPolicy {
-        fallback: Some(v1::FallbackPolicy {
-            chain,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    v1::IsolationPolicy { fallback: Some(v1::FallbackPolicy { chain, ..Default::default() }), ..Default::default() }
 }
 
 pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Vec<&str> {
-    result
-        .as_ref()
-        .unwrap_err()
-        .violations()
-        .iter()
-        .map(|violation| violation.path.as_str())
-        .collect()
+    result.as_ref().unwrap_err().violations().iter().map(|violation| violation.path.as_str()).collect()
 }
 
 /// Any valid policy.
@@ -105,19 +85,10 @@ fn ratio() -> impl Strategy<Value = f64> {
 fn timeout() -> impl Strategy<Value = TimeoutPolicy> {
     (or_zero(MILLISECOND), or_zero(MILLISECOND), any::<bool>(), any::<u64>()).prop_map(
         |(call_timeout, attempt_timeout, propagate_deadline, budget)| {
-            let limit = if call_timeout.is_zero() {
-                MAX_DURATION
-            } else {
-                call_timeout
-            };
+            let limit = if call_timeout.is_zero() { MAX_DURATION } else { call_timeout };
             let limit = u64::try_from(limit.as_nanos()).unwrap();
             let min_attempt_budget = Duration::from_nanos(budget % limit);
-            TimeoutPolicy {
-                call_timeout,
-                attempt_timeout,
-                propagate_deadline,
-                min_attempt_budget,
-            }
+            TimeoutPolicy { call_timeout, attempt_timeout, propagate_deadline, min_attempt_budget }
         },
     )
 }
@@ -127,12 +98,7 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
     let expiries = prop::sample::select(vec![LeaseExpiry::Reprobe, LeaseExpiry::Open, LeaseExpiry::Close]);
     let window = (between(Duration::from_millis(600), MAX_DURATION), 1..=60u32)
         .prop_map(|(length, buckets)| TimeWindow { length, buckets });
-    let open = (
-        between(MILLISECOND, MAX_DURATION),
-        between(MILLISECOND, MAX_DURATION),
-        1.0..=10.0,
-        ratio(),
-    );
+    let open = (between(MILLISECOND, MAX_DURATION), between(MILLISECOND, MAX_DURATION), 1.0..=10.0, ratio());
     let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);
     (modes, window, triggers, open, probes).prop_map(
@@ -174,48 +140,27 @@ fn classification() -> impl Strategy<Value = ClassificationPolicy> {
 }
 
 fn retry() -> impl Strategy<Value = RetryPolicy> {
-    let jitter = prop_oneof![
-        Just(Jitter::None),
-        ratio().prop_map(Jitter::PlusMinus),
-        Just(Jitter::Equal),
-        Just(Jitter::Full)
-    ];
-    let budget =
-        (ratio(), 0..=10_000u32, between(SECOND, 60 * SECOND)).prop_map(|(ratio, min_per_second, ttl)| BudgetPolicy {
-            ratio,
-            min_per_second,
-            ttl,
-        });
-    let pauses = (
-        between(Duration::ZERO, MAX_DURATION),
-        between(Duration::ZERO, MAX_DURATION),
-        1.0..=10.0,
-    );
-    (
-        1..=10u32,
-        pauses,
-        jitter,
-        budget,
-        codes(0),
-        any::<[bool; 2]>(),
-        or_zero(MILLISECOND),
+    let jitter =
+        prop_oneof![Just(Jitter::None), ratio().prop_map(Jitter::PlusMinus), Just(Jitter::Equal), Just(Jitter::Full)];
+    let budget = (ratio(), 0..=10_000u32, between(SECOND, 60 * SECOND))
+        .prop_map(|(ratio, min_per_second, ttl)| BudgetPolicy { ratio, min_per_second, ttl });
+    let pauses = (between(Duration::ZERO, MAX_DURATION), between(Duration::ZERO, MAX_DURATION), 1.0..=10.0);
+    (1..=10u32, pauses, jitter, budget, codes(0), any::<[bool; 2]>(), or_zero(MILLISECOND)).prop_map(
+        |(max_attempts, (one, other, multiplier), jitter, budget, retryable_grpc_codes, flags, max_pushback)| {
+            RetryPolicy {
+                max_attempts,
+                initial_backoff: one.min(other),
+                multiplier,
+                max_backoff: one.max(other),
+                jitter,
+                budget,
+                retryable_grpc_codes,
+                only_idempotent: flags[0],
+                honour_pushback: flags[1],
+                max_pushback,
+            }
+        },
     )
-        .prop_map(
-            |(max_attempts, (one, other, multiplier), jitter, budget, retryable_grpc_codes, flags, max_pushback)| {
-                RetryPolicy {
-                    max_attempts,
-                    initial_backoff: one.min(other),
-                    multiplier,
-                    max_backoff: one.max(other),
-                    jitter,
-                    budget,
-                    retryable_grpc_codes,
-                    only_idempotent: flags[0],
-                    honour_pushback: flags[1],
-                    max_pushback,
-                }
-            },
-        )
 }
 
 /// `max_concurrent`, `max_queue` and `max_wait`.
@@ -230,58 +175,30 @@ fn places() -> impl Strategy<Value = (u32, u32, Duration)> {
 fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
     let pool = ("[a-zA-Z][a-zA-Z0-9._-]{0,59}", places(), vec("[^\\p{Cc}]{1,64}", 0..4));
     (places(), vec(pool, 0..6)).prop_map(|((max_concurrent, max_queue, max_wait), pools)| {
-        let pools = pools
-            .into_iter()
-            .enumerate()
-            .map(|(index, (name, places, method_globs))| PoolPolicy {
-                name: format!("{name}{index}"),
-                max_concurrent: places.0,
-                max_queue: places.1,
-                max_wait: places.2,
-                method_globs,
-            });
-        BulkheadPolicy {
-            max_concurrent,
-            max_queue,
-            max_wait,
-            pools: pools.collect(),
-        }
+        let pools = pools.into_iter().enumerate().map(|(index, (name, places, method_globs))| PoolPolicy {
+            name: format!("{name}{index}"),
+            max_concurrent: places.0,
+            max_queue: places.1,
+            max_wait: places.2,
+            method_globs,
+        });
+        BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: pools.collect() }
     })
 }
 
 fn fallback(timeout: TimeoutPolicy) -> impl Strategy<Value = FallbackPolicy> {
     let fixed = (vec(any::<u8>(), 0..64), "[^\\p{Cc}]{0,60}").prop_map(|(payload, content_type)| {
-        FallbackStep::Static(StaticFallback {
-            payload: Bytes::from(payload),
-            content_type,
-        })
+        FallbackStep::Static(StaticFallback { payload: Bytes::from(payload), content_type })
     });
-    let cached = (
-        between(MILLISECOND, MAX_DURATION),
-        between(Duration::ZERO, MAX_DURATION),
-        1..=100_000u32,
-        1..=1_048_576u32,
-    )
-        .prop_map(|(ttl, stale_if_error, max_entries, max_entry_bytes)| {
-            FallbackStep::Cached(CachedFallback {
-                ttl,
-                stale_if_error,
-                max_entries,
-                max_entry_bytes,
-            })
-        });
-    let alternative = (
-        "[a-z0-9]([a-z0-9._-]{0,60}[a-z0-9])?",
-        "[^\\p{Cc}]{0,64}",
-        between(MILLISECOND, MAX_DURATION),
-    )
+    let cached =
+        (between(MILLISECOND, MAX_DURATION), between(Duration::ZERO, MAX_DURATION), 1..=100_000u32, 1..=1_048_576u32)
+            .prop_map(|(ttl, stale_if_error, max_entries, max_entry_bytes)| {
+                FallbackStep::Cached(CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes })
+            });
+    let alternative = ("[a-z0-9]([a-z0-9._-]{0,60}[a-z0-9])?", "[^\\p{Cc}]{0,64}", between(MILLISECOND, MAX_DURATION))
         .prop_map(|(service, method, timeout)| {
             let service = Name::new(&service).unwrap();
-            FallbackStep::Alternative(AlternativeFallback {
-                service,
-                method,
-                timeout,
-            })
+            FallbackStep::Alternative(AlternativeFallback { service, method, timeout })
         });
     let degraded = (vec("[^\\p{Cc}]{0,16}", 0..8), "[^\\p{Cc}]{0,60}")
         .prop_map(|(features, reason)| FallbackStep::Degraded(DegradedFallback { features, reason }));
@@ -290,20 +207,11 @@ fn fallback(timeout: TimeoutPolicy) -> impl Strategy<Value = FallbackPolicy> {
         .prop_shuffle()
         .prop_flat_map(|steps| prop::sample::subsequence(steps, 0..=4));
     let on = prop::sample::subsequence(FallbackTrigger::ALL.to_vec(), 1..=5).prop_shuffle();
-    let limit = if timeout.call_timeout.is_zero() {
-        MAX_DURATION
-    } else {
-        timeout.call_timeout - timeout.min_attempt_budget
-    };
+    let limit =
+        if timeout.call_timeout.is_zero() { MAX_DURATION } else { timeout.call_timeout - timeout.min_attempt_budget };
     let reserve = prop::option::of(between(Duration::ZERO, limit - Duration::from_nanos(1)));
     (any::<bool>(), chain, on, 1..=100_000u32, reserve).prop_map(|(enabled, chain, on, max_concurrent, reserve)| {
-        FallbackPolicy {
-            enabled,
-            chain,
-            on,
-            max_concurrent,
-            reserve,
-        }
+        FallbackPolicy { enabled, chain, on, max_concurrent, reserve }
     })
 }
 

@@ -104,9 +104,7 @@ fn merge(
     paths: &BTreeSet<&str>,
 ) -> Result<v1::IsolationPolicy, InvalidPolicy> {
     // The descriptor is part of the program and its tests read it, so neither is ever missing.
-    let descriptor = DESCRIPTOR
-        .as_ref()
-        .ok_or_else(|| fault("cannot be resolved: the contract has no descriptor"))?;
+    let descriptor = DESCRIPTOR.as_ref().ok_or_else(|| fault("cannot be resolved: the contract has no descriptor"))?;
     let mut faults = Faults::default();
     let mut fields = Vec::new();
     for path in paths {
@@ -115,10 +113,7 @@ fn merge(
             None if faults.len() < MAX_PROPOSALS => {
                 let path: String = path.chars().take(MAX_ECHO_CHARS).collect();
                 let nearest = nearest(descriptor, &path);
-                faults.invalid(
-                    UPDATE_MASK,
-                    format_args!("names no field by {path:?}: did you mean {nearest}?"),
-                );
+                faults.invalid(UPDATE_MASK, format_args!("names no field by {path:?}: did you mean {nearest}?"));
             }
             None => break,
         }
@@ -140,9 +135,7 @@ fn merge(
 }
 
 static DESCRIPTOR: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| {
-    DescriptorPool::decode(FILE_DESCRIPTOR_SET)
-        .ok()?
-        .get_message_by_name("cofferdam.v1.IsolationPolicy")
+    DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok()?.get_message_by_name("cofferdam.v1.IsolationPolicy")
 });
 
 /// The fields that a path leads through; at least one.
@@ -172,11 +165,7 @@ fn get(message: &DynamicMessage, steps: &[FieldDescriptor]) -> Option<Value> {
         return None;
     }
     let value = message.get_field(field);
-    if rest.is_empty() {
-        Some(value.into_owned())
-    } else {
-        get(value.as_message()?, rest)
-    }
+    if rest.is_empty() { Some(value.into_owned()) } else { get(value.as_message()?, rest) }
 }
 
 /// Sets the value at a path, and makes the way there.
@@ -211,10 +200,7 @@ fn nearest(descriptor: &MessageDescriptor, text: &str) -> String {
     // Who goes on behind a path that ends there means that one.
     let prefixes = text.match_indices('.').map(|(end, _)| &text[..end]);
     let leads_no_further = |steps: Vec<FieldDescriptor>| steps.last().is_some_and(|field| section(field).is_none());
-    if let Some(path) = prefixes
-        .into_iter()
-        .find(|path| resolve(descriptor, path).is_some_and(leads_no_further))
-    {
+    if let Some(path) = prefixes.into_iter().find(|path| resolve(descriptor, path).is_some_and(leads_no_further)) {
         return path.to_owned();
     }
     // The last name counts for itself, too, so that who leaves out a section is understood.
@@ -224,10 +210,7 @@ fn nearest(descriptor: &MessageDescriptor, text: &str) -> String {
     };
     let mut paths = Vec::new();
     list(descriptor, "", &mut paths);
-    paths
-        .into_iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .unwrap_or_default()
+    paths.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
 }
 
 /// All paths. The contract nests messages in themselves in lists only, where no path leads.

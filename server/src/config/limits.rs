@@ -22,10 +22,7 @@ impl LimitsConfig {
             ("limits.max_connections", self.max_connections),
         ];
         match limits.into_iter().find(|(_, limit)| *limit == 0) {
-            Some((key, _)) => Err(ConfigError::Invalid {
-                key,
-                reason: "must be at least 1".to_owned(),
-            }),
+            Some((key, _)) => Err(ConfigError::Invalid { key, reason: "must be at least 1".to_owned() }),
             None => Ok(()),
         }
     }
@@ -33,10 +30,6 @@ impl LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self {
-            max_services: 10_000,
-            max_instances: 20_000,
-            max_connections: 25_000,
-        }
+        Self { max_services: 10_000, max_instances: 20_000, max_connections: 25_000 }
     }
 }

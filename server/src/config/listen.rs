@@ -23,10 +23,6 @@ pub struct ListenConfig {
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
-            insecure: false,
-            grace: Duration::from_secs(10),
-        }
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)), insecure: false, grace: Duration::from_secs(10) }
     }
 }

@@ -47,10 +47,7 @@ type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config, ConfigError> {
     let mut figment = Figment::new();
-    let file = args
-        .config
-        .clone()
-        .or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
+    let file = args.config.clone().or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
     if let Some(file) = &file {
         figment = figment.merge(read(file)?);
     }
@@ -82,14 +79,8 @@ fn read(path: &Path) -> Result<impl Provider, ConfigError> {
     };
     let toml = Toml::string(&text);
     match toml.data() {
-        Ok(profiles) => profiles
-            .values()
-            .try_for_each(|dict| known_only(dict, "", &path))
-            .map(|()| toml),
-        Err(error) => Err(ConfigError::Malformed {
-            path,
-            reason: error.to_string(),
-        }),
+        Ok(profiles) => profiles.values().try_for_each(|dict| known_only(dict, "", &path)).map(|()| toml),
+        Err(error) => Err(ConfigError::Malformed { path, reason: error.to_string() }),
     }
 }
 
@@ -105,11 +96,7 @@ fn known_only(dict: &Dict, section: &str, path: &Path) -> Result<(), ConfigError
                 known_only(dict, &inside, path)?;
             }
             _ => {
-                return Err(ConfigError::UnknownKey {
-                    path: path.to_owned(),
-                    nearest: nearest(&key),
-                    key,
-                });
+                return Err(ConfigError::UnknownKey { path: path.to_owned(), nearest: nearest(&key), key });
             }
         }
     }
@@ -125,18 +112,13 @@ fn nearest(name: &str) -> &'static str {
     };
     let sections = KEYS.iter().filter_map(|(known, _)| known.split('.').next());
     let names = KEYS.iter().map(|(known, _)| *known).chain(sections);
-    names
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .unwrap_or_default()
+    names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
 }
 
 /// Says which key is wrong and where it came from.
 fn explain(error: &figment::Error, file: Option<&Path>) -> ConfigError {
     let key = error.path.join(".");
-    let from_file = error
-        .metadata
-        .as_ref()
-        .is_some_and(|metadata| metadata.name.contains("TOML"));
+    let from_file = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("TOML"));
     let place = match file {
         Some(file) if from_file => format!("{key} in {}", file.display()),
         _ => variable(&key),
@@ -170,10 +152,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.store.kind, store);
     set(&mut config.store.data_dir, data_dir.map(Some));
     set(&mut config.store.timeout, store_timeout);
-    set(
-        &mut config.store.etcd_endpoints,
-        Some(etcd_endpoints).filter(|endpoints| !endpoints.is_empty()),
-    );
+    set(&mut config.store.etcd_endpoints, Some(etcd_endpoints).filter(|endpoints| !endpoints.is_empty()));
     set(&mut config.store.etcd_prefix, etcd_prefix);
     set(&mut config.telemetry.log_format, log_format);
     set(&mut config.telemetry.log_level, log_level);

@@ -55,27 +55,20 @@ impl fmt::Display for StoreKind {
 
 impl StoreConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let invalid = |key, reason: &str| {
-            Err(ConfigError::Invalid {
-                key,
-                reason: reason.to_owned(),
-            })
-        };
+        let invalid = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
         if self.timeout.is_zero() {
             return invalid("store.timeout", "must be above zero");
         }
         match self.kind {
-            StoreKind::Etcd if self.etcd_endpoints.is_empty() => invalid(
-                "store.etcd_endpoints",
-                "must be set where the store is etcd: use --etcd-endpoints host:2379",
-            ),
+            StoreKind::Etcd if self.etcd_endpoints.is_empty() => {
+                invalid("store.etcd_endpoints", "must be set where the store is etcd: use --etcd-endpoints host:2379")
+            }
             StoreKind::Etcd if self.etcd_user.is_some() != self.etcd_password_file.is_some() => {
                 invalid("store.etcd_password_file", "must be set together with store.etcd_user")
             }
-            StoreKind::Embedded | StoreKind::Memory if !self.etcd_endpoints.is_empty() => invalid(
-                "store.etcd_endpoints",
-                "is set and the store is not etcd: use --store etcd, or leave it out",
-            ),
+            StoreKind::Embedded | StoreKind::Memory if !self.etcd_endpoints.is_empty() => {
+                invalid("store.etcd_endpoints", "is set and the store is not etcd: use --store etcd, or leave it out")
+            }
             StoreKind::Embedded | StoreKind::Etcd | StoreKind::Memory => Ok(()),
         }
     }

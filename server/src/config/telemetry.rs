@@ -25,9 +25,6 @@ pub enum LogFormat {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self {
-            log_format: LogFormat::default(),
-            log_level: "info".to_owned(),
-        }
+        Self { log_format: LogFormat::default(), log_level: "info".to_owned() }
     }
 }

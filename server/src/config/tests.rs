@@ -10,12 +10,7 @@ struct Cli {
 
 fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let args = Cli::try_parse_from(["cofferdam"].iter().chain(flags)).unwrap().args;
-    let find = |name: &str| {
-        variables
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| (*value).to_owned())
-    };
+    let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     source::load(&args, &find)
 }
 
@@ -35,26 +30,14 @@ fn without_a_word_the_defaults_hold() {
     let config = load(&[], &[("HOME", "/home/me")]).unwrap();
     let data_dir = Some(PathBuf::from("/home/me/.local/state/cofferdam"));
     assert_eq!(config.store.data_dir, data_dir);
-    let store = StoreConfig {
-        data_dir,
-        ..StoreConfig::default()
-    };
-    assert_eq!(
-        config,
-        Config {
-            store,
-            ..Config::default()
-        }
-    );
+    let store = StoreConfig { data_dir, ..StoreConfig::default() };
+    assert_eq!(config, Config { store, ..Config::default() });
 }
 
 #[test]
 fn the_data_directory_follows_the_platform() {
     let dir = |variables: &[(&str, &str)]| load(&[], variables).unwrap().store.data_dir.unwrap();
-    assert_eq!(
-        dir(&[("XDG_STATE_HOME", "/state"), ("HOME", "/me")]),
-        PathBuf::from("/state/cofferdam")
-    );
+    assert_eq!(dir(&[("XDG_STATE_HOME", "/state"), ("HOME", "/me")]), PathBuf::from("/state/cofferdam"));
     assert_eq!(dir(&[]), PathBuf::from("cofferdam-data"));
 }
 
@@ -99,22 +82,10 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert!(config.listen.insecure);
     assert_eq!(config.store.etcd_endpoints, ["c:3", "d:4"]);
     assert_eq!(config.store.data_dir, Some(PathBuf::from("123")));
-    assert_eq!(
-        (config.store.timeout, config.limits.max_services),
-        (Duration::from_secs(2), 8)
-    );
+    assert_eq!((config.store.timeout, config.limits.max_services), (Duration::from_secs(2), 8));
     assert_eq!(config.listen.grace, Duration::from_secs(90), "still from the file");
 
-    let flags = [
-        "--listen",
-        "127.0.0.1:3",
-        "--store",
-        "etcd",
-        "--etcd-endpoints",
-        "e:5,f:6",
-        "--store-timeout",
-        "3s",
-    ];
+    let flags = ["--listen", "127.0.0.1:3", "--store", "etcd", "--etcd-endpoints", "e:5,f:6", "--store-timeout", "3s"];
     let config = load(&flags, &variables).unwrap();
     assert_eq!(config.listen.address.port(), 3);
     assert_eq!(config.store.etcd_endpoints, ["e:5", "f:6"]);
@@ -129,14 +100,7 @@ fn an_unknown_key_is_refused_with_the_nearest() {
         ("etcd_endpoints = [\"a\"]", "etcd_endpoints", "store.etcd_endpoints"),
     ] {
         let refused = load_file(text).unwrap_err();
-        let ConfigError::UnknownKey {
-            key: named,
-            nearest: offered,
-            ..
-        } = refused
-        else {
-            panic!("{refused}")
-        };
+        let ConfigError::UnknownKey { key: named, nearest: offered, .. } = refused else { panic!("{refused}") };
         assert_eq!((named.as_str(), offered), (key, nearest));
     }
 }
@@ -173,15 +137,9 @@ fn only_loopback_is_served_without_being_told_to() {
         assert_eq!(refused.is_err(), exposed, "{address}");
         if let Err(refused) = refused {
             let message = refused.to_string();
-            assert!(
-                message.contains("--insecure-i-understand") && !message.contains('\n'),
-                "{message}"
-            );
+            assert!(message.contains("--insecure-i-understand") && !message.contains('\n'), "{message}");
         }
-        load(&["--listen", address, "--insecure-i-understand"], &[])
-            .unwrap()
-            .check()
-            .unwrap();
+        load(&["--listen", address, "--insecure-i-understand"], &[]).unwrap().check().unwrap();
     }
 }
 

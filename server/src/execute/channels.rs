@@ -26,10 +26,7 @@ pub(super) struct Channels {
 
 impl Channels {
     pub(super) fn new(fence: Fence) -> Self {
-        Self {
-            fence,
-            open: Mutex::default(),
-        }
+        Self { fence, open: Mutex::default() }
     }
 
     /// A channel to each endpoint of a service that may be dialled; at least one.
@@ -69,11 +66,7 @@ impl Channels {
 
 fn connect(address: SocketAddr) -> Channel {
     // A socket address is always a valid authority.
-    let uri = http::Uri::builder()
-        .scheme("http")
-        .authority(address.to_string())
-        .path_and_query("/")
-        .build();
+    let uri = http::Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build();
     Endpoint::from(uri.unwrap_or_default())
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)

@@ -19,11 +19,7 @@ pub(super) fn verdict(status: Option<&Status>, context: Context<'_>) -> Verdict 
     let is_too_large = status.is_some_and(is_too_large);
     let number = code as i32 as u32;
     Verdict {
-        outcome: if is_too_large {
-            Outcome::Success
-        } else {
-            policy.classification.grpc(number, context.is_probe)
-        },
+        outcome: if is_too_large { Outcome::Success } else { policy.classification.grpc(number, context.is_probe) },
         is_retryable: !is_too_large && policy.retry.retries_grpc(number, context.is_idempotent),
         may_have_reached: !status.is_some_and(has_source::<ConnectError>),
         pushback: status.and_then(pushback),
@@ -35,15 +31,9 @@ pub(super) fn rejection(status: &Status) -> Rejection {
     if has_source::<TimeoutExpired>(status) {
         Rejection::Timeout
     } else if is_too_large(status) {
-        Rejection::PayloadTooLarge {
-            what: "the answer",
-            limit: MAX_ANSWER_BYTES,
-        }
+        Rejection::PayloadTooLarge { what: "the answer", limit: MAX_ANSWER_BYTES }
     } else {
-        Rejection::Upstream {
-            code: meant(status).into(),
-            message: status.message().to_owned(),
-        }
+        Rejection::Upstream { code: meant(status).into(), message: status.message().to_owned() }
     }
 }
 
@@ -76,9 +66,5 @@ fn is_too_large(status: &Status) -> bool {
 fn pushback(status: &Status) -> Option<Pushback> {
     let value = status.metadata().get(PUSHBACK)?.to_str().ok()?;
     // A negative or unreadable value means: do not come again.
-    Some(
-        value
-            .parse()
-            .map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis))),
-    )
+    Some(value.parse().map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis))))
 }

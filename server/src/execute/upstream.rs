@@ -52,13 +52,7 @@ impl<'a> UpstreamCall<'a> {
         method: Method,
     ) -> Result<Self, Error> {
         let channels = executor.channels.of(service).await?;
-        Ok(Self {
-            executor,
-            service,
-            call,
-            method,
-            channels,
-        })
+        Ok(Self { executor, service, call, method, channels })
     }
 
     /// The channel of an attempt: each goes to the next endpoint.
@@ -77,10 +71,7 @@ impl UpstreamCall<'_> {
         limit: Option<Duration>,
     ) -> Pin<Box<dyn Future<Output = Option<Reply>> + Send + 's>> {
         Box::pin(async move {
-            let key = ServiceKey {
-                namespace: self.service.key().namespace.clone(),
-                name: step.service.clone(),
-            };
+            let key = ServiceKey { namespace: self.service.key().namespace.clone(), name: step.service.clone() };
             let alternative = self.executor.registry.get(&key)?;
             let method = if step.method.is_empty() {
                 self.method.clone()
@@ -95,9 +86,7 @@ impl UpstreamCall<'_> {
                 is_alternative: true,
                 ..CallOptions::default()
             };
-            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone())
-                .await
-                .ok()?;
+            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone()).await.ok()?;
             let answer = execute(&isolation, &self.executor.runtime, &mut upstream, options).await;
             Some(answer.ok()?.value)
         })
@@ -115,18 +104,13 @@ impl Operation for UpstreamCall<'_> {
         if let Some(remaining) = attempt.tell_remaining {
             request.set_timeout(remaining);
         }
-        request
-            .metadata_mut()
-            .insert(DEPTH_HEADER, MetadataValue::from_static("1"));
+        request.metadata_mut().insert(DEPTH_HEADER, MetadataValue::from_static("1"));
         let mut client = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let unavailable = |error: tonic::transport::Error| UpstreamError::Status(Status::from_error(Box::new(error)));
         client.ready().await.map_err(unavailable)?;
         let response = client.unary(request, self.method.path().clone(), BytesCodec).await;
         let payload = response.map_err(UpstreamError::Status)?.into_inner();
-        Ok(Reply {
-            payload,
-            content_type: GRPC.to_owned(),
-        })
+        Ok(Reply { payload, content_type: GRPC.to_owned() })
     }
 
     fn classify(&self, result: Result<&Reply, &UpstreamError>, context: Context<'_>) -> Verdict {
@@ -147,15 +131,8 @@ impl Operation for UpstreamCall<'_> {
     }
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<Reply> {
-        let content_type = if payload.content_type.is_empty() {
-            GRPC
-        } else {
-            payload.content_type
-        };
-        Some(Reply {
-            payload: payload.bytes.clone(),
-            content_type: content_type.to_owned(),
-        })
+        let content_type = if payload.content_type.is_empty() { GRPC } else { payload.content_type };
+        Some(Reply { payload: payload.bytes.clone(), content_type: content_type.to_owned() })
     }
 
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {
@@ -164,10 +141,7 @@ impl Operation for UpstreamCall<'_> {
 
     async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<Reply> {
         // Which features still work stands in the answer's source; there are no bytes.
-        Some(Reply {
-            payload: Bytes::new(),
-            content_type: String::new(),
-        })
+        Some(Reply { payload: Bytes::new(), content_type: String::new() })
     }
 
     async fn local_fallback(&mut self, _: Why) -> Option<Reply> {

@@ -3,10 +3,7 @@ use crate::testing::key;
 use cofferdam_core::revision::Revision;
 
 fn removed(name: &str) -> Change {
-    Change::Removed {
-        key: key(name),
-        revision: Revision::default(),
-    }
+    Change::Removed { key: key(name), revision: Revision::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -23,12 +20,8 @@ async fn only_followers_hear_and_each_name_once() {
     assert_eq!(by_name.next().await.unwrap().key(), &key("default/a"));
     assert_eq!(all.next().await.unwrap().key(), &key("default/a"));
     assert_eq!(all.next().await.unwrap().key(), &key("default/b"));
-    tokio::time::timeout(Duration::from_secs(1), by_name.next())
-        .await
-        .unwrap_err();
-    tokio::time::timeout(Duration::from_secs(1), all.next())
-        .await
-        .unwrap_err();
+    tokio::time::timeout(Duration::from_secs(1), by_name.next()).await.unwrap_err();
+    tokio::time::timeout(Duration::from_secs(1), all.next()).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]

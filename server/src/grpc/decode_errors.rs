@@ -48,10 +48,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        Answer {
-            inner: self.inner.call(request),
-            limit: self.limit,
-        }
+        Answer { inner: self.inner.call(request), limit: self.limit }
     }
 }
 
@@ -70,10 +67,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(Pin::new(&mut self.inner).poll(cx))?;
-        let in_our_words = response
-            .extensions()
-            .get::<Status>()
-            .and_then(|theirs| translate(theirs, self.limit));
+        let in_our_words = response.extensions().get::<Status>().and_then(|theirs| translate(theirs, self.limit));
         Poll::Ready(Ok(in_our_words.map_or(response, Status::into_http)))
     }
 }

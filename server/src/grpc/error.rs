@@ -23,9 +23,7 @@ pub(crate) fn status(error: &Error) -> Status {
     let (code, reason, metadata) = classify(error);
     let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata);
     if let Error::Invalid { violations } = error {
-        let fields = violations
-            .iter()
-            .map(|violation| FieldViolation::new(&violation.path, &violation.description));
+        let fields = violations.iter().map(|violation| FieldViolation::new(&violation.path, &violation.description));
         details.set_bad_request(fields.collect::<Vec<_>>());
     }
     if let Error::Rejected(Rejection::CircuitOpen { retry_after, .. }) = error {
@@ -36,10 +34,7 @@ pub(crate) fn status(error: &Error) -> Status {
 
 /// A request that is no message of its method.
 pub(super) fn malformed(description: &str) -> Status {
-    status(&Error::invalid(
-        "",
-        format!("the request cannot be decoded: {description}"),
-    ))
+    status(&Error::invalid("", format!("the request cannot be decoded: {description}")))
 }
 
 type Metadata = HashMap<String, String>;
@@ -55,14 +50,8 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             (Code::NotFound, ErrorReason::ServiceNotFound, metadata)
         }
         Error::Invalid { violations } => {
-            let not_in_force = violations
-                .iter()
-                .all(|violation| violation.kind == ViolationKind::NotInForce);
-            let reason = if not_in_force {
-                ErrorReason::FieldNotInForce
-            } else {
-                ErrorReason::InvalidField
-            };
+            let not_in_force = violations.iter().all(|violation| violation.kind == ViolationKind::NotInForce);
+            let reason = if not_in_force { ErrorReason::FieldNotInForce } else { ErrorReason::InvalidField };
             (Code::InvalidArgument, reason, Metadata::new())
         }
         Error::RevisionMismatch { expected, current, .. } => {
@@ -77,20 +66,16 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
         Error::Contended { .. } => (Code::Aborted, ErrorReason::RevisionMismatch, Metadata::new()),
         Error::RequestIdReused { .. } => (Code::InvalidArgument, ErrorReason::RequestIdReused, Metadata::new()),
         Error::StoreUnavailable { .. } => (Code::Unavailable, ErrorReason::StoreUnavailable, Metadata::new()),
-        Error::StoreOutcomeUnknown { .. } => (
-            Code::DeadlineExceeded,
-            ErrorReason::StoreOutcomeUnknown,
-            Metadata::new(),
-        ),
+        Error::StoreOutcomeUnknown { .. } => {
+            (Code::DeadlineExceeded, ErrorReason::StoreOutcomeUnknown, Metadata::new())
+        }
         Error::QuotaExceeded { quota, limit, .. } => {
             let metadata = metadata([("quota", (*quota).to_owned()), ("limit", limit.clone())]);
             (Code::ResourceExhausted, ErrorReason::QuotaExceeded, metadata)
         }
-        Error::ServiceInUse { services, .. } => (
-            Code::FailedPrecondition,
-            ErrorReason::ServiceInUse,
-            metadata([("services", services.join(","))]),
-        ),
+        Error::ServiceInUse { services, .. } => {
+            (Code::FailedPrecondition, ErrorReason::ServiceInUse, metadata([("services", services.join(","))]))
+        }
         Error::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, Metadata::new()),
         Error::Rejected(rejection) => classify_rejection(rejection),
         Error::Internal { .. } => (Code::Internal, ErrorReason::Internal, Metadata::new()),
@@ -104,17 +89,11 @@ fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
         Rejection::EndpointNotAllowed(_) => (Code::PermissionDenied, ErrorReason::EndpointNotAllowed, none),
         Rejection::CircuitOpen { retry_after, .. } => {
             let millis = retry_after.map(|after| ("retry_after_ms".to_owned(), after.as_millis().to_string()));
-            (
-                Code::Unavailable,
-                ErrorReason::CircuitOpen,
-                millis.into_iter().collect(),
-            )
+            (Code::Unavailable, ErrorReason::CircuitOpen, millis.into_iter().collect())
         }
-        Rejection::BulkheadFull { pool } => (
-            Code::ResourceExhausted,
-            ErrorReason::BulkheadFull,
-            metadata([("pool", pool.clone())]),
-        ),
+        Rejection::BulkheadFull { pool } => {
+            (Code::ResourceExhausted, ErrorReason::BulkheadFull, metadata([("pool", pool.clone())]))
+        }
         Rejection::RateLimited(_) => (Code::ResourceExhausted, ErrorReason::RateLimited, none),
         Rejection::Timeout => (Code::DeadlineExceeded, ErrorReason::Timeout, none),
         Rejection::Disabled(_) => (Code::Unavailable, ErrorReason::ServiceDisabled, none),

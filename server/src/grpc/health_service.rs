@@ -36,22 +36,14 @@ pub struct HealthApi {
 impl HealthApi {
     /// Over these services and instances. From when `drain` fires the manager as a whole does not serve.
     pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, drain: CancellationToken) -> Self {
-        Self {
-            registry,
-            instances,
-            drain,
-        }
+        Self { registry, instances, drain }
     }
 
     /// The status under a name; absent where there is nothing of that name.
     fn status(&self, name: &str) -> Option<ServingStatus> {
         if name.is_empty() {
             let stops = self.drain.is_cancelled();
-            return Some(if stops {
-                ServingStatus::NotServing
-            } else {
-                ServingStatus::Serving
-            });
+            return Some(if stops { ServingStatus::NotServing } else { ServingStatus::Serving });
         }
         let serving = health::serving(&self.registry, &self.instances, &key(name)?)?;
         Some(match serving {
@@ -110,11 +102,7 @@ fn answer(status: ServingStatus) -> HealthCheckResponse {
 
 /// The service that a name means: `NAMESPACE/NAME`, or a name of the default namespace.
 fn key(name: &str) -> Option<ServiceKey> {
-    if name.contains('/') {
-        service_key(name)
-    } else {
-        validate::target("", name).ok()
-    }
+    if name.contains('/') { service_key(name) } else { validate::target("", name).ok() }
 }
 
 #[async_trait]

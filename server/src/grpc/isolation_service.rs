@@ -34,19 +34,12 @@ pub struct IsolationApi {
 impl IsolationApi {
     /// Over these services and instances.
     pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, executor: Arc<Executor>) -> Self {
-        Self {
-            registry,
-            instances,
-            executor,
-        }
+        Self { registry, instances, executor }
     }
 
     /// Fills in what the store does not know: the health in force and the breaker state.
     fn complete(&self, service: &mut v1::IsolatedService) {
-        let named = service
-            .service
-            .as_ref()
-            .and_then(|named| validate::target(&named.namespace, &named.name).ok());
+        let named = service.service.as_ref().and_then(|named| validate::target(&named.namespace, &named.name).ok());
         if let Some(key) = named {
             let condition = self.instances.condition(&key);
             service.breaker_state = condition.breaker.map(breaker_state_to_wire).unwrap_or_default().into();
@@ -100,11 +93,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::RegisterServiceRequest>,
     ) -> Result<Response<v1::RegisterServiceResponse>, Status> {
-        let mut answer = self
-            .registry
-            .register(request.into_inner())
-            .await
-            .map_err(|error| status(&error))?;
+        let mut answer = self.registry.register(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -113,11 +102,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UnregisterServiceRequest>,
     ) -> Result<Response<v1::UnregisterServiceResponse>, Status> {
-        let answer = self
-            .registry
-            .unregister(request.into_inner())
-            .await
-            .map_err(|error| status(&error))?;
+        let answer = self.registry.unregister(request.into_inner()).await.map_err(|error| status(&error))?;
         Ok(Response::new(answer))
     }
 
@@ -134,11 +119,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::SetIsolationLevelRequest>,
     ) -> Result<Response<v1::SetIsolationLevelResponse>, Status> {
-        let mut answer = self
-            .registry
-            .set_level(request.into_inner())
-            .await
-            .map_err(|error| status(&error))?;
+        let mut answer = self.registry.set_level(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -147,11 +128,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UpdateFallbackConfigRequest>,
     ) -> Result<Response<v1::UpdateFallbackConfigResponse>, Status> {
-        let mut answer = self
-            .registry
-            .update_fallback(request.into_inner())
-            .await
-            .map_err(|error| status(&error))?;
+        let mut answer = self.registry.update_fallback(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -160,11 +137,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UpdateIsolationPolicyRequest>,
     ) -> Result<Response<v1::UpdateIsolationPolicyResponse>, Status> {
-        let mut answer = self
-            .registry
-            .update_policy(request.into_inner())
-            .await
-            .map_err(|error| status(&error))?;
+        let mut answer = self.registry.update_policy(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -175,11 +148,7 @@ impl IsolationService for IsolationApi {
     ) -> Result<Response<v1::UpdateServiceHealthResponse>, Status> {
         let request = request.into_inner();
         let key = validate::target(&request.namespace, &request.service).map_err(|error| status(&error))?;
-        let mut answer = self
-            .registry
-            .report_health(request)
-            .await
-            .map_err(|error| status(&error))?;
+        let mut answer = self.registry.report_health(request).await.map_err(|error| status(&error))?;
         answer.health = health::in_force(answer.health.as_ref(), self.instances.condition(&key));
         Ok(Response::new(answer))
     }
@@ -188,27 +157,21 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::GetServiceIsolationInfoRequest>,
     ) -> Result<Response<v1::GetServiceIsolationInfoResponse>, Status> {
-        self.info(request.get_ref())
-            .map(Response::new)
-            .map_err(|error| status(&error))
+        self.info(request.get_ref()).map(Response::new).map_err(|error| status(&error))
     }
 
     async fn list_isolated_services(
         &self,
         request: Request<v1::ListIsolatedServicesRequest>,
     ) -> Result<Response<v1::ListIsolatedServicesResponse>, Status> {
-        self.page(request.get_ref())
-            .map(Response::new)
-            .map_err(|error| status(&error))
+        self.page(request.get_ref()).map(Response::new).map_err(|error| status(&error))
     }
 
     async fn get_isolation_stats(
         &self,
         request: Request<v1::GetIsolationStatsRequest>,
     ) -> Result<Response<v1::GetIsolationStatsResponse>, Status> {
-        self.stats(request.get_ref())
-            .map(Response::new)
-            .map_err(|error| status(&error))
+        self.stats(request.get_ref()).map(Response::new).map_err(|error| status(&error))
     }
 }
 

@@ -80,14 +80,7 @@ impl SyncApi {
         options: SyncOptions,
         drain: CancellationToken,
     ) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                registry,
-                instances,
-                options,
-                drain,
-            }),
-        }
+        Self { shared: Arc::new(Shared { registry, instances, options, drain }) }
     }
 }
 

@@ -35,32 +35,19 @@ impl Manager {
     pub(crate) async fn start_on(store: Arc<FaultyStore>, sync: SyncOptions) -> Self {
         let registry = Arc::new(registry(&store).await);
         let instances = Arc::new(Instances::new(100));
-        let options = ListenerOptions {
-            max_connections: 100,
-            grace: Duration::from_secs(5),
-        };
+        let options = ListenerOptions { max_connections: 100, grace: Duration::from_secs(5) };
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = CancellationToken::new();
         let api = Api {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
-            executor: Arc::new(Executor::new(
-                Arc::clone(&registry),
-                Fence::loopback_except(vec![address]),
-            )),
+            executor: Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(vec![address]))),
             sync,
             drain: drain.clone(),
         };
         let serving = tokio::spawn(listener.serve(routes(api).unwrap(), drain.clone()));
-        Self {
-            store,
-            registry,
-            instances,
-            address,
-            drain,
-            serving,
-        }
+        Self { store, registry, instances, address, drain, serving }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -80,17 +67,11 @@ impl Manager {
     /// Stops and waits until nothing is served any more.
     pub(crate) async fn stop(self) {
         self.drain();
-        tokio::time::timeout(PATIENCE, self.serving)
-            .await
-            .expect("it never stopped")
-            .unwrap();
+        tokio::time::timeout(PATIENCE, self.serving).await.expect("it never stopped").unwrap();
     }
 }
 
 /// The reason that a status gives.
 pub(crate) fn reason(status: &Status) -> String {
-    status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .unwrap_or_default()
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }

@@ -8,12 +8,8 @@ use super::Condition;
 const BREAKERS: [State; 3] = [State::Open, State::HalfOpen, State::Closed];
 
 /// Health from the least good on.
-const HEALTH: [HealthStatus; 4] = [
-    HealthStatus::CircuitOpen,
-    HealthStatus::Unhealthy,
-    HealthStatus::Degraded,
-    HealthStatus::Healthy,
-];
+const HEALTH: [HealthStatus; 4] =
+    [HealthStatus::CircuitOpen, HealthStatus::Unhealthy, HealthStatus::Degraded, HealthStatus::Healthy];
 
 /// Counts of members by state; those that report nothing are not counted.
 #[derive(Debug, Default)]
@@ -39,10 +35,7 @@ impl Tally {
 
     /// The least good states.
     pub(super) fn condition(&self) -> Condition {
-        Condition {
-            breaker: first(BREAKERS, self.breakers),
-            health: first(HEALTH, self.health),
-        }
+        Condition { breaker: first(BREAKERS, self.breakers), health: first(HEALTH, self.health) }
     }
 
     fn shift(&mut self, member: Condition, change: impl Fn(u32) -> u32) {
@@ -61,8 +54,5 @@ impl Tally {
 
 /// The first that somebody reports.
 fn first<T, const N: usize>(all: [T; N], counts: [u32; N]) -> Option<T> {
-    all.into_iter()
-        .zip(counts)
-        .find(|(_, count)| *count > 0)
-        .map(|(state, _)| state)
+    all.into_iter().zip(counts).find(|(_, count)| *count > 0).map(|(state, _)| state)
 }

@@ -21,21 +21,11 @@ fn hash() -> PolicyHash {
 }
 
 fn calls(calls: u64) -> CounterSnapshot {
-    CounterSnapshot {
-        calls,
-        served_live: calls,
-        ..CounterSnapshot::default()
-    }
+    CounterSnapshot { calls, served_live: calls, ..CounterSnapshot::default() }
 }
 
-const FINE: Condition = Condition {
-    breaker: Some(State::Closed),
-    health: Some(HealthStatus::Healthy),
-};
-const OPEN: Condition = Condition {
-    breaker: Some(State::Open),
-    health: Some(HealthStatus::CircuitOpen),
-};
+const FINE: Condition = Condition { breaker: Some(State::Closed), health: Some(HealthStatus::Healthy) };
+const OPEN: Condition = Condition { breaker: Some(State::Open), health: Some(HealthStatus::CircuitOpen) };
 
 #[test]
 fn counters_stay_and_states_go_with_their_instance() {
@@ -71,18 +61,10 @@ fn applied_is_the_revision_with_the_fingerprint() {
     };
     assert_eq!(applied(5), (0, 0));
     session.applied(&payments, at(5), PolicyHash::try_from([0_u8; 16].as_slice()).unwrap());
-    assert_eq!(
-        applied(5),
-        (0, 0),
-        "another policy under the same revision is not this one"
-    );
+    assert_eq!(applied(5), (0, 0), "another policy under the same revision is not this one");
     session.applied(&payments, at(5), hash());
     assert_eq!(applied(5), (1, 0));
-    let refusal = Refusal {
-        revision: at(6),
-        reason: "no".to_owned(),
-        field_path: "retry".to_owned(),
-    };
+    let refusal = Refusal { revision: at(6), reason: "no".to_owned(), field_path: "retry".to_owned() };
     session.refused(&payments, refusal.clone());
     assert_eq!(instances.refusals(&payments), [("one".to_owned(), refusal)].into());
     assert_eq!((applied(5), applied(6)), ((1, 0), (0, 1)));
@@ -102,20 +84,13 @@ fn a_second_session_takes_the_place_of_the_first() {
     let second = connect(&instances, "one");
     assert!(ended.is_cancelled());
     first.report(&payments, &calls(5), OPEN);
-    assert_eq!(
-        instances.condition(&payments),
-        Condition::default(),
-        "the first has no say any more"
-    );
+    assert_eq!(instances.condition(&payments), Condition::default(), "the first has no say any more");
     drop(first);
     assert_eq!(instances.count(None), 1);
     second.report(&payments, &calls(2), FINE);
     assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, 2);
     let refused = instances.connect("two", namespace()).unwrap_err();
-    assert!(
-        matches!(refused, Error::QuotaExceeded { quota: "instances", .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, Error::QuotaExceeded { quota: "instances", .. }), "{refused}");
 }
 
 #[test]

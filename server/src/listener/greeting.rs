@@ -38,8 +38,7 @@ impl AsyncRead for Greeting {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let said = self.said.load(Ordering::Relaxed);
         if said < LENGTH {
-            self.said
-                .store(said + buffer.filled().len() - before, Ordering::Relaxed);
+            self.said.store(said + buffer.filled().len() - before, Ordering::Relaxed);
         }
         Poll::Ready(Ok(()))
     }

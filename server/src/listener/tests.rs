@@ -17,31 +17,17 @@ async fn a_stop_waits_for_nobody_who_says_nothing() {
     // A stream that the client keeps open whatever it is told.
     let mut client = v1::policy_sync_service_client::PolicySyncServiceClient::new(manager.channel().await);
     let (say, said) = tokio::sync::mpsc::channel(4);
-    let hello = v1::SyncHello {
-        instance_id: "one".to_owned(),
-        application: "a".to_owned(),
-        ..v1::SyncHello::default()
-    };
-    say.send(v1::SyncRequest {
-        message: Some(v1::sync_request::Message::Hello(hello)),
-    })
-    .await
-    .unwrap();
-    let mut hear = client
-        .sync(tokio_stream::wrappers::ReceiverStream::new(said))
-        .await
-        .unwrap()
-        .into_inner();
+    let hello =
+        v1::SyncHello { instance_id: "one".to_owned(), application: "a".to_owned(), ..v1::SyncHello::default() };
+    say.send(v1::SyncRequest { message: Some(v1::sync_request::Message::Hello(hello)) }).await.unwrap();
+    let mut hear = client.sync(tokio_stream::wrappers::ReceiverStream::new(said)).await.unwrap().into_inner();
     hear.message().await.unwrap().unwrap();
     manager.stop().await;
 }
 
 #[tokio::test]
 async fn what_does_not_end_by_itself_is_closed_after_the_grace() {
-    let options = ListenerOptions {
-        max_connections: 10,
-        grace: Duration::from_millis(50),
-    };
+    let options = ListenerOptions { max_connections: 10, grace: Duration::from_millis(50) };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let address = listener.local_addr().unwrap();
     // A service that never answers.
@@ -53,14 +39,9 @@ async fn what_does_not_end_by_itself_is_closed_after_the_grace() {
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     // It has arrived when the listener has a connection; a stop in between would be a stop all the same.
     drain.cancel();
-    timeout(PATIENCE, serving)
-        .await
-        .expect("it waits for an answer that never comes")
-        .unwrap();
+    timeout(PATIENCE, serving).await.expect("it waits for an answer that never comes").unwrap();
     let mut rest = Vec::new();
-    let closed = timeout(PATIENCE, client.read_to_end(&mut rest))
-        .await
-        .expect("the connection is still open");
+    let closed = timeout(PATIENCE, client.read_to_end(&mut rest)).await.expect("the connection is still open");
     assert!(closed.is_err() || rest.is_empty());
 }
 
@@ -96,10 +77,7 @@ async fn who_is_dead_is_noticed() {
 
 #[tokio::test]
 async fn more_connections_than_the_limit_are_closed() {
-    let options = ListenerOptions {
-        max_connections: 1,
-        grace: Duration::from_millis(50),
-    };
+    let options = ListenerOptions { max_connections: 1, grace: Duration::from_millis(50) };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let address = listener.local_addr().unwrap();
     let echo =
@@ -113,9 +91,7 @@ async fn more_connections_than_the_limit_are_closed() {
     assert_eq!(&start, b"HTTP/1.1 200 OK");
     let mut second = TcpStream::connect(address).await.unwrap();
     let mut rest = Vec::new();
-    let closed = timeout(PATIENCE, second.read_to_end(&mut rest))
-        .await
-        .expect("it is kept");
+    let closed = timeout(PATIENCE, second.read_to_end(&mut rest)).await.expect("it is kept");
     assert!(closed.is_err() || rest.is_empty());
     drain.cancel();
     timeout(PATIENCE, serving).await.unwrap().unwrap();
@@ -131,9 +107,6 @@ async fn connected() -> (TcpStream, TcpStream) {
 async fn serve_one(stream: TcpStream) {
     let echo =
         tower::service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new("hello".to_owned())) });
-    let connection = Connection {
-        drain: CancellationToken::new(),
-        hang_up: CancellationToken::new(),
-    };
+    let connection = Connection { drain: CancellationToken::new(), hang_up: CancellationToken::new() };
     connection.serve(Arc::new(builder()), stream, echo).await;
 }

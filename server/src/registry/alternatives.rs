@@ -40,25 +40,15 @@ pub(super) fn check(
     let mut violations = Vec::new();
     for (index, name) in alternatives(policy) {
         let path = format!("{prefix}.chain[{index}].alternative.service");
-        let target = ServiceKey {
-            namespace: service.namespace.clone(),
-            name: name.clone(),
-        };
+        let target = ServiceKey { namespace: service.namespace.clone(), name: name.clone() };
         if target != *service && view.service(&target).is_none() {
             violations.push(Violation::invalid(path, missing(&target, &others)));
         } else if let Some(cycle) = way_back(service, name, &others) {
             let way: Vec<_> = cycle.iter().map(Name::as_str).collect();
-            violations.push(Violation::invalid(
-                path,
-                format!("must not lead back: {}", way.join(" -> ")),
-            ));
+            violations.push(Violation::invalid(path, format!("must not lead back: {}", way.join(" -> "))));
         }
     }
-    if violations.is_empty() {
-        Ok(Some(touch(&service.namespace)))
-    } else {
-        Err(Error::Invalid { violations })
-    }
+    if violations.is_empty() { Ok(Some(touch(&service.namespace))) } else { Err(Error::Invalid { violations }) }
 }
 
 /// Checks that nobody names a service that is to go, and returns what else to write for it.
@@ -76,10 +66,7 @@ pub(super) fn release(
         .map(|other| other.key().name.to_string())
         .collect();
     if !users.is_empty() {
-        return Err(Error::ServiceInUse {
-            key: service.clone(),
-            services: users,
-        });
+        return Err(Error::ServiceInUse { key: service.clone(), services: users });
     }
     let had_some = before.is_some_and(|before| before.alternatives().next().is_some());
     Ok(had_some.then(|| touch(&service.namespace)))
@@ -92,15 +79,8 @@ fn touch(namespace: &Name) -> Op {
 fn missing(target: &ServiceKey, others: &[&std::sync::Arc<Registered>]) -> String {
     let names = others.iter().map(|other| other.key().name.as_str());
     let nearest = nearest::nearest(target.name.as_str(), names);
-    let hint = if nearest.is_empty() {
-        String::new()
-    } else {
-        format!("; did you mean {}?", nearest.join(" or "))
-    };
-    format!(
-        "must be registered in namespace {}, and {} is not{hint}",
-        target.namespace, target.name
-    )
+    let hint = if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) };
+    format!("must be registered in namespace {}, and {} is not{hint}", target.namespace, target.name)
 }
 
 /// The way from `service` by its alternative `first` back to itself, if there is one; the shortest.

@@ -107,10 +107,7 @@ impl Catalog {
 
     /// A revision of the present incarnation.
     pub(super) fn at(&self, revision: StoreRevision) -> Revision {
-        Revision {
-            epoch: self.epoch,
-            revision: revision.get(),
-        }
+        Revision { epoch: self.epoch, revision: revision.get() }
     }
 
     /// A service, as last known good.
@@ -121,9 +118,7 @@ impl Catalog {
     /// All services by namespace and name, from after `after` on.
     pub(super) fn services_after(&self, after: Option<&ServiceKey>) -> impl Iterator<Item = &Arc<Registered>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.services
-            .range((from, Bound::Unbounded))
-            .filter_map(|(_, slot)| slot.good.as_ref())
+        self.services.range((from, Bound::Unbounded)).filter_map(|(_, slot)| slot.good.as_ref())
     }
 
     /// How many services there are.
@@ -185,12 +180,8 @@ impl Catalog {
             .filter(|(key, revision)| *revision <= listing.revision && !present.contains(key.as_str()))
             .filter_map(|(key, _)| self.delete(&key, listing.revision))
             .collect();
-        changes.extend(
-            listing
-                .entries
-                .iter()
-                .filter_map(|entry| self.put(&entry.key, &entry.value, entry.mod_revision)),
-        );
+        changes
+            .extend(listing.entries.iter().filter_map(|entry| self.put(&entry.key, &entry.value, entry.mod_revision)));
         self.advance(listing.revision);
         changes
     }
@@ -203,12 +194,8 @@ impl Catalog {
         self.deleted.clear();
         self.malformed.clear();
         self.guards.clear();
-        self.services
-            .values_mut()
-            .for_each(|slot| slot.revision = StoreRevision::ZERO);
-        self.health
-            .values_mut()
-            .for_each(|report| report.revision = StoreRevision::ZERO);
+        self.services.values_mut().for_each(|slot| slot.revision = StoreRevision::ZERO);
+        self.health.values_mut().for_each(|report| report.revision = StoreRevision::ZERO);
     }
 
     /// A key holds a value since `at`.
@@ -222,9 +209,7 @@ impl Catalog {
         match key {
             Key::Service(key) => self.put_service(key, store_key, value, at),
             Key::Health(key) => {
-                let health = decode_health(value)
-                    .inspect_err(|reason| warn_of_poison(store_key, at, reason))
-                    .ok();
+                let health = decode_health(value).inspect_err(|reason| warn_of_poison(store_key, at, reason)).ok();
                 self.health.insert(key, Report { revision: at, health });
                 None
             }
@@ -234,11 +219,7 @@ impl Catalog {
             }
             Key::Malformed => {
                 if self.malformed.insert(store_key.to_owned(), at) != Some(at) {
-                    tracing::error!(
-                        key = store_key,
-                        revision = at.get(),
-                        "no manager writes such a key: skipped"
-                    );
+                    tracing::error!(key = store_key, revision = at.get(), "no manager writes such a key: skipped");
                 }
                 None
             }
@@ -249,11 +230,7 @@ impl Catalog {
 
     fn put_service(&mut self, key: ServiceKey, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
         let decoded = Registered::decode(&key, value, self.at(at));
-        let slot = self.services.entry(key).or_insert(Slot {
-            revision: at,
-            good: None,
-            poisoned: false,
-        });
+        let slot = self.services.entry(key).or_insert(Slot { revision: at, good: None, poisoned: false });
         slot.revision = at;
         slot.poisoned = decoded.is_err();
         match decoded {
@@ -278,10 +255,7 @@ impl Catalog {
         match key {
             Key::Service(key) => {
                 let slot = self.services.remove(&key)?;
-                slot.good.map(|_| Change::Removed {
-                    key,
-                    revision: self.at(at),
-                })
+                slot.good.map(|_| Change::Removed { key, revision: self.at(at) })
             }
             Key::Health(key) => {
                 self.health.remove(&key);
@@ -309,18 +283,9 @@ impl Catalog {
 
     /// Every key that is known, with its last change.
     fn keys(&self) -> Vec<(String, StoreRevision)> {
-        let services = self
-            .services
-            .iter()
-            .map(|(key, slot)| (super::key::service(key), slot.revision));
-        let health = self
-            .health
-            .iter()
-            .map(|(key, report)| (super::key::health(key), report.revision));
-        let guards = self
-            .guards
-            .iter()
-            .map(|(name, revision)| (super::key::alternatives(name), *revision));
+        let services = self.services.iter().map(|(key, slot)| (super::key::service(key), slot.revision));
+        let health = self.health.iter().map(|(key, report)| (super::key::health(key), report.revision));
+        let guards = self.guards.iter().map(|(name, revision)| (super::key::alternatives(name), *revision));
         let malformed = self.malformed.iter().map(|(key, revision)| (key.clone(), *revision));
         services.chain(health).chain(guards).chain(malformed).collect()
     }

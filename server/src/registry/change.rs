@@ -50,11 +50,7 @@ impl Registry {
         &self,
         request: v1::SetIsolationLevelRequest,
     ) -> Result<v1::SetIsolationLevelResponse, Error> {
-        let identity = Request::new(
-            "/cofferdam.v1.IsolationService/SetIsolationLevel",
-            &request.request_id,
-            &request,
-        )?;
+        let identity = Request::new("/cofferdam.v1.IsolationService/SetIsolationLevel", &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
         let level = level_from_wire(request.level).map_err(|unknown| Error::invalid("level", unknown.to_string()))?;
         let unset = || Error::invalid("level", "must be set: to none, basic, enhanced or full");
@@ -63,8 +59,7 @@ impl Registry {
             written.set_level(level);
             Ok(())
         };
-        self.change_policy(&target, &identity, request.expected_revision, in_policy, change)
-            .await
+        self.change_policy(&target, &identity, request.expected_revision, in_policy, change).await
     }
 
     /// Changes the fallback of a service, and the retries and timeout around it.
@@ -78,14 +73,11 @@ impl Registry {
         let method = "/cofferdam.v1.IsolationService/UpdateFallbackConfig";
         let identity = Request::new(method, &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
-        let fallback = request
-            .fallback
-            .ok_or_else(|| Error::invalid("fallback", "must be set"))?;
+        let fallback = request.fallback.ok_or_else(|| Error::invalid("fallback", "must be set"))?;
         let change = |written: &mut v1::IsolationPolicy| {
             apply_fallback_config(written, &fallback).map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, str::to_owned, change)
-            .await
+        self.change_policy(&target, &identity, request.expected_revision, str::to_owned, change).await
     }
 
     /// Changes any part of the policy of a service.
@@ -104,8 +96,7 @@ impl Registry {
             apply_update(written, &patch, request.update_mask.as_ref())
                 .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, in_policy, change)
-            .await
+        self.change_policy(&target, &identity, request.expected_revision, in_policy, change).await
     }
 
     /// Changes the written policy of a service by `change`. `place` says where a path of the policy is in the request.
@@ -119,27 +110,19 @@ impl Registry {
     ) -> Result<A, Error> {
         let now = Timestamp::from(self.shared.clock.now());
         let plan = |view: &mut View<'_>| {
-            let before = view
-                .service(target)
-                .ok_or_else(|| nearest::not_found(view.catalog(), target))?;
+            let before = view.service(target).ok_or_else(|| nearest::not_found(view.catalog(), target))?;
             expect_revision(target, expected.map(revision_from_wire), Some(before))?;
             let mut written = before.written_policy().clone();
             change(&mut written)?;
             let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
             let guard = alternatives::check(view, target, Some(before), &policy, &place("fallback"))?;
             if written == *before.written_policy() {
-                return Ok(Plan {
-                    ops: Vec::new(),
-                    answer: A::of(describe(view.catalog(), before)),
-                });
+                return Ok(Plan { ops: Vec::new(), answer: A::of(describe(view.catalog(), before)) });
             }
             let service = before.service().clone();
             let (put, service) = written_service(view, target, Some(before), service, written, now)?;
             let ops = [Some(put), guard].into_iter().flatten().collect();
-            Ok(Plan {
-                ops,
-                answer: A::of(service),
-            })
+            Ok(Plan { ops, answer: A::of(service) })
         };
         self.shared.transact(target, identity, plan).await
     }
@@ -162,11 +145,9 @@ pub(super) fn expect_revision(
 ) -> Result<(), Error> {
     let current = before.map(Registered::revision).unwrap_or_default();
     match expected {
-        Some(expected) if !is_expected(current, expected) => Err(Error::RevisionMismatch {
-            key: target.clone(),
-            expected,
-            current,
-        }),
+        Some(expected) if !is_expected(current, expected) => {
+            Err(Error::RevisionMismatch { key: target.clone(), expected, current })
+        }
         _ => Ok(()),
     }
 }
@@ -183,12 +164,8 @@ pub(super) fn written_service(
     let create_time = before.and_then(Registered::create_time).or(Some(now));
     let value = record::encode(service, written, create_time, now);
     // Read back as it will be by every manager: what could not be, must not be written.
-    let registered = Registered::decode(target, &value, Revision::default()).map_err(|unreadable| Error::Internal {
-        detail: format!("{target}: what was to be written: {unreadable}"),
-    })?;
-    let described = v1::IsolatedService {
-        revision: None,
-        ..describe(view.catalog(), &registered)
-    };
+    let registered = Registered::decode(target, &value, Revision::default())
+        .map_err(|unreadable| Error::Internal { detail: format!("{target}: what was to be written: {unreadable}") })?;
+    let described = v1::IsolatedService { revision: None, ..describe(view.catalog(), &registered) };
     Ok((put(key::service(target), value), described))
 }

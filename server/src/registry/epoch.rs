@@ -64,20 +64,11 @@ pub(super) async fn establish(store: &dyn Store, clock: &dyn Clock, seen: Seen) 
         if let (Some(entry), Some(meta)) = (&current, &meta)
             && is_valid(meta, &identity, seen)
         {
-            return Ok(Incarnation {
-                epoch: meta.epoch,
-                meta: entry.mod_revision,
-            });
+            return Ok(Incarnation { epoch: meta.epoch, meta: entry.mod_revision });
         }
         let before = meta.map(|meta| meta.epoch).max(seen.epoch);
-        let epoch = before
-            .map_or(0, |before| before.saturating_add(1))
-            .max(clock.unix_millis());
-        let fresh = StoreMeta {
-            schema_version: SCHEMA_VERSION,
-            epoch,
-            store_identity: identity.cluster,
-        };
+        let epoch = before.map_or(0, |before| before.saturating_add(1)).max(clock.unix_millis());
+        let fresh = StoreMeta { schema_version: SCHEMA_VERSION, epoch, store_identity: identity.cluster };
         let txn = match &current {
             None => Txn::new().require_absent(key::META),
             Some(entry) => Txn::new().require_revision(key::META, entry.mod_revision),
@@ -85,16 +76,9 @@ pub(super) async fn establish(store: &dyn Store, clock: &dyn Clock, seen: Seen) 
         match store.commit(txn.put(key::META, fresh.encode_to_vec())).await {
             Ok(committed) => {
                 if let Some(before) = before {
-                    tracing::warn!(
-                        before,
-                        epoch,
-                        "the store was restored or swapped: revisions start a new epoch"
-                    );
+                    tracing::warn!(before, epoch, "the store was restored or swapped: revisions start a new epoch");
                 }
-                return Ok(Incarnation {
-                    epoch,
-                    meta: committed.revision,
-                });
+                return Ok(Incarnation { epoch, meta: committed.revision });
             }
             Err(CommitError::Conflict(_)) => {}
             Err(CommitError::Store(error)) => return Err(error.into()),
@@ -111,11 +95,7 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<Entry>, StoreError>
 
 fn decode(entry: &Entry) -> Result<StoreMeta, EpochError> {
     let meta = StoreMeta::decode(entry.value.clone())?;
-    if meta.schema_version == SCHEMA_VERSION {
-        Ok(meta)
-    } else {
-        Err(EpochError::SchemaVersion(meta.schema_version))
-    }
+    if meta.schema_version == SCHEMA_VERSION { Ok(meta) } else { Err(EpochError::SchemaVersion(meta.schema_version)) }
 }
 
 fn is_valid(meta: &StoreMeta, identity: &StoreIdentity, seen: Seen) -> bool {

@@ -94,10 +94,7 @@ pub(super) async fn open(
             Ok(Err(ResyncError::Unsettled)) | Err(_) => {}
         }
         if Instant::now() >= deadline {
-            return Err(OpenError::Unavailable {
-                timeout: options.store_timeout,
-                reason: last,
-            });
+            return Err(OpenError::Unavailable { timeout: options.store_timeout, reason: last });
         }
         tokio::time::sleep_until((Instant::now() + backoff.next()).min(deadline)).await;
     }
@@ -157,9 +154,7 @@ impl Shared {
                 Some(Ok(batch)) => batch,
                 Some(Err(error)) => return Some(error),
                 None => {
-                    return Some(WatchError::Disconnected {
-                        reason: "the watch ended".to_owned(),
-                    });
+                    return Some(WatchError::Disconnected { reason: "the watch ended".to_owned() });
                 }
             };
             self.change(|catalog| {
@@ -177,10 +172,10 @@ impl Shared {
     async fn resync_in_time(&self) -> Result<Watch, ResyncError> {
         match tokio::time::timeout(self.options.store_timeout, self.resync()).await {
             Ok(result) => result,
-            Err(_) => Err(StoreError::Unavailable {
-                reason: format!("no answer within {:?}", self.options.store_timeout),
+            Err(_) => {
+                Err(StoreError::Unavailable { reason: format!("no answer within {:?}", self.options.store_timeout) }
+                    .into())
             }
-            .into()),
         }
     }
 
@@ -201,10 +196,7 @@ impl Shared {
                 let catalog = self.read();
                 (catalog.epoch, catalog.head)
             };
-            let seen = Seen {
-                epoch: Some(epoch),
-                went_back,
-            };
+            let seen = Seen { epoch: Some(epoch), went_back };
             let incarnation = epoch::establish(&*self.store, &*self.clock, seen).await?;
             let listing = self.store.list("").await?;
             if !describes(&listing, incarnation) {
@@ -221,11 +213,7 @@ impl Shared {
                 }
                 catalog.meta = incarnation.meta;
                 // The watch, or another reload, may have come further meanwhile.
-                if listing.revision < catalog.head {
-                    Vec::new()
-                } else {
-                    catalog.load(&listing)
-                }
+                if listing.revision < catalog.head { Vec::new() } else { catalog.load(&listing) }
             });
             return Ok(());
         }
@@ -236,9 +224,7 @@ impl Shared {
     pub(super) fn resync_error(&self, error: ResyncError) -> Error {
         match error {
             ResyncError::Store(error) => self.lease_error(error),
-            other => Error::StoreUnavailable {
-                reason: other.to_string(),
-            },
+            other => Error::StoreUnavailable { reason: other.to_string() },
         }
     }
 
@@ -266,10 +252,7 @@ struct Backoff {
 
 impl Backoff {
     fn new(max: Duration) -> Self {
-        Self {
-            bound: MIN_BACKOFF.min(max),
-            max,
-        }
+        Self { bound: MIN_BACKOFF.min(max), max }
     }
 
     fn next(&mut self) -> Duration {

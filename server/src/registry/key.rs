@@ -48,10 +48,7 @@ impl Key {
 /// Reads `NAMESPACE/NAME`.
 pub(crate) fn service_key(text: &str) -> Option<ServiceKey> {
     let (namespace, name) = text.split_once('/')?;
-    Some(ServiceKey {
-        namespace: Name::new(namespace).ok()?,
-        name: Name::new(name).ok()?,
-    })
+    Some(ServiceKey { namespace: Name::new(namespace).ok()?, name: Name::new(name).ok()? })
 }
 
 /// Where a service and its policy are kept.
@@ -89,23 +86,14 @@ mod tests {
         let key = service_key("payments/cards.eu").unwrap();
         assert_eq!(Key::parse(&service(&key)), Key::Service(key.clone()));
         assert_eq!(Key::parse(&health(&key)), Key::Health(key.clone()));
-        assert_eq!(
-            Key::parse(&alternatives(&key.namespace)),
-            Key::Alternatives(key.namespace)
-        );
+        assert_eq!(Key::parse(&alternatives(&key.namespace)), Key::Alternatives(key.namespace));
         assert_eq!(Key::parse(&request("7/../é")), Key::Request);
         assert_eq!(Key::parse(META), Key::Meta);
     }
 
     #[test]
     fn what_no_manager_wrote_is_told_apart() {
-        for key in [
-            "service/default",
-            "service/default/a/b",
-            "service/Default/a",
-            "health//a",
-            "alternatives/-",
-        ] {
+        for key in ["service/default", "service/default/a/b", "service/Default/a", "health//a", "alternatives/-"] {
             assert_eq!(Key::parse(key), Key::Malformed, "{key}");
         }
         for key in ["meta/other", "hold/default/a", "x"] {

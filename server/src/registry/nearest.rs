@@ -13,14 +13,9 @@ const ALIKE: f64 = 0.7;
 
 /// The refusal for a service that is not registered.
 pub(super) fn not_found(catalog: &Catalog, key: &ServiceKey) -> Error {
-    let namesakes = catalog
-        .services_after(None)
-        .filter(|registered| registered.key().namespace == key.namespace);
+    let namesakes = catalog.services_after(None).filter(|registered| registered.key().namespace == key.namespace);
     let names = namesakes.map(|registered| registered.key().name.as_str());
-    Error::ServiceNotFound {
-        key: key.clone(),
-        nearest: nearest(key.name.as_str(), names),
-    }
+    Error::ServiceNotFound { key: key.clone(), nearest: nearest(key.name.as_str(), names) }
 }
 
 /// Those of `names` that are most like `name`, best first.
@@ -28,11 +23,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
     let scored = names.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
     let mut alike: Vec<_> = scored.filter(|(score, _)| *score >= ALIKE).collect();
     alike.sort_by(|(left, a), (right, b)| right.total_cmp(left).then_with(|| a.cmp(b)));
-    alike
-        .into_iter()
-        .take(OFFERED)
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    alike.into_iter().take(OFFERED).map(|(_, name)| name.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -166,15 +166,10 @@ impl Registered {
 
 /// The alternative steps of a policy's chain, with their place in it.
 pub(super) fn alternatives(policy: &Policy) -> impl Iterator<Item = (usize, &Name)> {
-    policy
-        .fallback
-        .chain
-        .iter()
-        .enumerate()
-        .filter_map(|(index, step)| match step {
-            FallbackStep::Alternative(alternative) => Some((index, &alternative.service)),
-            _ => None,
-        })
+    policy.fallback.chain.iter().enumerate().filter_map(|(index, step)| match step {
+        FallbackStep::Alternative(alternative) => Some((index, &alternative.service)),
+        _ => None,
+    })
 }
 
 /// How a service and its policy are stored.
@@ -209,10 +204,5 @@ pub(super) fn decode_health(value: &[u8]) -> Result<v1::ServiceHealth, Unreadabl
 
 /// How a service's health is stored.
 pub(super) fn encode_health(health: v1::ServiceHealth) -> Bytes {
-    storage::HealthRecord {
-        schema_version: SCHEMA_VERSION,
-        health: Some(health),
-    }
-    .encode_to_vec()
-    .into()
+    storage::HealthRecord { schema_version: SCHEMA_VERSION, health: Some(health) }.encode_to_vec().into()
 }

@@ -31,19 +31,11 @@ impl Registry {
     /// # Errors
     /// [`Error::Invalid`], [`Error::RevisionMismatch`], [`Error::QuotaExceeded`], and those of every write.
     pub async fn register(&self, request: v1::RegisterServiceRequest) -> Result<v1::RegisterServiceResponse, Error> {
-        let identity = Request::new(
-            "/cofferdam.v1.IsolationService/RegisterService",
-            &request.request_id,
-            &request,
-        )?;
+        let identity = Request::new("/cofferdam.v1.IsolationService/RegisterService", &request.request_id, &request)?;
         let (target, registration) = check(request)?;
         let now = Timestamp::from(self.shared.clock.now());
         let limit = self.shared.options.max_services;
-        self.shared
-            .transact(&target, &identity, |view| {
-                plan(view, &target, &registration, now, limit)
-            })
-            .await
+        self.shared.transact(&target, &identity, |view| plan(view, &target, &registration, now, limit)).await
     }
 }
 
@@ -58,14 +50,7 @@ struct Registration {
 }
 
 fn check(request: v1::RegisterServiceRequest) -> Result<(ServiceKey, Registration), Error> {
-    let v1::RegisterServiceRequest {
-        service,
-        level,
-        fallback,
-        policy,
-        expected_revision,
-        request_id: _,
-    } = request;
+    let v1::RegisterServiceRequest { service, level, fallback, policy, expected_revision, request_id: _ } = request;
     let mut service = service.ok_or_else(|| Error::invalid("service", "must be set"))?;
     let (key, mut violations) = validate::service(&service, "service");
     let level = level_from_wire(level).unwrap_or_else(|unknown| {
@@ -82,13 +67,7 @@ fn check(request: v1::RegisterServiceRequest) -> Result<(ServiceKey, Registratio
             service.namespace = key.namespace.to_string();
             Ok((
                 key,
-                Registration {
-                    service,
-                    level,
-                    fallback,
-                    policy,
-                    expected: expected_revision.map(revision_from_wire),
-                },
+                Registration { service, level, fallback, policy, expected: expected_revision.map(revision_from_wire) },
             ))
         }
         _ => Err(Error::Invalid { violations }),
@@ -122,24 +101,12 @@ fn plan(
         && *same.written_policy() == written
     {
         let service = Some(super::describe(view.catalog(), same));
-        return Ok(Plan {
-            ops: Vec::new(),
-            answer: v1::RegisterServiceResponse {
-                service,
-                created: false,
-            },
-        });
+        return Ok(Plan { ops: Vec::new(), answer: v1::RegisterServiceResponse { service, created: false } });
     }
     let created = before.is_none();
     let (put, service) = written_service(view, target, before, registration.service.clone(), written, now)?;
     let ops = [Some(put), guard].into_iter().flatten().collect();
-    Ok(Plan {
-        ops,
-        answer: v1::RegisterServiceResponse {
-            service: Some(service),
-            created,
-        },
-    })
+    Ok(Plan { ops, answer: v1::RegisterServiceResponse { service: Some(service), created } })
 }
 
 /// The policy that a registration writes.

@@ -35,22 +35,14 @@ impl Registry {
         if !violations.is_empty() {
             return Err(Error::Invalid { violations });
         }
-        health
-            .observe_time
-            .get_or_insert_with(|| Timestamp::from(self.shared.clock.now()));
+        health.observe_time.get_or_insert_with(|| Timestamp::from(self.shared.clock.now()));
         let plan = |view: &mut View<'_>| {
             if view.service(&target).is_none() {
                 return Err(nearest::not_found(view.catalog(), &target));
             }
             let value = record::encode_health(health.clone());
-            let answer = v1::UpdateServiceHealthResponse {
-                health: Some(health.clone()),
-                revision: None,
-            };
-            Ok(Plan {
-                ops: vec![put(key::health(&target), value)],
-                answer,
-            })
+            let answer = v1::UpdateServiceHealthResponse { health: Some(health.clone()), revision: None };
+            Ok(Plan { ops: vec![put(key::health(&target), value)], answer })
         };
         self.shared.transact(&target, &identity, plan).await
     }

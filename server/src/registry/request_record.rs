@@ -45,16 +45,9 @@ impl Request {
     /// [`Error::Invalid`] for an id that is too long.
     pub(super) fn new(method: &'static str, id: &str, message: &impl Message) -> Result<Self, Error> {
         validate::request_id(id)?;
-        let hash = if id.is_empty() {
-            Bytes::new()
-        } else {
-            Bytes::copy_from_slice(&Sha256::digest(message.encode_to_vec()))
-        };
-        Ok(Self {
-            id: id.to_owned(),
-            method,
-            hash,
-        })
+        let hash =
+            if id.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&Sha256::digest(message.encode_to_vec())) };
+        Ok(Self { id: id.to_owned(), method, hash })
     }
 
     /// Makes the transaction depend on the request being new, and remember its answer where there is one.
@@ -79,11 +72,7 @@ impl Request {
             request_hash: self.hash.clone(),
             response: answer.into(),
         };
-        txn.ops.push(Op::Put {
-            key,
-            value: record.encode_to_vec().into(),
-            lease: Some(lease),
-        });
+        txn.ops.push(Op::Put { key, value: record.encode_to_vec().into(), lease: Some(lease) });
         Ok(Some(lease))
     }
 
@@ -106,22 +95,16 @@ impl Request {
     }
 
     fn answer<A: Answer>(&self, entry: &Entry, epoch: u64) -> Result<A, Error> {
-        let unreadable = |detail: String| Error::Internal {
-            detail: format!("{}: {detail}", entry.key),
-        };
+        let unreadable = |detail: String| Error::Internal { detail: format!("{}: {detail}", entry.key) };
         let record = RequestRecord::decode(entry.value.clone()).map_err(|error| unreadable(error.to_string()))?;
         if record.schema_version != SCHEMA_VERSION {
             return Err(unreadable(format!("schema version {}", record.schema_version)));
         }
         if record.method != self.method || record.request_hash != self.hash {
-            return Err(Error::RequestIdReused {
-                request_id: self.id.clone(),
-            });
+            return Err(Error::RequestIdReused { request_id: self.id.clone() });
         }
         let mut answer = A::decode(record.response).map_err(|error| unreadable(error.to_string()))?;
-        answer
-            .revision()
-            .get_or_insert(super::revision_at(epoch, entry.mod_revision));
+        answer.revision().get_or_insert(super::revision_at(epoch, entry.mod_revision));
         Ok(answer)
     }
 }
@@ -141,18 +124,12 @@ struct Share {
 
 impl Leases {
     async fn lease(&self, shared: &Shared) -> Result<LeaseId, Error> {
-        if let Some(share) = self
-            .lock()
-            .as_mut()
-            .filter(|share| share.room > 0 && Instant::now() < share.until)
-        {
+        if let Some(share) = self.lock().as_mut().filter(|share| share.room > 0 && Instant::now() < share.until) {
             share.room -= 1;
             return Ok(share.lease);
         }
-        let granted = tokio::time::timeout(
-            shared.options.store_timeout,
-            shared.store.grant_lease(REMEMBERED + SHARED_FOR),
-        );
+        let granted =
+            tokio::time::timeout(shared.options.store_timeout, shared.store.grant_lease(REMEMBERED + SHARED_FOR));
         let lease = match granted.await {
             Ok(granted) => granted.map_err(|error| shared.lease_error(error))?,
             Err(_) => {
@@ -160,11 +137,7 @@ impl Leases {
                 return Err(Error::StoreUnavailable { reason });
             }
         };
-        *self.lock() = Some(Share {
-            lease,
-            until: Instant::now() + SHARED_FOR,
-            room: SHARED_BY - 1,
-        });
+        *self.lock() = Some(Share { lease, until: Instant::now() + SHARED_FOR, room: SHARED_BY - 1 });
         Ok(lease)
     }
 

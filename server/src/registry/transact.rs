@@ -74,9 +74,7 @@ impl<'a> View<'a> {
     pub(super) fn alternatives(&mut self, namespace: &Name) -> impl Iterator<Item = &'a Arc<Registered>> {
         self.note(Key::Alternatives(namespace.clone()), key::alternatives(namespace));
         let namespace = namespace.clone();
-        self.catalog
-            .services_after(None)
-            .filter(move |registered| registered.key().namespace == namespace)
+        self.catalog.services_after(None).filter(move |registered| registered.key().namespace == namespace)
     }
 
     /// All that is known; the plan does not depend on it.
@@ -93,10 +91,7 @@ impl<'a> View<'a> {
             Some(mod_revision) => Precondition::Revision { key, mod_revision },
             None => Precondition::Absent { key },
         };
-        Txn {
-            preconditions: self.read.into_iter().map(require).collect(),
-            ops: Vec::new(),
-        }
+        Txn { preconditions: self.read.into_iter().map(require).collect(), ops: Vec::new() }
     }
 }
 
@@ -145,10 +140,7 @@ impl Shared {
             self.catch_up(&conflict).await?;
             pause(attempt).await;
         }
-        Err(Error::Contended {
-            key: target.clone(),
-            attempts: ATTEMPTS,
-        })
+        Err(Error::Contended { key: target.clone(), attempts: ATTEMPTS })
     }
 
     fn plan<A>(
@@ -165,10 +157,9 @@ impl Shared {
     async fn commit(&self, txn: Txn) -> Result<StoreRevision, CommitError> {
         match tokio::time::timeout(self.options.store_timeout, self.store.commit(txn)).await {
             Ok(committed) => committed.map(|committed| committed.revision),
-            Err(_) => Err(StoreError::Unknown {
-                reason: format!("no answer within {:?}", self.options.store_timeout),
+            Err(_) => {
+                Err(StoreError::Unknown { reason: format!("no answer within {:?}", self.options.store_timeout) }.into())
             }
-            .into()),
         }
     }
 
@@ -208,11 +199,7 @@ async fn pause(attempt: u32) {
 
 /// Puts a service's key.
 pub(super) fn put(key: String, value: Bytes) -> Op {
-    Op::Put {
-        key,
-        value,
-        lease: None,
-    }
+    Op::Put { key, value, lease: None }
 }
 
 /// Deletes a key.

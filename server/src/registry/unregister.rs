@@ -27,11 +27,7 @@ impl Registry {
         &self,
         request: v1::UnregisterServiceRequest,
     ) -> Result<v1::UnregisterServiceResponse, Error> {
-        let identity = Request::new(
-            "/cofferdam.v1.IsolationService/UnregisterService",
-            &request.request_id,
-            &request,
-        )?;
+        let identity = Request::new("/cofferdam.v1.IsolationService/UnregisterService", &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
         let expected = request.expected_revision.map(cofferdam_core::wire::revision_from_wire);
         let plan = |view: &mut View<'_>| {
@@ -42,10 +38,7 @@ impl Registry {
             expect_revision(&target, expected, before)?;
             let guard = alternatives::release(view, &target, before)?;
             let gone = [delete(key::service(&target)), delete(key::health(&target))];
-            Ok(Plan {
-                ops: gone.into_iter().chain(guard).collect(),
-                answer: v1::UnregisterServiceResponse::default(),
-            })
+            Ok(Plan { ops: gone.into_iter().chain(guard).collect(), answer: v1::UnregisterServiceResponse::default() })
         };
         self.shared.transact(&target, &identity, plan).await
     }

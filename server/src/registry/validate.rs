@@ -53,21 +53,9 @@ pub(super) fn request_id(id: &str) -> Result<(), Error> {
 /// Checks a service as a whole: its key where its names are good, and every field at fault, with `path` before it.
 pub(super) fn service(service: &v1::Service, path: &str) -> (Option<ServiceKey>, Vec<Violation>) {
     // Taken apart without `..`, so that a field added to the contract fails the build here until it is checked.
-    let v1::Service {
-        namespace,
-        name,
-        version,
-        description,
-        endpoints,
-        dependencies,
-        labels,
-        enabled: _,
-    } = service;
+    let v1::Service { namespace, name, version, description, endpoints, dependencies, labels, enabled: _ } = service;
     let mut faults = Faults::default();
-    let key = faults.key(
-        (&format!("{path}.namespace"), namespace),
-        (&format!("{path}.name"), name),
-    );
+    let key = faults.key((&format!("{path}.namespace"), namespace), (&format!("{path}.name"), name));
     faults.text(format!("{path}.version"), version, MAX_VERSION_BYTES);
     faults.text(format!("{path}.description"), description, MAX_TEXT_BYTES);
     faults.count(format!("{path}.endpoints"), endpoints.len(), MAX_ENDPOINTS);
@@ -75,16 +63,8 @@ pub(super) fn service(service: &v1::Service, path: &str) -> (Option<ServiceKey>,
     for (index, endpoint) in endpoints.iter().enumerate() {
         let path = format!("{path}.endpoints[{index}].address");
         let address = endpoint.address.as_str();
-        faults.require(
-            is_address(address),
-            &path,
-            "must be host:port, for example 127.0.0.1:50051 or [::1]:50051",
-        );
-        faults.require(
-            addresses.insert(address),
-            &path,
-            "must differ from the other endpoints' addresses",
-        );
+        faults.require(is_address(address), &path, "must be host:port, for example 127.0.0.1:50051 or [::1]:50051");
+        faults.require(addresses.insert(address), &path, "must differ from the other endpoints' addresses");
     }
     faults.count(format!("{path}.dependencies"), dependencies.len(), MAX_DEPENDENCIES);
     let mut needed = BTreeSet::new();
@@ -96,17 +76,9 @@ pub(super) fn service(service: &v1::Service, path: &str) -> (Option<ServiceKey>,
         let other = dependency.service != *name;
         faults.require(other, format!("{path}.service"), "must not be the service itself");
         let first = needed.insert(&dependency.service);
-        faults.require(
-            first,
-            format!("{path}.service"),
-            "must differ from the other dependencies",
-        );
+        faults.require(first, format!("{path}.service"), "must differ from the other dependencies");
         let known = v1::DependencyKind::try_from(dependency.kind).is_ok();
-        faults.require(
-            known,
-            format!("{path}.kind"),
-            "must be DEPENDENCY_KIND_CRITICAL or _OPTIONAL",
-        );
+        faults.require(known, format!("{path}.kind"), "must be DEPENDENCY_KIND_CRITICAL or _OPTIONAL");
     }
     faults.labels(format!("{path}.labels"), labels);
     (key, faults.0)
@@ -114,11 +86,7 @@ pub(super) fn service(service: &v1::Service, path: &str) -> (Option<ServiceKey>,
 
 /// Checks a health report: every field at fault, with `path` before it.
 pub(super) fn health(health: &v1::ServiceHealth, path: &str) -> Vec<Violation> {
-    let v1::ServiceHealth {
-        status,
-        message,
-        observe_time,
-    } = health;
+    let v1::ServiceHealth { status, message, observe_time } = health;
     let mut faults = Faults::default();
     let reportable = matches!(
         v1::HealthStatus::try_from(*status),
@@ -185,10 +153,7 @@ impl Faults {
     fn key(&mut self, namespace_field: (&str, &str), name_field: (&str, &str)) -> Option<ServiceKey> {
         let namespace = self.name(namespace_field.0, namespace(namespace_field.1));
         let name = self.name(name_field.0, Name::new(name_field.1));
-        Some(ServiceKey {
-            namespace: namespace?,
-            name: name?,
-        })
+        Some(ServiceKey { namespace: namespace?, name: name? })
     }
 
     pub(crate) fn name(&mut self, path: &str, name: Result<Name, InvalidName>) -> Option<Name> {
@@ -209,11 +174,7 @@ impl Faults {
     }
 
     pub(crate) fn into_result(self) -> Result<(), Error> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(self.into_error())
-        }
+        if self.is_empty() { Ok(()) } else { Err(self.into_error()) }
     }
 }
 
@@ -225,16 +186,12 @@ fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };
-    let port_is_good = port
-        .parse::<u16>()
-        .is_ok_and(|number| number != 0 && !port.starts_with(['+', '0']));
+    let port_is_good = port.parse::<u16>().is_ok_and(|number| number != 0 && !port.starts_with(['+', '0']));
     let host_is_good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         }
     };
     port_is_good && host_is_good

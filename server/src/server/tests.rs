@@ -34,31 +34,14 @@ async fn an_acknowledged_write_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(StoreKind::Embedded, dir.path());
     let (address, stop, serving) = start(&config).await;
-    let answer = client(address)
-        .await
-        .register_service(crate::testing::registration("payments"))
-        .await
-        .unwrap();
+    let answer = client(address).await.register_service(crate::testing::registration("payments")).await.unwrap();
     let written = answer.into_inner().service.unwrap();
     stop.send(()).unwrap();
-    tokio::time::timeout(PATIENCE, serving)
-        .await
-        .expect("it never stopped")
-        .unwrap();
+    tokio::time::timeout(PATIENCE, serving).await.expect("it never stopped").unwrap();
 
     let (address, _stop, _serving) = start(&config).await;
-    let request = v1::GetServiceIsolationInfoRequest {
-        service: "payments".to_owned(),
-        ..Default::default()
-    };
-    let read = client(address)
-        .await
-        .get_service_isolation_info(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .service
-        .unwrap();
+    let request = v1::GetServiceIsolationInfoRequest { service: "payments".to_owned(), ..Default::default() };
+    let read = client(address).await.get_service_isolation_info(request).await.unwrap().into_inner().service.unwrap();
     assert_eq!(read, written);
 }
 
@@ -68,10 +51,7 @@ async fn a_second_manager_on_one_file_is_told_its_name() {
     let config = config(StoreKind::Embedded, dir.path());
     let _first = Server::bind(&config).await.unwrap();
     let refused = Server::bind(&config).await.unwrap_err().to_string();
-    assert!(
-        refused.contains(&dir.path().display().to_string()) && refused.contains("in use"),
-        "{refused}"
-    );
+    assert!(refused.contains(&dir.path().display().to_string()) && refused.contains("in use"), "{refused}");
 }
 
 #[tokio::test]
@@ -81,10 +61,7 @@ async fn an_address_in_use_is_named() {
     let mut config = config(StoreKind::Memory, dir.path());
     config.listen.address = taken.local_addr().unwrap();
     let refused = Server::bind(&config).await.unwrap_err().to_string();
-    assert!(
-        refused.contains(&config.listen.address.to_string()) && refused.contains("--listen"),
-        "{refused}"
-    );
+    assert!(refused.contains(&config.listen.address.to_string()) && refused.contains("--listen"), "{refused}");
 }
 
 #[tokio::test]
@@ -93,15 +70,9 @@ async fn an_etcd_that_is_not_there_fails_the_start_in_time() {
     let mut config = config(StoreKind::Etcd, dir.path());
     config.store.etcd_endpoints = vec!["127.0.0.1:1".to_owned()];
     config.store.timeout = Duration::from_millis(300);
-    let refused = tokio::time::timeout(PATIENCE, Server::bind(&config))
-        .await
-        .expect("it still tries")
-        .unwrap_err();
+    let refused = tokio::time::timeout(PATIENCE, Server::bind(&config)).await.expect("it still tries").unwrap_err();
     let message = refused.to_string();
-    assert!(
-        message.contains("start it, or correct its address") && !message.contains('\n'),
-        "{message}"
-    );
+    assert!(message.contains("start it, or correct its address") && !message.contains('\n'), "{message}");
 }
 
 #[tokio::test]
@@ -109,10 +80,7 @@ async fn an_open_door_is_not_opened_by_mistake() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(StoreKind::Memory, dir.path());
     config.listen.address = "0.0.0.0:0".parse().unwrap();
-    assert!(matches!(
-        Server::bind(&config).await,
-        Err(StartError::Config(ConfigError::Exposed { .. }))
-    ));
+    assert!(matches!(Server::bind(&config).await, Err(StartError::Config(ConfigError::Exposed { .. }))));
     config.listen.insecure = true;
     Server::bind(&config).await.unwrap();
 }
@@ -124,9 +92,7 @@ async fn the_manager_never_dials_itself_or_its_store() {
     config.store.etcd_endpoints = vec!["http://127.0.0.1:2379".to_owned(), "[::1]:2380/".to_owned()];
     let local = "127.0.0.1:7420".parse().unwrap();
     let own = own_addresses(&config, local).await;
-    let expected: Vec<SocketAddr> = ["127.0.0.1:7420", "127.0.0.1:2379", "[::1]:2380"]
-        .iter()
-        .map(|text| text.parse().unwrap())
-        .collect();
+    let expected: Vec<SocketAddr> =
+        ["127.0.0.1:7420", "127.0.0.1:2379", "[::1]:2380"].iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(own, expected);
 }

@@ -86,9 +86,7 @@ pub(super) use {conformance, conformance_cases};
 
 /// The result of `work`, which is expected at once but may take its time on a busy machine.
 pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), work)
-        .await
-        .expect("this should have happened long ago")
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("this should have happened long ago")
 }
 
 pub(super) async fn list(store: &dyn Store, prefix: &str) -> Listing {
@@ -100,20 +98,11 @@ pub(super) async fn head(store: &dyn Store) -> StoreRevision {
 }
 
 pub(super) async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
-    list(store, prefix)
-        .await
-        .entries
-        .into_iter()
-        .map(|entry| entry.key)
-        .collect()
+    list(store, prefix).await.entries.into_iter().map(|entry| entry.key).collect()
 }
 
 pub(super) async fn get(store: &dyn Store, key: &str) -> Option<Entry> {
-    list(store, key)
-        .await
-        .entries
-        .into_iter()
-        .find(|entry| entry.key == key)
+    list(store, key).await.entries.into_iter().find(|entry| entry.key == key)
 }
 
 pub(super) async fn commit(store: &dyn Store, txn: Txn) -> StoreRevision {
@@ -144,10 +133,7 @@ pub(super) async fn watch(store: &dyn Store, prefix: &str, after: StoreRevision)
 }
 
 pub(super) async fn next(watch: &mut Watch) -> WatchBatch {
-    within(watch.next())
-        .await
-        .expect("the watch goes on")
-        .expect("the watch is healthy")
+    within(watch.next()).await.expect("the watch goes on").expect("the watch is healthy")
 }
 
 /// A batch as `+key=value` and `-key`, in its order.

@@ -58,18 +58,11 @@ impl Draft {
         for precondition in &txn.preconditions {
             let current = self.get(state, precondition.key());
             if !holds(precondition, current) {
-                failed.push(FailedPrecondition {
-                    precondition: precondition.clone(),
-                    current: current.cloned(),
-                });
+                failed.push(FailedPrecondition { precondition: precondition.clone(), current: current.cloned() });
             }
         }
         if !failed.is_empty() {
-            return Err(Conflict {
-                revision: self.head,
-                failed,
-            }
-            .into());
+            return Err(Conflict { revision: self.head, failed }.into());
         }
         for op in &txn.ops {
             if let Op::Put { lease: Some(lease), .. } = op
@@ -78,9 +71,7 @@ impl Draft {
                 return Err(StoreError::LeaseNotFound { lease: *lease }.into());
             }
         }
-        Ok(Committed {
-            revision: self.add(state, &txn.ops),
-        })
+        Ok(Committed { revision: self.add(state, &txn.ops) })
     }
 
     /// Adds a lease of this time and returns its id.
@@ -121,10 +112,7 @@ impl Draft {
                     lease: *lease,
                 })),
                 Op::Delete { key } if before.is_some() => {
-                    events.push(WatchEvent::Delete {
-                        key: key.clone(),
-                        mod_revision,
-                    });
+                    events.push(WatchEvent::Delete { key: key.clone(), mod_revision });
                 }
                 Op::Delete { .. } => {}
             }
@@ -137,10 +125,7 @@ impl Draft {
                 };
                 self.overlay.insert(event.key().to_owned(), after);
             }
-            self.batches.push(WatchBatch {
-                revision: mod_revision,
-                events,
-            });
+            self.batches.push(WatchBatch { revision: mod_revision, events });
             self.head = mod_revision;
         }
         self.head

@@ -76,9 +76,7 @@ impl EmbeddedStore {
         let (disk, contents) = match opened {
             Ok(opened) => opened?,
             Err(stopped) => {
-                return Err(StoreError::Unavailable {
-                    reason: format!("opening the store: {stopped}"),
-                });
+                return Err(StoreError::Unavailable { reason: format!("opening the store: {stopped}") });
             }
         };
         let path = disk.path().to_owned();
@@ -93,9 +91,7 @@ impl EmbeddedStore {
                 let _clock = runtime.enter();
                 writer.run();
             })
-            .map_err(|error| StoreError::Unavailable {
-                reason: format!("starting the writer thread: {error}"),
-            })?;
+            .map_err(|error| StoreError::Unavailable { reason: format!("starting the writer thread: {error}") })?;
         let expiry = tokio::spawn(wake_for_leases(Arc::clone(&shared), commands.downgrade()));
         Ok(Self {
             shared,
@@ -124,17 +120,11 @@ impl EmbeddedStore {
             None => false,
         };
         if !sent {
-            return Err(StoreError::Unavailable {
-                reason: stopped("earlier"),
-            }
-            .into());
+            return Err(StoreError::Unavailable { reason: stopped("earlier") }.into());
         }
         match answer.await {
             Ok(answer) => answer,
-            Err(_) => Err(StoreError::Unknown {
-                reason: stopped("before it answered"),
-            }
-            .into()),
+            Err(_) => Err(StoreError::Unknown { reason: stopped("before it answered") }.into()),
         }
     }
 }

@@ -150,11 +150,7 @@ impl fmt::Display for Conflict {
                 (_, None) => write!(f, "{separator}{key} is absent")?,
                 (Precondition::Absent { .. }, Some(_)) => write!(f, "{separator}{key} exists")?,
                 (Precondition::Revision { mod_revision, .. }, Some(entry)) => {
-                    write!(
-                        f,
-                        "{separator}{key} is at revision {}, not {mod_revision}",
-                        entry.mod_revision
-                    )?;
+                    write!(f, "{separator}{key} is at revision {}, not {mod_revision}", entry.mod_revision)?;
                 }
             }
         }

@@ -49,9 +49,7 @@ impl EtcdStore {
     /// # Errors
     /// [`StoreError::Invalid`] when an option cannot be used.
     pub fn new(options: EtcdOptions) -> Result<Self, StoreError> {
-        Ok(Self {
-            session: Arc::new(Session::new(options)?),
-        })
+        Ok(Self { session: Arc::new(Session::new(options)?) })
     }
 }
 
@@ -87,9 +85,7 @@ impl Store for EtcdStore {
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         let head = list::head(&self.session).await?;
-        Ok(StoreIdentity {
-            cluster: format!("{:016x}", head.cluster),
-        })
+        Ok(StoreIdentity { cluster: format!("{:016x}", head.cluster) })
     }
 }
 

@@ -37,16 +37,8 @@ struct History {
 impl Feed {
     /// A feed that remembers `batches`, which are all that happened after `forgotten`.
     pub(super) fn new(batches: impl IntoIterator<Item = WatchBatch>, forgotten: StoreRevision) -> Self {
-        let history = History {
-            batches: VecDeque::new(),
-            bytes: 0,
-            forgotten,
-            head: forgotten,
-        };
-        let feed = Self {
-            history: Arc::new(Mutex::new(history)),
-            published: watch::Sender::new(()),
-        };
+        let history = History { batches: VecDeque::new(), bytes: 0, forgotten, head: forgotten };
+        let feed = Self { history: Arc::new(Mutex::new(history)), published: watch::Sender::new(()) };
         feed.publish(batches);
         feed
     }
@@ -106,8 +98,7 @@ impl History {
 
     /// The first batch after `position`.
     fn after(&self, position: StoreRevision) -> Option<&Arc<WatchBatch>> {
-        self.batches
-            .get(self.batches.partition_point(|batch| batch.revision <= position))
+        self.batches.get(self.batches.partition_point(|batch| batch.revision <= position))
     }
 }
 
@@ -136,9 +127,7 @@ impl Reader {
                 return Ok(batch);
             }
             if self.published.changed().await.is_err() {
-                return Err(WatchError::Disconnected {
-                    reason: "the store was closed".to_owned(),
-                });
+                return Err(WatchError::Disconnected { reason: "the store was closed".to_owned() });
             }
         }
     }
@@ -150,19 +139,14 @@ impl Reader {
             return Err(WatchError::Ahead { head: history.head });
         }
         if self.position < history.forgotten {
-            return Err(WatchError::Compacted {
-                oldest: history.forgotten.next(),
-            });
+            return Err(WatchError::Compacted { oldest: history.forgotten.next() });
         }
         while let Some(batch) = history.after(self.position) {
             self.position = batch.revision;
             let concerns = |event: &&WatchEvent| event.key().starts_with(&self.prefix);
             let events: Vec<_> = batch.events.iter().filter(concerns).cloned().collect();
             if !events.is_empty() {
-                return Ok(Some(WatchBatch {
-                    revision: batch.revision,
-                    events,
-                }));
+                return Ok(Some(WatchBatch { revision: batch.revision, events }));
             }
         }
         Ok(None)

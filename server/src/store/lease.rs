@@ -52,11 +52,7 @@ impl Display for LeaseId {
 
 /// Checks a time to live, for every backend.
 pub(super) fn check_ttl(ttl: Duration) -> Result<(), InvalidRequest> {
-    if (MIN_LEASE_TTL..=MAX_LEASE_TTL).contains(&ttl) {
-        Ok(())
-    } else {
-        Err(InvalidRequest::LeaseTtl { ttl })
-    }
+    if (MIN_LEASE_TTL..=MAX_LEASE_TTL).contains(&ttl) { Ok(()) } else { Err(InvalidRequest::LeaseTtl { ttl }) }
 }
 
 #[derive(Debug)]
@@ -79,15 +75,7 @@ pub(super) struct LeaseTable {
 impl LeaseTable {
     /// Adds a lease that runs out `ttl` after `now`.
     pub(super) fn grant(&mut self, id: LeaseId, ttl: Duration, now: Instant) {
-        self.leases.insert(
-            id,
-            Lease {
-                ttl,
-                deadline: now + ttl,
-                keys: BTreeSet::new(),
-                ending: false,
-            },
-        );
+        self.leases.insert(id, Lease { ttl, deadline: now + ttl, keys: BTreeSet::new(), ending: false });
     }
 
     /// Whether the lease can be used. One past its deadline can, until its end has begun.
@@ -113,19 +101,12 @@ impl LeaseTable {
 
     /// The leases that have run out at `now`.
     pub(super) fn expired(&self, now: Instant) -> Vec<LeaseId> {
-        self.usable()
-            .filter(|(_, lease)| lease.deadline <= now)
-            .map(|(id, _)| *id)
-            .collect()
+        self.usable().filter(|(_, lease)| lease.deadline <= now).map(|(id, _)| *id).collect()
     }
 
     /// The keys that hang on the lease, sorted.
     pub(super) fn keys(&self, id: LeaseId) -> impl Iterator<Item = &str> {
-        self.leases
-            .get(&id)
-            .into_iter()
-            .flat_map(|lease| &lease.keys)
-            .map(String::as_str)
+        self.leases.get(&id).into_iter().flat_map(|lease| &lease.keys).map(String::as_str)
     }
 
     /// Marks that the lease's end is being written.

@@ -30,11 +30,7 @@ impl MemoryStore {
     pub fn new() -> Self {
         let shared = Arc::new(Shared::new(State::empty()));
         let expiry = tokio::spawn(expire_leases(Arc::clone(&shared)));
-        Self {
-            shared,
-            identity: StoreIdentity::random(),
-            _expiry: AbortOnDropHandle::new(expiry),
-        }
+        Self { shared, identity: StoreIdentity::random(), _expiry: AbortOnDropHandle::new(expiry) }
     }
 
     /// Judges and applies, with nothing in between.
@@ -99,11 +95,7 @@ async fn expire_leases(shared: Arc<Shared>) {
     loop {
         shared.lease_expired().await;
         let ended: Result<(), StoreError> = write(&shared, |draft, state| {
-            state
-                .leases
-                .expired(Instant::now())
-                .into_iter()
-                .try_for_each(|lease| draft.end_lease(state, lease))
+            state.leases.expired(Instant::now()).into_iter().try_for_each(|lease| draft.end_lease(state, lease))
         });
         if let Err(error) = ended {
             tracing::error!(%error, "expired leases could not be ended");

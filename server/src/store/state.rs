@@ -23,11 +23,7 @@ pub(super) struct State {
 impl State {
     /// The state in which `entries` and `leases` are what all of `feed` led to.
     pub(super) fn new(entries: impl IntoIterator<Item = Entry>, leases: LeaseTable, feed: Feed) -> Self {
-        let mut state = Self {
-            entries: BTreeMap::new(),
-            leases,
-            feed,
-        };
+        let mut state = Self { entries: BTreeMap::new(), leases, feed };
         for entry in entries {
             if let Some(lease) = entry.lease {
                 state.leases.attach(&entry.key, lease);
@@ -48,14 +44,8 @@ impl State {
 
     pub(super) fn list(&self, prefix: &str) -> Listing {
         let from = (Bound::Included(prefix), Bound::Unbounded);
-        let matching = self
-            .entries
-            .range::<str, _>(from)
-            .take_while(|(key, _)| key.starts_with(prefix));
-        Listing {
-            revision: self.feed.head(),
-            entries: matching.map(|(_, entry)| entry.clone()).collect(),
-        }
+        let matching = self.entries.range::<str, _>(from).take_while(|(key, _)| key.starts_with(prefix));
+        Listing { revision: self.feed.head(), entries: matching.map(|(_, entry)| entry.clone()).collect() }
     }
 
     /// Makes a draft that was judged on this very state part of it, and tells the watches.
@@ -94,10 +84,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(state: State) -> Self {
-        Self {
-            state: Mutex::new(state),
-            leases_changed: Notify::new(),
-        }
+        Self { state: Mutex::new(state), leases_changed: Notify::new() }
     }
 
     /// A poisoned lock is taken all the same: nothing that changes the state can panic half-way.

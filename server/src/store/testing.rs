@@ -38,19 +38,8 @@ impl Etcd {
             // Somebody else may take the ports in between; then etcd exits at once and others are tried.
             let dir = tempfile::tempdir().expect("a temporary directory");
             let (client_port, peer_port) = free_ports().await;
-            let child = spawn(
-                dir.path().to_str().expect("a readable path"),
-                client_port,
-                peer_port,
-                &arguments,
-            );
-            let mut etcd = Self {
-                child,
-                dir,
-                client_port,
-                peer_port,
-                arguments: arguments.clone(),
-            };
+            let child = spawn(dir.path().to_str().expect("a readable path"), client_port, peer_port, &arguments);
+            let mut etcd = Self { child, dir, client_port, peer_port, arguments: arguments.clone() };
             if etcd.is_ready().await {
                 return etcd;
             }
@@ -103,19 +92,13 @@ impl Etcd {
     /// The value of a metric without labels.
     pub(crate) async fn metric(&self, name: &str) -> usize {
         let metrics = self.http("GET /metrics HTTP/1.0\r\n\r\n").await.expect("etcd answers");
-        let value = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or_else(|| panic!("no metric {name}"))
     }
 
     async fn signal(&self, signal: &str) {
         let process = self.child.id().expect("etcd runs").to_string();
-        let sent: ExitStatus = Command::new("kill")
-            .args([signal, &process])
-            .status()
-            .await
-            .expect("kill exists");
+        let sent: ExitStatus = Command::new("kill").args([signal, &process]).status().await.expect("kill exists");
         assert!(sent.success(), "kill {signal} {process}: {sent}");
     }
 
@@ -158,16 +141,7 @@ fn spawn(dir: &str, client_port: u16, peer_port: u16, arguments: &[String]) -> C
     let client = format!("http://127.0.0.1:{client_port}");
     let peer = format!("http://127.0.0.1:{peer_port}");
     Command::new("etcd")
-        .args([
-            "--name",
-            "test",
-            "--data-dir",
-            dir,
-            "--logger",
-            "zap",
-            "--log-level",
-            "error",
-        ])
+        .args(["--name", "test", "--data-dir", dir, "--logger", "zap", "--log-level", "error"])
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &format!("test={peer}")])

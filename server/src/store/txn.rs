@@ -83,10 +83,7 @@ pub enum Op {
 impl Txn {
     /// A transaction that requires and changes nothing yet.
     pub const fn new() -> Self {
-        Self {
-            preconditions: Vec::new(),
-            ops: Vec::new(),
-        }
+        Self { preconditions: Vec::new(), ops: Vec::new() }
     }
 
     /// Requires that `key` does not exist.
@@ -97,30 +94,19 @@ impl Txn {
 
     /// Requires that `key` was last put by the transaction `mod_revision`.
     pub fn require_revision(mut self, key: impl Into<String>, mod_revision: StoreRevision) -> Self {
-        self.preconditions.push(Precondition::Revision {
-            key: key.into(),
-            mod_revision,
-        });
+        self.preconditions.push(Precondition::Revision { key: key.into(), mod_revision });
         self
     }
 
     /// Puts `key` for good.
     pub fn put(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.ops.push(Op::Put {
-            key: key.into(),
-            value: value.into(),
-            lease: None,
-        });
+        self.ops.push(Op::Put { key: key.into(), value: value.into(), lease: None });
         self
     }
 
     /// Puts `key` until `lease` ends.
     pub fn put_leased(mut self, key: impl Into<String>, value: impl Into<Bytes>, lease: LeaseId) -> Self {
-        self.ops.push(Op::Put {
-            key: key.into(),
-            value: value.into(),
-            lease: Some(lease),
-        });
+        self.ops.push(Op::Put { key: key.into(), value: value.into(), lease: Some(lease) });
         self
     }
 
@@ -139,18 +125,14 @@ impl Txn {
             return Err(InvalidRequest::TooManyOps { count: self.ops.len() });
         }
         if self.preconditions.len() > MAX_OPS {
-            return Err(InvalidRequest::TooManyPreconditions {
-                count: self.preconditions.len(),
-            });
+            return Err(InvalidRequest::TooManyPreconditions { count: self.preconditions.len() });
         }
         let mut bytes = 0;
         let mut seen = HashSet::new();
         for precondition in &self.preconditions {
             check_key(precondition.key())?;
             if !seen.insert(precondition.key()) {
-                return Err(InvalidRequest::DuplicateKey {
-                    key: precondition.key().to_owned(),
-                });
+                return Err(InvalidRequest::DuplicateKey { key: precondition.key().to_owned() });
             }
             bytes += precondition.key().len();
         }
@@ -158,17 +140,12 @@ impl Txn {
         for op in &self.ops {
             check_key(op.key())?;
             if !seen.insert(op.key()) {
-                return Err(InvalidRequest::DuplicateKey {
-                    key: op.key().to_owned(),
-                });
+                return Err(InvalidRequest::DuplicateKey { key: op.key().to_owned() });
             }
             bytes += op.key().len();
             if let Op::Put { key, value, .. } = op {
                 if value.len() > MAX_VALUE_BYTES {
-                    return Err(InvalidRequest::ValueTooLarge {
-                        key: key.clone(),
-                        bytes: value.len(),
-                    });
+                    return Err(InvalidRequest::ValueTooLarge { key: key.clone(), bytes: value.len() });
                 }
                 bytes += value.len();
             }
@@ -228,9 +205,7 @@ pub(super) fn check_key(key: &str) -> Result<(), InvalidRequest> {
     // Visible ASCII only: no key can be mistaken for another by case folding, look-alikes or invisible characters,
     // and every key is the same bytes in a log, a URL and all backends.
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(InvalidRequest::KeyCharacter {
-            key: key.escape_default().collect(),
-        });
+        return Err(InvalidRequest::KeyCharacter { key: key.escape_default().collect() });
     }
     Ok(())
 }

@@ -24,9 +24,7 @@ pub struct Watch {
 impl Watch {
     /// Wraps a backend's batches. Ending without an error is taken as [`WatchError::Disconnected`].
     pub(crate) fn new(batches: impl Stream<Item = Result<WatchBatch, WatchError>> + Send + 'static) -> Self {
-        Self {
-            batches: Some(Box::pin(batches)),
-        }
+        Self { batches: Some(Box::pin(batches)) }
     }
 
     /// The next transaction; `None` after an error. Cancel-safe: nothing is lost when the future is dropped.
@@ -42,11 +40,8 @@ impl Stream for Watch {
         let Some(batches) = &mut self.batches else {
             return Poll::Ready(None);
         };
-        let item = std::task::ready!(batches.as_mut().poll_next(cx)).unwrap_or_else(|| {
-            Err(WatchError::Disconnected {
-                reason: "the watch ended".to_owned(),
-            })
-        });
+        let item = std::task::ready!(batches.as_mut().poll_next(cx))
+            .unwrap_or_else(|| Err(WatchError::Disconnected { reason: "the watch ended".to_owned() }));
         if item.is_err() {
             self.batches = None;
         }

@@ -71,10 +71,7 @@ impl Behaviour {
 
     /// Does this at once.
     pub const fn at_once(reply: Reply) -> Self {
-        Self {
-            delay: Duration::ZERO,
-            reply,
-        }
+        Self { delay: Duration::ZERO, reply }
     }
 
     /// The same, after this time.
@@ -94,11 +91,7 @@ impl Plan {
             peak: 0,
             last_headers: Vec::new(),
         };
-        Self {
-            seen: Mutex::new(seen),
-            under_way: AtomicU64::new(0),
-            cut: Notify::new(),
-        }
+        Self { seen: Mutex::new(seen), under_way: AtomicU64::new(0), cut: Notify::new() }
     }
 
     pub(super) fn behave(&self, behaviour: Behaviour) {

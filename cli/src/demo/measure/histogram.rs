@@ -51,9 +51,7 @@ impl Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: [0; OCTAVES * STEPS],
-        }
+        Self { buckets: [0; OCTAVES * STEPS] }
     }
 }
 

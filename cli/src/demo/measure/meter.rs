@@ -122,11 +122,7 @@ impl Meter {
     pub(crate) fn call_begins(&self) -> Moment {
         let at = Instant::now();
         let state = self.state();
-        Moment {
-            phase: state.phases.len() - 1,
-            is_late: at >= state.late_from,
-            at,
-        }
+        Moment { phase: state.phases.len() - 1, is_late: at >= state.late_from, at }
     }
 
     /// A call ends.
@@ -148,10 +144,7 @@ impl Meter {
         *state.in_flight.of_mut(group) += 1;
         state.note_in_flight(group);
         state.each_now(group, |tally| tally.arrivals += 1);
-        InFlight {
-            meter: self.clone(),
-            group,
-        }
+        InFlight { meter: self.clone(), group }
     }
 
     /// Moves the present into the past. To be called once in each [`TICK`].
@@ -209,13 +202,7 @@ impl Meter {
 
 impl Phase {
     fn new(scene: Scene) -> Self {
-        Self {
-            scene,
-            duration: Duration::ZERO,
-            whole: Pair::default(),
-            late: Pair::default(),
-            breakers: String::new(),
-        }
+        Self { scene, duration: Duration::ZERO, whole: Pair::default(), late: Pair::default(), breakers: String::new() }
     }
 
     /// Calls of one group that reached the upstream in each second.
@@ -227,11 +214,7 @@ impl Phase {
 /// A count over some time, by the second; zero over no time.
 #[expect(clippy::cast_precision_loss, reason = "counts of a demo are far below 2^52")]
 pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
-    if time.is_zero() {
-        0.0
-    } else {
-        count as f64 / time.as_secs_f64()
-    }
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
 impl State {
@@ -246,9 +229,7 @@ impl State {
     /// Tells the tallies of now how many calls are in flight.
     fn note_in_flight(&mut self, group: Group) {
         let in_flight = *self.in_flight.of(group);
-        self.each_now(group, |tally| {
-            tally.peak_in_flight = tally.peak_in_flight.max(in_flight)
-        });
+        self.each_now(group, |tally| tally.peak_in_flight = tally.peak_in_flight.max(in_flight));
     }
 
     /// Does something to each tally of now that counts load.
@@ -271,11 +252,7 @@ mod tests {
     use super::*;
 
     fn scene(step: usize) -> Scene {
-        Scene {
-            level: Level::None,
-            fault: Fault::Healthy,
-            purpose: Purpose::Step(step),
-        }
+        Scene { level: Level::None, fault: Fault::Healthy, purpose: Purpose::Step(step) }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -337,11 +314,7 @@ mod tests {
         assert_eq!(seconds.len(), 31);
         for (index, (second, time)) in seconds.iter().enumerate() {
             let ticks = if index % 30 == 0 { 2 } else { 4 };
-            assert_eq!(
-                (second.protected.arrivals, *time),
-                (u64::from(ticks), TICK * ticks),
-                "{index}"
-            );
+            assert_eq!((second.protected.arrivals, *time), (u64::from(ticks), TICK * ticks), "{index}");
         }
         let (recent, time) = meter.recent(8);
         assert_eq!((recent.protected.arrivals, time), (8, 2 * SECOND));

@@ -38,10 +38,7 @@ impl Keyboard {
                 let _ = meaning(pressed).map(|key| keys.try_send(key));
             }
         })?;
-        Ok(Self {
-            is_over,
-            thread: Some(thread),
-        })
+        Ok(Self { is_over, thread: Some(thread) })
     }
 }
 
@@ -82,10 +79,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_promised_means_something() {
-        for name in super::super::KEYS
-            .split("  ")
-            .map(|entry| entry.chars().next().unwrap())
-        {
+        for name in super::super::KEYS.split("  ").map(|entry| entry.chars().next().unwrap()) {
             let pressed = KeyEvent::new(KeyCode::Char(name), KeyModifiers::NONE);
             assert!(meaning(pressed).is_some(), "{name}");
         }
@@ -93,10 +87,7 @@ mod tests {
 
     #[test]
     fn control_c_quits_and_c_alone_does_not() {
-        assert_eq!(
-            meaning(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
-            Some(Key::Quit)
-        );
+        assert_eq!(meaning(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Key::Quit));
         assert_eq!(meaning(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE)), None);
         assert_eq!(meaning(KeyEvent::new(KeyCode::Char('b'), KeyModifiers::CONTROL)), None);
     }

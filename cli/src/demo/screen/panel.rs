@@ -39,44 +39,18 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, group: Group, board: &Boar
     ])
     .areas(inner);
     let (recent, time) = meter.recent(TICKS);
-    let lines = Lines {
-        group,
-        board,
-        tally: recent.of(group),
-        time,
-        palette,
-    };
+    let lines = Lines { group, board, tally: recent.of(group), time, palette };
     for (line, area) in lines.all().into_iter().zip(figures.rows()) {
         frame.render_widget(line, area);
     }
     let seconds = meter.seconds();
     frame.render_widget(Line::styled("answered, 30 s", dim()), answered_title);
-    spark(
-        frame,
-        answered,
-        answered_bars(&seconds, group),
-        100,
-        palette.of(Color::Green),
-    );
+    spark(frame, answered, answered_bars(&seconds, group), 100, palette.of(Color::Green));
     let loads = Group::ALL.map(|group| load_bars(&seconds, group));
-    let highest = loads
-        .iter()
-        .flatten()
-        .copied()
-        .flatten()
-        .max()
-        .unwrap_or_default()
-        .max(1);
-    frame.render_widget(
-        Line::styled(format!("calls/s upstream, to {highest}"), dim()),
-        load_title,
-    );
+    let highest = loads.iter().flatten().copied().flatten().max().unwrap_or_default().max(1);
+    frame.render_widget(Line::styled(format!("calls/s upstream, to {highest}"), dim()), load_title);
     let [unprotected, protected] = loads;
-    let own = if group == Group::Protected {
-        protected
-    } else {
-        unprotected
-    };
+    let own = if group == Group::Protected { protected } else { unprotected };
     spark(frame, load, own, highest, palette.of(Color::Blue));
 }
 
@@ -103,22 +77,10 @@ impl Lines<'_> {
         let p50 = figures::latency(self.tally.latency.quantile(0.5));
         let p99 = figures::latency(self.tally.latency.quantile(0.99));
         [
-            line(
-                "answered",
-                figures::percent(self.tally.answered_percent()),
-                self.answered_style(),
-            ),
+            line("answered", figures::percent(self.tally.answered_percent()), self.answered_style()),
             line("latency", format!("p50 {p50}  p99 {p99}"), Style::new()),
-            line(
-                "upstream",
-                format!("{:.0} calls/s", per_second(self.tally.arrivals, self.time)),
-                Style::new(),
-            ),
-            line(
-                "in flight",
-                format!("{} at most", self.tally.peak_in_flight),
-                Style::new(),
-            ),
+            line("upstream", format!("{:.0} calls/s", per_second(self.tally.arrivals, self.time)), Style::new()),
+            line("in flight", format!("{} at most", self.tally.peak_in_flight), Style::new()),
             line("breaker", self.breaker(), self.breaker_style()),
             line("served by", figures::shares(self.tally), Style::new()),
         ]
@@ -161,25 +123,14 @@ fn line(name: &str, value: String, style: Style) -> Line<'static> {
 type Seconds = [(Pair<Tally>, Duration)];
 
 /// The share of answered calls in each second, in percent; `None` where no call ended.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share is between 0 and 100"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is between 0 and 100")]
 fn answered_bars(seconds: &Seconds, group: Group) -> Vec<Option<u64>> {
     let answered = |(pair, _): &(Pair<Tally>, Duration)| pair.of(group).answered_percent();
-    seconds
-        .iter()
-        .map(|second| answered(second).map(|percent| percent as u64))
-        .collect()
+    seconds.iter().map(|second| answered(second).map(|percent| percent as u64)).collect()
 }
 
 /// Calls that reached the upstream in each second.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rate is small and not negative"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and not negative")]
 fn load_bars(seconds: &Seconds, group: Group) -> Vec<Option<u64>> {
     let rate = |(pair, time): &(Pair<Tally>, Duration)| per_second(pair.of(group).arrivals, *time);
     seconds.iter().map(|second| Some(rate(second).round() as u64)).collect()
@@ -191,11 +142,5 @@ fn spark(frame: &mut Frame<'_>, area: Rect, bars: Vec<Option<u64>>, highest: u64
     let missing = room.saturating_sub(bars.len());
     let newest = bars.into_iter().rev().take(room).rev();
     let bars = std::iter::repeat_n(None, missing).chain(newest);
-    frame.render_widget(
-        Sparkline::default()
-            .data(bars.collect::<Vec<_>>())
-            .max(highest)
-            .style(style),
-        area,
-    );
+    frame.render_widget(Sparkline::default().data(bars.collect::<Vec<_>>()).max(highest).style(style), area);
 }

@@ -17,26 +17,13 @@ fn board() -> Board {
         level: Level::Enhanced,
         fault: Fault::Broken,
         command: commands::set_level("127.0.0.1:40123", Level::Enhanced),
-        result: CommandResult::Applied {
-            instances: 4,
-            of: 4,
-            took: Duration::from_millis(3),
-            revision: 12,
-        },
-        breakers: Breakers {
-            open: 3,
-            half_open: 1,
-            closed: 0,
-        },
+        result: CommandResult::Applied { instances: 4, of: 4, took: Duration::from_millis(3), revision: 12 },
+        breakers: Breakers { open: 3, half_open: 1, closed: 0 },
     }
 }
 
 fn meter() -> Meter {
-    let scene = Scene {
-        level: Level::Enhanced,
-        fault: Fault::Broken,
-        purpose: Purpose::Step(3),
-    };
+    let scene = Scene { level: Level::Enhanced, fault: Fault::Broken, purpose: Purpose::Step(3) };
     let meter = Meter::new(scene, Duration::from_secs(6));
     for _ in 0..130 {
         for _ in 0..40 {
@@ -89,27 +76,15 @@ async fn all_of_it_fits_eighty_by_twenty_four() {
 
 #[tokio::test(start_paused = true)]
 async fn a_script_that_waits_says_how_to_go_on() {
-    let waiting = Board {
-        is_by_hand: true,
-        is_paused: true,
-        ..board()
-    };
+    let waiting = Board { is_by_hand: true, is_paused: true, ..board() };
     let screen = text(&drawn(80, 24, &waiting, Palette::new(false)));
-    assert!(
-        screen.contains("paused  14 s of 40 s") && screen.contains("p goes on"),
-        "{screen}"
-    );
+    assert!(screen.contains("paused  14 s of 40 s") && screen.contains("p goes on"), "{screen}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_colour_nothing_has_one() {
     let buffer = drawn(80, 24, &board(), Palette::new(true));
-    assert!(
-        buffer
-            .content
-            .iter()
-            .all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
-    );
+    assert!(buffer.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     let buffer = drawn(80, 24, &board(), Palette::new(false));
     assert!(buffer.content.iter().any(|cell| cell.fg == Color::Red));
 }

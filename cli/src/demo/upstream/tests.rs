@@ -4,11 +4,7 @@ use super::*;
 use cofferdam_core::level::Level;
 
 async fn started() -> (Meter, Upstream) {
-    let scene = Scene {
-        level: Level::None,
-        fault: Fault::Healthy,
-        purpose: Purpose::ByHand,
-    };
+    let scene = Scene { level: Level::None, fault: Fault::Healthy, purpose: Purpose::ByHand };
     let meter = Meter::new(scene, Duration::from_secs(1));
     let upstream = Upstream::start(meter.clone(), 1).await.unwrap();
     (meter, upstream)
@@ -36,11 +32,7 @@ async fn it_is_flaky_sometimes_and_not_always() {
     upstream.set_fault(Fault::Flaky);
     let plain = Plain::new(connect(upstream.address()).unwrap(), Group::Unprotected);
     let calls = (0..200).map(|_| plain.attempt(Bytes::new()));
-    let failed = futures_util::future::join_all(calls)
-        .await
-        .iter()
-        .filter(|result| result.is_err())
-        .count();
+    let failed = futures_util::future::join_all(calls).await.iter().filter(|result| result.is_err()).count();
     assert!((20..120).contains(&failed), "{failed} of 200");
 }
 
@@ -54,9 +46,6 @@ async fn it_counts_the_load_of_each_group() {
         futures_util::future::join_all(calls).await;
     }
     let phase = &meter.finish(String::new())[0];
-    assert_eq!(
-        (phase.whole.unprotected.arrivals, phase.whole.protected.arrivals),
-        (3, 2)
-    );
+    assert_eq!((phase.whole.unprotected.arrivals, phase.whole.protected.arrivals), (3, 2));
     assert!(phase.whole.unprotected.peak_in_flight <= 3);
 }

@@ -6,11 +6,7 @@ use std::time::Duration;
 fn tally(live: u64, fallback: u64, failed: u64, latency: Duration, arrivals: u64, peak: u64) -> Tally {
     let mut tally = Tally::default();
     (tally.arrivals, tally.peak_in_flight) = (arrivals, peak);
-    for (served, count) in [
-        (Served::Live, live),
-        (Served::Static, fallback),
-        (Served::Nobody, failed),
-    ] {
+    for (served, count) in [(Served::Live, live), (Served::Static, fallback), (Served::Nobody, failed)] {
         (0..count).for_each(|_| tally.count(served, latency));
     }
     tally
@@ -25,18 +21,13 @@ fn good() -> Vec<Phase> {
             (Fault::Broken, Level::None) => (tally(0, 0, 50, quick, 200, 4), tally(0, 0, 50, quick, 50, 2)),
             (Fault::Broken, Level::Basic) => (tally(0, 0, 50, quick, 200, 4), tally(0, 50, 0, quick, 50, 2)),
             (Fault::Broken, _) => (tally(0, 0, 50, quick, 200, 4), tally(0, 50, 0, quick, 10, 2)),
-            (Fault::Slow, _) => (
-                tally(50, 0, 0, Duration::from_secs(2), 50, 50),
-                tally(0, 50, 0, Duration::from_millis(400), 20, 16),
-            ),
+            (Fault::Slow, _) => {
+                (tally(50, 0, 0, Duration::from_secs(2), 50, 50), tally(0, 50, 0, Duration::from_millis(400), 20, 16))
+            }
         };
         let whole = Pair { unprotected, protected };
         Phase {
-            scene: Scene {
-                level: step.level,
-                fault: step.fault,
-                purpose: Purpose::Step(index),
-            },
+            scene: Scene { level: step.level, fault: step.fault, purpose: Purpose::Step(index) },
             duration: Duration::from_secs(1),
             late: whole.clone(),
             whole,
@@ -72,11 +63,7 @@ fn a_protected_user_who_sees_errors_is_found() {
     for title in ["basic", "enhanced", "full"] {
         let findings = with(title, |phase| phase.whole.protected.count(Served::Nobody, QUICK));
         assert_eq!(findings.len(), 1, "{title}: {findings:?}");
-        assert!(
-            findings[0].ends_with("answered should be at least 99 % and was 98.0 %"),
-            "{}",
-            findings[0]
-        );
+        assert!(findings[0].ends_with("answered should be at least 99 % and was 98.0 %"), "{}", findings[0]);
     }
 }
 
@@ -84,20 +71,14 @@ fn a_protected_user_who_sees_errors_is_found() {
 fn an_upstream_that_was_not_broken_is_found() {
     for title in ["breaks", "basic", "enhanced"] {
         let findings = with(title, |phase| phase.whole.unprotected = tally(40, 0, 10, QUICK, 50, 2));
-        assert!(
-            findings[0].contains("share of unprotected calls answered should be below 50 %"),
-            "{findings:?}"
-        );
+        assert!(findings[0].contains("share of unprotected calls answered should be below 50 %"), "{findings:?}");
     }
 }
 
 #[test]
 fn a_level_none_that_protects_is_found() {
     let findings = with("breaks", |phase| phase.whole.protected = tally(0, 50, 0, QUICK, 50, 2));
-    assert_eq!(
-        findings,
-        ["step breaks: the share of protected calls answered should be below 50 % and was 100.0 %"]
-    );
+    assert_eq!(findings, ["step breaks: the share of protected calls answered should be below 50 % and was 100.0 %"]);
 }
 
 #[test]
@@ -113,18 +94,13 @@ fn a_breaker_that_does_not_open_is_found() {
 fn a_breaker_that_does_not_close_is_found() {
     for title in ["heals", "recovers"] {
         let findings = with(title, |phase| phase.late.protected = tally(0, 50, 0, QUICK, 0, 0));
-        assert!(
-            findings[0].ends_with("second half should be at least 95 % and was 0.0 %"),
-            "{findings:?}"
-        );
+        assert!(findings[0].ends_with("second half should be at least 95 % and was 0.0 %"), "{findings:?}");
     }
 }
 
 #[test]
 fn calls_that_wait_for_a_slow_upstream_are_found() {
-    let findings = with("full", |phase| {
-        phase.whole.protected = tally(50, 0, 0, Duration::from_secs(2), 50, 50)
-    });
+    let findings = with("full", |phase| phase.whole.protected = tally(50, 0, 0, Duration::from_secs(2), 50, 50));
     assert!(findings[0].contains("protected p99"), "{findings:?}");
     assert!(findings[1].contains("peak in flight"), "{findings:?}");
 }

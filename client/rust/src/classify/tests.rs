@@ -10,14 +10,7 @@ fn judge<E: 'static>(error: &E) -> Verdict {
 
 fn judged<E: 'static>(error: &E, is_probe: bool, is_idempotent: bool) -> Verdict {
     let policy = PolicySpec::default();
-    verdict::<(), E>(
-        Err(error),
-        Context {
-            policy: &policy,
-            is_probe,
-            is_idempotent,
-        },
-    )
+    verdict::<(), E>(Err(error), Context { policy: &policy, is_probe, is_idempotent })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +20,7 @@ struct Fetching(#[source] Status);
 #[test]
 fn an_answer_is_a_success() {
     let policy = PolicySpec::default();
-    let context = Context {
-        policy: &policy,
-        is_probe: false,
-        is_idempotent: false,
-    };
+    let context = Context { policy: &policy, is_probe: false, is_idempotent: false };
     assert_eq!(verdict::<_, Status>(Ok(&1), context).outcome, Outcome::Success);
 }
 
@@ -44,16 +33,9 @@ fn each_grpc_code_says_what_the_policy_says() {
             1 | 8 => Outcome::Neutral,
             _ => Outcome::Success,
         };
-        assert_eq!(
-            (verdict.outcome, verdict.is_retryable),
-            (expected, number == 14),
-            "code {number}"
-        );
+        assert_eq!((verdict.outcome, verdict.is_retryable), (expected, number == 14), "code {number}");
     }
-    assert_eq!(
-        judged(&Status::resource_exhausted(""), true, false).outcome,
-        Outcome::Failure
-    );
+    assert_eq!(judged(&Status::resource_exhausted(""), true, false).outcome, Outcome::Failure);
     assert!(judged(&Status::deadline_exceeded(""), false, true).is_retryable);
 }
 
@@ -62,19 +44,14 @@ fn a_status_is_found_inside_a_box() {
     let boxed: Box<dyn Error + Send + Sync> = Box::new(Fetching(Status::not_found("")));
     assert_eq!(judge(&boxed).outcome, Outcome::Success);
     let boxed: Box<dyn Error + Send> = Box::new(Status::internal(""));
-    assert_eq!(
-        (judge(&boxed).outcome, judge(&boxed).is_retryable),
-        (Outcome::Failure, false)
-    );
+    assert_eq!((judge(&boxed).outcome, judge(&boxed).is_retryable), (Outcome::Failure, false));
 }
 
 #[test]
 fn pushback_is_the_services_word() {
     let pushback = |value: &str| {
         let mut status = Status::unavailable("");
-        status
-            .metadata_mut()
-            .insert("grpc-retry-pushback-ms", value.parse().unwrap());
+        status.metadata_mut().insert("grpc-retry-pushback-ms", value.parse().unwrap());
         judge(&status).pushback
     };
     assert_eq!(pushback("250"), Some(Pushback::After(Duration::from_millis(250))));
@@ -91,10 +68,7 @@ fn a_call_that_found_no_connection_has_not_arrived() {
     let verdict = judge(&status);
     assert_eq!((verdict.outcome, verdict.may_have_reached), (Outcome::Failure, false));
     let verdict = judge(&io::Error::from(io::ErrorKind::ConnectionRefused));
-    assert_eq!(
-        (verdict.outcome, verdict.is_retryable, verdict.may_have_reached),
-        (Outcome::Failure, true, false)
-    );
+    assert_eq!((verdict.outcome, verdict.is_retryable, verdict.may_have_reached), (Outcome::Failure, true, false));
     assert!(judge(&io::Error::from(io::ErrorKind::ConnectionReset)).may_have_reached);
 }
 
@@ -102,10 +76,7 @@ fn a_call_that_found_no_connection_has_not_arrived() {
 fn any_other_error_is_a_failure_that_may_have_arrived() {
     struct Opaque;
     let verdict = judge(&Opaque);
-    assert_eq!(
-        (verdict.outcome, verdict.is_retryable, verdict.may_have_reached),
-        (Outcome::Failure, true, true)
-    );
+    assert_eq!((verdict.outcome, verdict.is_retryable, verdict.may_have_reached), (Outcome::Failure, true, true));
 }
 
 #[test]

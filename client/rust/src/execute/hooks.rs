@@ -60,88 +60,28 @@ pub struct Once<G>(Option<G>);
 
 impl<L, D, A, C, K> Slots<L, D, A, C, K> {
     pub(super) fn with_fallback<G>(self, fallback: G) -> Slots<Once<G>, D, A, C, K> {
-        let Self {
-            fallback: _,
-            degraded,
-            alternative,
-            classify,
-            codec,
-        } = self;
-        Slots {
-            fallback: Once(Some(fallback)),
-            degraded,
-            alternative,
-            classify,
-            codec,
-        }
+        let Self { fallback: _, degraded, alternative, classify, codec } = self;
+        Slots { fallback: Once(Some(fallback)), degraded, alternative, classify, codec }
     }
 
     pub(super) fn with_degraded<G>(self, degraded: G) -> Slots<L, Given<G>, A, C, K> {
-        let Self {
-            fallback,
-            degraded: _,
-            alternative,
-            classify,
-            codec,
-        } = self;
-        Slots {
-            fallback,
-            degraded: Given(degraded),
-            alternative,
-            classify,
-            codec,
-        }
+        let Self { fallback, degraded: _, alternative, classify, codec } = self;
+        Slots { fallback, degraded: Given(degraded), alternative, classify, codec }
     }
 
     pub(super) fn with_alternative<G>(self, alternative: G) -> Slots<L, D, Given<G>, C, K> {
-        let Self {
-            fallback,
-            degraded,
-            alternative: _,
-            classify,
-            codec,
-        } = self;
-        Slots {
-            fallback,
-            degraded,
-            alternative: Given(alternative),
-            classify,
-            codec,
-        }
+        let Self { fallback, degraded, alternative: _, classify, codec } = self;
+        Slots { fallback, degraded, alternative: Given(alternative), classify, codec }
     }
 
     pub(super) fn with_classify<G>(self, classify: G) -> Slots<L, D, A, Given<G>, K> {
-        let Self {
-            fallback,
-            degraded,
-            alternative,
-            classify: _,
-            codec,
-        } = self;
-        Slots {
-            fallback,
-            degraded,
-            alternative,
-            classify: Given(classify),
-            codec,
-        }
+        let Self { fallback, degraded, alternative, classify: _, codec } = self;
+        Slots { fallback, degraded, alternative, classify: Given(classify), codec }
     }
 
     pub(super) fn with_codec<G>(self, codec: G) -> Slots<L, D, A, C, Given<G>> {
-        let Self {
-            fallback,
-            degraded,
-            alternative,
-            classify,
-            codec: _,
-        } = self;
-        Slots {
-            fallback,
-            degraded,
-            alternative,
-            classify,
-            codec: Given(codec),
-        }
+        let Self { fallback, degraded, alternative, classify, codec: _ } = self;
+        Slots { fallback, degraded, alternative, classify, codec: Given(codec) }
     }
 }
 

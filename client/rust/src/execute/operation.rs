@@ -36,20 +36,8 @@ pub struct Alternative {
 
 impl<'a, F, H> Call<'a, F, H> {
     pub(super) fn map<G>(self, change: impl FnOnce(H) -> G) -> Call<'a, F, G> {
-        let Self {
-            service,
-            options,
-            keeps_answers,
-            attempt,
-            hooks,
-        } = self;
-        Call {
-            service,
-            options,
-            keeps_answers,
-            attempt,
-            hooks: change(hooks),
-        }
+        let Self { service, options, keeps_answers, attempt, hooks } = self;
+        Call { service, options, keeps_answers, attempt, hooks: change(hooks) }
     }
 
     pub(super) async fn value<Fut, T, E>(self) -> Result<T, Error<E>>
@@ -72,18 +60,12 @@ impl<'a, F, H> Call<'a, F, H> {
         E: Send,
     {
         let (service, options) = (self.service, self.options);
-        let mut operation = Running {
-            call: self,
-            last_word: None,
-        };
+        let mut operation = Running { call: self, last_word: None };
         let answered = call::execute(service.isolation(), &Tokio, &mut operation, options).await;
         answered.map_err(|failure| {
             let failure = Failure::from(failure);
             match operation.last_word {
-                Some(error) => Failure {
-                    error: Error::Inner(error),
-                    ..failure
-                },
+                Some(error) => Failure { error: Error::Inner(error), ..failure },
                 None => failure,
             }
         })
@@ -117,10 +99,7 @@ where
     }
 
     fn encode(&self, output: &T) -> Option<Bytes> {
-        self.call
-            .keeps_answers
-            .then(|| self.call.hooks.encode(output))
-            .flatten()
+        self.call.keeps_answers.then(|| self.call.hooks.encode(output)).flatten()
     }
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<T> {
@@ -131,26 +110,11 @@ where
         if !H::HAS_ALTERNATIVE {
             return None;
         }
-        let method = if step.method.is_empty() {
-            self.call.options.method
-        } else {
-            &step.method
-        };
-        let options = CallOptions {
-            method,
-            pool: None,
-            timeout: limit,
-            is_alternative: true,
-            ..self.call.options
-        };
+        let method = if step.method.is_empty() { self.call.options.method } else { &step.method };
+        let options = CallOptions { method, pool: None, timeout: limit, is_alternative: true, ..self.call.options };
         let service = self.call.service.sibling(step.service.as_str());
         let hooks = &mut self.call.hooks;
-        let mut stand_in = StandIn {
-            hooks,
-            service: step.service.as_str(),
-            method,
-            answers: PhantomData,
-        };
+        let mut stand_in = StandIn { hooks, service: step.service.as_str(), method, answers: PhantomData };
         // Boxed, for a call within a call would make every call's future that much larger.
         let answer = Box::pin(call::execute(service.isolation(), &Tokio, &mut stand_in, options)).await;
         answer.ok().map(|answer| answer.value)

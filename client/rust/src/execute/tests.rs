@@ -21,10 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn spec(level: Level) -> PolicySpec {
     PolicySpec {
         level,
-        timeout: TimeoutPolicy {
-            call_timeout: SECOND,
-            ..TimeoutPolicy::default()
-        },
+        timeout: TimeoutPolicy { call_timeout: SECOND, ..TimeoutPolicy::default() },
         breaker: BreakerPolicy {
             consecutive_failures: 3,
             failure_rate: 0.0,
@@ -39,18 +36,13 @@ fn spec(level: Level) -> PolicySpec {
             jitter: Jitter::None,
             ..RetryPolicy::default()
         },
-        bulkhead: BulkheadPolicy {
-            max_concurrent: 1,
-            ..BulkheadPolicy::default()
-        },
+        bulkhead: BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() },
         ..PolicySpec::default()
     }
 }
 
 fn client(spec: PolicySpec) -> Cofferdam {
-    Cofferdam::builder("test")
-        .default_policy(Policy::new(spec).unwrap())
-        .start()
+    Cofferdam::builder("test").default_policy(Policy::new(spec).unwrap()).start()
 }
 
 fn service(spec: PolicySpec) -> Service {
@@ -65,16 +57,9 @@ async fn fails(service: &Service) -> Result<(), Error<Boom>> {
 async fn an_answer_says_where_it_came_from() {
     let service = service(spec(Level::Full));
     assert_eq!(service.execute("list", || async { Ok::<_, Boom>(7) }).await, Ok(7));
-    let answer = service
-        .execute("list", || async { Ok::<_, Boom>(7) })
-        .answer()
-        .await
-        .unwrap();
+    let answer = service.execute("list", || async { Ok::<_, Boom>(7) }).answer().await.unwrap();
     assert_eq!((answer.value, answer.source), (7, Source::Live));
-    assert_eq!(
-        (answer.receipt.attempts, answer.receipt.why, answer.receipt.revision),
-        (1, None, None)
-    );
+    assert_eq!((answer.receipt.attempts, answer.receipt.why, answer.receipt.revision), (1, None, None));
     assert_eq!((service.counters().calls, service.counters().served_live), (2, 2));
 }
 
@@ -111,10 +96,7 @@ async fn the_callers_own_limit_holds_at_every_level() {
     for level in Level::ALL {
         let service = service(spec(level));
         let begin = Instant::now();
-        let answered = service
-            .execute("list", pending::<Result<(), Boom>>)
-            .timeout(SECOND / 4)
-            .await;
+        let answered = service.execute("list", pending::<Result<(), Boom>>).timeout(SECOND / 4).await;
         assert_eq!((answered, begin.elapsed()), (Err(Error::Timeout), SECOND / 4));
     }
 }
@@ -132,11 +114,7 @@ async fn an_idempotent_call_is_retried_from_enhanced_on() {
                     _ => Ok("second"),
                 }
             });
-            let answered = if is_idempotent {
-                call.idempotent().answer().await
-            } else {
-                call.answer().await
-            };
+            let answered = if is_idempotent { call.idempotent().answer().await } else { call.answer().await };
             if is_idempotent && level >= Level::Enhanced {
                 let answer = answered.unwrap();
                 assert_eq!((answer.value, answer.receipt.attempts), ("second", 2));
@@ -163,14 +141,9 @@ async fn a_breaker_opens_probes_and_closes_from_enhanced_on() {
             assert_eq!(fails(&service).await, Err(Error::Inner(Boom(1))));
             continue;
         }
-        assert_eq!(
-            (service.breaker_state(), service.health()),
-            (Some(BreakerState::Open), HealthStatus::CircuitOpen)
-        );
+        assert_eq!((service.breaker_state(), service.health()), (Some(BreakerState::Open), HealthStatus::CircuitOpen));
         advance(4 * SECOND).await;
-        let Err(Error::Open { retry_after, .. }) = fails(&service).await else {
-            panic!("not rejected")
-        };
+        let Err(Error::Open { retry_after, .. }) = fails(&service).await else { panic!("not rejected") };
         // A breaker keeps its time in whole milliseconds.
         assert_eq!(retry_after.unwrap().as_secs(), 6);
         advance(6 * SECOND + Duration::from_millis(1)).await;
@@ -185,10 +158,7 @@ async fn a_breaker_opens_probes_and_closes_from_enhanced_on() {
                 states.push(to);
             }
         }
-        assert_eq!(
-            states,
-            [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed]
-        );
+        assert_eq!(states, [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed]);
     }
 }
 
@@ -202,14 +172,7 @@ async fn a_bulkhead_rejects_at_full() {
         });
         tokio::task::yield_now().await;
         let answered = service.execute("list", || async { Ok::<_, Boom>(1) }).await;
-        assert_eq!(
-            answered,
-            if level == Level::Full {
-                Err(Error::BulkheadFull)
-            } else {
-                Ok(1)
-            }
-        );
+        assert_eq!(answered, if level == Level::Full { Err(Error::BulkheadFull) } else { Ok(1) });
         held.abort();
     }
 }
@@ -223,10 +186,7 @@ async fn a_dropped_call_gives_its_place_back_and_teaches_nothing() {
     }
     assert_eq!(service.execute("list", || async { Ok::<_, Boom>(1) }).await, Ok(1));
     assert_eq!(service.breaker_state(), Some(BreakerState::Closed));
-    assert_eq!(
-        (service.counters().cancelled, service.counters().attempt_failures),
-        (10, 0)
-    );
+    assert_eq!((service.counters().cancelled, service.counters().attempt_failures), (10, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -253,20 +213,11 @@ async fn a_classification_of_the_callers_own_decides() {
     let service = service(spec(Level::Enhanced));
     for _ in 0..10 {
         let call = service.execute("get", || async { Err::<(), _>(Boom(404)) });
-        let call = call.classify(|result| {
-            if result.is_err() {
-                Outcome::Success
-            } else {
-                Outcome::Failure
-            }
-        });
+        let call = call.classify(|result| if result.is_err() { Outcome::Success } else { Outcome::Failure });
         assert_eq!(call.idempotent().await, Err(Error::Inner(Boom(404))));
     }
     assert_eq!(service.breaker_state(), Some(BreakerState::Closed));
-    assert_eq!(
-        (service.counters().attempts, service.counters().attempt_successes),
-        (10, 10)
-    );
+    assert_eq!((service.counters().attempts, service.counters().attempt_successes), (10, 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,11 +234,8 @@ async fn calls_can_be_spawned() {
     let task = tokio::spawn(async move {
         let key = String::from("7");
         let call = service.execute("get", || async { Ok::<_, Boom>(vec![1]) });
-        let call = call
-            .codec(Json)
-            .cache_key(&key)
-            .fallback(|_| async { Ok(vec![]) })
-            .degraded(|_, _| async { Ok(vec![]) });
+        let call =
+            call.codec(Json).cache_key(&key).fallback(|_| async { Ok(vec![]) }).degraded(|_, _| async { Ok(vec![]) });
         call.await
     });
     assert_eq!(task.await.unwrap(), Ok(vec![1]));

@@ -29,11 +29,7 @@ impl LayerError {
                 (rejection.widen(), Some(status))
             }
         };
-        Self {
-            service: service.to_owned(),
-            error,
-            status,
-        }
+        Self { service: service.to_owned(), error, status }
     }
 
     /// The name of the service that was called.

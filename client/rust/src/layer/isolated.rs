@@ -33,12 +33,7 @@ pub struct Never;
 
 impl<S, I, R> Isolated<S, I, R> {
     pub(super) fn new(inner: S, service: Service, inspect: I, replay: R) -> Self {
-        Self {
-            inner,
-            service,
-            inspect,
-            replay,
-        }
+        Self { inner, service, inspect, replay }
     }
 
     /// The service whose isolation it is.
@@ -72,27 +67,12 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let Self {
-            inner,
-            service,
-            inspect,
-            replay,
-        } = self.clone();
+        let Self { inner, service, inspect, replay } = self.clone();
         Box::pin(async move {
             let method = inspect.method(&request);
             let is_idempotent = inspect.is_idempotent(&request);
-            let options = CallOptions {
-                method: &method,
-                is_idempotent,
-                ..CallOptions::default()
-            };
-            let mut carried = Carried {
-                inner,
-                request: Some(request),
-                inspect,
-                replay,
-                responses: PhantomData,
-            };
+            let options = CallOptions { method: &method, is_idempotent, ..CallOptions::default() };
+            let mut carried = Carried { inner, request: Some(request), inspect, replay, responses: PhantomData };
             let answered = call::execute(service.isolation(), &Tokio, &mut carried, options).await;
             let failure = match answered {
                 Ok(answer) => return Ok(answer.value),
@@ -147,15 +127,9 @@ where
             self.inspect.tell_remaining(&mut request, remaining);
         }
         let mut inner = self.inner.clone();
-        poll_fn(|context| inner.poll_ready(context))
-            .await
-            .map_err(|error| Bad::Error(error.into()))?;
+        poll_fn(|context| inner.poll_ready(context)).await.map_err(|error| Bad::Error(error.into()))?;
         let response = inner.call(request).await.map_err(|error| Bad::Error(error.into()))?;
-        if self.inspect.is_error(&response) {
-            Err(Bad::Response(response))
-        } else {
-            Ok(response)
-        }
+        if self.inspect.is_error(&response) { Err(Bad::Response(response)) } else { Ok(response) }
     }
 
     fn classify(&self, result: Result<&S::Response, &Bad<S::Response>>, context: Context<'_>) -> Verdict {
@@ -163,10 +137,7 @@ where
             Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),
         };
-        Verdict {
-            is_retryable: verdict.is_retryable && self.request.is_some(),
-            ..verdict
-        }
+        Verdict { is_retryable: verdict.is_retryable && self.request.is_some(), ..verdict }
     }
 
     fn encode(&self, _: &S::Response) -> Option<Bytes> {

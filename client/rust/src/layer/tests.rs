@@ -13,30 +13,13 @@ const SECOND: Duration = Duration::from_secs(1);
 fn client(level: Level) -> Cofferdam {
     let policy = PolicySpec {
         level,
-        timeout: TimeoutPolicy {
-            call_timeout: SECOND,
-            ..TimeoutPolicy::default()
-        },
-        breaker: BreakerPolicy {
-            consecutive_failures: 3,
-            failure_rate: 0.0,
-            ..BreakerPolicy::default()
-        },
-        retry: RetryPolicy {
-            max_attempts: 2,
-            jitter: Jitter::None,
-            only_idempotent: false,
-            ..RetryPolicy::default()
-        },
-        bulkhead: BulkheadPolicy {
-            max_concurrent: 1,
-            ..BulkheadPolicy::default()
-        },
+        timeout: TimeoutPolicy { call_timeout: SECOND, ..TimeoutPolicy::default() },
+        breaker: BreakerPolicy { consecutive_failures: 3, failure_rate: 0.0, ..BreakerPolicy::default() },
+        retry: RetryPolicy { max_attempts: 2, jitter: Jitter::None, only_idempotent: false, ..RetryPolicy::default() },
+        bulkhead: BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() },
         ..PolicySpec::default()
     };
-    Cofferdam::builder("test")
-        .default_policy(Policy::new(policy).unwrap())
-        .start()
+    Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,21 +29,12 @@ struct Boom(u32);
 /// A service that fails a number of times, and a count of its calls.
 fn failing(
     times: u32,
-) -> (
-    impl tower::Service<u32, Response = u32, Error = Boom, Future: Send> + Clone,
-    Arc<AtomicU32>,
-) {
+) -> (impl tower::Service<u32, Response = u32, Error = Boom, Future: Send> + Clone, Arc<AtomicU32>) {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     let service = service_fn(move |request: u32| {
         let call = counted.fetch_add(1, Ordering::Relaxed);
-        async move {
-            if call < times {
-                Err(Boom(call))
-            } else {
-                Ok(request * 10)
-            }
-        }
+        async move { if call < times { Err(Boom(call)) } else { Ok(request * 10) } }
     });
     (service, calls)
 }
@@ -71,21 +45,12 @@ async fn a_response_goes_through_and_an_error_stays_itself() {
         let (inner, calls) = failing(1);
         let mut service = ServiceBuilder::new().layer(client(level).layer("users")).service(inner);
         let error = service.ready().await.unwrap().call(4).await.unwrap_err();
-        assert_eq!(
-            (error.to_string().as_str(), error.service()),
-            ("users: boom 0", "users")
-        );
+        assert_eq!((error.to_string().as_str(), error.service()), ("users: boom 0", "users"));
         assert!(std::error::Error::source(&error).unwrap().is::<Boom>());
-        let Error::Inner(inner) = error.into_error() else {
-            panic!("not the inner error")
-        };
+        let Error::Inner(inner) = error.into_error() else { panic!("not the inner error") };
         assert!(inner.is::<Boom>());
         assert_eq!(service.ready().await.unwrap().call(4).await.unwrap(), 40);
-        assert_eq!(
-            calls.load(Ordering::Relaxed),
-            2,
-            "a request that cannot be copied is sent once"
-        );
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "a request that cannot be copied is sent once");
     }
 }
 
@@ -96,10 +61,7 @@ async fn a_request_that_can_be_copied_is_retried_from_enhanced_on() {
         let layer = client(level).layer("users").retry_with(|request: &u32| Some(*request));
         let answered = layer.layer(inner).oneshot(4).await;
         assert_eq!(answered.is_ok(), level >= Level::Enhanced, "{level}");
-        assert_eq!(
-            calls.load(Ordering::Relaxed),
-            if level >= Level::Enhanced { 2 } else { 1 }
-        );
+        assert_eq!(calls.load(Ordering::Relaxed), if level >= Level::Enhanced { 2 } else { 1 });
     }
 }
 
@@ -151,10 +113,7 @@ async fn waiting_for_readiness_is_a_part_of_the_attempt() {
         let error = service.clone().oneshot(1).await.unwrap_err();
         assert!(matches!(error.error(), Error::Timeout));
     }
-    assert!(matches!(
-        service.clone().oneshot(1).await.unwrap_err().error(),
-        Error::Open { .. }
-    ));
+    assert!(matches!(service.clone().oneshot(1).await.unwrap_err().error(), Error::Open { .. }));
 }
 
 /// A service that panics when it is called without having been made ready, as tower allows.
@@ -166,10 +125,7 @@ struct Strict {
 
 impl Clone for Strict {
     fn clone(&self) -> Self {
-        Self {
-            is_ready: false,
-            calls: Arc::clone(&self.calls),
-        }
+        Self { is_ready: false, calls: Arc::clone(&self.calls) }
     }
 }
 
@@ -192,9 +148,7 @@ impl tower::Service<u32> for Strict {
 
 #[tokio::test(start_paused = true)]
 async fn every_attempt_is_made_on_a_service_that_is_ready() {
-    let layer = client(Level::Enhanced)
-        .layer("users")
-        .retry_with(|request: &u32| Some(*request));
+    let layer = client(Level::Enhanced).layer("users").retry_with(|request: &u32| Some(*request));
     let inner = Strict::default();
     let calls = Arc::clone(&inner.calls);
     let mut service = layer.layer(inner);
@@ -204,21 +158,16 @@ async fn every_attempt_is_made_on_a_service_that_is_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_response_future_gives_its_place_back() {
-    let service = client(Level::Full)
-        .layer("users")
-        .layer(service_fn(|request: u32| async move {
-            if request == 0 {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, Boom>(request)
-        }));
+    let service = client(Level::Full).layer("users").layer(service_fn(|request: u32| async move {
+        if request == 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok::<_, Boom>(request)
+    }));
     let mut stuck = service.clone();
     let first = tokio::spawn(async move { stuck.call(0).await });
     tokio::task::yield_now().await;
-    assert!(matches!(
-        service.clone().oneshot(1).await.unwrap_err().error(),
-        Error::BulkheadFull
-    ));
+    assert!(matches!(service.clone().oneshot(1).await.unwrap_err().error(), Error::BulkheadFull));
     first.abort();
     let _ = first.await;
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
@@ -228,12 +177,10 @@ async fn a_dropped_response_future_gives_its_place_back() {
 async fn a_classification_of_the_callers_own_decides_about_responses_and_errors() {
     let cd = client(Level::Enhanced);
     let layer = cd.layer("users").retry_with(|request: &u32| Some(*request));
-    let layer = layer.classify(
-        |result: Result<&u32, &(dyn std::error::Error + 'static)>| match result {
-            Ok(0) => Outcome::Failure,
-            _ => Outcome::Success,
-        },
-    );
+    let layer = layer.classify(|result: Result<&u32, &(dyn std::error::Error + 'static)>| match result {
+        Ok(0) => Outcome::Failure,
+        _ => Outcome::Success,
+    });
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     let mut service = layer.layer(service_fn(move |request: u32| {
@@ -260,22 +207,10 @@ async fn methods_choose_their_pool() {
         method_globs: vec!["get*".to_owned()],
         ..PoolPolicy::default()
     };
-    let bulkhead = BulkheadPolicy {
-        max_concurrent: 1,
-        pools: vec![pool],
-        ..BulkheadPolicy::default()
-    };
-    let policy = PolicySpec {
-        level: Level::Full,
-        bulkhead,
-        ..PolicySpec::default()
-    };
-    let cd = Cofferdam::builder("test")
-        .default_policy(Policy::new(policy).unwrap())
-        .start();
-    let layer = cd
-        .layer("users")
-        .method_of(|request: &&'static str| (*request).to_owned());
+    let bulkhead = BulkheadPolicy { max_concurrent: 1, pools: vec![pool], ..BulkheadPolicy::default() };
+    let policy = PolicySpec { level: Level::Full, bulkhead, ..PolicySpec::default() };
+    let cd = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
+    let layer = cd.layer("users").method_of(|request: &&'static str| (*request).to_owned());
     let service = layer.layer(service_fn(|_: &'static str| std::future::pending::<Result<(), Boom>>()));
     let rejected = |method| {
         let mut service = service.clone();

@@ -34,19 +34,12 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
 pub(super) fn applied(service: &ServiceState) -> Option<Applied> {
     let in_force = service.isolation.in_force();
     let revision = in_force.revision?;
-    Some(Applied {
-        service: Arc::clone(&service.name),
-        revision,
-        hash: policy_hash(&in_force.policy),
-    })
+    Some(Applied { service: Arc::clone(&service.name), revision, hash: policy_hash(&in_force.policy) })
 }
 
 fn receive_update(shared: &Shared, service: &ServiceState, update: Update) -> Option<ToManager> {
     let Some(revision) = update.revision else {
-        let refusal = Refusal {
-            reason: "the update names no revision".to_owned(),
-            field_path: String::new(),
-        };
+        let refusal = Refusal { reason: "the update names no revision".to_owned(), field_path: String::new() };
         return Some(refuse(shared, service, None, refusal));
     };
     if is_outdated(shared, service, revision) {
@@ -77,10 +70,7 @@ fn apply(shared: &Shared, service: &ServiceState, policy: Policy, revision: Revi
     let level = policy.level;
     service.isolation.apply(policy, Some(revision), is_enabled);
     tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied");
-    shared.hub.tell(Event::PolicyApplied {
-        service: Arc::clone(&service.name),
-        revision,
-    });
+    shared.hub.tell(Event::PolicyApplied { service: Arc::clone(&service.name), revision });
 }
 
 fn refuse(shared: &Shared, service: &ServiceState, revision: Option<Revision>, refusal: Refusal) -> ToManager {
@@ -93,17 +83,8 @@ fn refuse(shared: &Shared, service: &ServiceState, revision: Option<Revision>, r
         "policy refused; the one before stays in force"
     );
     let reason = refusal.reason.as_str().into();
-    shared.hub.tell(Event::PolicyRefused {
-        service: Arc::clone(&service.name),
-        revision,
-        reason,
-    });
-    ToManager::Refused {
-        service: Arc::clone(&service.name),
-        revision,
-        refusal,
-        in_force,
-    }
+    shared.hub.tell(Event::PolicyRefused { service: Arc::clone(&service.name), revision, reason });
+    ToManager::Refused { service: Arc::clone(&service.name), revision, refusal, in_force }
 }
 
 fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
@@ -116,14 +97,9 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
     if in_force.revision.is_none() && in_force.is_enabled {
         return;
     }
-    service
-        .isolation
-        .apply(shared.registry.default_policy().clone(), None, true);
+    service.isolation.apply(shared.registry.default_policy().clone(), None, true);
     tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force");
-    shared.hub.tell(Event::PolicyRemoved {
-        service: Arc::clone(&service.name),
-        revision,
-    });
+    shared.hub.tell(Event::PolicyRemoved { service: Arc::clone(&service.name), revision });
 }
 
 fn is_outdated(shared: &Shared, service: &ServiceState, revision: Revision) -> bool {
@@ -131,11 +107,7 @@ fn is_outdated(shared: &Shared, service: &ServiceState, revision: Revision) -> b
         return false;
     };
     tracing::warn!(service = %service.name, %revision, %newest, "the manager sent an outdated policy; ignored");
-    shared.hub.tell(Event::PolicyOutdated {
-        service: Arc::clone(&service.name),
-        revision,
-        newest,
-    });
+    shared.hub.tell(Event::PolicyOutdated { service: Arc::clone(&service.name), revision, newest });
     true
 }
 

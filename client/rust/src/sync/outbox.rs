@@ -33,14 +33,7 @@ pub(crate) struct Outbound {
 pub(super) fn channel() -> (Outbox, Outbound) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let taken = Arc::new(AtomicU64::new(0));
-    (
-        Outbox {
-            sender: Some(sender),
-            taken: Arc::clone(&taken),
-            sent: 0,
-        },
-        Outbound { receiver, taken },
-    )
+    (Outbox { sender: Some(sender), taken: Arc::clone(&taken), sent: 0 }, Outbound { receiver, taken })
 }
 
 impl Outbox {

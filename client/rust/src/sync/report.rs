@@ -53,11 +53,7 @@ struct Part {
 
 impl Reporter {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self {
-            told: Vec::new(),
-            next: 0,
-            since: now,
-        }
+        Self { told: Vec::new(), next: 0, since: now }
     }
 
     /// Takes note that another stream begins, whose manager knows no states.
@@ -73,11 +69,7 @@ impl Reporter {
         sequence: u64,
     ) -> Option<(Report, Pending)> {
         self.told.resize(services.len(), Told::default());
-        let mut pending = Pending {
-            at: now,
-            parts: Vec::new(),
-            next: self.next,
-        };
+        let mut pending = Pending { at: now, parts: Vec::new(), next: self.next };
         let mut reports = Vec::new();
         for step in 0..services.len() {
             if reports.len() == MAX_SERVICES {
@@ -94,14 +86,7 @@ impl Reporter {
             }
         }
         let interval = now.saturating_since(self.since);
-        (!reports.is_empty()).then_some((
-            Report {
-                sequence,
-                interval,
-                services: reports,
-            },
-            pending,
-        ))
+        (!reports.is_empty()).then_some((Report { sequence, interval, services: reports }, pending))
     }
 
     /// Takes note that a report was taken.
@@ -131,26 +116,11 @@ fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestam
         counters: difference,
         breaker: state.0,
         health: state.1,
-        transitions: unreported
-            .transitions
-            .iter()
-            .map(|made| (*made, now.saturating_since(made.at)))
-            .collect(),
+        transitions: unreported.transitions.iter().map(|made| (*made, now.saturating_since(made.at))).collect(),
         dropped: unreported.dropped,
     };
-    let told = Told {
-        counters,
-        state: Some(state),
-    };
-    Some((
-        report,
-        Part {
-            index,
-            service: Arc::clone(service),
-            told,
-            position: unreported.position,
-        },
-    ))
+    let told = Told { counters, state: Some(state) };
+    Some((report, Part { index, service: Arc::clone(service), told, position: unreported.position }))
 }
 
 #[cfg(test)]

@@ -218,10 +218,6 @@ impl<'a> Session<'a> {
 
     fn ended(mut self, reason: impl Into<String>) -> Ended {
         self.settle();
-        Ended {
-            reason: reason.into(),
-            was_answered: self.was_answered,
-            come_again_within: None,
-        }
+        Ended { reason: reason.into(), was_answered: self.was_answered, come_again_within: None }
     }
 }

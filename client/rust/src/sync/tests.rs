@@ -55,10 +55,7 @@ impl Transport for Scripted {
             return Err(Down("connection refused".to_owned()));
         }
         let (to_instance, inbound) = mpsc::unbounded_channel();
-        let stream = Some(Stream {
-            from_instance,
-            to_instance,
-        });
+        let stream = Some(Stream { from_instance, to_instance });
         let _ = self.opened.send(Opened { at, stream });
         Ok(UnboundedReceiverStream::new(inbound))
     }
@@ -90,21 +87,11 @@ impl Scene {
             shared.registry.service(service);
         }
         let (sender, opened) = mpsc::unbounded_channel();
-        let transport = Scripted {
-            address: "test".into(),
-            opened: sender,
-            refuses,
-        };
+        let transport = Scripted { address: "test".into(), opened: sender, refuses };
         let stop = CancellationToken::new();
         let events = shared.hub.listen();
         let task = tokio::spawn(run(Arc::clone(&shared), transport, stop.clone()));
-        Self {
-            shared,
-            stop,
-            task,
-            opened,
-            events,
-        }
+        Self { shared, stop, task, opened, events }
     }
 
     fn service(&self, name: &str) -> Arc<ServiceState> {
@@ -152,10 +139,7 @@ impl Stream {
 
     /// The instance's next message.
     async fn next(&mut self) -> ToManager {
-        self.from_instance
-            .next()
-            .await
-            .expect("the instance has ended the stream")
+        self.from_instance.next().await.expect("the instance has ended the stream")
     }
 
     /// The instance's next message that is not a report.
@@ -178,11 +162,7 @@ impl Stream {
 }
 
 fn policy(level: Level) -> Policy {
-    Policy::new(PolicySpec {
-        level,
-        ..PolicySpec::default()
-    })
-    .unwrap()
+    Policy::new(PolicySpec { level, ..PolicySpec::default() }).unwrap()
 }
 
 fn at(epoch: u64, revision: u64) -> Revision {
@@ -190,9 +170,5 @@ fn at(epoch: u64, revision: u64) -> Revision {
 }
 
 fn applied(service: &str, revision: Revision, policy: &Policy) -> Applied {
-    Applied {
-        service: service.into(),
-        revision,
-        hash: policy_hash(policy),
-    }
+    Applied { service: service.into(), revision, hash: policy_hash(policy) }
 }

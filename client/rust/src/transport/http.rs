@@ -46,9 +46,7 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
 
     fn tell_remaining(&self, request: &mut Request<B>, remaining: Duration) {
         let headers = request.headers_mut();
-        let is_grpc = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         if is_grpc
             && !headers.contains_key(GRPC_TIMEOUT)
             && let Ok(value) = HeaderValue::try_from(timeout(remaining))
@@ -71,11 +69,7 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
         };
         let headers = response.headers();
         match grpc_code(headers) {
-            Some(code) => on_code(
-                code,
-                headers.get(PUSHBACK).map(|value| pushback(value.as_bytes())),
-                context,
-            ),
+            Some(code) => on_code(code, headers.get(PUSHBACK).map(|value| pushback(value.as_bytes())), context),
             None => on_http_status(response.status(), headers, context),
         }
     }
@@ -84,9 +78,7 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
 impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
     fn method(&self, request: &Req) -> String {
         let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
-        known
-            .map(|request| Inspect::<_, TonicResponse>::method(&Http, request))
-            .unwrap_or_default()
+        known.map(|request| Inspect::<_, TonicResponse>::method(&Http, request)).unwrap_or_default()
     }
 
     fn is_idempotent(&self, request: &Req) -> bool {
@@ -141,21 +133,10 @@ fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>)
         _ if status.is_server_error() => Outcome::Failure,
         _ => Outcome::Success,
     };
-    let may_mend = [
-        StatusCode::BAD_GATEWAY,
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::GATEWAY_TIMEOUT,
-    ];
-    let seconds = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let may_mend = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let pushback = seconds.map(|seconds| Pushback::After(Duration::from_secs(seconds)));
-    Verdict {
-        outcome,
-        is_retryable: may_mend.contains(&status),
-        may_have_reached: true,
-        pushback,
-    }
+    Verdict { outcome, is_retryable: may_mend.contains(&status), may_have_reached: true, pushback }
 }
 
 /// A gRPC timeout: at most eight digits and a unit. Never zero, which some servers take for no time at all.

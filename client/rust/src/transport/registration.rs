@@ -13,35 +13,22 @@ use tonic_types::StatusExt;
 impl Manager {
     /// Sends a registration once, on a connection of its own.
     pub(crate) async fn register(&self, registration: &Registration) -> Result<Registered, RegisterError> {
-        let channel = self
-            .connect()
-            .await
-            .map_err(|error| RegisterError::Unavailable(describe(&error)))?;
-        let response = IsolationServiceClient::new(channel)
-            .register_service(to_request(registration))
-            .await;
+        let channel = self.connect().await.map_err(|error| RegisterError::Unavailable(describe(&error)))?;
+        let response = IsolationServiceClient::new(channel).register_service(to_request(registration)).await;
         let v1::RegisterServiceResponse { service, created } = response.map_err(from_status)?.into_inner();
         let revision = to_revision(service.and_then(|service| service.revision));
-        Ok(Registered {
-            revision,
-            is_new: created,
-        })
+        Ok(Registered { revision, is_new: created })
     }
 }
 
 fn to_request(registration: &Registration) -> v1::RegisterServiceRequest {
-    let endpoint = |address: &String| v1::Endpoint {
-        address: address.clone(),
-    };
+    let endpoint = |address: &String| v1::Endpoint { address: address.clone() };
     let dependency = |(service, criticality): &(String, Criticality)| {
         let kind = match criticality {
             Criticality::Critical => v1::DependencyKind::Critical,
             Criticality::Optional => v1::DependencyKind::Optional,
         };
-        v1::Dependency {
-            service: service.clone(),
-            kind: kind.into(),
-        }
+        v1::Dependency { service: service.clone(), kind: kind.into() }
     };
     let service = v1::Service {
         namespace: registration.namespace.clone(),
@@ -55,10 +42,7 @@ fn to_request(registration: &Registration) -> v1::RegisterServiceRequest {
     };
     v1::RegisterServiceRequest {
         service: Some(service),
-        level: registration
-            .level
-            .map_or(v1::IsolationLevel::Unspecified, level_to_wire)
-            .into(),
+        level: registration.level.map_or(v1::IsolationLevel::Unspecified, level_to_wire).into(),
         fallback: None,
         policy: registration.policy.as_ref().map(to_wire),
         expected_revision: None,
@@ -70,26 +54,17 @@ fn from_status(status: Status) -> RegisterError {
     let message = status.message().to_owned();
     match status.code() {
         Code::InvalidArgument => {
-            let fields = status
-                .get_details_bad_request()
-                .map(|bad| bad.field_violations)
-                .unwrap_or_default();
+            let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
             let violation = |field: tonic_types::FieldViolation| Violation {
                 path: field.field,
                 description: field.description,
                 kind: ViolationKind::Invalid,
             };
-            RegisterError::Invalid {
-                message,
-                violations: fields.into_iter().map(violation).collect(),
-            }
+            RegisterError::Invalid { message, violations: fields.into_iter().map(violation).collect() }
         }
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
             RegisterError::Unavailable(message)
         }
-        code => RegisterError::Refused {
-            code: format!("{code:?}"),
-            message,
-        },
+        code => RegisterError::Refused { code: format!("{code:?}"), message },
     }
 }

@@ -12,14 +12,8 @@ pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A value as one of gRPC's errors.
 pub(crate) fn as_error(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
-    let status = error
-        .downcast_ref::<Status>()
-        .map(|error| -> &(dyn Error + 'static) { error });
-    status.or_else(|| {
-        error
-            .downcast_ref::<tonic::transport::Error>()
-            .map(|error| -> &(dyn Error + 'static) { error })
-    })
+    let status = error.downcast_ref::<Status>().map(|error| -> &(dyn Error + 'static) { error });
+    status.or_else(|| error.downcast_ref::<tonic::transport::Error>().map(|error| -> &(dyn Error + 'static) { error }))
 }
 
 /// The verdict on an error, where it is gRPC's.
@@ -31,9 +25,7 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> O
     if error.is::<ConnectError>() {
         return Some(on_code(Code::Unavailable, None, context));
     }
-    error
-        .is::<TimeoutExpired>()
-        .then(|| on_code(Code::DeadlineExceeded, None, context))
+    error.is::<TimeoutExpired>().then(|| on_code(Code::DeadlineExceeded, None, context))
 }
 
 /// The code that a status means. tonic says CANCELLED where the client's own timer ran out, and where the connection
@@ -63,9 +55,7 @@ pub(super) fn on_code(code: Code, pushback: Option<Pushback>, context: Context<'
 }
 
 pub(super) fn pushback(value: &[u8]) -> Pushback {
-    let millis = std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
     millis.map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
 

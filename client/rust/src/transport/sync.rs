@@ -25,9 +25,7 @@ impl Transport for Manager {
 
     async fn open(&mut self, outbound: Outbound) -> Result<Inbound, Down> {
         let channel = self.connect().await.map_err(|error| Down(describe(&error)))?;
-        let opened = PolicySyncServiceClient::new(channel)
-            .sync(outbound.map(to_manager))
-            .await;
+        let opened = PolicySyncServiceClient::new(channel).sync(outbound.map(to_manager)).await;
         Ok(Inbound(opened.map_err(|status| down(&status))?.into_inner()))
     }
 }

@@ -23,56 +23,36 @@ const DEFAULT_WITHIN: Duration = Duration::from_secs(1);
 pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
     match response.message {
         Some(sync_response::Message::Update(update)) => FromManager::Update(from_update(update)),
-        Some(sync_response::Message::Removal(v1::PolicyRemoval { service, revision })) => FromManager::Removal {
-            service,
-            revision: revision.map(revision_from_wire),
-        },
+        Some(sync_response::Message::Removal(v1::PolicyRemoval { service, revision })) => {
+            FromManager::Removal { service, revision: revision.map(revision_from_wire) }
+        }
         Some(sync_response::Message::Complete(_)) => FromManager::Complete,
         Some(sync_response::Message::Bookmark(_)) => FromManager::Bookmark,
         Some(sync_response::Message::Reconnect(v1::SyncReconnect { within })) => {
             let within = within.and_then(|within| duration_from_wire(within).ok());
-            FromManager::Reconnect {
-                within: within.unwrap_or(DEFAULT_WITHIN),
-            }
+            FromManager::Reconnect { within: within.unwrap_or(DEFAULT_WITHIN) }
         }
         None => FromManager::Unknown,
     }
 }
 
 fn from_update(update: v1::PolicyUpdate) -> Update {
-    let v1::PolicyUpdate {
-        service,
-        revision,
-        policy_hash: _,
-        policy,
-        enabled,
-    } = update;
+    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled } = update;
     let revision = revision.map(revision_from_wire);
-    Update {
-        service,
-        revision,
-        policy: from_policy(policy.as_ref()),
-        is_enabled: enabled,
-    }
+    Update { service, revision, policy: from_policy(policy.as_ref()), is_enabled: enabled }
 }
 
 fn from_policy(policy: Option<&v1::IsolationPolicy>) -> Result<Policy, Refusal> {
     // A missing policy is no policy: taken for an empty one, it would be a valid policy that nobody has written.
     let Some(policy) = policy else {
-        return Err(Refusal {
-            reason: "the update holds no policy".to_owned(),
-            field_path: String::new(),
-        });
+        return Err(Refusal { reason: "the update holds no policy".to_owned(), field_path: String::new() });
     };
     unless_it_panics(|| effective_policy(policy))?.map_err(|invalid| from_invalid(&invalid))
 }
 
 fn from_invalid(invalid: &InvalidPolicy) -> Refusal {
     let field_path = invalid.violations().first().map(|violation| violation.path.clone());
-    Refusal {
-        reason: invalid.to_string(),
-        field_path: field_path.unwrap_or_default(),
-    }
+    Refusal { reason: invalid.to_string(), field_path: field_path.unwrap_or_default() }
 }
 
 pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
@@ -82,21 +62,12 @@ pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
             let services = services.iter().map(ToString::to_string).collect();
             sync_request::Message::Subscribe(v1::SyncSubscribe { services })
         }
-        ToManager::Applied(Applied {
-            service,
-            revision,
-            hash,
-        }) => sync_request::Message::Ack(v1::PolicyAck {
+        ToManager::Applied(Applied { service, revision, hash }) => sync_request::Message::Ack(v1::PolicyAck {
             service: service.to_string(),
             revision: Some(revision_to_wire(revision)),
             policy_hash: hash.as_bytes().to_vec().into(),
         }),
-        ToManager::Refused {
-            service,
-            revision,
-            refusal,
-            in_force,
-        } => sync_request::Message::Nack(v1::PolicyNack {
+        ToManager::Refused { service, revision, refusal, in_force } => sync_request::Message::Nack(v1::PolicyNack {
             service: service.to_string(),
             revision: revision.map(revision_to_wire),
             reason: truncated(refusal.reason),
@@ -109,14 +80,7 @@ pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
 }
 
 fn to_hello(hello: Hello) -> v1::SyncHello {
-    let Hello {
-        instance_id,
-        application,
-        namespace,
-        labels,
-        services,
-        applied,
-    } = hello;
+    let Hello { instance_id, application, namespace, labels, services, applied } = hello;
     let to_applied = |applied: Applied| v1::AppliedPolicy {
         service: applied.service.to_string(),
         revision: Some(revision_to_wire(applied.revision)),
@@ -135,28 +99,13 @@ fn to_hello(hello: Hello) -> v1::SyncHello {
 }
 
 fn to_report(report: Report) -> v1::SyncReport {
-    let Report {
-        sequence,
-        interval,
-        services,
-    } = report;
+    let Report { sequence, interval, services } = report;
     let services = services.into_iter().map(to_service_report).collect();
-    v1::SyncReport {
-        sequence,
-        interval: Some(duration_to_wire(interval)),
-        services,
-    }
+    v1::SyncReport { sequence, interval: Some(duration_to_wire(interval)), services }
 }
 
 fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
-    let ServiceReport {
-        service,
-        counters,
-        breaker,
-        health,
-        transitions,
-        dropped,
-    } = report;
+    let ServiceReport { service, counters, breaker, health, transitions, dropped } = report;
     v1::ServiceReport {
         service: service.to_string(),
         counters: Some(counters_to_wire(&counters)),
@@ -186,9 +135,7 @@ pub(super) fn to_revision(revision: Option<v1::Revision>) -> Revision {
 
 /// As much of a text as a refusal may hold.
 fn truncated(mut text: String) -> String {
-    let end = (0..=MAX_REASON_BYTES.min(text.len()))
-        .rev()
-        .find(|&end| text.is_char_boundary(end));
+    let end = (0..=MAX_REASON_BYTES.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     text.truncate(end.unwrap_or_default());
     text
 }

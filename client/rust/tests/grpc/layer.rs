@@ -16,25 +16,12 @@ use tower::ServiceBuilder;
 fn client(max_attempts: u32) -> Cofferdam {
     let policy = PolicySpec {
         level: Level::Enhanced,
-        timeout: TimeoutPolicy {
-            call_timeout: Duration::from_secs(30),
-            ..TimeoutPolicy::default()
-        },
-        breaker: BreakerPolicy {
-            consecutive_failures: 3,
-            failure_rate: 0.0,
-            ..BreakerPolicy::default()
-        },
-        retry: RetryPolicy {
-            max_attempts,
-            jitter: Jitter::None,
-            ..RetryPolicy::default()
-        },
+        timeout: TimeoutPolicy { call_timeout: Duration::from_secs(30), ..TimeoutPolicy::default() },
+        breaker: BreakerPolicy { consecutive_failures: 3, failure_rate: 0.0, ..BreakerPolicy::default() },
+        retry: RetryPolicy { max_attempts, jitter: Jitter::None, ..RetryPolicy::default() },
         ..PolicySpec::default()
     };
-    Cofferdam::builder("test")
-        .default_policy(Policy::new(policy).unwrap())
-        .start()
+    Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start()
 }
 
 #[tokio::test]
@@ -57,40 +44,24 @@ async fn a_channel_is_isolated_by_what_the_service_answers() {
 
     // The service works: it says so itself.
     for _ in 0..5 {
-        let status = soon(users.register_service(RegisterServiceRequest::default()))
-            .await
-            .unwrap_err();
+        let status = soon(users.register_service(RegisterServiceRequest::default())).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::NotFound, "as told"));
     }
     assert_eq!(service.breaker_state(), Some(BreakerState::Closed));
 
     *code.lock().unwrap() = Code::Internal;
     for _ in 0..3 {
-        let status = soon(users.register_service(RegisterServiceRequest::default()))
-            .await
-            .unwrap_err();
+        let status = soon(users.register_service(RegisterServiceRequest::default())).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Internal, "as told"));
         assert!(LayerError::find(&status).is_none(), "that was the service's own word");
     }
     assert_eq!(service.breaker_state(), Some(BreakerState::Open));
 
-    let status = soon(users.register_service(RegisterServiceRequest::default()))
-        .await
-        .unwrap_err();
+    let status = soon(users.register_service(RegisterServiceRequest::default())).await.unwrap_err();
     assert_eq!((status.code(), calls.load(Ordering::Relaxed)), (Code::Unavailable, 8));
-    assert!(
-        status.message().starts_with("user-svc: the circuit breaker is open"),
-        "{}",
-        status.message()
-    );
+    assert!(status.message().starts_with("user-svc: the circuit breaker is open"), "{}", status.message());
     let error = LayerError::find(&status).unwrap();
-    assert!(matches!(
-        error.error(),
-        Error::Open {
-            retry_after: Some(_),
-            ..
-        }
-    ));
+    assert!(matches!(error.error(), Error::Open { retry_after: Some(_), .. }));
 }
 
 #[tokio::test]
@@ -106,13 +77,9 @@ async fn the_service_is_told_the_time_that_is_left() {
     })
     .await;
     let channel = Endpoint::from_shared(upstream.url()).unwrap().connect_lazy();
-    let protected = ServiceBuilder::new()
-        .layer(client(1).layer("user-svc"))
-        .service(channel);
+    let protected = ServiceBuilder::new().layer(client(1).layer("user-svc")).service(channel);
     let mut users = IsolationServiceClient::new(protected);
-    soon(users.register_service(RegisterServiceRequest::default()))
-        .await
-        .unwrap();
+    soon(users.register_service(RegisterServiceRequest::default())).await.unwrap();
     let told = told.lock().unwrap().take().unwrap();
     let millis: u64 = told.to_str().unwrap().strip_suffix('m').unwrap().parse().unwrap();
     assert!((1..=30_000).contains(&millis), "{millis}");
@@ -124,21 +91,12 @@ async fn the_service_is_told_the_time_that_is_left() {
 
 #[tokio::test]
 async fn a_service_out_of_reach_is_a_failure_that_did_not_arrive() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let channel = Endpoint::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect_lazy();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let cd = client(3);
-    let protected = ServiceBuilder::new()
-        .layer(cd.layer("user-svc"))
-        .service(channel.clone());
+    let protected = ServiceBuilder::new().layer(cd.layer("user-svc")).service(channel.clone());
     let mut users = IsolationServiceClient::new(protected);
-    let status = soon(users.register_service(RegisterServiceRequest::default()))
-        .await
-        .unwrap_err();
+    let status = soon(users.register_service(RegisterServiceRequest::default())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     // A stream of a body is sent once, whatever the policy says.
     assert_eq!(cd.service("user-svc").counters().attempt_failures, 1);

@@ -65,16 +65,9 @@ impl FakeManager {
         address: SocketAddr,
         on_register: impl Fn(Registration) -> Result<v1::RegisterServiceResponse, Status> + Send + Sync + 'static,
     ) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, streams) = mpsc::unbounded_channel();
-        let handler = Handler {
-            streams: sender,
-            on_register: Arc::new(on_register),
-        };
+        let handler = Handler { streams: sender, on_register: Arc::new(on_register) };
         let serving = runtime.spawn(async move {
             let listener = listen(address).await;
             let address = listener.local_addr().unwrap();
@@ -85,11 +78,7 @@ impl FakeManager {
             tokio::spawn(server);
             address
         });
-        Self {
-            address: serving.await.unwrap(),
-            streams,
-            runtime: Some(runtime),
-        }
+        Self { address: serving.await.unwrap(), streams, runtime: Some(runtime) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -181,10 +170,7 @@ impl FakeStream {
 
 pub(crate) fn calls_of(service: &str, report: &v1::SyncReport) -> u64 {
     let of_service = report.services.iter().filter(|report| report.service == service);
-    of_service
-        .filter_map(|report| report.counters)
-        .map(|counters| counters.calls)
-        .sum()
+    of_service.filter_map(|report| report.counters).map(|counters| counters.calls).sum()
 }
 
 pub(crate) fn at(revision: u64) -> v1::Revision {
@@ -192,11 +178,7 @@ pub(crate) fn at(revision: u64) -> v1::Revision {
 }
 
 pub(crate) fn policy(level: Level) -> (Policy, v1::IsolationPolicy) {
-    let policy = Policy::new(PolicySpec {
-        level,
-        ..PolicySpec::default()
-    })
-    .unwrap();
+    let policy = Policy::new(PolicySpec { level, ..PolicySpec::default() }).unwrap();
     let wire = to_wire(&policy);
     (policy, wire)
 }
@@ -214,13 +196,8 @@ impl PolicySyncService for Handler {
 
     async fn sync(&self, request: Request<Streaming<v1::SyncRequest>>) -> Result<Response<Self::SyncStream>, Status> {
         let (outbound, receiver) = mpsc::unbounded_channel();
-        let stream = FakeStream {
-            inbound: request.into_inner(),
-            outbound,
-        };
-        self.streams
-            .send(stream)
-            .map_err(|_| Status::unavailable("the test is over"))?;
+        let stream = FakeStream { inbound: request.into_inner(), outbound };
+        self.streams.send(stream).map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(UnboundedReceiverStream::new(receiver)))
     }
 }

@@ -9,14 +9,8 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 fn registered(revision: u64) -> v1::RegisterServiceResponse {
-    let service = v1::IsolatedService {
-        revision: Some(at(revision)),
-        ..v1::IsolatedService::default()
-    };
-    v1::RegisterServiceResponse {
-        service: Some(service),
-        created: true,
-    }
+    let service = v1::IsolatedService { revision: Some(at(revision)), ..v1::IsolatedService::default() };
+    v1::RegisterServiceResponse { service: Some(service), created: true }
 }
 
 #[tokio::test]
@@ -30,57 +24,23 @@ async fn a_service_is_registered_as_it_was_described() {
         }
     })
     .await;
-    let cd = Cofferdam::builder("payments")
-        .manager(manager.url())
-        .namespace("shop")
-        .try_start()
-        .unwrap();
+    let cd = Cofferdam::builder("payments").manager(manager.url()).namespace("shop").try_start().unwrap();
     let register = cd.service("payments").register();
-    let register = register
-        .endpoint("127.0.0.1:50051")
-        .version("1.0.0")
-        .description("takes money")
-        .label("tier", "1");
-    let register = register
-        .depends_on("stripe", Criticality::Optional)
-        .level(Level::Enhanced);
+    let register = register.endpoint("127.0.0.1:50051").version("1.0.0").description("takes money").label("tier", "1");
+    let register = register.depends_on("stripe", Criticality::Optional).level(Level::Enhanced);
     let registered = soon(register.policy(Policy::default()).send()).await.unwrap();
-    assert_eq!(
-        (
-            registered.revision.epoch,
-            registered.revision.revision,
-            registered.is_new
-        ),
-        (1, 9, true)
-    );
+    assert_eq!((registered.revision.epoch, registered.revision.revision, registered.is_new), (1, 9, true));
 
     let request = seen.lock().unwrap().take().unwrap();
     assert_eq!(request.level, i32::from(v1::IsolationLevel::Enhanced));
     assert_eq!(request.policy, Some(to_wire(&Policy::default())));
     assert!(!request.request_id.is_empty() && request.expected_revision.is_none());
     let service = request.service.unwrap();
-    assert_eq!(
-        (service.namespace.as_str(), service.name.as_str()),
-        ("shop", "payments")
-    );
-    assert_eq!(
-        (service.version.as_str(), service.description.as_str()),
-        ("1.0.0", "takes money")
-    );
-    assert_eq!(
-        service.endpoints,
-        [v1::Endpoint {
-            address: "127.0.0.1:50051".to_owned()
-        }]
-    );
+    assert_eq!((service.namespace.as_str(), service.name.as_str()), ("shop", "payments"));
+    assert_eq!((service.version.as_str(), service.description.as_str()), ("1.0.0", "takes money"));
+    assert_eq!(service.endpoints, [v1::Endpoint { address: "127.0.0.1:50051".to_owned() }]);
     let optional = v1::DependencyKind::Optional.into();
-    assert_eq!(
-        service.dependencies,
-        [v1::Dependency {
-            service: "stripe".to_owned(),
-            kind: optional
-        }]
-    );
+    assert_eq!(service.dependencies, [v1::Dependency { service: "stripe".to_owned(), kind: optional }]);
     assert_eq!((service.labels["tier"].as_str(), service.enabled), ("1", None));
 }
 
@@ -92,11 +52,7 @@ async fn a_registration_is_made_once_however_often_it_is_sent() {
         move |request| {
             let mut ids = ids.lock().unwrap();
             ids.push(request.into_inner().request_id);
-            if ids.len() < 3 {
-                Err(Status::unavailable("starting"))
-            } else {
-                Ok(registered(1))
-            }
+            if ids.len() < 3 { Err(Status::unavailable("starting")) } else { Ok(registered(1)) }
         }
     })
     .await;
@@ -110,24 +66,13 @@ async fn a_registration_is_made_once_however_often_it_is_sent() {
 async fn a_refusal_names_the_fields_at_fault() {
     let manager = FakeManager::registering(|_| {
         let details = ErrorDetails::with_bad_request_violation("service.version", "must be at most 64 bytes long");
-        Err(Status::with_error_details(
-            tonic::Code::InvalidArgument,
-            "invalid request",
-            details,
-        ))
+        Err(Status::with_error_details(tonic::Code::InvalidArgument, "invalid request", details))
     })
     .await;
     let cd = Cofferdam::builder("payments").manager(manager.url()).start();
-    let error = soon(cd.service("payments").register().version("1".repeat(65)).send())
-        .await
-        .unwrap_err();
-    let RegisterError::Invalid { message, violations } = error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        (message.as_str(), violations[0].path.as_str()),
-        ("invalid request", "service.version")
-    );
+    let error = soon(cd.service("payments").register().version("1".repeat(65)).send()).await.unwrap_err();
+    let RegisterError::Invalid { message, violations } = error else { panic!("{error:?}") };
+    assert_eq!((message.as_str(), violations[0].path.as_str()), ("invalid request", "service.version"));
     assert_eq!(violations[0].description, "must be at most 64 bytes long");
 }
 
@@ -142,18 +87,10 @@ async fn other_refusals_keep_their_code() {
 #[tokio::test]
 async fn without_a_manager_there_is_nothing_to_register_with() {
     let cd = Cofferdam::builder("payments").start();
-    assert_eq!(
-        cd.service("payments").register().send().await,
-        Err(RegisterError::NoManager)
-    );
+    assert_eq!(cd.service("payments").register().send().await, Err(RegisterError::NoManager));
 
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let cd = Cofferdam::builder("payments")
-        .manager(format!("http://{address}"))
-        .start();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cd = Cofferdam::builder("payments").manager(format!("http://{address}")).start();
     let register = cd.service("payments").register().limit(Duration::from_millis(50));
     let error = soon(register.send()).await.unwrap_err();
     assert!(matches!(error, RegisterError::Unavailable(_)), "{error:?}");

@@ -28,11 +28,7 @@ impl Model {
         }
         let (threshold, lease) = (self.policy.success_threshold, self.policy.lease().as_millis() as u64);
         match &mut self.state {
-            ModelState::HalfOpen {
-                since,
-                in_flight,
-                successes,
-            } if *in_flight + *successes < threshold => {
+            ModelState::HalfOpen { since, in_flight, successes } if *in_flight + *successes < threshold => {
                 *since = now;
                 *in_flight += 1;
             }
@@ -48,11 +44,7 @@ impl Model {
 
     fn probe(&mut self, now: u64) {
         self.generation += 1;
-        self.state = ModelState::HalfOpen {
-            since: now,
-            in_flight: 0,
-            successes: 0,
-        };
+        self.state = ModelState::HalfOpen { since: now, in_flight: 0, successes: 0 };
     }
 
     fn record(&mut self, generation: u64, outcome: Outcome, now: u64) {
@@ -63,21 +55,12 @@ impl Model {
             (ModelState::Closed, Outcome::Neutral) | (ModelState::Open { .. }, _) => {}
             (ModelState::Closed, _) => {
                 self.outcomes.push((now, outcome));
-                self.consecutive = if outcome == Outcome::Failure {
-                    self.consecutive + 1
-                } else {
-                    0
-                };
+                self.consecutive = if outcome == Outcome::Failure { self.consecutive + 1 } else { 0 };
                 if outcome == Outcome::Failure && self.trips(now) {
                     self.open(now);
                 }
             }
-            (
-                ModelState::HalfOpen {
-                    in_flight, successes, ..
-                },
-                outcome,
-            ) => {
+            (ModelState::HalfOpen { in_flight, successes, .. }, outcome) => {
                 *in_flight -= 1;
                 match outcome {
                     Outcome::Neutral => {}
@@ -98,9 +81,7 @@ impl Model {
 
     fn open(&mut self, now: u64) {
         self.generation += 1;
-        self.state = ModelState::Open {
-            until: now + self.policy.open_duration.as_millis() as u64,
-        };
+        self.state = ModelState::Open { until: now + self.policy.open_duration.as_millis() as u64 };
     }
 
     fn trips(&self, now: u64) -> bool {

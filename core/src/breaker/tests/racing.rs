@@ -6,10 +6,7 @@ use std::thread;
 
 #[test]
 fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
-    let policy = BreakerPolicy {
-        success_threshold: 3,
-        ..consecutive()
-    };
+    let policy = BreakerPolicy { success_threshold: 3, ..consecutive() };
     for _ in 0..200 {
         let breaker = Breaker::new(&policy);
         let now = Timestamp::from_millis(1);
@@ -17,13 +14,7 @@ fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
             let Ok(admitted) = breaker.admit(&policy, now, || 0) else {
                 return 0;
             };
-            usize::from(
-                admitted
-                    .admission
-                    .record(&policy, Outcome::Failure, now, || 0)
-                    .transition
-                    .is_some(),
-            )
+            usize::from(admitted.admission.record(&policy, Outcome::Failure, now, || 0).transition.is_some())
         });
         assert_eq!(opened, 1);
 

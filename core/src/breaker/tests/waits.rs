@@ -56,10 +56,7 @@ fn a_wait_of_a_day_with_all_its_jitter_is_kept() {
 
 #[test]
 fn t26_jitter_only_lengthens_the_open_time() {
-    let policy = BreakerPolicy {
-        open_jitter_ratio: 0.5,
-        ..consecutive()
-    };
+    let policy = BreakerPolicy { open_jitter_ratio: 0.5, ..consecutive() };
     for (random, millis) in [(0, 30_000), (1 << 63, 37_500), (u64::MAX, 45_000)] {
         let breaker = Breaker::new(&policy);
         let now = Timestamp::from_millis(7);
@@ -76,10 +73,7 @@ fn t26_jitter_only_lengthens_the_open_time() {
 fn an_open_breaker_rejects_until_its_time_is_over_and_says_when() {
     let mut bench = opened();
     let rejected = bench.admit().unwrap_err();
-    assert_eq!(
-        (rejected.state, rejected.retry_after),
-        (State::Open, Some(Duration::from_secs(30)))
-    );
+    assert_eq!((rejected.state, rejected.retry_after), (State::Open, Some(Duration::from_secs(30))));
     bench.advance(Duration::from_millis(29_999));
     assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_millis(1)));
     assert_eq!(bench.state(), State::Open);
@@ -92,10 +86,7 @@ fn an_open_breaker_rejects_until_its_time_is_over_and_says_when() {
 
 #[test]
 fn a_lease_is_as_long_as_a_probe_is_out_and_not_as_the_round() {
-    let mut bench = Bench::new(BreakerPolicy {
-        half_open_max_in_flight: 1,
-        ..consecutive()
-    });
+    let mut bench = Bench::new(BreakerPolicy { half_open_max_in_flight: 1, ..consecutive() });
     bench.calls(Outcome::Failure, 5).unwrap();
     bench.advance(Duration::from_secs(30));
     bench.call(Outcome::Success);

@@ -6,13 +6,7 @@ use std::pin::pin;
 
 #[tokio::test(start_paused = true)]
 async fn a_level_change_keeps_what_the_breaker_learned() {
-    let spec = |level| PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 1,
-            ..RetryPolicy::default()
-        },
-        ..at(level)
-    };
+    let spec = |level| PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(level) };
     let bench = Bench::new(spec(Level::Enhanced));
     for _ in 0..4 {
         bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
@@ -59,29 +53,13 @@ async fn a_call_under_way_ends_though_its_service_is_disabled() {
 /// One place and one to wait for it, in the common bulkhead and in a pool.
 fn narrow(level: Level) -> PolicySpec {
     let (max_concurrent, max_queue, max_wait) = (1, 1, 4 * SECOND);
-    let pool = PoolPolicy {
-        name: "readPool".to_owned(),
-        max_concurrent,
-        max_queue,
-        max_wait,
-        method_globs: Vec::new(),
-    };
-    PolicySpec {
-        bulkhead: BulkheadPolicy {
-            max_concurrent,
-            max_queue,
-            max_wait,
-            pools: vec![pool],
-        },
-        ..at(level)
-    }
+    let pool =
+        PoolPolicy { name: "readPool".to_owned(), max_concurrent, max_queue, max_wait, method_globs: Vec::new() };
+    PolicySpec { bulkhead: BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: vec![pool] }, ..at(level) }
 }
 
 fn reading() -> CallOptions<'static> {
-    CallOptions {
-        pool: Some("readPool"),
-        ..idempotent()
-    }
+    CallOptions { pool: Some("readPool"), ..idempotent() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,10 +75,7 @@ async fn a_call_in_the_queue_keeps_its_turn_over_a_change_of_level() {
     let failure = bench.call([Reply::Answer("kept out")]).await.unwrap_err();
     assert_eq!(failure.cause, FailureCause::BulkheadFull);
     let (first, second) = tokio::join!(running, queued);
-    assert_eq!(
-        (first.unwrap().value, second.unwrap().value),
-        ("first".into(), "second".into())
-    );
+    assert_eq!((first.unwrap().value, second.unwrap().value), ("first".into(), "second".into()));
     bench.call([Reply::Answer("free again")]).await.unwrap();
 }
 
@@ -144,24 +119,16 @@ async fn a_pool_that_comes_back_still_knows_who_is_in_it() {
     let mut spec = narrow(Level::Full);
     spec.bulkhead.pools[0].max_queue = 0;
     bench.apply(spec);
-    let failure = bench
-        .run(&mut Script::new([Reply::Answer("kept out")]), reading())
-        .await;
+    let failure = bench.run(&mut Script::new([Reply::Answer("kept out")]), reading()).await;
     assert_eq!(failure.unwrap_err().cause, FailureCause::BulkheadFull);
     running.await.unwrap();
-    bench
-        .run(&mut Script::new([Reply::Answer("in")]), reading())
-        .await
-        .unwrap();
+    bench.run(&mut Script::new([Reply::Answer("in")]), reading()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_the_policy_does_not_know_is_the_common_bulkhead() {
     let bench = Bench::new(narrow(Level::Full));
-    let options = CallOptions {
-        pool: Some("writePool"),
-        ..idempotent()
-    };
+    let options = CallOptions { pool: Some("writePool"), ..idempotent() };
     let mut script = Script::new([Reply::Hang]);
     let mut running = pin!(bench.run(&mut script, options));
     assert!(running.as_mut().now_or_never().is_none());

@@ -4,34 +4,19 @@ use super::*;
 use crate::policy::limits::MAX_DURATION;
 
 fn limited(timeout: Duration) -> CallOptions<'static> {
-    CallOptions {
-        timeout: Some(timeout),
-        ..idempotent()
-    }
+    CallOptions { timeout: Some(timeout), ..idempotent() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
     let bench = Bench::new(PolicySpec {
-        timeout: TimeoutPolicy {
-            min_attempt_budget: Duration::from_millis(10),
-            ..TimeoutPolicy::default()
-        },
+        timeout: TimeoutPolicy { min_attempt_budget: Duration::from_millis(10), ..TimeoutPolicy::default() },
         ..at(Level::Enhanced)
     });
     for _ in 0..20 {
-        let options = CallOptions {
-            timeout: Some(Duration::from_millis(9)),
-            ..idempotent()
-        };
-        let failure = bench
-            .run(&mut Script::new([Reply::Answer("not asked")]), options)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (failure.cause, failure.receipt.attempts),
-            (FailureCause::DeadlineSpent, 0)
-        );
+        let options = CallOptions { timeout: Some(Duration::from_millis(9)), ..idempotent() };
+        let failure = bench.run(&mut Script::new([Reply::Answer("not asked")]), options).await.unwrap_err();
+        assert_eq!((failure.cause, failure.receipt.attempts), (FailureCause::DeadlineSpent, 0));
     }
     assert_eq!(bench.breaker(), Some(State::Closed));
     assert_eq!(bench.counters().rejected_deadline, 20);
@@ -88,11 +73,7 @@ async fn a_caller_in_a_hurry_keeps_back_a_share_of_its_own_time() {
 async fn without_a_limit_of_the_policys_the_callers_is_the_whole() {
     let mut spec = with_chain(Level::Enhanced, vec![alternative_step()]);
     spec.timeout.call_timeout = Duration::ZERO;
-    for (reserve, kept_back) in [
-        (None, SECOND / 10),
-        (Some(SECOND / 5), SECOND / 5),
-        (Some(9 * SECOND), SECOND / 2),
-    ] {
+    for (reserve, kept_back) in [(None, SECOND / 10), (Some(SECOND / 5), SECOND / 5), (Some(9 * SECOND), SECOND / 2)] {
         spec.fallback.reserve = reserve;
         let bench = Bench::new(spec.clone());
         let mut script = Script::new([Reply::Hang]);
@@ -124,20 +105,13 @@ async fn a_stand_in_gets_a_little_time_after_a_timeout() {
     let mut script = Script::new([Reply::Hang]);
     script.local = Some("mine");
     script.delay = SECOND / 4;
-    assert_eq!(
-        bench.run(&mut script, idempotent()).await.unwrap().source,
-        Source::Local
-    );
+    assert_eq!(bench.run(&mut script, idempotent()).await.unwrap().source, Source::Local);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_ends_by_its_own_limit_or_the_calls_whichever_is_first() {
     let bench = Bench::new(PolicySpec {
-        timeout: TimeoutPolicy {
-            call_timeout: SECOND * 5 / 2,
-            attempt_timeout: SECOND,
-            ..TimeoutPolicy::default()
-        },
+        timeout: TimeoutPolicy { call_timeout: SECOND * 5 / 2, attempt_timeout: SECOND, ..TimeoutPolicy::default() },
         ..at(Level::Enhanced)
     });
     let mut script = Script::new([Reply::Hang]);
@@ -183,9 +157,7 @@ async fn the_longest_durations_do_no_harm() {
     spec.breaker.open_jitter_ratio = 1.0;
     let bench = Bench::new(spec);
     for _ in 0..6 {
-        let answer = bench
-            .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), limited(Duration::MAX))
-            .await;
+        let answer = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), limited(Duration::MAX)).await;
         assert_eq!(answer.unwrap().source, Source::Static);
     }
     assert_eq!(bench.breaker(), Some(State::Open));

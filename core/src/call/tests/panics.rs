@@ -6,14 +6,8 @@ use std::panic::AssertUnwindSafe;
 
 #[tokio::test(start_paused = true)]
 async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
-    let bulkhead = BulkheadPolicy {
-        max_concurrent: 1,
-        ..BulkheadPolicy::default()
-    };
-    let bench = Bench::new(PolicySpec {
-        bulkhead,
-        ..at(Level::Full)
-    });
+    let bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };
+    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
     for _ in 0..5 {
         let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
         assert!(caught.is_err());
@@ -29,10 +23,7 @@ async fn a_panic_is_counted_as_a_failed_attempt() {
     let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
     assert!(caught.is_err());
     let counters = bench.counters();
-    assert_eq!(
-        (counters.calls, counters.attempts, counters.attempt_failures),
-        (1, 1, 1)
-    );
+    assert_eq!((counters.calls, counters.attempts, counters.attempt_failures), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]

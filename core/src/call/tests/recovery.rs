@@ -5,13 +5,7 @@ use futures_util::FutureExt;
 
 /// Trips at the fifth failure, retries nothing.
 fn once(level: Level) -> PolicySpec {
-    PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 1,
-            ..RetryPolicy::default()
-        },
-        ..at(level)
-    }
+    PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(level) }
 }
 
 async fn half_open(spec: PolicySpec) -> Bench {
@@ -26,13 +20,7 @@ async fn half_open(spec: PolicySpec) -> Bench {
 
 #[tokio::test(start_paused = true)]
 async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
-    let spec = PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 1,
-            ..RetryPolicy::default()
-        },
-        ..at(Level::Enhanced)
-    };
+    let spec = PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(Level::Enhanced) };
     let bench = Bench::new(spec);
     for _ in 0..5 {
         assert_eq!(bench.breaker(), Some(State::Closed));
@@ -40,17 +28,9 @@ async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
     }
     assert_eq!(bench.breaker(), Some(State::Open));
     let failure = bench.call([Reply::Answer("not asked")]).await.unwrap_err();
-    assert_eq!(
-        failure.cause,
-        FailureCause::Open {
-            retry_after: Some(30 * SECOND)
-        }
-    );
+    assert_eq!(failure.cause, FailureCause::Open { retry_after: Some(30 * SECOND) });
     assert_eq!(failure.receipt.attempts, 0);
-    assert_eq!(
-        bench.isolation.health(bench.runtime.now()),
-        crate::health::HealthStatus::CircuitOpen
-    );
+    assert_eq!(bench.isolation.health(bench.runtime.now()), crate::health::HealthStatus::CircuitOpen);
 
     tokio::time::advance(30 * SECOND).await;
     assert_eq!(bench.call([Reply::Answer("probe")]).await.unwrap().source, Source::Live);

@@ -4,19 +4,11 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
-    let spec = PolicySpec {
-        retry: RetryPolicy {
-            max_attempts: 10,
-            ..at(Level::Enhanced).retry
-        },
-        ..at(Level::Enhanced)
-    };
+    let spec =
+        PolicySpec { retry: RetryPolicy { max_attempts: 10, ..at(Level::Enhanced).retry }, ..at(Level::Enhanced) };
     let bench = Bench::new(spec);
     let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-    assert!(matches!(
-        failure.cause,
-        FailureCause::Inner(Error { code: UNAVAILABLE, .. })
-    ));
+    assert!(matches!(failure.cause, FailureCause::Inner(Error { code: UNAVAILABLE, .. })));
     assert_eq!((failure.receipt.attempts, bench.breaker()), (5, Some(State::Open)));
     assert_eq!(bench.counters().rejected_open, 1);
 }
@@ -24,18 +16,12 @@ async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
 #[tokio::test(start_paused = true)]
 async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
     let spec = PolicySpec {
-        retry: RetryPolicy {
-            initial_backoff: 2 * SECOND,
-            ..at(Level::Enhanced).retry
-        },
+        retry: RetryPolicy { initial_backoff: 2 * SECOND, ..at(Level::Enhanced).retry },
         ..at(Level::Enhanced)
     };
     let bench = Bench::new(spec);
     let before = bench.runtime.now();
-    let options = CallOptions {
-        timeout: Some(SECOND),
-        ..idempotent()
-    };
+    let options = CallOptions { timeout: Some(SECOND), ..idempotent() };
     let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), options).await;
     assert!(matches!(failure.unwrap_err().cause, FailureCause::Inner(_)));
     assert_eq!(bench.runtime.now(), before);
@@ -45,20 +31,9 @@ async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
 async fn the_services_own_word_decides_the_pause() {
     let bench = Bench::new(at(Level::Enhanced));
     let before = bench.runtime.now();
-    bench
-        .call([Reply::Pushback(Pushback::After(SECOND)), Reply::Answer("second")])
-        .await
-        .unwrap();
+    bench.call([Reply::Pushback(Pushback::After(SECOND)), Reply::Answer("second")]).await.unwrap();
     assert_eq!(bench.runtime.now().saturating_since(before), SECOND);
-    assert_eq!(
-        bench
-            .call([Reply::Pushback(Pushback::Never)])
-            .await
-            .unwrap_err()
-            .receipt
-            .attempts,
-        1
-    );
+    assert_eq!(bench.call([Reply::Pushback(Pushback::Never)]).await.unwrap_err().receipt.attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,10 +46,7 @@ async fn t28_the_budget_bounds_retries_over_all_calls() {
     let bench = Bench::new(spec);
     for _ in 0..100 {
         let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
-        assert!(
-            matches!(failure.cause, FailureCause::Inner(_)),
-            "the real error, not the budget's"
-        );
+        assert!(matches!(failure.cause, FailureCause::Inner(_)), "the real error, not the budget's");
     }
     let counters = bench.counters();
     assert_eq!((counters.calls, counters.attempts, counters.retries), (100, 120, 20));
@@ -90,10 +62,7 @@ async fn codes_that_the_policy_lists_are_retried_whatever_they_say_of_the_servic
         let answer = bench.call([Reply::Code(code), Reply::Answer("second")]).await.unwrap();
         assert_eq!(answer.receipt.attempts, 2, "code {code}");
     }
-    assert_eq!(
-        bench.call([Reply::Code(NOT_FOUND)]).await.unwrap_err().receipt.attempts,
-        1
-    );
+    assert_eq!(bench.call([Reply::Code(NOT_FOUND)]).await.unwrap_err().receipt.attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,11 +93,7 @@ async fn a_pushback_longer_than_the_policy_waits_for_stops() {
 #[tokio::test(start_paused = true)]
 async fn calls_that_run_at_once_share_one_budget() {
     let mut spec = at(Level::Enhanced);
-    spec.retry.budget = crate::policy::BudgetPolicy {
-        ratio: 0.0,
-        min_per_second: 1,
-        ttl: 3 * SECOND,
-    };
+    spec.retry.budget = crate::policy::BudgetPolicy { ratio: 0.0, min_per_second: 1, ttl: 3 * SECOND };
     spec.breaker.mode = crate::policy::BreakerMode::Disabled;
     let bench = Bench::new(spec);
     let call = || bench.call([Reply::Code(UNAVAILABLE)]);

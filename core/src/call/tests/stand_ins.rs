@@ -10,54 +10,26 @@ async fn live_answers_are_cached_and_stand_in_with_their_age() {
         ..CachedFallback::default()
     });
     let bench = Bench::new(with_chain(Level::Basic, vec![cached, static_step("static")]));
-    let keyed = |key: &'static str| CallOptions {
-        cache_key: key.as_bytes(),
-        ..idempotent()
-    };
-    bench
-        .run(&mut Script::new([Reply::Answer("live")]), keyed("7"))
-        .await
-        .unwrap();
+    let keyed = |key: &'static str| CallOptions { cache_key: key.as_bytes(), ..idempotent() };
+    bench.run(&mut Script::new([Reply::Answer("live")]), keyed("7")).await.unwrap();
 
     tokio::time::advance(29 * SECOND).await;
-    let answer = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (answer.value.as_str(), answer.source),
-        ("live", Source::Cached { age: 29 * SECOND })
-    );
-    let other = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("8"))
-        .await
-        .unwrap();
+    let answer = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7")).await.unwrap();
+    assert_eq!((answer.value.as_str(), answer.source), ("live", Source::Cached { age: 29 * SECOND }));
+    let other = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("8")).await.unwrap();
     assert_eq!(other.source, Source::Static);
 
     tokio::time::advance(2 * SECOND).await;
-    let answer = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7"))
-        .await
-        .unwrap();
-    assert_eq!(
-        answer.source,
-        Source::Static,
-        "past ttl and stale_if_error; and no fallback was ever cached"
-    );
+    let answer = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), keyed("7")).await.unwrap();
+    assert_eq!(answer.source, Source::Static, "past ttl and stale_if_error; and no fallback was ever cached");
 }
 
 #[tokio::test(start_paused = true)]
 async fn steps_that_cannot_answer_hand_over_to_the_next() {
-    let degraded = DegradedFallback {
-        features: vec!["basic_functionality".to_owned()],
-        reason: String::new(),
-    };
+    let degraded = DegradedFallback { features: vec!["basic_functionality".to_owned()], reason: String::new() };
     let chain = vec![alternative_step(), FallbackStep::Degraded(degraded.clone())];
     let bench = Bench::new(with_chain(Level::Enhanced, chain));
-    let once = CallOptions {
-        is_idempotent: false,
-        ..idempotent()
-    };
+    let once = CallOptions { is_idempotent: false, ..idempotent() };
 
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.alternative = Some("backup");
@@ -65,25 +37,16 @@ async fn steps_that_cannot_answer_hand_over_to_the_next() {
 
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.degraded = Some("less");
-    assert_eq!(
-        bench.run(&mut script, once).await.unwrap().source,
-        Source::Degraded(degraded)
-    );
+    assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Degraded(degraded));
 
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.local = Some("mine");
     assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Local);
 
-    let failure = bench
-        .run(&mut Script::new([Reply::Code(UNAVAILABLE)]), once)
-        .await
-        .unwrap_err();
+    let failure = bench.run(&mut Script::new([Reply::Code(UNAVAILABLE)]), once).await.unwrap_err();
     assert_eq!(failure.receipt.why.unwrap().trigger, FallbackTrigger::Failure);
     let counters = bench.counters();
-    assert_eq!(
-        (counters.served_alternative, counters.served_degraded, counters.failed),
-        (1, 2, 1)
-    );
+    assert_eq!((counters.served_alternative, counters.served_degraded, counters.failed), (1, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,15 +55,9 @@ async fn an_alternative_gets_the_time_kept_back_for_it() {
     let mut script = Script::new([Reply::Hang]);
     script.alternative = Some("backup");
     let before = bench.runtime.now();
-    let once = CallOptions {
-        is_idempotent: false,
-        ..idempotent()
-    };
+    let once = CallOptions { is_idempotent: false, ..idempotent() };
     assert_eq!(bench.run(&mut script, once).await.unwrap().source, Source::Alternative);
-    assert_eq!(
-        bench.runtime.now().saturating_since(before),
-        Duration::from_millis(4_500)
-    );
+    assert_eq!(bench.runtime.now().saturating_since(before), Duration::from_millis(4_500));
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,28 +65,14 @@ async fn t38_an_alternative_has_no_retry_and_no_fallback_of_its_own() {
     let bench = Bench::new(with_chain(Level::Full, vec![static_step("static")]));
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.local = Some("mine");
-    let failure = bench
-        .run(
-            &mut script,
-            CallOptions {
-                is_alternative: true,
-                ..idempotent()
-            },
-        )
-        .await
-        .unwrap_err();
+    let failure = bench.run(&mut script, CallOptions { is_alternative: true, ..idempotent() }).await.unwrap_err();
     assert_eq!(failure.receipt.attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_level_none_the_callers_own_fallback_is_not_counted_against_the_policys_places() {
-    let spec = |level| PolicySpec {
-        fallback: FallbackPolicy {
-            max_concurrent: 1,
-            ..FallbackPolicy::default()
-        },
-        ..at(level)
-    };
+    let spec =
+        |level| PolicySpec { fallback: FallbackPolicy { max_concurrent: 1, ..FallbackPolicy::default() }, ..at(level) };
     for (level, answered) in [(Level::None, 3), (Level::Basic, 1)] {
         let bench = Bench::new(spec(level));
         let call = async || {
@@ -150,10 +93,7 @@ async fn the_chain_answers_for_its_triggers_only_and_the_caller_for_all() {
     let bench = Bench::new(spec);
     let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
     script.local = Some("mine");
-    assert_eq!(
-        bench.run(&mut script, idempotent()).await.unwrap().source,
-        Source::Local
-    );
+    assert_eq!(bench.run(&mut script, idempotent()).await.unwrap().source, Source::Local);
     assert_eq!(bench.call([Reply::Hang]).await.unwrap().source, Source::Static);
 }
 

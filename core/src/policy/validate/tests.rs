@@ -14,11 +14,7 @@ fn paths(change: Change) -> Vec<String> {
     change(&mut spec);
     let result = Policy::new(spec);
     let violations = result.as_ref().err().map_or(&[][..], InvalidPolicy::violations);
-    assert!(
-        violations
-            .iter()
-            .all(|violation| violation.kind == ViolationKind::Invalid)
-    );
+    assert!(violations.iter().all(|violation| violation.kind == ViolationKind::Invalid));
     violations.iter().map(|violation| violation.path.clone()).collect()
 }
 
@@ -43,18 +39,10 @@ fn timeouts() {
         ("timeout.call_timeout", |spec| spec.timeout.call_timeout = TOO_LONG),
         ("timeout.call_timeout", |spec| spec.timeout.call_timeout = TOO_SHORT),
         ("timeout.call_timeout", |spec| spec.timeout.call_timeout = Duration::MAX),
-        ("timeout.attempt_timeout", |spec| {
-            spec.timeout.attempt_timeout = TOO_LONG
-        }),
-        ("timeout.attempt_timeout", |spec| {
-            spec.timeout.attempt_timeout = NANOSECOND
-        }),
-        ("timeout.min_attempt_budget", |spec| {
-            spec.timeout.min_attempt_budget = TOO_LONG
-        }),
-        ("timeout.min_attempt_budget", |spec| {
-            spec.timeout.min_attempt_budget = spec.timeout.call_timeout
-        }),
+        ("timeout.attempt_timeout", |spec| spec.timeout.attempt_timeout = TOO_LONG),
+        ("timeout.attempt_timeout", |spec| spec.timeout.attempt_timeout = NANOSECOND),
+        ("timeout.min_attempt_budget", |spec| spec.timeout.min_attempt_budget = TOO_LONG),
+        ("timeout.min_attempt_budget", |spec| spec.timeout.min_attempt_budget = spec.timeout.call_timeout),
     ]);
     assert_eq!(paths(|spec| spec.timeout.call_timeout = Duration::ZERO), [""; 0]);
     assert_eq!(paths(|spec| spec.timeout.call_timeout = MAX_DURATION), [""; 0]);
@@ -63,92 +51,43 @@ fn timeouts() {
 #[test]
 fn breakers() {
     check(&[
-        ("circuit_breaker.time_window.length", |spec| {
-            spec.breaker.window.length = Duration::from_millis(99)
-        }),
-        ("circuit_breaker.time_window.length", |spec| {
-            spec.breaker.window.length = TOO_LONG
-        }),
-        ("circuit_breaker.time_window.buckets", |spec| {
-            spec.breaker.window.buckets = 0
-        }),
-        ("circuit_breaker.time_window.buckets", |spec| {
-            spec.breaker.window.buckets = 61
-        }),
+        ("circuit_breaker.time_window.length", |spec| spec.breaker.window.length = Duration::from_millis(99)),
+        ("circuit_breaker.time_window.length", |spec| spec.breaker.window.length = TOO_LONG),
+        ("circuit_breaker.time_window.buckets", |spec| spec.breaker.window.buckets = 0),
+        ("circuit_breaker.time_window.buckets", |spec| spec.breaker.window.buckets = 61),
         ("circuit_breaker.time_window.buckets", |spec| {
             spec.breaker.window.length = Duration::from_millis(100);
             spec.breaker.window.buckets = 11;
         }),
-        ("circuit_breaker.consecutive_failures", |spec| {
-            spec.breaker.consecutive_failures = 1024
-        }),
-        ("circuit_breaker.failure_rate", |spec| {
-            spec.breaker.failure_rate = f64::NAN
-        }),
+        ("circuit_breaker.consecutive_failures", |spec| spec.breaker.consecutive_failures = 1024),
+        ("circuit_breaker.failure_rate", |spec| spec.breaker.failure_rate = f64::NAN),
         ("circuit_breaker.failure_rate", |spec| spec.breaker.failure_rate = 1.01),
         ("circuit_breaker.failure_rate", |spec| spec.breaker.failure_rate = -0.01),
-        ("circuit_breaker.open_duration", |spec| {
-            spec.breaker.open_duration = TOO_SHORT
-        }),
-        ("circuit_breaker.open_backoff_multiplier", |spec| {
-            spec.breaker.open_backoff_multiplier = 0.99
-        }),
-        ("circuit_breaker.open_backoff_multiplier", |spec| {
-            spec.breaker.open_backoff_multiplier = f64::INFINITY
-        }),
-        ("circuit_breaker.max_open_duration", |spec| {
-            spec.breaker.max_open_duration = TOO_LONG
-        }),
-        ("circuit_breaker.max_open_duration", |spec| {
-            spec.breaker.max_open_duration = Duration::from_secs(29)
-        }),
-        ("circuit_breaker.open_jitter_ratio", |spec| {
-            spec.breaker.open_jitter_ratio = 2.0
-        }),
-        ("circuit_breaker.half_open_max_in_flight", |spec| {
-            spec.breaker.half_open_max_in_flight = 1024
-        }),
-        ("circuit_breaker.success_threshold", |spec| {
-            spec.breaker.success_threshold = 0
-        }),
-        ("circuit_breaker.success_threshold", |spec| {
-            spec.breaker.success_threshold = 1024
-        }),
-        ("circuit_breaker.half_open_allowed_failures", |spec| {
-            spec.breaker.half_open_allowed_failures = 1024
-        }),
-        ("circuit_breaker.half_open_lease", |spec| {
-            spec.breaker.half_open_lease = TOO_SHORT
-        }),
+        ("circuit_breaker.open_duration", |spec| spec.breaker.open_duration = TOO_SHORT),
+        ("circuit_breaker.open_backoff_multiplier", |spec| spec.breaker.open_backoff_multiplier = 0.99),
+        ("circuit_breaker.open_backoff_multiplier", |spec| spec.breaker.open_backoff_multiplier = f64::INFINITY),
+        ("circuit_breaker.max_open_duration", |spec| spec.breaker.max_open_duration = TOO_LONG),
+        ("circuit_breaker.max_open_duration", |spec| spec.breaker.max_open_duration = Duration::from_secs(29)),
+        ("circuit_breaker.open_jitter_ratio", |spec| spec.breaker.open_jitter_ratio = 2.0),
+        ("circuit_breaker.half_open_max_in_flight", |spec| spec.breaker.half_open_max_in_flight = 1024),
+        ("circuit_breaker.success_threshold", |spec| spec.breaker.success_threshold = 0),
+        ("circuit_breaker.success_threshold", |spec| spec.breaker.success_threshold = 1024),
+        ("circuit_breaker.half_open_allowed_failures", |spec| spec.breaker.half_open_allowed_failures = 1024),
+        ("circuit_breaker.half_open_lease", |spec| spec.breaker.half_open_lease = TOO_SHORT),
     ]);
 }
 
 #[test]
 fn codes() {
     check(&[
-        ("classification.grpc_failure_codes", |spec| {
-            spec.classification.grpc_failure_codes = vec![17]
-        }),
-        ("classification.grpc_failure_codes", |spec| {
-            spec.classification.grpc_failure_codes = vec![2, 2]
-        }),
-        ("classification.grpc_failure_codes", |spec| {
-            spec.classification.grpc_failure_codes.clear()
-        }),
-        ("classification.grpc_neutral_codes", |spec| {
-            spec.classification.grpc_neutral_codes = vec![1; 1_000_000]
-        }),
-        ("classification.grpc_neutral_codes", |spec| {
-            spec.classification.grpc_neutral_codes.clear()
-        }),
-        ("retry.retryable_grpc_codes", |spec| {
-            spec.retry.retryable_grpc_codes = vec![u32::MAX]
-        }),
+        ("classification.grpc_failure_codes", |spec| spec.classification.grpc_failure_codes = vec![17]),
+        ("classification.grpc_failure_codes", |spec| spec.classification.grpc_failure_codes = vec![2, 2]),
+        ("classification.grpc_failure_codes", |spec| spec.classification.grpc_failure_codes.clear()),
+        ("classification.grpc_neutral_codes", |spec| spec.classification.grpc_neutral_codes = vec![1; 1_000_000]),
+        ("classification.grpc_neutral_codes", |spec| spec.classification.grpc_neutral_codes.clear()),
+        ("retry.retryable_grpc_codes", |spec| spec.retry.retryable_grpc_codes = vec![u32::MAX]),
     ]);
-    assert_eq!(
-        paths(|spec| spec.classification.grpc_failure_codes = (0..=16).collect()),
-        [""; 0]
-    );
+    assert_eq!(paths(|spec| spec.classification.grpc_failure_codes = (0..=16).collect()), [""; 0]);
 }
 
 #[test]
@@ -158,29 +97,18 @@ fn retries() {
         ("retry.max_attempts", |spec| spec.retry.max_attempts = 11),
         ("retry.initial_backoff", |spec| spec.retry.initial_backoff = TOO_LONG),
         ("retry.multiplier", |spec| spec.retry.multiplier = f64::NAN),
-        ("retry.max_backoff", |spec| {
-            spec.retry.max_backoff = Duration::from_millis(99)
-        }),
+        ("retry.max_backoff", |spec| spec.retry.max_backoff = Duration::from_millis(99)),
         ("retry.jitter_ratio", |spec| spec.retry.jitter = Jitter::PlusMinus(1.1)),
         ("retry.budget.ratio", |spec| spec.retry.budget.ratio = -1.0),
-        ("retry.budget.min_per_second", |spec| {
-            spec.retry.budget.min_per_second = 10_001
-        }),
-        ("retry.budget.ttl", |spec| {
-            spec.retry.budget.ttl = Duration::from_millis(999)
-        }),
-        ("retry.budget.ttl", |spec| {
-            spec.retry.budget.ttl = Duration::from_secs(61)
-        }),
+        ("retry.budget.min_per_second", |spec| spec.retry.budget.min_per_second = 10_001),
+        ("retry.budget.ttl", |spec| spec.retry.budget.ttl = Duration::from_millis(999)),
+        ("retry.budget.ttl", |spec| spec.retry.budget.ttl = Duration::from_secs(61)),
         ("retry.max_pushback", |spec| spec.retry.max_pushback = TOO_SHORT),
     ]);
 }
 
 fn pool(name: &str) -> PoolPolicy {
-    PoolPolicy {
-        name: name.to_owned(),
-        ..PoolPolicy::default()
-    }
+    PoolPolicy { name: name.to_owned(), ..PoolPolicy::default() }
 }
 
 #[test]
@@ -189,27 +117,16 @@ fn bulkheads() {
         ("bulkhead.max_concurrent", |spec| spec.bulkhead.max_concurrent = 0),
         ("bulkhead.max_wait", |spec| spec.bulkhead.max_queue = 1),
         ("bulkhead.max_queue", |spec| spec.bulkhead.max_queue = 100_001),
-        ("bulkhead.pools[1].name", |spec| {
-            spec.bulkhead.pools = vec![pool("a"), pool("a")]
-        }),
+        ("bulkhead.pools[1].name", |spec| spec.bulkhead.pools = vec![pool("a"), pool("a")]),
         ("bulkhead.pools[0].name", |spec| spec.bulkhead.pools = vec![pool("a b")]),
         ("bulkhead.pools[0].max_concurrent", |spec| {
-            spec.bulkhead.pools = vec![PoolPolicy {
-                max_concurrent: 0,
-                ..pool("a")
-            }];
+            spec.bulkhead.pools = vec![PoolPolicy { max_concurrent: 0, ..pool("a") }];
         }),
         ("bulkhead.pools[0].max_wait", |spec| {
-            spec.bulkhead.pools = vec![PoolPolicy {
-                max_queue: 1,
-                ..pool("a")
-            }];
+            spec.bulkhead.pools = vec![PoolPolicy { max_queue: 1, ..pool("a") }];
         }),
         ("bulkhead.pools[0].method_globs[0]", |spec| {
-            spec.bulkhead.pools = vec![PoolPolicy {
-                method_globs: vec![String::new()],
-                ..pool("a")
-            }];
+            spec.bulkhead.pools = vec![PoolPolicy { method_globs: vec![String::new()], ..pool("a") }];
         }),
         ("bulkhead.pools", |spec| {
             spec.bulkhead.pools = (0..33).map(|index| pool(&format!("p{index}"))).collect();
@@ -227,66 +144,41 @@ fn alternative() -> FallbackStep {
 }
 
 fn fixed(length: usize) -> FallbackStep {
-    FallbackStep::Static(StaticFallback {
-        payload: Bytes::from(vec![0; length]),
-        ..StaticFallback::default()
-    })
+    FallbackStep::Static(StaticFallback { payload: Bytes::from(vec![0; length]), ..StaticFallback::default() })
 }
 
 #[test]
 fn fallbacks() {
     check(&[
-        ("fallback.chain", |spec| {
-            spec.fallback.chain = vec![alternative(); 1_000_000]
-        }),
-        ("fallback.chain[1].static", |spec| {
-            spec.fallback.chain = vec![fixed(0), fixed(1)]
-        }),
-        ("fallback.chain[0].static.payload", |spec| {
-            spec.fallback.chain = vec![fixed(65_537)]
-        }),
+        ("fallback.chain", |spec| spec.fallback.chain = vec![alternative(); 1_000_000]),
+        ("fallback.chain[1].static", |spec| spec.fallback.chain = vec![fixed(0), fixed(1)]),
+        ("fallback.chain[0].static.payload", |spec| spec.fallback.chain = vec![fixed(65_537)]),
         ("fallback.chain[0].cached.ttl", |spec| {
-            spec.fallback.chain = vec![FallbackStep::Cached(CachedFallback {
-                ttl: Duration::ZERO,
-                ..CachedFallback::default()
-            })];
+            spec.fallback.chain =
+                vec![FallbackStep::Cached(CachedFallback { ttl: Duration::ZERO, ..CachedFallback::default() })];
         }),
         ("fallback.chain[1].degraded.reason", |spec| {
             let reason = "\u{1b}[31m".to_owned();
-            spec.fallback.chain = vec![
-                alternative(),
-                FallbackStep::Degraded(DegradedFallback {
-                    features: Vec::new(),
-                    reason,
-                }),
-            ];
+            spec.fallback.chain =
+                vec![alternative(), FallbackStep::Degraded(DegradedFallback { features: Vec::new(), reason })];
         }),
         ("fallback.on", |spec| spec.fallback.on.clear()),
         ("fallback.on", |spec| spec.fallback.on = vec![FallbackTrigger::Open; 2]),
         ("fallback.max_concurrent", |spec| spec.fallback.max_concurrent = 0),
-        ("fallback.reserve", |spec| {
-            spec.fallback.reserve = Some(spec.timeout.call_timeout)
-        }),
+        ("fallback.reserve", |spec| spec.fallback.reserve = Some(spec.timeout.call_timeout)),
         ("fallback.reserve", |spec| spec.fallback.reserve = Some(TOO_LONG)),
         ("fallback.reserve", |spec| {
             spec.fallback.reserve = Some(spec.timeout.call_timeout - spec.timeout.min_attempt_budget)
         }),
     ]);
-    assert_eq!(
-        paths(|spec| spec.fallback.chain = vec![alternative(), alternative(), fixed(65_536)]),
-        [""; 0]
-    );
+    assert_eq!(paths(|spec| spec.fallback.chain = vec![alternative(), alternative(), fixed(65_536)]), [""; 0]);
 }
 
 #[test]
 fn health() {
     check(&[
-        ("health.degraded_error_rate", |spec| {
-            spec.health.degraded_error_rate = f64::NAN
-        }),
-        ("health.unhealthy_error_rate", |spec| {
-            spec.health.unhealthy_error_rate = 0.1
-        }),
+        ("health.degraded_error_rate", |spec| spec.health.degraded_error_rate = f64::NAN),
+        ("health.unhealthy_error_rate", |spec| spec.health.unhealthy_error_rate = 0.1),
         ("health.window", |spec| spec.health.window = Duration::from_millis(999)),
         ("health.window", |spec| spec.health.window = Duration::from_secs(3601)),
     ]);
@@ -300,16 +192,10 @@ fn a_fault_does_not_bring_others_along() {
             spec.timeout.call_timeout = NANOSECOND;
             spec.fallback.reserve = Some(Duration::from_secs(1));
         }),
-        ("circuit_breaker.open_duration", |spec| {
-            spec.breaker.open_duration = TOO_LONG
-        }),
-        ("circuit_breaker.time_window.length", |spec| {
-            spec.breaker.window.length = Duration::ZERO
-        }),
+        ("circuit_breaker.open_duration", |spec| spec.breaker.open_duration = TOO_LONG),
+        ("circuit_breaker.time_window.length", |spec| spec.breaker.window.length = Duration::ZERO),
         ("retry.initial_backoff", |spec| spec.retry.initial_backoff = TOO_LONG),
-        ("health.degraded_error_rate", |spec| {
-            spec.health.degraded_error_rate = 1.5
-        }),
+        ("health.degraded_error_rate", |spec| spec.health.degraded_error_rate = 1.5),
     ]);
 }
 
@@ -323,9 +209,6 @@ fn the_message_names_all_faults() {
         "invalid policy: retry.max_attempts must be in [1, 10], not 0; health.window must be in [1s, 24h], not 0ns"
     );
     let alone = InvalidPolicy::from(Violation::not_in_force("hedge.delay"));
-    assert_eq!(
-        alone.to_string(),
-        "invalid policy: hedge.delay is not in force in this release: leave it unset"
-    );
+    assert_eq!(alone.to_string(), "invalid policy: hedge.delay is not in force in this release: leave it unset");
     assert_eq!(InvalidPolicy::from_violations(Vec::new()), None);
 }

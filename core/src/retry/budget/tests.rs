@@ -3,11 +3,7 @@ use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 
 fn policy(ratio: f64, min_per_second: u32, ttl_seconds: u64) -> BudgetPolicy {
-    BudgetPolicy {
-        ratio,
-        min_per_second,
-        ttl: Duration::from_secs(ttl_seconds),
-    }
+    BudgetPolicy { ratio, min_per_second, ttl: Duration::from_secs(ttl_seconds) }
 }
 
 fn at(millis: u64) -> Timestamp {
@@ -111,19 +107,11 @@ fn the_end_of_time_does_no_harm() {
 fn an_unchecked_policy_does_no_harm() {
     let budget = RetryBudget::new();
     for ratio in [f64::NAN, -1.0, f64::NEG_INFINITY] {
-        let policy = BudgetPolicy {
-            ratio,
-            min_per_second: 0,
-            ttl: Duration::ZERO,
-        };
+        let policy = BudgetPolicy { ratio, min_per_second: 0, ttl: Duration::ZERO };
         budget.deposit(at(1), &policy);
         assert!(!budget.withdraw(at(1), &policy));
     }
-    let boundless = BudgetPolicy {
-        ratio: f64::INFINITY,
-        min_per_second: u32::MAX,
-        ttl: Duration::MAX,
-    };
+    let boundless = BudgetPolicy { ratio: f64::INFINITY, min_per_second: u32::MAX, ttl: Duration::MAX };
     budget.deposit(at(1), &boundless);
     assert!(budget.withdraw(at(1), &boundless));
 }
@@ -165,11 +153,7 @@ fn racing_withdrawals_across_a_tick_take_no_more_than_there_is() {
                     while arrived.load(SeqCst) < 2 * (round + 1) {
                         spins += 1;
                         // A barrier that blocks would start them too far apart to meet.
-                        if spins < 1_000 {
-                            std::hint::spin_loop()
-                        } else {
-                            std::thread::yield_now()
-                        }
+                        if spins < 1_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
                     }
                     // One thread's clock is a bucket ahead of the other's, both within one window.
                     let now = at(round as u64 * 2_000 + thread * 100);

@@ -41,29 +41,17 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     let slow = faults.inert_duration("circuit_breaker.slow_call_duration", *slow_call_duration);
     faults.not_in_force(!slow.is_zero(), "circuit_breaker.slow_call_duration");
     faults.inert_ratio("circuit_breaker.slow_call_rate", *slow_call_rate);
-    faults.duration(
-        "circuit_breaker.open_duration",
-        *open_duration,
-        &mut policy.open_duration,
-    );
+    faults.duration("circuit_breaker.open_duration", *open_duration, &mut policy.open_duration);
     set(&mut policy.open_backoff_multiplier, *open_backoff_multiplier);
     if max_open_duration.is_none() && policy.open_duration <= MAX_DURATION {
         policy.max_open_duration = policy.max_open_duration.max(policy.open_duration);
     }
-    faults.duration(
-        "circuit_breaker.max_open_duration",
-        *max_open_duration,
-        &mut policy.max_open_duration,
-    );
+    faults.duration("circuit_breaker.max_open_duration", *max_open_duration, &mut policy.max_open_duration);
     set(&mut policy.open_jitter_ratio, *open_jitter_ratio);
     set(&mut policy.half_open_max_in_flight, *half_open_max_in_flight);
     set(&mut policy.success_threshold, *success_threshold);
     set(&mut policy.half_open_allowed_failures, *half_open_allowed_failures);
-    faults.duration(
-        "circuit_breaker.half_open_lease",
-        *half_open_lease,
-        &mut policy.half_open_lease,
-    );
+    faults.duration("circuit_breaker.half_open_lease", *half_open_lease, &mut policy.half_open_lease);
     set(&mut policy.on_lease_expiry, lease_expiry(faults, *on_lease_expiry));
     // Nor does a ratio without a ramp.
     let ramp = faults.inert_duration("circuit_breaker.ramp_duration", *ramp_duration);

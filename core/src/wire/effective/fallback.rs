@@ -9,20 +9,12 @@ use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy;
 
 pub(super) fn read(faults: &mut Faults, written: &v1::FallbackPolicy, policy: &mut FallbackPolicy) {
-    let v1::FallbackPolicy {
-        enabled,
-        chain,
-        on,
-        max_concurrent,
-        reserve,
-    } = written;
+    let v1::FallbackPolicy { enabled, chain, on, max_concurrent, reserve } = written;
     if !chain.is_empty() {
         // Who writes a chain wants it used; one too many is enough for the check to refuse it.
         policy.enabled = true;
         let steps = chain.iter().take(MAX_STEPS + 1).enumerate();
-        policy.chain = steps
-            .filter_map(|(index, step)| read_step(faults, index, step))
-            .collect();
+        policy.chain = steps.filter_map(|(index, step)| read_step(faults, index, step)).collect();
     }
     set(&mut policy.enabled, *enabled);
     if !on.is_empty() {
@@ -38,16 +30,9 @@ pub(super) fn read(faults: &mut Faults, written: &v1::FallbackPolicy, policy: &m
 fn read_triggers(faults: &mut Faults, written: &[i32]) -> Vec<FallbackTrigger> {
     // One more than there are must hold one twice, which the check refuses.
     let written = &written[..written.len().min(FallbackTrigger::ALL.len() + 1)];
-    let triggers: Vec<FallbackTrigger> = written
-        .iter()
-        .enumerate()
-        .filter_map(|(index, number)| read_trigger(faults, index, *number))
-        .collect();
-    if triggers.len() < written.len() {
-        FallbackTrigger::ALL.to_vec()
-    } else {
-        triggers
-    }
+    let triggers: Vec<FallbackTrigger> =
+        written.iter().enumerate().filter_map(|(index, number)| read_trigger(faults, index, *number)).collect();
+    if triggers.len() < written.len() { FallbackTrigger::ALL.to_vec() } else { triggers }
 }
 
 fn read_trigger(faults: &mut Faults, index: usize, number: i32) -> Option<FallbackTrigger> {
@@ -59,10 +44,7 @@ fn read_trigger(faults: &mut Faults, index: usize, number: i32) -> Option<Fallba
         Ok(v1::FallbackTrigger::RateLimit) => Some(FallbackTrigger::RateLimit),
         Ok(v1::FallbackTrigger::Unspecified) | Err(_) => {
             let path = format!("fallback.on[{index}]");
-            faults.invalid(
-                path,
-                format_args!("must be a trigger that the contract names, not {number}"),
-            );
+            faults.invalid(path, format_args!("must be a trigger that the contract names, not {number}"));
             None
         }
     }
@@ -81,11 +63,7 @@ fn read_step(faults: &mut Faults, index: usize, written: &v1::FallbackStep) -> O
             faults.invalid(path, "must set one of static, cached, alternative and degraded");
             stand_in().map(|service| {
                 let (method, timeout) = (String::new(), AlternativeFallback::DEFAULT_TIMEOUT);
-                FallbackStep::Alternative(AlternativeFallback {
-                    service,
-                    method,
-                    timeout,
-                })
+                FallbackStep::Alternative(AlternativeFallback { service, method, timeout })
             })
         }
     }
@@ -99,27 +77,14 @@ fn stand_in() -> Option<Name> {
 
 fn read_static(written: &v1::StaticFallback) -> StaticFallback {
     let v1::StaticFallback { payload, content_type } = written;
-    StaticFallback {
-        payload: payload.clone(),
-        content_type: content_type.clone(),
-    }
+    StaticFallback { payload: payload.clone(), content_type: content_type.clone() }
 }
 
 fn read_cached(faults: &mut Faults, path: &str, written: &v1::CachedFallback) -> CachedFallback {
-    let v1::CachedFallback {
-        ttl,
-        stale_if_error,
-        max_entries,
-        max_entry_bytes,
-        key_fields,
-    } = written;
+    let v1::CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, key_fields } = written;
     let mut step = CachedFallback::default();
     faults.duration(&format!("{path}.cached.ttl"), *ttl, &mut step.ttl);
-    faults.duration(
-        &format!("{path}.cached.stale_if_error"),
-        *stale_if_error,
-        &mut step.stale_if_error,
-    );
+    faults.duration(&format!("{path}.cached.stale_if_error"), *stale_if_error, &mut step.stale_if_error);
     set(&mut step.max_entries, *max_entries);
     set(&mut step.max_entry_bytes, *max_entry_bytes);
     faults.not_in_force(!key_fields.is_empty(), format!("{path}.cached.key_fields"));
@@ -127,11 +92,7 @@ fn read_cached(faults: &mut Faults, path: &str, written: &v1::CachedFallback) ->
 }
 
 fn read_alternative(faults: &mut Faults, path: &str, written: &v1::AlternativeFallback) -> Option<AlternativeFallback> {
-    let v1::AlternativeFallback {
-        service,
-        method,
-        timeout,
-    } = written;
+    let v1::AlternativeFallback { service, method, timeout } = written;
     let service = match Name::new(service) {
         Ok(service) => Some(service),
         Err(fault) => {
@@ -141,17 +102,10 @@ fn read_alternative(faults: &mut Faults, path: &str, written: &v1::AlternativeFa
     };
     let mut limit = AlternativeFallback::DEFAULT_TIMEOUT;
     faults.duration(&format!("{path}.alternative.timeout"), *timeout, &mut limit);
-    service.map(|service| AlternativeFallback {
-        service,
-        method: method.clone(),
-        timeout: limit,
-    })
+    service.map(|service| AlternativeFallback { service, method: method.clone(), timeout: limit })
 }
 
 fn read_degraded(written: &v1::DegradedFallback) -> DegradedFallback {
     let v1::DegradedFallback { features, reason } = written;
-    DegradedFallback {
-        features: features.iter().take(MAX_FEATURES + 1).cloned().collect(),
-        reason: reason.clone(),
-    }
+    DegradedFallback { features: features.iter().take(MAX_FEATURES + 1).cloned().collect(), reason: reason.clone() }
 }

@@ -4,11 +4,7 @@ use super::super::faults::Faults;
 use cofferdam_proto::v1;
 
 pub(super) fn hedge(faults: &mut Faults, written: &v1::HedgePolicy) {
-    let v1::HedgePolicy {
-        delay,
-        max_extra,
-        percentile,
-    } = written;
+    let v1::HedgePolicy { delay, max_extra, percentile } = written;
     let delay = faults.inert_duration("hedge.delay", *delay);
     faults.not_in_force(!delay.is_zero(), "hedge.delay");
     // How many says nothing without when.
@@ -24,12 +20,7 @@ pub(super) fn hedge(faults: &mut Faults, written: &v1::HedgePolicy) {
 
 pub(super) fn adaptive_limit(faults: &mut Faults, written: &v1::AdaptiveLimitPolicy) {
     // The contract bounds none of the limits, and they say nothing without a kind.
-    let v1::AdaptiveLimitPolicy {
-        kind,
-        min: _,
-        initial: _,
-        max: _,
-    } = written;
+    let v1::AdaptiveLimitPolicy { kind, min: _, initial: _, max: _ } = written;
     match faults.enumeration("adaptive_limit.kind", *kind) {
         None | Some(v1::AdaptiveLimitKind::Unspecified | v1::AdaptiveLimitKind::Off) => {}
         Some(v1::AdaptiveLimitKind::Gradient2 | v1::AdaptiveLimitKind::Aimd) => {
@@ -40,12 +31,7 @@ pub(super) fn adaptive_limit(faults: &mut Faults, written: &v1::AdaptiveLimitPol
 
 pub(super) fn rate_limit(faults: &mut Faults, written: &v1::RateLimitPolicy) {
     // The burst is bounded by nothing, and says nothing without permits.
-    let v1::RateLimitPolicy {
-        permits,
-        period,
-        burst: _,
-        max_wait,
-    } = written;
+    let v1::RateLimitPolicy { permits, period, burst: _, max_wait } = written;
     faults.not_in_force(*permits > 0, "rate_limit.permits");
     faults.inert_duration("rate_limit.period", *period);
     faults.inert_duration("rate_limit.max_wait", *max_wait);

@@ -58,11 +58,7 @@ fn read_jitter(faults: &mut Faults, number: i32, ratio: Option<f64>, base: Jitte
 }
 
 fn read_budget(faults: &mut Faults, written: v1::RetryBudget, policy: &mut BudgetPolicy) {
-    let v1::RetryBudget {
-        ratio,
-        min_per_second,
-        ttl,
-    } = written;
+    let v1::RetryBudget { ratio, min_per_second, ttl } = written;
     set(&mut policy.ratio, ratio);
     set(&mut policy.min_per_second, min_per_second);
     faults.duration("retry.budget.ttl", ttl, &mut policy.ttl);

@@ -12,10 +12,7 @@ use std::collections::HashSet;
 /// Instances of older and newer releases compare fingerprints with this manager: it must not change by accident.
 #[test]
 fn the_default_policy_has_the_fingerprint_it_always_had() {
-    assert_eq!(
-        policy_hash(&Policy::default()).to_string(),
-        "81c6986cce426d545ccfcc1fe160177c"
-    );
+    assert_eq!(policy_hash(&Policy::default()).to_string(), "81c6986cce426d545ccfcc1fe160177c");
 }
 
 proptest! {
@@ -59,10 +56,8 @@ fn the_smallest_difference_shows() {
         change(&mut spec);
         specs.push(spec);
     }
-    let hashes: HashSet<PolicyHash> = specs
-        .iter()
-        .map(|spec| policy_hash(&Policy::new(spec.clone()).unwrap()))
-        .collect();
+    let hashes: HashSet<PolicyHash> =
+        specs.iter().map(|spec| policy_hash(&Policy::new(spec.clone()).unwrap())).collect();
     assert_eq!(hashes.len(), specs.len());
 }
 

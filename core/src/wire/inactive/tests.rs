@@ -29,43 +29,20 @@ fn each_level_leaves_out_what_the_levels_above_it_add() {
     let full = ["hedge", "bulkhead", "adaptive_limit", "rate_limit"];
     assert_eq!(
         inactive_fields(&everything(), Level::None),
-        [
-            "timeout",
-            "circuit_breaker",
-            "retry",
-            full[0],
-            full[1],
-            full[2],
-            full[3],
-            "fallback"
-        ]
+        ["timeout", "circuit_breaker", "retry", full[0], full[1], full[2], full[3], "fallback"]
     );
     assert_eq!(
         inactive_fields(&everything(), Level::Basic),
-        [
-            "circuit_breaker",
-            "retry",
-            full[0],
-            full[1],
-            full[2],
-            full[3],
-            "fallback.chain[1].alternative"
-        ]
+        ["circuit_breaker", "retry", full[0], full[1], full[2], full[3], "fallback.chain[1].alternative"]
     );
     let ramp = ["circuit_breaker.ramp_duration", "circuit_breaker.ramp_min_ratio"];
-    assert_eq!(
-        inactive_fields(&everything(), Level::Enhanced),
-        [ramp[0], ramp[1], full[0], full[1], full[2], full[3]]
-    );
+    assert_eq!(inactive_fields(&everything(), Level::Enhanced), [ramp[0], ramp[1], full[0], full[1], full[2], full[3]]);
     assert_eq!(inactive_fields(&everything(), Level::Full), [""; 0]);
 }
 
 #[test]
 fn what_was_not_written_is_not_listed() {
-    let preset = v1::IsolationPolicy {
-        preset: "database".to_owned(),
-        ..Default::default()
-    };
+    let preset = v1::IsolationPolicy { preset: "database".to_owned(), ..Default::default() };
     for level in Level::ALL {
         assert_eq!(inactive_fields(&preset, level), [""; 0]);
     }

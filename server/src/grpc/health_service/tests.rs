@@ -5,23 +5,14 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::health_client::HealthClient;
 
 async fn check(client: &mut HealthClient<Channel>, name: &str) -> Result<ServingStatus, Code> {
-    let request = HealthCheckRequest {
-        service: name.to_owned(),
-    };
-    client
-        .check(request)
-        .await
-        .map(|answer| answer.into_inner().status())
-        .map_err(|status| status.code())
+    let request = HealthCheckRequest { service: name.to_owned() };
+    client.check(request).await.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
 }
 
 async fn report(manager: &Manager, name: &str, health: v1::HealthStatus) {
     let request = v1::UpdateServiceHealthRequest {
         service: name.to_owned(),
-        health: Some(v1::ServiceHealth {
-            status: health.into(),
-            ..v1::ServiceHealth::default()
-        }),
+        health: Some(v1::ServiceHealth { status: health.into(), ..v1::ServiceHealth::default() }),
         ..v1::UpdateServiceHealthRequest::default()
     };
     manager.registry.report_health(request).await.unwrap();
@@ -36,11 +27,7 @@ async fn the_whole_and_each_service() {
     assert_eq!(check(&mut client, "No/Name/At All").await, Err(Code::NotFound));
 
     manager.registry.register(registration("payments")).await.unwrap();
-    assert_eq!(
-        check(&mut client, "payments").await,
-        Ok(ServingStatus::Unknown),
-        "nobody has said anything yet"
-    );
+    assert_eq!(check(&mut client, "payments").await, Ok(ServingStatus::Unknown), "nobody has said anything yet");
     for (health, serving) in [
         (v1::HealthStatus::Healthy, ServingStatus::Serving),
         (v1::HealthStatus::Degraded, ServingStatus::Serving),
@@ -62,9 +49,7 @@ async fn the_whole_and_each_service() {
 async fn a_service_that_cannot_be_read_does_not_serve() {
     let manager = Manager::start().await;
     let poison = crate::store::Txn::new().put("service/default/payments", "\u{ff}");
-    crate::store::Store::commit(&*manager.store.inner(), poison)
-        .await
-        .unwrap();
+    crate::store::Store::commit(&*manager.store.inner(), poison).await.unwrap();
     crate::testing::eventually(&manager.registry, || !manager.registry.poisoned().is_empty()).await;
     let mut client = HealthClient::new(manager.channel().await);
     assert_eq!(check(&mut client, "payments").await, Ok(ServingStatus::NotServing));
@@ -74,14 +59,10 @@ async fn a_service_that_cannot_be_read_does_not_serve() {
 async fn a_watch_tells_each_change_until_the_manager_stops() {
     let manager = Manager::start().await;
     let mut client = HealthClient::new(manager.channel().await);
-    let request = HealthCheckRequest {
-        service: "payments".to_owned(),
-    };
+    let request = HealthCheckRequest { service: "payments".to_owned() };
     let mut watch = client.watch(request).await.unwrap().into_inner();
     let mut next = async || {
-        let answer = tokio::time::timeout(PATIENCE, watch.message())
-            .await
-            .expect("nothing was told");
+        let answer = tokio::time::timeout(PATIENCE, watch.message()).await.expect("nothing was told");
         answer.unwrap().map(|answer| answer.status())
     };
     assert_eq!(next().await, Some(ServingStatus::ServiceUnknown));

@@ -49,19 +49,12 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
     } = request;
     if payload.len() > MAX_REQUEST_BYTES {
         let what = "the request";
-        return Err(Rejection::PayloadTooLarge {
-            what,
-            limit: MAX_REQUEST_BYTES,
-        }
-        .into());
+        return Err(Rejection::PayloadTooLarge { what, limit: MAX_REQUEST_BYTES }.into());
     }
     let mut faults = Faults::default();
     let method = Method::parse(&method, &service).map_err(|invalid| faults.add("method", invalid.to_string()));
     let timeout = timeout.map(duration_from_wire).transpose();
-    let timeout = timeout
-        .map_err(|invalid| faults.add("timeout", invalid.to_string()))
-        .ok()
-        .flatten();
+    let timeout = timeout.map_err(|invalid| faults.add("timeout", invalid.to_string())).ok().flatten();
     if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > MAX_TIMEOUT) {
         faults.add("timeout", format!("must be above zero and at most {MAX_TIMEOUT:?}"));
     }
@@ -94,20 +87,12 @@ fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
         payload: executed.payload,
         served_by: served_by.into(),
         attempts: executed.receipt.attempts,
-        breaker_state: executed
-            .breaker_state
-            .map(breaker_state_to_wire)
-            .unwrap_or_default()
-            .into(),
+        breaker_state: executed.breaker_state.map(breaker_state_to_wire).unwrap_or_default().into(),
         revision: executed.receipt.revision.map(revision_to_wire),
         content_type: executed.content_type,
         cache_age,
         degraded_features,
-        fallback_reason: executed
-            .receipt
-            .why
-            .map(|why| reason(why.trigger).to_owned())
-            .unwrap_or_default(),
+        fallback_reason: executed.receipt.why.map(|why| reason(why.trigger).to_owned()).unwrap_or_default(),
     }
 }
 

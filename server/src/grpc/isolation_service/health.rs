@@ -21,9 +21,5 @@ pub(super) fn in_force(reported: Option<&v1::ServiceHealth>, condition: Conditio
         HealthStatus::Degraded => "some calls to it fail",
         HealthStatus::Healthy => "",
     };
-    Some(v1::ServiceHealth {
-        status: health_to_wire(status).into(),
-        message: message.to_owned(),
-        observe_time: None,
-    })
+    Some(v1::ServiceHealth { status: health_to_wire(status).into(), message: message.to_owned(), observe_time: None })
 }

@@ -43,23 +43,18 @@ impl IsolationApi {
         let mut bytes = 0;
         let mut last: Option<ServiceKey> = None;
         let mut more = false;
-        self.registry
-            .scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
-                self.complete(&mut service);
-                bytes += service.encoded_len();
-                more = services.len() == size || (bytes > MAX_BYTES && !services.is_empty());
-                if !more {
-                    last = Some(registered.key().clone());
-                    services.push(service);
-                }
-                !more
-            });
+        self.registry.scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
+            self.complete(&mut service);
+            bytes += service.encoded_len();
+            more = services.len() == size || (bytes > MAX_BYTES && !services.is_empty());
+            if !more {
+                last = Some(registered.key().clone());
+                services.push(service);
+            }
+            !more
+        });
         let next_page_token = last.filter(|_| more).map(|last| last.to_string()).unwrap_or_default();
-        Ok(v1::ListIsolatedServicesResponse {
-            services,
-            next_page_token,
-            stale_for: self.stale_for(),
-        })
+        Ok(v1::ListIsolatedServicesResponse { services, next_page_token, stale_for: self.stale_for() })
     }
 }
 
@@ -67,10 +62,7 @@ fn page_size(asked: i32) -> Result<usize, Error> {
     match usize::try_from(asked) {
         Ok(0) => Ok(DEFAULT_SIZE),
         Ok(size) if size <= MAX_SIZE => Ok(size),
-        _ => Err(Error::invalid(
-            "page_size",
-            format!("must be in [0, {MAX_SIZE}], not {asked}"),
-        )),
+        _ => Err(Error::invalid("page_size", format!("must be in [0, {MAX_SIZE}], not {asked}"))),
     }
 }
 

@@ -28,10 +28,7 @@ pub(super) fn of_service(registry: &Registry, instances: &Instances, registered:
         open_instances: seen.open_instances,
         applied_instances: seen.applied_instances,
         refused_instances: seen.refused_instances,
-        health_status: health::status(registry, instances, key)
-            .map(health_to_wire)
-            .unwrap_or_default()
-            .into(),
+        health_status: health::status(registry, instances, key).map(health_to_wire).unwrap_or_default().into(),
     }
 }
 
@@ -70,10 +67,7 @@ pub(super) fn totals(stats: &v1::IsolationStats) -> BTreeMap<String, u32> {
         ("full_isolation", stats.full_isolation),
         ("fallback_enabled", stats.fallback_enabled),
     ];
-    totals
-        .into_iter()
-        .map(|(name, count)| (name.to_owned(), count))
-        .collect()
+    totals.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 /// Whether some step of the chain is tried at the present level.

@@ -37,8 +37,6 @@ impl Decoder for SyncDecoder {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<SyncRequest>, Status> {
-        SyncRequest::decode(buffer)
-            .map(Some)
-            .map_err(|error| error::malformed(&error.to_string()))
+        SyncRequest::decode(buffer).map(Some).map_err(|error| error::malformed(&error.to_string()))
     }
 }

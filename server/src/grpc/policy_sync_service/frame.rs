@@ -25,23 +25,17 @@ pub(super) fn change(change: &Change) -> Bytes {
 
 /// All that was asked for has been sent.
 pub(super) fn complete(head: Revision) -> Bytes {
-    encode(Answer::Complete(v1::SyncComplete {
-        revision: Some(revision_to_wire(head)),
-    }))
+    encode(Answer::Complete(v1::SyncComplete { revision: Some(revision_to_wire(head)) }))
 }
 
 /// The stream is alive and nothing is missing.
 pub(super) fn bookmark(head: Revision) -> Bytes {
-    encode(Answer::Bookmark(v1::SyncBookmark {
-        revision: Some(revision_to_wire(head)),
-    }))
+    encode(Answer::Bookmark(v1::SyncBookmark { revision: Some(revision_to_wire(head)) }))
 }
 
 /// Come again on another connection.
 pub(super) fn reconnect(within: Duration) -> Bytes {
-    encode(Answer::Reconnect(v1::SyncReconnect {
-        within: Some(duration_to_wire(within)),
-    }))
+    encode(Answer::Reconnect(v1::SyncReconnect { within: Some(duration_to_wire(within)) }))
 }
 
 fn encode(answer: Answer) -> Bytes {

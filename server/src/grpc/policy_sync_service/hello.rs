@@ -39,16 +39,7 @@ impl Hello {
     /// # Errors
     /// [`Error::Invalid`] with each field at fault, by its path in `SyncRequest`.
     pub(super) fn read(hello: v1::SyncHello) -> Result<Self, Error> {
-        let v1::SyncHello {
-            instance_id,
-            application,
-            namespace,
-            sdk,
-            labels,
-            services,
-            all_services,
-            applied,
-        } = hello;
+        let v1::SyncHello { instance_id, application, namespace, sdk, labels, services, all_services, applied } = hello;
         let mut faults = Faults::default();
         for (path, text) in [("hello.instance_id", &instance_id), ("hello.application", &application)] {
             let printable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -65,15 +56,7 @@ impl Hello {
         let services = names(&mut faults, "hello.services", &namespace, &services);
         let applied = read_applied(&mut faults, &namespace, applied);
         faults.into_result()?;
-        Ok(Self {
-            instance_id,
-            application,
-            sdk,
-            namespace,
-            services,
-            all_services,
-            applied,
-        })
+        Ok(Self { instance_id, application, sdk, namespace, services, all_services, applied })
     }
 }
 
@@ -82,10 +65,7 @@ pub(super) fn names(faults: &mut Faults, path: &str, namespace: &Name, names: &[
     let mut keys = BTreeSet::new();
     for (index, text) in names.iter().enumerate() {
         if let Some(name) = faults.name(&format!("{path}[{index}]"), Name::new(text)) {
-            keys.insert(ServiceKey {
-                namespace: namespace.clone(),
-                name,
-            });
+            keys.insert(ServiceKey { namespace: namespace.clone(), name });
         }
     }
     keys.into_iter().collect()
@@ -101,13 +81,7 @@ fn read_applied(
         let path = format!("hello.applied[{index}]");
         let name = faults.name(&format!("{path}.service"), Name::new(&applied.service));
         if let (Some(name), Some(position)) = (name, position(faults, &path, applied.revision, &applied.policy_hash)) {
-            known.insert(
-                ServiceKey {
-                    namespace: namespace.clone(),
-                    name,
-                },
-                position,
-            );
+            known.insert(ServiceKey { namespace: namespace.clone(), name }, position);
         }
     }
     known

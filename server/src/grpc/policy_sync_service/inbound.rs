@@ -34,14 +34,7 @@ pub(super) fn ack(namespace: &Name, place: &Place, ack: &v1::PolicyAck) -> Resul
     let position = hello::position(&mut faults, "ack", ack.revision, &ack.policy_hash);
     faults.into_result()?;
     if let (Some(name), Some((revision, hash))) = (name, position) {
-        place.applied(
-            &ServiceKey {
-                namespace: namespace.clone(),
-                name,
-            },
-            revision,
-            hash,
-        );
+        place.applied(&ServiceKey { namespace: namespace.clone(), name }, revision, hash);
     }
     Ok(())
 }
@@ -53,10 +46,7 @@ pub(super) fn nack(namespace: &Name, place: &Place, nack: &v1::PolicyNack) -> Re
     faults.require(nack.revision.is_some(), "nack.revision", "must be set");
     faults.into_result()?;
     if let (Some(name), Some(revision)) = (name, nack.revision) {
-        let key = ServiceKey {
-            namespace: namespace.clone(),
-            name,
-        };
+        let key = ServiceKey { namespace: namespace.clone(), name };
         let refusal = Refusal {
             revision: revision_from_wire(revision),
             reason: shortened(&nack.reason, MAX_REASON_CHARS),
@@ -75,16 +65,10 @@ pub(super) fn report(namespace: &Name, place: &Place, report: &v1::SyncReport) -
     faults.count("report.services", report.services.len(), MAX_SERVICES);
     faults.check()?;
     for (index, service) in report.services.iter().enumerate() {
-        let Some(name) = faults.name(
-            &format!("report.services[{index}].service"),
-            Name::new(&service.service),
-        ) else {
+        let Some(name) = faults.name(&format!("report.services[{index}].service"), Name::new(&service.service)) else {
             continue;
         };
-        let key = ServiceKey {
-            namespace: namespace.clone(),
-            name,
-        };
+        let key = ServiceKey { namespace: namespace.clone(), name };
         // A state that a later release may know is, here, nothing known.
         let condition = Condition {
             breaker: breaker_state_from_wire(service.breaker_state).ok().flatten(),

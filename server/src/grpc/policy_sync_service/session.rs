@@ -112,13 +112,7 @@ impl Session {
         hello: Hello,
         place: Place,
     ) -> Box<Self> {
-        let Hello {
-            namespace,
-            mut services,
-            all_services,
-            applied,
-            ..
-        } = hello;
+        let Hello { namespace, mut services, all_services, applied, .. } = hello;
         if all_services {
             // What it has and the registry has not is gone: it must hear of that, too.
             services.extend(applied.keys().cloned());
@@ -126,9 +120,7 @@ impl Session {
             services.dedup();
         }
         let mut subscription = shared.registry.subscribe(hang_up);
-        let opening = shared
-            .registry
-            .follow(&mut subscription, &services, all_services.then_some(&namespace));
+        let opening = shared.registry.follow(&mut subscription, &services, all_services.then_some(&namespace));
         place.follow(opening.changes.iter().map(Change::key));
         let is_news = |change: &Change| match change {
             Change::Updated(registered) => {
@@ -143,10 +135,7 @@ impl Session {
         };
         let news: Vec<_> = opening.changes.into_iter().filter(is_news).collect();
         // The first one comes at a random time, so that streams that began together are not told together for ever.
-        let first = shared
-            .options
-            .bookmark_interval
-            .mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        let first = shared.options.bookmark_interval.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         Box::new(Self {
             inbound,
             is_listening: true,
@@ -198,10 +187,7 @@ impl Session {
             return self.reconnect();
         }
         if self.replaced.is_cancelled() {
-            tracing::info!(
-                instance = self.place.instance_id(),
-                "another stream took this instance's place"
-            );
+            tracing::info!(instance = self.place.instance_id(), "another stream took this instance's place");
             return Step::End;
         }
         if let Some(change) = self.opening.next() {

@@ -29,9 +29,7 @@ impl Instance {
     async fn connect(manager: &Manager, hello: v1::SyncHello) -> Self {
         let mut client = PolicySyncServiceClient::new(manager.channel().await);
         let (say, said) = mpsc::channel(64);
-        say.send(request(v1::sync_request::Message::Hello(hello)))
-            .await
-            .unwrap();
+        say.send(request(v1::sync_request::Message::Hello(hello))).await.unwrap();
         let hear = client.sync(ReceiverStream::new(said)).await.unwrap().into_inner();
         Self { say, hear }
     }
@@ -42,9 +40,7 @@ impl Instance {
 
     /// The next answer, bookmarks included; none at the end of the stream.
     async fn next(&mut self) -> Result<Option<Answer>, Status> {
-        let answer = tokio::time::timeout(PATIENCE, self.hear.message())
-            .await
-            .expect("no answer came");
+        let answer = tokio::time::timeout(PATIENCE, self.hear.message()).await.expect("no answer came");
         Ok(answer?.map(|answer| answer.message.unwrap()))
     }
 
@@ -117,27 +113,13 @@ async fn set_level(manager: &Manager, name: &str, level: v1::IsolationLevel) {
 }
 
 async fn unregister(manager: &Manager, name: &str) {
-    let request = v1::UnregisterServiceRequest {
-        service: name.to_owned(),
-        ..Default::default()
-    };
+    let request = v1::UnregisterServiceRequest { service: name.to_owned(), ..Default::default() };
     manager.registry.unregister(request).await.unwrap();
 }
 
 async fn stats(manager: &Manager, name: &str) -> v1::ServiceStats {
-    let request = v1::GetServiceIsolationInfoRequest {
-        service: name.to_owned(),
-        ..Default::default()
-    };
-    manager
-        .client()
-        .await
-        .get_service_isolation_info(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .stats
-        .unwrap()
+    let request = v1::GetServiceIsolationInfoRequest { service: name.to_owned(), ..Default::default() };
+    manager.client().await.get_service_isolation_info(request).await.unwrap().into_inner().stats.unwrap()
 }
 
 /// Asks for the stats of a service until they are as they should be.
@@ -151,7 +133,5 @@ async fn stats_become(manager: &Manager, name: &str, holds: impl Fn(&v1::Service
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .expect("the stats never became so")
+    tokio::time::timeout(PATIENCE, asking).await.expect("the stats never became so")
 }

@@ -8,17 +8,8 @@ use crate::{
 const PAYMENTS: &str = "service/default/payments";
 
 fn value() -> Bytes {
-    let service = v1::Service {
-        namespace: "default".to_owned(),
-        name: "payments".to_owned(),
-        ..Default::default()
-    };
-    record::encode(
-        service,
-        v1::IsolationPolicy::default(),
-        None,
-        prost_types::Timestamp::default(),
-    )
+    let service = v1::Service { namespace: "default".to_owned(), name: "payments".to_owned(), ..Default::default() };
+    record::encode(service, v1::IsolationPolicy::default(), None, prost_types::Timestamp::default())
 }
 
 fn at(revision: u64) -> StoreRevision {
@@ -31,13 +22,7 @@ fn catalog() -> Catalog {
 
 fn entry(revision: u64) -> Entry {
     let mod_revision = at(revision);
-    Entry {
-        key: PAYMENTS.to_owned(),
-        value: value(),
-        create_revision: mod_revision,
-        mod_revision,
-        lease: None,
-    }
+    Entry { key: PAYMENTS.to_owned(), value: value(), create_revision: mod_revision, mod_revision, lease: None }
 }
 
 #[test]
@@ -68,17 +53,11 @@ fn what_we_deleted_does_not_come_back_with_the_watch() {
 fn a_list_removes_what_it_lacks_but_not_what_came_after_it() {
     let mut catalog = catalog();
     catalog.put(PAYMENTS, &value(), at(5));
-    let empty = |revision| Listing {
-        revision: at(revision),
-        entries: Vec::new(),
-    };
+    let empty = |revision| Listing { revision: at(revision), entries: Vec::new() };
     assert!(catalog.load(&empty(4)).is_empty());
     assert!(catalog.service(&key("default/payments")).is_some());
     let changes = catalog.load(&empty(6));
-    assert!(
-        matches!(&changes[..], [Change::Removed { revision, .. }] if revision.revision == 6),
-        "{changes:?}"
-    );
+    assert!(matches!(&changes[..], [Change::Removed { revision, .. }] if revision.revision == 6), "{changes:?}");
 }
 
 #[test]
@@ -89,17 +68,8 @@ fn a_new_epoch_replaces_everything_by_its_own_revisions() {
     catalog.begin_epoch(EPOCH + 1);
     let service = key("default/payments");
     assert!(catalog.service(&service).is_some(), "in force until it is replaced");
-    let changes = catalog.load(&Listing {
-        revision: at(3),
-        entries: vec![entry(2)],
-    });
+    let changes = catalog.load(&Listing { revision: at(3), entries: vec![entry(2)] });
     assert_eq!(changes.len(), 1);
-    assert_eq!(
-        catalog.service(&service).unwrap().revision(),
-        Revision {
-            epoch: EPOCH + 1,
-            revision: 2
-        }
-    );
+    assert_eq!(catalog.service(&service).unwrap().revision(), Revision { epoch: EPOCH + 1, revision: 2 });
     assert_eq!(catalog.head, at(3));
 }

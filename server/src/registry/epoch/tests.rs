@@ -1,10 +1,7 @@
 use super::*;
 use crate::{clock::testing::FixedClock, store::MemoryStore};
 
-const FRESH: Seen = Seen {
-    epoch: None,
-    went_back: false,
-};
+const FRESH: Seen = Seen { epoch: None, went_back: false };
 
 async fn establish_at(store: &MemoryStore, millis: u64, seen: Seen) -> Incarnation {
     establish(store, &FixedClock(millis), seen).await.unwrap()
@@ -16,25 +13,15 @@ async fn a_new_store_begins_at_the_time_of_day_and_keeps_it() {
     let first = establish_at(&store, 5_000, FRESH).await;
     assert_eq!(first.epoch, 5_000);
     assert_eq!(establish_at(&store, 9_000, FRESH).await, first);
-    let seen = Seen {
-        epoch: Some(5_000),
-        went_back: false,
-    };
+    let seen = Seen { epoch: Some(5_000), went_back: false };
     assert_eq!(establish_at(&store, 9_000, seen).await, first);
 }
 
 #[tokio::test]
 async fn another_identity_begins_an_epoch_above_the_old_one() {
     let store = MemoryStore::new();
-    let foreign = StoreMeta {
-        schema_version: 1,
-        epoch: 7_000,
-        store_identity: "elsewhere".to_owned(),
-    };
-    store
-        .commit(Txn::new().put(key::META, foreign.encode_to_vec()))
-        .await
-        .unwrap();
+    let foreign = StoreMeta { schema_version: 1, epoch: 7_000, store_identity: "elsewhere".to_owned() };
+    store.commit(Txn::new().put(key::META, foreign.encode_to_vec())).await.unwrap();
     // The clock is behind the epoch: it still only grows.
     let raised = establish_at(&store, 5_000, FRESH).await;
     assert_eq!(raised.epoch, 7_001);
@@ -45,10 +32,7 @@ async fn another_identity_begins_an_epoch_above_the_old_one() {
 async fn a_store_that_went_back_begins_one_epoch_for_all_managers() {
     let store = MemoryStore::new();
     establish_at(&store, 5_000, FRESH).await;
-    let seen = Seen {
-        epoch: Some(5_000),
-        went_back: true,
-    };
+    let seen = Seen { epoch: Some(5_000), went_back: true };
     let first = establish_at(&store, 6_000, seen).await;
     assert_eq!(first.epoch, 6_000);
     let second = establish_at(&store, 6_500, seen).await;
@@ -59,31 +43,19 @@ async fn a_store_that_went_back_begins_one_epoch_for_all_managers() {
 async fn a_backup_with_an_older_epoch_is_raised_above_the_one_seen() {
     let store = MemoryStore::new();
     establish_at(&store, 5_000, FRESH).await;
-    let seen = Seen {
-        epoch: Some(8_000),
-        went_back: false,
-    };
+    let seen = Seen { epoch: Some(8_000), went_back: false };
     assert_eq!(establish_at(&store, 6_000, seen).await.epoch, 8_001);
 }
 
 #[tokio::test]
 async fn what_this_release_does_not_know_is_refused() {
     let store = MemoryStore::new();
-    let later = StoreMeta {
-        schema_version: 2,
-        ..StoreMeta::default()
-    };
-    store
-        .commit(Txn::new().put(key::META, later.encode_to_vec()))
-        .await
-        .unwrap();
+    let later = StoreMeta { schema_version: 2, ..StoreMeta::default() };
+    store.commit(Txn::new().put(key::META, later.encode_to_vec())).await.unwrap();
     let refused = establish(&store, &FixedClock(1), FRESH).await.unwrap_err();
     assert!(matches!(refused, EpochError::SchemaVersion(2)), "{refused}");
 
-    store
-        .commit(Txn::new().put(key::META, "\u{1}not a message"))
-        .await
-        .unwrap();
+    store.commit(Txn::new().put(key::META, "\u{1}not a message")).await.unwrap();
     let refused = establish(&store, &FixedClock(1), FRESH).await.unwrap_err();
     assert!(matches!(refused, EpochError::Unreadable(_)), "{refused}");
 }

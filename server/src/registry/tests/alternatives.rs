@@ -17,10 +17,7 @@ fn stand_in(service: &str, alternative: &str) -> v1::UpdateFallbackConfigRequest
 }
 
 fn unregister(service: &str) -> v1::UnregisterServiceRequest {
-    v1::UnregisterServiceRequest {
-        service: service.to_owned(),
-        ..v1::UnregisterServiceRequest::default()
-    }
+    v1::UnregisterServiceRequest { service: service.to_owned(), ..v1::UnregisterServiceRequest::default() }
 }
 
 async fn with(names: &[&str]) -> Registry {
@@ -34,20 +31,14 @@ async fn with(names: &[&str]) -> Registry {
 #[tokio::test]
 async fn an_alternative_must_be_registered_in_the_namespace() {
     let registry = with(&["payments", "backup"]).await;
-    let refused = registry
-        .update_fallback(stand_in("payments", "bakcup"))
-        .await
-        .unwrap_err();
+    let refused = registry.update_fallback(stand_in("payments", "bakcup")).await.unwrap_err();
     assert_eq!(paths(&refused), ["fallback.chain[1].alternative.service"]);
     assert!(refused.to_string().contains("did you mean backup?"), "{refused}");
 
     let mut elsewhere = registration("other");
     elsewhere.service.as_mut().unwrap().namespace = "eu".to_owned();
     registry.register(elsewhere).await.unwrap();
-    registry
-        .update_fallback(stand_in("payments", "other"))
-        .await
-        .unwrap_err();
+    registry.update_fallback(stand_in("payments", "other")).await.unwrap_err();
     registry.update_fallback(stand_in("payments", "backup")).await.unwrap();
 }
 
@@ -68,9 +59,7 @@ async fn a_service_that_others_name_stays() {
     let registry = with(&["payments", "backup"]).await;
     registry.update_fallback(stand_in("payments", "backup")).await.unwrap();
     let refused = registry.unregister(unregister("backup")).await.unwrap_err();
-    let Error::ServiceInUse { services, .. } = refused else {
-        panic!("{refused}")
-    };
+    let Error::ServiceInUse { services, .. } = refused else { panic!("{refused}") };
     assert_eq!(services, ["payments"]);
     registry.unregister(unregister("payments")).await.unwrap();
     registry.unregister(unregister("backup")).await.unwrap();
@@ -84,17 +73,11 @@ async fn what_is_wrong_only_together_is_never_committed() {
     register(&left, "a").await;
     register(&left, "b").await;
     for _ in 0..50 {
-        let (a, b) = tokio::join!(
-            left.update_fallback(stand_in("a", "b")),
-            right.update_fallback(stand_in("b", "a"))
-        );
+        let (a, b) = tokio::join!(left.update_fallback(stand_in("a", "b")), right.update_fallback(stand_in("b", "a")));
         assert!(a.is_ok() != b.is_ok(), "one and only one: {a:?} {b:?}");
         let open = fallback(vec![static_step(b"x")]);
         for service in ["a", "b"] {
-            let request = v1::UpdateFallbackConfigRequest {
-                fallback: Some(open.clone()),
-                ..stand_in(service, "-")
-            };
+            let request = v1::UpdateFallbackConfigRequest { fallback: Some(open.clone()), ..stand_in(service, "-") };
             left.update_fallback(request).await.unwrap();
         }
     }
@@ -107,10 +90,8 @@ async fn a_name_is_not_taken_from_under_who_begins_to_use_it() {
     register(&left, "payments").await;
     for _ in 0..50 {
         register(&left, "backup").await;
-        let (named, gone) = tokio::join!(
-            left.update_fallback(stand_in("payments", "backup")),
-            right.unregister(unregister("backup"))
-        );
+        let (named, gone) =
+            tokio::join!(left.update_fallback(stand_in("payments", "backup")), right.unregister(unregister("backup")));
         assert!(named.is_ok() != gone.is_ok(), "one and only one: {named:?} {gone:?}");
         let open = v1::UpdateFallbackConfigRequest {
             fallback: Some(fallback(vec![static_step(b"x")])),

@@ -10,17 +10,9 @@ async fn an_unknown_service_is_not_found_with_the_nearest_names() {
     let (_, registry) = fresh().await;
     register(&registry, "payments").await;
     register(&registry, "orders").await;
-    let refused = registry
-        .set_level(set_level("paymets", v1::IsolationLevel::Full))
-        .await
-        .unwrap_err();
-    let Error::ServiceNotFound { key, nearest } = &refused else {
-        panic!("{refused}")
-    };
-    assert_eq!(
-        (key.to_string().as_str(), nearest.as_slice()),
-        ("default/paymets", ["payments".to_owned()].as_slice())
-    );
+    let refused = registry.set_level(set_level("paymets", v1::IsolationLevel::Full)).await.unwrap_err();
+    let Error::ServiceNotFound { key, nearest } = &refused else { panic!("{refused}") };
+    assert_eq!((key.to_string().as_str(), nearest.as_slice()), ("default/paymets", ["payments".to_owned()].as_slice()));
     assert!(refused.to_string().contains("did you mean payments?"), "{refused}");
 }
 
@@ -28,31 +20,14 @@ async fn an_unknown_service_is_not_found_with_the_nearest_names() {
 async fn a_level_must_be_named_and_setting_the_same_changes_nothing() {
     let (_, registry) = fresh().await;
     let at = register(&registry, "payments").await;
-    let refused = registry
-        .set_level(set_level("payments", v1::IsolationLevel::Unspecified))
-        .await
-        .unwrap_err();
+    let refused = registry.set_level(set_level("payments", v1::IsolationLevel::Unspecified)).await.unwrap_err();
     assert_eq!(paths(&refused), ["level"]);
-    let same = registry
-        .set_level(set_level("payments", v1::IsolationLevel::Basic))
-        .await
-        .unwrap();
+    let same = registry.set_level(set_level("payments", v1::IsolationLevel::Basic)).await.unwrap();
     // It was the default; now it is written down.
-    let same_again = registry
-        .set_level(set_level("payments", v1::IsolationLevel::Basic))
-        .await
-        .unwrap();
-    assert_eq!(
-        same.service.as_ref().unwrap().policy_hash,
-        same_again.service.as_ref().unwrap().policy_hash
-    );
+    let same_again = registry.set_level(set_level("payments", v1::IsolationLevel::Basic)).await.unwrap();
+    assert_eq!(same.service.as_ref().unwrap().policy_hash, same_again.service.as_ref().unwrap().policy_hash);
     assert_eq!(same.service.unwrap().revision, same_again.service.unwrap().revision);
-    let full = registry
-        .set_level(set_level("payments", v1::IsolationLevel::Full))
-        .await
-        .unwrap()
-        .service
-        .unwrap();
+    let full = registry.set_level(set_level("payments", v1::IsolationLevel::Full)).await.unwrap().service.unwrap();
     assert!(full.revision.unwrap().revision > at.revision);
     assert_eq!(full.policy.unwrap().level(), v1::IsolationLevel::Full);
 }
@@ -64,40 +39,20 @@ async fn a_policy_update_changes_what_its_mask_names() {
     let update = |paths: &[&str], policy: v1::IsolationPolicy| v1::UpdateIsolationPolicyRequest {
         service: "payments".to_owned(),
         policy: Some(policy),
-        update_mask: Some(prost_types::FieldMask {
-            paths: paths.iter().map(|&path| path.to_owned()).collect(),
-        }),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }),
         ..v1::UpdateIsolationPolicyRequest::default()
     };
     let attempts = |max| v1::IsolationPolicy {
-        retry: Some(v1::RetryPolicy {
-            max_attempts: Some(max),
-            ..v1::RetryPolicy::default()
-        }),
+        retry: Some(v1::RetryPolicy { max_attempts: Some(max), ..v1::RetryPolicy::default() }),
         ..v1::IsolationPolicy::default()
     };
-    let answer = registry
-        .update_policy(update(&["retry.max_attempts"], attempts(5)))
-        .await
-        .unwrap();
-    assert_eq!(
-        answer.service.unwrap().policy.unwrap().retry.unwrap().max_attempts,
-        Some(5)
-    );
-    let refused = registry
-        .update_policy(update(&["retry.max_attempts"], attempts(11)))
-        .await
-        .unwrap_err();
+    let answer = registry.update_policy(update(&["retry.max_attempts"], attempts(5))).await.unwrap();
+    assert_eq!(answer.service.unwrap().policy.unwrap().retry.unwrap().max_attempts, Some(5));
+    let refused = registry.update_policy(update(&["retry.max_attempts"], attempts(11))).await.unwrap_err();
     assert_eq!(paths(&refused), ["policy.retry.max_attempts"]);
-    let refused = registry
-        .update_policy(update(&["retry.max_atempts"], attempts(1)))
-        .await
-        .unwrap_err();
+    let refused = registry.update_policy(update(&["retry.max_atempts"], attempts(1))).await.unwrap_err();
     assert_eq!(paths(&refused), ["update_mask"]);
-    let none = v1::UpdateIsolationPolicyRequest {
-        policy: None,
-        ..update(&["*"], attempts(1))
-    };
+    let none = v1::UpdateIsolationPolicyRequest { policy: None, ..update(&["*"], attempts(1)) };
     assert_eq!(paths(&registry.update_policy(none).await.unwrap_err()), ["policy"]);
 }
 
@@ -107,68 +62,37 @@ async fn health_is_kept_apart_from_the_policy() {
     let at = register(&registry, "payments").await;
     let report = |status: v1::HealthStatus| v1::UpdateServiceHealthRequest {
         service: "payments".to_owned(),
-        health: Some(v1::ServiceHealth {
-            status: status.into(),
-            ..v1::ServiceHealth::default()
-        }),
+        health: Some(v1::ServiceHealth { status: status.into(), ..v1::ServiceHealth::default() }),
         ..v1::UpdateServiceHealthRequest::default()
     };
-    let answer = registry
-        .report_health(report(v1::HealthStatus::Degraded))
-        .await
-        .unwrap();
+    let answer = registry.report_health(report(v1::HealthStatus::Degraded)).await.unwrap();
     assert!(answer.revision.unwrap().revision > at.revision);
-    assert_eq!(
-        answer.health.unwrap().observe_time.unwrap().seconds,
-        1_700_000_000,
-        "now, as none was given"
-    );
+    assert_eq!(answer.health.unwrap().observe_time.unwrap().seconds, 1_700_000_000, "now, as none was given");
     let payments = key("default/payments");
     assert_eq!(registry.reported_status(&payments), Some(HealthStatus::Degraded));
     assert_eq!(registry.get(&payments).unwrap().revision(), revision_from_wire(at));
-    let refused = registry
-        .report_health(report(v1::HealthStatus::CircuitOpen))
-        .await
-        .unwrap_err();
+    let refused = registry.report_health(report(v1::HealthStatus::CircuitOpen)).await.unwrap_err();
     assert_eq!(paths(&refused), ["health.status"]);
-    let unknown = v1::UpdateServiceHealthRequest {
-        service: "x".to_owned(),
-        ..report(v1::HealthStatus::Healthy)
-    };
-    assert!(matches!(
-        registry.report_health(unknown).await,
-        Err(Error::ServiceNotFound { .. })
-    ));
+    let unknown = v1::UpdateServiceHealthRequest { service: "x".to_owned(), ..report(v1::HealthStatus::Healthy) };
+    assert!(matches!(registry.report_health(unknown).await, Err(Error::ServiceNotFound { .. })));
 }
 
 #[tokio::test]
 async fn unregistering_takes_policy_and_health_along() {
     let (store, registry) = fresh().await;
     register(&registry, "payments").await;
-    let health = v1::ServiceHealth {
-        status: v1::HealthStatus::Healthy.into(),
-        ..v1::ServiceHealth::default()
-    };
+    let health = v1::ServiceHealth { status: v1::HealthStatus::Healthy.into(), ..v1::ServiceHealth::default() };
     let report = v1::UpdateServiceHealthRequest {
         service: "payments".to_owned(),
         health: Some(health),
         ..v1::UpdateServiceHealthRequest::default()
     };
     registry.report_health(report).await.unwrap();
-    let gone = v1::UnregisterServiceRequest {
-        service: "payments".to_owned(),
-        ..Default::default()
-    };
+    let gone = v1::UnregisterServiceRequest { service: "payments".to_owned(), ..Default::default() };
     registry.unregister(gone.clone()).await.unwrap();
     assert!(registry.get(&key("default/payments")).is_none());
     assert!(registry.reported_status(&key("default/payments")).is_none());
     let left = crate::store::Store::list(&*store.inner(), "").await.unwrap().entries;
-    assert_eq!(
-        left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(),
-        ["meta/store"]
-    );
-    assert!(matches!(
-        registry.unregister(gone).await,
-        Err(Error::ServiceNotFound { .. })
-    ));
+    assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["meta/store"]);
+    assert!(matches!(registry.unregister(gone).await, Err(Error::ServiceNotFound { .. })));
 }

@@ -10,22 +10,14 @@ use std::sync::{Arc, atomic::Ordering};
 
 fn attempts(service: &str, max: u32, path: &str) -> v1::UpdateIsolationPolicyRequest {
     let policy = v1::IsolationPolicy {
-        retry: Some(v1::RetryPolicy {
-            max_attempts: Some(max),
-            ..v1::RetryPolicy::default()
-        }),
-        bulkhead: Some(v1::BulkheadPolicy {
-            max_concurrent: Some(max),
-            ..v1::BulkheadPolicy::default()
-        }),
+        retry: Some(v1::RetryPolicy { max_attempts: Some(max), ..v1::RetryPolicy::default() }),
+        bulkhead: Some(v1::BulkheadPolicy { max_concurrent: Some(max), ..v1::BulkheadPolicy::default() }),
         ..v1::IsolationPolicy::default()
     };
     v1::UpdateIsolationPolicyRequest {
         service: service.to_owned(),
         policy: Some(policy),
-        update_mask: Some(prost_types::FieldMask {
-            paths: vec![path.to_owned()],
-        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec![path.to_owned()] }),
         ..v1::UpdateIsolationPolicyRequest::default()
     }
 }
@@ -40,19 +32,13 @@ async fn writers_on_two_managers_lose_nothing() {
         tokio::spawn(async move {
             let mut revisions = Vec::new();
             for round in 0..20 {
-                let (path, max) = if index.is_multiple_of(2) {
-                    ("retry.max_attempts", 10)
-                } else {
-                    ("bulkhead.max_concurrent", 90)
-                };
+                let (path, max) =
+                    if index.is_multiple_of(2) { ("retry.max_attempts", 10) } else { ("bulkhead.max_concurrent", 90) };
                 let request = attempts("payments", 1 + (round + u32::try_from(index).unwrap()) % max, path);
                 let answer = manager.update_policy(request).await.unwrap().service.unwrap();
                 revisions.push(answer.revision.unwrap().revision);
             }
-            assert!(
-                revisions.is_sorted(),
-                "a writer never sees an older revision than its own"
-            );
+            assert!(revisions.is_sorted(), "a writer never sees an older revision than its own");
         })
     };
     for writer in (0..6).map(writer).collect::<Vec<_>>() {
@@ -84,10 +70,7 @@ async fn a_storm_of_conflicts_is_given_up_with_nothing_changed() {
     register(&registry, "payments").await;
     let before = registry.get(&key("default/payments")).unwrap().revision();
     store.conflicts.store(u32::MAX, Ordering::SeqCst);
-    let refused = registry
-        .update_policy(attempts("payments", 4, "retry"))
-        .await
-        .unwrap_err();
+    let refused = registry.update_policy(attempts("payments", 4, "retry")).await.unwrap_err();
     assert!(matches!(refused, Error::Contended { .. }), "{refused}");
     assert_eq!(registry.get(&key("default/payments")).unwrap().revision(), before);
 }

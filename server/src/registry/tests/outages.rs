@@ -66,14 +66,7 @@ async fn another_store_is_another_epoch() {
     register(&registry, "only-here").await;
 
     let backup = MemoryStore::new();
-    let kept = store
-        .inner()
-        .list("")
-        .await
-        .unwrap()
-        .entries
-        .into_iter()
-        .filter(|entry| !entry.key.ends_with("here"));
+    let kept = store.inner().list("").await.unwrap().entries.into_iter().filter(|entry| !entry.key.ends_with("here"));
     let mut txn = Txn::new();
     for entry in kept {
         txn = txn.put(entry.key, entry.value);
@@ -82,10 +75,7 @@ async fn another_store_is_another_epoch() {
     store.swap(backup);
 
     let payments = key("default/payments");
-    eventually(&registry, || {
-        registry.get(&payments).is_some_and(|s| s.revision().epoch > EPOCH)
-    })
-    .await;
+    eventually(&registry, || registry.get(&payments).is_some_and(|s| s.revision().epoch > EPOCH)).await;
     let after = registry.get(&payments).unwrap().revision();
     assert!(after > revision_from_wire(before), "{after} after {before:?}");
     eventually(&registry, || registry.get(&key("default/only-here")).is_none()).await;
@@ -100,14 +90,8 @@ async fn a_write_to_the_store_before_is_not_taken_for_a_later_one() {
     let now = register(&registry, "payments").await;
     // Durable in the old store, which was swapped before memory heard of it.
     let written = store.inner().list("service/").await.unwrap().entries.remove(0);
-    let late = [Op::Put {
-        key: written.key,
-        value: written.value,
-        lease: None,
-    }];
-    registry
-        .shared
-        .apply_early(&late, now.epoch - 1, StoreRevision::new(now.revision + 900));
+    let late = [Op::Put { key: written.key, value: written.value, lease: None }];
+    registry.shared.apply_early(&late, now.epoch - 1, StoreRevision::new(now.revision + 900));
     let payments = registry.get(&key("default/payments")).unwrap();
     assert_eq!(payments.revision(), revision_from_wire(now));
 }
@@ -119,20 +103,10 @@ async fn an_epoch_that_another_manager_began_is_taken_over() {
     register(&registry, "payments").await;
     let inner = store.inner();
     let identity = inner.identity().await.unwrap().cluster;
-    let raised = StoreMeta {
-        schema_version: 1,
-        epoch: EPOCH + 5,
-        store_identity: identity,
-    };
-    inner
-        .commit(Txn::new().put("meta/store", raised.encode_to_vec()))
-        .await
-        .unwrap();
+    let raised = StoreMeta { schema_version: 1, epoch: EPOCH + 5, store_identity: identity };
+    inner.commit(Txn::new().put("meta/store", raised.encode_to_vec())).await.unwrap();
     let payments = key("default/payments");
-    eventually(&registry, || {
-        registry.get(&payments).unwrap().revision().epoch == EPOCH + 5
-    })
-    .await;
+    eventually(&registry, || registry.get(&payments).unwrap().revision().epoch == EPOCH + 5).await;
     let level = v1::SetIsolationLevelRequest {
         service: "payments".to_owned(),
         level: v1::IsolationLevel::Full.into(),
@@ -147,20 +121,12 @@ async fn a_store_that_stays_away_fails_the_start_with_the_fix() {
     let store = FaultyStore::new();
     store.set_away(true);
     let dynamic: Arc<dyn Store> = Arc::<FaultyStore>::clone(&store);
-    let options = RegistryOptions {
-        store_timeout: Duration::from_secs(3),
-        ..RegistryOptions::default()
-    };
+    let options = RegistryOptions { store_timeout: Duration::from_secs(3), ..RegistryOptions::default() };
     let begun = tokio::time::Instant::now();
-    let refused = Registry::open(dynamic, Arc::new(FixedClock(EPOCH)), options)
-        .await
-        .unwrap_err();
+    let refused = Registry::open(dynamic, Arc::new(FixedClock(EPOCH)), options).await.unwrap_err();
     assert!(matches!(refused, OpenError::Unavailable { .. }), "{refused}");
     assert_eq!(begun.elapsed(), Duration::from_secs(3));
-    assert!(
-        refused.to_string().contains("start it, or correct its address"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("start it, or correct its address"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,11 +12,7 @@ use prost::Message;
 use std::sync::Arc;
 
 fn record(change: impl FnOnce(&mut storage::ServiceRecord)) -> Vec<u8> {
-    let service = v1::Service {
-        namespace: "default".to_owned(),
-        name: "payments".to_owned(),
-        ..Default::default()
-    };
+    let service = v1::Service { namespace: "default".to_owned(), name: "payments".to_owned(), ..Default::default() };
     let mut record = storage::ServiceRecord {
         schema_version: 1,
         service: Some(service),
@@ -29,21 +25,12 @@ fn record(change: impl FnOnce(&mut storage::ServiceRecord)) -> Vec<u8> {
 
 fn poisons() -> Vec<Vec<u8>> {
     let timeout = |call_timeout: Option<prost_types::Duration>| v1::IsolationPolicy {
-        timeout: Some(v1::TimeoutPolicy {
-            call_timeout,
-            ..v1::TimeoutPolicy::default()
-        }),
+        timeout: Some(v1::TimeoutPolicy { call_timeout, ..v1::TimeoutPolicy::default() }),
         ..v1::IsolationPolicy::default()
     };
-    let forever = Some(prost_types::Duration {
-        seconds: 1 << 40,
-        nanos: 0,
-    });
+    let forever = Some(prost_types::Duration { seconds: 1 << 40, nanos: 0 });
     let rate = v1::IsolationPolicy {
-        circuit_breaker: Some(v1::CircuitBreakerPolicy {
-            failure_rate: Some(f64::NAN),
-            ..Default::default()
-        }),
+        circuit_breaker: Some(v1::CircuitBreakerPolicy { failure_rate: Some(f64::NAN), ..Default::default() }),
         ..v1::IsolationPolicy::default()
     };
     vec![
@@ -103,10 +90,7 @@ async fn it_is_healed_by_writing_or_unregistering() {
 
         put(&store, "service/default/payments", poison).await;
         eventually(&registry, || registry.is_poisoned(&payments)).await;
-        let gone = v1::UnregisterServiceRequest {
-            service: "payments".to_owned(),
-            ..Default::default()
-        };
+        let gone = v1::UnregisterServiceRequest { service: "payments".to_owned(), ..Default::default() };
         registry.unregister(gone).await.unwrap();
         assert!(registry.poisoned().is_empty());
     }
@@ -130,16 +114,6 @@ async fn it_is_there_at_start() {
         level: v1::IsolationLevel::Full.into(),
         ..v1::SetIsolationLevelRequest::default()
     };
-    assert!(matches!(
-        registry.set_level(level).await,
-        Err(Error::ServiceNotFound { .. })
-    ));
-    assert_eq!(
-        registry.poisoned(),
-        [
-            "service/default/payments",
-            "health/default/orders",
-            "service/UPPER/case"
-        ]
-    );
+    assert!(matches!(registry.set_level(level).await, Err(Error::ServiceNotFound { .. })));
+    assert_eq!(registry.poisoned(), ["service/default/payments", "health/default/orders", "service/UPPER/case"]);
 }

@@ -29,18 +29,9 @@ async fn with_payments() -> (Arc<FaultyStore>, Registry) {
 #[tokio::test]
 async fn a_repetition_returns_the_first_result_and_changes_nothing() {
     let (_, registry) = with_payments().await;
-    let first = registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
-    registry
-        .set_level(set_level("two", v1::IsolationLevel::None))
-        .await
-        .unwrap();
-    let again = registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
+    let first = registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
+    registry.set_level(set_level("two", v1::IsolationLevel::None)).await.unwrap();
+    let again = registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
     assert_eq!(again, first);
     let now = registry.get(&key("default/payments")).unwrap();
     assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
@@ -49,22 +40,10 @@ async fn a_repetition_returns_the_first_result_and_changes_nothing() {
 #[tokio::test]
 async fn a_write_that_changed_nothing_is_remembered_too() {
     let (_, registry) = with_payments().await;
-    registry
-        .set_level(set_level("", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
-    let first = registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
-    registry
-        .set_level(set_level("", v1::IsolationLevel::None))
-        .await
-        .unwrap();
-    let again = registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
+    registry.set_level(set_level("", v1::IsolationLevel::Full)).await.unwrap();
+    let first = registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
+    registry.set_level(set_level("", v1::IsolationLevel::None)).await.unwrap();
+    let again = registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
     assert_eq!(again, first);
     let now = registry.get(&key("default/payments")).unwrap();
     assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
@@ -74,14 +53,8 @@ async fn a_write_that_changed_nothing_is_remembered_too() {
 async fn a_repetition_may_reach_another_manager() {
     let (store, registry) = with_payments().await;
     let other = another(&store).await;
-    let first = registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
-    let again = other
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
+    let first = registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
+    let again = other.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
     assert_eq!(again, first);
 }
 
@@ -92,14 +65,8 @@ async fn another(store: &Arc<FaultyStore>) -> Registry {
 #[tokio::test]
 async fn an_id_names_one_request() {
     let (_, registry) = with_payments().await;
-    registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
-    let refused = registry
-        .set_level(set_level("one", v1::IsolationLevel::None))
-        .await
-        .unwrap_err();
+    registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
+    let refused = registry.set_level(set_level("one", v1::IsolationLevel::None)).await.unwrap_err();
     assert!(matches!(refused, Error::RequestIdReused { .. }), "{refused}");
     let other_method = v1::UnregisterServiceRequest {
         service: "payments".to_owned(),
@@ -119,11 +86,7 @@ async fn what_would_now_be_refused_still_has_its_first_result() {
         ..set_level("level", v1::IsolationLevel::Full)
     };
     let first = registry.set_level(conditional.clone()).await.unwrap();
-    assert_eq!(
-        registry.set_level(conditional).await.unwrap(),
-        first,
-        "the revision has moved on"
-    );
+    assert_eq!(registry.set_level(conditional).await.unwrap(), first, "the revision has moved on");
 
     let gone = v1::UnregisterServiceRequest {
         service: "payments".to_owned(),
@@ -146,11 +109,7 @@ async fn a_write_without_an_answer_is_resolved_by_repeating_it() {
     eventually(&registry, is_full).await;
     let applied_at = registry.get(&payments).unwrap().revision();
     let answer = registry.set_level(request).await.unwrap();
-    assert_eq!(
-        answer.service.unwrap().revision.unwrap(),
-        revision_to_wire(applied_at),
-        "once, not twice"
-    );
+    assert_eq!(answer.service.unwrap().revision.unwrap(), revision_to_wire(applied_at), "once, not twice");
 }
 
 #[tokio::test]
@@ -166,29 +125,17 @@ async fn a_lease_that_is_gone_is_replaced() {
 #[tokio::test(start_paused = true)]
 async fn a_result_is_forgotten_after_its_time() {
     let (_, registry) = with_payments().await;
-    registry
-        .set_level(set_level("one", v1::IsolationLevel::Full))
-        .await
-        .unwrap();
+    registry.set_level(set_level("one", v1::IsolationLevel::Full)).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(14 * 60 + 59)).await;
-    registry
-        .set_level(set_level("one", v1::IsolationLevel::None))
-        .await
-        .unwrap_err();
+    registry.set_level(set_level("one", v1::IsolationLevel::None)).await.unwrap_err();
     tokio::time::sleep(std::time::Duration::from_secs(2 * 60)).await;
-    registry
-        .set_level(set_level("one", v1::IsolationLevel::None))
-        .await
-        .unwrap();
+    registry.set_level(set_level("one", v1::IsolationLevel::None)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_registration_repeated_says_again_that_it_created() {
     let (_, registry) = with_payments().await;
-    let request = v1::RegisterServiceRequest {
-        request_id: "new".to_owned(),
-        ..registration("orders")
-    };
+    let request = v1::RegisterServiceRequest { request_id: "new".to_owned(), ..registration("orders") };
     assert!(registry.register(request.clone()).await.unwrap().created);
     assert!(registry.register(request).await.unwrap().created);
 }

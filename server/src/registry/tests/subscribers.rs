@@ -15,10 +15,7 @@ fn told(change: &Change) -> String {
 }
 
 async fn unregister(registry: &Registry, name: &str) {
-    let gone = v1::UnregisterServiceRequest {
-        service: name.to_owned(),
-        ..Default::default()
-    };
+    let gone = v1::UnregisterServiceRequest { service: name.to_owned(), ..Default::default() };
     registry.unregister(gone).await.unwrap();
 }
 
@@ -37,16 +34,10 @@ async fn a_follower_is_told_how_things_are_and_then_what_changes() {
 
     register(&registry, "unrelated").await;
     register(&registry, "orders").await;
-    let change = tokio::time::timeout(PATIENCE, subscription.next())
-        .await
-        .unwrap()
-        .unwrap();
+    let change = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();
     assert_eq!(told(&change), "default/orders updated");
     unregister(&registry, "orders").await;
-    let change = tokio::time::timeout(PATIENCE, subscription.next())
-        .await
-        .unwrap()
-        .unwrap();
+    let change = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();
     assert_eq!(told(&change), "default/orders removed");
 }
 
@@ -65,10 +56,7 @@ async fn a_namespace_is_followed_with_what_is_to_come() {
         ["default/payments updated", "default/gone removed"]
     );
     register(&registry, "comes").await;
-    let change = tokio::time::timeout(PATIENCE, subscription.next())
-        .await
-        .unwrap()
-        .unwrap();
+    let change = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();
     assert_eq!(told(&change), "default/comes updated");
 }
 
@@ -84,9 +72,7 @@ async fn of_many_changes_a_slow_follower_gets_the_last() {
         registry.register(request).await.unwrap();
     }
     let change = subscription.next().await.unwrap();
-    let Change::Updated(registered) = change else {
-        panic!("{change:?}")
-    };
+    let Change::Updated(registered) = change else { panic!("{change:?}") };
     assert_eq!(registered.service().version, "99");
     let nothing_more = tokio::time::timeout(std::time::Duration::ZERO, subscription.next()).await;
     assert!(nothing_more.is_err());

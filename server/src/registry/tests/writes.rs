@@ -18,14 +18,7 @@ pub(super) fn paths(error: &Error) -> Vec<&str> {
 }
 
 pub(super) async fn register(registry: &Registry, name: &str) -> v1::Revision {
-    registry
-        .register(registration(name))
-        .await
-        .unwrap()
-        .service
-        .unwrap()
-        .revision
-        .unwrap()
+    registry.register(registration(name)).await.unwrap().service.unwrap().revision.unwrap()
 }
 
 pub(super) fn set_level(name: &str, level: v1::IsolationLevel) -> v1::SetIsolationLevelRequest {
@@ -53,23 +46,14 @@ async fn a_first_registration_takes_the_defaults() {
     assert_eq!(service.revision.unwrap().epoch, EPOCH);
     assert_eq!(service.create_time.unwrap().seconds, 1_700_000_000);
     assert_eq!(service.policy_hash.len(), 16);
-    assert_eq!(
-        registry.get(&key("default/payments")).unwrap().policy().level,
-        Level::Basic
-    );
+    assert_eq!(registry.get(&key("default/payments")).unwrap().policy().level, Level::Basic);
 }
 
 #[tokio::test]
 async fn the_same_registration_again_changes_nothing() {
     let (_, registry) = fresh().await;
-    let preset = v1::IsolationPolicy {
-        preset: "database".to_owned(),
-        ..v1::IsolationPolicy::default()
-    };
-    let with_preset = v1::RegisterServiceRequest {
-        policy: Some(preset),
-        ..registration("orders-db")
-    };
+    let preset = v1::IsolationPolicy { preset: "database".to_owned(), ..v1::IsolationPolicy::default() };
+    let with_preset = v1::RegisterServiceRequest { policy: Some(preset), ..registration("orders-db") };
     for request in [registration("payments"), with_preset] {
         let first = registry.register(request.clone()).await.unwrap();
         let again = registry.register(request).await.unwrap();
@@ -101,23 +85,11 @@ async fn a_registration_replaces_the_service_and_keeps_the_policy_in_force() {
 #[tokio::test]
 async fn a_new_policy_without_a_level_keeps_the_level_in_force() {
     let (_, registry) = fresh().await;
-    let full = v1::RegisterServiceRequest {
-        level: v1::IsolationLevel::Full.into(),
-        ..registration("payments")
-    };
+    let full = v1::RegisterServiceRequest { level: v1::IsolationLevel::Full.into(), ..registration("payments") };
     registry.register(full).await.unwrap();
-    let retry = v1::RetryPolicy {
-        max_attempts: Some(7),
-        ..v1::RetryPolicy::default()
-    };
-    let policy = v1::IsolationPolicy {
-        retry: Some(retry),
-        ..v1::IsolationPolicy::default()
-    };
-    let answer = registry.register(v1::RegisterServiceRequest {
-        policy: Some(policy),
-        ..registration("payments")
-    });
+    let retry = v1::RetryPolicy { max_attempts: Some(7), ..v1::RetryPolicy::default() };
+    let policy = v1::IsolationPolicy { retry: Some(retry), ..v1::IsolationPolicy::default() };
+    let answer = registry.register(v1::RegisterServiceRequest { policy: Some(policy), ..registration("payments") });
     let policy = answer.await.unwrap().service.unwrap().policy.unwrap();
     assert_eq!(policy.level(), v1::IsolationLevel::Full);
     assert_eq!(policy.retry.unwrap().max_attempts, Some(7));
@@ -134,20 +106,8 @@ async fn bad_registrations_name_every_field_and_leave_no_trace() {
         (registration(""), &["service.name"]),
         (registration(&"a".repeat(129)), &["service.name"]),
         (registration("Pay ments"), &["service.name"]),
-        (
-            v1::RegisterServiceRequest {
-                level: 9,
-                ..registration("a")
-            },
-            &["level"],
-        ),
-        (
-            v1::RegisterServiceRequest {
-                request_id: "r".repeat(129),
-                ..registration("a")
-            },
-            &["request_id"],
-        ),
+        (v1::RegisterServiceRequest { level: 9, ..registration("a") }, &["level"]),
+        (v1::RegisterServiceRequest { request_id: "r".repeat(129), ..registration("a") }, &["request_id"]),
         (with_policy(|p| p.level = 9), &["policy.level"]),
         (with_policy(|p| p.preset = "databse".to_owned()), &["policy.preset"]),
         (
@@ -160,10 +120,7 @@ async fn bad_registrations_name_every_field_and_leave_no_trace() {
         ),
         (
             v1::RegisterServiceRequest {
-                fallback: Some(v1::FallbackConfig {
-                    max_retries: Some(10),
-                    ..v1::FallbackConfig::default()
-                }),
+                fallback: Some(v1::FallbackConfig { max_retries: Some(10), ..v1::FallbackConfig::default() }),
                 ..registration("a")
             },
             &["fallback.max_retries"],
@@ -193,33 +150,17 @@ async fn bad_registrations_name_every_field_and_leave_no_trace() {
 fn with_policy(change: impl FnOnce(&mut v1::IsolationPolicy)) -> v1::RegisterServiceRequest {
     let mut policy = v1::IsolationPolicy::default();
     change(&mut policy);
-    v1::RegisterServiceRequest {
-        policy: Some(policy),
-        ..registration("a")
-    }
+    v1::RegisterServiceRequest { policy: Some(policy), ..registration("a") }
 }
 
 #[tokio::test]
 async fn what_is_not_in_force_is_refused_as_such() {
     let (_, registry) = fresh().await;
     let delay = prost_types::Duration { seconds: 1, nanos: 0 };
-    let hedge = v1::HedgePolicy {
-        delay: Some(delay),
-        ..v1::HedgePolicy::default()
-    };
-    let refused = registry
-        .register(with_policy(|p| p.hedge = Some(hedge)))
-        .await
-        .unwrap_err();
-    let Error::Invalid { violations } = refused else {
-        panic!("{refused}")
-    };
-    assert!(
-        violations
-            .iter()
-            .all(|v| v.kind == cofferdam_core::policy::ViolationKind::NotInForce),
-        "{violations:?}"
-    );
+    let hedge = v1::HedgePolicy { delay: Some(delay), ..v1::HedgePolicy::default() };
+    let refused = registry.register(with_policy(|p| p.hedge = Some(hedge))).await.unwrap_err();
+    let Error::Invalid { violations } = refused else { panic!("{refused}") };
+    assert!(violations.iter().all(|v| v.kind == cofferdam_core::policy::ViolationKind::NotInForce), "{violations:?}");
 }
 
 #[tokio::test]
@@ -230,42 +171,23 @@ async fn an_expected_revision_decides() {
         expected_revision: Some(expected),
         ..set_level("payments", level)
     };
-    let stale = v1::Revision {
-        revision: at.revision - 1,
-        ..at
-    };
-    let refused = registry
-        .set_level(expecting(stale, v1::IsolationLevel::Full))
-        .await
-        .unwrap_err();
-    let Error::RevisionMismatch { current, expected, .. } = refused else {
-        panic!("{refused}")
-    };
+    let stale = v1::Revision { revision: at.revision - 1, ..at };
+    let refused = registry.set_level(expecting(stale, v1::IsolationLevel::Full)).await.unwrap_err();
+    let Error::RevisionMismatch { current, expected, .. } = refused else { panic!("{refused}") };
     assert_eq!((current, expected), (revision_from_wire(at), revision_from_wire(stale)));
     let other_epoch = v1::Revision { epoch: 1, ..at };
-    registry
-        .set_level(expecting(other_epoch, v1::IsolationLevel::Full))
-        .await
-        .unwrap_err();
+    registry.set_level(expecting(other_epoch, v1::IsolationLevel::Full)).await.unwrap_err();
 
     let any_epoch = v1::Revision { epoch: 0, ..at };
-    registry
-        .set_level(expecting(any_epoch, v1::IsolationLevel::Full))
-        .await
-        .unwrap();
-    registry
-        .set_level(expecting(any_epoch, v1::IsolationLevel::None))
-        .await
-        .unwrap_err();
+    registry.set_level(expecting(any_epoch, v1::IsolationLevel::Full)).await.unwrap();
+    registry.set_level(expecting(any_epoch, v1::IsolationLevel::None)).await.unwrap_err();
 }
 
 #[tokio::test]
 async fn revision_zero_expects_that_there_is_none() {
     let (_, registry) = fresh().await;
-    let only_new = || v1::RegisterServiceRequest {
-        expected_revision: Some(v1::Revision::default()),
-        ..registration("payments")
-    };
+    let only_new =
+        || v1::RegisterServiceRequest { expected_revision: Some(v1::Revision::default()), ..registration("payments") };
     assert!(registry.register(only_new()).await.unwrap().created);
     let refused = registry.register(only_new()).await.unwrap_err();
     assert!(matches!(refused, Error::RevisionMismatch { .. }), "{refused}");
@@ -281,10 +203,8 @@ async fn namespaces_keep_the_same_name_apart() {
     };
     assert!(registry.register(in_namespace("eu")).await.unwrap().created);
     assert!(registry.register(in_namespace("us")).await.unwrap().created);
-    let eu = v1::SetIsolationLevelRequest {
-        namespace: "eu".to_owned(),
-        ..set_level("payments", v1::IsolationLevel::Full)
-    };
+    let eu =
+        v1::SetIsolationLevelRequest { namespace: "eu".to_owned(), ..set_level("payments", v1::IsolationLevel::Full) };
     registry.set_level(eu).await.unwrap();
     assert_eq!(registry.get(&key("eu/payments")).unwrap().policy().level, Level::Full);
     assert_eq!(registry.get(&key("us/payments")).unwrap().policy().level, Level::Basic);
@@ -296,21 +216,11 @@ async fn namespaces_keep_the_same_name_apart() {
 #[tokio::test]
 async fn no_more_services_than_the_limit() {
     let store = FaultyStore::new();
-    let registry = registry_with(
-        &store,
-        RegistryOptions {
-            max_services: 2,
-            ..RegistryOptions::default()
-        },
-    )
-    .await;
+    let registry = registry_with(&store, RegistryOptions { max_services: 2, ..RegistryOptions::default() }).await;
     register(&registry, "a").await;
     register(&registry, "b").await;
     let refused = registry.register(registration("c")).await.unwrap_err();
-    assert!(
-        matches!(refused, Error::QuotaExceeded { quota: "services", .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, Error::QuotaExceeded { quota: "services", .. }), "{refused}");
     register(&registry, "b").await;
 }
 

@@ -15,11 +15,7 @@ pub(crate) async fn expiry_deletes_the_keys_in_one_transaction(backend: &impl Ba
     let store = backend.store();
     let before = head(&*store).await;
     let (short, long) = (grant(&*store, MIN_LEASE_TTL).await, grant(&*store, LONG).await);
-    let txn = Txn::new()
-        .put_leased("s1", "", short)
-        .put_leased("s2", "", short)
-        .put_leased("l", "", long)
-        .put("k", "");
+    let txn = Txn::new().put_leased("s1", "", short).put_leased("s2", "", short).put_leased("l", "", long).put("k", "");
     commit(&*store, txn).await;
     assert_eq!(get(&*store, "s1").await.expect("s1 was put").lease, Some(short));
 
@@ -35,11 +31,7 @@ pub(crate) async fn keep_alive_prolongs(backend: &impl Backend) {
     let store = backend.store();
     let ttl = MIN_LEASE_TTL * 2;
     let (kept, left) = (grant(&*store, ttl).await, grant(&*store, ttl).await);
-    commit(
-        &*store,
-        Txn::new().put_leased("kept", "", kept).put_leased("left", "", left),
-    )
-    .await;
+    commit(&*store, Txn::new().put_leased("kept", "", kept).put_leased("left", "", left)).await;
     let mut events = watch(&*store, "", head(&*store).await).await;
     let mut renewals = tokio::time::interval(ttl / 8);
     within(async {
@@ -59,30 +51,17 @@ pub(crate) async fn keep_alive_prolongs(backend: &impl Backend) {
     })
     .await;
     assert_eq!(keys(&*store, "").await, ["kept"]);
-    assert_eq!(
-        shown(&next(&mut events).await),
-        ["-kept"],
-        "and without being kept it runs out too"
-    );
+    assert_eq!(shown(&next(&mut events).await), ["-kept"], "and without being kept it runs out too");
 }
 
 pub(crate) async fn revoking_deletes_the_keys_at_once(backend: &impl Backend) {
     let store = backend.store();
     let before = head(&*store).await;
     let (lease, empty) = (grant(&*store, LONG).await, grant(&*store, LONG).await);
-    commit(
-        &*store,
-        Txn::new()
-            .put_leased("b", "", lease)
-            .put_leased("a", "", lease)
-            .put("c", ""),
-    )
-    .await;
+    commit(&*store, Txn::new().put_leased("b", "", lease).put_leased("a", "", lease).put("c", "")).await;
     within(store.revoke_lease(lease)).await.expect("the lease is revoked");
     assert_eq!(keys(&*store, "").await, ["c"]);
-    within(store.revoke_lease(empty))
-        .await
-        .expect("a lease without keys can be revoked too");
+    within(store.revoke_lease(empty)).await.expect("a lease without keys can be revoked too");
 
     let last = put(&*store, "d", "").await;
     let mut events = watch(&*store, "", before).await;
@@ -95,10 +74,7 @@ pub(crate) async fn revoking_deletes_the_keys_at_once(backend: &impl Backend) {
 pub(crate) async fn a_key_put_again_follows_its_new_lease(backend: &impl Backend) {
     let store = backend.store();
     let (first, second) = (grant(&*store, LONG).await, grant(&*store, LONG).await);
-    let all = Txn::new()
-        .put_leased("stays", "", first)
-        .put_leased("moves", "", first)
-        .put_leased("goes", "", first);
+    let all = Txn::new().put_leased("stays", "", first).put_leased("moves", "", first).put_leased("goes", "", first);
     commit(&*store, all).await;
     commit(&*store, Txn::new().put("stays", "").put_leased("moves", "", second)).await;
     within(store.revoke_lease(first)).await.expect("the lease is revoked");
@@ -115,13 +91,6 @@ pub(crate) async fn a_lease_that_is_gone_cannot_be_used(backend: &impl Backend) 
     assert_eq!(within(store.revoke_lease(lease)).await, Err(gone.clone()));
     assert_eq!(within(store.keep_alive(lease)).await, Err(gone.clone()));
     let before = head(&*store).await;
-    assert_eq!(
-        refusal(&*store, Txn::new().put("a", "").put_leased("b", "", lease)).await,
-        gone
-    );
-    assert_eq!(
-        (keys(&*store, "").await, head(&*store).await),
-        (vec![], before),
-        "nothing of it was applied"
-    );
+    assert_eq!(refusal(&*store, Txn::new().put("a", "").put_leased("b", "", lease)).await, gone);
+    assert_eq!((keys(&*store, "").await, head(&*store).await), (vec![], before), "nothing of it was applied");
 }

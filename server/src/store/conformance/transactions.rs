@@ -15,20 +15,13 @@ pub(crate) async fn lists_in_key_order_and_only_the_prefix(backend: &impl Backen
     for key in ["a/bc", "b", "a/b/2", "a/b", "a/b/10", "a", "A", "a/b~", "a0"] {
         put(&*store, key, key).await;
     }
-    assert_eq!(
-        keys(&*store, "").await,
-        ["A", "a", "a/b", "a/b/10", "a/b/2", "a/bc", "a/b~", "a0", "b"]
-    );
+    assert_eq!(keys(&*store, "").await, ["A", "a", "a/b", "a/b/10", "a/b/2", "a/bc", "a/b~", "a0", "b"]);
     assert_eq!(keys(&*store, "a/b").await, ["a/b", "a/b/10", "a/b/2", "a/bc", "a/b~"]);
     assert_eq!(keys(&*store, "a/b/").await, ["a/b/10", "a/b/2"]);
     assert_eq!(keys(&*store, "a/bc").await, ["a/bc"]);
     assert_eq!(keys(&*store, "c").await, [""; 0]);
     let listing = list(&*store, "c").await;
-    assert_eq!(
-        listing.revision,
-        head(&*store).await,
-        "the revision is the store's, not the prefix's"
-    );
+    assert_eq!(listing.revision, head(&*store).await, "the revision is the store's, not the prefix's");
     assert!(listing.revision > StoreRevision::ZERO);
 }
 
@@ -37,40 +30,26 @@ pub(crate) async fn entries_tell_when_they_were_made_and_changed(backend: &impl 
     let binary = Bytes::from_iter(0..=u8::MAX);
     let made = commit(&*store, Txn::new().put("k", binary.clone()).put("empty", "")).await;
     let entry = get(&*store, "k").await.expect("k was put");
-    assert_eq!(
-        (entry.create_revision, entry.mod_revision, &entry.value),
-        (made, made, &binary)
-    );
+    assert_eq!((entry.create_revision, entry.mod_revision, &entry.value), (made, made, &binary));
     assert_eq!(entry.lease, None);
     assert_eq!(get(&*store, "empty").await.expect("empty was put").value, Bytes::new());
 
     let changed = put(&*store, "k", "2").await;
     let entry = get(&*store, "k").await.expect("k was put");
-    assert_eq!(
-        (entry.create_revision, entry.mod_revision, entry.value),
-        (made, changed, Bytes::from("2"))
-    );
+    assert_eq!((entry.create_revision, entry.mod_revision, entry.value), (made, changed, Bytes::from("2")));
 
     commit(&*store, Txn::new().delete("k")).await;
     assert_eq!(get(&*store, "k").await, None);
     let again = put(&*store, "k", "3").await;
     let entry = get(&*store, "k").await.expect("k was put");
-    assert_eq!(
-        (entry.create_revision, entry.mod_revision),
-        (again, again),
-        "deleted and put again is new"
-    );
+    assert_eq!((entry.create_revision, entry.mod_revision), (again, again), "deleted and put again is new");
 }
 
 pub(crate) async fn revisions_strictly_grow(backend: &impl Backend) {
     let store = backend.store();
     let mut last = head(&*store).await;
     for i in 0..20 {
-        let txn = if i % 3 == 2 {
-            Txn::new().delete("k")
-        } else {
-            Txn::new().put("k", "same").put("l", "same")
-        };
+        let txn = if i % 3 == 2 { Txn::new().delete("k") } else { Txn::new().put("k", "same").put("l", "same") };
         let revision = commit(&*store, txn).await;
         assert!(revision > last, "{revision} is not after {last}");
         assert_eq!(head(&*store).await, revision);
@@ -81,46 +60,15 @@ pub(crate) async fn revisions_strictly_grow(backend: &impl Backend) {
 pub(crate) async fn a_transaction_is_applied_whole_or_not_at_all(backend: &impl Backend) {
     let store = backend.store();
     let revision = put(&*store, "gone", "1").await;
-    let txn = || {
-        Txn::new()
-            .require_revision("gone", revision)
-            .put("a", "1")
-            .put("b", "1")
-            .delete("gone")
-    };
+    let txn = || Txn::new().require_revision("gone", revision).put("a", "1").put("b", "1").delete("gone");
     commit(&*store, txn()).await;
     let listing = list(&*store, "").await;
-    assert_eq!(
-        listing
-            .entries
-            .iter()
-            .map(|entry| entry.key.as_str())
-            .collect::<Vec<_>>(),
-        ["a", "b"]
-    );
-    assert!(
-        listing
-            .entries
-            .iter()
-            .all(|entry| entry.mod_revision == listing.revision),
-        "one revision for all"
-    );
+    assert_eq!(listing.entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(listing.entries.iter().all(|entry| entry.mod_revision == listing.revision), "one revision for all");
 
     conflict(&*store, txn().put("c", "1")).await;
-    conflict(
-        &*store,
-        Txn::new()
-            .require_absent("new")
-            .require_absent("a")
-            .put("new", "1")
-            .delete("b"),
-    )
-    .await;
-    assert_eq!(
-        list(&*store, "").await,
-        listing,
-        "nothing of a refused transaction is applied"
-    );
+    conflict(&*store, Txn::new().require_absent("new").require_absent("a").put("new", "1").delete("b")).await;
+    assert_eq!(list(&*store, "").await, listing, "nothing of a refused transaction is applied");
 }
 
 pub(crate) async fn absent_holds_only_without_the_key(backend: &impl Backend) {
@@ -164,19 +112,13 @@ pub(crate) async fn a_conflict_tells_what_is_there(backend: &impl Backend) {
     assert_eq!(conflict.failed[0].current, get(&*store, "there").await);
     assert_eq!(conflict.failed[1].current, None);
     let text = conflict.to_string();
-    assert!(
-        text.contains("there exists") && text.contains("missing is absent"),
-        "{text}"
-    );
+    assert!(text.contains("there exists") && text.contains("missing is absent"), "{text}");
 }
 
 pub(crate) async fn a_transaction_may_only_compare(backend: &impl Backend) {
     let store = backend.store();
     let revision = put(&*store, "k", "1").await;
-    assert_eq!(
-        commit(&*store, Txn::new().require_revision("k", revision)).await,
-        revision
-    );
+    assert_eq!(commit(&*store, Txn::new().require_revision("k", revision)).await, revision);
     conflict(&*store, Txn::new().require_absent("k")).await;
     assert_eq!(commit(&*store, Txn::new()).await, revision);
 }
@@ -184,10 +126,7 @@ pub(crate) async fn a_transaction_may_only_compare(backend: &impl Backend) {
 pub(crate) async fn what_changes_nothing_makes_no_revision(backend: &impl Backend) {
     let store = backend.store();
     let revision = put(&*store, "k", "1").await;
-    assert_eq!(
-        commit(&*store, Txn::new().delete("absent").delete("k/absent")).await,
-        revision
-    );
+    assert_eq!(commit(&*store, Txn::new().delete("absent").delete("k/absent")).await, revision);
     assert_eq!(head(&*store).await, revision);
 }
 
@@ -203,30 +142,18 @@ pub(crate) async fn concurrent_increments_add_up(backend: &impl Backend) {
             let mut revisions = Vec::new();
             let mut current = get(&*store, "counter").await.expect("the counter was put");
             while revisions.len() < INCREMENTS as usize {
-                let value: u64 = std::str::from_utf8(&current.value)
-                    .expect("text")
-                    .parse()
-                    .expect("a number");
+                let value: u64 = std::str::from_utf8(&current.value).expect("text").parse().expect("a number");
                 let next = (value + 1).to_string();
-                let txn = Txn::new()
-                    .require_revision("counter", current.mod_revision)
-                    .put("counter", next.clone());
+                let txn = Txn::new().require_revision("counter", current.mod_revision).put("counter", next.clone());
                 current = match within(store.commit(txn)).await {
                     Ok(committed) => {
                         revisions.push(committed.revision);
                         let mod_revision = committed.revision;
-                        crate::store::Entry {
-                            value: next.into(),
-                            mod_revision,
-                            ..current
-                        }
+                        crate::store::Entry { value: next.into(), mod_revision, ..current }
                     }
-                    Err(CommitError::Conflict(conflict)) => conflict
-                        .failed
-                        .into_iter()
-                        .next()
-                        .and_then(|failed| failed.current)
-                        .expect("it exists"),
+                    Err(CommitError::Conflict(conflict)) => {
+                        conflict.failed.into_iter().next().and_then(|failed| failed.current).expect("it exists")
+                    }
                     Err(CommitError::Store(error)) => panic!("{error}"),
                 };
             }
@@ -237,11 +164,7 @@ pub(crate) async fn concurrent_increments_add_up(backend: &impl Backend) {
     for writer in writers.collect::<Vec<_>>() {
         revisions.extend(writer.await.expect("the writer ends"));
     }
-    assert_eq!(
-        revisions.len() as u64,
-        WRITERS * INCREMENTS,
-        "each increment has a revision of its own"
-    );
+    assert_eq!(revisions.len() as u64, WRITERS * INCREMENTS, "each increment has a revision of its own");
     let counter = get(&*store, "counter").await.expect("the counter was put");
     assert_eq!(counter.value, (WRITERS * INCREMENTS).to_string());
     assert_eq!(Some(&counter.mod_revision), revisions.last());
@@ -262,10 +185,7 @@ pub(crate) async fn invalid_requests_change_nothing(backend: &impl Backend) {
         Txn::new().put("ok", "").put("big", vec![0; MAX_VALUE_BYTES + 1]),
         Txn::new().put("ok", "").delete("ok"),
         Txn::new().put("ok", "").require_absent("line\nbreak"),
-        Txn::new()
-            .put("ok", "")
-            .require_absent("x")
-            .require_revision("x", before.revision),
+        Txn::new().put("ok", "").require_absent("x").require_revision("x", before.revision),
         ops(MAX_OPS + 1),
         (0..5).fold(Txn::new(), |txn, i| txn.put(format!("n{i}"), vec![0; MAX_VALUE_BYTES])),
     ];
@@ -277,9 +197,7 @@ pub(crate) async fn invalid_requests_change_nothing(backend: &impl Backend) {
     for prefix in ["p\u{e4}y", "a b", "\0", &"k".repeat(MAX_KEY_BYTES + 1)] {
         let error = within(store.list(prefix)).await.expect_err("no key can begin so");
         assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
-        let error = within(store.watch(prefix, before.revision))
-            .await
-            .expect_err("no key can begin so");
+        let error = within(store.watch(prefix, before.revision)).await.expect_err("no key can begin so");
         assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
     }
     for ttl in [MIN_LEASE_TTL / 2, MAX_LEASE_TTL * 2] {
@@ -296,28 +214,18 @@ pub(crate) async fn the_largest_transactions_fit(backend: &impl Backend) {
     let revision = commit(&*store, most).await;
     let again = (0..MAX_OPS).fold(Txn::new(), |txn, i| txn.require_absent(key(i)).delete(key(i)));
     assert_eq!(conflict(&*store, again).await.failed.len(), MAX_OPS);
-    let delete = (0..MAX_OPS).fold(Txn::new(), |txn, i| {
-        txn.require_revision(key(i), revision).delete(key(i))
-    });
+    let delete = (0..MAX_OPS).fold(Txn::new(), |txn, i| txn.require_revision(key(i), revision).delete(key(i)));
     commit(&*store, delete).await;
 
     let bytes = MAX_TXN_BYTES / 4 - 1;
     let largest = (0..4).fold(Txn::new(), |txn, i| txn.put(i.to_string(), vec![b'x'; bytes]));
     commit(&*store, largest).await;
     let entries = list(&*store, "").await.entries;
-    assert_eq!(
-        entries.iter().map(|entry| entry.value.len()).collect::<Vec<_>>(),
-        [bytes; 4]
-    );
+    assert_eq!(entries.iter().map(|entry| entry.value.len()).collect::<Vec<_>>(), [bytes; 4]);
 
     // What is there comes back with the conflict, however large.
     let clash = (0..4).fold(Txn::new(), |txn, i| txn.require_absent(i.to_string()));
-    let there: Vec<_> = conflict(&*store, clash)
-        .await
-        .failed
-        .into_iter()
-        .filter_map(|failed| failed.current)
-        .collect();
+    let there: Vec<_> = conflict(&*store, clash).await.failed.into_iter().filter_map(|failed| failed.current).collect();
     assert_eq!(there, entries);
 }
 

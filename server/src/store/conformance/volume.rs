@@ -42,12 +42,7 @@ pub(crate) async fn a_list_of_the_largest_values_is_complete(backend: &impl Back
     let entries = list(&*store, "large/").await.entries;
     assert_eq!(entries.len(), 80);
     let whole = |value: &[u8], i: usize| value.len() == MAX_VALUE_BYTES && value.iter().all(|byte| *byte == i as u8);
-    assert!(
-        entries
-            .iter()
-            .enumerate()
-            .all(|(i, entry)| entry.key == key(i) && whole(&entry.value, i))
-    );
+    assert!(entries.iter().enumerate().all(|(i, entry)| entry.key == key(i) && whole(&entry.value, i)));
 }
 
 pub(crate) async fn a_watch_catches_up_on_more_than_one_message(backend: &impl Backend) {
@@ -60,11 +55,7 @@ pub(crate) async fn a_watch_catches_up_on_more_than_one_message(backend: &impl B
         let batch = next(&mut events).await;
         assert_eq!(batch.revision, revision);
         let whole: Vec<String> = expected.by_ref().take(MAX_OPS).collect();
-        assert_eq!(
-            batch.events.iter().map(WatchEvent::key).collect::<Vec<_>>(),
-            whole,
-            "a batch is a transaction"
-        );
+        assert_eq!(batch.events.iter().map(WatchEvent::key).collect::<Vec<_>>(), whole, "a batch is a transaction");
     }
     assert_eq!(expected.next(), None);
 }

@@ -20,14 +20,8 @@ pub(crate) async fn replays_the_past(backend: &impl Backend) {
     assert_eq!(shown(&next(&mut some).await), ["-k"], "strictly after the revision");
 
     let batch = next(&mut some).await;
-    let [WatchEvent::Put(entry)] = &batch.events[..] else {
-        panic!("{batch:?}")
-    };
-    assert_eq!(
-        Some(entry),
-        super::get(&*store, "k").await.as_ref(),
-        "a put event is the entry"
-    );
+    let [WatchEvent::Put(entry)] = &batch.events[..] else { panic!("{batch:?}") };
+    assert_eq!(Some(entry), super::get(&*store, "k").await.as_ref(), "a put event is the entry");
 }
 
 pub(crate) async fn is_live_and_in_order(backend: &impl Backend) {
@@ -37,10 +31,7 @@ pub(crate) async fn is_live_and_in_order(backend: &impl Backend) {
     for i in 0..50 {
         let revision = put(&*store, &format!("k{}", i % 7), &i.to_string()).await;
         let batch = next(&mut live).await;
-        assert_eq!(
-            (batch.revision, shown(&batch)),
-            (revision, vec![format!("+k{}={i}", i % 7)])
-        );
+        assert_eq!((batch.revision, shown(&batch)), (revision, vec![format!("+k{}={i}", i % 7)]));
         assert!(batch.revision > last);
         last = batch.revision;
     }
@@ -50,21 +41,8 @@ pub(crate) async fn one_transaction_is_one_batch(backend: &impl Backend) {
     let store = backend.store();
     let before = head(&*store).await;
     let mut live = watch(&*store, "in/", before).await;
-    commit(
-        &*store,
-        Txn::new()
-            .put("in/a", "1")
-            .put("out/a", "1")
-            .put("in/b", "1")
-            .put("in/c", "1"),
-    )
-    .await;
-    let txn = Txn::new()
-        .put("in/a", "2")
-        .delete("in/b")
-        .delete("in/absent")
-        .put("in/d", "1")
-        .delete("out/a");
+    commit(&*store, Txn::new().put("in/a", "1").put("out/a", "1").put("in/b", "1").put("in/c", "1")).await;
+    let txn = Txn::new().put("in/a", "2").delete("in/b").delete("in/absent").put("in/d", "1").delete("out/a");
     let revision = commit(&*store, txn).await;
 
     let mut replayed = watch(&*store, "in/", before).await;
@@ -160,14 +138,8 @@ pub(crate) async fn tells_that_the_past_is_compacted(backend: &impl Backend) {
     backend.compact().await;
 
     let mut late = watch(&*store, "", before).await;
-    let error = within(late.next())
-        .await
-        .expect("it says something")
-        .expect_err("the past is gone");
-    assert!(
-        matches!(error, WatchError::Compacted { oldest } if oldest > before.next()),
-        "{error:?}"
-    );
+    let error = within(late.next()).await.expect("it says something").expect_err("the past is gone");
+    assert!(matches!(error, WatchError::Compacted { oldest } if oldest > before.next()), "{error:?}");
     assert!(error.needs_list());
     assert_eq!(within(late.next()).await, None, "it ends after the error");
 
@@ -180,10 +152,7 @@ pub(crate) async fn tells_that_it_is_ahead_of_the_store(backend: &impl Backend) 
     let store = backend.store();
     let revision = put(&*store, "k", "1").await;
     let mut ahead = watch(&*store, "", StoreRevision::new(revision.get() + 1000)).await;
-    let error = within(ahead.next())
-        .await
-        .expect("it says something")
-        .expect_err("there is no such revision");
+    let error = within(ahead.next()).await.expect("it says something").expect_err("there is no such revision");
     assert_eq!(error, WatchError::Ahead { head: revision });
     assert!(error.needs_list());
     assert_eq!(within(ahead.next()).await, None, "it ends after the error");
@@ -208,9 +177,5 @@ pub(crate) async fn dropped_watches_are_freed(backend: &impl Backend) {
     })
     .await;
     put(&*store, "k", "2").await;
-    assert_eq!(
-        shown(&next(&mut watches[0]).await),
-        ["+k=2"],
-        "the one that is kept goes on"
-    );
+    assert_eq!(shown(&next(&mut watches[0]).await), ["+k=2"], "the one that is kept goes on");
 }

@@ -43,12 +43,7 @@ pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn create_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Makes the names in the directory durable.

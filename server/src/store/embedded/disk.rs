@@ -71,15 +71,7 @@ impl Disk {
         });
         let (database, contents) = opened.map_err(|trouble| trouble.with(&path))?;
         let forgotten = contents.state.feed.forgotten();
-        Ok((
-            Self {
-                path,
-                open_file,
-                database: Some(database),
-                forgotten,
-            },
-            contents,
-        ))
+        Ok((Self { path, open_file, database: Some(database), forgotten }, contents))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -110,10 +102,7 @@ impl Disk {
     pub(super) fn write(&mut self, draft: &Draft, forgotten: StoreRevision) -> Result<(), WriteFailure> {
         let mut doubtful = false;
         let written = guard(|| {
-            let database = self
-                .database
-                .as_ref()
-                .ok_or(Trouble::Database(redb::Error::DatabaseClosed))?;
+            let database = self.database.as_ref().ok_or(Trouble::Database(redb::Error::DatabaseClosed))?;
             let txn = database.begin_write()?;
             layout::write(&txn, draft, self.forgotten, forgotten)?;
             doubtful = true;
@@ -127,10 +116,7 @@ impl Disk {
             Err(trouble) => {
                 // redb refuses everything after a failed write; only opening the file anew helps.
                 self.database = None;
-                Err(WriteFailure {
-                    error: trouble.with(&self.path),
-                    doubtful,
-                })
+                Err(WriteFailure { error: trouble.with(&self.path), doubtful })
             }
         }
     }

@@ -137,10 +137,7 @@ pub(super) fn load(database: &Database) -> Result<Contents, Trouble> {
         }
         entries.push(entry);
     }
-    Ok(Contents {
-        identity,
-        state: State::new(entries, leases, Feed::new(batches, forgotten)),
-    })
+    Ok(Contents { identity, state: State::new(entries, leases, Feed::new(batches, forgotten)) })
 }
 
 /// The transactions after a revision.
@@ -158,14 +155,10 @@ fn read_log(log: &impl ReadableTable<u64, &'static [u8]>, after: StoreRevision) 
 }
 
 fn get(meta: &impl ReadableTable<u64, u128>, key: u64) -> Result<u128, Trouble> {
-    meta.get(key)?
-        .map(|row| row.value())
-        .ok_or(Trouble::Damage("it is no Cofferdam store"))
+    meta.get(key)?.map(|row| row.value()).ok_or(Trouble::Damage("it is no Cofferdam store"))
 }
 
 fn get_revision(meta: &impl ReadableTable<u64, u128>, key: u64) -> Result<StoreRevision, Trouble> {
     let revision = u64::try_from(get(meta, key)?);
-    revision
-        .map(StoreRevision::new)
-        .map_err(|_| Trouble::Damage("an impossible revision"))
+    revision.map(StoreRevision::new).map_err(|_| Trouble::Damage("an impossible revision"))
 }

@@ -32,13 +32,7 @@ pub(super) fn decode_entry(key: &[u8], record: &[u8]) -> Result<Entry, Malformed
     if create_revision > mod_revision {
         return Err(Malformed("made after it was changed"));
     }
-    Ok(Entry {
-        key: decode_key(key)?,
-        value: Bytes::copy_from_slice(input.0),
-        create_revision,
-        mod_revision,
-        lease,
-    })
+    Ok(Entry { key: decode_key(key)?, value: Bytes::copy_from_slice(input.0), create_revision, mod_revision, lease })
 }
 
 /// The batch's events one after the other; its revision is the table's key.
@@ -70,10 +64,7 @@ pub(super) fn decode_batch(revision: u64, record: &[u8]) -> Result<WatchBatch, M
         let key = input.bytes()?;
         events.push(match kind {
             [PUT] => WatchEvent::Put(decode_entry(key, input.bytes()?)?),
-            [DELETE] => WatchEvent::Delete {
-                key: decode_key(key)?,
-                mod_revision: revision,
-            },
+            [DELETE] => WatchEvent::Delete { key: decode_key(key)?, mod_revision: revision },
             _ => return Err(Malformed("unknown kind of event")),
         });
     }

@@ -15,10 +15,7 @@ impl Backend for Embedded {
     async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = EmbeddedStore::open(dir.path()).await.expect("the store opens");
-        Self {
-            store: Arc::new(store),
-            _dir: dir,
-        }
+        Self { store: Arc::new(store), _dir: dir }
     }
 
     fn store(&self) -> Arc<dyn Store> {

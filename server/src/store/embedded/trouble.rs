@@ -24,14 +24,12 @@ impl Trouble {
     /// The error to report, which names the file.
     pub(super) fn with(self, path: &Path) -> StoreError {
         let path = path.display();
-        let corrupt = |what: String| StoreError::Corrupt {
-            reason: format!("{path}: {what}"),
-        };
+        let corrupt = |what: String| StoreError::Corrupt { reason: format!("{path}: {what}") };
         match self {
             Self::Damage(what) => corrupt(what.to_owned()),
-            Self::Layout(found) => StoreError::Incompatible {
-                reason: format!("{path} has layout {found}, this version knows {SCHEMA}"),
-            },
+            Self::Layout(found) => {
+                StoreError::Incompatible { reason: format!("{path} has layout {found}, this version knows {SCHEMA}") }
+            }
             Self::Database(redb::Error::DatabaseAlreadyOpen) => StoreError::InUse { path: path.to_string() },
             Self::Database(redb::Error::Io(error)) => {
                 let reason = format!("{path}: {error}");
@@ -44,9 +42,9 @@ impl Trouble {
                     _ => StoreError::Unavailable { reason },
                 }
             }
-            Self::Database(error @ redb::Error::UpgradeRequired(_)) => StoreError::Incompatible {
-                reason: format!("{path}: {error}"),
-            },
+            Self::Database(error @ redb::Error::UpgradeRequired(_)) => {
+                StoreError::Incompatible { reason: format!("{path}: {error}") }
+            }
             Self::Database(
                 error @ (redb::Error::Corrupted(_)
                 | redb::Error::TableTypeMismatch { .. }
@@ -54,9 +52,7 @@ impl Trouble {
                 | redb::Error::TableDoesNotExist(_)
                 | redb::Error::TableIsMultimap(_)),
             ) => corrupt(error.to_string()),
-            Self::Database(error) => StoreError::Unavailable {
-                reason: format!("{path}: {error}"),
-            },
+            Self::Database(error) => StoreError::Unavailable { reason: format!("{path}: {error}") },
         }
     }
 }

@@ -68,11 +68,7 @@ impl Writer {
 
     /// Judges the commands in order, makes the result durable, then visible, then known to those who asked.
     fn write(&mut self, group: Vec<Command>) {
-        let opened = if self.disk.is_closed() {
-            self.reopen()
-        } else {
-            Ok(false)
-        };
+        let opened = if self.disk.is_closed() { self.reopen() } else { Ok(false) };
         let (draft, answers) = self.judge(group);
         let written = opened.and_then(|_| if draft.is_empty() { Ok(()) } else { self.commit(draft) });
         match &written {
@@ -99,9 +95,7 @@ impl Writer {
             Err(WriteFailure { error, doubtful }) => match self.reopen() {
                 Ok(false) => Err(error),
                 Err(_) if !doubtful => Err(error),
-                Ok(true) | Err(_) => Err(StoreError::Unknown {
-                    reason: error.to_string(),
-                }),
+                Ok(true) | Err(_) => Err(StoreError::Unknown { reason: error.to_string() }),
             },
         }
     }

@@ -46,11 +46,7 @@ fn request(session: &Session, txn: &Txn) -> Result<Request, StoreError> {
                 if *mod_revision == StoreRevision::ZERO {
                     compares.push(Compare::create_revision(key.clone(), CompareOp::Greater, 0));
                 }
-                compares.push(Compare::mod_revision(
-                    key.clone(),
-                    CompareOp::Equal,
-                    number(*mod_revision),
-                ));
+                compares.push(Compare::mod_revision(key.clone(), CompareOp::Equal, number(*mod_revision)));
             }
         }
         reads.push(TxnOp::get(key, None));
@@ -79,10 +75,7 @@ fn conflict(session: &Session, txn: &Txn, revision: StoreRevision, answer: TxnRe
         _ => None,
     });
     let failed = |(precondition, current): (&Precondition, Option<Entry>)| {
-        let failed = FailedPrecondition {
-            precondition: precondition.clone(),
-            current,
-        };
+        let failed = FailedPrecondition { precondition: precondition.clone(), current };
         (!holds(precondition, failed.current.as_ref())).then_some(failed)
     };
     let failed: Vec<_> = txn.preconditions.iter().zip(found).filter_map(failed).collect();
@@ -105,13 +98,9 @@ async fn lease_not_found(session: &Session, txn: &Txn) -> StoreError {
             Ok(true) => {}
             Ok(false) => return StoreError::LeaseNotFound { lease: *lease },
             Err(error) => {
-                return StoreError::Unavailable {
-                    reason: error.to_string(),
-                };
+                return StoreError::Unavailable { reason: error.to_string() };
             }
         }
     }
-    StoreError::Unavailable {
-        reason: "etcd did not know a lease that exists".to_owned(),
-    }
+    StoreError::Unavailable { reason: "etcd did not know a lease that exists".to_owned() }
 }

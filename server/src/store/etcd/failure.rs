@@ -36,9 +36,7 @@ impl From<Error> for Failure {
             Error::LeaseKeepAliveError(message) if message == "lease not found" => Self::NoLease,
             // These are about what we gave to the client, and are found before anything is sent.
             Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
-                Self::Refused(StoreError::Unavailable {
-                    reason: error.to_string(),
-                })
+                Self::Refused(StoreError::Unavailable { reason: error.to_string() })
             }
             _ => Self::Ambiguous(error.to_string()),
         }
@@ -105,13 +103,9 @@ fn was_not_connected(status: &Status) -> bool {
 }
 
 fn is_about_credentials(message: &str) -> bool {
-    [
-        "authentication failed",
-        "authentication is not enabled",
-        "user name is empty",
-    ]
-    .iter()
-    .any(|known| message.contains(known))
+    ["authentication failed", "authentication is not enabled", "user name is empty"]
+        .iter()
+        .any(|known| message.contains(known))
 }
 
 #[cfg(test)]
@@ -121,14 +115,8 @@ mod tests {
     #[test]
     fn only_what_is_known_not_to_be_applied_is_said_to_be_so() {
         let of = |code, message: &str| Failure::from(Status::new(code, message));
-        assert!(matches!(
-            of(Code::Unavailable, "etcdserver: no leader"),
-            Failure::NotSent(_)
-        ));
-        assert!(matches!(
-            of(Code::ResourceExhausted, "etcdserver: too many requests"),
-            Failure::NotSent(_)
-        ));
+        assert!(matches!(of(Code::Unavailable, "etcdserver: no leader"), Failure::NotSent(_)));
+        assert!(matches!(of(Code::ResourceExhausted, "etcdserver: too many requests"), Failure::NotSent(_)));
         for (code, message) in [
             (Code::Unavailable, "etcdserver: request timed out"),
             (Code::Unavailable, "etcdserver: leader changed"),
@@ -152,34 +140,16 @@ mod tests {
         };
         let reason = String::from;
         let message = "etcdserver: mvcc: database space exceeded";
-        assert_eq!(
-            refusal(Code::ResourceExhausted, message),
-            StoreError::Full {
-                reason: reason(message)
-            }
-        );
+        assert_eq!(refusal(Code::ResourceExhausted, message), StoreError::Full { reason: reason(message) });
         let message = "etcdserver: request is too large";
-        assert_eq!(
-            refusal(Code::InvalidArgument, message),
-            StoreError::TooLarge {
-                reason: reason(message)
-            }
-        );
+        assert_eq!(refusal(Code::InvalidArgument, message), StoreError::TooLarge { reason: reason(message) });
         for (code, message) in [
             (Code::PermissionDenied, "etcdserver: permission denied"),
-            (
-                Code::InvalidArgument,
-                "etcdserver: authentication failed, invalid user ID or password",
-            ),
+            (Code::InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
             (Code::InvalidArgument, "etcdserver: user name is empty"),
             (Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
         ] {
-            assert_eq!(
-                refusal(code, message),
-                StoreError::Denied {
-                    reason: reason(message)
-                }
-            );
+            assert_eq!(refusal(code, message), StoreError::Denied { reason: reason(message) });
         }
     }
 
@@ -195,13 +165,7 @@ mod tests {
         let message = "etcdserver: mvcc: required revision has been compacted";
         assert_eq!(of(Code::OutOfRange, message), Failure::Revision(message.to_owned()));
         let message = "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
-        assert_eq!(
-            of(Code::OutOfRange, message),
-            Failure::AnswerTooLarge(message.to_owned())
-        );
-        assert_eq!(
-            of(Code::NotFound, "etcdserver: requested lease not found"),
-            Failure::NoLease
-        );
+        assert_eq!(of(Code::OutOfRange, message), Failure::AnswerTooLarge(message.to_owned()));
+        assert_eq!(of(Code::NotFound, "etcdserver: requested lease not found"), Failure::NoLease);
     }
 }

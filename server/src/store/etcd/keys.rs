@@ -55,10 +55,7 @@ impl Head {
     pub(super) fn of(header: Option<&etcd_client::ResponseHeader>) -> Result<Self, Failure> {
         // Every answer has one; an applied transaction whose answer has none is as good as unanswered.
         let header = header.ok_or_else(|| Failure::Ambiguous("an answer without a header".to_owned()))?;
-        Ok(Self {
-            cluster: header.cluster_id(),
-            revision: revision(header.revision()),
-        })
+        Ok(Self { cluster: header.cluster_id(), revision: revision(header.revision()) })
     }
 }
 

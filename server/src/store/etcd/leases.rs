@@ -12,16 +12,13 @@ use crate::store::{LeaseId, StoreError};
 pub(super) async fn grant(session: &Session, ttl: Duration) -> Result<LeaseId, StoreError> {
     let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    let granted = session.call(Kind::Write, |client| async move {
-        Ok(client.lease_client().grant(seconds, None).await?.id())
-    });
+    let granted =
+        session.call(Kind::Write, |client| async move { Ok(client.lease_client().grant(seconds, None).await?.id()) });
     let id = granted.await.map_err(report)?;
     u64::try_from(id)
         .ok()
         .and_then(LeaseId::new)
-        .ok_or_else(|| StoreError::Unavailable {
-            reason: format!("etcd granted a lease with the impossible id {id}"),
-        })
+        .ok_or_else(|| StoreError::Unavailable { reason: format!("etcd granted a lease with the impossible id {id}") })
 }
 
 pub(super) async fn keep_alive(session: &Session, lease: LeaseId) -> Result<Duration, StoreError> {
@@ -59,9 +56,8 @@ pub(super) async fn revoke(session: &Session, lease: LeaseId) -> Result<(), Stor
 /// Whether etcd knows the lease.
 pub(super) async fn exists(session: &Session, lease: LeaseId) -> Result<bool, StoreError> {
     let id = lease_number(lease)?;
-    let asked = session.call(Kind::Read, |client| async move {
-        Ok(client.lease_client().time_to_live(id, None).await?.ttl())
-    });
+    let asked =
+        session.call(Kind::Read, |client| async move { Ok(client.lease_client().time_to_live(id, None).await?.ttl()) });
     match asked.await {
         Ok(seconds) => Ok(seconds > 0),
         Err(Failure::NoLease) => Ok(false),

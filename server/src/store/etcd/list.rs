@@ -21,9 +21,7 @@ const MAX_RESTARTS: usize = 5;
 /// The cluster and its revision, which is at least that of any write acknowledged before.
 pub(super) async fn head(session: &Session) -> Result<Head, StoreError> {
     // A key that never exists: only the header counts, and any key that we may read has it.
-    let answer = get(session, session.keys.outer(""), GetOptions::new())
-        .await
-        .map_err(report)?;
+    let answer = get(session, session.keys.outer(""), GetOptions::new()).await.map_err(report)?;
     Head::of(answer.header()).map_err(report)
 }
 
@@ -35,9 +33,7 @@ pub(super) async fn list(session: &Session, prefix: &str) -> Result<Listing, Sto
             Ok(listing) => return Ok(listing),
         }
     }
-    Err(StoreError::Unavailable {
-        reason: "history is compacted faster than it can be listed".to_owned(),
-    })
+    Err(StoreError::Unavailable { reason: "history is compacted faster than it can be listed".to_owned() })
 }
 
 async fn list_once(session: &Session, prefix: &str) -> Result<Listing, Failure> {

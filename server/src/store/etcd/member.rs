@@ -37,10 +37,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(name: &str, options: &EtcdOptions) -> Result<Self, InvalidRequest> {
-        let refuse = |reason: String| InvalidRequest::Option {
-            option: "endpoints",
-            reason,
-        };
+        let refuse = |reason: String| InvalidRequest::Option { option: "endpoints", reason };
         let url = match name.split_once("://") {
             None => format!("http://{name}"),
             Some(("http", _)) => name.to_owned(),
@@ -72,10 +69,7 @@ impl Member {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let client = self
-            .shared
-            .get_or_try_init(|| async { self.connect().await.map(Arc::new) })
-            .await?;
+        let client = self.shared.get_or_try_init(|| async { self.connect().await.map(Arc::new) }).await?;
         let renewals = self.renewals.load(Ordering::Acquire);
         match work(Arc::clone(client)).await {
             Err(Failure::StaleToken(_)) if self.user.is_some() => {
@@ -95,9 +89,7 @@ impl Member {
             options = options.with_user(name, password);
         }
         let channel = Channel::Tonic(self.endpoint.connect_lazy());
-        Client::from_channel(channel, Some(options))
-            .await
-            .map_err(before_sending)
+        Client::from_channel(channel, Some(options)).await.map_err(before_sending)
     }
 
     /// Logs in again, unless somebody else has since the token was seen to be old.
@@ -135,14 +127,7 @@ mod tests {
         for good in ["127.0.0.1:2379", "http://etcd-0.example:2379", "[::1]:2379"] {
             assert!(Member::new(good, &options).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "https://127.0.0.1:2379",
-            "unix:///run/etcd",
-            "localhost",
-            "http://a b:2379",
-            "http://:2379",
-        ] {
+        for bad in ["", "https://127.0.0.1:2379", "unix:///run/etcd", "localhost", "http://a b:2379", "http://:2379"] {
             let refused = Member::new(bad, &options).expect_err(bad).to_string();
             assert!(refused.contains("endpoints") && refused.contains(bad), "{refused}");
         }

@@ -55,20 +55,12 @@ impl EtcdOptions {
     /// # Errors
     /// The first option that cannot be used.
     pub fn check(&self) -> Result<(), InvalidRequest> {
-        let refuse = |option, reason: &str| {
-            Err(InvalidRequest::Option {
-                option,
-                reason: reason.to_owned(),
-            })
-        };
+        let refuse = |option, reason: &str| Err(InvalidRequest::Option { option, reason: reason.to_owned() });
         if self.endpoints.is_empty() {
             return refuse("endpoints", "there is none");
         }
         if check_prefix(&self.prefix).is_err() || !self.prefix.ends_with('/') || self.prefix.len() > MAX_PREFIX_BYTES {
-            return refuse(
-                "prefix",
-                "it must be at most 128 visible ASCII characters and end with \"/\"",
-            );
+            return refuse("prefix", "it must be at most 128 visible ASCII characters and end with \"/\"");
         }
         if self.call_timeout.is_zero() {
             return refuse("call_timeout", "it is zero");
@@ -79,9 +71,7 @@ impl EtcdOptions {
 
 impl Debug for EtcdUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EtcdUser")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("EtcdUser").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -103,10 +93,7 @@ mod tests {
             ("prefix", changed(|options| options.prefix = "/cofferdam/v1".to_owned())),
             ("prefix", changed(|options| options.prefix = String::new())),
             ("prefix", changed(|options| options.prefix = "/a b/".to_owned())),
-            (
-                "prefix",
-                changed(|options| options.prefix = format!("/{}/", "x".repeat(MAX_PREFIX_BYTES))),
-            ),
+            ("prefix", changed(|options| options.prefix = format!("/{}/", "x".repeat(MAX_PREFIX_BYTES)))),
             ("call_timeout", changed(|options| options.call_timeout = Duration::ZERO)),
         ] {
             let refused = bad.check().expect_err(option);
@@ -116,17 +103,8 @@ mod tests {
 
     #[test]
     fn debug_output_has_no_password() {
-        let user = EtcdUser {
-            name: "manager".to_owned(),
-            password: "canary".to_owned(),
-        };
-        let shown = format!(
-            "{:?}",
-            EtcdOptions {
-                user: Some(user),
-                ..EtcdOptions::new(["a"])
-            }
-        );
+        let user = EtcdUser { name: "manager".to_owned(), password: "canary".to_owned() };
+        let shown = format!("{:?}", EtcdOptions { user: Some(user), ..EtcdOptions::new(["a"]) });
         assert!(shown.contains("manager") && !shown.contains("canary"), "{shown}");
     }
 }

@@ -64,8 +64,7 @@ impl Session {
         F: Future<Output = Result<T, Failure>>,
     {
         let work = &work;
-        self.on_members(Kind::Read, |member| async move { work(member.connect().await?).await })
-            .await
+        self.on_members(Kind::Read, |member| async move { work(member.connect().await?).await }).await
     }
 
     async fn on_members<'a, T, F>(&'a self, kind: Kind, attempt: impl Fn(&'a Member) -> F) -> Result<T, Failure>
@@ -87,11 +86,8 @@ impl Session {
                     reasons.push(format!("{}: {reason}", member.name));
                     if kind == Kind::Write {
                         // The next call had better begin elsewhere.
-                        self.preferred
-                            .store((index + 1) % self.members.len(), Ordering::Relaxed);
-                        return Err(Failure::Refused(StoreError::Unknown {
-                            reason: reasons.join("; "),
-                        }));
+                        self.preferred.store((index + 1) % self.members.len(), Ordering::Relaxed);
+                        return Err(Failure::Refused(StoreError::Unknown { reason: reasons.join("; ") }));
                     }
                 }
                 Err(Failure::StaleToken(reason)) => return Err(Failure::Refused(StoreError::Denied { reason })),
@@ -101,9 +97,7 @@ impl Session {
                 }
             }
         }
-        Err(Failure::Refused(StoreError::Unavailable {
-            reason: reasons.join("; "),
-        }))
+        Err(Failure::Refused(StoreError::Unavailable { reason: reasons.join("; ") }))
     }
 }
 
@@ -116,8 +110,6 @@ pub(super) fn report(failure: Failure) -> StoreError {
         | Failure::StaleToken(reason)
         | Failure::Revision(reason)
         | Failure::AnswerTooLarge(reason) => StoreError::Unavailable { reason },
-        Failure::NoLease => StoreError::Unavailable {
-            reason: "a lease was not found".to_owned(),
-        },
+        Failure::NoLease => StoreError::Unavailable { reason: "a lease was not found".to_owned() },
     }
 }

@@ -15,10 +15,7 @@ impl Backend for Cluster {
     async fn start() -> Self {
         let etcd = Etcd::start().await;
         let store = EtcdStore::new(EtcdOptions::new([etcd.endpoint()])).expect("the options are fine");
-        Self {
-            etcd,
-            store: Arc::new(store),
-        }
+        Self { etcd, store: Arc::new(store) }
     }
 
     fn store(&self) -> Arc<dyn Store> {
@@ -27,10 +24,7 @@ impl Backend for Cluster {
 
     async fn compact(&self) {
         let revision = head(&*self.store).await;
-        let answer = self
-            .etcd
-            .post("/v3/kv/compaction", &format!(r#"{{"revision":{revision}}}"#))
-            .await;
+        let answer = self.etcd.post("/v3/kv/compaction", &format!(r#"{{"revision":{revision}}}"#)).await;
         assert!(answer.contains("200 OK"), "{answer}");
     }
 

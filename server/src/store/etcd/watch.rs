@@ -34,10 +34,7 @@ pub(super) async fn watch(session: &Arc<Session>, prefix: &str, after: StoreRevi
     let opened = session.connect(|client| {
         let key = key.clone();
         async move {
-            let options = WatchOptions::new()
-                .with_prefix()
-                .with_start_revision(start)
-                .with_fragment();
+            let options = WatchOptions::new().with_prefix().with_start_revision(start).with_fragment();
             let mut watches = client.watch_client().max_decoding_message_size(MAX_ANSWER_BYTES);
             let mut stream = watches.watch(key, Some(options)).await?;
             // Nothing is certain before the first message, not even that there is somebody to watch.
@@ -119,17 +116,12 @@ impl Follower {
                 Err(_) => {}
             }
         }
-        Err(lost(format!(
-            "no sign of life from etcd for {:?}",
-            silence * (UNANSWERED + 1)
-        )))
+        Err(lost(format!("no sign of life from etcd for {:?}", silence * (UNANSWERED + 1))))
     }
 
     fn collect(&mut self, message: PbWatchResponse) -> Result<(), WatchError> {
         if message.compact_revision > 0 {
-            return Err(WatchError::Compacted {
-                oldest: revision(message.compact_revision),
-            });
+            return Err(WatchError::Compacted { oldest: revision(message.compact_revision) });
         }
         if message.canceled {
             return Err(ended(Failure::of_cancelled_watch(&message.cancel_reason)));
@@ -154,20 +146,14 @@ impl Follower {
         }
         self.position = mod_revision;
         let event = if event.r#type == DELETE {
-            self.session
-                .keys
-                .inner(&kv.key)
-                .map(|key| WatchEvent::Delete { key, mod_revision })
+            self.session.keys.inner(&kv.key).map(|key| WatchEvent::Delete { key, mod_revision })
         } else {
             self.session.keys.entry(kv).map(WatchEvent::Put)
         };
         let Some(event) = event else { return };
         match self.ready.back_mut() {
             Some(batch) if batch.revision == mod_revision => batch.events.push(event),
-            _ => self.ready.push_back(WatchBatch {
-                revision: mod_revision,
-                events: vec![event],
-            }),
+            _ => self.ready.push_back(WatchBatch { revision: mod_revision, events: vec![event] }),
         }
     }
 }
@@ -176,8 +162,6 @@ impl Follower {
 fn ended(failure: Failure) -> WatchError {
     match failure {
         Failure::Refused(StoreError::Denied { reason }) => WatchError::Denied { reason },
-        failure => WatchError::Disconnected {
-            reason: report(failure).to_string(),
-        },
+        failure => WatchError::Disconnected { reason: report(failure).to_string() },
     }
 }

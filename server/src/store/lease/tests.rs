@@ -21,10 +21,7 @@ fn runs_out_exactly_at_its_deadline_and_keep_alive_moves_it() {
     assert_eq!(table.expired(start + TTL * 2), [id(1), id(2)]);
 
     table.forget(id(1));
-    assert_eq!(
-        table.keep_alive(id(1), start),
-        Err(StoreError::LeaseNotFound { lease: id(1) })
-    );
+    assert_eq!(table.keep_alive(id(1), start), Err(StoreError::LeaseNotFound { lease: id(1) }));
     assert_eq!(table.next_deadline(), Some(start + TTL * 2));
 }
 
@@ -55,10 +52,7 @@ fn a_lease_whose_end_is_being_written_is_as_good_as_gone() {
     table.grant(id(1), TTL, start);
     table.set_ending(id(1));
     assert!(!table.contains(id(1)));
-    assert_eq!(
-        table.keep_alive(id(1), start),
-        Err(StoreError::LeaseNotFound { lease: id(1) })
-    );
+    assert_eq!(table.keep_alive(id(1), start), Err(StoreError::LeaseNotFound { lease: id(1) }));
     assert_eq!((table.next_deadline(), table.expired(start + TTL)), (None, vec![]));
 
     table.none_ending();

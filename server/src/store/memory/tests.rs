@@ -33,10 +33,7 @@ conformance!(Memory);
 async fn leases_run_out_by_the_clock_of_the_runtime() {
     let store = MemoryStore::new();
     let lease = store.grant_lease(Duration::from_secs(3600)).await.expect("granted");
-    store
-        .commit(Txn::new().put_leased("k", "", lease))
-        .await
-        .expect("committed");
+    store.commit(Txn::new().put_leased("k", "", lease)).await.expect("committed");
     let mut watch = store.watch("", StoreRevision::ZERO).await.expect("watching");
     watch.next().await.expect("the put").expect("healthy");
     let start = Instant::now();

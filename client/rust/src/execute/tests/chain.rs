@@ -3,13 +3,7 @@
 use super::*;
 
 fn with_chain(level: Level, chain: Vec<FallbackStep>) -> PolicySpec {
-    PolicySpec {
-        fallback: FallbackPolicy {
-            chain,
-            ..FallbackPolicy::default()
-        },
-        ..spec(level)
-    }
+    PolicySpec { fallback: FallbackPolicy { chain, ..FallbackPolicy::default() }, ..spec(level) }
 }
 
 fn fixed(json: &'static str) -> FallbackStep {
@@ -20,10 +14,7 @@ fn fixed(json: &'static str) -> FallbackStep {
 }
 
 fn degraded(feature: &str) -> FallbackStep {
-    FallbackStep::Degraded(DegradedFallback {
-        features: vec![feature.to_owned()],
-        reason: "busy".to_owned(),
-    })
+    FallbackStep::Degraded(DegradedFallback { features: vec![feature.to_owned()], reason: "busy".to_owned() })
 }
 
 fn alternative(service: &str) -> FallbackStep {
@@ -38,12 +29,10 @@ fn alternative(service: &str) -> FallbackStep {
 async fn the_callers_own_fallback_answers_at_every_level() {
     for level in Level::ALL {
         let service = service(spec(level));
-        let call = service
-            .execute("list", || async { Err(Boom(1)) })
-            .fallback(|why| async move {
-                assert_eq!(why.trigger, cofferdam_core::policy::FallbackTrigger::Failure);
-                Ok(vec![0])
-            });
+        let call = service.execute("list", || async { Err(Boom(1)) }).fallback(|why| async move {
+            assert_eq!(why.trigger, cofferdam_core::policy::FallbackTrigger::Failure);
+            Ok(vec![0])
+        });
         let answer = call.answer().await.unwrap();
         assert_eq!((answer.value, answer.source), (vec![0], Source::Local), "{level}");
     }
@@ -53,10 +42,7 @@ async fn the_callers_own_fallback_answers_at_every_level() {
 async fn the_callers_own_fallback_has_the_last_word() {
     let service = service(spec(Level::Basic));
     let call = service.execute("list", || async { Err::<(), _>(Boom(1)) });
-    assert_eq!(
-        call.fallback(|_| async { Err(Boom(2)) }).await,
-        Err(Error::Inner(Boom(2)))
-    );
+    assert_eq!(call.fallback(|_| async { Err(Boom(2)) }).await, Err(Error::Inner(Boom(2))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,10 +63,7 @@ async fn static_answers_need_a_codec_and_bytes_that_mean_something() {
         async move {
             assert_eq!(fails(&service).await, Err(Error::Inner(Boom(1))));
             let call = service.execute("list", || async { Err::<Vec<u32>, _>(Boom(1)) });
-            call.codec(Json)
-                .answer()
-                .await
-                .map(|answer| (answer.value, answer.source))
+            call.codec(Json).answer().await.map(|answer| (answer.value, answer.source))
         }
     };
     assert_eq!(numbers("[1,2]").await, Ok((vec![1, 2], Source::Static)));
@@ -98,17 +81,9 @@ async fn cached_answers_belong_to_their_key_and_age() {
     let call = |key: Option<&'static str>, result: Result<u32, Boom>| {
         let service = service.clone();
         async move {
-            let call = service
-                .execute("get", || std::future::ready(result.clone()))
-                .codec(Json);
-            let answered = if let Some(key) = key {
-                call.cache_key(key).answer().await
-            } else {
-                call.answer().await
-            };
-            answered
-                .map(|answer| (answer.value, answer.source))
-                .map_err(Error::from)
+            let call = service.execute("get", || std::future::ready(result.clone())).codec(Json);
+            let answered = if let Some(key) = key { call.cache_key(key).answer().await } else { call.answer().await };
+            answered.map(|answer| (answer.value, answer.source)).map_err(Error::from)
         }
     };
     // What belongs to nobody is not kept.
@@ -117,10 +92,7 @@ async fn cached_answers_belong_to_their_key_and_age() {
 
     assert_eq!(call(Some("a"), Ok(2)).await, Ok((2, Source::Live)));
     advance(3 * SECOND).await;
-    assert_eq!(
-        call(Some("a"), Err(Boom(1))).await,
-        Ok((2, Source::Cached { age: 3 * SECOND }))
-    );
+    assert_eq!(call(Some("a"), Err(Boom(1))).await, Ok((2, Source::Cached { age: 3 * SECOND })));
     assert_eq!(call(Some("b"), Err(Boom(1))).await, Err(Error::Inner(Boom(1))));
     advance(8 * SECOND).await;
     assert_eq!(call(Some("a"), Err(Boom(1))).await, Err(Error::Inner(Boom(1))));
@@ -130,15 +102,9 @@ async fn cached_answers_belong_to_their_key_and_age() {
 async fn degraded_answers_are_the_callers_to_make() {
     let service = service(with_chain(Level::Basic, vec![degraded("search"), fixed("\"fixed\"")]));
     let call = |is_able: bool| {
-        let call = service
-            .execute("list", || async { Err::<String, _>(Boom(1)) })
-            .codec(Json);
+        let call = service.execute("list", || async { Err::<String, _>(Boom(1)) }).codec(Json);
         call.degraded(move |step, _| async move {
-            if is_able {
-                Ok(step.features.concat() + &step.reason)
-            } else {
-                Err(Boom(3))
-            }
+            if is_able { Ok(step.features.concat() + &step.reason) } else { Err(Boom(3)) }
         })
         .answer()
     };
@@ -156,19 +122,12 @@ async fn an_alternative_goes_through_its_own_isolation() {
         let call = service.execute("list", || async { Err::<String, _>(Boom(1)) });
         call.alternative(move |target| async move {
             assert_eq!(target.remaining, Some(SECOND / 2));
-            if is_up {
-                Ok(format!("{}/{}", target.service, target.method))
-            } else {
-                Err(Boom(2))
-            }
+            if is_up { Ok(format!("{}/{}", target.service, target.method)) } else { Err(Boom(2)) }
         })
         .answer()
     };
     let answer = call(true).await.unwrap();
-    assert_eq!(
-        (answer.value.as_str(), answer.source),
-        ("replica/list", Source::Alternative)
-    );
+    assert_eq!((answer.value.as_str(), answer.source), ("replica/list", Source::Alternative));
     assert_eq!((replica.counters().calls, replica.counters().attempt_successes), (1, 1));
 
     // The breaker of orders-db opens, that of the replica stays closed until it fails itself.
@@ -195,10 +154,7 @@ async fn an_alternative_of_a_basic_policy_is_not_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn the_chain_is_asked_in_order_and_the_callers_own_last() {
-    let service = service(with_chain(
-        Level::Enhanced,
-        vec![alternative("replica"), degraded("a"), fixed("[9]")],
-    ));
+    let service = service(with_chain(Level::Enhanced, vec![alternative("replica"), degraded("a"), fixed("[9]")]));
     let asked = std::sync::Mutex::new(Vec::new());
     let call = service.execute("list", || async { Err::<Vec<u32>, _>(Boom(1)) });
     let call = call

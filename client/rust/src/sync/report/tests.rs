@@ -6,17 +6,11 @@ use std::time::Duration;
 
 fn services(count: usize) -> Vec<Arc<ServiceState>> {
     let registry = Registry::new(Policy::default(), Hub::new());
-    (0..count)
-        .map(|number| registry.service(&format!("s{number}")))
-        .collect()
+    (0..count).map(|number| registry.service(&format!("s{number}"))).collect()
 }
 
 fn names(report: &Report) -> Vec<String> {
-    report
-        .services
-        .iter()
-        .map(|service| service.service.to_string())
-        .collect()
+    report.services.iter().map(|service| service.service.to_string()).collect()
 }
 
 const NOW: Timestamp = Timestamp::from_millis(5000);

@@ -7,23 +7,14 @@ async fn a_policy_is_acknowledged_once_it_is_in_force() {
     let mut scene = Scene::new(&["orders-db"]);
     let (mut stream, hello) = scene.accept().await;
     assert_eq!((hello.services, hello.applied), (vec!["orders-db".into()], vec![]));
-    assert_eq!(
-        (hello.instance_id.as_str(), hello.application.as_str()),
-        ("checkout-1", "checkout")
-    );
+    assert_eq!((hello.instance_id.as_str(), hello.application.as_str()), ("checkout-1", "checkout"));
 
     let full = policy(Level::Full);
     stream.update("orders-db", at(1, 7), Ok(full.clone()));
-    assert_eq!(
-        stream.answer().await,
-        ToManager::Applied(applied("orders-db", at(1, 7), &full))
-    );
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("orders-db", at(1, 7), &full)));
     let in_force = scene.service("orders-db").isolation.in_force();
     assert_eq!((in_force.revision, &in_force.policy), (Some(at(1, 7)), &full));
-    let event = Event::PolicyApplied {
-        service: "orders-db".into(),
-        revision: at(1, 7),
-    };
+    let event = Event::PolicyApplied { service: "orders-db".into(), revision: at(1, 7) };
     assert_eq!(scene.event().await, event);
 }
 
@@ -39,16 +30,9 @@ async fn an_older_policy_is_ignored_and_a_repeated_one_acknowledged_again() {
     stream.update("a", at(1, 7), Ok(old));
     // The one answer is to the repetition, and it names what is in force, not what was sent.
     assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 7), &new)));
-    let outdated = |revision| Event::PolicyOutdated {
-        service: "a".into(),
-        revision,
-        newest: at(1, 7),
-    };
+    let outdated = |revision| Event::PolicyOutdated { service: "a".into(), revision, newest: at(1, 7) };
     scene.event().await;
-    assert_eq!(
-        [scene.event().await, scene.event().await],
-        [outdated(at(1, 6)), outdated(at(0, 99))]
-    );
+    assert_eq!([scene.event().await, scene.event().await], [outdated(at(1, 6)), outdated(at(0, 99))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,10 +43,7 @@ async fn a_new_epoch_supersedes_every_revision_of_the_old_one() {
     stream.answer().await;
     let restored = policy(Level::Basic);
     stream.update("a", at(2, 3), Ok(restored.clone()));
-    assert_eq!(
-        stream.answer().await,
-        ToManager::Applied(applied("a", at(2, 3), &restored))
-    );
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(2, 3), &restored)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,29 +53,14 @@ async fn an_invalid_policy_is_refused_and_the_last_good_one_stays() {
     let good = policy(Level::Full);
     stream.update("a", at(1, 1), Ok(good.clone()));
     stream.answer().await;
-    let refusal = Refusal {
-        reason: "too much".to_owned(),
-        field_path: "retry.max_attempts".to_owned(),
-    };
+    let refusal = Refusal { reason: "too much".to_owned(), field_path: "retry.max_attempts".to_owned() };
     stream.update("a", at(1, 2), Err(refusal.clone()));
     let answer = stream.answer().await;
     let in_force = Some(at(1, 1));
-    assert_eq!(
-        answer,
-        ToManager::Refused {
-            service: "a".into(),
-            revision: Some(at(1, 2)),
-            refusal,
-            in_force
-        }
-    );
+    assert_eq!(answer, ToManager::Refused { service: "a".into(), revision: Some(at(1, 2)), refusal, in_force });
     assert_eq!(scene.service("a").isolation.in_force().policy, good);
     scene.event().await;
-    let refused = Event::PolicyRefused {
-        service: "a".into(),
-        revision: Some(at(1, 2)),
-        reason: "too much".into(),
-    };
+    let refused = Event::PolicyRefused { service: "a".into(), revision: Some(at(1, 2)), reason: "too much".into() };
     assert_eq!(scene.event().await, refused);
 
     // A later good one is applied as ever.
@@ -107,16 +73,8 @@ async fn an_update_without_a_revision_is_refused() {
     let mut scene = Scene::new(&["a"]);
     let (mut stream, _) = scene.accept().await;
     let policy = Ok(policy(Level::Full));
-    stream.say(FromManager::Update(Update {
-        service: "a".to_owned(),
-        revision: None,
-        policy,
-        is_enabled: true,
-    }));
-    assert!(matches!(
-        stream.answer().await,
-        ToManager::Refused { revision: None, .. }
-    ));
+    stream.say(FromManager::Update(Update { service: "a".to_owned(), revision: None, policy, is_enabled: true }));
+    assert!(matches!(stream.answer().await, ToManager::Refused { revision: None, .. }));
     assert_eq!(scene.service("a").isolation.in_force().revision, None);
 }
 
@@ -126,10 +84,7 @@ async fn only_a_removal_removes_a_policy() {
     let (mut stream, _) = scene.accept().await;
     stream.update("a", at(1, 5), Ok(policy(Level::Full)));
     stream.answer().await;
-    let removal = |revision| FromManager::Removal {
-        service: "a".to_owned(),
-        revision,
-    };
+    let removal = |revision| FromManager::Removal { service: "a".to_owned(), revision };
     stream.say(FromManager::Complete);
     stream.say(removal(None));
     stream.say(removal(Some(at(1, 4))));
@@ -139,24 +94,11 @@ async fn only_a_removal_removes_a_policy() {
 
     stream.say(removal(Some(at(1, 6))));
     scene.event().await;
-    let outdated = Event::PolicyOutdated {
-        service: "a".into(),
-        revision: at(1, 4),
-        newest: at(1, 5),
-    };
+    let outdated = Event::PolicyOutdated { service: "a".into(), revision: at(1, 4), newest: at(1, 5) };
     assert_eq!(scene.event().await, outdated);
-    assert_eq!(
-        scene.event().await,
-        Event::PolicyRemoved {
-            service: "a".into(),
-            revision: at(1, 6)
-        }
-    );
+    assert_eq!(scene.event().await, Event::PolicyRemoved { service: "a".into(), revision: at(1, 6) });
     let in_force = scene.service("a").isolation.in_force();
-    assert_eq!(
-        (in_force.revision, &in_force.policy),
-        (None, scene.shared.registry.default_policy())
-    );
+    assert_eq!((in_force.revision, &in_force.policy), (None, scene.shared.registry.default_policy()));
 
     // What is older than the removal does not bring the service back.
     stream.update("a", at(1, 5), Ok(policy(Level::Full)));
@@ -169,10 +111,7 @@ async fn only_a_removal_removes_a_policy() {
 async fn a_service_that_was_never_registered_is_no_news() {
     let mut scene = Scene::new(&["a", "b"]);
     let (stream, _) = scene.accept().await;
-    stream.say(FromManager::Removal {
-        service: "a".to_owned(),
-        revision: Some(at(1, 9)),
-    });
+    stream.say(FromManager::Removal { service: "a".to_owned(), revision: Some(at(1, 9)) });
     stream.update("b", at(1, 9), Ok(policy(Level::Full)));
     assert!(matches!(scene.event().await, Event::PolicyApplied { .. }));
 }
@@ -184,12 +123,7 @@ async fn a_service_can_be_switched_off_and_on() {
     for (revision, is_enabled) in [(1, false), (2, true)] {
         let policy = Ok(policy(Level::Full));
         let revision = Some(at(1, revision));
-        stream.say(FromManager::Update(Update {
-            service: "a".to_owned(),
-            revision,
-            policy,
-            is_enabled,
-        }));
+        stream.say(FromManager::Update(Update { service: "a".to_owned(), revision, policy, is_enabled }));
         stream.answer().await;
         assert_eq!(scene.service("a").isolation.in_force().is_enabled, is_enabled);
     }
@@ -205,21 +139,11 @@ async fn a_service_that_stands_in_is_followed() {
         timeout: Duration::from_secs(1),
     };
     let chain = vec![FallbackStep::Alternative(alternative)];
-    let fallback = FallbackPolicy {
-        chain,
-        ..FallbackPolicy::default()
-    };
-    let spec = PolicySpec {
-        level: Level::Enhanced,
-        fallback,
-        ..PolicySpec::default()
-    };
+    let fallback = FallbackPolicy { chain, ..FallbackPolicy::default() };
+    let spec = PolicySpec { level: Level::Enhanced, fallback, ..PolicySpec::default() };
     stream.update("a", at(1, 1), Ok(Policy::new(spec).unwrap()));
     let answers = [stream.answer().await, stream.answer().await];
-    assert!(
-        answers.contains(&ToManager::Subscribe(vec!["replica".into()])),
-        "{answers:?}"
-    );
+    assert!(answers.contains(&ToManager::Subscribe(vec!["replica".into()])), "{answers:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,9 +153,6 @@ async fn what_nobody_asked_for_is_ignored() {
     stream.update("stranger", at(1, 1), Ok(policy(Level::Full)));
     stream.say(FromManager::Unknown);
     stream.update("a", at(1, 1), Ok(policy(Level::Full)));
-    assert_eq!(
-        stream.answer().await,
-        ToManager::Applied(applied("a", at(1, 1), &policy(Level::Full)))
-    );
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 1), &policy(Level::Full))));
     assert!(scene.shared.registry.find("stranger").is_none());
 }

@@ -22,11 +22,7 @@ impl Operation for Ends {
     }
 
     fn classify(&self, result: Result<&(), &()>, _: Context<'_>) -> Verdict {
-        if result.is_ok() {
-            Outcome::Success.into_verdict()
-        } else {
-            Outcome::Failure.into_verdict()
-        }
+        if result.is_ok() { Outcome::Success.into_verdict() } else { Outcome::Failure.into_verdict() }
     }
 
     fn encode(&self, (): &()) -> Option<bytes::Bytes> {
@@ -75,13 +71,8 @@ async fn reports_say_what_changed_and_nothing_else() {
     calls(&scene, "b", 3, Ok(())).await;
     let report = stream.report().await;
     assert!(begin.elapsed() <= SECOND + SECOND / 500);
-    let [service] = &report.services[..] else {
-        panic!("{report:?}")
-    };
-    assert_eq!(
-        (&*service.service, service.counters.calls, service.health),
-        ("b", 3, HealthStatus::Healthy)
-    );
+    let [service] = &report.services[..] else { panic!("{report:?}") };
+    assert_eq!((&*service.service, service.counters.calls, service.health), ("b", 3, HealthStatus::Healthy));
     assert_eq!((report.sequence, report.interval.as_millis()), (2, 1000));
 
     // A minute without change is a minute without reports.
@@ -91,10 +82,7 @@ async fn reports_say_what_changed_and_nothing_else() {
     }
     calls(&scene, "a", 1, Ok(())).await;
     let report = stream.report().await;
-    assert_eq!(
-        (report.sequence, (60..=61).contains(&report.interval.as_secs())),
-        (3, true)
-    );
+    assert_eq!((report.sequence, (60..=61).contains(&report.interval.as_secs())), (3, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,15 +95,8 @@ async fn a_breakers_way_is_reported_also_without_calls() {
         open_jitter_ratio: 0.0,
         ..BreakerPolicy::default()
     };
-    let spec = PolicySpec {
-        level: Level::Enhanced,
-        breaker,
-        ..PolicySpec::default()
-    };
-    scene
-        .service("a")
-        .isolation
-        .apply(Policy::new(spec).unwrap(), None, true);
+    let spec = PolicySpec { level: Level::Enhanced, breaker, ..PolicySpec::default() };
+    scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true);
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete);
     assert_eq!(stream.report().await.services[0].breaker, Some(State::Closed));
@@ -124,13 +105,8 @@ async fn a_breakers_way_is_reported_also_without_calls() {
     tokio::time::sleep(SECOND / 2).await;
     let report = stream.report().await;
     let service = &report.services[0];
-    assert_eq!(
-        (service.breaker, service.health),
-        (Some(State::Open), HealthStatus::CircuitOpen)
-    );
-    let [(transition, age)] = service.transitions[..] else {
-        panic!("{service:?}")
-    };
+    assert_eq!((service.breaker, service.health), (Some(State::Open), HealthStatus::CircuitOpen));
+    let [(transition, age)] = service.transitions[..] else { panic!("{service:?}") };
     assert_eq!((transition.from, transition.to), (State::Closed, State::Open));
     assert!(age <= SECOND, "{age:?}");
 
@@ -185,17 +161,10 @@ async fn the_last_report_is_sent_before_the_end() {
     scene.event().await;
     let begin = Instant::now();
     scene.stop.cancel();
-    assert_eq!(
-        stream.next().await,
-        ToManager::Applied(applied("a", at(1, 1), &policy(Level::Full)))
-    );
+    assert_eq!(stream.next().await, ToManager::Applied(applied("a", at(1, 1), &policy(Level::Full))));
     assert_eq!(stream.report().await.services[0].counters.calls, 3);
     assert!(stream.from_instance.next().await.is_none());
     drop(stream);
     scene.task.await.unwrap();
-    assert_eq!(
-        begin.elapsed(),
-        Duration::ZERO,
-        "a stream that the manager ends needs no waiting"
-    );
+    assert_eq!(begin.elapsed(), Duration::ZERO, "a stream that the manager ends needs no waiting");
 }

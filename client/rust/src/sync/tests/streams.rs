@@ -12,9 +12,7 @@ async fn services_named_later_are_asked_for() {
     scene.service("not a name");
     let mut asked = Vec::new();
     while asked.len() < 2 {
-        let ToManager::Subscribe(services) = stream.answer().await else {
-            panic!("not asked for")
-        };
+        let ToManager::Subscribe(services) = stream.answer().await else { panic!("not asked for") };
         asked.extend(services);
     }
     assert_eq!(asked, ["b".into(), "c".into()]);
@@ -65,10 +63,7 @@ async fn only_an_answer_resets_the_pauses() {
         longest = longest.max(at - ended);
         drop(stream);
     }
-    assert!(
-        longest > SECOND,
-        "streams that end unanswered must not reset the pauses: {longest:?}"
-    );
+    assert!(longest > SECOND, "streams that end unanswered must not reset the pauses: {longest:?}");
     for _ in 0..60 {
         let stream = scene.attempt().await.stream.unwrap();
         stream.say(FromManager::Bookmark);
@@ -93,10 +88,7 @@ async fn silence_ends_a_stream_and_bookmarks_keep_it() {
     assert!(scene.opened.try_recv().is_err(), "the stream was given up");
     let Opened { at, .. } = scene.attempt().await;
     let silence = at - begin - 200 * SECOND;
-    assert!(
-        silence >= 30 * SECOND && silence <= 30 * SECOND + SECOND / 5,
-        "{silence:?}"
-    );
+    assert!(silence >= 30 * SECOND && silence <= 30 * SECOND + SECOND / 5, "{silence:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,9 +96,7 @@ async fn a_manager_that_never_answers_at_all_is_left() {
     let mut scene = Scene::new(&["a"]);
     let Opened { at, stream: _stream } = scene.attempt().await;
     assert!(scene.attempt().await.at - at >= 30 * SECOND);
-    let Event::Disconnected { reason } = scene.events.next().await.unwrap() else {
-        panic!("not told")
-    };
+    let Event::Disconnected { reason } = scene.events.next().await.unwrap() else { panic!("not told") };
     assert_eq!(&*reason, "the manager has fallen silent");
 }
 
@@ -156,16 +146,10 @@ async fn the_connection_is_told_as_it_changes() {
     let (stream, _) = scene.accept().await;
     assert!(!scene.shared.link.look().is_connected, "the manager has not answered");
     stream.say(FromManager::Complete);
-    assert_eq!(
-        scene.events.next().await,
-        Some(Event::Connected { manager: "test".into() })
-    );
+    assert_eq!(scene.events.next().await, Some(Event::Connected { manager: "test".into() }));
     tokio::time::sleep(3 * SECOND).await;
     let connection = scene.shared.link.look();
-    assert_eq!(
-        (connection.is_connected, connection.policy_age),
-        (true, Some(3 * SECOND))
-    );
+    assert_eq!((connection.is_connected, connection.policy_age), (true, Some(3 * SECOND)));
     drop(stream);
     let reason = "the manager ended the stream".into();
     assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));

@@ -14,11 +14,7 @@ fn judge(response: &Response<()>, is_probe: bool) -> Verdict {
     Inspect::<Request<()>, _>::classify(
         &Http,
         Ok(response),
-        Context {
-            policy: &policy,
-            is_probe,
-            is_idempotent: false,
-        },
+        Context { policy: &policy, is_probe, is_idempotent: false },
     )
 }
 
@@ -30,21 +26,12 @@ fn is_error(response: &Response<()>) -> bool {
 fn a_grpc_status_counts_before_the_http_status() {
     let unavailable = response(200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "5")]);
     let verdict = judge(&unavailable, false);
-    assert_eq!(
-        (verdict.outcome, verdict.is_retryable, is_error(&unavailable)),
-        (Outcome::Failure, true, true)
-    );
+    assert_eq!((verdict.outcome, verdict.is_retryable, is_error(&unavailable)), (Outcome::Failure, true, true));
     assert_eq!(verdict.pushback, Some(Pushback::After(Duration::from_millis(5))));
     let not_found = response(200, &[("grpc-status", "5")]);
-    assert_eq!(
-        (judge(&not_found, false).outcome, is_error(&not_found)),
-        (Outcome::Success, true)
-    );
+    assert_eq!((judge(&not_found, false).outcome, is_error(&not_found)), (Outcome::Success, true));
     let fine = response(200, &[("grpc-status", "0")]);
-    assert_eq!(
-        (judge(&fine, false).outcome, is_error(&fine)),
-        (Outcome::Success, false)
-    );
+    assert_eq!((judge(&fine, false).outcome, is_error(&fine)), (Outcome::Success, false));
 }
 
 #[test]
@@ -59,19 +46,12 @@ fn http_statuses_say_what_http_says() {
         (504, Outcome::Failure, true),
     ] {
         let verdict = judge(&response(status, &[]), false);
-        assert_eq!(
-            (verdict.outcome, verdict.is_retryable),
-            (outcome, is_retryable),
-            "{status}"
-        );
+        assert_eq!((verdict.outcome, verdict.is_retryable), (outcome, is_retryable), "{status}");
     }
     assert_eq!(judge(&response(429, &[]), true).outcome, Outcome::Failure);
     let busy = judge(&response(503, &[("retry-after", "3")]), false);
     assert_eq!(busy.pushback, Some(Pushback::After(Duration::from_secs(3))));
-    let dated = judge(
-        &response(503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]),
-        false,
-    );
+    let dated = judge(&response(503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]), false);
     assert_eq!(dated.pushback, None);
 }
 
@@ -84,10 +64,7 @@ fn a_grpc_service_is_told_the_time_left_unless_the_caller_has() {
         }
         let mut request = request.body(()).unwrap();
         Inspect::<_, Response<()>>::tell_remaining(&Http, &mut request, remaining);
-        request
-            .headers()
-            .get(GRPC_TIMEOUT)
-            .map(|value| value.to_str().unwrap().to_owned())
+        request.headers().get(GRPC_TIMEOUT).map(|value| value.to_str().unwrap().to_owned())
     };
     let grpc = ("content-type", "application/grpc");
     let second = Duration::from_secs(1);
@@ -118,10 +95,7 @@ fn tonics_own_types_are_known_and_others_are_not() {
     assert_eq!(Inspect::<_, TonicResponse>::method(&Auto, &tonic), "/svc/Method");
     let other = Request::post("/svc/Method").body(()).unwrap();
     assert_eq!(Inspect::<_, TonicResponse>::method(&Auto, &other), "");
-    let failed = Response::builder()
-        .status(503)
-        .body(tonic::body::Body::empty())
-        .unwrap();
+    let failed = Response::builder().status(503).body(tonic::body::Body::empty()).unwrap();
     assert!(Inspect::<TonicRequest, _>::is_error(&Auto, &failed));
     assert!(!Inspect::<TonicRequest, _>::is_error(&Auto, &response(503, &[])));
 }

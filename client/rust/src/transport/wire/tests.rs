@@ -3,13 +3,7 @@ use cofferdam_core::policy::PolicySpec;
 use cofferdam_core::wire::to_wire;
 
 fn update(policy: Option<v1::IsolationPolicy>) -> v1::PolicyUpdate {
-    v1::PolicyUpdate {
-        service: "a".to_owned(),
-        revision: None,
-        policy_hash: Vec::new().into(),
-        policy,
-        enabled: true,
-    }
+    v1::PolicyUpdate { service: "a".to_owned(), revision: None, policy_hash: Vec::new().into(), policy, enabled: true }
 }
 
 #[test]
@@ -22,10 +16,7 @@ fn a_policy_comes_as_it_was_sent() {
 
 #[test]
 fn no_policy_is_not_the_empty_policy() {
-    assert_eq!(
-        from_update(update(None)).policy.unwrap_err().reason,
-        "the update holds no policy"
-    );
+    assert_eq!(from_update(update(None)).policy.unwrap_err().reason, "the update holds no policy");
 }
 
 #[test]
@@ -47,22 +38,13 @@ fn reconnects_have_a_default_and_broken_times_are_it() {
         }
     };
     assert_eq!(within(None), DEFAULT_WITHIN);
-    assert_eq!(
-        within(Some(prost_types::Duration { seconds: -1, nanos: 0 })),
-        DEFAULT_WITHIN
-    );
-    assert_eq!(
-        within(Some(prost_types::Duration { seconds: 3, nanos: 0 })),
-        Duration::from_secs(3)
-    );
+    assert_eq!(within(Some(prost_types::Duration { seconds: -1, nanos: 0 })), DEFAULT_WITHIN);
+    assert_eq!(within(Some(prost_types::Duration { seconds: 3, nanos: 0 })), Duration::from_secs(3));
 }
 
 #[test]
 fn messages_of_later_releases_are_passed_over() {
-    assert!(matches!(
-        from_manager(v1::SyncResponse { message: None }),
-        FromManager::Unknown
-    ));
+    assert!(matches!(from_manager(v1::SyncResponse { message: None }), FromManager::Unknown));
 }
 
 #[test]

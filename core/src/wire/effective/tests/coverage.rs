@@ -6,12 +6,8 @@ use cofferdam_proto::{FILE_DESCRIPTOR_SET, v1};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 /// Fields that mean nothing until another one switches them on, and that the contract gives no range either.
-const MEANINGLESS_ALONE: [&str; 4] = [
-    "adaptive_limit.min",
-    "adaptive_limit.initial",
-    "adaptive_limit.max",
-    "rate_limit.burst",
-];
+const MEANINGLESS_ALONE: [&str; 4] =
+    ["adaptive_limit.min", "adaptive_limit.initial", "adaptive_limit.max", "rate_limit.burst"];
 
 fn is_duration(message: &MessageDescriptor) -> bool {
     message.full_name() == "google.protobuf.Duration"
@@ -46,19 +42,12 @@ struct Setting {
 
 /// Each field below a message. What is nested in itself is looked into once.
 fn settings(message: &MessageDescriptor, above: &[&str]) -> Vec<Setting> {
-    message
-        .fields()
-        .flat_map(|field| settings_of(message, &field, above))
-        .collect()
+    message.fields().flat_map(|field| settings_of(message, &field, above)).collect()
 }
 
 fn settings_of(message: &MessageDescriptor, field: &FieldDescriptor, above: &[&str]) -> Vec<Setting> {
     let list = |value| {
-        if field.is_list() {
-            Value::List(vec![value])
-        } else {
-            value
-        }
+        if field.is_list() { Value::List(vec![value]) } else { value }
     };
     let holding = |value| {
         let mut holder = DynamicMessage::new(message.clone());
@@ -95,12 +84,9 @@ fn effective(message: &DynamicMessage) -> Result<Policy, InvalidPolicy> {
 impl Setting {
     fn matters(&self) -> bool {
         let without = effective(&self.without);
-        let refused_as_a_whole = without.as_ref().is_err_and(|invalid| {
-            invalid
-                .violations()
-                .iter()
-                .any(|violation| self.path.starts_with(&violation.path))
-        });
+        let refused_as_a_whole = without
+            .as_ref()
+            .is_err_and(|invalid| invalid.violations().iter().any(|violation| self.path.starts_with(&violation.path)));
         refused_as_a_whole || self.with.iter().any(|with| effective(with) != without)
     }
 }
@@ -111,10 +97,7 @@ fn every_field_is_enforced_or_refused() {
     let message = pool.get_message_by_name("cofferdam.v1.IsolationPolicy").unwrap();
     let settings = settings(&message, &[]);
     assert!(settings.len() > 80, "{}", settings.len());
-    let ignored: Vec<&str> = settings
-        .iter()
-        .filter(|setting| !setting.matters())
-        .map(|setting| setting.path.as_str())
-        .collect();
+    let ignored: Vec<&str> =
+        settings.iter().filter(|setting| !setting.matters()).map(|setting| setting.path.as_str()).collect();
     assert_eq!(ignored, MEANINGLESS_ALONE);
 }

@@ -7,26 +7,16 @@ use cofferdam_proto::v1;
 fn enumerations_have_their_numbers() {
     let fields: [(&str, i32, Set<i32>); 6] = [
         ("level", 4, |p, n| p.level = n),
-        ("circuit_breaker.on_lease_expiry", 3, |p, n| {
-            breaker(p).on_lease_expiry = n
-        }),
+        ("circuit_breaker.on_lease_expiry", 3, |p, n| breaker(p).on_lease_expiry = n),
         ("circuit_breaker.mode", 3, |p, n| breaker(p).mode = n),
         ("retry.jitter", 4, |p, n| retry(p).jitter = n),
-        ("adaptive_limit.kind", 1, |p, n| {
-            p.adaptive_limit.get_or_insert_default().kind = n
-        }),
-        ("fallback.on[1]", 5, |p, n| {
-            fallback(p).on = vec![1, if n == 0 { 2 } else { n }]
-        }),
+        ("adaptive_limit.kind", 1, |p, n| p.adaptive_limit.get_or_insert_default().kind = n),
+        ("fallback.on[1]", 5, |p, n| fallback(p).on = vec![1, if n == 0 { 2 } else { n }]),
     ];
     for (path, last, set) in fields {
         for good in 0..=last {
             let twice = path == "fallback.on[1]" && good == 1;
-            assert_eq!(
-                faults(set, good),
-                if twice { refused("fallback.on") } else { vec![] },
-                "{path} at {good}"
-            );
+            assert_eq!(faults(set, good), if twice { refused("fallback.on") } else { vec![] }, "{path} at {good}");
         }
         for bad in [-1, 6, 99, i32::MIN, i32::MAX] {
             assert_eq!(faults(set, bad), refused(path), "{path} at {bad}");
@@ -40,12 +30,8 @@ fn texts_have_their_form() {
     type Text = (&'static str, Set<String>, Vec<String>, Vec<String>);
     let x = |length| "x".repeat(length);
     let control = || vec!["\0".to_owned(), "line\nbreak".to_owned(), "\u{85}".to_owned()];
-    let names = ["", "-a", "a-", "A", "a/b", "..", "a b", "\u{e9}"]
-        .map(str::to_owned)
-        .to_vec();
-    let pools = ["", "1pool", "-pool", "read pool", "p\u{f6}l"]
-        .map(str::to_owned)
-        .to_vec();
+    let names = ["", "-a", "a-", "A", "a/b", "..", "a b", "\u{e9}"].map(str::to_owned).to_vec();
+    let pools = ["", "1pool", "-pool", "read pool", "p\u{f6}l"].map(str::to_owned).to_vec();
     let with = |mut some: Vec<String>, more: String| {
         some.push(more);
         some
@@ -81,24 +67,14 @@ fn texts_have_their_form() {
             vec![x(64)],
             with(control(), x(65)),
         ),
-        (
-            "bulkhead.pools[0].name",
-            |p, s| pool(p).name = s,
-            vec!["authPool".to_owned(), x(64)],
-            with(pools, x(65)),
-        ),
+        ("bulkhead.pools[0].name", |p, s| pool(p).name = s, vec!["authPool".to_owned(), x(64)], with(pools, x(65))),
         (
             "bulkhead.pools[0].method_globs[0]",
             |p, s| pool(p).method_globs = vec![s],
             vec!["*".to_owned(), "/orders.v1.Orders/Get*".to_owned(), x(256)],
             with(with(control(), x(257)), String::new()),
         ),
-        (
-            "preset",
-            |p, s| p.preset = s,
-            vec!["stripe".to_owned()],
-            vec!["Stripe".to_owned(), x(1000)],
-        ),
+        ("preset", |p, s| p.preset = s, vec!["stripe".to_owned()], vec!["Stripe".to_owned(), x(1000)]),
     ];
     for (path, set, good, bad) in fields {
         for text in good {
@@ -113,46 +89,26 @@ fn texts_have_their_form() {
 #[test]
 fn lists_have_their_length_and_hold_things_once() {
     let codes: [(&str, Set<Vec<u32>>); 3] = [
-        ("classification.grpc_failure_codes", |p, c| {
-            p.classification.get_or_insert_default().grpc_failure_codes = c
-        }),
-        ("classification.grpc_neutral_codes", |p, c| {
-            p.classification.get_or_insert_default().grpc_neutral_codes = c
-        }),
+        ("classification.grpc_failure_codes", |p, c| p.classification.get_or_insert_default().grpc_failure_codes = c),
+        ("classification.grpc_neutral_codes", |p, c| p.classification.get_or_insert_default().grpc_neutral_codes = c),
         ("retry.retryable_grpc_codes", |p, c| retry(p).retryable_grpc_codes = c),
     ];
     for (path, set) in codes {
         for good in [vec![], vec![0], vec![14], (0..=16).collect()] {
             assert_eq!(faults(set, good.clone()), [], "{path} at {good:?}");
         }
-        for bad in [
-            vec![17],
-            vec![u32::MAX],
-            vec![14, 14],
-            vec![1, 2, 17],
-            (0..=17).collect(),
-        ] {
+        for bad in [vec![17], vec![u32::MAX], vec![14, 14], vec![1, 2, 17], (0..=17).collect()] {
             assert_eq!(faults(set, bad.clone()), refused(path), "{path} at {bad:?}");
         }
     }
     let set_pools = |p: &mut v1::IsolationPolicy, count: usize| {
-        bulkhead(p).pools = (0..count)
-            .map(|i| v1::BulkheadPool {
-                name: format!("p{i}"),
-                ..Default::default()
-            })
-            .collect();
+        bulkhead(p).pools =
+            (0..count).map(|i| v1::BulkheadPool { name: format!("p{i}"), ..Default::default() }).collect();
     };
     assert_eq!(faults(set_pools, 32), []);
     assert_eq!(faults(set_pools, 33), refused("bulkhead.pools"));
     let same = |p: &mut v1::IsolationPolicy, count: usize| {
-        bulkhead(p).pools = vec![
-            v1::BulkheadPool {
-                name: "p".to_owned(),
-                ..Default::default()
-            };
-            count
-        ];
+        bulkhead(p).pools = vec![v1::BulkheadPool { name: "p".to_owned(), ..Default::default() }; count];
     };
     assert_eq!(faults(same, 2), refused("bulkhead.pools[1].name"));
     let globs = |p: &mut v1::IsolationPolicy, count| pool(p).method_globs = vec!["*".to_owned(); count];
@@ -165,11 +121,9 @@ fn lists_have_their_length_and_hold_things_once() {
     assert_eq!(faults(steps, 4), []);
     assert_eq!(faults(steps, 5), refused("fallback.chain"));
     let twice = |p: &mut v1::IsolationPolicy, kind: usize| fallback(p).chain[1] = fallback(p).chain[kind].clone();
-    for (kind, path) in [
-        (0, "fallback.chain[1].cached"),
-        (2, "fallback.chain[2].static"),
-        (3, "fallback.chain[3].degraded"),
-    ] {
+    for (kind, path) in
+        [(0, "fallback.chain[1].cached"), (2, "fallback.chain[2].static"), (3, "fallback.chain[3].degraded")]
+    {
         assert_eq!(faults(twice, kind), refused(path));
     }
     let empty = |p: &mut v1::IsolationPolicy, index: usize| fallback(p).chain[index].strategy = None;

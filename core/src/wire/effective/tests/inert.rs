@@ -8,59 +8,30 @@ use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
 
 fn breaker(breaker: v1::CircuitBreakerPolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy {
-        circuit_breaker: Some(breaker),
-        ..Default::default()
-    }
+    v1::IsolationPolicy { circuit_breaker: Some(breaker), ..Default::default() }
 }
 
 fn classification(classification: v1::ClassificationPolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy {
-        classification: Some(classification),
-        ..Default::default()
-    }
+    v1::IsolationPolicy { classification: Some(classification), ..Default::default() }
 }
 
 fn hedge(hedge: v1::HedgePolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy {
-        hedge: Some(hedge),
-        ..Default::default()
-    }
+    v1::IsolationPolicy { hedge: Some(hedge), ..Default::default() }
 }
 
 fn adaptive(kind: v1::AdaptiveLimitKind) -> v1::IsolationPolicy {
-    let limit = v1::AdaptiveLimitPolicy {
-        kind: kind.into(),
-        min: Some(1),
-        initial: Some(2),
-        max: Some(3),
-    };
-    v1::IsolationPolicy {
-        adaptive_limit: Some(limit),
-        ..Default::default()
-    }
+    let limit = v1::AdaptiveLimitPolicy { kind: kind.into(), min: Some(1), initial: Some(2), max: Some(3) };
+    v1::IsolationPolicy { adaptive_limit: Some(limit), ..Default::default() }
 }
 
 fn rate(permits: u32) -> v1::IsolationPolicy {
-    let limit = v1::RateLimitPolicy {
-        permits,
-        period: Some(secs(1)),
-        burst: 7,
-        max_wait: Some(millis(5)),
-    };
-    v1::IsolationPolicy {
-        rate_limit: Some(limit),
-        ..Default::default()
-    }
+    let limit = v1::RateLimitPolicy { permits, period: Some(secs(1)), burst: 7, max_wait: Some(millis(5)) };
+    v1::IsolationPolicy { rate_limit: Some(limit), ..Default::default() }
 }
 
 #[test]
 fn what_asks_for_something_is_refused_by_name() {
-    let pool = |isolate_breaker| v1::BulkheadPool {
-        name: "a".to_owned(),
-        isolate_breaker,
-        ..Default::default()
-    };
+    let pool = |isolate_breaker| v1::BulkheadPool { name: "a".to_owned(), isolate_breaker, ..Default::default() };
     let statuses = vec![v1::HttpStatusRange { first: 500, last: 0 }];
     let cases = [
         (
@@ -86,31 +57,19 @@ fn what_asks_for_something_is_refused_by_name() {
             "circuit_breaker.slow_call_duration",
         ),
         (
-            breaker(v1::CircuitBreakerPolicy {
-                ramp_duration: Some(millis(1)),
-                ..Default::default()
-            }),
+            breaker(v1::CircuitBreakerPolicy { ramp_duration: Some(millis(1)), ..Default::default() }),
             "circuit_breaker.ramp_duration",
         ),
         (
-            breaker(v1::CircuitBreakerPolicy {
-                mode: v1::BreakerMode::MetricsOnly.into(),
-                ..Default::default()
-            }),
+            breaker(v1::CircuitBreakerPolicy { mode: v1::BreakerMode::MetricsOnly.into(), ..Default::default() }),
             "circuit_breaker.mode",
         ),
         (
-            classification(v1::ClassificationPolicy {
-                http_failure_statuses: statuses.clone(),
-                ..Default::default()
-            }),
+            classification(v1::ClassificationPolicy { http_failure_statuses: statuses.clone(), ..Default::default() }),
             "classification.http_failure_statuses",
         ),
         (
-            classification(v1::ClassificationPolicy {
-                http_neutral_statuses: statuses,
-                ..Default::default()
-            }),
+            classification(v1::ClassificationPolicy { http_neutral_statuses: statuses, ..Default::default() }),
             "classification.http_neutral_statuses",
         ),
         (
@@ -120,33 +79,15 @@ fn what_asks_for_something_is_refused_by_name() {
             }),
             "classification.error_types",
         ),
-        (
-            hedge(v1::HedgePolicy {
-                delay: Some(millis(5)),
-                ..Default::default()
-            }),
-            "hedge.delay",
-        ),
-        (
-            hedge(v1::HedgePolicy {
-                percentile: 0.95,
-                ..Default::default()
-            }),
-            "hedge.percentile",
-        ),
+        (hedge(v1::HedgePolicy { delay: Some(millis(5)), ..Default::default() }), "hedge.delay"),
+        (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
         (adaptive(v1::AdaptiveLimitKind::Aimd), "adaptive_limit.kind"),
         (rate(1), "rate_limit.permits"),
         (
             v1::IsolationPolicy {
                 bulkhead: Some(v1::BulkheadPolicy {
-                    pools: vec![
-                        v1::BulkheadPool {
-                            name: "b".to_owned(),
-                            ..pool(false)
-                        },
-                        pool(true),
-                    ],
+                    pools: vec![v1::BulkheadPool { name: "b".to_owned(), ..pool(false) }, pool(true)],
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -161,22 +102,14 @@ fn what_asks_for_something_is_refused_by_name() {
             "fallback.chain[0].cached.key_fields",
         ),
         (
-            v1::IsolationPolicy {
-                method_overrides: vec![v1::MethodOverride::default()],
-                ..Default::default()
-            },
+            v1::IsolationPolicy { method_overrides: vec![v1::MethodOverride::default()], ..Default::default() },
             "method_overrides",
         ),
     ];
     for (written, path) in cases {
         let invalid = effective_policy(&written).unwrap_err();
-        let [violation] = invalid.violations() else {
-            panic!("{path}: {invalid}")
-        };
-        assert_eq!(
-            (violation.path.as_str(), violation.kind),
-            (path, ViolationKind::NotInForce)
-        );
+        let [violation] = invalid.violations() else { panic!("{path}: {invalid}") };
+        assert_eq!((violation.path.as_str(), violation.kind), (path, ViolationKind::NotInForce));
     }
 }
 
@@ -190,16 +123,9 @@ fn off_is_what_happens_anyway() {
             ramp_min_ratio: Some(0.5),
             ..Default::default()
         }),
-        breaker(v1::CircuitBreakerPolicy {
-            slow_call_rate: Some(0.5),
-            ..Default::default()
-        }),
+        breaker(v1::CircuitBreakerPolicy { slow_call_rate: Some(0.5), ..Default::default() }),
         classification(v1::ClassificationPolicy::default()),
-        hedge(v1::HedgePolicy {
-            delay: Some(secs(0)),
-            max_extra: Some(4),
-            percentile: 0.0,
-        }),
+        hedge(v1::HedgePolicy { delay: Some(secs(0)), max_extra: Some(4), percentile: 0.0 }),
         adaptive(v1::AdaptiveLimitKind::Off),
         adaptive(v1::AdaptiveLimitKind::Unspecified),
         rate(0),

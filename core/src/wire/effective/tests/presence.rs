@@ -8,10 +8,7 @@ use std::time::Duration;
 
 #[test]
 fn nothing_is_the_default() {
-    assert_eq!(
-        effective_policy(&v1::IsolationPolicy::default()).unwrap(),
-        Policy::default()
-    );
+    assert_eq!(effective_policy(&v1::IsolationPolicy::default()).unwrap(), Policy::default());
 }
 
 #[test]
@@ -23,10 +20,7 @@ fn empty_sections_are_the_default() {
             ..Default::default()
         }),
         classification: Some(v1::ClassificationPolicy::default()),
-        retry: Some(v1::RetryPolicy {
-            budget: Some(v1::RetryBudget::default()),
-            ..Default::default()
-        }),
+        retry: Some(v1::RetryPolicy { budget: Some(v1::RetryBudget::default()), ..Default::default() }),
         hedge: Some(v1::HedgePolicy::default()),
         bulkhead: Some(v1::BulkheadPolicy::default()),
         adaptive_limit: Some(v1::AdaptiveLimitPolicy::default()),
@@ -42,26 +36,15 @@ fn empty_sections_are_the_default() {
 fn steps_and_pools_have_defaults_of_their_own() {
     let mut written = with_chain(vec![cached(), alternative("backup-service")]);
     written.bulkhead = Some(v1::BulkheadPolicy {
-        pools: vec![v1::BulkheadPool {
-            name: "readPool".to_owned(),
-            ..Default::default()
-        }],
+        pools: vec![v1::BulkheadPool { name: "readPool".to_owned(), ..Default::default() }],
         ..Default::default()
     });
     let policy = effective_policy(&written).unwrap();
     let step = policy.fallback.cached(crate::level::Level::Basic).unwrap();
-    assert_eq!(
-        (step.ttl, step.stale_if_error),
-        (Duration::from_secs(300), Duration::from_secs(3600))
-    );
+    assert_eq!((step.ttl, step.stale_if_error), (Duration::from_secs(300), Duration::from_secs(3600)));
     assert_eq!((step.max_entries, step.max_entry_bytes), (1024, 65_536));
-    let crate::policy::FallbackStep::Alternative(step) = &policy.fallback.chain[1] else {
-        panic!()
-    };
-    assert_eq!(
-        (step.service.as_str(), step.timeout),
-        ("backup-service", Duration::from_secs(1))
-    );
+    let crate::policy::FallbackStep::Alternative(step) = &policy.fallback.chain[1] else { panic!() };
+    assert_eq!((step.service.as_str(), step.timeout), ("backup-service", Duration::from_secs(1)));
     assert_eq!(policy.bulkhead.pools[0].max_concurrent, 10);
     assert_eq!(policy.bulkhead.pools[0].max_wait, Duration::ZERO);
 }
@@ -75,10 +58,7 @@ fn zero_is_not_absence() {
             min_attempt_budget: Some(millis(0)),
             ..Default::default()
         }),
-        fallback: Some(v1::FallbackPolicy {
-            reserve: Some(millis(0)),
-            ..Default::default()
-        }),
+        fallback: Some(v1::FallbackPolicy { reserve: Some(millis(0)), ..Default::default() }),
         ..Default::default()
     };
     let policy = effective_policy(&written).unwrap();
@@ -91,18 +71,8 @@ fn zero_is_not_absence() {
 #[test]
 fn a_jitter_ratio_belongs_to_plus_minus() {
     let jitter = |jitter: v1::Jitter, jitter_ratio| {
-        let retry = v1::RetryPolicy {
-            jitter: jitter.into(),
-            jitter_ratio,
-            ..Default::default()
-        };
-        effective_policy(&v1::IsolationPolicy {
-            retry: Some(retry),
-            ..Default::default()
-        })
-        .unwrap()
-        .retry
-        .jitter
+        let retry = v1::RetryPolicy { jitter: jitter.into(), jitter_ratio, ..Default::default() };
+        effective_policy(&v1::IsolationPolicy { retry: Some(retry), ..Default::default() }).unwrap().retry.jitter
     };
     assert_eq!(jitter(v1::Jitter::PlusMinus, None), Jitter::PlusMinus(0.2));
     assert_eq!(jitter(v1::Jitter::PlusMinus, Some(0.0)), Jitter::PlusMinus(0.0));
@@ -115,14 +85,8 @@ fn a_jitter_ratio_belongs_to_plus_minus() {
 #[test]
 fn an_upper_bound_that_nobody_set_follows_the_value_below_it() {
     let written = v1::IsolationPolicy {
-        circuit_breaker: Some(v1::CircuitBreakerPolicy {
-            open_duration: Some(secs(600)),
-            ..Default::default()
-        }),
-        retry: Some(v1::RetryPolicy {
-            initial_backoff: Some(secs(7)),
-            ..Default::default()
-        }),
+        circuit_breaker: Some(v1::CircuitBreakerPolicy { open_duration: Some(secs(600)), ..Default::default() }),
+        retry: Some(v1::RetryPolicy { initial_backoff: Some(secs(7)), ..Default::default() }),
         ..Default::default()
     };
     let policy = effective_policy(&written).unwrap();

@@ -8,10 +8,7 @@ use cofferdam_proto::v1;
 use std::time::Duration;
 
 fn written(preset: &str) -> v1::IsolationPolicy {
-    v1::IsolationPolicy {
-        preset: preset.to_owned(),
-        ..Default::default()
-    }
+    v1::IsolationPolicy { preset: preset.to_owned(), ..Default::default() }
 }
 
 fn effective(preset: &str) -> Policy {
@@ -39,12 +36,8 @@ fn flask_module_opens_at_5_in_a_row_for_60_s_and_closes_at_2() {
 #[test]
 fn the_counting_presets_have_their_numbers() {
     // Preset, failures, among at least, in seconds, open for seconds. "among" and "in" of the last two are ours.
-    let table = [
-        ("database", 3, 5, 30, 15),
-        ("cache", 5, 10, 60, 10),
-        ("auth", 3, 5, 30, 20),
-        ("external-api", 5, 10, 60, 30),
-    ];
+    let table =
+        [("database", 3, 5, 30, 15), ("cache", 5, 10, 60, 10), ("auth", 3, 5, 30, 20), ("external-api", 5, 10, 60, 30)];
     for (preset, failures, among, window, open) in table {
         let breaker = &effective(preset).breaker;
         assert_eq!(breaker.failure_count, failures, "{preset}");
@@ -52,11 +45,7 @@ fn the_counting_presets_have_their_numbers() {
         assert_eq!(breaker.window.length, Duration::from_secs(window), "{preset}");
         assert_eq!(breaker.open_duration, Duration::from_secs(open), "{preset}");
         assert_eq!(breaker.open_jitter_ratio, 0.0, "{preset}");
-        assert_eq!(
-            (breaker.consecutive_failures, breaker.failure_rate),
-            (0, 0.0),
-            "{preset}"
-        );
+        assert_eq!((breaker.consecutive_failures, breaker.failure_rate), (0, 0.0), "{preset}");
     }
 }
 
@@ -64,15 +53,9 @@ fn the_counting_presets_have_their_numbers() {
 fn pools_fallbacks_and_retries_of_the_presets() {
     let pools = |preset: &str| {
         let pools = effective(preset).bulkhead.pools.clone();
-        pools
-            .into_iter()
-            .map(|pool| (pool.name, pool.max_concurrent))
-            .collect::<Vec<_>>()
+        pools.into_iter().map(|pool| (pool.name, pool.max_concurrent)).collect::<Vec<_>>()
     };
-    assert_eq!(
-        pools("database"),
-        [("readPool".to_owned(), 20), ("writePool".to_owned(), 10)]
-    );
+    assert_eq!(pools("database"), [("readPool".to_owned(), 20), ("writePool".to_owned(), 10)]);
     assert_eq!(pools("auth"), [("authPool".to_owned(), 10)]);
     assert!(!effective("auth").fallback.enabled);
     assert!(effective("stripe").retry.only_idempotent);
@@ -85,37 +68,21 @@ fn pools_fallbacks_and_retries_of_the_presets() {
 
 #[test]
 fn one_field_overrides_and_the_rest_stays() {
-    let breaker = v1::CircuitBreakerPolicy {
-        failure_count: Some(7),
-        ..Default::default()
-    };
-    let policy = effective_policy(&v1::IsolationPolicy {
-        circuit_breaker: Some(breaker),
-        ..written("database")
-    })
-    .unwrap();
+    let breaker = v1::CircuitBreakerPolicy { failure_count: Some(7), ..Default::default() };
+    let policy =
+        effective_policy(&v1::IsolationPolicy { circuit_breaker: Some(breaker), ..written("database") }).unwrap();
     let mut spec = Preset::Database.spec();
     spec.breaker.failure_count = 7;
     assert_eq!(policy.to_spec(), spec);
 
-    let level = v1::IsolationPolicy {
-        level: v1::IsolationLevel::None.into(),
-        ..written("database")
-    };
+    let level = v1::IsolationPolicy { level: v1::IsolationLevel::None.into(), ..written("database") };
     assert_eq!(effective_policy(&level).unwrap().level, Level::None);
 
     let window = v1::CircuitBreakerPolicy {
-        window: Some(v1::circuit_breaker_policy::Window::TimeWindow(v1::TimeWindow {
-            length: None,
-            buckets: 20,
-        })),
+        window: Some(v1::circuit_breaker_policy::Window::TimeWindow(v1::TimeWindow { length: None, buckets: 20 })),
         ..Default::default()
     };
-    let policy = effective_policy(&v1::IsolationPolicy {
-        circuit_breaker: Some(window),
-        ..written("cache")
-    })
-    .unwrap();
+    let policy = effective_policy(&v1::IsolationPolicy { circuit_breaker: Some(window), ..written("cache") }).unwrap();
     assert_eq!(policy.breaker.window.length, Duration::from_secs(60));
     assert_eq!(policy.breaker.window.buckets, 20);
 }
@@ -128,26 +95,16 @@ fn an_explicit_zero_overrides_too() {
         minimum_calls: Some(0),
         ..Default::default()
     };
-    let policy = effective_policy(&v1::IsolationPolicy {
-        circuit_breaker: Some(breaker),
-        ..written("cache")
-    })
-    .unwrap();
+    let policy = effective_policy(&v1::IsolationPolicy { circuit_breaker: Some(breaker), ..written("cache") }).unwrap();
     let (minimum, count) = (policy.breaker.minimum_calls, policy.breaker.failure_count);
     assert_eq!((minimum, count, policy.breaker.consecutive_failures), (0, 0, 3));
 }
 
 #[test]
 fn lists_override_presets_only_where_they_say_something() {
-    let pool = v1::BulkheadPool {
-        name: "jobs".to_owned(),
-        ..Default::default()
-    };
+    let pool = v1::BulkheadPool { name: "jobs".to_owned(), ..Default::default() };
     let bulkhead = |pools| v1::IsolationPolicy {
-        bulkhead: Some(v1::BulkheadPolicy {
-            pools,
-            ..Default::default()
-        }),
+        bulkhead: Some(v1::BulkheadPolicy { pools, ..Default::default() }),
         ..written("database")
     };
     assert_eq!(effective_policy(&bulkhead(vec![pool])).unwrap().bulkhead.pools.len(), 1);
@@ -171,25 +128,12 @@ fn a_chain_is_enabled_even_where_the_preset_has_none() {
 #[test]
 fn the_longest_pause_gives_way_to_the_first() {
     let retry = |initial_backoff, max_backoff| {
-        let retry = v1::RetryPolicy {
-            initial_backoff,
-            max_backoff,
-            ..Default::default()
-        };
-        effective_policy(&v1::IsolationPolicy {
-            retry: Some(retry),
-            ..Default::default()
-        })
+        let retry = v1::RetryPolicy { initial_backoff, max_backoff, ..Default::default() };
+        effective_policy(&v1::IsolationPolicy { retry: Some(retry), ..Default::default() })
     };
     assert_eq!(retry(None, None).unwrap().retry.max_backoff, Duration::from_secs(2));
-    assert_eq!(
-        retry(Some(secs(1)), None).unwrap().retry.max_backoff,
-        Duration::from_secs(2)
-    );
-    assert_eq!(
-        retry(Some(secs(5)), None).unwrap().retry.max_backoff,
-        Duration::from_secs(5)
-    );
+    assert_eq!(retry(Some(secs(1)), None).unwrap().retry.max_backoff, Duration::from_secs(2));
+    assert_eq!(retry(Some(secs(5)), None).unwrap().retry.max_backoff, Duration::from_secs(5));
     assert_eq!(paths(&retry(Some(secs(5)), Some(secs(4)))), ["retry.max_backoff"]);
     assert_eq!(paths(&retry(Some(secs(90_000)), None)), ["retry.initial_backoff"]);
     assert_eq!(paths(&retry(Some(secs(-1)), None)), ["retry.initial_backoff"]);
@@ -197,18 +141,9 @@ fn the_longest_pause_gives_way_to_the_first() {
 
 #[test]
 fn an_unknown_preset_is_answered_with_the_known() {
-    for name in [
-        "Database",
-        "databse",
-        " cache",
-        "none",
-        &"x".repeat(1_000_000),
-        "\u{1F980}",
-    ] {
+    for name in ["Database", "databse", " cache", "none", &"x".repeat(1_000_000), "\u{1F980}"] {
         let invalid = effective_policy(&written(name)).unwrap_err();
-        let [violation] = invalid.violations() else {
-            panic!("{invalid}")
-        };
+        let [violation] = invalid.violations() else { panic!("{invalid}") };
         assert_eq!(violation.path, "preset");
         for preset in Preset::ALL {
             assert!(violation.description.contains(preset.name()), "{violation}");

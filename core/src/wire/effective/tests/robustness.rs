@@ -17,37 +17,18 @@ fn all_faults_are_named_in_the_order_of_the_contract() {
     let written = v1::IsolationPolicy {
         level: 9,
         preset: "nope".to_owned(),
-        health: Some(v1::HealthPolicy {
-            degraded_error_rate: Some(f64::NAN),
-            ..Default::default()
-        }),
-        timeout: Some(v1::TimeoutPolicy {
-            call_timeout: Some(secs(-1)),
-            ..Default::default()
-        }),
+        health: Some(v1::HealthPolicy { degraded_error_rate: Some(f64::NAN), ..Default::default() }),
+        timeout: Some(v1::TimeoutPolicy { call_timeout: Some(secs(-1)), ..Default::default() }),
         circuit_breaker: Some(v1::CircuitBreakerPolicy {
             failure_rate: Some(2.0),
             mode: 4,
             success_threshold: Some(0),
             ..Default::default()
         }),
-        hedge: Some(v1::HedgePolicy {
-            delay: Some(secs(1)),
-            max_extra: Some(9),
-            percentile: f64::NAN,
-        }),
-        retry: Some(v1::RetryPolicy {
-            jitter: -5,
-            max_attempts: Some(11),
-            ..Default::default()
-        }),
+        hedge: Some(v1::HedgePolicy { delay: Some(secs(1)), max_extra: Some(9), percentile: f64::NAN }),
+        retry: Some(v1::RetryPolicy { jitter: -5, max_attempts: Some(11), ..Default::default() }),
         method_overrides: vec![v1::MethodOverride::default()],
-        ..with_chain(vec![
-            v1::FallbackStep::default(),
-            degraded(),
-            alternative(""),
-            degraded(),
-        ])
+        ..with_chain(vec![v1::FallbackStep::default(), degraded(), alternative(""), degraded()])
     };
     let expected = [
         "level",
@@ -73,10 +54,7 @@ fn all_faults_are_named_in_the_order_of_the_contract() {
 #[test]
 fn nothing_is_compared_with_what_cannot_be_read() {
     let written = v1::IsolationPolicy {
-        timeout: Some(v1::TimeoutPolicy {
-            call_timeout: Some(secs(-1)),
-            ..Default::default()
-        }),
+        timeout: Some(v1::TimeoutPolicy { call_timeout: Some(secs(-1)), ..Default::default() }),
         circuit_breaker: Some(v1::CircuitBreakerPolicy {
             open_duration: Some(secs(-1)),
             max_open_duration: Some(secs(1)),
@@ -87,17 +65,10 @@ fn nothing_is_compared_with_what_cannot_be_read() {
             max_backoff: Some(secs(0)),
             ..Default::default()
         }),
-        fallback: Some(v1::FallbackPolicy {
-            reserve: Some(secs(3600)),
-            ..Default::default()
-        }),
+        fallback: Some(v1::FallbackPolicy { reserve: Some(secs(3600)), ..Default::default() }),
         ..Default::default()
     };
-    let expected = [
-        "timeout.call_timeout",
-        "circuit_breaker.open_duration",
-        "retry.initial_backoff",
-    ];
+    let expected = ["timeout.call_timeout", "circuit_breaker.open_duration", "retry.initial_backoff"];
     assert_eq!(paths(&effective_policy(&written)), expected);
 }
 
@@ -107,67 +78,38 @@ fn a_list_that_is_too_long_costs_little() {
     let bad = alternative("Not A Name");
     assert_eq!(paths(&effective_policy(&with_chain(vec![bad; many]))).len(), 6);
 
-    let globs = v1::BulkheadPool {
-        method_globs: vec![String::new(); 1000],
-        ..Default::default()
-    };
+    let globs = v1::BulkheadPool { method_globs: vec![String::new(); 1000], ..Default::default() };
     let pools = vec![globs; MAX_POOLS + 10];
-    let bulkhead = Some(v1::BulkheadPolicy {
-        pools,
-        ..Default::default()
-    });
-    let result = effective_policy(&v1::IsolationPolicy {
-        bulkhead,
-        ..Default::default()
-    });
+    let bulkhead = Some(v1::BulkheadPolicy { pools, ..Default::default() });
+    let result = effective_policy(&v1::IsolationPolicy { bulkhead, ..Default::default() });
     // The list, and of each pool that is read: its name, its list of globs and its globs.
     assert_eq!(paths(&result).len(), 1 + MAX_POOLS * (2 + MAX_GLOBS));
 
     let features = vec!["\n".to_owned(); many];
-    let degraded = step(Step::Degraded(v1::DegradedFallback {
-        features,
-        ..Default::default()
-    }));
-    assert_eq!(
-        paths(&effective_policy(&with_chain(vec![degraded]))).len(),
-        1 + MAX_FEATURES
-    );
+    let degraded = step(Step::Degraded(v1::DegradedFallback { features, ..Default::default() }));
+    assert_eq!(paths(&effective_policy(&with_chain(vec![degraded]))).len(), 1 + MAX_FEATURES);
 
-    let fallback = v1::FallbackPolicy {
-        on: vec![1; many],
-        ..Default::default()
-    };
-    let result = effective_policy(&v1::IsolationPolicy {
-        fallback: Some(fallback),
-        ..Default::default()
-    });
+    let fallback = v1::FallbackPolicy { on: vec![1; many], ..Default::default() };
+    let result = effective_policy(&v1::IsolationPolicy { fallback: Some(fallback), ..Default::default() });
     assert_eq!(paths(&result), ["fallback.on"]);
 
-    let classification = v1::ClassificationPolicy {
-        grpc_failure_codes: vec![1; many],
-        ..Default::default()
-    };
-    let result = effective_policy(&v1::IsolationPolicy {
-        classification: Some(classification),
-        ..Default::default()
-    });
+    let classification = v1::ClassificationPolicy { grpc_failure_codes: vec![1; many], ..Default::default() };
+    let result = effective_policy(&v1::IsolationPolicy { classification: Some(classification), ..Default::default() });
     assert_eq!(paths(&result), ["classification.grpc_failure_codes"]);
 }
 
 /// Bytes that are more often a policy than random ones: a valid one with some bytes changed.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let damaged = (
-        crate::wire::testing::policy(),
-        proptest::collection::vec(any::<(usize, u8)>(), 0..8),
-    )
-        .prop_map(|(policy, changes)| {
+    let damaged = (crate::wire::testing::policy(), proptest::collection::vec(any::<(usize, u8)>(), 0..8)).prop_map(
+        |(policy, changes)| {
             let mut bytes = to_wire(&policy).encode_to_vec();
             let length = bytes.len();
             for (index, byte) in changes {
                 bytes[index % length] = byte;
             }
             bytes
-        });
+        },
+    );
     prop_oneof![proptest::collection::vec(any::<u8>(), 0..256), damaged]
 }
 
@@ -191,10 +133,7 @@ fn use_all(written: &v1::IsolationPolicy, paths: Vec<String>) {
 fn no_bytes_can_do_harm() {
     let decoded = Cell::new(0);
     let paths = proptest::collection::vec("[a-z_.*]{0,20}|retry|bulkhead.pools|fallback.chain", 0..3);
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases: 2000,
-        ..ProptestConfig::default()
-    });
+    let mut runner = TestRunner::new(ProptestConfig { cases: 2000, ..ProptestConfig::default() });
     let result = runner.run(&(bytes(), paths), |(bytes, paths)| {
         if let Ok(written) = v1::IsolationPolicy::decode(bytes.as_slice()) {
             decoded.set(decoded.get() + 1);

@@ -18,10 +18,7 @@ pub(super) fn faults<W>(set: Set<W>, value: W) -> Vec<(String, ViolationKind)> {
     set(&mut policy, value);
     let result = effective_policy(&policy);
     let violations = result.as_ref().err().map_or(&[][..], InvalidPolicy::violations);
-    violations
-        .iter()
-        .map(|violation| (violation.path.clone(), violation.kind))
-        .collect()
+    violations.iter().map(|violation| (violation.path.clone(), violation.kind)).collect()
 }
 
 pub(super) fn refused(path: &str) -> Vec<(String, ViolationKind)> {
@@ -33,16 +30,9 @@ pub(super) fn roomy() -> v1::IsolationPolicy {
     let day = Some(duration_to_wire(MAX_DURATION));
     let zero = Some(Wire::default());
     let second = Some(Wire { seconds: 1, nanos: 0 });
-    let millisecond = Some(Wire {
-        seconds: 0,
-        nanos: 1_000_000,
-    });
+    let millisecond = Some(Wire { seconds: 0, nanos: 1_000_000 });
     v1::IsolationPolicy {
-        timeout: Some(v1::TimeoutPolicy {
-            call_timeout: zero,
-            min_attempt_budget: zero,
-            ..Default::default()
-        }),
+        timeout: Some(v1::TimeoutPolicy { call_timeout: zero, min_attempt_budget: zero, ..Default::default() }),
         circuit_breaker: Some(v1::CircuitBreakerPolicy {
             open_duration: millisecond,
             max_open_duration: day,
@@ -56,11 +46,7 @@ pub(super) fn roomy() -> v1::IsolationPolicy {
         }),
         bulkhead: Some(v1::BulkheadPolicy {
             max_wait: second,
-            pools: vec![v1::BulkheadPool {
-                name: "readPool".to_owned(),
-                max_wait: second,
-                ..Default::default()
-            }],
+            pools: vec![v1::BulkheadPool { name: "readPool".to_owned(), max_wait: second, ..Default::default() }],
             ..Default::default()
         }),
         fallback: Some(v1::FallbackPolicy {
@@ -94,10 +80,7 @@ pub(super) fn breaker(policy: &mut v1::IsolationPolicy) -> &mut v1::CircuitBreak
 
 /// One bucket, which is as short as a window may be.
 pub(super) fn length(policy: &mut v1::IsolationPolicy, length: Wire) {
-    breaker(policy).window = Some(Window::TimeWindow(v1::TimeWindow {
-        length: Some(length),
-        buckets: 1,
-    }));
+    breaker(policy).window = Some(Window::TimeWindow(v1::TimeWindow { length: Some(length), buckets: 1 }));
 }
 
 pub(super) fn retry(policy: &mut v1::IsolationPolicy) -> &mut v1::RetryPolicy {

@@ -31,23 +31,11 @@ async fn an_unknown_service() {
     let mut client = manager.client().await;
     client.register_service(registration("payments")).await.unwrap();
     let refused = client.set_isolation_level(set_level("paymens")).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::NotFound, "SERVICE_NOT_FOUND")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::NotFound, "SERVICE_NOT_FOUND"));
     assert_eq!(metadata(&refused, "nearest"), "payments");
-    assert_eq!(
-        (metadata(&refused, "namespace"), metadata(&refused, "service")),
-        ("default".into(), "paymens".into())
-    );
-    let info = v1::GetServiceIsolationInfoRequest {
-        service: "paymens".to_owned(),
-        ..Default::default()
-    };
-    assert_eq!(
-        client.get_service_isolation_info(info).await.unwrap_err().code(),
-        Code::NotFound
-    );
+    assert_eq!((metadata(&refused, "namespace"), metadata(&refused, "service")), ("default".into(), "paymens".into()));
+    let info = v1::GetServiceIsolationInfoRequest { service: "paymens".to_owned(), ..Default::default() };
+    assert_eq!(client.get_service_isolation_info(info).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -57,59 +45,27 @@ async fn fields_at_fault() {
     let mut request = registration("Not A Name");
     request.service.as_mut().unwrap().version = "v".repeat(65);
     let refused = client.register_service(request).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::InvalidArgument, "INVALID_FIELD")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
     assert_eq!(fields(&refused), ["service.name", "service.version"]);
 
-    let hedge = v1::HedgePolicy {
-        max_extra: Some(2),
-        percentile: 0.9,
-        ..v1::HedgePolicy::default()
-    };
-    let policy = v1::IsolationPolicy {
-        hedge: Some(hedge),
-        ..v1::IsolationPolicy::default()
-    };
-    let request = v1::RegisterServiceRequest {
-        policy: Some(policy),
-        ..registration("payments")
-    };
+    let hedge = v1::HedgePolicy { max_extra: Some(2), percentile: 0.9, ..v1::HedgePolicy::default() };
+    let policy = v1::IsolationPolicy { hedge: Some(hedge), ..v1::IsolationPolicy::default() };
+    let request = v1::RegisterServiceRequest { policy: Some(policy), ..registration("payments") };
     let refused = client.register_service(request).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::InvalidArgument, "FIELD_NOT_IN_FORCE")
-    );
-    assert!(
-        fields(&refused).iter().all(|path| path.starts_with("policy.hedge")),
-        "{refused}"
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "FIELD_NOT_IN_FORCE"));
+    assert!(fields(&refused).iter().all(|path| path.starts_with("policy.hedge")), "{refused}");
 }
 
 #[tokio::test]
 async fn a_stale_expectation() {
     let manager = Manager::start().await;
     let mut client = manager.client().await;
-    let registered = client
-        .register_service(registration("payments"))
-        .await
-        .unwrap()
-        .into_inner();
+    let registered = client.register_service(registration("payments")).await.unwrap().into_inner();
     let current = registered.service.unwrap().revision.unwrap();
-    let expected = v1::Revision {
-        revision: current.revision + 7,
-        ..current
-    };
-    let request = v1::SetIsolationLevelRequest {
-        expected_revision: Some(expected),
-        ..set_level("payments")
-    };
+    let expected = v1::Revision { revision: current.revision + 7, ..current };
+    let request = v1::SetIsolationLevelRequest { expected_revision: Some(expected), ..set_level("payments") };
     let refused = client.set_isolation_level(request).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::Aborted, "REVISION_MISMATCH")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Aborted, "REVISION_MISMATCH"));
     assert_eq!(metadata(&refused, "current_revision"), current.revision.to_string());
     assert_eq!(metadata(&refused, "current_epoch"), current.epoch.to_string());
     assert_eq!(metadata(&refused, "expected_revision"), expected.revision.to_string());
@@ -123,32 +79,12 @@ async fn a_store_that_is_away() {
     manager.store.set_away(true);
     eventually(&manager.registry, || manager.registry.stale_for().is_some()).await;
     let refused = client.set_isolation_level(set_level("payments")).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::Unavailable, "STORE_UNAVAILABLE")
-    );
-    let info = v1::GetServiceIsolationInfoRequest {
-        service: "payments".to_owned(),
-        ..Default::default()
-    };
-    assert!(
-        client
-            .get_service_isolation_info(info)
-            .await
-            .unwrap()
-            .into_inner()
-            .stale_for
-            .is_some()
-    );
-    let listed = client
-        .list_isolated_services(v1::ListIsolatedServicesRequest::default())
-        .await
-        .unwrap();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
+    let info = v1::GetServiceIsolationInfoRequest { service: "payments".to_owned(), ..Default::default() };
+    assert!(client.get_service_isolation_info(info).await.unwrap().into_inner().stale_for.is_some());
+    let listed = client.list_isolated_services(v1::ListIsolatedServicesRequest::default()).await.unwrap();
     assert!(listed.into_inner().stale_for.is_some());
-    let stats = client
-        .get_isolation_stats(v1::GetIsolationStatsRequest::default())
-        .await
-        .unwrap();
+    let stats = client.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap();
     assert!(stats.into_inner().stale_for.is_some());
 }
 
@@ -158,30 +94,18 @@ async fn an_answer_that_the_store_did_not_give() {
     let mut client = manager.client().await;
     manager.store.unanswered.store(1, std::sync::atomic::Ordering::SeqCst);
     let refused = client.register_service(registration("payments")).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::DeadlineExceeded, "STORE_OUTCOME_UNKNOWN")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::DeadlineExceeded, "STORE_OUTCOME_UNKNOWN"));
 }
 
 #[tokio::test]
 async fn a_request_id_used_twice() {
     let manager = Manager::start().await;
     let mut client = manager.client().await;
-    let named = |name| v1::RegisterServiceRequest {
-        request_id: "one".to_owned(),
-        ..registration(name)
-    };
+    let named = |name| v1::RegisterServiceRequest { request_id: "one".to_owned(), ..registration(name) };
     let first = client.register_service(named("payments")).await.unwrap().into_inner();
-    assert_eq!(
-        client.register_service(named("payments")).await.unwrap().into_inner(),
-        first
-    );
+    assert_eq!(client.register_service(named("payments")).await.unwrap().into_inner(), first);
     let refused = client.register_service(named("orders")).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::InvalidArgument, "REQUEST_ID_REUSED")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "REQUEST_ID_REUSED"));
 }
 
 #[tokio::test]
@@ -190,20 +114,12 @@ async fn a_service_that_others_need() {
     let mut client = manager.client().await;
     client.register_service(registration("backup")).await.unwrap();
     let chain = vec![crate::testing::alternative_step("backup")];
-    let user = v1::RegisterServiceRequest {
-        fallback: Some(crate::testing::fallback(chain)),
-        ..registration("payments")
-    };
+    let user =
+        v1::RegisterServiceRequest { fallback: Some(crate::testing::fallback(chain)), ..registration("payments") };
     client.register_service(user).await.unwrap();
-    let gone = v1::UnregisterServiceRequest {
-        service: "backup".to_owned(),
-        ..Default::default()
-    };
+    let gone = v1::UnregisterServiceRequest { service: "backup".to_owned(), ..Default::default() };
     let refused = client.unregister_service(gone).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::FailedPrecondition, "SERVICE_IN_USE")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "SERVICE_IN_USE"));
     assert_eq!(metadata(&refused, "services"), "payments");
 }
 
@@ -218,17 +134,10 @@ async fn a_message_that_is_none_or_too_large() {
         raw.ready().await.unwrap();
         let request = tonic::Request::new(bytes::Bytes::copy_from_slice(bytes));
         let refused = raw.unary(request, path.clone(), BytesCodec).await.unwrap_err();
-        assert_eq!(
-            (refused.code(), reason(&refused).as_str()),
-            (Code::InvalidArgument, "INVALID_FIELD"),
-            "{refused}"
-        );
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{refused}");
     }
     raw.ready().await.unwrap();
     let large = tonic::Request::new(bytes::Bytes::from(vec![0; 1024 * 1024 + 1]));
     let refused = raw.unary(large, path, BytesCodec).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE")
-    );
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
 }

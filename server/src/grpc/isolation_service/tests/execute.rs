@@ -11,9 +11,7 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 fn at(name: &str, address: &str) -> v1::RegisterServiceRequest {
     let mut request = registration(name);
-    request.service.as_mut().unwrap().endpoints = vec![v1::Endpoint {
-        address: address.to_owned(),
-    }];
+    request.service.as_mut().unwrap().endpoints = vec![v1::Endpoint { address: address.to_owned() }];
     request.set_level(v1::IsolationLevel::Enhanced);
     request
 }
@@ -34,28 +32,15 @@ async fn deserted() -> String {
 }
 
 async fn refused(manager: &Manager, request: v1::ExecuteWithIsolationRequest) -> Status {
-    manager
-        .client()
-        .await
-        .execute_with_isolation(request)
-        .await
-        .unwrap_err()
+    manager.client().await.execute_with_isolation(request).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn a_call_is_relayed() {
     let (manager, upstream) = (Manager::start().await, Manager::start().await);
     let mut client = manager.client().await;
-    let registered = client
-        .register_service(at("payments", &upstream.address.to_string()))
-        .await
-        .unwrap()
-        .into_inner();
-    let answer = client
-        .execute_with_isolation(call("payments"))
-        .await
-        .unwrap()
-        .into_inner();
+    let registered = client.register_service(at("payments", &upstream.address.to_string())).await.unwrap().into_inner();
+    let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
     assert_eq!((answer.served_by(), answer.attempts), (v1::ServedBy::Live, 1));
     assert_eq!(answer.breaker_state(), v1::BreakerState::Closed);
     assert_eq!(answer.revision, registered.service.unwrap().revision);
@@ -67,25 +52,9 @@ async fn a_call_is_relayed() {
 #[tokio::test]
 async fn what_the_service_says_is_passed_on() {
     let (manager, upstream) = (Manager::start().await, Manager::start().await);
-    manager
-        .client()
-        .await
-        .register_service(at("payments", &upstream.address.to_string()))
-        .await
-        .unwrap();
-    let unknown = HealthCheckRequest {
-        service: "nobody".to_owned(),
-    }
-    .encode_to_vec()
-    .into();
-    let status = refused(
-        &manager,
-        v1::ExecuteWithIsolationRequest {
-            payload: unknown,
-            ..call("payments")
-        },
-    )
-    .await;
+    manager.client().await.register_service(at("payments", &upstream.address.to_string())).await.unwrap();
+    let unknown = HealthCheckRequest { service: "nobody".to_owned() }.encode_to_vec().into();
+    let status = refused(&manager, v1::ExecuteWithIsolationRequest { payload: unknown, ..call("payments") }).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "UPSTREAM"));
 }
 
@@ -98,21 +67,11 @@ async fn a_service_that_is_down_is_answered_for() {
         ..at("payments", &deserted().await)
     };
     client.register_service(request).await.unwrap();
-    let answer = client
-        .execute_with_isolation(call("payments"))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        (answer.served_by(), &answer.payload[..]),
-        (v1::ServedBy::Static, b"sorry".as_slice())
-    );
+    let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
+    assert_eq!((answer.served_by(), &answer.payload[..]), (v1::ServedBy::Static, b"sorry".as_slice()));
     assert!(!answer.fallback_reason.is_empty());
 
-    client
-        .register_service(at("backup", &upstream.address.to_string()))
-        .await
-        .unwrap();
+    client.register_service(at("backup", &upstream.address.to_string())).await.unwrap();
     let chain = vec![alternative_step("backup")];
     let request = v1::UpdateFallbackConfigRequest {
         service: "payments".to_owned(),
@@ -120,43 +79,23 @@ async fn a_service_that_is_down_is_answered_for() {
         ..v1::UpdateFallbackConfigRequest::default()
     };
     client.update_fallback_config(request).await.unwrap();
-    let answer = client
-        .execute_with_isolation(call("payments"))
-        .await
-        .unwrap()
-        .into_inner();
+    let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
     assert_eq!(answer.served_by(), v1::ServedBy::Alternative);
 }
 
 #[tokio::test]
 async fn a_breaker_opens_and_says_when_to_come_again() {
     let manager = Manager::start().await;
-    let retry = v1::RetryPolicy {
-        max_attempts: Some(1),
-        ..v1::RetryPolicy::default()
-    };
-    let policy = v1::IsolationPolicy {
-        retry: Some(retry),
-        ..v1::IsolationPolicy::default()
-    };
-    let request = v1::RegisterServiceRequest {
-        policy: Some(policy),
-        ..at("payments", &deserted().await)
-    };
+    let retry = v1::RetryPolicy { max_attempts: Some(1), ..v1::RetryPolicy::default() };
+    let policy = v1::IsolationPolicy { retry: Some(retry), ..v1::IsolationPolicy::default() };
+    let request = v1::RegisterServiceRequest { policy: Some(policy), ..at("payments", &deserted().await) };
     manager.client().await.register_service(request).await.unwrap();
     for _ in 0..5 {
         let status = refused(&manager, call("payments")).await;
-        assert_eq!(
-            (status.code(), reason(&status).as_str()),
-            (Code::Unavailable, "UPSTREAM"),
-            "{status}"
-        );
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "UPSTREAM"), "{status}");
     }
     let status = refused(&manager, call("payments")).await;
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::Unavailable, "CIRCUIT_OPEN")
-    );
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "CIRCUIT_OPEN"));
     let info = tonic_types::StatusExt::get_details_error_info(&status).unwrap();
     assert!(info.metadata["retry_after_ms"].parse::<u64>().unwrap() > 20_000);
 }
@@ -181,27 +120,15 @@ async fn the_fence_holds() {
     }
     client.register_service(registration("nowhere")).await.unwrap();
     let status = refused(&manager, call("nowhere")).await;
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::FailedPrecondition, "NO_ENDPOINT")
-    );
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "NO_ENDPOINT"));
 }
 
 #[tokio::test]
 async fn one_manager_is_the_limit() {
     // Two managers, each of which has the other registered: a call may not go back and forth.
     let (here, there) = (Manager::start().await, Manager::start().await);
-    here.client()
-        .await
-        .register_service(at("there", &there.address.to_string()))
-        .await
-        .unwrap();
-    there
-        .client()
-        .await
-        .register_service(at("here", &here.address.to_string()))
-        .await
-        .unwrap();
+    here.client().await.register_service(at("there", &there.address.to_string())).await.unwrap();
+    there.client().await.register_service(at("here", &here.address.to_string())).await.unwrap();
     let inner = call("here").encode_to_vec().into();
     let status = refused(
         &here,
@@ -212,11 +139,7 @@ async fn one_manager_is_the_limit() {
         },
     )
     .await;
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::InvalidArgument, "UPSTREAM"),
-        "{status}"
-    );
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "UPSTREAM"), "{status}");
 }
 
 #[tokio::test]
@@ -226,40 +149,19 @@ async fn bad_calls_are_refused() {
     disabled.service.as_mut().unwrap().enabled = Some(false);
     manager.client().await.register_service(disabled).await.unwrap();
     let status = refused(&manager, call("disabled")).await;
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::Unavailable, "SERVICE_DISABLED")
-    );
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SERVICE_DISABLED"));
     let status = refused(&manager, call("nobody")).await;
     assert_eq!(status.code(), Code::NotFound);
     let too_long = Some(prost_types::Duration { seconds: 31, nanos: 0 });
     for request in [
-        v1::ExecuteWithIsolationRequest {
-            method: String::new(),
-            ..call("disabled")
-        },
-        v1::ExecuteWithIsolationRequest {
-            method: "http://host/a".to_owned(),
-            ..call("disabled")
-        },
-        v1::ExecuteWithIsolationRequest {
-            timeout: too_long,
-            ..call("disabled")
-        },
-        v1::ExecuteWithIsolationRequest {
-            cache_key: "k".repeat(1025),
-            ..call("disabled")
-        },
+        v1::ExecuteWithIsolationRequest { method: String::new(), ..call("disabled") },
+        v1::ExecuteWithIsolationRequest { method: "http://host/a".to_owned(), ..call("disabled") },
+        v1::ExecuteWithIsolationRequest { timeout: too_long, ..call("disabled") },
+        v1::ExecuteWithIsolationRequest { cache_key: "k".repeat(1025), ..call("disabled") },
     ] {
         assert_eq!(refused(&manager, request).await.code(), Code::InvalidArgument);
     }
-    let large = v1::ExecuteWithIsolationRequest {
-        payload: vec![0; 256 * 1024 + 1].into(),
-        ..call("disabled")
-    };
+    let large = v1::ExecuteWithIsolationRequest { payload: vec![0; 256 * 1024 + 1].into(), ..call("disabled") };
     let status = refused(&manager, large).await;
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE")
-    );
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
 }

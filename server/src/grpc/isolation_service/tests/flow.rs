@@ -11,9 +11,7 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 fn config(strategy: Strategy, max_retries: u32, retry_delay: i64, timeout: i64) -> v1::FallbackConfig {
     v1::FallbackConfig {
         enabled: Some(true),
-        chain: vec![v1::FallbackStep {
-            strategy: Some(strategy),
-        }],
+        chain: vec![v1::FallbackStep { strategy: Some(strategy) }],
         max_retries: Some(max_retries),
         retry_delay: seconds(retry_delay),
         timeout: seconds(timeout),
@@ -26,10 +24,7 @@ async fn register_degrade_raise_reconfigure_and_count() {
     let manager = Manager::start().await;
     let mut client = manager.client().await;
     let payload = br#"{"default_response":"fallback data"}"#.as_slice().into();
-    let fallback_data = v1::StaticFallback {
-        payload,
-        content_type: "application/json".to_owned(),
-    };
+    let fallback_data = v1::StaticFallback { payload, content_type: "application/json".to_owned() };
     let registered = client
         .register_service(v1::RegisterServiceRequest {
             service: Some(v1::Service {
@@ -49,11 +44,7 @@ async fn register_degrade_raise_reconfigure_and_count() {
     assert_eq!(policy.level(), v1::IsolationLevel::Enhanced);
     assert_eq!(policy.timeout.unwrap().call_timeout, seconds(30));
     let retry = policy.retry.unwrap();
-    assert_eq!(
-        (retry.max_attempts, retry.initial_backoff),
-        (Some(4), seconds(1)),
-        "3 retries after the first"
-    );
+    assert_eq!((retry.max_attempts, retry.initial_backoff), (Some(4), seconds(1)), "3 retries after the first");
     let fallback = policy.fallback.unwrap();
     assert_eq!(fallback.chain[0].strategy, Some(Strategy::Static(fallback_data)));
 
@@ -100,33 +91,20 @@ async fn register_degrade_raise_reconfigure_and_count() {
         .unwrap();
     assert!(reconfigured.revision.unwrap().revision > raised.revision.unwrap().revision);
 
-    let info = v1::GetServiceIsolationInfoRequest {
-        service: "test-service".to_owned(),
-        ..Default::default()
-    };
+    let info = v1::GetServiceIsolationInfoRequest { service: "test-service".to_owned(), ..Default::default() };
     let info = client.get_service_isolation_info(info).await.unwrap().into_inner();
     let service = info.service.unwrap();
     let policy = service.policy.unwrap();
     let retry = policy.retry.unwrap();
-    assert_eq!(
-        (retry.max_attempts, retry.initial_backoff, retry.max_backoff),
-        (Some(6), seconds(2), seconds(2))
-    );
+    assert_eq!((retry.max_attempts, retry.initial_backoff, retry.max_backoff), (Some(6), seconds(2), seconds(2)));
     assert_eq!(policy.timeout.unwrap().call_timeout, seconds(60));
-    assert!(matches!(
-        policy.fallback.unwrap().chain[0].strategy,
-        Some(Strategy::Cached(_))
-    ));
+    assert!(matches!(policy.fallback.unwrap().chain[0].strategy, Some(Strategy::Cached(_))));
     assert_eq!(service.health.as_ref().unwrap().message, "High latency detected");
     assert_eq!(service.health, service.reported_health);
     assert_eq!(info.inactive_fields, [] as [&str; 0]);
     assert_eq!(info.stale_for, None);
 
-    let stats = client
-        .get_isolation_stats(v1::GetIsolationStatsRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
+    let stats = client.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap().into_inner();
     let expected = [
         ("basic_isolation", 0),
         ("enhanced_isolation", 0),
@@ -135,25 +113,14 @@ async fn register_degrade_raise_reconfigure_and_count() {
         ("none_isolation", 0),
         ("total_services", 1),
     ];
-    assert_eq!(
-        stats.totals.into_iter().collect::<Vec<_>>(),
-        expected.map(|(name, count)| (name.to_owned(), count))
-    );
+    assert_eq!(stats.totals.into_iter().collect::<Vec<_>>(), expected.map(|(name, count)| (name.to_owned(), count)));
 
     let listed = v1::ListIsolatedServicesRequest::default();
-    let listed = client
-        .list_isolated_services(listed)
-        .await
-        .unwrap()
-        .into_inner()
-        .services;
+    let listed = client.list_isolated_services(listed).await.unwrap().into_inner().services;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].service.as_ref().unwrap().name, "test-service");
 
-    let gone = v1::UnregisterServiceRequest {
-        service: "test-service".to_owned(),
-        ..Default::default()
-    };
+    let gone = v1::UnregisterServiceRequest { service: "test-service".to_owned(), ..Default::default() };
     let gone = client.unregister_service(gone).await.unwrap().into_inner();
     assert!(gone.revision.unwrap().revision > reconfigured.revision.unwrap().revision);
     manager.stop().await;
@@ -176,33 +143,15 @@ async fn stats_are_told_apart_by_level_namespace_and_whether_a_fallback_is_in_fo
         request.fallback = Some(crate::testing::fallback(chain));
         client.register_service(request).await.unwrap();
     }
-    let request = v1::GetIsolationStatsRequest {
-        include_services: true,
-        ..Default::default()
-    };
+    let request = v1::GetIsolationStatsRequest { include_services: true, ..Default::default() };
     let all = client.get_isolation_stats(request).await.unwrap().into_inner();
     let sums = all.stats.unwrap();
-    let levels = [
-        sums.none_isolation,
-        sums.basic_isolation,
-        sums.enhanced_isolation,
-        sums.full_isolation,
-    ];
-    assert_eq!(
-        (sums.total_services, levels, sums.fallback_enabled),
-        (4, [1, 1, 1, 1], 2)
-    );
-    let names: Vec<_> = all
-        .services
-        .iter()
-        .map(|s| format!("{}/{}", s.namespace, s.service))
-        .collect();
+    let levels = [sums.none_isolation, sums.basic_isolation, sums.enhanced_isolation, sums.full_isolation];
+    assert_eq!((sums.total_services, levels, sums.fallback_enabled), (4, [1, 1, 1, 1], 2));
+    let names: Vec<_> = all.services.iter().map(|s| format!("{}/{}", s.namespace, s.service)).collect();
     assert_eq!(names, ["eu/a", "eu/b", "eu/c", "us/a"]);
 
-    let eu = v1::GetIsolationStatsRequest {
-        namespace: "eu".to_owned(),
-        include_services: false,
-    };
+    let eu = v1::GetIsolationStatsRequest { namespace: "eu".to_owned(), include_services: false };
     let eu = client.get_isolation_stats(eu).await.unwrap().into_inner();
     assert_eq!(eu.totals["total_services"], 3);
     assert!(eu.services.is_empty());

@@ -43,10 +43,7 @@ async fn pages_neither_skip_nor_repeat_while_services_come_and_go() {
     // One comes before what was listed, one after; the last one listed goes.
     register(&mut client, "default", "a").await;
     register(&mut client, "default", "e").await;
-    let gone = v1::UnregisterServiceRequest {
-        service: "d".to_owned(),
-        ..Default::default()
-    };
+    let gone = v1::UnregisterServiceRequest { service: "d".to_owned(), ..Default::default() };
     client.unregister_service(gone).await.unwrap();
     let (second, token) = page(&mut client, "", 2, &token).await;
     assert_eq!(second, ["default/e", "default/f"]);
@@ -63,16 +60,10 @@ async fn one_namespace_or_all() {
     }
     assert_eq!(page(&mut client, "", 0, "").await.0, ["default/payments"]);
     assert_eq!(page(&mut client, "us", 0, "").await.0, ["us/payments"]);
-    assert_eq!(
-        page(&mut client, "*", 0, "").await.0,
-        ["default/payments", "eu/payments", "us/payments"]
-    );
+    assert_eq!(page(&mut client, "*", 0, "").await.0, ["default/payments", "eu/payments", "us/payments"]);
     let (first, token) = page(&mut client, "*", 1, "").await;
     assert_eq!(first, ["default/payments"]);
-    assert_eq!(
-        page(&mut client, "*", 5, &token).await.0,
-        ["eu/payments", "us/payments"]
-    );
+    assert_eq!(page(&mut client, "*", 5, &token).await.0, ["eu/payments", "us/payments"]);
 }
 
 #[tokio::test]
@@ -88,10 +79,7 @@ async fn a_page_of_large_policies_fits_into_a_message() {
         client.register_service(request).await.unwrap();
     }
     let (mut all, mut token) = page(&mut client, "", 1000, "").await;
-    assert!(
-        !token.is_empty(),
-        "50 services of 120 KiB are more than one message takes"
-    );
+    assert!(!token.is_empty(), "50 services of 120 KiB are more than one message takes");
     while !token.is_empty() {
         let (more, next) = page(&mut client, "", 1000, &token).await;
         all.extend(more);

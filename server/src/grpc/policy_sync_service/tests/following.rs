@@ -15,10 +15,7 @@ async fn each_service_asked_for_then_the_end_then_what_changes() {
     assert_eq!((update.service.as_str(), update.enabled), ("payments", true));
     assert_eq!(update.policy_hash, policy_hash(&policy(&update)).as_bytes().as_slice());
     let complete = instance.complete().await;
-    assert_eq!(
-        complete.revision, removal.revision,
-        "never registered: the revision of the store"
-    );
+    assert_eq!(complete.revision, removal.revision, "never registered: the revision of the store");
 
     set_level(&manager, "payments", v1::IsolationLevel::Full).await;
     let newer = instance.update().await;
@@ -38,10 +35,7 @@ async fn a_preset_arrives_expanded_and_a_disabled_service_as_such() {
     let manager = Manager::start().await;
     let mut request = registration("orders-db");
     request.service.as_mut().unwrap().enabled = Some(false);
-    request.policy = Some(v1::IsolationPolicy {
-        preset: "database".to_owned(),
-        ..v1::IsolationPolicy::default()
-    });
+    request.policy = Some(v1::IsolationPolicy { preset: "database".to_owned(), ..v1::IsolationPolicy::default() });
     manager.registry.register(request).await.unwrap();
     let mut instance = Instance::connect(&manager, hello("one", &["orders-db"])).await;
     let update = instance.update().await;
@@ -76,14 +70,7 @@ async fn what_is_current_is_not_sent_again() {
         }
     }
     let services = ["current", "older", "other-content", "gone"];
-    let mut again = Instance::connect(
-        &manager,
-        v1::SyncHello {
-            applied,
-            ..hello("one", &services)
-        },
-    )
-    .await;
+    let mut again = Instance::connect(&manager, v1::SyncHello { applied, ..hello("one", &services) }).await;
     let mut told = vec![again.removal().await.service];
     told.push(again.update().await.service);
     told.push(again.update().await.service);
@@ -106,11 +93,7 @@ async fn a_whole_namespace_with_what_is_to_come_and_what_is_gone() {
         revision: Some(v1::Revision { epoch: 1, revision: 1 }),
         policy_hash: vec![1; 16].into(),
     };
-    let hello = v1::SyncHello {
-        all_services: true,
-        applied: vec![stale],
-        ..hello("one", &[])
-    };
+    let hello = v1::SyncHello { all_services: true, applied: vec![stale], ..hello("one", &[]) };
     let mut instance = Instance::connect(&manager, hello).await;
     assert_eq!(instance.update().await.service, "payments");
     assert_eq!(instance.removal().await.service, "gone");
@@ -124,10 +107,7 @@ async fn a_whole_namespace_with_what_is_to_come_and_what_is_gone() {
 async fn namespaces_are_apart() {
     let manager = Manager::start().await;
     register(&manager, "payments").await;
-    let hello = v1::SyncHello {
-        namespace: "eu".to_owned(),
-        ..hello("one", &["payments"])
-    };
+    let hello = v1::SyncHello { namespace: "eu".to_owned(), ..hello("one", &["payments"]) };
     let mut instance = Instance::connect(&manager, hello).await;
     assert_eq!(instance.removal().await.service, "payments");
     instance.complete().await;
@@ -135,11 +115,7 @@ async fn namespaces_are_apart() {
     let mut in_eu = registration("payments");
     in_eu.service.as_mut().unwrap().namespace = "eu".to_owned();
     manager.registry.register(in_eu).await.unwrap();
-    assert_eq!(
-        policy(&instance.update().await).level,
-        Level::Basic,
-        "its own, not the other one's"
-    );
+    assert_eq!(policy(&instance.update().await).level, Level::Basic, "its own, not the other one's");
 }
 
 #[tokio::test]
@@ -166,10 +142,7 @@ async fn a_store_that_is_swapped_is_followed_into_its_new_epoch() {
     instance.complete().await;
     manager.store.swap(crate::store::MemoryStore::new());
     let removal = instance.removal().await;
-    assert!(
-        removal.revision.unwrap().epoch > before.epoch,
-        "an empty store, and says so with a newer epoch"
-    );
+    assert!(removal.revision.unwrap().epoch > before.epoch, "an empty store, and says so with a newer epoch");
     register(&manager, "payments").await;
     assert!(instance.update().await.revision.unwrap().epoch > before.epoch);
 }

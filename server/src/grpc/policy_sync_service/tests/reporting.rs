@@ -10,11 +10,7 @@ fn report(sequence: u64, service: &str, calls: u64, breaker: v1::BreakerState, h
         interval: None,
         services: vec![v1::ServiceReport {
             service: service.to_owned(),
-            counters: Some(v1::CallCounters {
-                calls,
-                failed: calls,
-                ..v1::CallCounters::default()
-            }),
+            counters: Some(v1::CallCounters { calls, failed: calls, ..v1::CallCounters::default() }),
             breaker_state: breaker.into(),
             health_status: health.into(),
             ..v1::ServiceReport::default()
@@ -38,11 +34,7 @@ async fn what_it_has_applied_and_what_it_refused() {
     assert_eq!((seen.instances, seen.refused_instances), (2, 0));
 
     set_level(&manager, "payments", v1::IsolationLevel::Full).await;
-    assert_eq!(
-        stats(&manager, "payments").await.applied_instances,
-        0,
-        "nobody has the new one yet"
-    );
+    assert_eq!(stats(&manager, "payments").await.applied_instances, 0, "nobody has the new one yet");
     one.complete().await;
     two.complete().await;
     let newer = one.update().await;
@@ -68,21 +60,10 @@ async fn an_acknowledgement_of_another_policy_does_not_count() {
     register(&manager, "payments").await;
     let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
     let update = instance.update().await;
-    let other = v1::PolicyAck {
-        service: "payments".to_owned(),
-        revision: update.revision,
-        policy_hash: vec![9; 16].into(),
-    };
+    let other =
+        v1::PolicyAck { service: "payments".to_owned(), revision: update.revision, policy_hash: vec![9; 16].into() };
     instance.say(Message::Ack(other)).await;
-    instance
-        .say(report(
-            1,
-            "payments",
-            1,
-            v1::BreakerState::Closed,
-            v1::HealthStatus::Healthy,
-        ))
-        .await;
+    instance.say(report(1, "payments", 1, v1::BreakerState::Closed, v1::HealthStatus::Healthy)).await;
     let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 1).await;
     assert_eq!(seen.applied_instances, 0);
 }
@@ -94,30 +75,14 @@ async fn counters_are_summed_once_and_stay() {
     let one = Instance::connect(&manager, hello("one", &["payments"])).await;
     let two = Instance::connect(&manager, hello("two", &["payments"])).await;
     let (open, closed) = (v1::BreakerState::Open, v1::BreakerState::Closed);
-    one.say(report(1, "payments", 5, closed, v1::HealthStatus::Healthy))
-        .await;
-    one.say(report(1, "payments", 5, closed, v1::HealthStatus::Healthy))
-        .await;
-    one.say(report(3, "payments", 2, closed, v1::HealthStatus::Healthy))
-        .await;
-    two.say(report(1, "payments", 100, open, v1::HealthStatus::CircuitOpen))
-        .await;
+    one.say(report(1, "payments", 5, closed, v1::HealthStatus::Healthy)).await;
+    one.say(report(1, "payments", 5, closed, v1::HealthStatus::Healthy)).await;
+    one.say(report(3, "payments", 2, closed, v1::HealthStatus::Healthy)).await;
+    two.say(report(1, "payments", 100, open, v1::HealthStatus::CircuitOpen)).await;
     let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 107).await;
-    assert_eq!(
-        (seen.open_instances, seen.health_status()),
-        (1, v1::HealthStatus::CircuitOpen)
-    );
-    let request = v1::GetServiceIsolationInfoRequest {
-        service: "payments".to_owned(),
-        ..Default::default()
-    };
-    let info = manager
-        .client()
-        .await
-        .get_service_isolation_info(request)
-        .await
-        .unwrap()
-        .into_inner();
+    assert_eq!((seen.open_instances, seen.health_status()), (1, v1::HealthStatus::CircuitOpen));
+    let request = v1::GetServiceIsolationInfoRequest { service: "payments".to_owned(), ..Default::default() };
+    let info = manager.client().await.get_service_isolation_info(request).await.unwrap().into_inner();
     let service = info.service.unwrap();
     assert_eq!(service.breaker_state(), open);
     assert_eq!(service.health.unwrap().status(), v1::HealthStatus::CircuitOpen);
@@ -126,12 +91,7 @@ async fn counters_are_summed_once_and_stay() {
     let seen = stats_become(&manager, "payments", |stats| stats.instances == 1).await;
     assert_eq!((seen.counters.unwrap().calls, seen.open_instances), (107, 0));
     assert_eq!(seen.health_status(), v1::HealthStatus::Healthy);
-    let all = manager
-        .client()
-        .await
-        .get_isolation_stats(v1::GetIsolationStatsRequest::default())
-        .await
-        .unwrap();
+    let all = manager.client().await.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap();
     let all = all.into_inner().stats.unwrap();
     assert_eq!((all.instances, all.counters.unwrap().calls), (1, 107));
     drop(one);
@@ -143,28 +103,9 @@ async fn what_it_does_not_follow_is_not_counted() {
     register(&manager, "payments").await;
     register(&manager, "orders").await;
     let instance = Instance::connect(&manager, hello("one", &["payments"])).await;
-    instance
-        .say(report(
-            1,
-            "orders",
-            5,
-            v1::BreakerState::Open,
-            v1::HealthStatus::CircuitOpen,
-        ))
-        .await;
-    instance
-        .say(report(
-            2,
-            "payments",
-            5,
-            v1::BreakerState::Closed,
-            v1::HealthStatus::Healthy,
-        ))
-        .await;
+    instance.say(report(1, "orders", 5, v1::BreakerState::Open, v1::HealthStatus::CircuitOpen)).await;
+    instance.say(report(2, "payments", 5, v1::BreakerState::Closed, v1::HealthStatus::Healthy)).await;
     stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 5).await;
     let orders = stats(&manager, "orders").await;
-    assert_eq!(
-        (orders.counters.unwrap().calls, orders.health_status()),
-        (0, v1::HealthStatus::Unspecified)
-    );
+    assert_eq!((orders.counters.unwrap().calls, orders.health_status()), (0, v1::HealthStatus::Unspecified));
 }

@@ -10,19 +10,14 @@ use v1::sync_request::Message;
 
 #[tokio::test]
 async fn an_idle_stream_hears_that_nothing_is_missing() {
-    let options = SyncOptions {
-        bookmark_interval: Duration::from_millis(10),
-        ..SyncOptions::default()
-    };
+    let options = SyncOptions { bookmark_interval: Duration::from_millis(10), ..SyncOptions::default() };
     let manager = Manager::start_on(FaultyStore::new(), options).await;
     register(&manager, "payments").await;
     let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
     let update = instance.update().await;
     instance.complete().await;
     for _ in 0..3 {
-        let Some(Answer::Bookmark(bookmark)) = instance.next().await.unwrap() else {
-            panic!("not a bookmark")
-        };
+        let Some(Answer::Bookmark(bookmark)) = instance.next().await.unwrap() else { panic!("not a bookmark") };
         assert!(bookmark.revision.unwrap().revision >= update.revision.unwrap().revision);
     }
 }
@@ -33,9 +28,7 @@ async fn a_manager_that_stops_asks_to_come_again_and_does_not_wait() {
     let mut instance = Instance::connect(&manager, hello("one", &[])).await;
     instance.complete().await;
     manager.drain();
-    let Some(Answer::Reconnect(reconnect)) = instance.next().await.unwrap() else {
-        panic!("not asked to come again")
-    };
+    let Some(Answer::Reconnect(reconnect)) = instance.next().await.unwrap() else { panic!("not asked to come again") };
     assert!(reconnect.within.is_some());
     assert_eq!(instance.next().await.unwrap(), None);
     // The client keeps its connection and its half of the stream.
@@ -67,10 +60,7 @@ async fn a_client_that_has_said_all_still_hears() {
     let (closed, _) = mpsc::channel(1);
     instance.say = closed;
     set_level(&manager, "payments", v1::IsolationLevel::Full).await;
-    assert_eq!(
-        policy(&instance.update().await).level,
-        cofferdam_core::level::Level::Full
-    );
+    assert_eq!(policy(&instance.update().await).level, cofferdam_core::level::Level::Full);
 }
 
 #[tokio::test]
@@ -79,76 +69,21 @@ async fn a_hello_is_checked_as_a_whole() {
     let good = || hello("one", &[]);
     let long = |length| "a".repeat(length);
     let labels = (0..17).map(|index| (index.to_string(), String::new())).collect();
-    let applied = v1::AppliedPolicy {
-        service: "a".to_owned(),
-        ..v1::AppliedPolicy::default()
-    };
+    let applied = v1::AppliedPolicy { service: "a".to_owned(), ..v1::AppliedPolicy::default() };
     let cases = [
-        (
-            v1::SyncHello {
-                instance_id: String::new(),
-                ..good()
-            },
-            "hello.instance_id",
-        ),
-        (
-            v1::SyncHello {
-                instance_id: long(129),
-                ..good()
-            },
-            "hello.instance_id",
-        ),
-        (
-            v1::SyncHello {
-                application: "ä".to_owned(),
-                ..good()
-            },
-            "hello.application",
-        ),
-        (
-            v1::SyncHello {
-                namespace: "A".to_owned(),
-                ..good()
-            },
-            "hello.namespace",
-        ),
-        (
-            v1::SyncHello {
-                sdk: long(65),
-                ..good()
-            },
-            "hello.sdk",
-        ),
+        (v1::SyncHello { instance_id: String::new(), ..good() }, "hello.instance_id"),
+        (v1::SyncHello { instance_id: long(129), ..good() }, "hello.instance_id"),
+        (v1::SyncHello { application: "ä".to_owned(), ..good() }, "hello.application"),
+        (v1::SyncHello { namespace: "A".to_owned(), ..good() }, "hello.namespace"),
+        (v1::SyncHello { sdk: long(65), ..good() }, "hello.sdk"),
         (v1::SyncHello { labels, ..good() }, "hello.labels"),
-        (
-            v1::SyncHello {
-                services: vec!["a".to_owned(), "A".to_owned()],
-                ..good()
-            },
-            "hello.services[1]",
-        ),
-        (
-            v1::SyncHello {
-                services: vec!["a".to_owned(); 10_001],
-                ..good()
-            },
-            "hello.services",
-        ),
-        (
-            v1::SyncHello {
-                applied: vec![applied],
-                ..good()
-            },
-            "hello.applied[0].revision",
-        ),
+        (v1::SyncHello { services: vec!["a".to_owned(), "A".to_owned()], ..good() }, "hello.services[1]"),
+        (v1::SyncHello { services: vec!["a".to_owned(); 10_001], ..good() }, "hello.services"),
+        (v1::SyncHello { applied: vec![applied], ..good() }, "hello.applied[0].revision"),
     ];
     for (hello, path) in cases {
         let status = Instance::connect(&manager, hello).await.failure().await;
-        assert_eq!(
-            (status.code(), reason(&status).as_str()),
-            (Code::InvalidArgument, "INVALID_FIELD"),
-            "{path}"
-        );
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{path}");
         let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
         assert_eq!(details.field_violations[0].field, path);
     }
@@ -163,23 +98,14 @@ async fn what_breaks_the_protocol_ends_the_stream() {
     silent.say(Message::Hello(hello("one", &[]))).await;
     assert_eq!(silent.failure().await.code(), Code::InvalidArgument);
 
-    let nameless = v1::PolicyAck {
-        policy_hash: vec![0; 16].into(),
-        ..v1::PolicyAck::default()
-    };
+    let nameless = v1::PolicyAck { policy_hash: vec![0; 16].into(), ..v1::PolicyAck::default() };
     let unhashed = v1::PolicyAck {
         service: "a".to_owned(),
         revision: Some(v1::Revision::default()),
         policy_hash: vec![0; 15].into(),
     };
-    let too_many = v1::SyncSubscribe {
-        services: vec!["a".to_owned(); 10_001],
-    };
-    for message in [
-        Message::Ack(nameless),
-        Message::Ack(unhashed),
-        Message::Subscribe(too_many),
-    ] {
+    let too_many = v1::SyncSubscribe { services: vec!["a".to_owned(); 10_001] };
+    for message in [Message::Ack(nameless), Message::Ack(unhashed), Message::Subscribe(too_many)] {
         let mut instance = Instance::connect(&manager, hello("two", &[])).await;
         instance.complete().await;
         instance.say(message).await;
@@ -189,10 +115,7 @@ async fn what_breaks_the_protocol_ends_the_stream() {
 
 #[tokio::test]
 async fn another_first_message_or_none_is_refused() {
-    let options = SyncOptions {
-        hello_timeout: Duration::from_millis(20),
-        ..SyncOptions::default()
-    };
+    let options = SyncOptions { hello_timeout: Duration::from_millis(20), ..SyncOptions::default() };
     let manager = Manager::start_on(FaultyStore::new(), options).await;
     let mut client = PolicySyncServiceClient::new(manager.channel().await);
     let ack = request(Message::Ack(v1::PolicyAck::default()));
@@ -201,33 +124,16 @@ async fn another_first_message_or_none_is_refused() {
 
     let (_silent, said) = mpsc::channel(1);
     let mut answers = client.sync(ReceiverStream::new(said)).await.unwrap().into_inner();
-    let refused = tokio::time::timeout(PATIENCE, answers.message())
-        .await
-        .unwrap()
-        .unwrap_err();
+    let refused = tokio::time::timeout(PATIENCE, answers.message()).await.unwrap().unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
 async fn who_does_not_read_is_hung_up_on_and_disturbs_nobody() {
     let manager = Manager::start().await;
-    let mut stuck = Instance::connect(
-        &manager,
-        v1::SyncHello {
-            all_services: true,
-            ..hello("stuck", &[])
-        },
-    )
-    .await;
+    let mut stuck = Instance::connect(&manager, v1::SyncHello { all_services: true, ..hello("stuck", &[]) }).await;
     stuck.complete().await;
-    let mut reading = Instance::connect(
-        &manager,
-        v1::SyncHello {
-            all_services: true,
-            ..hello("reads", &[])
-        },
-    )
-    .await;
+    let mut reading = Instance::connect(&manager, v1::SyncHello { all_services: true, ..hello("reads", &[]) }).await;
     reading.complete().await;
     // More than the stream's window and the socket's buffers hold.
     let large: &'static [u8] = vec![7; 60 * 1024].leak();
@@ -247,17 +153,13 @@ async fn who_does_not_read_is_hung_up_on_and_disturbs_nobody() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, stalled)
-        .await
-        .expect("the stuck one was never noticed");
+    tokio::time::timeout(PATIENCE, stalled).await.expect("the stuck one was never noticed");
     let gone = async {
         while manager.instances.count(None) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone)
-        .await
-        .expect("the stuck one was never let go");
+    tokio::time::timeout(PATIENCE, gone).await.expect("the stuck one was never let go");
     set_level(&manager, "a", v1::IsolationLevel::Full).await;
     assert_eq!(reading.update().await.service, "a");
     drop(stuck);

@@ -14,10 +14,7 @@ fn batch() -> WatchBatch {
     let revision = StoreRevision::new(9);
     let events = vec![
         WatchEvent::Put(entry("a", "value", 0)),
-        WatchEvent::Delete {
-            key: "b".to_owned(),
-            mod_revision: revision,
-        },
+        WatchEvent::Delete { key: "b".to_owned(), mod_revision: revision },
         WatchEvent::Put(entry("c", "", 7)),
     ];
     WatchBatch { revision, events }
@@ -35,13 +32,7 @@ fn reads_back_what_was_written() {
 fn refuses_a_batch_cut_anywhere_and_never_panics_on_a_changed_byte() {
     let whole = encode_batch(&batch());
     let starts: Vec<usize> = (0..=2)
-        .map(|count| {
-            encode_batch(&WatchBatch {
-                events: batch().events[..count].to_vec(),
-                ..batch()
-            })
-            .len()
-        })
+        .map(|count| encode_batch(&WatchBatch { events: batch().events[..count].to_vec(), ..batch() }).len())
         .collect();
     for cut in 0..whole.len() {
         let read = decode_batch(9, &whole[..cut]);
@@ -61,12 +52,6 @@ fn refuses_impossible_contents() {
     assert_eq!(decode_entry(b"\xff", &good), Err(Malformed("a key that is not text")));
     let mut reversed = entry("k", "", 0);
     reversed.create_revision = StoreRevision::new(10);
-    assert_eq!(
-        decode_entry(b"k", &encode_entry(&reversed)),
-        Err(Malformed("made after it was changed"))
-    );
-    assert_eq!(
-        decode_batch(8, &encode_batch(&batch())),
-        Err(Malformed("an event of another revision"))
-    );
+    assert_eq!(decode_entry(b"k", &encode_entry(&reversed)), Err(Malformed("made after it was changed")));
+    assert_eq!(decode_batch(8, &encode_batch(&batch())), Err(Malformed("an event of another revision")));
 }

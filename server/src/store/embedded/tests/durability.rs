@@ -38,11 +38,7 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(shown(&next(&mut events).await), ["+k=2", "+leased="]);
     let mut rest = watch(&store, "", middle).await;
     assert_eq!(shown(&next(&mut rest).await), ["-k", "+l=1"]);
-    assert_eq!(
-        put(&store, "m", "").await,
-        before.revision.next(),
-        "revisions go on where they were"
-    );
+    assert_eq!(put(&store, "m", "").await, before.revision.next(), "revisions go on where they were");
     assert_eq!(shown(&next(&mut rest).await), ["+m="]);
 
     assert_eq!(store.keep_alive(lease).await, Ok(LONG), "leases survive");
@@ -86,12 +82,7 @@ async fn a_second_opener_is_told_at_once_which_file_is_taken() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let first = open(dir.path()).await;
     let error = EmbeddedStore::open(dir.path()).await.expect_err("it is taken");
-    assert_eq!(
-        error,
-        StoreError::InUse {
-            path: file(dir.path()).display().to_string()
-        }
-    );
+    assert_eq!(error, StoreError::InUse { path: file(dir.path()).display().to_string() });
     assert!(error.to_string().contains("in use by another manager"), "{error}");
     put(&first, "k", "").await;
     drop(first);
@@ -134,9 +125,7 @@ async fn a_directory_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let taken = dir.path().join("a-file");
     fs::write(&taken, "").expect("written");
-    let error = EmbeddedStore::open(taken.join("data"))
-        .await
-        .expect_err("a file is no directory");
+    let error = EmbeddedStore::open(taken.join("data")).await.expect_err("a file is no directory");
     assert!(error.to_string().contains("a-file"), "{error}");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }
@@ -156,10 +145,7 @@ async fn damaged(damage: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<Vec<String>,
     match opened {
         Ok(store) => Ok(keys(&store, "").await),
         Err(error) => {
-            assert!(
-                error.to_string().contains(&path.display().to_string()),
-                "the file is named: {error}"
-            );
+            assert!(error.to_string().contains(&path.display().to_string()), "the file is named: {error}");
             Err(error)
         }
     }
@@ -167,22 +153,14 @@ async fn damaged(damage: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<Vec<String>,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_store_is_refused_by_name() {
-    for garbage in [
-        &b""[..],
-        b"x",
-        &[0; 4096],
-        &[0xff; 100_000],
-        "not a store".repeat(10_000).as_bytes(),
-    ] {
+    for garbage in [&b""[..], b"x", &[0; 4096], &[0xff; 100_000], "not a store".repeat(10_000).as_bytes()] {
         let error = damaged(|_| garbage.to_vec()).await.expect_err("that is no store");
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
     }
     // A database of somebody else's.
     let dir = tempfile::tempdir().expect("a temporary directory");
     drop(redb::Database::create(file(dir.path())).expect("created"));
-    let error = EmbeddedStore::open(dir.path())
-        .await
-        .expect_err("it has none of our tables");
+    let error = EmbeddedStore::open(dir.path()).await.expect_err("it has none of our tables");
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
@@ -196,10 +174,7 @@ async fn a_truncated_file_is_refused_and_never_read_as_empty() {
             bytes
         });
         let error = cut.await.expect_err("a part of the file is missing");
-        assert!(
-            matches!(error, StoreError::Corrupt { .. }),
-            "cut at {part}/16: {error:?}"
-        );
+        assert!(matches!(error, StoreError::Corrupt { .. }), "cut at {part}/16: {error:?}");
     }
 }
 
@@ -236,10 +211,7 @@ async fn a_layout_of_a_newer_version_is_refused() {
     txn.commit().expect("committed");
     drop(database);
     let error = EmbeddedStore::open(dir.path()).await.expect_err("layout 2 is unknown");
-    assert!(
-        matches!(error, StoreError::Incompatible { .. }) && error.to_string().contains("layout 2"),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::Incompatible { .. }) && error.to_string().contains("layout 2"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,10 +68,7 @@ impl Fault {
         if self.is(UNSYNCED) {
             self.set(HEALTHY);
         }
-        Builder::new().create_with_backend(Faulty {
-            file,
-            fault: self.clone(),
-        })
+        Builder::new().create_with_backend(Faulty { file, fault: self.clone() })
     }
 }
 
@@ -123,14 +120,8 @@ impl Sick {
         let fault = Fault::default();
         let opener = fault.clone();
         let open_file: disk::OpenFile = Arc::new(move |path: &Path| opener.open(path));
-        let store = EmbeddedStore::start(dir.path().to_owned(), open_file)
-            .await
-            .expect("the store opens");
-        Self {
-            store: Arc::new(store),
-            fault,
-            _dir: dir,
-        }
+        let store = EmbeddedStore::start(dir.path().to_owned(), open_file).await.expect("the store opens");
+        Self { store: Arc::new(store), fault, _dir: dir }
     }
 
     async fn try_put(&self, key: &str) -> Result<Committed, StoreError> {
@@ -162,26 +153,15 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert_eq!(error.outcome(), Outcome::NotApplied);
     assert!(error.to_string().contains(FILE_NAME), "{error}");
-    assert_eq!(
-        keys(&*sick.store, "").await.len(),
-        1 + written,
-        "reads go on and see nothing of it"
-    );
+    assert_eq!(keys(&*sick.store, "").await.len(), 1 + written, "reads go on and see nothing of it");
     let again = within(sick.store.commit(large(written))).await;
-    assert!(
-        matches!(again, Err(CommitError::Store(StoreError::Full { .. }))),
-        "{again:?}"
-    );
+    assert!(matches!(again, Err(CommitError::Store(StoreError::Full { .. }))), "{again:?}");
 
     sick.fault.set(HEALTHY);
     commit(&*sick.store, large(written)).await;
     for i in 0..=written {
         let batch = next(&mut events).await;
-        assert_eq!(
-            batch.events[0].key(),
-            format!("large{i:03}"),
-            "each once, and the watch goes on"
-        );
+        assert_eq!(batch.events[0].key(), format!("large{i:03}"), "each once, and the watch goes on");
     }
 }
 
@@ -204,11 +184,7 @@ async fn a_write_that_may_be_on_disk_is_unknown_and_then_seen() {
 async fn a_disk_that_comes_back_brings_what_was_doubtful() {
     let sick = Sick::start().await;
     let lease = sick.store.grant_lease(MIN_LEASE_TTL * 2).await.expect("granted");
-    let before = commit(
-        &*sick.store,
-        Txn::new().put("before", "").put_leased("leased", "", lease),
-    )
-    .await;
+    let before = commit(&*sick.store, Txn::new().put("before", "").put_leased("leased", "", lease)).await;
     let mut events = watch(&*sick.store, "", before).await;
     sick.fault.set(LOST);
     let error = sick.try_put("doubtful").await.expect_err("the disk did not answer");
@@ -216,11 +192,7 @@ async fn a_disk_that_comes_back_brings_what_was_doubtful() {
     let error = sick.try_put("refused").await.expect_err("the disk is away");
     assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
     let there = keys(&*sick.store, "").await;
-    assert_eq!(
-        there,
-        ["before", "leased"],
-        "what is not known to be there is not shown, and no lease can end"
-    );
+    assert_eq!(there, ["before", "leased"], "what is not known to be there is not shown, and no lease can end");
 
     // It needs nobody to write: the end of the lease is tried again.
     sick.fault.set(HEALTHY);

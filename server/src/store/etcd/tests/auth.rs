@@ -24,14 +24,8 @@ async fn guarded() -> Etcd {
 }
 
 fn options(etcd: &Etcd, password: &str) -> EtcdOptions {
-    let user = EtcdUser {
-        name: "manager".to_owned(),
-        password: password.to_owned(),
-    };
-    EtcdOptions {
-        user: Some(user),
-        ..EtcdOptions::new([etcd.endpoint()])
-    }
+    let user = EtcdUser { name: "manager".to_owned(), password: password.to_owned() };
+    EtcdOptions { user: Some(user), ..EtcdOptions::new([etcd.endpoint()]) }
 }
 
 fn open(options: EtcdOptions) -> EtcdStore {
@@ -47,9 +41,7 @@ async fn a_user_that_may_can() {
     let etcd = guarded().await;
     let store = open(options(&etcd, "secret"));
     let before = head(&store).await;
-    let lease = within(store.grant_lease(Duration::from_secs(60)))
-        .await
-        .expect("granted");
+    let lease = within(store.grant_lease(Duration::from_secs(60))).await.expect("granted");
     put(&store, "k", "1").await;
     assert_eq!(keys(&store, "").await, ["k"]);
     assert_eq!(shown(&next(&mut watch(&store, "", before).await).await), ["+k=1"]);
@@ -60,15 +52,8 @@ async fn a_user_that_may_can() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_is_denied() {
     let etcd = guarded().await;
-    let elsewhere = EtcdOptions {
-        prefix: "/elsewhere/".to_owned(),
-        ..options(&etcd, "secret")
-    };
-    for options in [
-        options(&etcd, "wrong-secret"),
-        EtcdOptions::new([etcd.endpoint()]),
-        elsewhere,
-    ] {
+    let elsewhere = EtcdOptions { prefix: "/elsewhere/".to_owned(), ..options(&etcd, "secret") };
+    for options in [options(&etcd, "wrong-secret"), EtcdOptions::new([etcd.endpoint()]), elsewhere] {
         let store = open(options);
         let error = refusal(&store, Txn::new().put("k", "1")).await;
         assert!(is_denied(&error), "{error:?}");
@@ -97,17 +82,9 @@ async fn a_token_that_is_not_accepted_any_more_is_renewed() {
     }
 
     // Every change to users makes older tokens stale: "revision of auth store is old".
-    let token = etcd
-        .post("/v3/auth/authenticate", r#"{"name":"root","password":"root"}"#)
-        .await;
-    let token = token
-        .split(r#""token":""#)
-        .nth(1)
-        .and_then(|rest| rest.split('"').next())
-        .expect("a token");
-    let answer = etcd
-        .post_as(token, "/v3/auth/user/add", r#"{"name":"other","password":"other"}"#)
-        .await;
+    let token = etcd.post("/v3/auth/authenticate", r#"{"name":"root","password":"root"}"#).await;
+    let token = token.split(r#""token":""#).nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
+    let answer = etcd.post_as(token, "/v3/auth/user/add", r#"{"name":"other","password":"other"}"#).await;
     assert!(answer.contains("200 OK"), "{answer}");
     put(&*store, "after-change", "").await;
     assert_eq!(keys(&*store, "after-change").await, ["after-change"]);

@@ -61,10 +61,7 @@ async fn a_killed_etcd_loses_nothing_acknowledged_and_the_watch_resumes() {
     for _ in 0..3 {
         let mut see = |batch: WatchBatch| {
             let key = batch.events[0].key().to_owned();
-            assert!(
-                seen.last_key_value().is_none_or(|(last, _)| *last < batch.revision),
-                "only forward"
-            );
+            assert!(seen.last_key_value().is_none_or(|(last, _)| *last < batch.revision), "only forward");
             seen.insert(batch.revision, key);
         };
         for _ in 0..200 {
@@ -77,10 +74,7 @@ async fn a_killed_etcd_loses_nothing_acknowledged_and_the_watch_resumes() {
                 Err(error) => break error,
             }
         };
-        assert!(
-            matches!(error, WatchError::Disconnected { .. }) && !error.needs_list(),
-            "{error:?}"
-        );
+        assert!(matches!(error, WatchError::Disconnected { .. }) && !error.needs_list(), "{error:?}");
         assert_eq!(within(events.next()).await, None, "it stays ended");
         etcd.restart().await;
         events = watch(&*store, "", seen.last_key_value().map_or(before, |(last, _)| *last)).await;
@@ -118,10 +112,7 @@ async fn a_frozen_etcd_makes_writes_unknown_and_ends_watches() {
     assert!(waited < DEFAULT_CALL_TIMEOUT * 2, "{waited:?}");
     let error = within(store.list("")).await.expect_err("nobody answers");
     assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
-    let error = within(idle.next())
-        .await
-        .expect("it says why it ends")
-        .expect_err("nobody answers");
+    let error = within(idle.next()).await.expect("it says why it ends").expect_err("nobody answers");
     assert!(matches!(error, WatchError::Disconnected { .. }), "{error:?}");
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(11), "{waited:?}");
@@ -133,11 +124,7 @@ async fn a_frozen_etcd_makes_writes_unknown_and_ends_watches() {
         }
     })
     .await;
-    assert!(
-        keys(&*store, "")
-            .await
-            .starts_with(&["after".to_owned(), "before".to_owned()])
-    );
+    assert!(keys(&*store, "").await.starts_with(&["after".to_owned(), "before".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,16 +136,8 @@ async fn without_any_etcd_nothing_is_sent_and_it_is_said_so() {
     assert!(error.to_string().contains(&address), "{error}");
     let unavailable = |error: StoreError| assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     unavailable(within(store.list("")).await.expect_err("nobody listens"));
-    unavailable(
-        within(store.watch("", StoreRevision::ZERO))
-            .await
-            .expect_err("nobody listens"),
-    );
-    unavailable(
-        within(store.grant_lease(Duration::from_secs(9)))
-            .await
-            .expect_err("nobody listens"),
-    );
+    unavailable(within(store.watch("", StoreRevision::ZERO)).await.expect_err("nobody listens"));
+    unavailable(within(store.grant_lease(Duration::from_secs(9))).await.expect_err("nobody listens"));
     unavailable(within(store.identity()).await.expect_err("nobody listens"));
 }
 
@@ -180,10 +159,7 @@ async fn a_mute_member_is_asked_only_once() {
     let mute = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = mute.local_addr().expect("a bound listener").to_string();
     let endpoints = [address, etcd.endpoint()];
-    let options = EtcdOptions {
-        call_timeout: Duration::from_millis(300),
-        ..EtcdOptions::new(&endpoints)
-    };
+    let options = EtcdOptions { call_timeout: Duration::from_millis(300), ..EtcdOptions::new(&endpoints) };
 
     let reader = EtcdStore::new(options.clone()).expect("the options are fine");
     let first = within(reader.list("")).await;
@@ -213,9 +189,7 @@ async fn a_full_etcd_refuses_writes_and_still_reads_deletes_and_keeps_leases() {
     };
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert_eq!((error.outcome(), error.is_transient()), (Outcome::NotApplied, false));
-    let error = within(store.grant_lease(Duration::from_secs(9)))
-        .await
-        .expect_err("etcd counts leases as writes");
+    let error = within(store.grant_lease(Duration::from_secs(9))).await.expect_err("etcd counts leases as writes");
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert_eq!(within(store.keep_alive(lease)).await, Ok(Duration::from_secs(600)));
     assert_eq!(list(&store, "large").await.entries.len(), written);
@@ -230,12 +204,7 @@ async fn keys_of_others_are_not_seen() {
     // In base64: another application's key, one below our prefix that is not text, one that we would refuse, and one
     // that is as good as ours; in one transaction with the last one in the middle.
     let put = |key: &str| format!(r#"{{"requestPut":{{"key":"{key}","value":"eA=="}}}}"#);
-    let foreign = [
-        "L290aGVyL2tleQ==",
-        "L2NvZmZlcmRhbS92MS//",
-        "L2NvZmZlcmRhbS92MS9vdXJz",
-        "L2NvZmZlcmRhbS92MS9hIGI=",
-    ];
+    let foreign = ["L290aGVyL2tleQ==", "L2NvZmZlcmRhbS92MS//", "L2NvZmZlcmRhbS92MS9vdXJz", "L2NvZmZlcmRhbS92MS9hIGI="];
     let body = format!(r#"{{"success":[{}]}}"#, foreign.map(put).join(","));
     let answer = etcd.post("/v3/kv/txn", &body).await;
     assert!(answer.contains("200 OK"), "{answer}");
@@ -243,10 +212,7 @@ async fn keys_of_others_are_not_seen() {
     assert_eq!(keys(&*store, "").await, ["ours"]);
     let mut events = watch(&*store, "", before).await;
     assert_eq!(shown(&next(&mut events).await), ["+ours=x"]);
-    let elsewhere = EtcdOptions {
-        prefix: "/other/".to_owned(),
-        ..EtcdOptions::new([etcd.endpoint()])
-    };
+    let elsewhere = EtcdOptions { prefix: "/other/".to_owned(), ..EtcdOptions::new([etcd.endpoint()]) };
     let elsewhere = EtcdStore::new(elsewhere).expect("the options are fine");
     assert_eq!(keys(&elsewhere, "").await, ["key"]);
 }
@@ -257,9 +223,7 @@ async fn an_idle_watch_is_asked_whether_it_lives_and_goes_on() {
     let mut session = Session::new(EtcdOptions::new([etcd.endpoint()])).expect("the options are fine");
     session.silence = Duration::from_millis(400);
     let long = session.silence * 8;
-    let store = EtcdStore {
-        session: Arc::new(session),
-    };
+    let store = EtcdStore { session: Arc::new(session) };
     let mut idle = watch(&store, "", head(&store).await).await;
     // Far longer than it may be silent: each answer of etcd counts, and none of them is an event.
     let silent = tokio::time::timeout(long, idle.next()).await;
