@@ -42,12 +42,7 @@ pub fn measure(cases: &[Case], threads: usize) -> Vec<Row> {
     }
     let row = |(case, mut figures): (&Case, Vec<f64>)| {
         figures.sort_by(f64::total_cmp);
-        Row {
-            name: case.name,
-            median: figures[ROUNDS / 2],
-            lowest: figures[0],
-            highest: figures[ROUNDS - 1],
-        }
+        Row { name: case.name, median: figures[ROUNDS / 2], lowest: figures[0], highest: figures[ROUNDS - 1] }
     };
     cases.iter().zip(figures).map(row).collect()
 }
@@ -76,10 +71,7 @@ fn round(case: &Case, count: u64, threads: usize) -> f64 {
                 })
             })
             .collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().expect("a case must not panic"))
-            .max()
+        handles.into_iter().map(|handle| handle.join().expect("a case must not panic")).max()
     });
     slowest.unwrap_or_default().as_nanos() as f64 / count as f64
 }

@@ -14,16 +14,10 @@ fn main() {
     let mut cases: Vec<Case> = ours::cases();
     cases.extend(peers::cases());
     for threads in [1, 2] {
-        println!(
-            "\n{threads} thread(s), ns per call: median of {} rounds",
-            harness::ROUNDS
-        );
+        println!("\n{threads} thread(s), ns per call: median of {} rounds", harness::ROUNDS);
         println!("{:<58} {:>9} {:>9} {:>9}", "case", "median", "lowest", "highest");
         for row in measure(&cases, threads) {
-            println!(
-                "{:<58} {:>9.2} {:>9.2} {:>9.2}",
-                row.name, row.median, row.lowest, row.highest
-            );
+            println!("{:<58} {:>9.2} {:>9.2} {:>9.2}", row.name, row.median, row.lowest, row.highest);
         }
     }
 }

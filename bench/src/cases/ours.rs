@@ -27,11 +27,7 @@ pub fn cases() -> Vec<Case> {
             let _ = black_box(Instant::now());
         }),
         closed("cofferdam breaker, window, time given", policy(), Clock::Given),
-        closed(
-            "cofferdam breaker, window, two clock reads",
-            policy(),
-            Clock::Read(Instant::now()),
-        ),
+        closed("cofferdam breaker, window, two clock reads", policy(), Clock::Read(Instant::now())),
         failing("cofferdam breaker, failing call that does not trip, time given"),
         open("cofferdam breaker, open, time given"),
     ]
@@ -63,28 +59,16 @@ fn closed(name: &'static str, policy: BreakerPolicy, clock: Clock) -> Case {
 }
 
 fn failing(name: &'static str) -> Case {
-    let policy = BreakerPolicy {
-        consecutive_failures: 0,
-        failure_rate: 0.0,
-        ..policy()
-    };
+    let policy = BreakerPolicy { consecutive_failures: 0, failure_rate: 0.0, ..policy() };
     let breaker = Breaker::new(&policy);
     Case::new(name, move || call(&breaker, &policy, Clock::Given, fail))
 }
 
 fn open(name: &'static str) -> Case {
     let hour = Duration::from_secs(3600);
-    let policy = BreakerPolicy {
-        open_duration: hour,
-        max_open_duration: hour,
-        ..policy()
-    };
+    let policy = BreakerPolicy { open_duration: hour, max_open_duration: hour, ..policy() };
     // The policy goes through the same check as a user's.
-    let checked = Policy::new(PolicySpec {
-        breaker: policy.clone(),
-        ..PolicySpec::default()
-    })
-    .expect("a valid policy");
+    let checked = Policy::new(PolicySpec { breaker: policy.clone(), ..PolicySpec::default() }).expect("a valid policy");
     let breaker = Breaker::new(&checked.breaker);
     for _ in 0..5 {
         call(&breaker, &policy, Clock::Given, fail);
@@ -99,10 +83,6 @@ fn call(breaker: &Breaker, policy: &BreakerPolicy, clock: Clock, work: fn() -> R
     let Ok(admitted) = breaker.admit(policy, clock.now(), || 0) else {
         return;
     };
-    let outcome = if work().is_ok() {
-        Outcome::Success
-    } else {
-        Outcome::Failure
-    };
+    let outcome = if work().is_ok() { Outcome::Success } else { Outcome::Failure };
     black_box(admitted.admission.record(policy, outcome, clock.now(), || 0));
 }

@@ -18,9 +18,7 @@ pub fn cases() -> Vec<Case> {
         recloser_open(),
         failsafe_closed(
             "failsafe 1.3, consecutive failures",
-            failsafe::Config::new()
-                .failure_policy(consecutive_failures(5, hour()))
-                .build(),
+            failsafe::Config::new().failure_policy(consecutive_failures(5, hour())).build(),
         ),
         failsafe_closed(
             "failsafe 1.3, success rate over a time window",
@@ -70,15 +68,10 @@ fn failsafe_open() -> Case {
 
 /// An async service: each call is driven to its end on a runtime that does nothing else, without a wake-up.
 fn tower_resilience() -> Case {
-    let layer = CircuitBreakerLayer::builder()
-        .sliding_window_size(100)
-        .build()
-        .expect("a valid configuration");
+    let layer = CircuitBreakerLayer::builder().sliding_window_size(100).build().expect("a valid configuration");
     let service = layer.layer(service_fn(|_: ()| async { succeed() }));
     let run = Box::new(move |count| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut service = service.clone();
         runtime.block_on(async {
             for _ in 0..count {
@@ -87,8 +80,5 @@ fn tower_resilience() -> Case {
             }
         });
     });
-    Case {
-        name: "tower-resilience-circuitbreaker 0.14, window of 100 calls",
-        run,
-    }
+    Case { name: "tower-resilience-circuitbreaker 0.14, window of 100 calls", run }
 }
