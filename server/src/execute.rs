@@ -27,6 +27,7 @@ use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, So
 use cofferdam_core::isolation::{Isolation, Unobserved};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
+use cofferdam_core::stats::CounterSnapshot;
 use runtime::TokioRuntime;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,6 +132,12 @@ impl Executor {
             }),
             Err(failure) => Err(rejection(service.key(), call, failure).into()),
         }
+    }
+
+    /// What came of the calls to a service so far.
+    pub fn counters(&self, key: &ServiceKey) -> CounterSnapshot {
+        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        isolations.get(key).map(|isolation| isolation.counters()).unwrap_or_default()
     }
 
     /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way.

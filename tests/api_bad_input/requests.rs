@@ -95,7 +95,8 @@ async fn oversized_and_malformed_messages_are_refused() {
         ..ExecuteWithIsolationRequest::default()
     };
     let refusal = bench.client.execute_with_isolation(request).await.unwrap_err();
-    assert_eq!((refusal.code, &refusal.reason[..]), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"), "{refusal:?}");
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::InvalidArgument, "INVALID_FIELD"), "{refusal:?}");
+    assert_eq!(refusal.fields, ["payload"]);
 
     let raw = async |bytes: Vec<u8>| {
         let mut client = tonic::client::Grpc::new(bench.manager.channel());

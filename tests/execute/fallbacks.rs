@@ -58,3 +58,20 @@ async fn a_chain_goes_on_where_a_step_has_no_answer() {
     }
     assert_eq!(backup.calls(), 4, "three failures open the alternative's breaker");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_managers_own_calls_stand_in_the_statistics() {
+    let mut bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    bench.fall_back_on([static_json("{}")]).await;
+    for _ in 0..3 {
+        bench.client.execute("payments", "charge", "").await.unwrap();
+    }
+    bench.upstream.down().await;
+    for _ in 0..2 {
+        bench.client.execute("payments", "charge", "").await.unwrap();
+    }
+    let of_service = bench.client.info("payments").await.unwrap().stats.unwrap().counters.unwrap();
+    let of_all = bench.client.stats().await.unwrap().stats.unwrap().counters.unwrap();
+    assert_eq!(of_service, of_all);
+    assert_eq!((of_all.calls, of_all.served_live, of_all.served_static), (5, 3, 2));
+}

@@ -42,7 +42,7 @@ async fn what_is_too_large_is_not_relayed() {
     let most = vec![7; 256 * 1024];
     assert_eq!(bench.client.execute("payments", "put", most).await.unwrap().payload.len(), 256 * 1024);
     let refusal = bench.client.execute("payments", "put", vec![7; 256 * 1024 + 1]).await.unwrap_err();
-    assert_eq!((refusal.code, &refusal.reason[..]), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"), "{refusal:?}");
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::InvalidArgument, "INVALID_FIELD"), "{refusal:?}");
     assert_eq!(bench.upstream.calls(), 1);
 
     bench.upstream.behave(Behaviour::bytes(vec![7; 1 << 20]));

@@ -41,8 +41,8 @@ pub struct HealthRecord {
     #[prost(message, optional, tag = "2")]
     pub health: ::core::option::Option<super::super::v1::ServiceHealth>,
 }
-/// RequestRecord remembers the result of a write that carried a request_id. Key: request/REQUEST-ID, leased for 15
-/// minutes.
+/// RequestRecord remembers the result of a write that carried a request_id. Key: request/ and the id in hex, leased for
+/// 15 minutes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RequestRecord {
     /// The version of this schema.

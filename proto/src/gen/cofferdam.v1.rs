@@ -41,7 +41,8 @@ pub enum ErrorReason {
     ServiceDisabled = 16,
     /// The service's own error, with its own code.
     Upstream = 17,
-    /// RESOURCE_EXHAUSTED: request or answer is larger than the manager relays.
+    /// RESOURCE_EXHAUSTED: the answer is larger than the manager relays, or the whole request than it reads. A request
+    /// payload above its own limit is ERROR_REASON_INVALID_FIELD.
     PayloadTooLarge = 18,
     /// INTERNAL: a defect of the manager; its log says more.
     Internal = 19,
@@ -1174,7 +1175,7 @@ pub struct ServiceStats {
     /// The service.
     #[prost(string, tag = "2")]
     pub service: ::prost::alloc::string::String,
-    /// Sums over all instances since this manager started.
+    /// Sums over all instances, and the calls that this manager made itself for ExecuteWithIsolation, since it started.
     #[prost(message, optional, tag = "3")]
     pub counters: ::core::option::Option<CallCounters>,
     /// Instances that hold a stream and use the service.

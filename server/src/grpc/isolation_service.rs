@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     execute::Executor,
     instances::Instances,
-    registry::{Registry, validate},
+    registry::{Registered, Registry, validate},
 };
 
 mod execute;
@@ -63,10 +63,14 @@ impl IsolationApi {
         let (registered, service) = self.registry.describe(&key)?;
         Ok(v1::GetServiceIsolationInfoResponse {
             service: self.completed(Some(service)),
-            stats: Some(stats::of_service(&self.registry, &self.instances, &registered)),
+            stats: Some(self.stats_of(&registered)),
             inactive_fields: registered.inactive_fields(),
             stale_for: self.stale_for(),
         })
+    }
+
+    fn stats_of(&self, registered: &Registered) -> v1::ServiceStats {
+        stats::of_service(&self.registry, &self.instances, &self.executor, registered)
     }
 
     fn stats(&self, request: &v1::GetIsolationStatsRequest) -> Result<v1::GetIsolationStatsResponse, Error> {
@@ -75,8 +79,7 @@ impl IsolationApi {
             text => Some(Name::new(text).map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?),
         };
         let services = self.registry.services(namespace.as_ref());
-        let of_service = |registered: &Arc<_>| stats::of_service(&self.registry, &self.instances, registered);
-        let each: Vec<_> = services.iter().map(of_service).collect();
+        let each: Vec<_> = services.iter().map(|registered| self.stats_of(registered)).collect();
         let stats = stats::of_all(&services, &each, &self.instances, namespace.as_ref());
         Ok(v1::GetIsolationStatsResponse {
             totals: stats::totals(&stats),

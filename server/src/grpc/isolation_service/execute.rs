@@ -10,7 +10,7 @@ use tonic::metadata::MetadataMap;
 
 use super::IsolationApi;
 use crate::{
-    error::{Error, Rejection},
+    error::Error,
     execute::{Call, DEPTH_HEADER, Executed, MAX_REQUEST_BYTES, MAX_TIMEOUT, Method},
     registry::validate::{self, Faults},
 };
@@ -47,11 +47,10 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
         cache_key,
         pool,
     } = request;
-    if payload.len() > MAX_REQUEST_BYTES {
-        let what = "the request";
-        return Err(Rejection::PayloadTooLarge { what, limit: MAX_REQUEST_BYTES }.into());
-    }
     let mut faults = Faults::default();
+    if payload.len() > MAX_REQUEST_BYTES {
+        faults.add("payload", format!("must be at most {MAX_REQUEST_BYTES} bytes long, not {}", payload.len()));
+    }
     let method = Method::parse(&method, &service).map_err(|invalid| faults.add("method", invalid.to_string()));
     let timeout = timeout.map(duration_from_wire).transpose();
     let timeout = timeout.map_err(|invalid| faults.add("timeout", invalid.to_string())).ok().flatten();

@@ -11,19 +11,27 @@ use cofferdam_core::{
 use cofferdam_proto::v1;
 
 use crate::{
+    execute::Executor,
     health,
     instances::Instances,
     registry::{Registered, Registry},
 };
 
 /// What is known of one service.
-pub(super) fn of_service(registry: &Registry, instances: &Instances, registered: &Registered) -> v1::ServiceStats {
+pub(super) fn of_service(
+    registry: &Registry,
+    instances: &Instances,
+    executor: &Executor,
+    registered: &Registered,
+) -> v1::ServiceStats {
     let key = registered.key();
     let seen = instances.observe(key, registered.revision(), registered.policy_hash());
+    let mut counters = seen.counters;
+    counters.merge(&executor.counters(key));
     v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
-        counters: Some(counters_to_wire(&seen.counters)),
+        counters: Some(counters_to_wire(&counters)),
         instances: seen.instances,
         open_instances: seen.open_instances,
         applied_instances: seen.applied_instances,
