@@ -158,10 +158,8 @@ async fn bad_calls_are_refused() {
         v1::ExecuteWithIsolationRequest { method: "http://host/a".to_owned(), ..call("disabled") },
         v1::ExecuteWithIsolationRequest { timeout: too_long, ..call("disabled") },
         v1::ExecuteWithIsolationRequest { cache_key: "k".repeat(1025), ..call("disabled") },
+        v1::ExecuteWithIsolationRequest { payload: vec![0; 256 * 1024 + 1].into(), ..call("disabled") },
     ] {
         assert_eq!(refused(&manager, request).await.code(), Code::InvalidArgument);
     }
-    let large = v1::ExecuteWithIsolationRequest { payload: vec![0; 256 * 1024 + 1].into(), ..call("disabled") };
-    let status = refused(&manager, large).await;
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
 }
