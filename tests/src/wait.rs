@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 ///
-/// After [`LIMIT`], with the last `Err`: say there what was seen instead.
+/// After 30 s, with the last `Err`: say there what was seen instead.
 pub async fn eventually<T, E: fmt::Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
     let mut last = None;
     let asking = async {
@@ -44,7 +44,7 @@ pub async fn before_the_next_try() {
 ///
 /// # Panics
 ///
-/// After [`LIMIT`].
+/// After 30 s.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(result) => result,
