@@ -2,8 +2,9 @@
 //!
 //! Writers change levels without a pause, each write under a `request_id` of its own that is repeated until an answer
 //! comes, while a manager, an etcd or both are killed in the midst of it and started again. Since only its own writer
-//! touches a service, what the store holds must be, at every moment, the last write that was acknowledged or one that
-//! is under way.
+//! touches a service, what the store holds must be, at every moment, the last write that was acknowledged or the one that
+//! is under way. Each write is on the condition that the one before it was the last, so one that was lost, or done twice
+//! because a retry was taken for another write, ends the chain with an error.
 
 use cofferdam_proto::v1::{IsolatedService, IsolationLevel, Revision, SetIsolationLevelRequest};
 use cofferdam_tests::wire::{position, registration, revision};
@@ -27,7 +28,7 @@ struct Written {
 struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: watch::Receiver<u64>,
-    writers: Vec<JoinHandle<Written>>,
+    writers: Vec<JoinHandle<[Written; 2]>>,
     readers: Vec<JoinHandle<u64>>,
 }
 
@@ -50,15 +51,15 @@ impl Load {
             let (stop, acknowledge) = (Arc::clone(&stop), Arc::clone(&acknowledge));
             readers.push(tokio::spawn(read(client(index + 1), service.clone(), Arc::clone(&stop))));
             writers.push(tokio::spawn(async move {
-                let mut last = revision(Some(&registered));
-                for count in 0.. {
-                    let written = write(&client(index + count), &service, count).await;
-                    assert!(position(written.revision) > position(last), "{service} went from {last:?} to {written:?}");
-                    last = written.revision;
+                let mut last = write(&client(index), &service, 0, revision(Some(&registered))).await;
+                for count in 1.. {
+                    let next = write(&client(index + count), &service, count, last.revision).await;
+                    assert!(position(next.revision) > position(last.revision), "{last:?}, then {next:?}");
                     acknowledge.send_modify(|acknowledged| *acknowledged += 1);
                     if stop.load(Ordering::Relaxed) {
-                        return written;
+                        return [last, next];
                     }
+                    last = next;
                 }
                 unreachable!("the count does not end")
             }));
@@ -72,8 +73,8 @@ impl Load {
         within("the writers", self.acknowledged.wait_for(|acknowledged| *acknowledged >= goal)).await.unwrap();
     }
 
-    /// Stops everyone, and returns the last write that each service has acknowledged.
-    async fn finish(self) -> Vec<Written> {
+    /// Stops everyone, and returns the last two writes that were acknowledged for each service.
+    async fn finish(self) -> Vec<[Written; 2]> {
         self.stop.store(true, Ordering::Relaxed);
         let mut last = Vec::new();
         for writer in self.writers {
@@ -87,12 +88,13 @@ impl Load {
 }
 
 /// Writes until an answer comes, under one request_id.
-async fn write(client: &Client, service: &str, count: usize) -> Written {
+async fn write(client: &Client, service: &str, count: usize, before: Revision) -> Written {
     // Never the level before: that would be no write.
     let levels = [IsolationLevel::None, IsolationLevel::Full, IsolationLevel::Enhanced];
     let request = SetIsolationLevelRequest {
         service: service.into(),
         level: levels[count % levels.len()].into(),
+        expected_revision: Some(before),
         request_id: format!("{service}-{count}"),
         ..SetIsolationLevelRequest::default()
     };
@@ -134,21 +136,23 @@ fn is_outage(refusal: &Refusal) -> bool {
         || (refusal.reason.is_empty() && matches!(refusal.code, Code::Unavailable | Code::Cancelled | Code::Unknown))
 }
 
-/// Asserts that a manager shows exactly what was last acknowledged, and answers each last write again as before.
-async fn check(client: &Client, last: &[Written]) {
-    for written in last {
-        let service = &written.request.service;
+/// Asserts that a manager shows exactly what was last acknowledged, and answers the last two writes again as before.
+async fn check(client: &Client, last: &[[Written; 2]]) {
+    for [before, last] in last {
+        let service = &last.request.service;
         let stored: IsolatedService = eventually("the manager to have caught up", async || {
             let service = client.info(service).await.map_err(|refusal| format!("{refusal:?}"))?.service.unwrap();
             let at = revision(Some(&service));
-            if position(at) >= position(written.revision) { Ok(service) } else { Err(format!("{at:?}")) }
+            if position(at) >= position(last.revision) { Ok(service) } else { Err(format!("{at:?}")) }
         })
         .await;
-        assert_eq!(revision(Some(&stored)), written.revision, "{service}");
-        assert_eq!(stored.policy.unwrap().level, written.request.level, "{service}");
-        let again = client.set_isolation_level(written.request.clone()).await.unwrap();
-        assert_eq!(revision(again.service.as_ref()), written.revision, "a retry of {written:?}");
-        assert_eq!(client.revision(service).await.unwrap(), written.revision, "the retry changed nothing");
+        assert_eq!(revision(Some(&stored)), last.revision, "{service}");
+        assert_eq!(stored.policy.unwrap().level, last.request.level, "{service}");
+        for written in [last, before] {
+            let again = client.set_isolation_level(written.request.clone()).await.unwrap();
+            assert_eq!(revision(again.service.as_ref()), written.revision, "a retry of {written:?}");
+        }
+        assert_eq!(client.revision(service).await.unwrap(), last.revision, "the retries changed nothing");
     }
 }
 
