@@ -2,6 +2,7 @@
 
 use super::{fail, succeed};
 use crate::harness::Case;
+use cofferdam::{Cofferdam, Level};
 use cofferdam_core::breaker::Breaker;
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{BreakerPolicy, Policy, PolicySpec};
@@ -30,6 +31,9 @@ pub fn cases() -> Vec<Case> {
         closed("cofferdam breaker, window, two clock reads", policy(), Clock::Read(Instant::now())),
         failing("cofferdam breaker, failing call that does not trip, time given"),
         open("cofferdam breaker, open, time given"),
+        execute("cofferdam SDK execute, async, level none", Level::None),
+        execute("cofferdam SDK execute, async, level enhanced", Level::Enhanced),
+        execute("cofferdam SDK execute, async, level full", Level::Full),
     ]
 }
 
@@ -85,4 +89,23 @@ fn call(breaker: &Breaker, policy: &BreakerPolicy, clock: Clock, work: fn() -> R
     };
     let outcome = if work().is_ok() { Outcome::Success } else { Outcome::Failure };
     black_box(admitted.admission.record(policy, outcome, clock.now(), || 0));
+}
+
+/// The error of the call; it is never made.
+#[derive(Debug)]
+struct Failed(#[expect(dead_code, reason = "only its size matters")] u64);
+
+/// A whole protected call of the SDK, with no manager: every section of the level is in force.
+fn execute(name: &'static str, level: Level) -> Case {
+    let policy = Policy::new(PolicySpec { level, ..PolicySpec::default() }).expect("a valid policy");
+    let service = Cofferdam::builder("bench").default_policy(policy).start().service("bench");
+    let run = Box::new(move |count| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            for _ in 0..count {
+                let _ = black_box(service.execute("call", || async { succeed().map_err(Failed) }).await);
+            }
+        });
+    });
+    Case { name, run }
 }
