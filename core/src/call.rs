@@ -1,8 +1,9 @@
-//! A protected call, from outside in: fallback, deadline, retry with budget, bulkhead, breaker, attempt timeout, the
+//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, breaker, attempt timeout, the
 //! call itself.
 //!
 //! Retry is outside the breaker, so every attempt is counted and an open breaker ends the retrying; the bulkhead is
-//! outside the breaker, so that waiting for a place holds no probe slot. One deadline runs through all of it. Which of
+//! outside the breaker, so that waiting for a place holds no probe slot. The rate limit counts calls, not attempts:
+//! retries have their budget. One deadline runs through all of it. Which of
 //! the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
@@ -208,6 +209,11 @@ pub enum FailureCause<E> {
     },
     /// Too many calls run at once, and the queue is full or the wait was too long.
     BulkheadFull,
+    /// As many calls as may start have started, and the wait for a turn would be too long.
+    RateLimited {
+        /// When a call could start, if no other comes before.
+        retry_after: Duration,
+    },
     /// Too little time was left to begin.
     DeadlineSpent,
     /// The service is disabled.
@@ -333,6 +339,9 @@ impl<E> FailureCause<E> {
             Self::Open { retry_after } => Some(Why { trigger: FallbackTrigger::Open, retry_after: *retry_after }),
             Self::Disabled => why(FallbackTrigger::Open),
             Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
+            Self::RateLimited { retry_after } => {
+                Some(Why { trigger: FallbackTrigger::RateLimit, retry_after: Some(*retry_after) })
+            }
         }
     }
 }

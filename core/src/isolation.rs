@@ -1,6 +1,6 @@
 //! The isolation of one service: its policy in force, and all that was learned under any policy so far.
 //!
-//! The two are apart on purpose. A policy is swapped whole, behind one pointer; breaker, budget, places and cache stay
+//! The two are apart on purpose. A policy is swapped whole, behind one pointer; breaker, budget, rate, places and cache stay
 //! where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
 //! beginning to end, and no change of policy or level loses what was learned.
 
@@ -11,6 +11,7 @@ use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
 use crate::level::Section;
 use crate::policy::{Policy, PoolPolicy};
+use crate::rate_limit::RateLimit;
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
 use crate::stats::{Counter, CounterSnapshot, Counters};
@@ -27,6 +28,7 @@ pub struct Isolation {
     changing: Mutex<()>,
     pub(crate) breaker: Breaker,
     pub(crate) budget: RetryBudget,
+    pub(crate) rate_limit: RateLimit,
     pub(crate) cache: AnswerCache,
     pub(crate) health: HealthWindow,
     pub(crate) counters: Counters,
@@ -82,6 +84,7 @@ impl Isolation {
             changing: Mutex::new(()),
             breaker,
             budget: RetryBudget::new(),
+            rate_limit: RateLimit::new(),
             cache: AnswerCache::new(),
             health: HealthWindow::new(),
             counters: Counters::default(),
@@ -90,7 +93,7 @@ impl Isolation {
     }
 
     /// Puts another policy in force for calls that begin from now on. Calls under way end under the one they began
-    /// with. Breaker, window, timers, budget, cache and the places in use stay as they are.
+    /// with. Breaker, window, timers, budget, rate, cache and the places in use stay as they are.
     pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let places = self.current.load().places.resized(&policy);

@@ -14,7 +14,7 @@ pub enum Level {
     Basic,
     /// Basic, and circuit breaker, retry with budget, alternative fallback.
     Enhanced,
-    /// Enhanced, and bulkhead with pools.
+    /// Enhanced, and bulkhead with pools, rate limit.
     Full,
 }
 
@@ -33,6 +33,8 @@ pub enum Section {
     AlternativeFallback,
     /// The bulkhead and its pools.
     Bulkhead,
+    /// The rate limit.
+    RateLimit,
 }
 
 impl Level {
@@ -44,7 +46,7 @@ impl Level {
         let from = match section {
             Section::Timeout | Section::Fallback => Self::Basic,
             Section::CircuitBreaker | Section::Retry | Section::AlternativeFallback => Self::Enhanced,
-            Section::Bulkhead => Self::Full,
+            Section::Bulkhead | Section::RateLimit => Self::Full,
         };
         self as u8 >= from as u8
     }
@@ -92,9 +94,10 @@ mod tests {
             Section::Retry,
             Section::AlternativeFallback,
             Section::Bulkhead,
+            Section::RateLimit,
         ];
         let in_force = |level: Level| sections.into_iter().filter(|section| level.enforces(*section)).count();
-        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 6]);
+        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 7]);
         for pair in Level::ALL.windows(2) {
             assert!(sections.into_iter().all(|section| !pair[0].enforces(section) || pair[1].enforces(section)));
         }

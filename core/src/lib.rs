@@ -5,7 +5,7 @@
 //!
 //! In reading order: a [`level`] says which sections of a [`policy`] are in force; an [`isolation`] holds the policy of
 //! one service and all that was learned about it; a [`call`] goes through it from outside in, by way of the
-//! [`bulkhead`], the [`breaker`], the [`retry`] budget and the [`cache`] of last good answers.
+//! [`rate_limit`], the [`bulkhead`], the [`breaker`], the [`retry`] budget and the [`cache`] of last good answers.
 
 pub mod breaker;
 pub mod bulkhead;
@@ -18,6 +18,7 @@ pub mod level;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+pub mod rate_limit;
 pub mod retry;
 pub mod revision;
 mod ring;

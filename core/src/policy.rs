@@ -11,6 +11,7 @@ mod fallback;
 mod health;
 pub mod limits;
 mod preset;
+mod rate_limit;
 mod retry;
 mod timeout;
 mod validate;
@@ -24,6 +25,7 @@ pub use fallback::{
 };
 pub use health::HealthPolicy;
 pub use preset::{Preset, UnknownPreset};
+pub use rate_limit::RateLimitPolicy;
 pub use retry::{BudgetPolicy, Jitter, RetryPolicy};
 pub use timeout::TimeoutPolicy;
 pub use validate::{InvalidPolicy, Violation, ViolationKind};
@@ -60,6 +62,8 @@ pub struct PolicySpec {
     pub retry: RetryPolicy,
     /// How many calls may run at once.
     pub bulkhead: BulkheadPolicy,
+    /// How many calls may start in a period. `None`: any number.
+    pub rate_limit: Option<RateLimitPolicy>,
     /// What answers when the live call cannot.
     pub fallback: FallbackPolicy,
     /// Thresholds of the health derived from outcomes.

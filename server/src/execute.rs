@@ -169,6 +169,7 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
         FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
+        FailureCause::RateLimited { .. } => Rejection::RateLimited(key.clone()),
         FailureCause::Disabled => Rejection::Disabled(key.clone()),
     }
 }

@@ -4,8 +4,8 @@ use super::{Bench, breaker, retry, timeout};
 use cofferdam_proto::v1::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, BulkheadPolicy, BulkheadPool, CachedFallback, CircuitBreakerPolicy,
     FallbackConfig, FallbackStep, HealthPolicy, HealthStatus, HedgePolicy, IsolationLevel, IsolationPolicy,
-    ListIsolatedServicesRequest, MethodOverride, RateLimitPolicy, RetryPolicy, SetIsolationLevelRequest,
-    UpdateFallbackConfigRequest, UpdateIsolationPolicyRequest, UpdateServiceHealthRequest,
+    ListIsolatedServicesRequest, MethodOverride, RetryPolicy, SetIsolationLevelRequest, UpdateFallbackConfigRequest,
+    UpdateIsolationPolicyRequest, UpdateServiceHealthRequest,
 };
 use cofferdam_tests::wire;
 use cofferdam_tests::wire::{fallback, revision, seconds};
@@ -118,10 +118,6 @@ async fn fields_that_are_not_in_force_are_refused_and_never_ignored() {
     let limit = AdaptiveLimitPolicy { kind: AdaptiveLimitKind::Aimd.into(), ..AdaptiveLimitPolicy::default() };
     let method = MethodOverride { glob: "Get*".into(), policy: Some(timeout(seconds(1))), idempotent: None };
     for (section, policy) in [
-        (
-            "rate_limit",
-            IsolationPolicy { rate_limit: Some(RateLimitPolicy { permits: 5, ..Default::default() }), ..p() },
-        ),
         (
             "hedge",
             IsolationPolicy { hedge: Some(HedgePolicy { delay: Some(seconds(1)), ..Default::default() }), ..p() },

@@ -28,6 +28,13 @@ pub enum Error<E> {
     /// As many calls as may run at once are running, and no place came free in time.
     #[error("too many calls are running")]
     BulkheadFull,
+    /// As many calls as may start have started, and the wait for a turn would have been too long.
+    #[error("the rate limit is reached; worth trying again in {retry_after:?}")]
+    #[non_exhaustive]
+    RateLimited {
+        /// When a call could start, if no other comes before.
+        retry_after: Duration,
+    },
     /// Too little time was left to begin.
     #[error("too little time was left for the call")]
     DeadlineSpent,
@@ -61,6 +68,7 @@ impl<E> Error<E> {
             Self::Open { retry_after } => Err(Error::Open { retry_after }),
             Self::Timeout => Err(Error::Timeout),
             Self::BulkheadFull => Err(Error::BulkheadFull),
+            Self::RateLimited { retry_after } => Err(Error::RateLimited { retry_after }),
             Self::DeadlineSpent => Err(Error::DeadlineSpent),
             Self::Disabled => Err(Error::Disabled),
         }
@@ -78,10 +86,11 @@ impl<E> Error<E> {
         }
     }
 
-    /// When the service is worth calling again, where the SDK knows: an open breaker says so.
+    /// When the service is worth calling again, where the SDK knows: an open breaker and a rate limit say so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Open { retry_after } => *retry_after,
+            Self::RateLimited { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -95,6 +104,7 @@ impl Rejection {
             Self::Open { retry_after } => Error::Open { retry_after },
             Self::Timeout => Error::Timeout,
             Self::BulkheadFull => Error::BulkheadFull,
+            Self::RateLimited { retry_after } => Error::RateLimited { retry_after },
             Self::DeadlineSpent => Error::DeadlineSpent,
             Self::Disabled => Error::Disabled,
         }
@@ -108,6 +118,7 @@ impl<E> From<FailureCause<E>> for Error<E> {
             FailureCause::Open { retry_after } => Self::Open { retry_after },
             FailureCause::Timeout => Self::Timeout,
             FailureCause::BulkheadFull => Self::BulkheadFull,
+            FailureCause::RateLimited { retry_after } => Self::RateLimited { retry_after },
             FailureCause::DeadlineSpent => Self::DeadlineSpent,
             FailureCause::Disabled => Self::Disabled,
         }

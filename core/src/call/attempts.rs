@@ -37,6 +37,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             return Err(FailureCause::Disabled);
         }
         let deadline = self.live_deadline();
+        self.turn(deadline).await?;
         self.isolation.budget.deposit(self.runtime.now(), &self.policy().retry.budget);
         let mut last: Option<FailureCause<O::Error>> = None;
         loop {
@@ -63,6 +64,29 @@ impl<'a, R: Runtime> Call<'a, R> {
             return Some(deadline);
         }
         Some(deadline.saturating_sub(self.reserve()))
+    }
+
+    /// Waits for the call's turn under the rate limit, no longer than leaves time for an attempt.
+    async fn turn<E>(&self, deadline: Option<Timestamp>) -> Result<(), FailureCause<E>> {
+        let Some(policy) = self.policy().rate_limit.as_ref().filter(|_| self.enforces(Section::RateLimit)) else {
+            return Ok(());
+        };
+        let least = self.policy().timeout.min_attempt_budget;
+        let spare = self.remaining(deadline).map(|remaining| remaining.saturating_sub(least));
+        let longest = spare.map_or(policy.max_wait, |spare| spare.min(policy.max_wait));
+        match self.isolation.rate_limit.enter(policy, longest, self.runtime.now()) {
+            Ok(turn) => {
+                if !turn.wait().is_zero() {
+                    self.runtime.sleep(turn.wait()).await;
+                }
+                turn.take();
+                Ok(())
+            }
+            Err(limited) => {
+                self.isolation.count(Counter::RejectedRateLimit);
+                Err(FailureCause::RateLimited { retry_after: limited.retry_after })
+            }
+        }
     }
 
     async fn attempt<O: Operation>(

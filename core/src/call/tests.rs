@@ -1,6 +1,7 @@
 mod changes;
 mod deadlines;
 mod panics;
+mod rates;
 mod recovery;
 mod repeats;
 mod stand_ins;

@@ -3,7 +3,7 @@
 use super::limits::{MAX_ATTEMPTS, MAX_DURATION, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_POOLS, MAX_STEPS};
 use super::{
     BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
-    PolicySpec, RetryPolicy, TimeoutPolicy,
+    PolicySpec, RateLimitPolicy, RetryPolicy, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
@@ -103,6 +103,9 @@ pub(super) fn check(spec: &PolicySpec) -> Result<(), InvalidPolicy> {
     classification(&mut faults, &spec.classification);
     retry(&mut faults, &spec.retry);
     bulkhead(&mut faults, &spec.bulkhead);
+    if let Some(policy) = &spec.rate_limit {
+        rate_limit(&mut faults, policy);
+    }
     fallback(&mut faults, &spec.fallback, &spec.timeout);
     health(&mut faults, &spec.health);
     InvalidPolicy::from_violations(faults.0).map_or(Ok(()), Err)
@@ -175,6 +178,7 @@ impl Faults {
     }
 }
 
+const NANOSECOND: Duration = Duration::from_nanos(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -266,6 +270,12 @@ fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
         faults.require(!glob.is_empty(), &path, "must not be empty: use * for all methods");
         faults.text(&path, glob, MAX_GLOB_BYTES);
     }
+}
+
+fn rate_limit(faults: &mut Faults, policy: &RateLimitPolicy) {
+    faults.number("rate_limit.permits", policy.permits, 1, u32::MAX);
+    faults.duration("rate_limit.period", policy.period, NANOSECOND);
+    faults.duration("rate_limit.max_wait", policy.max_wait, Duration::ZERO);
 }
 
 fn fallback(faults: &mut Faults, policy: &FallbackPolicy, timeout: &TimeoutPolicy) {

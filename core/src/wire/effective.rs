@@ -7,6 +7,7 @@ mod breaker;
 mod bulkhead;
 mod fallback;
 mod inert;
+mod rate_limit;
 mod retry;
 
 use super::faults::{Faults, set};
@@ -68,7 +69,7 @@ pub fn effective_policy(written: &v1::IsolationPolicy) -> Result<Policy, Invalid
         inert::adaptive_limit(&mut faults, written);
     }
     if let Some(written) = rate_limit {
-        inert::rate_limit(&mut faults, written);
+        rate_limit::read(&mut faults, *written, &mut spec.rate_limit);
     }
     if let Some(written) = fallback {
         fallback::read(&mut faults, written, &mut spec.fallback);

@@ -5,7 +5,8 @@ use super::level::level_to_wire;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, Jitter,
-    LeaseExpiry, Policy, PolicySpec, PoolPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
+    LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
+    TimeoutPolicy,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
@@ -17,7 +18,8 @@ use std::time::Duration;
 ///
 /// [`effective_policy`]: super::effective_policy
 pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
-    let PolicySpec { level, timeout, breaker, classification, retry, bulkhead, fallback, health } = &**policy;
+    let PolicySpec { level, timeout, breaker, classification, retry, bulkhead, rate_limit, fallback, health } =
+        &**policy;
     v1::IsolationPolicy {
         level: level_to_wire(*level).into(),
         preset: String::new(),
@@ -28,7 +30,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         hedge: None,
         bulkhead: Some(write_bulkhead(bulkhead)),
         adaptive_limit: None,
-        rate_limit: None,
+        rate_limit: rate_limit.map(write_rate_limit),
         fallback: Some(write_fallback(fallback)),
         health: Some(write_health(*health)),
         method_overrides: Vec::new(),
@@ -172,6 +174,11 @@ fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
         method_globs: method_globs.clone(),
         isolate_breaker: false,
     }
+}
+
+fn write_rate_limit(policy: RateLimitPolicy) -> v1::RateLimitPolicy {
+    let RateLimitPolicy { permits, period, burst, max_wait } = policy;
+    v1::RateLimitPolicy { permits, period: duration(period), burst, max_wait: duration(max_wait) }
 }
 
 fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {

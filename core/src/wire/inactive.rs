@@ -43,7 +43,7 @@ pub fn inactive_fields(written: &v1::IsolationPolicy, level: Level) -> Vec<Strin
     list(hedge.is_some(), full, "hedge");
     list(bulkhead.is_some(), level.enforces(Section::Bulkhead), "bulkhead");
     list(adaptive_limit.is_some(), full, "adaptive_limit");
-    list(rate_limit.is_some(), full, "rate_limit");
+    list(rate_limit.is_some(), level.enforces(Section::RateLimit), "rate_limit");
     let falls_back = level.enforces(Section::Fallback);
     list(fallback.is_some(), falls_back, "fallback");
     if let Some(fallback) = fallback.as_ref().filter(|_| falls_back) {

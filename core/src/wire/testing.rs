@@ -6,7 +6,8 @@ use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, InvalidPolicy,
-    Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
+    Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
+    TimeoutPolicy,
 };
 use bytes::Bytes;
 use cofferdam_proto::v1;
@@ -49,9 +50,9 @@ pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Ve
 
 /// Any valid policy.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
-    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), health());
+    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), rate_limit(), health());
     (prop::sample::select(Level::ALL.to_vec()), sections)
-        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, health))| {
+        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, rate_limit, health))| {
             fallback(timeout).prop_map(move |fallback| PolicySpec {
                 level,
                 timeout,
@@ -59,6 +60,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                 classification: classification.clone(),
                 retry: retry.clone(),
                 bulkhead: bulkhead.clone(),
+                rate_limit,
                 fallback,
                 health,
             })
@@ -184,6 +186,21 @@ fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
         });
         BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: pools.collect() }
     })
+}
+
+fn rate_limit() -> impl Strategy<Value = Option<RateLimitPolicy>> {
+    let limit = (
+        1..=u32::MAX,
+        between(Duration::from_nanos(1), MAX_DURATION),
+        any::<u32>(),
+        between(Duration::ZERO, MAX_DURATION),
+    );
+    prop::option::of(limit.prop_map(|(permits, period, burst, max_wait)| RateLimitPolicy {
+        permits,
+        period,
+        burst,
+        max_wait,
+    }))
 }
 
 fn fallback(timeout: TimeoutPolicy) -> impl Strategy<Value = FallbackPolicy> {

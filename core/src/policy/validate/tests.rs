@@ -1,6 +1,6 @@
 use super::super::{
     AlternativeFallback, CachedFallback, DegradedFallback, FallbackStep, FallbackTrigger, Jitter, Policy, PolicySpec,
-    PoolPolicy, StaticFallback,
+    PoolPolicy, RateLimitPolicy, StaticFallback,
 };
 use super::{InvalidPolicy, MAX_DURATION, Violation, ViolationKind};
 use crate::name::Name;
@@ -172,6 +172,20 @@ fn fallbacks() {
         }),
     ]);
     assert_eq!(paths(|spec| spec.fallback.chain = vec![alternative(), alternative(), fixed(65_536)]), [""; 0]);
+}
+
+#[test]
+fn rate_limits() {
+    check(&[
+        ("rate_limit.permits", |spec| spec.rate_limit = Some(RateLimitPolicy::per_second(0))),
+        ("rate_limit.period", |spec| {
+            spec.rate_limit = Some(RateLimitPolicy { period: Duration::ZERO, ..RateLimitPolicy::per_second(1) });
+        }),
+        ("rate_limit.max_wait", |spec| {
+            spec.rate_limit = Some(RateLimitPolicy { max_wait: TOO_LONG, ..RateLimitPolicy::per_second(1) });
+        }),
+    ]);
+    assert_eq!(paths(|spec| spec.rate_limit = Some(RateLimitPolicy::per_second(u32::MAX))), [""; 0]);
 }
 
 #[test]

@@ -28,11 +28,3 @@ pub(super) fn adaptive_limit(faults: &mut Faults, written: &v1::AdaptiveLimitPol
         }
     }
 }
-
-pub(super) fn rate_limit(faults: &mut Faults, written: &v1::RateLimitPolicy) {
-    // The burst is bounded by nothing, and says nothing without permits.
-    let v1::RateLimitPolicy { permits, period, burst: _, max_wait } = written;
-    faults.not_in_force(*permits > 0, "rate_limit.permits");
-    faults.inert_duration("rate_limit.period", *period);
-    faults.inert_duration("rate_limit.max_wait", *max_wait);
-}

@@ -1,6 +1,6 @@
 use super::{InvalidPolicyHash, PolicyHash, policy_hash};
 use crate::level::Level;
-use crate::policy::{Policy, PolicySpec, Preset};
+use crate::policy::{Policy, PolicySpec, Preset, RateLimitPolicy};
 use crate::wire::testing::policy;
 use crate::wire::{effective_policy, to_wire};
 use cofferdam_proto::FILE_DESCRIPTOR_SET;
@@ -51,6 +51,10 @@ fn the_smallest_difference_shows() {
         |spec: &mut PolicySpec| spec.fallback.reserve = Some(std::time::Duration::ZERO),
         |spec: &mut PolicySpec| spec.retry.only_idempotent = false,
         |spec: &mut PolicySpec| spec.health.minimum_calls = 0,
+        |spec: &mut PolicySpec| spec.rate_limit = Some(RateLimitPolicy::per_second(1)),
+        |spec: &mut PolicySpec| {
+            spec.rate_limit = Some(RateLimitPolicy { burst: 1, ..RateLimitPolicy::per_second(1) });
+        },
     ] {
         let mut spec = PolicySpec::default();
         change(&mut spec);

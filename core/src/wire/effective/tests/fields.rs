@@ -58,6 +58,14 @@ fn durations() -> Vec<Field<Duration, Wire>> {
         field!("fallback.chain[1].alternative.timeout", MILLISECOND, day, |p, d| { alternative(p).timeout = Some(d) }),
         field!("fallback.reserve", Duration::ZERO, day, |p, d| fallback(p).reserve = Some(d)),
         field!("health.window", SECOND, 3600 * SECOND, |p, d| health(p).window = Some(d)),
+        field!("rate_limit.period", NANOSECOND, day, |p, d| {
+            let limit = rate(p);
+            (limit.permits, limit.period) = (1, Some(d));
+        }),
+        field!("rate_limit.max_wait", Duration::ZERO, day, |p, d| {
+            let limit = rate(p);
+            (limit.permits, limit.max_wait) = (1, Some(d));
+        }),
         // In this release these take nothing but zero, or wait for another field.
         field!("rate_limit.period", Duration::ZERO, day, |p, d| rate(p).period = Some(d)),
         field!("rate_limit.max_wait", Duration::ZERO, day, |p, d| rate(p).max_wait = Some(d)),

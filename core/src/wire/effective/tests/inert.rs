@@ -83,7 +83,6 @@ fn what_asks_for_something_is_refused_by_name() {
         (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
         (adaptive(v1::AdaptiveLimitKind::Aimd), "adaptive_limit.kind"),
-        (rate(1), "rate_limit.permits"),
         (
             v1::IsolationPolicy {
                 bulkhead: Some(v1::BulkheadPolicy {

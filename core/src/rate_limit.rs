@@ -1,0 +1,121 @@
+//! A limit of how many calls start in a period: the generic cell rate algorithm.
+//!
+//! All it remembers is the *theoretical arrival time*: when the next call would come if all came exactly at the rate. A
+//! call moves it on by the time between two calls. It may be ahead of the clock by as much as a burst allows; a call
+//! that would start beyond that waits for its turn, or is rejected. That is one number, so a decision is one
+//! compare-and-swap, a rejection is a read, and a policy that changes takes over where the last one was: nobody gets a
+//! fresh burst by pushing a policy.
+//!
+//! A call that waits has moved the time on already; that is its place in the line. If it is cancelled, it takes that
+//! back where it is the last in line. Where others came after it, they have been told their turns, and the one that
+//! was given up is lost: the limit is kept, and not fully used for once.
+
+use crate::policy::RateLimitPolicy;
+use crate::time::Timestamp;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Limits how many calls start in a period.
+///
+/// ```
+/// use cofferdam_core::policy::RateLimitPolicy;
+/// use cofferdam_core::rate_limit::RateLimit;
+/// use cofferdam_core::time::Timestamp;
+/// use std::time::Duration;
+///
+/// let limit = RateLimit::new();
+/// let policy = RateLimitPolicy { burst: 1, ..RateLimitPolicy::per_second(10) };
+/// limit.enter(&policy, Duration::ZERO, Timestamp::ZERO)?.take();
+/// let rejected = limit.enter(&policy, Duration::ZERO, Timestamp::from_millis(40)).unwrap_err();
+/// assert_eq!(rejected.retry_after, Duration::from_millis(60));
+/// # Ok::<(), cofferdam_core::rate_limit::RateLimited>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct RateLimit {
+    /// The theoretical arrival time, in nanoseconds. Nothing else is published with it, so no order is needed.
+    next: AtomicU64,
+}
+
+/// A call's turn. Dropping it before it is [`taken`](Self::take) gives it up.
+#[derive(Debug)]
+#[must_use = "a turn is given up when it is dropped"]
+pub struct Turn<'a> {
+    limit: &'a RateLimit,
+    wait: Duration,
+    /// The theoretical arrival time after this call, and how far it has moved that.
+    moved: Option<(u64, u64)>,
+}
+
+/// The rate is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rate limit reached: worth trying again in {retry_after:?}")]
+pub struct RateLimited {
+    /// When a call could start, if no other comes before.
+    pub retry_after: Duration,
+}
+
+impl RateLimit {
+    /// A limit that no call has used.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A turn, now or after a wait of no more than `longest`.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimited`], where the wait would be longer.
+    pub fn enter(&self, policy: &RateLimitPolicy, longest: Duration, now: Timestamp) -> Result<Turn<'_>, RateLimited> {
+        let between = between(policy);
+        let burst = if policy.burst == 0 { policy.permits } else { policy.burst };
+        let ahead = between.saturating_mul(u64::from(burst.saturating_sub(1)));
+        let now = now.as_nanos();
+        let mut next = self.next.load(Relaxed);
+        loop {
+            let due = next.max(now);
+            let wait = Duration::from_nanos(due.saturating_sub(ahead).saturating_sub(now));
+            // A time that cannot be moved on would admit everybody. It takes a burst of centuries to get there.
+            let Some(moved) = due.checked_add(between) else {
+                return Err(RateLimited { retry_after: Duration::from_nanos(between) });
+            };
+            if wait > longest {
+                return Err(RateLimited { retry_after: wait });
+            }
+            match self.next.compare_exchange_weak(next, moved, Relaxed, Relaxed) {
+                Ok(_) => return Ok(Turn { limit: self, wait, moved: Some((moved, between)) }),
+                Err(other) => next = other,
+            }
+        }
+    }
+}
+
+/// The nanoseconds between two calls: rounded up, so that the rate is never exceeded.
+fn between(policy: &RateLimitPolicy) -> u64 {
+    let period = u64::try_from(policy.period.as_nanos()).unwrap_or(u64::MAX);
+    period.div_ceil(u64::from(policy.permits.max(1)))
+}
+
+impl Turn<'_> {
+    /// How long to wait for it. Zero: it has come.
+    pub const fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// Uses the turn: the call starts.
+    pub fn take(mut self) {
+        self.moved = None;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some((moved, by)) = self.moved {
+            // Only the last in line finds the time where it has left it; only later calls move it, and one that gave
+            // its turn up left it as it was.
+            let _ = self.limit.next.compare_exchange(moved, moved - by, Relaxed, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
