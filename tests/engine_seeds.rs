@@ -31,7 +31,7 @@ impl Bench {
     fn call(&self, outcome: Outcome) {
         let admitted = self.breaker.admit(&self.policy, self.now, || u64::MAX);
         let admission = admitted.expect("the call is let through").admission;
-        admission.record(&self.policy, outcome, self.now, || u64::MAX);
+        admission.record(&self.policy, outcome, Duration::ZERO, self.now, || u64::MAX);
     }
 
     #[track_caller]

@@ -1,13 +1,16 @@
 //! The circuit breaker: keeps calls from a service that fails, and finds out when it works again.
 //!
-//! **Trip.** *Closed*, every outcome goes into a sliding time window, and failures in a row are counted. A failure,
-//! never a success, opens the breaker when any trigger that is on holds: consecutive failures, failures in the
-//! window, failure rate. The last two wait for `minimum_calls`, or the first failure of a quiet service would be 100 %.
+//! **Trip.** *Closed*, every outcome goes into a sliding time window, and failures in a row are counted. A failure opens
+//! the breaker when any trigger that is on holds: consecutive failures, failures in the window, failure rate. A slow
+//! call, which may be a success, opens it when the share of slow calls does: the one way for a success to open it. All
+//! but the first wait for `minimum_calls`, or the first failure of a quiet service would be 100 %. Each trigger is looked
+//! at by the calls that it counts, never by one that makes things better.
 //!
 //! **Recovery.** *Open*, calls are rejected until a deadline that is written together with the state. The first
 //! admission after it makes the breaker *half-open*; no timer does. Half-open lets a few probes through: never more in
 //! flight than the cap, and never more than are still needed to close. `success_threshold` successes in a row close;
-//! one failure beyond the forgiven ones opens again, for longer where a backoff is set.
+//! one failure beyond the forgiven ones opens again, for longer where a backoff is set. A probe is judged by its outcome
+//! alone, however slow it was: one call is no rate.
 //!
 //! **It cannot wedge.** Every admission is a permit. Dropped without a verdict (cancelled, blocked by a later stage,
 //! neutral) it gives its probe slot back; never dropped at all, its lease runs out and a fresh round of probes starts.
@@ -119,7 +122,8 @@ impl Breaker {
 
     /// Successes and failures in the window.
     pub fn window_counts(&self, now: Timestamp) -> (u64, u64) {
-        self.window.load().totals(self.load().generation, now)
+        let totals = self.window.load().totals(self.load().generation, now);
+        (totals.successes, totals.failures)
     }
 
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time

@@ -88,7 +88,7 @@ fn call(breaker: &Breaker, policy: &BreakerPolicy, clock: Clock, work: fn() -> R
         return;
     };
     let outcome = if work().is_ok() { Outcome::Success } else { Outcome::Failure };
-    black_box(admitted.admission.record(policy, outcome, clock.now(), || 0));
+    black_box(admitted.admission.record(policy, outcome, Duration::ZERO, clock.now(), || 0));
 }
 
 /// The error of the call; it is never made.

@@ -70,11 +70,12 @@ impl Admission<'_> {
         self.kind == Kind::Probe
     }
 
-    /// Says how the call went. `random` is asked for a number only where an open time begins.
+    /// Says how the call went and how long it took. `random` is asked for a number only where an open time begins.
     pub fn record(
         mut self,
         policy: &BreakerPolicy,
         outcome: Outcome,
+        latency: Duration,
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
@@ -85,12 +86,12 @@ impl Admission<'_> {
             // Dropping the admission is the neutral verdict.
             Outcome::Neutral => Recorded::default(),
             Outcome::Success => {
-                let recorded = self.breaker.record_success(&self, policy, now);
+                let recorded = self.breaker.record_success(&self, policy, policy.is_slow(latency), now, random);
                 self.kind = Kind::Settled;
                 recorded
             }
             Outcome::Failure => {
-                let recorded = self.breaker.record_failure(&self, policy, now, random);
+                let recorded = self.breaker.record_failure(&self, policy, policy.is_slow(latency), now, random);
                 self.kind = Kind::Settled;
                 recorded
             }

@@ -4,14 +4,22 @@ use super::Breaker;
 use super::admission::{Admission, Recorded};
 use super::schedule::Draw;
 use super::transition::Cause;
+use super::window::Sample;
 use super::word::{self, Phase, Word};
-use crate::outcome::Outcome;
 use crate::policy::BreakerPolicy;
 use crate::time::Timestamp;
 
 impl Breaker {
-    pub(super) fn record_success(&self, admission: &Admission<'_>, policy: &BreakerPolicy, now: Timestamp) -> Recorded {
+    pub(super) fn record_success(
+        &self,
+        admission: &Admission<'_>,
+        policy: &BreakerPolicy,
+        is_slow: bool,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> Recorded {
         let mut counted = false;
+        let mut draw = Draw::new(random);
         loop {
             let word = self.load();
             if word.generation != admission.generation {
@@ -20,8 +28,15 @@ impl Breaker {
             match word.phase {
                 Phase::Closed { consecutive } => {
                     if !counted {
-                        self.window.load().add(word.generation, Outcome::Success, now);
+                        self.window.load().add(word.generation, Sample { is_failure: false, is_slow }, now);
                         counted = true;
+                    }
+                    if is_slow && self.is_too_slow(word.generation, policy, now) {
+                        if let Some((transition, _)) = self.open(word, Cause::SlowCallRate, policy, now, draw.number())
+                        {
+                            return Recorded { transition: Some(transition), is_stale: false };
+                        }
+                        continue;
                     }
                     let next = Word { generation: word.generation, phase: Phase::Closed { consecutive: 0 } };
                     if consecutive == 0 || self.swap(word, next) {
@@ -51,6 +66,7 @@ impl Breaker {
         &self,
         admission: &Admission<'_>,
         policy: &BreakerPolicy,
+        is_slow: bool,
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
@@ -64,11 +80,13 @@ impl Breaker {
             match word.phase {
                 Phase::Closed { consecutive } => {
                     if !counted {
-                        self.window.load().add(word.generation, Outcome::Failure, now);
+                        self.window.load().add(word.generation, Sample { is_failure: true, is_slow }, now);
                         counted = true;
                     }
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
-                    if let Some(cause) = self.trigger(consecutive, word.generation, policy, now) {
+                    let slow = || is_slow && self.is_too_slow(word.generation, policy, now);
+                    let trigger = self.trigger(consecutive, word.generation, policy, now);
+                    if let Some(cause) = trigger.or_else(|| slow().then_some(Cause::SlowCallRate)) {
                         if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
                             return Recorded { transition: Some(transition), is_stale: false };
                         }
@@ -98,7 +116,7 @@ impl Breaker {
         }
     }
 
-    /// The trigger that holds, if any.
+    /// The trigger that a failure finds to hold, if any.
     fn trigger(&self, consecutive: u32, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> Option<Cause> {
         if policy.consecutive_failures > 0 && consecutive >= policy.consecutive_failures {
             return Some(Cause::ConsecutiveFailures);
@@ -106,17 +124,21 @@ impl Breaker {
         if policy.failure_count == 0 && policy.failure_rate == 0.0 {
             return None;
         }
-        let (successes, failures) = self.window.load().totals(generation, now);
-        let calls = successes + failures;
-        if calls < u64::from(policy.minimum_calls) {
+        let totals = self.window.load().totals(generation, now);
+        if totals.calls() < u64::from(policy.minimum_calls) {
             return None;
         }
-        if policy.failure_count > 0 && failures >= u64::from(policy.failure_count) {
+        if policy.failure_count > 0 && totals.failures >= u64::from(policy.failure_count) {
             return Some(Cause::FailureCount);
         }
-        // Divided, not multiplied: 55 of 100 is 0.55 as it is written, but 0.55 * 100 is more than 55.
-        let reached = failures as f64 / calls as f64 >= policy.failure_rate;
-        (policy.failure_rate > 0.0 && reached).then_some(Cause::FailureRate)
+        let reached = reaches(totals.failures, totals.calls(), policy.failure_rate);
+        reached.then_some(Cause::FailureRate)
+    }
+
+    /// Whether the share of slow calls trips, as a slow call finds it.
+    fn is_too_slow(&self, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> bool {
+        let totals = self.window.load().totals(generation, now);
+        totals.calls() >= u64::from(policy.minimum_calls) && reaches(totals.slow, totals.calls(), policy.slow_call_rate)
     }
 
     /// Gives a probe's slot back.
@@ -136,4 +158,10 @@ impl Breaker {
             }
         }
     }
+}
+
+/// Whether a share is at or above a threshold that is on. Divided, not multiplied: 55 of 100 is 0.55 as it is written,
+/// but 0.55 * 100 is more than 55.
+fn reaches(part: u64, whole: u64, threshold: f64) -> bool {
+    threshold > 0.0 && part as f64 / whole as f64 >= threshold
 }

@@ -1,5 +1,6 @@
 mod model;
 mod racing;
+mod slow;
 mod waits;
 
 use super::*;
@@ -27,7 +28,7 @@ impl Bench {
     }
 
     fn record(&self, admission: Admission<'_>, outcome: Outcome) -> Recorded {
-        admission.record(&self.policy, outcome, self.now, || 0)
+        admission.record(&self.policy, outcome, Duration::ZERO, self.now, || 0)
     }
 
     /// Makes a call that must be admitted.
@@ -194,8 +195,8 @@ fn t09_late_result_of_closed_admission_is_ignored_in_half_open() {
     bench.calls(Outcome::Failure, 5).unwrap();
     let probe = bench.breaker.admit(&policy, later, || 0).unwrap().admission;
     let [success, failure] = late;
-    assert!(success.record(&policy, Outcome::Success, later, || 0).is_stale);
-    assert!(failure.record(&policy, Outcome::Failure, later, || 0).is_stale);
+    assert!(success.record(&policy, Outcome::Success, Duration::ZERO, later, || 0).is_stale);
+    assert!(failure.record(&policy, Outcome::Failure, Duration::ZERO, later, || 0).is_stale);
     drop(probe);
     assert_eq!(bench.breaker.state(&policy, later), State::HalfOpen);
 }
@@ -304,7 +305,7 @@ fn probes_slower_than_a_short_open_time_still_close() {
         now = now.saturating_add(Duration::from_secs(2));
         // Others ask in the meantime; they must not write the probe off.
         drop(bench.breaker.admit(&policy, now, || 0));
-        assert!(!slow.record(&policy, Outcome::Success, now, || 0).is_stale);
+        assert!(!slow.record(&policy, Outcome::Success, Duration::ZERO, now, || 0).is_stale);
     }
     assert_eq!(bench.breaker.state(&policy, now), State::Closed);
 }

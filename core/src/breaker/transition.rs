@@ -34,6 +34,8 @@ pub enum Cause {
     FailureCount,
     /// Such a share of failures in the window.
     FailureRate,
+    /// Such a share of slow calls in the window.
+    SlowCallRate,
     /// The open time is over.
     OpenElapsed,
     /// A probe failed.
@@ -68,6 +70,7 @@ impl Cause {
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::FailureCount => "failure_count",
             Self::FailureRate => "failure_rate",
+            Self::SlowCallRate => "slow_call_rate",
             Self::OpenElapsed => "open_elapsed",
             Self::ProbeFailed => "probe_failed",
             Self::ProbesSucceeded => "probes_succeeded",

@@ -109,7 +109,9 @@ impl<'a, R: Runtime> Call<'a, R> {
             self.isolation.count(Counter::RejectedDeadline);
             return Err(rejected(FailureCause::DeadlineSpent));
         }
-        let admission = self.admit().map_err(rejected)?;
+        // From here on: waiting for a place is not the service's latency.
+        let since = self.runtime.now();
+        let admission = self.admit(since).map_err(rejected)?;
         self.attempts += 1;
         if self.attempts > 1 {
             self.isolation.count(Counter::Retries);
@@ -123,8 +125,13 @@ impl<'a, R: Runtime> Call<'a, R> {
         let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);
         let attempt = Attempt { number: self.attempts, tell_remaining };
 
-        let mut guard =
-            PanicGuard { call: self, admission, tally: Some(AttemptTally::begin(self.isolation)), is_polling: false };
+        let mut guard = PanicGuard {
+            call: self,
+            admission,
+            tally: Some(AttemptTally::begin(self.isolation)),
+            is_polling: false,
+            since,
+        };
         let result = {
             let mut attempt = pin!(async { operation.attempt(attempt).await });
             let watched = poll_fn(|context| {
@@ -150,7 +157,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if let Some(tally) = tally {
             tally.end(verdict.outcome);
         }
-        self.learn(admission, verdict.outcome);
+        self.learn(admission, verdict.outcome, since);
         self.last_outcome = verdict.outcome;
         match result {
             Ok(Ok(output)) => {
@@ -186,11 +193,10 @@ impl<'a, R: Runtime> Call<'a, R> {
         Err(FailureCause::BulkheadFull)
     }
 
-    fn admit<E>(&self) -> Result<Option<Admission<'a>>, FailureCause<E>> {
+    fn admit<E>(&self, now: Timestamp) -> Result<Option<Admission<'a>>, FailureCause<E>> {
         if !self.enforces(Section::CircuitBreaker) {
             return Ok(None);
         }
-        let now = self.runtime.now();
         match self.isolation.breaker.admit(&self.policy().breaker, now, || self.runtime.random()) {
             Ok(admitted) => {
                 self.isolation.publish(admitted.transition);
@@ -216,14 +222,15 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
-    /// Tells breaker and health how an attempt went.
-    fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome) {
+    /// Tells breaker and health how an attempt that began then went.
+    fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome, since: Timestamp) {
         let now = self.runtime.now();
         if outcome != Outcome::Neutral {
             self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
         }
         let Some(admission) = admission else { return };
-        let recorded = admission.record(&self.policy().breaker, outcome, now, || self.runtime.random());
+        let latency = now.saturating_since(since);
+        let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.runtime.random());
         if recorded.is_stale {
             self.isolation.count(Counter::StaleResults);
         }
@@ -281,6 +288,8 @@ struct PanicGuard<'c, 'a, R: Runtime> {
     tally: Option<AttemptTally<'a>>,
     /// Whether the operation has begun to run and not come back.
     is_polling: bool,
+    /// When the attempt began.
+    since: Timestamp,
 }
 
 impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {
@@ -289,7 +298,7 @@ impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {
             if let Some(tally) = self.tally.take() {
                 tally.end(Outcome::Failure);
             }
-            self.call.learn(self.admission.take(), Outcome::Failure);
+            self.call.learn(self.admission.take(), Outcome::Failure, self.since);
         }
     }
 }

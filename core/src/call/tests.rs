@@ -307,6 +307,23 @@ async fn t03_t23_a_cancelled_call_gives_everything_back_and_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_answers_trip_the_breaker_and_the_wait_for_a_place_is_not_their_latency() {
+    let breaker = BreakerPolicy { slow_call_duration: SECOND, minimum_calls: 3, ..at(Level::Full).breaker };
+    let bulkhead = BulkheadPolicy { max_concurrent: 1, max_queue: 2, max_wait: 3 * SECOND, ..at(Level::Full).bulkhead };
+    let bench = Bench::new(PolicySpec { breaker, bulkhead, ..at(Level::Full) });
+    let call = |millis| bench.call([Reply::AnswerAfter(Duration::from_millis(millis), "answer")]);
+    let (first, queued, last) = tokio::join!(call(900), call(900), call(900));
+    assert!(first.is_ok() && queued.is_ok() && last.is_ok());
+    assert_eq!(bench.breaker(), Some(State::Closed));
+    bench.runtime.sleep(60 * SECOND).await;
+    for _ in 0..3 {
+        assert_eq!(bench.breaker(), Some(State::Closed));
+        call(1_000).await.unwrap();
+    }
+    assert_eq!(bench.breaker(), Some(State::Open));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disabled_service_is_not_called() {
     let bench = Bench::new(with_chain(Level::Basic, vec![static_step("static")]));
     let policy = bench.isolation.in_force().policy.clone();

@@ -4,14 +4,14 @@ use std::time::Duration;
 const SHORTEST_DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 /// When calls are rejected because the service is failing. It trips on any of its triggers, each off at zero:
-/// consecutive failures, failures in the window, failure rate. `minimum_calls` gates the last two.
+/// consecutive failures, failures in the window, failure rate, slow call rate. `minimum_calls` gates the last three.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BreakerPolicy {
     /// What it says apart from what the breaker has learned. Default auto.
     pub mode: BreakerMode,
-    /// The window that count and rate look at. Default 30 s in 10 buckets, as Polly's sampling.
+    /// The window that count and rates look at. Default 30 s in 10 buckets, as Polly's sampling.
     pub window: TimeWindow,
-    /// Calls that the window must hold before count and rate may trip. Default 10, between Sentinel's 5 and Hystrix's
+    /// Calls that the window must hold before count and rates may trip. Default 10, between Sentinel's 5 and Hystrix's
     /// 20: resilience4j's 100 never trips at a small service.
     pub minimum_calls: u32,
     /// Failures in a row that trip. Zero: off. Default 5, as pybreaker, Envoy and Finagle.
@@ -20,6 +20,11 @@ pub struct BreakerPolicy {
     pub failure_count: u32,
     /// Share of failures in the window, in [0, 1], at or above which it trips. Zero: off. Default 0.5.
     pub failure_rate: f64,
+    /// Latency at or above which a call is slow, whatever its outcome. Zero: no call is slow. Default zero: how long is
+    /// too long is the service's to say, and resilience4j's 60 s is no help.
+    pub slow_call_duration: Duration,
+    /// Share of slow calls in the window, in [0, 1], at or above which it trips. Zero: off. Default 1, as resilience4j.
+    pub slow_call_rate: f64,
     /// How long calls are rejected before the first probe. Default 30 s, as Envoy and opossum.
     pub open_duration: Duration,
     /// Factor by which the open time grows at each reopening; a close resets it. Default 1.
@@ -89,6 +94,8 @@ impl Default for BreakerPolicy {
             consecutive_failures: 5,
             failure_count: 0,
             failure_rate: 0.5,
+            slow_call_duration: Duration::ZERO,
+            slow_call_rate: 1.0,
             open_duration: Duration::from_secs(30),
             open_backoff_multiplier: 1.0,
             max_open_duration: Duration::from_secs(300),
@@ -103,6 +110,11 @@ impl Default for BreakerPolicy {
 }
 
 impl BreakerPolicy {
+    /// Whether a call that took so long is slow.
+    pub fn is_slow(&self, latency: Duration) -> bool {
+        !self.slow_call_duration.is_zero() && latency >= self.slow_call_duration
+    }
+
     /// How many probes may be in flight at once.
     pub fn max_probes(&self) -> u32 {
         match self.half_open_max_in_flight {

@@ -203,6 +203,8 @@ fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     faults.relate(wide, buckets, length, "must leave each bucket at least 10 ms");
     faults.number("circuit_breaker.consecutive_failures", policy.consecutive_failures, 0, MAX_PROBES);
     faults.real("circuit_breaker.failure_rate", policy.failure_rate, 0.0, 1.0);
+    faults.duration("circuit_breaker.slow_call_duration", policy.slow_call_duration, Duration::ZERO);
+    faults.real("circuit_breaker.slow_call_rate", policy.slow_call_rate, 0.0, 1.0);
     faults.duration("circuit_breaker.open_duration", policy.open_duration, MILLISECOND);
     faults.real("circuit_breaker.open_backoff_multiplier", policy.open_backoff_multiplier, 1.0, 10.0);
     faults.duration("circuit_breaker.max_open_duration", policy.max_open_duration, MILLISECOND);

@@ -13,8 +13,9 @@ use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
 use std::time::Duration;
 
-/// The message that says all of a policy: every field in force is set, `preset` is empty. [`effective_policy`] of it is
-/// the policy again, whatever the defaults of the release that reads it.
+/// The message that says all of a policy: `preset` is empty, and every field in force is set, but for those of features
+/// that came later, which are set where they differ from what the contract says of an unset one. So the fingerprint of a
+/// policy that does not use them is what it was before them. [`effective_policy`] of the message is the policy again.
 ///
 /// [`effective_policy`]: super::effective_policy
 pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
@@ -46,6 +47,11 @@ fn real(value: f64) -> Option<f64> {
     Some(value + 0.0)
 }
 
+/// A value that is not what an unset field stands for.
+fn unless<T: PartialEq>(value: T, unset: T) -> Option<T> {
+    (value != unset).then_some(value)
+}
+
 fn write_timeout(policy: TimeoutPolicy) -> v1::TimeoutPolicy {
     let TimeoutPolicy { call_timeout, attempt_timeout, propagate_deadline, min_attempt_budget } = policy;
     v1::TimeoutPolicy {
@@ -64,6 +70,8 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         consecutive_failures,
         failure_count,
         failure_rate,
+        slow_call_duration,
+        slow_call_rate,
         open_duration,
         open_backoff_multiplier,
         max_open_duration,
@@ -91,8 +99,8 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         consecutive_failures: Some(*consecutive_failures),
         failure_count: Some(*failure_count),
         failure_rate: real(*failure_rate),
-        slow_call_duration: None,
-        slow_call_rate: None,
+        slow_call_duration: unless(*slow_call_duration, Duration::ZERO).map(duration_to_wire),
+        slow_call_rate: unless(*slow_call_rate, 1.0).and_then(real),
         open_duration: duration(*open_duration),
         open_backoff_multiplier: real(*open_backoff_multiplier),
         max_open_duration: duration(*max_open_duration),

@@ -101,13 +101,13 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
     let window = (between(Duration::from_millis(600), MAX_DURATION), 1..=60u32)
         .prop_map(|(length, buckets)| TimeWindow { length, buckets });
     let open = (between(MILLISECOND, MAX_DURATION), between(MILLISECOND, MAX_DURATION), 1.0..=10.0, ratio());
-    let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio());
+    let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio(), between(Duration::ZERO, MAX_DURATION), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);
     (modes, window, triggers, open, probes).prop_map(
         |(
             mode,
             window,
-            (minimum_calls, consecutive_failures, failure_count, failure_rate),
+            (minimum_calls, consecutive_failures, failure_count, failure_rate, slow_call_duration, slow_call_rate),
             (one, other, open_backoff_multiplier, open_jitter_ratio),
             (half_open_max_in_flight, success_threshold, half_open_allowed_failures, half_open_lease, on_lease_expiry),
         )| BreakerPolicy {
@@ -117,6 +117,8 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
             consecutive_failures,
             failure_count,
             failure_rate,
+            slow_call_duration,
+            slow_call_rate,
             open_duration: one.min(other),
             open_backoff_multiplier,
             max_open_duration: one.max(other),

@@ -3,12 +3,14 @@
 use super::*;
 use proptest::prelude::*;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What a breaker does, told as plainly as possible: every outcome is kept, and looked through at each decision.
 struct Model {
     policy: BreakerPolicy,
     state: ModelState,
     generation: u64,
-    outcomes: Vec<(u64, Outcome)>,
+    outcomes: Vec<(u64, Outcome, bool)>,
     consecutive: u32,
 }
 
@@ -47,16 +49,16 @@ impl Model {
         self.state = ModelState::HalfOpen { since: now, in_flight: 0, successes: 0 };
     }
 
-    fn record(&mut self, generation: u64, outcome: Outcome, now: u64) {
+    fn record(&mut self, generation: u64, outcome: Outcome, is_slow: bool, now: u64) {
         if generation != self.generation {
             return;
         }
         match (&mut self.state, outcome) {
             (ModelState::Closed, Outcome::Neutral) | (ModelState::Open { .. }, _) => {}
             (ModelState::Closed, _) => {
-                self.outcomes.push((now, outcome));
+                self.outcomes.push((now, outcome, is_slow));
                 self.consecutive = if outcome == Outcome::Failure { self.consecutive + 1 } else { 0 };
-                if outcome == Outcome::Failure && self.trips(now) {
+                if (outcome == Outcome::Failure && self.trips(now)) || (is_slow && self.is_too_slow(now)) {
                     self.open(now);
                 }
             }
@@ -84,12 +86,24 @@ impl Model {
         self.state = ModelState::Open { until: now + self.policy.open_duration.as_millis() as u64 };
     }
 
-    fn trips(&self, now: u64) -> bool {
+    /// The calls in the window.
+    fn inside(&self, now: u64) -> impl Iterator<Item = &(u64, Outcome, bool)> + Clone {
         let bucket = self.policy.window.length.as_millis() as u64 / u64::from(self.policy.window.buckets);
         let oldest = (now / bucket + 1).saturating_sub(u64::from(self.policy.window.buckets));
-        let inside = self.outcomes.iter().filter(|(at, _)| at / bucket >= oldest);
+        self.outcomes.iter().filter(move |(at, ..)| at / bucket >= oldest)
+    }
+
+    fn is_too_slow(&self, now: u64) -> bool {
+        let calls = self.inside(now).count() as f64;
+        let slow = self.inside(now).filter(|(.., is_slow)| *is_slow).count() as f64;
+        let rate = self.policy.slow_call_rate;
+        calls >= f64::from(self.policy.minimum_calls) && rate > 0.0 && slow / calls >= rate
+    }
+
+    fn trips(&self, now: u64) -> bool {
+        let inside = self.inside(now);
         let calls = inside.clone().count() as f64;
-        let failures = inside.filter(|(_, outcome)| *outcome == Outcome::Failure).count() as f64;
+        let failures = inside.filter(|(_, outcome, _)| *outcome == Outcome::Failure).count() as f64;
         let consecutive = self.policy.consecutive_failures;
         (consecutive > 0 && self.consecutive >= consecutive)
             || (calls >= f64::from(self.policy.minimum_calls)
@@ -101,7 +115,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Begin,
-    End(usize, Outcome),
+    End(usize, Outcome, bool),
     Advance(u64),
 }
 
@@ -109,7 +123,8 @@ fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![3 => Just(Outcome::Success), 3 => Just(Outcome::Failure), 1 => Just(Outcome::Neutral)];
     prop_oneof![
         4 => Just(Step::Begin),
-        4 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::End(which, outcome)),
+        4 => (any::<usize>(), outcome, prop::bool::weighted(0.3))
+            .prop_map(|(which, outcome, is_slow)| Step::End(which, outcome, is_slow)),
         1 => (0u64..3_000).prop_map(Step::Advance),
         1 => (0u64..40_000).prop_map(Step::Advance),
     ]
@@ -121,12 +136,15 @@ proptest! {
     #[test]
     fn behaves_as_the_model(
         (consecutive, count, rate, minimum, threshold) in (0u32..6, 0u32..8, 0u8..3, 0u32..8, 1u32..4),
+        (slow_call_duration, slow_rate) in (prop_oneof![Just(SECOND), Just(Duration::ZERO)], 0u8..4),
         steps in prop::collection::vec(step(), 1..300),
     ) {
         let policy = BreakerPolicy {
             consecutive_failures: consecutive,
             failure_count: count,
             failure_rate: f64::from(rate) / 2.0,
+            slow_call_duration,
+            slow_call_rate: f64::from(slow_rate) / 4.0,
             minimum_calls: minimum,
             success_threshold: threshold,
             open_jitter_ratio: 0.0,
@@ -147,10 +165,11 @@ proptest! {
                     prop_assert_eq!(admitted.is_ok(), model.admit(now));
                     out.extend(admitted.ok().map(|admitted| (admitted.admission, model.generation)));
                 }
-                Step::End(which, outcome) if !out.is_empty() => {
+                Step::End(which, outcome, is_slow) if !out.is_empty() => {
                     let (admission, generation) = out.swap_remove(which % out.len());
-                    admission.record(&policy, outcome, at, || 0);
-                    model.record(generation, outcome, now);
+                    let latency = if is_slow { SECOND } else { SECOND - Duration::from_nanos(1) };
+                    admission.record(&policy, outcome, latency, at, || 0);
+                    model.record(generation, outcome, is_slow && policy.slow_call_duration == SECOND, now);
                 }
                 Step::End(..) => {}
             }

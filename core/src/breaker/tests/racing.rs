@@ -14,7 +14,9 @@ fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
             let Ok(admitted) = breaker.admit(&policy, now, || 0) else {
                 return 0;
             };
-            usize::from(admitted.admission.record(&policy, Outcome::Failure, now, || 0).transition.is_some())
+            usize::from(
+                admitted.admission.record(&policy, Outcome::Failure, Duration::ZERO, now, || 0).transition.is_some(),
+            )
         });
         assert_eq!(opened, 1);
 
@@ -83,7 +85,7 @@ fn t13_no_transition_is_lost_and_none_is_told_twice() {
                     }
                 } else if let Some(admission) = out.pop() {
                     let outcome = [Outcome::Success, Outcome::Failure, Outcome::Failure][random as usize % 3];
-                    let recorded = admission.record(&policy, outcome, now(), || random);
+                    let recorded = admission.record(&policy, outcome, Duration::ZERO, now(), || random);
                     told += usize::from(recorded.transition.is_some());
                 }
                 if random % 64 == 1 {

@@ -48,7 +48,7 @@ fn a_wait_of_a_day_with_all_its_jitter_is_kept() {
     let now = Timestamp::from_millis(1);
     for _ in 0..5 {
         let admitted = breaker.admit(&policy, now, || 0).unwrap();
-        admitted.admission.record(&policy, Outcome::Failure, now, || u64::MAX);
+        admitted.admission.record(&policy, Outcome::Failure, Duration::ZERO, now, || u64::MAX);
     }
     let wait = breaker.admit(&policy, now, || 0).unwrap_err().retry_after.unwrap();
     assert!(wait > 2 * day - Duration::from_millis(2) && wait <= 2 * day, "{wait:?}");
@@ -62,7 +62,7 @@ fn t26_jitter_only_lengthens_the_open_time() {
         let now = Timestamp::from_millis(7);
         for _ in 0..5 {
             let admitted = breaker.admit(&policy, now, || 0).unwrap();
-            admitted.admission.record(&policy, Outcome::Failure, now, || random);
+            admitted.admission.record(&policy, Outcome::Failure, Duration::ZERO, now, || random);
         }
         let rejected = breaker.admit(&policy, now, || 0).unwrap_err();
         assert_eq!(rejected.retry_after, Some(Duration::from_millis(millis)));

@@ -37,10 +37,8 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     set(&mut policy.consecutive_failures, *consecutive_failures);
     set(&mut policy.failure_count, *failure_count);
     set(&mut policy.failure_rate, *failure_rate);
-    // A rate alone does nothing by the contract: without a duration, no call is slow.
-    let slow = faults.inert_duration("circuit_breaker.slow_call_duration", *slow_call_duration);
-    faults.not_in_force(!slow.is_zero(), "circuit_breaker.slow_call_duration");
-    faults.inert_ratio("circuit_breaker.slow_call_rate", *slow_call_rate);
+    faults.duration("circuit_breaker.slow_call_duration", *slow_call_duration, &mut policy.slow_call_duration);
+    set(&mut policy.slow_call_rate, *slow_call_rate);
     faults.duration("circuit_breaker.open_duration", *open_duration, &mut policy.open_duration);
     set(&mut policy.open_backoff_multiplier, *open_backoff_multiplier);
     if max_open_duration.is_none() && policy.open_duration <= MAX_DURATION {
