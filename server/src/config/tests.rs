@@ -120,6 +120,31 @@ fn a_wrong_value_names_its_place() {
 }
 
 #[test]
+fn what_is_wrong_is_said_in_one_line_with_what_is_right() {
+    for (text, right) in [
+        ("[listen]\naddress = \"localhost:7420\"", "127.0.0.1:7420"),
+        ("[listen]\naddress = 7420", "127.0.0.1:7420"),
+        ("[limits]\nmax_services = -1", "a whole number, 1 or more"),
+        ("[listen\naddress = 1", "line 1, column 8; invalid table header; expected"),
+    ] {
+        let refused = load_file(text).unwrap_err().to_string();
+        assert!(refused.contains(right) && !refused.contains('\n'), "{text}: {refused}");
+    }
+    let refused = load(&[], &[("COFFERDAM_LIMITS_MAX_SERVICES", "ten")]).unwrap_err().to_string();
+    assert!(refused.contains("a whole number"), "{refused}");
+    let refused = Cli::try_parse_from(["cofferdam", "--listen", "localhost:7420"]).err().unwrap().to_string();
+    assert!(refused.contains("127.0.0.1:7420"), "{refused}");
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let variables = ["COFFERDAM_CONFIG", "COFFERDAM_LISTEN_ADDRESS", "COFFERDAM_STORE_DATA_DIR", "HOME"];
+    let config = load(&[], &variables.map(|name| (name, ""))).unwrap();
+    assert_eq!(config.listen, ListenConfig::default());
+    assert_eq!(config.store.data_dir, Some(PathBuf::from("cofferdam-data")));
+}
+
+#[test]
 fn only_loopback_is_served_without_being_told_to() {
     for (address, exposed) in [
         ("127.0.0.1:7420", false),
