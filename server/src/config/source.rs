@@ -15,7 +15,7 @@ use figment::{
 use super::{Config, ConfigError, ServeArgs};
 
 /// Every key there is, with its section, and how its variable in the environment is read.
-const KEYS: &[(&str, Kind)] = &[
+pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
     ("listen.insecure", Kind::Plain),
     ("listen.grace", Kind::Text),
@@ -35,7 +35,7 @@ const KEYS: &[(&str, Kind)] = &[
 
 /// How a variable is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// As it stands, even where it looks like a number.
     Text,
     /// As a number or a truth value.
