@@ -27,6 +27,18 @@ async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_waits_for_its_store_can_be_stopped() {
+    let nobody = unused_address();
+    let arguments =
+        ["--listen", "127.0.0.1:0", "--store", "etcd", "--etcd-endpoints", &nobody, "--store-timeout", "1h"];
+    let mut process = Manager::bare(&arguments, &[]);
+    process.printed("that it waits", |line| line.contains("not ready").then_some(())).await;
+    process.terminate();
+    let exit = process.exit().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn port_0_is_a_port_that_the_start_line_names() {
     let mut process = Manager::bare(&["--listen", "127.0.0.1:0", "--store", "memory"], &[]);
     let port = process
@@ -53,6 +65,7 @@ async fn bad_settings_are_refused_in_words() {
         (&["--store", "papyrus"], "papyrus"),
         (&["--config", "/does/not/exist.toml"], "/does/not/exist.toml"),
         (&["--log-format", "xml"], "xml"),
+        (&["--log-level", "loud", "--store", "memory"], "loud"),
     ] {
         let exit = Manager::bare(arguments, &[]).exit().await;
         assert!(exit.code.is_some_and(|code| code != 0), "{arguments:?}: {exit:?}");

@@ -105,8 +105,10 @@ pub enum Rejection {
     /// The service has no endpoint that the manager may dial.
     #[error("service {0} has no endpoint that the manager may dial: register one")]
     NoEndpoint(ServiceKey),
-    /// The endpoint is not on the operator's allow-list.
-    #[error("endpoint {0} is not on the manager's allow-list, which holds loopback addresses by default")]
+    /// The endpoint is outside the fence.
+    #[error(
+        "endpoint {0} may not be dialled: the manager calls loopback addresses only, and neither itself nor its store"
+    )]
     EndpointNotAllowed(String),
     /// The breaker is open.
     #[error("the circuit breaker of {key} is open{}", retry_hint(*retry_after))]
@@ -117,7 +119,7 @@ pub enum Rejection {
         retry_after: Option<Duration>,
     },
     /// The bulkhead is full.
-    #[error("pool {pool:?} of the bulkhead is full")]
+    #[error("the bulkhead{} is full", of_pool(pool))]
     BulkheadFull {
         /// The pool; empty for the one without a name.
         pool: String,
@@ -132,7 +134,7 @@ pub enum Rejection {
     #[error("service {0} is disabled")]
     Disabled(ServiceKey),
     /// Request or answer is larger than the manager relays.
-    #[error("{what} has more than the {limit} bytes that the manager relays")]
+    #[error("{what} has more than the {limit} bytes that the manager takes")]
     PayloadTooLarge {
         /// What is too large: "the request" or "the answer".
         what: &'static str,
@@ -167,9 +169,33 @@ fn did_you_mean(nearest: &[String]) -> String {
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {
-    retry_after.map(|after| format!(", next probe in {after:?}")).unwrap_or_default()
+    let in_millis = |after: Duration| Duration::from_millis(after.as_millis().try_into().unwrap_or(u64::MAX));
+    retry_after.map(|after| format!(", next probe in {:?}", in_millis(after))).unwrap_or_default()
+}
+
+fn of_pool(pool: &str) -> String {
+    if pool.is_empty() { String::new() } else { format!("'s pool {pool:?}") }
 }
 
 fn list(violations: &[Violation]) -> String {
-    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
+    // What is wrong with a request as a whole has no path to begin with.
+    let said = |violation: &Violation| {
+        if violation.path.is_empty() { violation.description.clone() } else { violation.to_string() }
+    };
+    violations.iter().map(said).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_absent_leaves_no_hole_in_the_words() {
+        assert_eq!(Error::invalid("", "the request is noise").to_string(), "the request is noise");
+        assert_eq!(Error::invalid("level", "must be set").to_string(), "level must be set");
+        let full = |pool: &str| Rejection::BulkheadFull { pool: pool.to_owned() }.to_string();
+        assert_eq!(full(""), "the bulkhead is full");
+        assert_eq!(full("reports"), "the bulkhead's pool \"reports\" is full");
+        assert_eq!(retry_hint(Some(Duration::from_nanos(1_500_000_001))), ", next probe in 1.5s");
+    }
 }

@@ -43,7 +43,7 @@ pub enum StartError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The store cannot be opened.
-    #[error("cannot open the {kind} store: {error}")]
+    #[error("cannot open the {kind} store: {error}{}", remedy(*kind, error))]
     Store {
         /// Which store.
         kind: StoreKind,
@@ -151,8 +151,15 @@ impl Server {
 pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
     let config = Config::load(args)?;
     telemetry::install(&config.telemetry)?;
-    let stop = signal::stop().map_err(StartError::Signals)?;
-    let server = Server::bind(&config).await?;
+    let mut stop = std::pin::pin!(signal::stop().map_err(StartError::Signals)?);
+    // A store may take its time to be there. Who does not want to wait for it is heard.
+    let server = tokio::select! {
+        server = Server::bind(&config) => server?,
+        () = stop.as_mut() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
     let address = server.local_addr();
     let store = config.store.kind;
     match (store, &config.store.data_dir) {
@@ -168,6 +175,21 @@ pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
     }
     server.serve(stop).await;
     Ok(())
+}
+
+/// What mends a store that cannot be opened; nothing where the error says it.
+fn remedy(kind: StoreKind, error: &StoreError) -> &'static str {
+    match (kind, error) {
+        (StoreKind::Embedded, StoreError::InUse { .. }) => "; stop that one, or choose another --data-dir",
+        (StoreKind::Embedded, StoreError::Unavailable { .. } | StoreError::Full { .. }) => {
+            "; choose a --data-dir that can be written to"
+        }
+        (StoreKind::Embedded, StoreError::Corrupt { .. }) => {
+            "; put a copy of it in its place, or move it away to begin with an empty store"
+        }
+        (StoreKind::Embedded, StoreError::Incompatible { .. }) => "; use the version that wrote it, or a newer one",
+        _ => "",
+    }
 }
 
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, TelemetryConfig};
 
@@ -35,6 +35,12 @@ pub fn install(config: &TelemetryConfig) -> Result<(), TelemetryError> {
         Some(directives) => (EnvFilter::DEFAULT_ENV, directives),
         None => ("the log level", config.log_level.clone()),
     };
+    if place != EnvFilter::DEFAULT_ENV
+        && let Some(word) = stray_word(&directives)
+    {
+        let reason = format!("{word:?} is no level");
+        return Err(TelemetryError::Directives { place, directives, reason });
+    }
     let filter = EnvFilter::builder().parse(&directives).map_err(|error| TelemetryError::Directives {
         place,
         directives,
@@ -51,4 +57,25 @@ pub fn install(config: &TelemetryConfig) -> Result<(), TelemetryError> {
         }
     };
     installed.map_err(|_| TelemetryError::Installed)
+}
+
+/// A word that stands alone and is no level. As a directive it names a target of which nothing may ever be heard: a
+/// level mistyped would silence the manager.
+fn stray_word(directives: &str) -> Option<&str> {
+    let is_word = |part: &&str| !part.is_empty() && !part.contains(['=', '[']);
+    directives.split(',').map(str::trim).filter(is_word).find(|word| word.parse::<LevelFilter>().is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_mistyped_is_found() {
+        for fine in ["info", "DEBUG", "off", "warn, cofferdam_server=debug", "info,[request]=trace", ""] {
+            assert_eq!(stray_word(fine), None, "{fine}");
+        }
+        assert_eq!(stray_word("loud"), Some("loud"));
+        assert_eq!(stray_word("cofferdam_server=debug,infoo"), Some("infoo"));
+    }
 }

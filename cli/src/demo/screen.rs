@@ -16,7 +16,7 @@ use super::script::STEPS;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
+use ratatui::widgets::{Paragraph, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use std::io;
 use std::time::Duration;
@@ -24,6 +24,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How often it is drawn.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// Columns and rows that it cannot do without.
+const SMALLEST: (u16, u16) = (76, panel::HEIGHT + 9);
 
 const KEYS: &str = "0-3 level  b break  s slow  f flaky  h heal  p pause  q quit";
 
@@ -93,6 +96,9 @@ impl Drop for Screen {
 
 fn draw(frame: &mut Frame<'_>, board: &Board, meter: &Meter, palette: Palette) {
     let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        return draw_too_small(frame, area);
+    }
     let [title, steps, panels, note, _, command, result, keys] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -115,6 +121,16 @@ fn draw(frame: &mut Frame<'_>, board: &Board, meter: &Meter, palette: Palette) {
     frame.render_widget(Paragraph::new(folded), command);
     frame.render_widget(Line::styled(format!("  {}", board.result), palette.of(Color::Green)), result);
     frame.render_widget(Line::styled(KEYS, dim()), keys);
+}
+
+/// Parts of the picture would mislead: it is asked for room instead, and goes on when it has it.
+fn draw_too_small(frame: &mut Frame<'_>, area: Rect) {
+    let (width, height) = SMALLEST;
+    let text = format!(
+        "The demo needs {width} x {height} characters and has {} x {}: enlarge the window, or press q and run it with --plain.",
+        area.width, area.height
+    );
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
 }
 
 fn draw_title(frame: &mut Frame<'_>, area: Rect, board: &Board, palette: Palette) {

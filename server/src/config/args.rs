@@ -2,13 +2,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{LogFormat, StoreKind};
+use super::{LogFormat, StoreKind, human};
 
 /// The flags of `cofferdam serve`. Each overrides its variable in the environment, and that its key in the file.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServeArgs {
     /// Address to listen on; port 0 is any free one [env: COFFERDAM_LISTEN_ADDRESS] [default: 127.0.0.1:7420]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = human::parse_address)]
     pub listen: Option<SocketAddr>,
 
     /// Listen on an address that others can reach, with neither TLS nor authentication [env: COFFERDAM_LISTEN_INSECURE]

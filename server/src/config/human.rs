@@ -1,11 +1,61 @@
-//! How people write durations and lists.
+//! How people write addresses, durations, numbers and lists.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{
     Deserializer,
-    de::{Error, SeqAccess, Visitor},
+    de::{Error, SeqAccess, Unexpected, Visitor},
 };
+
+/// What an address to listen on looks like; names are not looked up, as one may stand for many addresses.
+const ADDRESS: &str = "an IP address and a port, for example 127.0.0.1:7420 or [::1]:7420";
+
+/// An address as in `127.0.0.1:7420`, for the command line.
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("must be {ADDRESS}"))
+}
+
+/// An address as in `127.0.0.1:7420`.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(ADDRESS)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<SocketAddr, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_str(Text)
+}
+
+/// A number of things; whether it may be zero is for others to say.
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    struct Number;
+
+    impl Visitor<'_> for Number {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number, 1 or more")
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<usize, E> {
+            usize::try_from(number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<usize, E> {
+            usize::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+    }
+
+    deserializer.deserialize_u64(Number)
+}
 
 /// A duration as in `10s`, `500ms` or `1m 30s`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -19,7 +69,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            humantime::parse_duration(text).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
         }
     }
 

@@ -1,16 +1,19 @@
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, human};
 
 /// How much is too much. Each bound is at least 1.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct LimitsConfig {
     /// Registered services, over all namespaces. Default 10000.
+    #[serde(deserialize_with = "human::count")]
     pub max_services: usize,
     /// Instances that hold a stream at this manager. Default 20000.
+    #[serde(deserialize_with = "human::count")]
     pub max_instances: usize,
     /// Connections to this manager. Default 25000.
+    #[serde(deserialize_with = "human::count")]
     pub max_connections: usize,
 }
 

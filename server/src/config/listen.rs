@@ -12,6 +12,7 @@ use super::human;
 #[serde(default)]
 pub struct ListenConfig {
     /// The address for everything: gRPC, health, reflection. Port 0 is any free one. Default `127.0.0.1:7420`.
+    #[serde(deserialize_with = "human::address")]
     pub address: SocketAddr,
     /// Whether an address that others can reach may be served although this release knows neither TLS nor
     /// authentication. Default false.

@@ -15,7 +15,7 @@ use figment::{
 use super::{Config, ConfigError, ServeArgs};
 
 /// Every key there is, with its section, and how its variable in the environment is read.
-const KEYS: &[(&str, Kind)] = &[
+pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
     ("listen.insecure", Kind::Plain),
     ("listen.grace", Kind::Text),
@@ -35,7 +35,7 @@ const KEYS: &[(&str, Kind)] = &[
 
 /// How a variable is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// As it stands, even where it looks like a number.
     Text,
     /// As a number or a truth value.
@@ -46,6 +46,8 @@ enum Kind {
 type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config, ConfigError> {
+    // As everywhere, a variable that is empty is one that is not set.
+    let variables: Variables<'_> = &|name| variables(name).filter(|text| !text.is_empty());
     let mut figment = Figment::new();
     let file = args.config.clone().or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
     if let Some(file) = &file {
@@ -80,8 +82,15 @@ fn read(path: &Path) -> Result<impl Provider, ConfigError> {
     let toml = Toml::string(&text);
     match toml.data() {
         Ok(profiles) => profiles.values().try_for_each(|dict| known_only(dict, "", &path)).map(|()| toml),
-        Err(error) => Err(ConfigError::Malformed { path, reason: error.to_string() }),
+        Err(error) => Err(ConfigError::Malformed { path, reason: one_line(&error.to_string()) }),
     }
+}
+
+/// An error of the TOML parser without the picture that it draws of the place.
+fn one_line(error: &str) -> String {
+    let is_drawn = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let said: Vec<_> = error.lines().filter(|line| !line.trim().is_empty() && !is_drawn(line)).collect();
+    said.join("; ")
 }
 
 /// Refuses a key that means nothing.
@@ -160,7 +169,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
 
 /// Where people's programs keep their state.
 fn default_data_dir(variables: Variables<'_>) -> PathBuf {
-    let set = |name| variables(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let set = |name| variables(name).map(PathBuf::from);
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
     state.map_or_else(|| PathBuf::from("cofferdam-data"), |state| state.join("cofferdam"))
 }

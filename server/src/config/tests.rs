@@ -1,5 +1,9 @@
 use super::*;
 use clap::Parser;
+use figment::{
+    Figment,
+    providers::{Format, Toml},
+};
 use std::{io::Write, path::PathBuf, time::Duration};
 
 #[derive(Parser)]
@@ -120,6 +124,31 @@ fn a_wrong_value_names_its_place() {
 }
 
 #[test]
+fn what_is_wrong_is_said_in_one_line_with_what_is_right() {
+    for (text, right) in [
+        ("[listen]\naddress = \"localhost:7420\"", "127.0.0.1:7420"),
+        ("[listen]\naddress = 7420", "127.0.0.1:7420"),
+        ("[limits]\nmax_services = -1", "a whole number, 1 or more"),
+        ("[listen\naddress = 1", "line 1, column 8; invalid table header; expected"),
+    ] {
+        let refused = load_file(text).unwrap_err().to_string();
+        assert!(refused.contains(right) && !refused.contains('\n'), "{text}: {refused}");
+    }
+    let refused = load(&[], &[("COFFERDAM_LIMITS_MAX_SERVICES", "ten")]).unwrap_err().to_string();
+    assert!(refused.contains("a whole number"), "{refused}");
+    let refused = Cli::try_parse_from(["cofferdam", "--listen", "localhost:7420"]).err().unwrap().to_string();
+    assert!(refused.contains("127.0.0.1:7420"), "{refused}");
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let variables = ["COFFERDAM_CONFIG", "COFFERDAM_LISTEN_ADDRESS", "COFFERDAM_STORE_DATA_DIR", "HOME"];
+    let config = load(&[], &variables.map(|name| (name, ""))).unwrap();
+    assert_eq!(config.listen, ListenConfig::default());
+    assert_eq!(config.store.data_dir, Some(PathBuf::from("cofferdam-data")));
+}
+
+#[test]
 fn only_loopback_is_served_without_being_told_to() {
     for (address, exposed) in [
         ("127.0.0.1:7420", false),
@@ -161,5 +190,43 @@ fn every_flag_is_documented() {
     for argument in Cli::command().get_arguments() {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.contains("[env: COFFERDAM_"), "{}: {help}", argument.get_id());
+    }
+}
+
+/// The reference that people read, against what is.
+#[test]
+fn the_reference_is_complete_and_its_file_holds_the_defaults() {
+    const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+    let rows: Vec<Vec<_>> = REFERENCE
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    let keys: Vec<_> = source::KEYS.iter().map(|(key, _)| *key).collect();
+    assert_eq!(rows.iter().map(|row| row[1]).collect::<Vec<_>>(), keys);
+
+    let command = <Cli as clap::CommandFactory>::command();
+    let flags = command.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "config");
+    let mut flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
+    let mut shown: Vec<_> = rows.iter().map(|row| row[2].to_owned()).filter(|flag| !flag.is_empty()).collect();
+    flags.sort();
+    shown.sort();
+    assert_eq!(shown, flags);
+
+    let (_, file) = REFERENCE.split_once("```toml\n").unwrap();
+    let (file, _) = file.split_once("```").unwrap();
+    let defaults = load(&[], &[]).unwrap();
+    assert_eq!(load_file(file).unwrap(), defaults);
+    // What is commented out is known, too.
+    let uncommented = load_file(&file.replace("# ", "")).unwrap();
+    assert_eq!(uncommented.store.etcd_user.as_deref(), Some("cofferdam"));
+    // The table's defaults are the file's.
+    let figment = Figment::from(Toml::string(file));
+    for row in &rows {
+        let Ok(value) = figment.find_value(row[1]) else { continue };
+        let number = || value.to_i128().map(|number| number.to_string());
+        let other = || value.to_bool().map(|is| is.to_string());
+        let written = value.as_str().map(str::to_owned).or_else(number).or_else(other).unwrap();
+        assert_eq!(row[3], written, "{}", row[1]);
     }
 }

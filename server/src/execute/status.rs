@@ -33,7 +33,23 @@ pub(super) fn rejection(status: &Status) -> Rejection {
     } else if is_too_large(status) {
         Rejection::PayloadTooLarge { what: "the answer", limit: MAX_ANSWER_BYTES }
     } else {
-        Rejection::Upstream { code: meant(status).into(), message: status.message().to_owned() }
+        Rejection::Upstream { code: meant(status).into(), message: message(status) }
+    }
+}
+
+/// The service's own words. Where there are none, what has happened: a status without a message is common, and so is a
+/// connection that says no more than that it is none.
+fn message(status: &Status) -> String {
+    if has_source::<tonic::transport::Error>(status) || has_source::<ConnectError>(status) {
+        let mut deepest: &dyn Error = status;
+        while let Some(source) = deepest.source() {
+            deepest = source;
+        }
+        return format!("no answer from the service: {}: {deepest}", status.message());
+    }
+    match status.message() {
+        "" => format!("the service answered without a message: {}", meant(status).description()),
+        words => words.to_owned(),
     }
 }
 
@@ -67,4 +83,17 @@ fn pushback(status: &Status) -> Option<Pushback> {
     let value = status.metadata().get(PUSHBACK)?.to_str().ok()?;
     // A negative or unreadable value means: do not come again.
     Some(value.parse().map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_without_words_is_given_some() {
+        let told = |status: &Status| rejection(status).to_string();
+        assert_eq!(told(&Status::aborted("not now")), "not now");
+        let told = told(&Status::unimplemented(""));
+        assert!(told.contains("not implemented"), "{told}");
+    }
 }

@@ -52,6 +52,18 @@ async fn a_second_manager_on_one_file_is_told_its_name() {
     let _first = Server::bind(&config).await.unwrap();
     let refused = Server::bind(&config).await.unwrap_err().to_string();
     assert!(refused.contains(&dir.path().display().to_string()) && refused.contains("in use"), "{refused}");
+    assert!(refused.contains("--data-dir"), "the fix: {refused}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_hold_the_store_is_refused_with_the_fix() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let refused = Server::bind(&config(StoreKind::Embedded, file.path())).await.unwrap_err().to_string();
+    assert!(refused.contains("--data-dir that can be written to"), "{refused}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("cofferdam.redb"), "not ours").unwrap();
+    let refused = Server::bind(&config(StoreKind::Embedded, dir.path())).await.unwrap_err().to_string();
+    assert!(refused.contains("move it away"), "{refused}");
 }
 
 #[tokio::test]

@@ -95,3 +95,14 @@ async fn no_size_is_too_small_to_draw() {
         drawn(width, height, &board(), Palette::new(false));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_window_too_small_is_told_what_it_takes() {
+    let screen = text(&drawn(60, 12, &board(), Palette::new(true)));
+    assert!(screen.contains("needs 76 x 23") && screen.contains("has 60 x 12"), "{screen}");
+    // No window is small enough to break it.
+    for (width, height) in [(1, 1), (76, 22), (75, 23), (3, 200)] {
+        drawn(width, height, &board(), Palette::new(true));
+    }
+    assert!(text(&drawn(76, 23, &board(), Palette::new(true))).contains(KEYS));
+}

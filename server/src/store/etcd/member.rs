@@ -41,7 +41,9 @@ impl Member {
         let url = match name.split_once("://") {
             None => format!("http://{name}"),
             Some(("http", _)) => name.to_owned(),
-            Some((scheme, _)) => return Err(refuse(format!("{name}: {scheme} is not supported"))),
+            Some((scheme, _)) => {
+                return Err(refuse(format!("{name}: {scheme} is not spoken in this release, use http")));
+            }
         };
         let endpoint = Endpoint::from_shared(url).map_err(|error| refuse(format!("{name}: {error}")))?;
         if endpoint.uri().port().is_none() || endpoint.uri().host().is_none_or(str::is_empty) {
