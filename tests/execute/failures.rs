@@ -84,3 +84,13 @@ async fn a_service_that_goes_down_is_a_failure_from_the_first_call_on() {
         bench.upstream.up().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_not_there_is_said_to_be_so() {
+    let mut bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    bench.upstream.down().await;
+    let refusal = bench.client.execute("payments", "charge", "").await.unwrap_err();
+    assert_eq!((refusal.code, &refusal.reason[..]), (Code::Unavailable, "UPSTREAM"), "{refusal:?}");
+    let words = format!("{refusal:?}");
+    assert!(words.contains("no answer from the service") && words.contains("refused"), "{words}");
+}
