@@ -41,8 +41,9 @@ pub struct CallOptions<'a> {
     pub is_idempotent: bool,
     /// The caller's own limit, in force at every level. `None`: the policy's alone.
     pub timeout: Option<Duration>,
-    /// What, beside the method, an answer in the cache belongs to.
-    pub cache_key: &'a [u8],
+    /// What, beside the method, an answer in the cache belongs to. `None`: the caller has not said, so that nothing is
+    /// kept, and nothing that was kept for others stands in.
+    pub cache_key: Option<&'a [u8]>,
     /// Whether the call stands in for another service's: it is tried once and has no fallback of its own, so that
     /// alternatives cannot chase each other.
     pub is_alternative: bool,

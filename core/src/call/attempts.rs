@@ -208,9 +208,9 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Keeps a live answer for the cached fallback.
     fn keep<O: Operation>(&self, operation: &O, output: &O::Output) {
-        let Some(step) = self.cached_step() else { return };
+        let (Some(step), Some(key)) = (self.cached_step(), self.options.cache_key) else { return };
         if let Some(payload) = operation.encode(output) {
-            let key = CacheKey::new(self.options.method, self.options.cache_key);
+            let key = CacheKey::new(self.options.method, key);
             self.isolation.cache.store(step, key, payload, self.runtime.now());
         }
     }
