@@ -59,6 +59,12 @@ pub trait Operation: Send {
     /// Makes the call once. Dropping the future must cancel it.
     fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 
+    /// Whether another attempt can be made. It is asked after every attempt that failed, a timeout included. Default:
+    /// yes.
+    fn can_repeat(&self) -> bool {
+        true
+    }
+
     /// What a result says.
     fn classify(&self, result: Result<&Self::Output, &Self::Error>, context: Context<'_>) -> Verdict;
 

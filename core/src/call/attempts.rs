@@ -48,7 +48,8 @@ impl<'a, R: Runtime> Call<'a, R> {
                 // A rejection of our own ends the call; an earlier attempt's error says more than it does.
                 return Err(last.unwrap_or(failed.cause));
             };
-            let Some(pause) = self.pause_before_retry(verdict, deadline) else {
+            let pause = if operation.can_repeat() { self.pause_before_retry(verdict, deadline) } else { None };
+            let Some(pause) = pause else {
                 return Err(failed.cause);
             };
             last = Some(failed.cause);

@@ -133,11 +133,14 @@ where
     }
 
     fn classify(&self, result: Result<&S::Response, &Bad<S::Response>>, context: Context<'_>) -> Verdict {
-        let verdict = match result {
+        match result {
             Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
+    fn can_repeat(&self) -> bool {
+        self.request.is_some()
+    }
+
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),
-        };
-        Verdict { is_retryable: verdict.is_retryable && self.request.is_some(), ..verdict }
+        }
     }
 
     fn encode(&self, _: &S::Response) -> Option<Bytes> {
