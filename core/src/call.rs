@@ -132,6 +132,26 @@ pub enum Pushback {
     Never,
 }
 
+impl Verdict {
+    /// What the policy says of a gRPC status code, of a service that may have seen the call.
+    pub fn on_grpc_code(code: u32, context: Context<'_>) -> Self {
+        Self {
+            outcome: context.policy.classification.grpc(code, context.is_probe),
+            is_retryable: context.policy.retry.retries_grpc(code, context.is_idempotent),
+            may_have_reached: true,
+            pushback: None,
+        }
+    }
+}
+
+impl Pushback {
+    /// A gRPC service's word (gRFC A6): milliseconds; a negative or unreadable value means not again.
+    pub fn parse(value: &[u8]) -> Self {
+        let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
+        millis.map_or(Self::Never, |millis| Self::After(Duration::from_millis(millis)))
+    }
+}
+
 /// Bytes that stand in for a live answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {

@@ -185,12 +185,8 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     fn verdict_on_timeout(&self) -> Verdict {
         let is_idempotent = self.options.is_idempotent;
-        Verdict {
-            outcome: Outcome::Failure,
-            is_retryable: self.policy().retry.retries_grpc(DEADLINE_EXCEEDED, is_idempotent),
-            may_have_reached: true,
-            pushback: None,
-        }
+        let context = Context { policy: self.policy(), is_probe: false, is_idempotent };
+        Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
 
     /// Tells breaker and health how an attempt went.
