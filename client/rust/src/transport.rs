@@ -14,6 +14,8 @@ mod http;
 mod tests;
 
 #[cfg(feature = "tower")]
+pub(crate) use cofferdam_proto::status::is_timeout;
+#[cfg(feature = "tower")]
 pub(crate) use http::status_of_rejection;
 #[cfg(feature = "tower")]
 pub use http::{Auto, Http};

@@ -140,10 +140,11 @@ fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>)
     Verdict { outcome, is_retryable: may_mend.contains(&status), may_have_reached: true, pushback }
 }
 
-/// A gRPC timeout: at most eight digits and a unit. Never zero, which some servers take for no time at all.
+/// A gRPC timeout: at most eight digits and a unit. Rounded up, for tonic's channels keep time by it as well, and the
+/// timer that ends the call is to be the engine's; so it is never zero, which some servers take for no time at all.
 fn timeout(remaining: Duration) -> String {
-    match remaining.as_millis() {
-        millis @ 0..=MAX_TIMEOUT_DIGITS => format!("{}m", millis.max(1)),
+    match remaining.as_millis() + 1 {
+        millis @ 0..=MAX_TIMEOUT_DIGITS => format!("{millis}m"),
         _ => format!("{}S", u128::from(remaining.as_secs()).min(MAX_TIMEOUT_DIGITS)),
     }
 }
