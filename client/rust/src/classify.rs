@@ -48,7 +48,7 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> V
 /// Whether a layer of ours, somewhere below, has rejected the call: that says nothing about the service.
 #[cfg(feature = "tower")]
 fn is_own_rejection(error: &(dyn Error + 'static)) -> bool {
-    crate::layer::LayerError::find(error).is_some_and(crate::layer::LayerError::is_local)
+    sources(error).filter_map(|source| source.downcast_ref()).any(crate::layer::LayerError::is_local)
 }
 
 #[cfg(not(feature = "tower"))]
