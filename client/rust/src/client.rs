@@ -106,8 +106,11 @@ impl Cofferdam {
     ///
     /// A name that no service can have (see [`Name`]) is protected by the built-in default alone; an
     /// [`Event::NotFollowed`](crate::Event::NotFollowed) and a warning say so. [`try_service`](Self::try_service) is
-    /// for names that are not written in the code. So is the 10,001st service of a process: a name made of, say, a
-    /// user's id is no service.
+    /// Looking it up takes a lock for a moment, which a call by a handle does not.
+    /// for names that are not written in the code.
+    ///
+    /// Past 10,000 services, for a name made of, say, a user's id is no service, further names are neither followed nor
+    /// kept: such a handle and its clones have an isolation of their own, which goes with them.
     pub fn service(&self, name: &str) -> Service {
         Service::new(self.clone(), self.inner.shared.registry.service(name))
     }
