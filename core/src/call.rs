@@ -42,8 +42,9 @@ pub struct CallOptions<'a> {
     pub is_idempotent: bool,
     /// The caller's own limit, in force at every level. `None`: the policy's alone.
     pub timeout: Option<Duration>,
-    /// What, beside the method, an answer in the cache belongs to.
-    pub cache_key: &'a [u8],
+    /// What, beside the method, an answer in the cache belongs to. `None`: the caller has not said, so that nothing is
+    /// kept, and nothing that was kept for others stands in.
+    pub cache_key: Option<&'a [u8]>,
     /// Whether the call stands in for another service's: it is tried once and has no fallback of its own, so that
     /// alternatives cannot chase each other.
     pub is_alternative: bool,
@@ -58,6 +59,12 @@ pub trait Operation: Send {
 
     /// Makes the call once. Dropping the future must cancel it.
     fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+
+    /// Whether another attempt can be made. It is asked after every attempt that failed, a timeout included. Default:
+    /// yes.
+    fn can_repeat(&self) -> bool {
+        true
+    }
 
     /// What a result says.
     fn classify(&self, result: Result<&Self::Output, &Self::Error>, context: Context<'_>) -> Verdict;
@@ -124,6 +131,26 @@ pub enum Pushback {
     After(Duration),
     /// Not again.
     Never,
+}
+
+impl Verdict {
+    /// What the policy says of a gRPC status code, of a service that may have seen the call.
+    pub fn on_grpc_code(code: u32, context: Context<'_>) -> Self {
+        Self {
+            outcome: context.policy.classification.grpc(code, context.is_probe),
+            is_retryable: context.policy.retry.retries_grpc(code, context.is_idempotent),
+            may_have_reached: true,
+            pushback: None,
+        }
+    }
+}
+
+impl Pushback {
+    /// A gRPC service's word (gRFC A6): milliseconds; a negative or unreadable value means not again.
+    pub fn parse(value: &[u8]) -> Self {
+        let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
+        millis.map_or(Self::Never, |millis| Self::After(Duration::from_millis(millis)))
+    }
 }
 
 /// Bytes that stand in for a live answer.

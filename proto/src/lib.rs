@@ -3,12 +3,14 @@
 //! The messages of [`v1`] and [`storage`] are generated from `proto/cofferdam` and committed, so that a build needs no
 //! `protoc`; `tests/bootstrap.rs` proves that they are fresh. Messages alone need only prost:
 //!
-//! - feature `client`: the gRPC clients,
+//! - feature `client`: the gRPC clients, and [`status`]: what a call's errors mean,
 //! - feature `server`: the gRPC server traits,
 //! - feature `bytes-codec`: [`BytesCodec`], which relays any method's messages without knowing their types.
 
 #[cfg(feature = "bytes-codec")]
 mod bytes_codec;
+#[cfg(feature = "client")]
+pub mod status;
 
 #[cfg(feature = "bytes-codec")]
 pub use bytes_codec::{BytesCodec, BytesDecoder, BytesEncoder};

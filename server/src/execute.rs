@@ -116,7 +116,7 @@ impl Executor {
             pool: call.pool.as_deref(),
             is_idempotent: call.is_idempotent,
             timeout: Some(call.timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
-            cache_key: if call.cache_key.is_empty() { &call.payload } else { &call.cache_key },
+            cache_key: Some(if call.cache_key.is_empty() { &call.payload } else { &call.cache_key }),
             is_alternative: false,
         };
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone()).await?;

@@ -35,21 +35,20 @@ pub(crate) fn verdict<T, E: 'static>(result: Result<&T, &E>, context: Context<'_
     }
 }
 
-/// The verdict on an error, by the first of its sources that says something.
+/// The verdict on an error, by what it or its sources say.
 pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> Verdict {
     if is_own_rejection(error) {
         return Outcome::Neutral.into_verdict();
     }
-    let spoken = sources(error).find_map(|source| transport::on_error(source, context));
+    let spoken = transport::on_error(error, context);
     let verdict = spoken.unwrap_or_else(|| Outcome::Failure.into_verdict());
-    let never_left = sources(error).any(|source| transport::is_connect_error(source) || is_refused(source));
-    Verdict { may_have_reached: verdict.may_have_reached && !never_left, ..verdict }
+    Verdict { may_have_reached: verdict.may_have_reached && !sources(error).any(is_refused), ..verdict }
 }
 
 /// Whether a layer of ours, somewhere below, has rejected the call: that says nothing about the service.
 #[cfg(feature = "tower")]
 fn is_own_rejection(error: &(dyn Error + 'static)) -> bool {
-    crate::layer::LayerError::find(error).is_some_and(crate::layer::LayerError::is_local)
+    sources(error).filter_map(|source| source.downcast_ref()).any(crate::layer::LayerError::is_local)
 }
 
 #[cfg(not(feature = "tower"))]

@@ -4,13 +4,19 @@ use crate::builder::Builder;
 use crate::connection::{Connection, Link};
 use crate::events::{Events, Hub};
 use crate::registry::Registry;
+use crate::runtime::Tokio;
 use crate::service::Service;
 use crate::transport::Manager;
 use cofferdam_core::name::{InvalidName, Name};
 use cofferdam_core::policy::Policy;
+use cofferdam_core::runtime::Runtime as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// How long a shutdown waits at the most: longer than the stream takes for its farewell.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// The SDK of one process: the services it calls, and its stream to the manager. Cheap to clone; all clones are one.
 ///
@@ -100,14 +106,17 @@ impl Cofferdam {
     }
 
     /// The handle to a service. One name is one service: all handles share its breaker, places, budget and cache.
+    /// Looking it up takes a lock for a moment, which a call by a handle does not.
     ///
     /// From now on the manager is asked for the service's policy; until it comes, and where it never comes, the
     /// built-in default protects. This neither waits nor fails.
     ///
     /// A name that no service can have (see [`Name`]) is protected by the built-in default alone; an
     /// [`Event::NotFollowed`](crate::Event::NotFollowed) and a warning say so. [`try_service`](Self::try_service) is
-    /// for names that are not written in the code. So is the 10,001st service of a process: a name made of, say, a
-    /// user's id is no service.
+    /// for names that are not written in the code.
+    ///
+    /// Past 10,000 services, for a name made of, say, a user's id is no service, further names are neither followed nor
+    /// kept: such a handle and its clones have an isolation of their own, which goes with them.
     pub fn service(&self, name: &str) -> Service {
         Service::new(self.clone(), self.inner.shared.registry.service(name))
     }
@@ -145,11 +154,34 @@ impl Cofferdam {
         let Some(task) = &self.inner.task else { return };
         task.stop.cancel();
         let mut ended = task.ended.clone();
-        // The task never sends: this ends, with an error, when the task does.
-        let _ = ended.changed().await;
+        tokio::select! {
+            // The task never sends: this ends, with an error, when the task does.
+            _ = ended.changed() => {}
+            // The runtime that the task is on may stand still for good.
+            () = Tokio.sleep(GOODBYE) => {}
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_does_not_wait_for_a_runtime_that_stands_still() {
+        let runtime = |is_paused| {
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(is_paused).build().unwrap()
+        };
+        let still = runtime(false);
+        let cofferdam = {
+            let _context = still.enter();
+            Cofferdam::builder("checkout").manager("http://127.0.0.1:1").start()
+        };
+        let ended = async { tokio::time::timeout(Duration::from_secs(3600), cofferdam.shutdown()).await };
+        assert!(runtime(true).block_on(ended).is_ok());
     }
 }

@@ -46,7 +46,7 @@ where
     E: Send + 'static,
 {
     let options = CallOptions { method, ..CallOptions::default() };
-    ready(Call { service, options, keeps_answers: false, attempt, hooks: Plain::default() })
+    ready(Call { service, options, attempt, hooks: Plain::default() })
 }
 
 fn ready<F, Fut, H, T, E>(call: Call<'_, F, H>) -> Execute<'_, F, H, impl Future<Output = Result<T, Error<E>>> + Send>
@@ -84,8 +84,7 @@ impl<'a, F, H, R> Execute<'a, F, H, R> {
     /// Only with it, and a [`codec`](Self::codec), are good answers kept for a policy's cached fallback. Without a key
     /// one user's answer would be another's. A method whose answer depends on nothing takes an empty key.
     pub fn cache_key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        self.call.options.cache_key = key.as_ref();
-        self.call.keeps_answers = true;
+        self.call.options.cache_key = Some(key.as_ref());
         self
     }
 

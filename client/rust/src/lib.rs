@@ -30,7 +30,8 @@
 //!   [`Cofferdam::connection`] and [`Cofferdam::events`] say so.
 //! - **A policy that cannot be used is refused**, and the manager is told which field is at fault; the one before stays.
 //! - **Your errors stay yours**: [`Error::Inner`] holds the call's own error, of its own type.
-//! - **A healthy call allocates nothing** and writes to no memory that other threads wait for but its counters.
+//! - **A healthy call allocates nothing** and takes no lock of the SDK, unless the policy keeps its answers for a cached
+//!   fallback.
 //!
 //! # Levels
 //!
@@ -48,7 +49,9 @@
 //!
 //! Calls run wherever they are awaited; timeouts use tokio's timer. The stream to the manager is a task on the tokio
 //! runtime that [`start`](Builder::start) is called in. Without one, timers and task run on one background thread that
-//! the SDK starts. A runtime that is dropped takes the stream with it, not the protection.
+//! the SDK starts. A runtime needs its timer and its I/O: `enable_all`, as `#[tokio::main]` has it. One that is dropped
+//! takes the stream with it, not the protection; [`Cofferdam::connection`] says so. A process that forks starts the SDK
+//! after the fork: threads do not come along.
 
 mod builder;
 mod classify;

@@ -2,12 +2,14 @@
 
 use crate::client::Shared;
 use crate::runtime::random_part;
+use crate::transport::Manager;
 use cofferdam_core::level::Level;
 use cofferdam_core::policy::{Policy, Violation};
 use cofferdam_core::revision::Revision;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a registration may take, with every attempt.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
@@ -163,22 +165,37 @@ impl Register {
     ///
     /// [`RegisterError`]; [`RegisterError::Unavailable`] only after the whole [`limit`](Self::limit).
     pub async fn send(self) -> Result<Registered, RegisterError> {
-        let Some(manager) = &self.shared.manager else {
+        let Self { shared, registration, limit } = self;
+        let Some(manager) = shared.manager.clone() else {
             return Err(RegisterError::NoManager);
         };
-        let mut last = "no answer in time".to_owned();
-        let attempts = async {
-            loop {
-                match manager.register(&self.registration).await {
-                    Err(RegisterError::Unavailable(reason)) => last = reason,
-                    settled => return settled,
-                }
-                sleep(random_part(PAUSE)).await;
+        let no_runtime = || RegisterError::Unavailable("no runtime, and no thread for one".to_owned());
+        let runtime = crate::runtime::handle().ok_or_else(no_runtime)?;
+        // The connection needs a tokio runtime, which the caller may not be on.
+        let sending = runtime.spawn(async move { register(&manager, &registration, limit).await });
+        let ended = AbortOnDropHandle::new(sending).await;
+        ended.unwrap_or_else(|error| Err(RegisterError::Unavailable(error.to_string())))
+    }
+}
+
+/// Sends a registration until it is settled, or until the time is over.
+async fn register(
+    manager: &Manager,
+    registration: &Registration,
+    limit: Duration,
+) -> Result<Registered, RegisterError> {
+    let mut last = "no answer in time".to_owned();
+    let attempts = async {
+        loop {
+            match manager.register(registration).await {
+                Err(RegisterError::Unavailable(reason)) => last = reason,
+                settled => return settled,
             }
-        };
-        match timeout(self.limit, attempts).await {
-            Ok(settled) => settled,
-            Err(_) => Err(RegisterError::Unavailable(last)),
+            sleep(random_part(PAUSE)).await;
         }
+    };
+    match timeout(limit, attempts).await {
+        Ok(settled) => settled,
+        Err(_) => Err(RegisterError::Unavailable(last)),
     }
 }

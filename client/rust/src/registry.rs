@@ -1,4 +1,8 @@
 //! The services of a process: one isolation each, made when the service is first named, and kept.
+//!
+//! Names that are made of what a user sends never end, so there is a limit to what is kept. Past it a handle has an
+//! isolation of its own, which goes when the handle goes: memory is bounded, and no two names ever share what they
+//! learn or keep.
 
 use crate::events::{Event, Hub};
 use crate::journal::Journal;
@@ -12,6 +16,8 @@ use tokio::sync::watch;
 
 /// Services that a manager follows for one process; the contract's limit.
 const MAX_FOLLOWED: usize = 10_000;
+/// Services kept that no manager can follow, for their names.
+const MAX_NAMELESS: usize = 1_000;
 
 /// All services of a process.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ struct Services {
     by_name: HashMap<Arc<str>, Arc<ServiceState>>,
     /// Those that the manager is asked for, in the order they were named.
     followed: Vec<Arc<ServiceState>>,
+    /// Whether it has been told that no more are kept.
+    is_full: bool,
 }
 
 /// One service.
@@ -82,17 +90,7 @@ impl Registry {
             return Arc::clone(service);
         }
         let service = Arc::new(ServiceState::new(name, self.default_policy.clone(), &self.hub));
-        services.by_name.insert(Arc::clone(&service.name), Arc::clone(&service));
-        let refusal = match Name::new(name) {
-            Err(invalid) => Some(format!("a service's name {invalid}")),
-            Ok(_) if services.followed.len() >= MAX_FOLLOWED => {
-                Some(format!("the process uses {MAX_FOLLOWED} services already"))
-            }
-            Ok(_) => None,
-        };
-        if refusal.is_none() {
-            services.followed.push(Arc::clone(&service));
-        }
+        let refusal = services.keep(&service);
         let followed = services.followed.len();
         drop(services);
         self.followed.send_if_modified(|count| std::mem::replace(count, followed.max(*count)) < followed);
@@ -101,6 +99,27 @@ impl Registry {
             self.hub.tell(Event::NotFollowed { service: Arc::clone(&service.name), reason: reason.into() });
         }
         service
+    }
+}
+
+impl Services {
+    /// Keeps a service, and follows it, where it can. Why it does not, where that is news.
+    fn keep(&mut self, service: &Arc<ServiceState>) -> Option<String> {
+        let invalid = Name::new(&service.name).err();
+        let (taken, room) = match invalid {
+            None => (self.followed.len(), MAX_FOLLOWED),
+            Some(_) => (self.by_name.len() - self.followed.len(), MAX_NAMELESS),
+        };
+        if taken >= room {
+            let is_news = !std::mem::replace(&mut self.is_full, true);
+            return is_news
+                .then(|| format!("the process uses {taken} services already; this and later ones are not kept"));
+        }
+        self.by_name.insert(Arc::clone(&service.name), Arc::clone(service));
+        if invalid.is_none() {
+            self.followed.push(Arc::clone(service));
+        }
+        invalid.map(|invalid| format!("a service's name {invalid}"))
     }
 }
 
@@ -155,6 +174,30 @@ mod tests {
         let Some(Event::NotFollowed { service, reason }) = events.next().await else { panic!("not told") };
         assert_eq!(&*service, "Orders DB");
         assert!(reason.contains("a-z"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn names_without_end_take_no_memory_without_end() {
+        let hub = Hub::new();
+        let mut events = hub.listen();
+        let registry = Registry::new(Policy::default(), hub);
+        let kept: Vec<_> = (0..MAX_FOLLOWED).map(|n| registry.service(&format!("service-{n}"))).collect();
+        let extra = Arc::downgrade(&registry.service("user-7"));
+        assert!(extra.upgrade().is_none(), "kept for nobody");
+        assert!(registry.find("user-7").is_none());
+        assert!(Arc::ptr_eq(&kept[0], &registry.service("service-0")));
+        assert_eq!(registry.followed(0).len(), MAX_FOLLOWED);
+        for n in 0..3 {
+            registry.service(&format!("user-{n}"));
+        }
+        drop(registry);
+        drop(kept);
+        let mut told = 0;
+        while let Some(event) = events.next().await {
+            assert!(matches!(event, Event::NotFollowed { .. }));
+            told += 1;
+        }
+        assert_eq!(told, 1, "one word is enough");
     }
 
     #[test]

@@ -13,6 +13,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+/// How long before its first use the clock began. A test's runtime has a time of its own, which may be behind that of
+/// the one before; without this, its clock would stand still.
+const HEAD_START: Duration = Duration::from_secs(24 * 3600);
+
 /// The engine's host: tokio.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tokio;
@@ -35,7 +39,7 @@ impl Runtime for Tokio {
     fn now(&self) -> Timestamp {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
         let now = Instant::now();
-        let origin = *ORIGIN.get_or_init(|| now);
+        let origin = *ORIGIN.get_or_init(|| now.checked_sub(HEAD_START).unwrap_or(now));
         Timestamp::ZERO.saturating_add(now.saturating_duration_since(origin))
     }
 

@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The longest time that a manager may ask an instance to stay away.
 const MAX_WITHIN: Duration = Duration::from_secs(300);
+/// The shortest one: a manager that sends everybody away at once must not be besieged.
+const MIN_WITHIN: Duration = Duration::from_millis(100);
 
 /// The way to a manager.
 pub(crate) trait Transport: Send + 'static {
@@ -48,7 +50,7 @@ pub(crate) struct Down(pub(crate) String);
 
 /// Keeps a process in step with its manager until it is to stop.
 pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, stop: CancellationToken) {
-    let _abandoned = Abandoned(&shared);
+    let mut watch = Watch { shared: &shared, is_over: false };
     let mut backoff = Backoff::default();
     let mut reporter = Reporter::new(Tokio.now());
     while !stop.is_cancelled() {
@@ -59,7 +61,7 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
             backoff.reset();
         }
         let pause = match ended.come_again_within {
-            Some(within) => random_part(within.min(MAX_WITHIN)),
+            Some(within) => random_part(within.clamp(MIN_WITHIN, MAX_WITHIN)),
             None => backoff.pause(),
         };
         tokio::select! {
@@ -67,16 +69,20 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
             () = tokio::time::sleep(pause) => {}
         }
     }
+    watch.is_over = true;
 }
 
 /// Sees to it that a task that ends in any other way than its own, because its runtime was dropped or because of a
-/// bug, leaves nobody in the belief that policies are current.
-struct Abandoned<'a>(&'a Shared);
+/// bug, leaves nobody in the belief that policies are current, or that somebody tries to get them.
+struct Watch<'a> {
+    shared: &'a Shared,
+    is_over: bool,
+}
 
-impl Drop for Abandoned<'_> {
+impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        if self.0.link.look().is_connected {
-            self.0.link.disconnected("the runtime that the stream ran on is gone", false);
+        if !self.is_over {
+            self.shared.link.disconnected("the runtime that the stream ran on is gone", false);
         }
     }
 }

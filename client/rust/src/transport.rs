@@ -14,10 +14,12 @@ mod http;
 mod tests;
 
 #[cfg(feature = "tower")]
+pub(crate) use cofferdam_proto::status::is_timeout;
+#[cfg(feature = "tower")]
 pub(crate) use http::status_of_rejection;
 #[cfg(feature = "tower")]
 pub use http::{Auto, Http};
-pub(crate) use status::{as_error, is_connect_error, on_error};
+pub(crate) use status::{as_error, on_error};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,16 +1,62 @@
-//! A healthy call allocates nothing.
+//! A healthy call allocates nothing, and its future stays small.
 
-use cofferdam::{Cofferdam, Level, Policy, PolicySpec};
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+use cofferdam::policy::{BulkheadPolicy, CachedFallback, FallbackPolicy, FallbackStep, PoolPolicy, TimeoutPolicy};
+use cofferdam::{BreakerState, Cofferdam, Error, Level, Policy, PolicySpec, Service};
 use futures_util::FutureExt;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// A service with every section of a policy in use, and a runtime to call it in.
+fn service(level: Level) -> (Runtime, Service) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = |name: &str, glob: &str| PoolPolicy {
+        name: name.to_owned(),
+        method_globs: vec![glob.to_owned()],
+        ..PoolPolicy::default()
+    };
+    let policy = PolicySpec {
+        level,
+        timeout: TimeoutPolicy { attempt_timeout: Duration::from_secs(1), ..TimeoutPolicy::default() },
+        bulkhead: BulkheadPolicy { pools: vec![pool("writes", "put*"), pool("reads", "get*")], ..Default::default() },
+        fallback: FallbackPolicy {
+            chain: vec![FallbackStep::Cached(CachedFallback::default())],
+            ..FallbackPolicy::default()
+        },
+        ..PolicySpec::default()
+    };
+    let cofferdam = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
+    (runtime, cofferdam.service("orders-db"))
+}
+
+/// An answer that has to be waited for, once.
+async fn yields() -> Result<u32, io::Error> {
+    let mut has_waited = false;
+    std::future::poll_fn(|_| if std::mem::replace(&mut has_waited, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
+    Ok(1)
+}
+
+/// Allocations of the second time that something is done: what is set up once, per thread or service, is.
+fn allocations(mut work: impl FnMut()) -> u64 {
+    work();
+    allocation_counter::measure(work).count_total
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(Box::new(7_u64))), 1);
+}
 
 #[test]
 fn a_healthy_call_allocates_nothing_at_any_level() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for level in Level::ALL {
-        let policy = Policy::new(PolicySpec { level, ..PolicySpec::default() }).unwrap();
-        let service = Cofferdam::builder("test").default_policy(policy).start().service("orders-db");
         // Polled by hand: a runtime boxes a future that it finds too large.
+        let (runtime, service) = service(level);
         let _context = runtime.enter();
         let call = || {
             let answered = async {
@@ -21,9 +67,53 @@ fn a_healthy_call_allocates_nothing_at_any_level() {
             };
             assert_eq!(answered.now_or_never(), Some((true, true)));
         };
-        // What is set up once, per thread or service, is.
-        call();
-        let allocations = allocation_counter::measure(call);
-        assert_eq!(allocations.count_total, 0, "at level {level}");
+        assert_eq!(allocations(call), 0, "at level {level}");
+        assert_eq!(service.counters().served_live, 4);
     }
+}
+
+/// A call to a real service has to wait, and with it its timers begin to run.
+#[test]
+fn a_call_that_waits_allocates_nothing_at_any_level() {
+    for level in Level::ALL {
+        let (runtime, service) = service(level);
+        let _context = runtime.enter();
+        let call = || {
+            let mut call = pin!(service.execute("get", yields).into_future());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(call.as_mut().poll(&mut context).is_pending());
+            assert!(matches!(call.as_mut().poll(&mut context), Poll::Ready(Ok(1))));
+        };
+        assert_eq!(allocations(call), 0, "at level {level}");
+    }
+}
+
+/// While a service is down, callers must not pay for being told so.
+#[test]
+fn a_rejected_call_allocates_nothing() {
+    let (runtime, service) = service(Level::Full);
+    let _context = runtime.enter();
+    let call = |result: Result<u32, io::ErrorKind>| {
+        let call = service.execute("get", || std::future::ready(result.map_err(io::Error::from)));
+        call.into_future().now_or_never().unwrap()
+    };
+    while service.breaker_state() == Some(BreakerState::Closed) {
+        call(Err(io::ErrorKind::BrokenPipe)).unwrap_err();
+    }
+    assert_eq!(allocations(|| assert!(matches!(call(Ok(1)), Err(Error::Open { .. })))), 0);
+}
+
+/// Every call carries its future through every await above it.
+#[test]
+fn the_future_of_a_call_is_about_a_kilobyte_larger_than_its_operation() {
+    let (_runtime, service) = service(Level::Full);
+    let large = || async {
+        let buffer = std::hint::black_box([0_u8; 4096]);
+        yields().await.map(|_| std::hint::black_box(buffer).len())
+    };
+    let overhead = |call: usize, operation: usize| call.checked_sub(operation).unwrap();
+    let small = overhead(size_of_val(&service.execute("get", yields).into_future()), size_of_val(&yields()));
+    let large = overhead(size_of_val(&service.execute("get", large).into_future()), size_of_val(&large()));
+    assert!(small <= 1280, "{small} bytes");
+    assert!(large <= 1280, "{large} bytes: the operation is held more than once");
 }

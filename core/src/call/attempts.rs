@@ -49,7 +49,8 @@ impl<'a, R: Runtime> Call<'a, R> {
                 // A rejection of our own ends the call; an earlier attempt's error says more than it does.
                 return Err(last.unwrap_or(failed.cause));
             };
-            let Some(pause) = self.pause_before_retry(verdict, deadline) else {
+            let pause = if operation.can_repeat() { self.pause_before_retry(verdict, deadline) } else { None };
+            let Some(pause) = pause else {
                 return Err(failed.cause);
             };
             last = Some(failed.cause);
@@ -214,12 +215,8 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     fn verdict_on_timeout(&self) -> Verdict {
         let is_idempotent = self.options.is_idempotent;
-        Verdict {
-            outcome: Outcome::Failure,
-            is_retryable: self.policy().retry.retries_grpc(DEADLINE_EXCEEDED, is_idempotent),
-            may_have_reached: true,
-            pushback: None,
-        }
+        let context = Context { policy: self.policy(), is_probe: false, is_idempotent };
+        Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
 
     /// Tells breaker and health how an attempt that began then went.
@@ -239,9 +236,9 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Keeps a live answer for the cached fallback.
     fn keep<O: Operation>(&self, operation: &O, output: &O::Output) {
-        let Some(step) = self.cached_step() else { return };
+        let (Some(step), Some(key)) = (self.cached_step(), self.options.cache_key) else { return };
         if let Some(payload) = operation.encode(output) {
-            let key = CacheKey::new(self.options.method, self.options.cache_key);
+            let key = CacheKey::new(self.options.method, key);
             self.isolation.cache.store(step, key, payload, self.runtime.now());
         }
     }

@@ -41,7 +41,7 @@ impl<R: Runtime> Call<'_, R> {
                 Some((operation.decode(payload)?, Source::Static))
             }
             FallbackStep::Cached(step) => {
-                let key = CacheKey::new(self.options.method, self.options.cache_key);
+                let key = CacheKey::new(self.options.method, self.options.cache_key?);
                 let cached = self.isolation.cache.lookup(step, &key, self.runtime.now())?;
                 let value = operation.decode(Payload { bytes: &cached.payload, content_type: "" })?;
                 Some((value, Source::Cached { age: cached.age }))

@@ -332,3 +332,11 @@ async fn a_disabled_service_is_not_called() {
     assert_eq!((answer.source, answer.receipt.attempts), (Source::Static, 0));
     assert_eq!(bench.counters().rejected_disabled, 1);
 }
+
+#[test]
+fn a_pushback_that_is_no_time_means_never() {
+    assert_eq!(Pushback::parse(b" 250 "), Pushback::After(Duration::from_millis(250)));
+    for value in [&b"-1"[..], b"", b"soon", b"\xff", b"1.5"] {
+        assert_eq!(Pushback::parse(value), Pushback::Never);
+    }
+}

@@ -4,43 +4,40 @@ use super::MAX_ANSWER_BYTES;
 use crate::error::Rejection;
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
+use cofferdam_proto::status::{Facts, is_timeout, is_transport};
 use std::error::Error;
-use std::time::Duration;
-use tonic::{Code, ConnectError, Status, TimeoutExpired};
-
-/// The service's own word on when to come again (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+use tonic::{Code, Status};
 
 /// What a result says about the service.
 pub(super) fn verdict(status: Option<&Status>, context: Context<'_>) -> Verdict {
-    let policy = context.policy;
-    let code = status.map_or(Code::Ok, meant);
+    let Some(status) = status else {
+        return Verdict::on_grpc_code(Code::Ok as u32, context);
+    };
+    let facts = Facts::of_status(status);
+    let verdict = Verdict {
+        may_have_reached: facts.may_have_reached,
+        pushback: facts.pushback.map(Pushback::parse),
+        ..Verdict::on_grpc_code(facts.code as u32, context)
+    };
     // An answer that is too large to relay is an answer.
-    let is_too_large = status.is_some_and(is_too_large);
-    let number = code as i32 as u32;
-    Verdict {
-        outcome: if is_too_large { Outcome::Success } else { policy.classification.grpc(number, context.is_probe) },
-        is_retryable: !is_too_large && policy.retry.retries_grpc(number, context.is_idempotent),
-        may_have_reached: !status.is_some_and(has_source::<ConnectError>),
-        pushback: status.and_then(pushback),
-    }
+    if is_too_large(status) { Verdict { outcome: Outcome::Success, is_retryable: false, ..verdict } } else { verdict }
 }
 
 /// What the caller is told.
 pub(super) fn rejection(status: &Status) -> Rejection {
-    if has_source::<TimeoutExpired>(status) {
+    if is_timeout(status) {
         Rejection::Timeout
     } else if is_too_large(status) {
         Rejection::PayloadTooLarge { what: "the answer", limit: MAX_ANSWER_BYTES }
     } else {
-        Rejection::Upstream { code: meant(status).into(), message: message(status) }
+        Rejection::Upstream { code: Facts::of_status(status).code.into(), message: message(status) }
     }
 }
 
 /// The service's own words. Where there are none, what has happened: a status without a message is common, and so is a
 /// connection that says no more than that it is none.
 fn message(status: &Status) -> String {
-    if has_source::<tonic::transport::Error>(status) || has_source::<ConnectError>(status) {
+    if is_transport(status) {
         let mut deepest: &dyn Error = status;
         while let Some(source) = deepest.source() {
             deepest = source;
@@ -48,41 +45,14 @@ fn message(status: &Status) -> String {
         return format!("no answer from the service: {}: {deepest}", status.message());
     }
     match status.message() {
-        "" => format!("the service answered without a message: {}", meant(status).description()),
+        "" => format!("the service answered without a message: {}", status.code().description()),
         words => words.to_owned(),
     }
-}
-
-/// The code that a status means. tonic says CANCELLED where its own timer ran out, and where the connection closed under
-/// the request; nobody has cancelled such a call.
-fn meant(status: &Status) -> Code {
-    match status.code() {
-        _ if has_source::<TimeoutExpired>(status) => Code::DeadlineExceeded,
-        Code::Cancelled if has_source::<tonic::transport::Error>(status) => Code::Unavailable,
-        code => code,
-    }
-}
-
-fn has_source<E: Error + 'static>(status: &Status) -> bool {
-    let mut source = status.source();
-    while let Some(error) = source {
-        if error.is::<E>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }
 
 /// Whether tonic refused to decode an answer for its size: it says so in words alone.
 fn is_too_large(status: &Status) -> bool {
     status.code() == Code::OutOfRange && status.message().contains("decoded message length too large")
-}
-
-fn pushback(status: &Status) -> Option<Pushback> {
-    let value = status.metadata().get(PUSHBACK)?.to_str().ok()?;
-    // A negative or unreadable value means: do not come again.
-    Some(value.parse().map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis))))
 }
 
 #[cfg(test)]

@@ -16,8 +16,6 @@ use std::time::Duration;
 pub(crate) struct Call<'a, F, H> {
     pub(super) service: &'a Service,
     pub(super) options: CallOptions<'a>,
-    /// Whether good answers may be kept: the caller has said what they belong to.
-    pub(super) keeps_answers: bool,
     pub(super) attempt: F,
     pub(super) hooks: H,
 }
@@ -36,8 +34,8 @@ pub struct Alternative {
 
 impl<'a, F, H> Call<'a, F, H> {
     pub(super) fn map<G>(self, change: impl FnOnce(H) -> G) -> Call<'a, F, G> {
-        let Self { service, options, keeps_answers, attempt, hooks } = self;
-        Call { service, options, keeps_answers, attempt, hooks: change(hooks) }
+        let Self { service, options, attempt, hooks } = self;
+        Call { service, options, attempt, hooks: change(hooks) }
     }
 
     pub(super) async fn value<Fut, T, E>(self) -> Result<T, Error<E>>
@@ -99,7 +97,7 @@ where
     }
 
     fn encode(&self, output: &T) -> Option<Bytes> {
-        self.call.keeps_answers.then(|| self.call.hooks.encode(output)).flatten()
+        self.call.hooks.encode(output)
     }
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<T> {

@@ -3,6 +3,7 @@ use super::inspect::Inspect;
 use crate::error::Error;
 use crate::runtime::Tokio;
 use crate::service::Service;
+use crate::transport::is_timeout;
 use bytes::Bytes;
 use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
@@ -81,6 +82,8 @@ where
             let error = match Error::from(failure.cause).into_inner() {
                 // Bad news is still the service's own answer.
                 Ok(Bad::Response(response)) => return Ok(response),
+                // A channel's own timer runs beside the engine's, by the same limit or by one that the caller has set.
+                Ok(Bad::Error(error)) if is_timeout(&*error) => Error::Timeout,
                 Ok(Bad::Error(error)) => Error::Inner(error),
                 Err(rejection) => rejection.widen(),
             };
@@ -132,12 +135,15 @@ where
         if self.inspect.is_error(&response) { Err(Bad::Response(response)) } else { Ok(response) }
     }
 
+    fn can_repeat(&self) -> bool {
+        self.request.is_some()
+    }
+
     fn classify(&self, result: Result<&S::Response, &Bad<S::Response>>, context: Context<'_>) -> Verdict {
-        let verdict = match result {
+        match result {
             Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),
-        };
-        Verdict { is_retryable: verdict.is_retryable && self.request.is_some(), ..verdict }
+        }
     }
 
     fn encode(&self, _: &S::Response) -> Option<Bytes> {

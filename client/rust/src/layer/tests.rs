@@ -225,3 +225,34 @@ async fn methods_choose_their_pool() {
     assert_eq!((a, b, c), (false, false, false));
     assert!(rejected("getUser").1 && rejected("put").1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_copied_times_out_once() {
+    let policy = PolicySpec {
+        level: Level::Enhanced,
+        timeout: TimeoutPolicy { call_timeout: 10 * SECOND, attempt_timeout: SECOND, ..TimeoutPolicy::default() },
+        ..PolicySpec::default()
+    };
+    let cd = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
+    let hangs = service_fn(|_: http::Request<()>| std::future::pending::<Result<http::Response<()>, Boom>>());
+    let service = cd.layer("users").inspect(Http).layer(hangs);
+    let error = service.oneshot(http::Request::get("/users").body(()).unwrap()).await.unwrap_err();
+    assert!(matches!(error.error(), Error::Timeout), "{error}");
+    let counters = cd.service("users").counters();
+    assert_eq!((counters.attempts, counters.retries), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_far_below_is_nobodys_failure() {
+    let cd = client(Level::Enhanced);
+    let (inner, _) = failing(u32::MAX);
+    let service = cd.layer("users").layer(inner);
+    for _ in 0..3 {
+        service.clone().oneshot(1).await.unwrap_err();
+    }
+    let top = cd.layer("top").layer(cd.layer("middle").layer(service));
+    for _ in 0..5 {
+        top.clone().oneshot(1).await.unwrap_err();
+    }
+    assert_eq!(top.service().counters().attempt_neutrals, 5);
+}

@@ -55,6 +55,13 @@ impl Outbox {
         }
     }
 
+    /// Ends when nobody takes anything any more.
+    pub(super) async fn closed(&self) {
+        if let Some(sender) = &self.sender {
+            sender.closed().await;
+        }
+    }
+
     /// Ends when the transport has taken everything, or takes nothing any more: then it is false.
     pub(super) async fn drained(&self) -> bool {
         match &self.sender {

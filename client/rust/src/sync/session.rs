@@ -22,9 +22,13 @@ use tokio_util::sync::CancellationToken;
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often there is a report, where there is something to report.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a stream may take to end once the last report is on its way.
+/// How long a stream may take to end once there is nothing more to say, or nobody to take it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Why a stream ends that says nothing.
+const SILENT: &str = "the manager has fallen silent";
+/// Why a stream ends that takes nothing.
+const DEAF: &str = "the manager has stopped listening";
 /// Why a stream ends that is to stop.
 const STOPPED: &str = "shut down";
 
@@ -92,17 +96,23 @@ pub(super) async fn run<T: Transport>(
                     return Ended { come_again_within: Some(within), was_answered: true, ..ended };
                 }
                 Some(Ok(message)) => {
-                    silence.as_mut().reset(Instant::now() + SILENCE);
+                    if session.is_open {
+                        silence.as_mut().reset(Instant::now() + SILENCE);
+                    }
                     session.receive(message, transport.address());
                 }
                 Some(Err(down)) => return session.ended(down.0),
                 None => return session.ended("the manager ended the stream"),
             },
-            () = &mut silence => return session.ended("the manager has fallen silent"),
-            is_open = session.outbox.room(), if session.has_something_to_say() => {
-                session.is_open = is_open;
-                session.say_next();
+            () = &mut silence => {
+                return session.ended(if session.is_open { SILENT } else { DEAF });
             }
+            () = session.outbox.closed(), if session.is_open => {
+                // As a rule the stream is about to end, and has the reason still to tell.
+                session.is_open = false;
+                silence.as_mut().reset(Instant::now() + FAREWELL);
+            }
+            true = session.outbox.room(), if session.has_something_to_say() => session.say_next(),
             () = &mut next_report => {
                 session.report();
                 next_report.as_mut().reset(Instant::now() + REPORT_INTERVAL);

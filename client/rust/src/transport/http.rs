@@ -1,11 +1,12 @@
 //! HTTP requests and responses, gRPC's among them, for the tower layer.
 
-use super::status::{PUSHBACK, on_code, pushback};
+use super::status::on_code;
 use crate::classify::{IntoVerdict, on_error};
 use crate::error::{Error as CallError, Rejection};
 use crate::layer::Inspect;
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
+use cofferdam_proto::status::PUSHBACK;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use std::any::Any;
@@ -69,7 +70,7 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
         };
         let headers = response.headers();
         match grpc_code(headers) {
-            Some(code) => on_code(code, headers.get(PUSHBACK).map(|value| pushback(value.as_bytes())), context),
+            Some(code) => on_code(code, headers.get(PUSHBACK).map(HeaderValue::as_bytes), context),
             None => on_http_status(response.status(), headers, context),
         }
     }
@@ -139,10 +140,11 @@ fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>)
     Verdict { outcome, is_retryable: may_mend.contains(&status), may_have_reached: true, pushback }
 }
 
-/// A gRPC timeout: at most eight digits and a unit. Never zero, which some servers take for no time at all.
+/// A gRPC timeout: at most eight digits and a unit. Rounded up, for tonic's channels keep time by it as well, and the
+/// timer that ends the call is to be the engine's; so it is never zero, which some servers take for no time at all.
 fn timeout(remaining: Duration) -> String {
-    match remaining.as_millis() {
-        millis @ 0..=MAX_TIMEOUT_DIGITS => format!("{}m", millis.max(1)),
+    match remaining.as_millis() + 1 {
+        millis @ 0..=MAX_TIMEOUT_DIGITS => format!("{millis}m"),
         _ => format!("{}S", u128::from(remaining.as_secs()).min(MAX_TIMEOUT_DIGITS)),
     }
 }

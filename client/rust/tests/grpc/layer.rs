@@ -111,3 +111,30 @@ async fn a_service_out_of_reach_is_a_failure_that_did_not_arrive() {
     assert_eq!(failure.receipt.attempts, 3);
     assert!(matches!(failure.error, Error::Inner(status) if status.code() == Code::Unavailable));
 }
+
+/// tonic keeps a timer of its own by what the service is told, and says CANCELLED when that one wins.
+#[tokio::test]
+async fn a_service_that_hangs_has_timed_out() {
+    // Connections are made, and nobody reads from them.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let channel = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap().connect_lazy();
+    let policy = PolicySpec {
+        level: Level::Basic,
+        timeout: TimeoutPolicy { call_timeout: Duration::from_millis(20), ..TimeoutPolicy::default() },
+        ..PolicySpec::default()
+    };
+    let cd = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
+    let protected = ServiceBuilder::new().layer(cd.layer("user-svc")).service(channel);
+    let mut users = IsolationServiceClient::new(protected);
+    for _ in 0..20 {
+        let status = soon(users.register_service(RegisterServiceRequest::default())).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        assert!(matches!(LayerError::find(&status).unwrap().error(), Error::Timeout));
+    }
+
+    // So it is where the caller's own limit is the shorter one.
+    let mut request = tonic::Request::new(RegisterServiceRequest::default());
+    request.set_timeout(Duration::from_millis(2));
+    let status = soon(users.register_service(request)).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+}

@@ -1,6 +1,6 @@
 //! The SDK over real sockets, against a manager that does what a test tells it to.
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tower"))]
 mod layer;
 #[cfg(test)]
 mod manager;

@@ -1,4 +1,4 @@
-use crate::manager::{FakeManager, at, soon};
+use crate::manager::{DEADLINE, FakeManager, at, soon};
 use cofferdam::{Cofferdam, Criticality, Level, Policy, RegisterError};
 use cofferdam_core::wire::to_wire;
 use cofferdam_proto::v1;
@@ -94,4 +94,32 @@ async fn without_a_manager_there_is_nothing_to_register_with() {
     let register = cd.service("payments").register().limit(Duration::from_millis(50));
     let error = soon(register.send()).await.unwrap_err();
     assert!(matches!(error, RegisterError::Unavailable(_)), "{error:?}");
+}
+
+/// Runs a future on this thread, without a runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park_timeout(DEADLINE),
+        }
+    }
+}
+
+#[test]
+fn a_registration_needs_no_runtime_of_the_callers() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let manager = runtime.block_on(FakeManager::registering(|_| Ok(registered(3))));
+    let cd = Cofferdam::builder("payments").manager(manager.url()).start();
+    let registered = block_on(cd.service("payments").register().send());
+    assert_eq!(registered.unwrap().revision.revision, 3);
 }

@@ -10,7 +10,7 @@ async fn live_answers_are_cached_and_stand_in_with_their_age() {
         ..CachedFallback::default()
     });
     let bench = Bench::new(with_chain(Level::Basic, vec![cached, static_step("static")]));
-    let keyed = |key: &'static str| CallOptions { cache_key: key.as_bytes(), ..idempotent() };
+    let keyed = |key: &'static str| CallOptions { cache_key: Some(key.as_bytes()), ..idempotent() };
     bench.run(&mut Script::new([Reply::Answer("live")]), keyed("7")).await.unwrap();
 
     tokio::time::advance(29 * SECOND).await;

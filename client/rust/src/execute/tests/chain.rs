@@ -96,6 +96,11 @@ async fn cached_answers_belong_to_their_key_and_age() {
     assert_eq!(call(Some("b"), Err(Boom(1))).await, Err(Error::Inner(Boom(1))));
     advance(8 * SECOND).await;
     assert_eq!(call(Some("a"), Err(Boom(1))).await, Err(Error::Inner(Boom(1))));
+
+    // A call that says not what its answer belongs to is not given one that belongs to everybody.
+    assert_eq!(call(Some(""), Ok(3)).await, Ok((3, Source::Live)));
+    assert_eq!(call(None, Err(Boom(1))).await, Err(Error::Inner(Boom(1))));
+    assert!(matches!(call(Some(""), Err(Boom(1))).await, Ok((3, Source::Cached { .. }))));
 }
 
 #[tokio::test(start_paused = true)]

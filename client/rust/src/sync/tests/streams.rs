@@ -183,3 +183,47 @@ async fn a_task_that_is_dropped_does_not_pass_for_connected() {
     assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));
     assert!(!scene.shared.link.look().is_connected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_before_its_first_stream_does_not_pass_for_trying() {
+    let mut scene = Scene::new(&["a"]);
+    scene.attempt().await;
+    scene.task.abort();
+    let reason: Arc<str> = "the runtime that the stream ran on is gone".into();
+    scene.task.await.unwrap_err();
+    assert_eq!(scene.shared.link.look().reason, Some(Arc::clone(&reason)));
+
+    let mut scene = Scene::with(&["a"], true);
+    scene.attempt().await;
+    assert!(matches!(scene.events.next().await, Some(Event::Disconnected { .. })));
+    scene.task.abort();
+    scene.task.await.unwrap_err();
+    assert_eq!(scene.shared.link.look().reason, Some(reason));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_sends_everybody_away_at_once_is_not_besieged() {
+    let mut scene = Scene::new(&["a"]);
+    let begin = Instant::now();
+    for _ in 0..100 {
+        let (mut stream, _) = scene.accept().await;
+        stream.say(FromManager::Reconnect { within: Duration::ZERO });
+        while stream.from_instance.next().await.is_some() {}
+    }
+    assert!(begin.elapsed() > SECOND, "100 streams in {:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_nothing_any_more_is_opened_anew() {
+    let mut scene = Scene::new(&["a"]);
+    let (stream, _) = scene.accept().await;
+    let Stream { from_instance, to_instance } = stream;
+    drop(from_instance);
+    let said = tokio::spawn(async move {
+        while to_instance.send(Ok(FromManager::Bookmark)).is_ok() {
+            tokio::time::sleep(10 * SECOND).await;
+        }
+    });
+    tokio::time::timeout(60 * SECOND, scene.accept()).await.expect("it stays on a stream that hears nothing");
+    said.await.unwrap();
+}

