@@ -125,7 +125,7 @@ impl Executor {
         match result {
             Ok(answer) => Ok(Executed {
                 payload: answer.value.payload,
-                content_type: answer.value.content_type,
+                content_type: content_type(&answer.source, answer.value.content_type),
                 source: answer.source,
                 receipt: answer.receipt,
                 breaker_state,
@@ -160,6 +160,16 @@ impl Executor {
         isolations.insert(service.key().clone(), Arc::clone(&isolation));
         isolation
     }
+}
+
+/// What an answer is. Only who configured it can say something else than that it is a message of the service.
+fn content_type(source: &Source, configured: String) -> String {
+    let default = match source {
+        Source::Live | Source::Cached { .. } | Source::Alternative => "application/grpc+proto",
+        Source::Static => "application/octet-stream",
+        Source::Degraded(_) | Source::Local => "",
+    };
+    if configured.is_empty() { default.to_owned() } else { configured }
 }
 
 fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> Rejection {

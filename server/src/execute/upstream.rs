@@ -18,9 +18,6 @@ use tonic::{Request, Status};
 /// Says how many managers a call went through already; one is the limit.
 pub(crate) const DEPTH_HEADER: &str = "cofferdam-depth";
 
-/// What a live answer is, and a kept one was.
-const GRPC: &str = "application/grpc+proto";
-
 pub(super) struct UpstreamCall<'a> {
     executor: &'a Executor,
     service: &'a Registered,
@@ -29,7 +26,7 @@ pub(super) struct UpstreamCall<'a> {
     channels: Vec<Channel>,
 }
 
-/// An answer's bytes and what they are.
+/// An answer's bytes and what they are. Empty: what answers of its kind are.
 pub(super) struct Reply {
     pub(super) payload: Bytes,
     pub(super) content_type: String,
@@ -110,7 +107,7 @@ impl Operation for UpstreamCall<'_> {
         client.ready().await.map_err(unavailable)?;
         let response = client.unary(request, self.method.path().clone(), BytesCodec).await;
         let payload = response.map_err(UpstreamError::Status)?.into_inner();
-        Ok(Reply { payload, content_type: GRPC.to_owned() })
+        Ok(Reply { payload, content_type: String::new() })
     }
 
     fn classify(&self, result: Result<&Reply, &UpstreamError>, context: Context<'_>) -> Verdict {
@@ -131,8 +128,7 @@ impl Operation for UpstreamCall<'_> {
     }
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<Reply> {
-        let content_type = if payload.content_type.is_empty() { GRPC } else { payload.content_type };
-        Some(Reply { payload: payload.bytes.clone(), content_type: content_type.to_owned() })
+        Some(Reply { payload: payload.bytes.clone(), content_type: payload.content_type.to_owned() })
     }
 
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {

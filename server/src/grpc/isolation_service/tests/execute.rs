@@ -69,6 +69,7 @@ async fn a_service_that_is_down_is_answered_for() {
     client.register_service(request).await.unwrap();
     let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
     assert_eq!((answer.served_by(), &answer.payload[..]), (v1::ServedBy::Static, b"sorry".as_slice()));
+    assert_eq!(answer.content_type, "application/octet-stream");
     assert!(!answer.fallback_reason.is_empty());
 
     client.register_service(at("backup", &upstream.address.to_string())).await.unwrap();
