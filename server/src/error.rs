@@ -106,7 +106,7 @@ pub enum Rejection {
     #[error("service {0} has no endpoint that the manager may dial: register one")]
     NoEndpoint(ServiceKey),
     /// The endpoint is not on the operator's allow-list.
-    #[error("endpoint {0} is not on the manager's allow-list, which holds loopback addresses by default")]
+    #[error("endpoint {0} is not allowed: the manager dials loopback addresses, and none of its own; use an SDK")]
     EndpointNotAllowed(String),
     /// The breaker is open.
     #[error("the circuit breaker of {key} is open{}", retry_hint(*retry_after))]

@@ -119,7 +119,7 @@ impl Executor {
             cache_key: if call.cache_key.is_empty() { &call.payload } else { &call.cache_key },
             is_alternative: false,
         };
-        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone()).await?;
+        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone());
         let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
         let breaker_state = isolation.breaker_state(self.runtime.now());
         match result {
@@ -176,6 +176,9 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
     match failure.cause {
         FailureCause::Inner(UpstreamError::Refused(rejection)) => rejection,
         FailureCause::Inner(UpstreamError::Status(status)) => status::rejection(&status),
+        FailureCause::Inner(UpstreamError::Unresolved(message)) => {
+            Rejection::Upstream { code: tonic::Code::Unavailable.into(), message }
+        }
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
         FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },

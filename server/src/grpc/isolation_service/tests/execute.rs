@@ -85,6 +85,23 @@ async fn a_service_that_is_down_is_answered_for() {
 }
 
 #[tokio::test]
+async fn a_service_whose_name_does_not_resolve_is_down() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    client.register_service(at("payments", "nobody.invalid:1")).await.unwrap();
+    let status = refused(&manager, call("payments")).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "UPSTREAM"), "{status}");
+    assert!(status.message().contains("nobody.invalid:1 does not resolve"), "{status}");
+    let request = v1::RegisterServiceRequest {
+        fallback: Some(fallback(vec![static_step(b"sorry")])),
+        ..at("payments", "nobody.invalid:1")
+    };
+    client.register_service(request).await.unwrap();
+    let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
+    assert_eq!(answer.served_by(), v1::ServedBy::Static);
+}
+
+#[tokio::test]
 async fn a_breaker_opens_and_says_when_to_come_again() {
     let manager = Manager::start().await;
     let retry = v1::RetryPolicy { max_attempts: Some(1), ..v1::RetryPolicy::default() };
