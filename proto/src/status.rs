@@ -48,6 +48,7 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     has::<TimeoutExpired>(error)
 }
 
+/// Whether tonic speaks for itself, of its connection or its timer, and no service has answered.
 pub fn is_transport(error: &(dyn Error + 'static)) -> bool {
     has::<tonic::transport::Error>(error) || has::<ConnectError>(error) || is_timeout(error)
 }

@@ -5,7 +5,7 @@
 //! that is silently without effect is worse than none. Other variables that begin with `COFFERDAM_` are left alone:
 //! orchestrators make some up.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
 
@@ -64,6 +64,7 @@ impl Config {
     /// [`ConfigError::Exposed`] for an address that others can reach; [`ConfigError::Invalid`] for settings that do
     /// not go together.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.listen.check()?;
         self.store.check()?;
         self.limits.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
@@ -76,6 +77,17 @@ impl Config {
     pub fn is_exposed(&self) -> bool {
         is_exposed(self.listen.address.ip())
     }
+}
+
+/// No setting waits longer than this (one day): beyond it a number is a slip of the hand.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Checks how long something may take.
+fn check_wait(key: &'static str, wait: Duration) -> Result<(), ConfigError> {
+    if wait <= MAX_WAIT {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid { key, reason: "must be at most 24h".to_owned() })
 }
 
 fn is_exposed(ip: IpAddr) -> bool {

@@ -107,7 +107,8 @@ pub enum Rejection {
     NoEndpoint(ServiceKey),
     /// The endpoint is outside the fence.
     #[error(
-        "endpoint {0} may not be dialled: the manager calls loopback addresses only, and neither itself nor its store"
+        "endpoint {0} may not be dialled: the manager calls loopback addresses, and neither itself nor its store; \
+         protect calls to it with an SDK"
     )]
     EndpointNotAllowed(String),
     /// The breaker is open.

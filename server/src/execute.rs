@@ -119,13 +119,13 @@ impl Executor {
             cache_key: Some(if call.cache_key.is_empty() { &call.payload } else { &call.cache_key }),
             is_alternative: false,
         };
-        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone()).await?;
+        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone());
         let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
         let breaker_state = isolation.breaker_state(self.runtime.now());
         match result {
             Ok(answer) => Ok(Executed {
                 payload: answer.value.payload,
-                content_type: answer.value.content_type,
+                content_type: content_type(&answer.source, answer.value.content_type),
                 source: answer.source,
                 receipt: answer.receipt,
                 breaker_state,
@@ -162,10 +162,23 @@ impl Executor {
     }
 }
 
+/// What an answer is. Only who configured it can say something else than that it is a message of the service.
+fn content_type(source: &Source, configured: String) -> String {
+    let default = match source {
+        Source::Live | Source::Cached { .. } | Source::Alternative => "application/grpc+proto",
+        Source::Static => "application/octet-stream",
+        Source::Degraded(_) | Source::Local => "",
+    };
+    if configured.is_empty() { default.to_owned() } else { configured }
+}
+
 fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> Rejection {
     match failure.cause {
         FailureCause::Inner(UpstreamError::Refused(rejection)) => rejection,
         FailureCause::Inner(UpstreamError::Status(status)) => status::rejection(&status),
+        FailureCause::Inner(UpstreamError::Unresolved(message)) => {
+            Rejection::Upstream { code: tonic::Code::Unavailable.into(), message }
+        }
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
         FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },

@@ -154,6 +154,12 @@ impl Subscription {
             self.mailbox.filled.notified().await;
         }
     }
+
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        let slots = lock(&self.mailbox.slots);
+        slots.changes.is_empty() && !slots.closed
+    }
 }
 
 impl Drop for Subscription {

@@ -146,6 +146,9 @@ impl Listener {
                     }
                     return Some(stream);
                 }
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!(%error, "a connection was gone before it was accepted");
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -202,6 +205,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether an error of accepting is about the connection that was to be accepted, and says nothing of the next one.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
 }
 
 fn builder() -> Builder<TokioExecutor> {

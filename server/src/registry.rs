@@ -184,6 +184,14 @@ impl Registry {
         self.shared.version.subscribe()
     }
 
+    /// The same as [`head`](Self::head) for a subscriber that has been told everything; absent while a change waits
+    /// for it.
+    pub(crate) fn head_told(&self, subscription: &Subscription) -> Option<Revision> {
+        // Changes are published under the write lock, so none comes between the two looks.
+        let catalog = self.shared.read();
+        subscription.is_empty().then(|| catalog.at(catalog.head))
+    }
+
     /// A subscription to nothing yet. `hang_up` ends the subscriber's connection.
     pub(crate) fn subscribe(&self, hang_up: CancellationToken) -> Subscription {
         self.shared.fanout.subscribe(hang_up)

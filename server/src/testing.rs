@@ -43,6 +43,8 @@ pub(crate) struct FaultyStore {
     pub(crate) conflicts: AtomicU32,
     /// So many commits find that the lease is gone.
     pub(crate) lost_leases: AtomicU32,
+    /// So long every call takes.
+    delay: Mutex<Duration>,
     /// How many commits were asked for.
     pub(crate) commits: AtomicU32,
 }
@@ -55,6 +57,7 @@ impl FaultyStore {
             unanswered: AtomicU32::default(),
             conflicts: AtomicU32::default(),
             lost_leases: AtomicU32::default(),
+            delay: Mutex::default(),
             commits: AtomicU32::default(),
         })
     }
@@ -62,6 +65,11 @@ impl FaultyStore {
     /// Takes the store away, watches included, or brings it back.
     pub(crate) fn set_away(&self, away: bool) {
         self.away.send_replace(away);
+    }
+
+    /// Makes every call take so long from now on.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        *self.delay.lock().unwrap() = delay;
     }
 
     /// The store behind the faults, to write to it as another manager would.
@@ -76,7 +84,11 @@ impl FaultyStore {
         self.set_away(false);
     }
 
-    fn reach(&self) -> Result<Arc<MemoryStore>, StoreError> {
+    async fn reach(&self) -> Result<Arc<MemoryStore>, StoreError> {
+        let delay = *self.delay.lock().unwrap();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         if *self.away.borrow() {
             return Err(StoreError::Unavailable { reason: "it was taken away".to_owned() });
         }
@@ -91,12 +103,12 @@ fn take_one(left: &AtomicU32) -> bool {
 #[async_trait]
 impl Store for FaultyStore {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
-        self.reach()?.list(prefix).await
+        self.reach().await?.list(prefix).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
-        let inner = self.reach()?;
+        let inner = self.reach().await?;
         if take_one(&self.conflicts) {
             let precondition = txn.preconditions[0].clone();
             let current = inner.list(precondition.key()).await?.entries.into_iter().next();
@@ -117,7 +129,7 @@ impl Store for FaultyStore {
     }
 
     async fn watch(&self, prefix: &str, after: StoreRevision) -> Result<Watch, StoreError> {
-        let inner = self.reach()?.watch(prefix, after).await?;
+        let inner = self.reach().await?.watch(prefix, after).await?;
         let mut away = self.away.subscribe();
         away.mark_unchanged();
         let cut = Box::pin(async move {
@@ -128,19 +140,19 @@ impl Store for FaultyStore {
     }
 
     async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, StoreError> {
-        self.reach()?.grant_lease(ttl).await
+        self.reach().await?.grant_lease(ttl).await
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
-        self.reach()?.keep_alive(lease).await
+        self.reach().await?.keep_alive(lease).await
     }
 
     async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.reach()?.revoke_lease(lease).await
+        self.reach().await?.revoke_lease(lease).await
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
-        self.reach()?.identity().await
+        self.reach().await?.identity().await
     }
 }
 

@@ -13,7 +13,7 @@ pub enum ErrorReason {
     /// INVALID_ARGUMENT: a field is valid but not in force in this release; see google.rpc.BadRequest.
     FieldNotInForce = 3,
     /// ABORTED: the service is at another revision. Metadata: expected_epoch, expected_revision, current_epoch,
-    /// current_revision.
+    /// current_revision; none where others kept changing it while the write was tried.
     RevisionMismatch = 4,
     /// INVALID_ARGUMENT: the request_id was used before for a different request.
     RequestIdReused = 5,
@@ -23,7 +23,7 @@ pub enum ErrorReason {
     StoreOutcomeUnknown = 7,
     /// RESOURCE_EXHAUSTED: a quota of the manager or its store is used up. Metadata: quota, limit.
     QuotaExceeded = 8,
-    /// FAILED_PRECONDITION: other services name this one as their alternative. Metadata: services.
+    /// FAILED_PRECONDITION: other services name this one as their alternative. Metadata: services, the first of them.
     ServiceInUse = 9,
     /// FAILED_PRECONDITION: the service has no endpoint that the manager may dial.
     NoEndpoint = 10,
@@ -137,7 +137,8 @@ pub struct FallbackPolicy {
     /// Whether the chain is used. Unset: true where the chain has a step.
     #[prost(bool, optional, tag = "1")]
     pub enabled: ::core::option::Option<bool>,
-    /// Tried in order; the first that answers wins. At most 4 steps. Empty: the caller gets the error.
+    /// Tried in order; the first that answers wins. At most 4 steps; static, cached and degraded stand in it once at most.
+    /// Empty: the caller gets the error.
     #[prost(message, repeated, tag = "2")]
     pub chain: ::prost::alloc::vec::Vec<FallbackStep>,
     /// What the chain answers for. Empty: all of them. The caller's own cancellation never falls back.
@@ -278,7 +279,7 @@ impl FallbackTrigger {
 }
 /// IsolationPolicy is all that Cofferdam says about how calls to one service are isolated. An unset section, and an
 /// unset field of a section, takes the default named in its comment. Durations are in \[0 s, 24 h\] unless said
-/// otherwise; ratios are in \[0, 1\].
+/// otherwise; ratios are in \[0, 1\]. A policy as it was written has at most 112 KiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IsolationPolicy {
     /// Which sections are in force. Unset: ISOLATION_LEVEL_BASIC.
@@ -572,7 +573,7 @@ pub struct BulkheadPool {
     #[prost(message, optional, tag = "4")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
     /// Methods that run here without being told to: a glob where * stands for any run of characters. The first pool
-    /// that matches wins. Empty: only calls that name the pool.
+    /// that matches wins. At most 32, each at most 256 bytes. Empty: only calls that name the pool.
     #[prost(string, repeated, tag = "5")]
     pub method_globs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Whether the pool has a breaker of its own. Unset: false.
@@ -1327,7 +1328,8 @@ pub struct ExecuteWithIsolationResponse {
     /// The revision of the policy that decided.
     #[prost(message, optional, tag = "5")]
     pub revision: ::core::option::Option<Revision>,
-    /// What the payload is: of a static fallback as configured, otherwise application/grpc+proto.
+    /// What the payload is: of a static fallback as configured, otherwise application/grpc+proto. Empty where served_by
+    /// is degraded.
     #[prost(string, tag = "6")]
     pub content_type: ::prost::alloc::string::String,
     /// How old a cached answer is.
@@ -1362,7 +1364,7 @@ pub struct SetIsolationLevelRequest {
 /// SetIsolationLevelResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetIsolationLevelResponse {
-    /// The service, at its new revision; where it had this level already, at the one it has.
+    /// The service, at its new revision; where this level was set already, at the one it has.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<IsolatedService>,
 }
@@ -1591,7 +1593,8 @@ pub mod isolation_service_client {
     /// IsolationService registers services and decides how calls to them are isolated.
     ///
     /// A write answers when it is durable, with the revision it made. Errors carry a google.rpc.ErrorInfo whose reason is
-    /// a name of ErrorReason, and INVALID_ARGUMENT a google.rpc.BadRequest with the path of every field at fault.
+    /// a name of ErrorReason, and INVALID_ARGUMENT a google.rpc.BadRequest with the path of every field at fault, or of the
+    /// first ones where there are too many for a status.
     #[derive(Debug, Clone)]
     pub struct IsolationServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2051,7 +2054,8 @@ pub mod isolation_service_server {
     /// IsolationService registers services and decides how calls to them are isolated.
     ///
     /// A write answers when it is durable, with the revision it made. Errors carry a google.rpc.ErrorInfo whose reason is
-    /// a name of ErrorReason, and INVALID_ARGUMENT a google.rpc.BadRequest with the path of every field at fault.
+    /// a name of ErrorReason, and INVALID_ARGUMENT a google.rpc.BadRequest with the path of every field at fault, or of the
+    /// first ones where there are too many for a status.
     #[derive(Debug)]
     pub struct IsolationServiceServer<T> {
         inner: Arc<T>,

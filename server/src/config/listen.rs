@@ -5,7 +5,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::human;
+use super::{ConfigError, check_wait, human};
 
 /// Where and to whom the manager speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -17,9 +17,15 @@ pub struct ListenConfig {
     /// Whether an address that others can reach may be served although this release knows neither TLS nor
     /// authentication. Default false.
     pub insecure: bool,
-    /// How long connections may take to end when the manager stops. Default `10s`.
+    /// How long connections may take to end when the manager stops. At most `24h`. Default `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub grace: Duration,
+}
+
+impl ListenConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        check_wait("listen.grace", self.grace)
+    }
 }
 
 impl Default for ListenConfig {

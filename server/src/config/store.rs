@@ -3,7 +3,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::{ConfigError, human};
+use super::{ConfigError, check_wait, human};
 use crate::store::DEFAULT_PREFIX;
 
 /// What the manager keeps, and where.
@@ -15,7 +15,8 @@ pub struct StoreConfig {
     /// The directory of the embedded store. Unset: `$XDG_STATE_HOME/cofferdam`, else `$HOME/.local/state/cofferdam`,
     /// else `./cofferdam-data`.
     pub data_dir: Option<PathBuf>,
-    /// How long the store may take: to be there at start, and for each write. Default `10s`.
+    /// How long the store may take: to be there at start, and for each write. Above zero, at most `24h`. Default
+    /// `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub timeout: Duration,
     /// The members of the etcd cluster, `host:port` or `http://host:port`: a list, or one text with commas.
@@ -59,6 +60,7 @@ impl StoreConfig {
         if self.timeout.is_zero() {
             return invalid("store.timeout", "must be above zero");
         }
+        check_wait("store.timeout", self.timeout)?;
         match self.kind {
             StoreKind::Etcd if self.etcd_endpoints.is_empty() => {
                 invalid("store.etcd_endpoints", "must be set where the store is etcd: use --etcd-endpoints host:2379")

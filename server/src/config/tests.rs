@@ -178,6 +178,8 @@ fn settings_must_go_together() {
     assert!(refused(&["--store", "etcd"]).contains("--etcd-endpoints"));
     assert!(refused(&["--etcd-endpoints", "a:1"]).contains("--store etcd"));
     assert!(refused(&["--store-timeout", "0s"]).contains("store.timeout"));
+    assert!(refused(&["--store-timeout", "25h"]).contains("store.timeout"));
+    assert!(refused(&["--grace", "500000000000y"]).contains("listen.grace"));
     let config = load_file("[limits]\nmax_instances = 0").unwrap();
     assert!(config.check().unwrap_err().to_string().contains("limits.max_instances"));
     let config = load_file("[store]\nkind = \"etcd\"\netcd_endpoints = \"a:1\"\netcd_user = \"me\"").unwrap();

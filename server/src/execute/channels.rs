@@ -1,8 +1,10 @@
 //! Connections to endpoints, kept for the next call.
 
 use super::fence::Fence;
+use super::upstream::UpstreamError;
 use crate::error::Rejection;
 use crate::registry::Registered;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -29,30 +31,33 @@ impl Channels {
         Self { fence, open: Mutex::default() }
     }
 
-    /// A channel to each endpoint of a service that may be dialled; at least one.
-    pub(super) async fn of(&self, service: &Registered) -> Result<Vec<Channel>, Rejection> {
+    /// A channel to each endpoint of a service that may be dialled and whose name resolves; at least one.
+    pub(super) async fn of(&self, service: &Registered) -> Result<Vec<Channel>, UpstreamError> {
+        let endpoints = &service.service().endpoints;
         let mut channels = Vec::new();
-        let mut refused = None;
-        for endpoint in &service.service().endpoints {
-            match self.resolve(&endpoint.address).await {
-                Some(address) => channels.push(self.channel(address)),
-                None => refused = Some(endpoint.address.clone()),
+        let mut why = UpstreamError::Refused(Rejection::NoEndpoint(service.key().clone()));
+        for resolved in join_all(endpoints.iter().map(|endpoint| self.resolve(&endpoint.address))).await {
+            match resolved {
+                Ok(address) => channels.push(self.channel(address)),
+                Err(error) => why = error,
             }
         }
-        match refused {
-            _ if !channels.is_empty() => Ok(channels),
-            Some(address) => Err(Rejection::EndpointNotAllowed(address)),
-            None => Err(Rejection::NoEndpoint(service.key().clone())),
-        }
+        if channels.is_empty() { Err(why) } else { Ok(channels) }
     }
 
     /// The address behind an endpoint, if it may be dialled. It is this address that is dialled, not the name again.
-    async fn resolve(&self, endpoint: &str) -> Option<SocketAddr> {
+    async fn resolve(&self, endpoint: &str) -> Result<SocketAddr, UpstreamError> {
+        let not_allowed = || UpstreamError::Refused(Rejection::EndpointNotAllowed(endpoint.to_owned()));
         if let Ok(address) = endpoint.parse::<SocketAddr>() {
-            return self.fence.allows(address).then_some(address);
+            return if self.fence.allows(address) { Ok(address) } else { Err(not_allowed()) };
         }
-        let mut resolved = timeout(RESOLVE_TIMEOUT, lookup_host(endpoint)).await.ok()?.ok()?;
-        resolved.find(|address| self.fence.allows(*address))
+        let unresolved = |reason: String| UpstreamError::Unresolved(format!("{endpoint} does not resolve: {reason}"));
+        let mut resolved = match timeout(RESOLVE_TIMEOUT, lookup_host(endpoint)).await {
+            Ok(Ok(resolved)) => resolved,
+            Ok(Err(error)) => return Err(unresolved(error.to_string())),
+            Err(_) => return Err(unresolved(format!("no answer within {RESOLVE_TIMEOUT:?}"))),
+        };
+        resolved.find(|address| self.fence.allows(*address)).ok_or_else(not_allowed)
     }
 
     fn channel(&self, address: SocketAddr) -> Channel {

@@ -1,7 +1,7 @@
 //! A call to a registered service as the engine sees it.
 
 use super::{Call, Executor, MAX_ANSWER_BYTES, Method, status};
-use crate::error::{Error, Rejection};
+use crate::error::Rejection;
 use crate::registry::Registered;
 use bytes::Bytes;
 use cofferdam_core::call::{Attempt, CallOptions, Context, Operation, Payload, Verdict, Why, execute};
@@ -18,18 +18,16 @@ use tonic::{Request, Status};
 /// Says how many managers a call went through already; one is the limit.
 pub(crate) const DEPTH_HEADER: &str = "cofferdam-depth";
 
-/// What a live answer is, and a kept one was.
-const GRPC: &str = "application/grpc+proto";
-
 pub(super) struct UpstreamCall<'a> {
     executor: &'a Executor,
     service: &'a Registered,
     call: &'a Call,
     method: Method,
+    /// Empty until the first attempt, whose time it takes to resolve names.
     channels: Vec<Channel>,
 }
 
-/// An answer's bytes and what they are.
+/// An answer's bytes and what they are. Empty: what answers of its kind are.
 pub(super) struct Reply {
     pub(super) payload: Bytes,
     pub(super) content_type: String,
@@ -40,25 +38,25 @@ pub(super) struct Reply {
 pub(super) enum UpstreamError {
     /// The service's own error, or the connection's.
     Status(Status),
+    /// No endpoint's name leads to an address, for now: the service cannot be reached.
+    Unresolved(String),
     /// The manager may not make the call.
     Refused(Rejection),
 }
 
 impl<'a> UpstreamCall<'a> {
-    pub(super) async fn new(
-        executor: &'a Executor,
-        service: &'a Registered,
-        call: &'a Call,
-        method: Method,
-    ) -> Result<Self, Error> {
-        let channels = executor.channels.of(service).await?;
-        Ok(Self { executor, service, call, method, channels })
+    pub(super) fn new(executor: &'a Executor, service: &'a Registered, call: &'a Call, method: Method) -> Self {
+        Self { executor, service, call, method, channels: Vec::new() }
     }
 
     /// The channel of an attempt: each goes to the next endpoint.
-    fn channel(&self, number: u32) -> Option<Channel> {
-        let index = (number as usize).checked_sub(1)?.checked_rem(self.channels.len())?;
-        self.channels.get(index).cloned()
+    async fn channel(&mut self, number: u32) -> Result<Channel, UpstreamError> {
+        if self.channels.is_empty() {
+            self.channels = self.executor.channels.of(self.service).await?;
+        }
+        let index = (number as usize).saturating_sub(1).checked_rem(self.channels.len());
+        let channel = index.and_then(|index| self.channels.get(index)).cloned();
+        channel.ok_or_else(|| UpstreamError::Refused(Rejection::NoEndpoint(self.service.key().clone())))
     }
 }
 
@@ -86,7 +84,7 @@ impl UpstreamCall<'_> {
                 is_alternative: true,
                 ..CallOptions::default()
             };
-            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone()).await.ok()?;
+            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone());
             let answer = execute(&isolation, &self.executor.runtime, &mut upstream, options).await;
             Some(answer.ok()?.value)
         })
@@ -98,8 +96,7 @@ impl Operation for UpstreamCall<'_> {
     type Error = UpstreamError;
 
     async fn attempt(&mut self, attempt: Attempt) -> Result<Reply, UpstreamError> {
-        let no_endpoint = || UpstreamError::Refused(Rejection::NoEndpoint(self.service.key().clone()));
-        let channel = self.channel(attempt.number).ok_or_else(no_endpoint)?;
+        let channel = self.channel(attempt.number).await?;
         let mut request = Request::new(self.call.payload.clone());
         if let Some(remaining) = attempt.tell_remaining {
             request.set_timeout(remaining);
@@ -110,13 +107,17 @@ impl Operation for UpstreamCall<'_> {
         client.ready().await.map_err(unavailable)?;
         let response = client.unary(request, self.method.path().clone(), BytesCodec).await;
         let payload = response.map_err(UpstreamError::Status)?.into_inner();
-        Ok(Reply { payload, content_type: GRPC.to_owned() })
+        Ok(Reply { payload, content_type: String::new() })
     }
 
     fn classify(&self, result: Result<&Reply, &UpstreamError>, context: Context<'_>) -> Verdict {
         match result {
             Ok(_) => status::verdict(None, context),
             Err(UpstreamError::Status(status)) => status::verdict(Some(status), context),
+            Err(UpstreamError::Unresolved(reason)) => {
+                let verdict = status::verdict(Some(&Status::unavailable(reason)), context);
+                Verdict { may_have_reached: false, ..verdict }
+            }
             Err(UpstreamError::Refused(_)) => Verdict {
                 outcome: cofferdam_core::outcome::Outcome::Neutral,
                 is_retryable: false,
@@ -131,8 +132,7 @@ impl Operation for UpstreamCall<'_> {
     }
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<Reply> {
-        let content_type = if payload.content_type.is_empty() { GRPC } else { payload.content_type };
-        Some(Reply { payload: payload.bytes.clone(), content_type: content_type.to_owned() })
+        Some(Reply { payload: payload.bytes.clone(), content_type: payload.content_type.to_owned() })
     }
 
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {

@@ -1,8 +1,12 @@
 //! From the manager's closed set of errors to gRPC statuses, once.
+//!
+//! A status travels in trailers, of which clients take 8 to 16 KiB; beyond that some of them close the connection with
+//! all its streams. What a request can make longer than that, by a thousand fields at fault or a service that hundreds
+//! need, is therefore cut: the first faults are told, and that there are more.
 
 use std::collections::HashMap;
 
-use cofferdam_core::policy::ViolationKind;
+use cofferdam_core::policy::{Violation, ViolationKind};
 use cofferdam_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -15,6 +19,15 @@ const DOMAIN: &str = "cofferdam";
 /// The prefix that a reason's name has in the contract and not on the wire.
 const REASON_PREFIX: &str = "ERROR_REASON_";
 
+/// The most bytes of a status's words, which stand in the trailers twice.
+const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// The most bytes of all field violations together.
+const MAX_FIELDS_BYTES: usize = 2048;
+
+/// The most bytes of a list of names.
+const MAX_NAMES_BYTES: usize = 512;
+
 /// The status of an error: its code, its words, an `ErrorInfo`, and a `BadRequest` where fields are at fault.
 pub(crate) fn status(error: &Error) -> Status {
     if let Error::Internal { detail } = error {
@@ -23,13 +36,53 @@ pub(crate) fn status(error: &Error) -> Status {
     let (code, reason, metadata) = classify(error);
     let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata);
     if let Error::Invalid { violations } = error {
-        let fields = violations.iter().map(|violation| FieldViolation::new(&violation.path, &violation.description));
-        details.set_bad_request(fields.collect::<Vec<_>>());
+        details.set_bad_request(fields(violations));
     }
     if let Error::Rejected(Rejection::CircuitOpen { retry_after, .. }) = error {
         details.set_retry_info(*retry_after);
     }
-    Status::with_error_details(code, error.to_string(), details)
+    Status::with_error_details(code, shortened(error.to_string()), details)
+}
+
+/// The first fields at fault, as many as there is room for; at least one.
+fn fields(violations: &[Violation]) -> Vec<FieldViolation> {
+    let mut room = MAX_FIELDS_BYTES;
+    let fits = |violation: &&Violation| {
+        let left = room.checked_sub(violation.path.len() + violation.description.len());
+        room = left.unwrap_or_default();
+        left.is_some()
+    };
+    let field = |violation: &Violation| {
+        FieldViolation::new(shortened(violation.path.clone()), shortened(violation.description.clone()))
+    };
+    let mut fields: Vec<_> = violations.iter().take_while(fits).map(field).collect();
+    if fields.is_empty() {
+        fields.extend(violations.first().map(field));
+    }
+    fields
+}
+
+/// A text, or its beginning where it is too long.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
+        text.push_str("... and more");
+    }
+    text
+}
+
+/// Names with commas between them, as many as there is room for.
+fn joined(names: &[String]) -> String {
+    let mut joined = String::new();
+    for name in names {
+        let comma = if joined.is_empty() { "" } else { "," };
+        if joined.len() + comma.len() + name.len() > MAX_NAMES_BYTES {
+            break;
+        }
+        joined.push_str(comma);
+        joined.push_str(name);
+    }
+    joined
 }
 
 /// A request that is no message of its method.
@@ -45,7 +98,7 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             let metadata = metadata([
                 ("namespace", key.namespace.to_string()),
                 ("service", key.name.to_string()),
-                ("nearest", nearest.join(",")),
+                ("nearest", joined(nearest)),
             ]);
             (Code::NotFound, ErrorReason::ServiceNotFound, metadata)
         }
@@ -74,7 +127,7 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             (Code::ResourceExhausted, ErrorReason::QuotaExceeded, metadata)
         }
         Error::ServiceInUse { services, .. } => {
-            (Code::FailedPrecondition, ErrorReason::ServiceInUse, metadata([("services", services.join(","))]))
+            (Code::FailedPrecondition, ErrorReason::ServiceInUse, metadata([("services", joined(services))]))
         }
         Error::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, Metadata::new()),
         Error::Rejected(rejection) => classify_rejection(rejection),

@@ -97,6 +97,13 @@ async fn more_connections_than_the_limit_are_closed() {
     timeout(PATIENCE, serving).await.unwrap().unwrap();
 }
 
+#[test]
+fn who_goes_before_it_is_accepted_holds_up_nobody() {
+    let of = |kind: io::ErrorKind| is_of_one_connection(&kind.into());
+    assert!(of(io::ErrorKind::ConnectionAborted) && of(io::ErrorKind::ConnectionReset));
+    assert!(!is_of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptor is left");
+}
+
 /// Two ends of a connection.
 async fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

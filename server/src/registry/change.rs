@@ -8,6 +8,7 @@ use cofferdam_core::{
     wire::{apply_fallback_config, apply_update, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
 };
 use cofferdam_proto::v1;
+use prost::Message;
 use prost_types::Timestamp;
 
 use super::{
@@ -17,6 +18,10 @@ use super::{
     validate::target,
 };
 use crate::{error::Error, store::Op};
+
+/// The largest written policy, in bytes: the largest static answer and 48 KiB for all the rest. So the answer to a
+/// write, which shows the policy as written and as in force, can be kept with its request id in one value of the store.
+const MAX_POLICY_BYTES: usize = 112 * 1024;
 
 /// An answer that is the service as it is now.
 trait ServiceAnswer: Answer {
@@ -59,7 +64,7 @@ impl Registry {
             written.set_level(level);
             Ok(())
         };
-        self.change_policy(&target, &identity, request.expected_revision, in_policy, change).await
+        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, change).await
     }
 
     /// Changes the fallback of a service, and the retries and timeout around it.
@@ -77,7 +82,7 @@ impl Registry {
         let change = |written: &mut v1::IsolationPolicy| {
             apply_fallback_config(written, &fallback).map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, str::to_owned, change).await
+        self.change_policy(&target, &identity, request.expected_revision, Field::Fallback, change).await
     }
 
     /// Changes any part of the policy of a service.
@@ -96,16 +101,16 @@ impl Registry {
             apply_update(written, &patch, request.update_mask.as_ref())
                 .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, in_policy, change).await
+        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, change).await
     }
 
-    /// Changes the written policy of a service by `change`. `place` says where a path of the policy is in the request.
+    /// Changes the written policy of a service by `change`, which a field of the request says.
     async fn change_policy<A: ServiceAnswer>(
         &self,
         target: &ServiceKey,
         identity: &Request,
         expected: Option<v1::Revision>,
-        place: fn(&str) -> String,
+        field: Field,
         change: impl Fn(&mut v1::IsolationPolicy) -> Result<(), Error> + Send + Sync,
     ) -> Result<A, Error> {
         let now = Timestamp::from(self.shared.clock.now());
@@ -114,9 +119,11 @@ impl Registry {
             expect_revision(target, expected.map(revision_from_wire), Some(before))?;
             let mut written = before.written_policy().clone();
             change(&mut written)?;
+            let place = |path: &str| field.place(path);
             let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
+            check_size(&written, field)?;
             let guard = alternatives::check(view, target, Some(before), &policy, &place("fallback"))?;
-            if written == *before.written_policy() {
+            if written == *before.written_policy() && !view.catalog().is_poisoned(target) {
                 return Ok(Plan { ops: Vec::new(), answer: A::of(describe(view.catalog(), before)) });
             }
             let service = before.service().clone();
@@ -128,8 +135,36 @@ impl Registry {
     }
 }
 
-fn in_policy(path: &str) -> String {
-    format!("policy.{path}")
+/// The field of a request that says what becomes of a policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Field {
+    /// `policy`, or one that stands for a part of it.
+    Policy,
+    /// `fallback`.
+    Fallback,
+}
+
+impl Field {
+    /// Where a path of the policy is in the request.
+    pub(super) fn place(self, path: &str) -> String {
+        match self {
+            Self::Fallback if path.starts_with("fallback") => path.to_owned(),
+            Self::Fallback | Self::Policy => format!("policy.{path}"),
+        }
+    }
+}
+
+/// Refuses a policy that the store would not take.
+pub(super) fn check_size(written: &v1::IsolationPolicy, field: Field) -> Result<(), Error> {
+    let bytes = written.encoded_len();
+    if bytes <= MAX_POLICY_BYTES {
+        return Ok(());
+    }
+    let path = match field {
+        Field::Policy => "policy",
+        Field::Fallback => "fallback",
+    };
+    Err(Error::invalid(path, format!("must leave the policy at most {MAX_POLICY_BYTES} bytes long, not {bytes}")))
 }
 
 /// Whether a revision is the one that a caller expects. An expected epoch of zero stands for any.

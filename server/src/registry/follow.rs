@@ -172,10 +172,7 @@ impl Shared {
     async fn resync_in_time(&self) -> Result<Watch, ResyncError> {
         match tokio::time::timeout(self.options.store_timeout, self.resync()).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(StoreError::Unavailable { reason: format!("no answer within {:?}", self.options.store_timeout) }
-                    .into())
-            }
+            Err(_) => Err(StoreError::Unavailable { reason: self.no_answer() }.into()),
         }
     }
 

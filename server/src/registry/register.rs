@@ -11,7 +11,7 @@ use prost_types::Timestamp;
 
 use super::{
     Registered, Registry, Revision, alternatives,
-    change::{expect_revision, written_service},
+    change::{Field, check_size, expect_revision, written_service},
     request_record::Request,
     transact::{Answer, Plan, View},
     validate,
@@ -91,14 +91,14 @@ fn plan(
         });
     }
     let written = written_policy(registration, before)?;
-    let place = |path: &str| match registration.fallback {
-        Some(_) if path.starts_with("fallback") => path.to_owned(),
-        _ => format!("policy.{path}"),
-    };
+    let field = if registration.fallback.is_some() { Field::Fallback } else { Field::Policy };
+    let place = |path: &str| field.place(path);
     let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
+    check_size(&written, field)?;
     let guard = alternatives::check(view, target, before, &policy, &place("fallback"))?;
     if let Some(same) = before.filter(|before| *before.service() == registration.service)
         && *same.written_policy() == written
+        && !view.catalog().is_poisoned(target)
     {
         let service = Some(super::describe(view.catalog(), same));
         return Ok(Plan { ops: Vec::new(), answer: v1::RegisterServiceResponse { service, created: false } });

@@ -56,6 +56,7 @@ impl Request {
         shared: &Shared,
         txn: &mut Txn,
         answer: Option<Vec<u8>>,
+        give_up: Instant,
     ) -> Result<Option<LeaseId>, Error> {
         if self.id.is_empty() {
             return Ok(None);
@@ -65,7 +66,7 @@ impl Request {
         let Some(answer) = answer else {
             return Ok(None);
         };
-        let lease = shared.leases.lease(shared).await?;
+        let lease = shared.leases.lease(shared, give_up).await?;
         let record = RequestRecord {
             schema_version: SCHEMA_VERSION,
             method: self.method.to_owned(),
@@ -123,21 +124,19 @@ struct Share {
 }
 
 impl Leases {
-    async fn lease(&self, shared: &Shared) -> Result<LeaseId, Error> {
+    async fn lease(&self, shared: &Shared, give_up: Instant) -> Result<LeaseId, Error> {
         if let Some(share) = self.lock().as_mut().filter(|share| share.room > 0 && Instant::now() < share.until) {
             share.room -= 1;
             return Ok(share.lease);
         }
-        let granted =
-            tokio::time::timeout(shared.options.store_timeout, shared.store.grant_lease(REMEMBERED + SHARED_FOR));
+        // The lease may begin to run as soon as it is asked for.
+        let until = Instant::now() + SHARED_FOR;
+        let granted = tokio::time::timeout_at(give_up, shared.store.grant_lease(REMEMBERED + SHARED_FOR));
         let lease = match granted.await {
             Ok(granted) => granted.map_err(|error| shared.lease_error(error))?,
-            Err(_) => {
-                let reason = format!("no lease within {:?}", shared.options.store_timeout);
-                return Err(Error::StoreUnavailable { reason });
-            }
+            Err(_) => return Err(Error::StoreUnavailable { reason: shared.no_answer() }),
         };
-        *self.lock() = Some(Share { lease, until: Instant::now() + SHARED_FOR, room: SHARED_BY - 1 });
+        *self.lock() = Some(Share { lease, until, room: SHARED_BY - 1 });
         Ok(lease)
     }
 

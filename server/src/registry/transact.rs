@@ -115,9 +115,9 @@ impl Shared {
                 planned.answer
             });
             let answer = verdict.as_ref().ok().map(Message::encode_to_vec);
-            let lease = request.attach(self, &mut txn, answer).await?;
+            let lease = request.attach(self, &mut txn, answer, give_up).await?;
             let ops = txn.ops.clone();
-            let conflict = match self.commit(txn).await {
+            let conflict = match self.commit(txn, give_up).await {
                 Ok(revision) => {
                     self.apply_early(&ops, epoch, revision);
                     let mut answer = verdict?;
@@ -137,7 +137,7 @@ impl Shared {
             if Instant::now() >= give_up {
                 break;
             }
-            self.catch_up(&conflict).await?;
+            self.catch_up(&conflict, give_up).await?;
             pause(attempt).await;
         }
         Err(Error::Contended { key: target.clone(), attempts: ATTEMPTS })
@@ -153,18 +153,21 @@ impl Shared {
         (verdict, view.into_txn(), catalog.epoch)
     }
 
-    /// Commits within the store's time.
-    async fn commit(&self, txn: Txn) -> Result<StoreRevision, CommitError> {
-        match tokio::time::timeout(self.options.store_timeout, self.store.commit(txn)).await {
+    /// Commits within what is left of the store's time.
+    async fn commit(&self, txn: Txn, give_up: Instant) -> Result<StoreRevision, CommitError> {
+        match tokio::time::timeout_at(give_up, self.store.commit(txn)).await {
             Ok(committed) => committed.map(|committed| committed.revision),
-            Err(_) => {
-                Err(StoreError::Unknown { reason: format!("no answer within {:?}", self.options.store_timeout) }.into())
-            }
+            Err(_) => Err(StoreError::Unknown { reason: self.no_answer() }.into()),
         }
     }
 
+    /// What there is to say of a store that took too long.
+    pub(super) fn no_answer(&self) -> String {
+        format!("no answer within {:?}", self.options.store_timeout)
+    }
+
     /// Waits until memory knows what the store said, or reads the store where that takes too long.
-    async fn catch_up(&self, conflict: &Conflict) -> Result<(), Error> {
+    async fn catch_up(&self, conflict: &Conflict, give_up: Instant) -> Result<(), Error> {
         let mut version = self.version.subscribe();
         let caught_up = async {
             while !conflict.failed.iter().all(|failed| is_known(&self.read(), failed)) {
@@ -173,10 +176,14 @@ impl Shared {
                 }
             }
         };
-        if tokio::time::timeout(CATCH_UP, caught_up).await.is_err() {
-            self.reload().await.map_err(|error| self.resync_error(error))?;
+        let patience = give_up.min(Instant::now() + CATCH_UP);
+        if tokio::time::timeout_at(patience, caught_up).await.is_ok() {
+            return Ok(());
         }
-        Ok(())
+        match tokio::time::timeout_at(give_up, self.reload()).await {
+            Ok(reloaded) => reloaded.map_err(|error| self.resync_error(error)),
+            Err(_) => Err(Error::StoreUnavailable { reason: self.no_answer() }),
+        }
     }
 }
 

@@ -217,7 +217,11 @@ impl Session {
             () = &mut self.bookmark => {
                 let next = Instant::now() + self.shared.options.bookmark_interval;
                 self.bookmark.as_mut().reset(next);
-                Step::Say(frame::bookmark(self.shared.registry.head()))
+                // What waits for it is a sign of life as good, and a bookmark ahead of it would not be true.
+                match self.shared.registry.head_told(&self.subscription) {
+                    Some(head) => Step::Say(frame::bookmark(head)),
+                    None => Step::Listen,
+                }
             }
         }
     }

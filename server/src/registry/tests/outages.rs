@@ -12,6 +12,7 @@ use cofferdam_core::wire::revision_from_wire;
 use cofferdam_proto::{storage::v1::StoreMeta, v1};
 use prost::Message;
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn reads_answer_from_memory_and_say_how_old_they_are() {
@@ -56,6 +57,20 @@ async fn a_store_that_does_not_answer_leaves_the_outcome_open() {
     let unknown = registry.register(registration("payments")).await.unwrap_err();
     assert!(matches!(unknown, Error::StoreOutcomeUnknown { .. }), "{unknown}");
     eventually(&registry, || registry.get(&key("default/payments")).is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_has_its_time_once_for_all_of_a_write() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    let timeout = RegistryOptions::default().store_timeout;
+    store.set_delay(timeout * 2 / 3);
+    let begun = Instant::now();
+    // A lease for the request's name, and the write itself.
+    let request = v1::RegisterServiceRequest { request_id: "one".to_owned(), ..registration("payments") };
+    let unknown = registry.register(request).await.unwrap_err();
+    assert!(matches!(unknown, Error::StoreOutcomeUnknown { .. }), "{unknown}");
+    assert_eq!(begun.elapsed(), timeout);
 }
 
 #[tokio::test]

@@ -97,6 +97,29 @@ async fn it_is_healed_by_writing_or_unregistering() {
 }
 
 #[tokio::test]
+async fn it_is_healed_by_writing_the_last_good_value_again() {
+    let (store, registry) = fresh().await;
+    let payments = key("default/payments");
+    for poison in poisons() {
+        registry.register(registration("payments")).await.unwrap();
+        put(&store, "service/default/payments", poison.clone()).await;
+        eventually(&registry, || registry.is_poisoned(&payments)).await;
+        registry.register(registration("payments")).await.unwrap();
+        assert!(!registry.is_poisoned(&payments), "the poison is still what the store holds");
+
+        put(&store, "service/default/payments", poison).await;
+        eventually(&registry, || registry.is_poisoned(&payments)).await;
+        let nothing = v1::UpdateIsolationPolicyRequest {
+            service: "payments".to_owned(),
+            policy: Some(v1::IsolationPolicy::default()),
+            ..v1::UpdateIsolationPolicyRequest::default()
+        };
+        registry.update_policy(nothing).await.unwrap();
+        assert!(!registry.is_poisoned(&payments), "the poison is still what the store holds");
+    }
+}
+
+#[tokio::test]
 async fn it_is_there_at_start() {
     let store = FaultyStore::new();
     {

@@ -77,3 +77,15 @@ async fn of_many_changes_a_slow_follower_gets_the_last() {
     let nothing_more = tokio::time::timeout(std::time::Duration::ZERO, subscription.next()).await;
     assert!(nothing_more.is_err());
 }
+
+#[tokio::test]
+async fn nobody_is_said_to_have_heard_what_still_waits() {
+    let registry = registry(&FaultyStore::new()).await;
+    let mut subscription = registry.subscribe(Default::default());
+    registry.follow(&mut subscription, &[key("default/payments")], None);
+    assert_eq!(registry.head_told(&subscription), Some(registry.head()));
+    register(&registry, "payments").await;
+    assert_eq!(registry.head_told(&subscription), None);
+    subscription.next().await.unwrap();
+    assert_eq!(registry.head_told(&subscription), Some(registry.head()));
+}

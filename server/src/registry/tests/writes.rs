@@ -237,3 +237,50 @@ async fn what_was_written_is_there_after_a_restart() {
 async fn reopen(store: &Arc<FaultyStore>) -> Registry {
     registry(store).await
 }
+
+/// The largest static answer, and so many pools with as many and as long globs as a pool may have: 8 KiB each.
+fn large_policy(pools: usize) -> v1::IsolationPolicy {
+    let glob = |pool: usize, index: usize| format!("/{pool}/{index}*");
+    let pool = |pool: usize| v1::BulkheadPool {
+        name: format!("pool{pool}"),
+        method_globs: (0..32).map(|index| format!("{:x<256}", glob(pool, index))).collect(),
+        ..v1::BulkheadPool::default()
+    };
+    let bulkhead = v1::BulkheadPolicy { pools: (0..pools).map(pool).collect(), ..v1::BulkheadPolicy::default() };
+    let answer = static_step(vec![7; 64 * 1024].leak());
+    v1::IsolationPolicy {
+        bulkhead: Some(bulkhead),
+        fallback: Some(v1::FallbackPolicy { chain: vec![answer], ..v1::FallbackPolicy::default() }),
+        ..v1::IsolationPolicy::default()
+    }
+}
+
+#[tokio::test]
+async fn a_policy_as_large_as_it_may_be_is_remembered_with_its_request() {
+    let (_, registry) = fresh().await;
+    let request = v1::RegisterServiceRequest {
+        policy: Some(large_policy(5)),
+        request_id: "one".to_owned(),
+        ..registration("payments")
+    };
+    let first = registry.register(request.clone()).await.unwrap();
+    assert_eq!(registry.register(request).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_kept_is_refused_by_its_field() {
+    let (_, registry) = fresh().await;
+    let at = register(&registry, "payments").await;
+    for pools in [6, 24, 32] {
+        let again = v1::RegisterServiceRequest { policy: Some(large_policy(pools)), ..registration("orders") };
+        assert_eq!(paths(&registry.register(again).await.unwrap_err()), ["policy"], "{pools}");
+        let update = v1::UpdateIsolationPolicyRequest {
+            service: "payments".to_owned(),
+            policy: Some(large_policy(pools)),
+            request_id: pools.to_string(),
+            ..v1::UpdateIsolationPolicyRequest::default()
+        };
+        assert_eq!(paths(&registry.update_policy(update).await.unwrap_err()), ["policy"], "{pools}");
+    }
+    assert_eq!(registry.get(&key("default/payments")).unwrap().revision(), revision_from_wire(at));
+}

@@ -141,3 +141,34 @@ async fn a_message_that_is_none_or_too_large() {
     let refused = raw.unary(large, path, BytesCodec).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
 }
+
+#[tokio::test]
+async fn a_request_with_a_thousand_faults_is_answered_with_the_first_ones() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let mut request = registration("payments");
+    let bad = |index| v1::Endpoint { address: format!("{index} ä") };
+    request.service.as_mut().unwrap().endpoints = (0..1_000).map(bad).collect();
+    let refused = client.register_service(request).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"), "{refused}");
+    let fields = fields(&refused);
+    assert_eq!(fields[..2], ["service.endpoints", "service.endpoints[0].address"]);
+    assert!(refused.message().contains("more"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_service_that_hundreds_need() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    client.register_service(registration("backup")).await.unwrap();
+    for index in 0..150 {
+        let chain = vec![crate::testing::alternative_step("backup")];
+        let fallback = Some(crate::testing::fallback(chain));
+        let request = v1::RegisterServiceRequest { fallback, ..registration(&format!("{index:a>120}")) };
+        client.register_service(request).await.unwrap();
+    }
+    let gone = v1::UnregisterServiceRequest { service: "backup".to_owned(), ..Default::default() };
+    let refused = client.unregister_service(gone).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "SERVICE_IN_USE"), "{refused}");
+    assert!(!metadata(&refused, "services").is_empty());
+}

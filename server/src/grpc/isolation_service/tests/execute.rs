@@ -69,6 +69,7 @@ async fn a_service_that_is_down_is_answered_for() {
     client.register_service(request).await.unwrap();
     let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
     assert_eq!((answer.served_by(), &answer.payload[..]), (v1::ServedBy::Static, b"sorry".as_slice()));
+    assert_eq!(answer.content_type, "application/octet-stream");
     assert!(!answer.fallback_reason.is_empty());
 
     client.register_service(at("backup", &upstream.address.to_string())).await.unwrap();
@@ -81,6 +82,23 @@ async fn a_service_that_is_down_is_answered_for() {
     client.update_fallback_config(request).await.unwrap();
     let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
     assert_eq!(answer.served_by(), v1::ServedBy::Alternative);
+}
+
+#[tokio::test]
+async fn a_service_whose_name_does_not_resolve_is_down() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    client.register_service(at("payments", "nobody.invalid:1")).await.unwrap();
+    let status = refused(&manager, call("payments")).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "UPSTREAM"), "{status}");
+    assert!(status.message().contains("nobody.invalid:1 does not resolve"), "{status}");
+    let request = v1::RegisterServiceRequest {
+        fallback: Some(fallback(vec![static_step(b"sorry")])),
+        ..at("payments", "nobody.invalid:1")
+    };
+    client.register_service(request).await.unwrap();
+    let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
+    assert_eq!(answer.served_by(), v1::ServedBy::Static);
 }
 
 #[tokio::test]
