@@ -1,12 +1,16 @@
 //! The one check of a policy: run before a manager stores it, and again before an instance applies it.
 
-use super::limits::{MAX_ATTEMPTS, MAX_DURATION, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_POOLS, MAX_STEPS};
+use super::limits::{
+    MAX_ATTEMPTS, MAX_DURATION, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HTTP_RANGES, MAX_HTTP_STATUS, MAX_POOLS,
+    MAX_STEPS,
+};
 use super::{
     BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
     PolicySpec, RateLimitPolicy, RetryPolicy, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The highest cap of a half-open count: each has ten bits in the breaker's word.
@@ -226,6 +230,19 @@ fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
     for (path, codes) in lists {
         faults.not_empty(path, codes);
         faults.codes(path, codes);
+    }
+    statuses(faults, "classification.http_failure_statuses", &policy.http_failure_statuses);
+    statuses(faults, "classification.http_neutral_statuses", &policy.http_neutral_statuses);
+}
+
+fn statuses(faults: &mut Faults, path: &str, ranges: &[RangeInclusive<u32>]) {
+    faults.not_empty(path, ranges);
+    faults.require(ranges.len() <= MAX_HTTP_RANGES, path, format!("must be at most {MAX_HTTP_RANGES} ranges"));
+    for (index, range) in ranges.iter().take(MAX_HTTP_RANGES).enumerate() {
+        let (first, last) = (format!("{path}[{index}].first"), format!("{path}[{index}].last"));
+        faults.number(&first, *range.start(), 100, MAX_HTTP_STATUS);
+        let fits = (*range.start()..=MAX_HTTP_STATUS).contains(range.end());
+        faults.relate(fits, &last, &first, "must be in [first, 599], or zero for the first alone");
     }
 }
 

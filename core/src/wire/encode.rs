@@ -11,6 +11,7 @@ use crate::policy::{
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The message that says all of a policy: `preset` is empty, and every field in force is set, but for those of features
@@ -117,14 +118,19 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
 }
 
 fn write_classification(policy: &ClassificationPolicy) -> v1::ClassificationPolicy {
-    let ClassificationPolicy { grpc_failure_codes, grpc_neutral_codes } = policy;
+    let ClassificationPolicy { grpc_failure_codes, grpc_neutral_codes, http_failure_statuses, http_neutral_statuses } =
+        policy;
     v1::ClassificationPolicy {
         grpc_failure_codes: grpc_failure_codes.clone(),
         grpc_neutral_codes: grpc_neutral_codes.clone(),
-        http_failure_statuses: Vec::new(),
-        http_neutral_statuses: Vec::new(),
+        http_failure_statuses: http_failure_statuses.iter().map(write_statuses).collect(),
+        http_neutral_statuses: http_neutral_statuses.iter().map(write_statuses).collect(),
         error_types: Vec::new(),
     }
+}
+
+fn write_statuses(range: &RangeInclusive<u32>) -> v1::HttpStatusRange {
+    v1::HttpStatusRange { first: *range.start(), last: *range.end() }
 }
 
 fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {

@@ -14,6 +14,7 @@ use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy as Step;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(super) fn secs(seconds: i64) -> prost_types::Duration {
@@ -136,11 +137,19 @@ fn codes(least: usize) -> impl Strategy<Value = Vec<u32>> {
     prop::sample::subsequence((0..=16).collect::<Vec<u32>>(), least..=17).prop_shuffle()
 }
 
+fn statuses() -> impl Strategy<Value = Vec<RangeInclusive<u32>>> {
+    vec((100..=599u32, 100..=599u32).prop_map(|(one, other)| one.min(other)..=one.max(other)), 1..6)
+}
+
 fn classification() -> impl Strategy<Value = ClassificationPolicy> {
-    (codes(1), codes(1)).prop_map(|(grpc_failure_codes, grpc_neutral_codes)| ClassificationPolicy {
-        grpc_failure_codes,
-        grpc_neutral_codes,
-    })
+    (codes(1), codes(1), statuses(), statuses()).prop_map(
+        |(grpc_failure_codes, grpc_neutral_codes, http_failure_statuses, http_neutral_statuses)| ClassificationPolicy {
+            grpc_failure_codes,
+            grpc_neutral_codes,
+            http_failure_statuses,
+            http_neutral_statuses,
+        },
+    )
 }
 
 fn retry() -> impl Strategy<Value = RetryPolicy> {
