@@ -149,6 +149,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             policy: self.policy(),
             is_probe: admission.as_ref().is_some_and(Admission::is_probe),
             is_idempotent: self.options.is_idempotent,
+            error_type: std::any::type_name::<O::Error>(),
         };
         let verdict = match &result {
             Ok(result) => operation.classify(result.as_ref(), context),

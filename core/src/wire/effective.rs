@@ -12,8 +12,11 @@ mod retry;
 
 use super::faults::{Faults, set};
 use super::level::level_from_wire;
-use crate::policy::limits::{MAX_GRPC_CODE, MAX_HTTP_RANGES, MAX_HTTP_STATUS};
-use crate::policy::{ClassificationPolicy, HealthPolicy, InvalidPolicy, Policy, PolicySpec, Preset, TimeoutPolicy};
+use crate::outcome::Outcome;
+use crate::policy::limits::{MAX_ERROR_TYPES, MAX_GRPC_CODE, MAX_HTTP_RANGES, MAX_HTTP_STATUS};
+use crate::policy::{
+    ClassificationPolicy, ErrorTypeRule, HealthPolicy, InvalidPolicy, Policy, PolicySpec, Preset, TimeoutPolicy,
+};
 use cofferdam_proto::v1;
 use std::ops::RangeInclusive;
 
@@ -122,7 +125,26 @@ fn read_classification(faults: &mut Faults, written: &v1::ClassificationPolicy, 
         &mut policy.http_neutral_statuses,
         statuses(faults, "classification.http_neutral_statuses", http_neutral_statuses),
     );
-    faults.not_in_force(!error_types.is_empty(), "classification.error_types");
+    if !error_types.is_empty() {
+        let rules = error_types.iter().take(MAX_ERROR_TYPES + 1).enumerate();
+        policy.error_types = rules.map(|(index, rule)| read_error_type(faults, index, rule)).collect();
+    }
+}
+
+fn read_error_type(faults: &mut Faults, index: usize, written: &v1::ErrorTypeRule) -> ErrorTypeRule {
+    let v1::ErrorTypeRule { type_name, outcome } = written;
+    let path = format!("classification.error_types[{index}].outcome");
+    let outcome = match faults.enumeration(&path, *outcome) {
+        Some(v1::OutcomeClass::Success) => Outcome::Success,
+        Some(v1::OutcomeClass::Failure) => Outcome::Failure,
+        Some(v1::OutcomeClass::Neutral) => Outcome::Neutral,
+        Some(v1::OutcomeClass::Unspecified) => {
+            faults.invalid(path, "must be OUTCOME_CLASS_SUCCESS, OUTCOME_CLASS_FAILURE or OUTCOME_CLASS_NEUTRAL");
+            Outcome::Neutral
+        }
+        None => Outcome::Neutral,
+    };
+    ErrorTypeRule { type_name: type_name.clone(), outcome }
 }
 
 /// A list of codes that says something. Of a list that is too long, enough is read for the check to refuse it.

@@ -2,12 +2,13 @@
 
 use crate::level::Level;
 use crate::name::Name;
+use crate::outcome::Outcome;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, InvalidPolicy,
-    Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
-    TimeoutPolicy,
+    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
+    InvalidPolicy, Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
+    TimeWindow, TimeoutPolicy,
 };
 use bytes::Bytes;
 use cofferdam_proto::v1;
@@ -142,12 +143,17 @@ fn statuses() -> impl Strategy<Value = Vec<RangeInclusive<u32>>> {
 }
 
 fn classification() -> impl Strategy<Value = ClassificationPolicy> {
-    (codes(1), codes(1), statuses(), statuses()).prop_map(
-        |(grpc_failure_codes, grpc_neutral_codes, http_failure_statuses, http_neutral_statuses)| ClassificationPolicy {
-            grpc_failure_codes,
-            grpc_neutral_codes,
-            http_failure_statuses,
-            http_neutral_statuses,
+    let outcomes = prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Neutral]);
+    let rule = ("[^\\p{Cc}]{1,64}", outcomes).prop_map(|(type_name, outcome)| ErrorTypeRule { type_name, outcome });
+    (codes(1), codes(1), statuses(), statuses(), vec(rule, 0..4)).prop_map(
+        |(grpc_failure_codes, grpc_neutral_codes, http_failure_statuses, http_neutral_statuses, error_types)| {
+            ClassificationPolicy {
+                grpc_failure_codes,
+                grpc_neutral_codes,
+                http_failure_statuses,
+                http_neutral_statuses,
+                error_types,
+            }
         },
     )
 }

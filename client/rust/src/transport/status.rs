@@ -2,7 +2,7 @@
 
 use crate::classify::sources;
 use cofferdam_core::call::{Context, Pushback, Verdict};
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::error::Error;
 use std::time::Duration;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
@@ -14,6 +14,15 @@ pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub(crate) fn as_error(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
     let status = error.downcast_ref::<Status>().map(|error| -> &(dyn Error + 'static) { error });
     status.or_else(|| error.downcast_ref::<tonic::transport::Error>().map(|error| -> &(dyn Error + 'static) { error }))
+}
+
+/// The name of an error's type, where it is gRPC's.
+pub(crate) fn type_name_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if error.is::<Status>() {
+        Some(type_name::<Status>())
+    } else {
+        error.is::<tonic::transport::Error>().then(type_name::<tonic::transport::Error>)
+    }
 }
 
 /// The verdict on an error, where it is gRPC's.

@@ -14,7 +14,7 @@ fn judge(response: &Response<()>, is_probe: bool) -> Verdict {
     Inspect::<Request<()>, _>::classify(
         &Http,
         Ok(response),
-        Context { policy: &policy, is_probe, is_idempotent: false },
+        Context { policy: &policy, is_probe, is_idempotent: false, error_type: "" },
     )
 }
 
@@ -62,7 +62,7 @@ fn the_policy_says_what_an_http_status_is() {
     let mut policy = PolicySpec::default();
     policy.classification.http_failure_statuses = vec![404..=404, 503..=503];
     policy.classification.http_neutral_statuses = vec![502..=503];
-    let context = Context { policy: &policy, is_probe: false, is_idempotent: true };
+    let context = Context { policy: &policy, is_probe: false, is_idempotent: true, error_type: "" };
     let judge = |status| {
         let verdict = Inspect::<Request<()>, _>::classify(&Http, Ok(&response(status, &[])), context);
         (verdict.outcome, verdict.is_retryable)

@@ -55,13 +55,6 @@ fn what_asks_for_something_is_refused_by_name() {
             breaker(v1::CircuitBreakerPolicy { mode: v1::BreakerMode::MetricsOnly.into(), ..Default::default() }),
             "circuit_breaker.mode",
         ),
-        (
-            classification(v1::ClassificationPolicy {
-                error_types: vec![v1::ErrorTypeRule::default()],
-                ..Default::default()
-            }),
-            "classification.error_types",
-        ),
         (hedge(v1::HedgePolicy { delay: Some(millis(5)), ..Default::default() }), "hedge.delay"),
         (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
