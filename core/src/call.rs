@@ -109,6 +109,8 @@ pub struct Context<'a> {
     pub is_probe: bool,
     /// Whether the caller called the call idempotent.
     pub is_idempotent: bool,
+    /// The name of the error's type, as the policy's rules for error types have it.
+    pub error_type: &'a str,
 }
 
 /// What a result says about the service and about another attempt.

@@ -18,7 +18,7 @@ mod validate;
 
 pub use breaker::{BreakerMode, BreakerPolicy, LeaseExpiry, TimeWindow};
 pub use bulkhead::{BulkheadPolicy, PoolPolicy};
-pub use classification::ClassificationPolicy;
+pub use classification::{ClassificationPolicy, ErrorTypeRule};
 pub use fallback::{
     AlternativeFallback, CachedFallback, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger,
     StaticFallback,

@@ -3,7 +3,7 @@
 use crate::transport;
 use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::error::Error;
 use std::io;
 
@@ -31,17 +31,30 @@ impl IntoVerdict for Outcome {
 pub(crate) fn verdict<T, E: 'static>(result: Result<&T, &E>, context: Context<'_>) -> Verdict {
     match result {
         Ok(_) => Outcome::Success.into_verdict(),
-        Err(error) => as_error(error).map_or_else(|| Outcome::Failure.into_verdict(), |error| on_error(error, context)),
+        Err(error) => {
+            let context = Context { error_type: type_name::<E>(), ..context };
+            let of_type = || context.policy.classification.error_type(context.error_type).unwrap_or(Outcome::Failure);
+            as_error(error).map_or_else(|| of_type().into_verdict(), |error| on_error(error, context))
+        }
     }
 }
 
-/// The verdict on an error, by what it or its sources say.
+/// The verdict on an error: by the first of its sources that carries a status, and by the policy's rules for error types.
+/// Those know the type that the call has, and of what lies within or behind it the types that [`named`] does: the
+/// language tells no name of a type that is hidden in a box.
 pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> Verdict {
     if is_own_rejection(error) {
         return Outcome::Neutral.into_verdict();
     }
     let spoken = transport::on_error(error, context);
-    let verdict = spoken.unwrap_or_else(|| Outcome::Failure.into_verdict());
+    let rule_for = |name: &str| context.policy.classification.error_type(name);
+    let hidden = sources(error).filter_map(named).filter_map(rule_for);
+    let rule = hidden.chain(rule_for(context.error_type)).reduce(Outcome::prevailing);
+    let verdict = match (spoken, rule) {
+        (Some(spoken), Some(rule)) => Verdict { outcome: spoken.outcome.prevailing(rule), ..spoken },
+        (Some(spoken), None) => spoken,
+        (None, rule) => rule.unwrap_or(Outcome::Failure).into_verdict(),
+    };
     Verdict { may_have_reached: verdict.may_have_reached && !sources(error).any(is_refused), ..verdict }
 }
 
@@ -54,6 +67,11 @@ fn is_own_rejection(error: &(dyn Error + 'static)) -> bool {
 #[cfg(not(feature = "tower"))]
 fn is_own_rejection(_: &(dyn Error + 'static)) -> bool {
     false
+}
+
+/// The name of an error's type, where it is one that the SDK knows.
+fn named(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if error.is::<io::Error>() { Some(type_name::<io::Error>()) } else { transport::type_name_of(error) }
 }
 
 fn is_refused(error: &(dyn Error + 'static)) -> bool {

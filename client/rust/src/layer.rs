@@ -17,7 +17,8 @@
 //! # What is what
 //!
 //! What a request is and what a response says is up to an [`Inspect`]. The default, [`Auto`], knows the requests of
-//! tonic; [`Http`] those of any HTTP client; of others the layer knows that an error is a failure.
+//! tonic; [`Http`] those of any HTTP client; of others the layer knows that an error is a failure. The policy's rules for
+//! error types are for the inner service's error as its type has it: a boxed one tells no name of what it holds.
 //!
 //! gRPC puts a call's status in a response's headers where there is nothing but a status, as with most errors, and else
 //! in its trailers, which come after this layer has let go of the response. A failure told in trailers, after a body

@@ -19,7 +19,7 @@ pub(crate) use cofferdam_proto::status::is_timeout;
 pub(crate) use http::status_of_rejection;
 #[cfg(feature = "tower")]
 pub use http::{Auto, Http};
-pub(crate) use status::{as_error, on_error};
+pub(crate) use status::{as_error, on_error, type_name_of};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -150,6 +150,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             policy: self.policy(),
             is_probe: admission.as_ref().is_some_and(Admission::is_probe),
             is_idempotent: self.options.is_idempotent,
+            error_type: std::any::type_name::<O::Error>(),
         };
         let verdict = match &result {
             Ok(result) => operation.classify(result.as_ref(), context),
@@ -215,7 +216,7 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     fn verdict_on_timeout(&self) -> Verdict {
         let is_idempotent = self.options.is_idempotent;
-        let context = Context { policy: self.policy(), is_probe: false, is_idempotent };
+        let context = Context { policy: self.policy(), is_probe: false, is_idempotent, error_type: "" };
         Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
 

@@ -6,6 +6,12 @@ use std::time::Duration;
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most attempts of a call, the first included.
 pub const MAX_ATTEMPTS: u32 = 10;
+/// The highest HTTP status.
+pub const MAX_HTTP_STATUS: u32 = 599;
+/// The most ranges in a list of HTTP statuses: there are no more statuses.
+pub const MAX_HTTP_RANGES: usize = 500;
+/// The most rules for error types.
+pub const MAX_ERROR_TYPES: usize = 256;
 /// The most steps of a fallback chain.
 pub const MAX_STEPS: usize = 4;
 /// The most features that a degraded fallback may name.

@@ -1,18 +1,23 @@
 //! The one check of a policy: run before a manager stores it, and again before an instance applies it.
 
-use super::limits::{MAX_ATTEMPTS, MAX_DURATION, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_POOLS, MAX_STEPS};
+use super::limits::{
+    MAX_ATTEMPTS, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HTTP_RANGES,
+    MAX_HTTP_STATUS, MAX_POOLS, MAX_STEPS,
+};
 use super::{
     BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
     PolicySpec, RateLimitPolicy, RetryPolicy, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The highest cap of a half-open count: each has ten bits in the breaker's word.
 const MAX_PROBES: u32 = 1023;
 const MAX_CONCURRENT: u32 = 100_000;
 const MAX_GLOB_BYTES: usize = 256;
+const MAX_TYPE_NAME_BYTES: usize = 256;
 const MAX_STATIC_BYTES: usize = 64 * 1024;
 const MAX_CACHE_ENTRY_BYTES: u32 = 1024 * 1024;
 
@@ -226,6 +231,26 @@ fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
     for (path, codes) in lists {
         faults.not_empty(path, codes);
         faults.codes(path, codes);
+    }
+    statuses(faults, "classification.http_failure_statuses", &policy.http_failure_statuses);
+    statuses(faults, "classification.http_neutral_statuses", &policy.http_neutral_statuses);
+    let few = policy.error_types.len() <= MAX_ERROR_TYPES;
+    faults.require(few, "classification.error_types", format!("must be at most {MAX_ERROR_TYPES}"));
+    for (index, rule) in policy.error_types.iter().take(MAX_ERROR_TYPES).enumerate() {
+        let path = format!("classification.error_types[{index}].type_name");
+        faults.require(!rule.type_name.is_empty(), &path, "must not be empty");
+        faults.text(&path, &rule.type_name, MAX_TYPE_NAME_BYTES);
+    }
+}
+
+fn statuses(faults: &mut Faults, path: &str, ranges: &[RangeInclusive<u32>]) {
+    faults.not_empty(path, ranges);
+    faults.require(ranges.len() <= MAX_HTTP_RANGES, path, format!("must be at most {MAX_HTTP_RANGES} ranges"));
+    for (index, range) in ranges.iter().take(MAX_HTTP_RANGES).enumerate() {
+        let (first, last) = (format!("{path}[{index}].first"), format!("{path}[{index}].last"));
+        faults.number(&first, *range.start(), 100, MAX_HTTP_STATUS);
+        let fits = (*range.start()..=MAX_HTTP_STATUS).contains(range.end());
+        faults.relate(fits, &last, &first, "must be in [first, 599], or zero for the first alone");
     }
 }
 

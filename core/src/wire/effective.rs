@@ -12,9 +12,13 @@ mod retry;
 
 use super::faults::{Faults, set};
 use super::level::level_from_wire;
-use crate::policy::limits::MAX_GRPC_CODE;
-use crate::policy::{ClassificationPolicy, HealthPolicy, InvalidPolicy, Policy, PolicySpec, Preset, TimeoutPolicy};
+use crate::outcome::Outcome;
+use crate::policy::limits::{MAX_ERROR_TYPES, MAX_GRPC_CODE, MAX_HTTP_RANGES, MAX_HTTP_STATUS};
+use crate::policy::{
+    ClassificationPolicy, ErrorTypeRule, HealthPolicy, InvalidPolicy, Policy, PolicySpec, Preset, TimeoutPolicy,
+};
 use cofferdam_proto::v1;
+use std::ops::RangeInclusive;
 
 /// More of an unknown preset's name is not repeated to its writer. Longer than any preset's name.
 const MAX_ECHO_CHARS: usize = 64;
@@ -113,15 +117,52 @@ fn read_classification(faults: &mut Faults, written: &v1::ClassificationPolicy, 
     } = written;
     set(&mut policy.grpc_failure_codes, codes(grpc_failure_codes));
     set(&mut policy.grpc_neutral_codes, codes(grpc_neutral_codes));
-    faults.not_in_force(!http_failure_statuses.is_empty(), "classification.http_failure_statuses");
-    faults.not_in_force(!http_neutral_statuses.is_empty(), "classification.http_neutral_statuses");
-    faults.not_in_force(!error_types.is_empty(), "classification.error_types");
+    set(
+        &mut policy.http_failure_statuses,
+        statuses(faults, "classification.http_failure_statuses", http_failure_statuses),
+    );
+    set(
+        &mut policy.http_neutral_statuses,
+        statuses(faults, "classification.http_neutral_statuses", http_neutral_statuses),
+    );
+    if !error_types.is_empty() {
+        let rules = error_types.iter().take(MAX_ERROR_TYPES + 1).enumerate();
+        policy.error_types = rules.map(|(index, rule)| read_error_type(faults, index, rule)).collect();
+    }
+}
+
+fn read_error_type(faults: &mut Faults, index: usize, written: &v1::ErrorTypeRule) -> ErrorTypeRule {
+    let v1::ErrorTypeRule { type_name, outcome } = written;
+    let path = format!("classification.error_types[{index}].outcome");
+    let outcome = match faults.enumeration(&path, *outcome) {
+        Some(v1::OutcomeClass::Success) => Outcome::Success,
+        Some(v1::OutcomeClass::Failure) => Outcome::Failure,
+        Some(v1::OutcomeClass::Neutral) => Outcome::Neutral,
+        Some(v1::OutcomeClass::Unspecified) => {
+            faults.invalid(path, "must be OUTCOME_CLASS_SUCCESS, OUTCOME_CLASS_FAILURE or OUTCOME_CLASS_NEUTRAL");
+            Outcome::Neutral
+        }
+        None => Outcome::Neutral,
+    };
+    ErrorTypeRule { type_name: type_name.clone(), outcome }
 }
 
 /// A list of codes that says something. Of a list that is too long, enough is read for the check to refuse it.
 fn codes(written: &[u32]) -> Option<Vec<u32>> {
     let enough = MAX_GRPC_CODE as usize + 2;
     (!written.is_empty()).then(|| written.iter().copied().take(enough).collect())
+}
+
+/// The same for ranges of HTTP statuses.
+fn statuses(faults: &mut Faults, path: &str, written: &[v1::HttpStatusRange]) -> Option<Vec<RangeInclusive<u32>>> {
+    let range = |(index, &v1::HttpStatusRange { first, last }): (usize, &_)| {
+        // The check of the whole compares it with nothing where `first` is at fault.
+        if last > MAX_HTTP_STATUS {
+            faults.invalid(format!("{path}[{index}].last"), format_args!("must be in [100, 599], not {last}"));
+        }
+        first..=if last == 0 { first } else { last }
+    };
+    (!written.is_empty()).then(|| written.iter().take(MAX_HTTP_RANGES + 1).enumerate().map(range).collect())
 }
 
 fn read_health(faults: &mut Faults, written: &v1::HealthPolicy, policy: &mut HealthPolicy) {

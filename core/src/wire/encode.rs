@@ -2,15 +2,17 @@
 
 use super::duration::duration_to_wire;
 use super::level::level_to_wire;
+use crate::outcome::Outcome;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, Jitter,
-    LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
+    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
+    Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
     TimeoutPolicy,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The message that says all of a policy: `preset` is empty, and every field in force is set, but for those of features
@@ -117,14 +119,34 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
 }
 
 fn write_classification(policy: &ClassificationPolicy) -> v1::ClassificationPolicy {
-    let ClassificationPolicy { grpc_failure_codes, grpc_neutral_codes } = policy;
+    let ClassificationPolicy {
+        grpc_failure_codes,
+        grpc_neutral_codes,
+        http_failure_statuses,
+        http_neutral_statuses,
+        error_types,
+    } = policy;
     v1::ClassificationPolicy {
         grpc_failure_codes: grpc_failure_codes.clone(),
         grpc_neutral_codes: grpc_neutral_codes.clone(),
-        http_failure_statuses: Vec::new(),
-        http_neutral_statuses: Vec::new(),
-        error_types: Vec::new(),
+        http_failure_statuses: http_failure_statuses.iter().map(write_statuses).collect(),
+        http_neutral_statuses: http_neutral_statuses.iter().map(write_statuses).collect(),
+        error_types: error_types.iter().map(write_error_type).collect(),
     }
+}
+
+fn write_statuses(range: &RangeInclusive<u32>) -> v1::HttpStatusRange {
+    v1::HttpStatusRange { first: *range.start(), last: *range.end() }
+}
+
+fn write_error_type(rule: &ErrorTypeRule) -> v1::ErrorTypeRule {
+    let ErrorTypeRule { type_name, outcome } = rule;
+    let outcome = match outcome {
+        Outcome::Success => v1::OutcomeClass::Success,
+        Outcome::Failure => v1::OutcomeClass::Failure,
+        Outcome::Neutral => v1::OutcomeClass::Neutral,
+    };
+    v1::ErrorTypeRule { type_name: type_name.clone(), outcome: outcome.into() }
 }
 
 fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {

@@ -2,18 +2,20 @@
 
 use crate::level::Level;
 use crate::name::Name;
+use crate::outcome::Outcome;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, InvalidPolicy,
-    Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
-    TimeoutPolicy,
+    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
+    InvalidPolicy, Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
+    TimeWindow, TimeoutPolicy,
 };
 use bytes::Bytes;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy as Step;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(super) fn secs(seconds: i64) -> prost_types::Duration {
@@ -136,11 +138,24 @@ fn codes(least: usize) -> impl Strategy<Value = Vec<u32>> {
     prop::sample::subsequence((0..=16).collect::<Vec<u32>>(), least..=17).prop_shuffle()
 }
 
+fn statuses() -> impl Strategy<Value = Vec<RangeInclusive<u32>>> {
+    vec((100..=599u32, 100..=599u32).prop_map(|(one, other)| one.min(other)..=one.max(other)), 1..6)
+}
+
 fn classification() -> impl Strategy<Value = ClassificationPolicy> {
-    (codes(1), codes(1)).prop_map(|(grpc_failure_codes, grpc_neutral_codes)| ClassificationPolicy {
-        grpc_failure_codes,
-        grpc_neutral_codes,
-    })
+    let outcomes = prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Neutral]);
+    let rule = ("[^\\p{Cc}]{1,64}", outcomes).prop_map(|(type_name, outcome)| ErrorTypeRule { type_name, outcome });
+    (codes(1), codes(1), statuses(), statuses(), vec(rule, 0..4)).prop_map(
+        |(grpc_failure_codes, grpc_neutral_codes, http_failure_statuses, http_neutral_statuses, error_types)| {
+            ClassificationPolicy {
+                grpc_failure_codes,
+                grpc_neutral_codes,
+                http_failure_statuses,
+                http_neutral_statuses,
+                error_types,
+            }
+        },
+    )
 }
 
 fn retry() -> impl Strategy<Value = RetryPolicy> {

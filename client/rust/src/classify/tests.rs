@@ -10,7 +10,7 @@ fn judge<E: 'static>(error: &E) -> Verdict {
 
 fn judged<E: 'static>(error: &E, is_probe: bool, is_idempotent: bool) -> Verdict {
     let policy = PolicySpec::default();
-    verdict::<(), E>(Err(error), Context { policy: &policy, is_probe, is_idempotent })
+    verdict::<(), E>(Err(error), Context { policy: &policy, is_probe, is_idempotent, error_type: "" })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ struct Fetching(#[source] Status);
 #[test]
 fn an_answer_is_a_success() {
     let policy = PolicySpec::default();
-    let context = Context { policy: &policy, is_probe: false, is_idempotent: false };
+    let context = Context { policy: &policy, is_probe: false, is_idempotent: false, error_type: "" };
     assert_eq!(verdict::<_, Status>(Ok(&1), context).outcome, Outcome::Success);
 }
 
@@ -77,6 +77,33 @@ fn any_other_error_is_a_failure_that_may_have_arrived() {
     struct Opaque;
     let verdict = judge(&Opaque);
     assert_eq!((verdict.outcome, verdict.is_retryable, verdict.may_have_reached), (Outcome::Failure, true, true));
+}
+
+#[test]
+fn the_policy_says_what_an_error_type_is() {
+    use cofferdam_core::policy::ErrorTypeRule;
+
+    struct UserNotFound;
+    fn outcome<E: 'static>(error: &E, rules: &[(&str, Outcome)]) -> Outcome {
+        let mut policy = PolicySpec::default();
+        let rule =
+            |(name, outcome): &(&str, Outcome)| ErrorTypeRule { type_name: (*name).to_owned(), outcome: *outcome };
+        policy.classification.error_types = rules.iter().map(rule).collect();
+        let context = Context { policy: &policy, is_probe: false, is_idempotent: false, error_type: "" };
+        verdict::<(), E>(Err(error), context).outcome
+    }
+    let (good, bad, neither) = (Outcome::Success, Outcome::Failure, Outcome::Neutral);
+    assert_eq!(outcome(&UserNotFound, &[("UserNotFound", good)]), good);
+    assert_eq!(outcome(&UserNotFound, &[(std::any::type_name::<UserNotFound>(), neither)]), neither);
+    assert_eq!(outcome(&UserNotFound, &[("Other", good)]), bad);
+    let (unavailable, not_found) = (Status::unavailable(""), Status::not_found(""));
+    assert_eq!(outcome(&unavailable, &[("Status", good)]), bad, "failure wins over success");
+    assert_eq!(outcome(&unavailable, &[("Status", neither)]), neither);
+    assert_eq!(outcome(&not_found, &[("Status", bad)]), bad);
+    let boxed: Box<dyn Error + Send + Sync> = Box::new(Fetching(Status::unavailable("")));
+    assert_eq!(outcome(&boxed, &[("Fetching", neither)]), bad, "its name is hidden in the box");
+    assert_eq!(outcome(&boxed, &[("Status", neither)]), neither, "this one the SDK knows");
+    assert_eq!(outcome(&io::Error::other("x"), &[("std::io::error::Error", neither)]), neither);
 }
 
 #[test]

@@ -140,6 +140,7 @@ where
     }
 
     fn classify(&self, result: Result<&S::Response, &Bad<S::Response>>, context: Context<'_>) -> Verdict {
+        let context = Context { error_type: std::any::type_name::<S::Error>(), ..context };
         match result {
             Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{BreakerState, Error, Level, Outcome, Policy, PolicySpec};
-use cofferdam_core::policy::{BreakerPolicy, BulkheadPolicy, Jitter, RetryPolicy, TimeoutPolicy};
+use cofferdam_core::policy::{BreakerPolicy, BulkheadPolicy, ErrorTypeRule, Jitter, RetryPolicy, TimeoutPolicy};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -171,6 +171,20 @@ async fn a_dropped_response_future_gives_its_place_back() {
     first.abort();
     let _ = first.await;
     assert_eq!(service.oneshot(1).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_says_what_an_error_type_is() {
+    let mut policy = PolicySpec { level: Level::Enhanced, ..PolicySpec::default() };
+    let rule = ErrorTypeRule { type_name: "Boom".to_owned(), outcome: Outcome::Neutral };
+    policy.classification.error_types = vec![rule];
+    let client = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
+    let (inner, _) = failing(20);
+    let mut service = ServiceBuilder::new().layer(client.layer("users")).service(inner);
+    for _ in 0..20 {
+        service.ready().await.unwrap().call(1).await.unwrap_err();
+    }
+    assert_eq!(service.service().breaker_state(), Some(BreakerState::Closed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,9 +22,8 @@ const MAX_TIMEOUT_DIGITS: u128 = 99_999_999;
 /// Knows requests and responses of any HTTP client.
 ///
 /// The method is the path. A request is idempotent where HTTP says so of its method, which it does not of gRPC's POST.
-/// A response is judged by its `grpc-status`, where the headers hold one, and the policy; else by its HTTP status: 5xx
-/// is a failure, which for 502, 503 and 504 another attempt may mend, and 429 says nothing about the service's health,
-/// except to a probe. `retry-after` and `grpc-retry-pushback-ms` are the service's own word on when to come again. The
+/// A response is judged by its `grpc-status`, where the headers hold one, else by its HTTP status: the policy's lists say
+/// what each is. Of those that are failures, another attempt may mend 502, 503 and 504. `retry-after` and `grpc-retry-pushback-ms` are the service's own word on when to come again. The
 /// remaining time is told to gRPC services, by `grpc-timeout`, unless the caller has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http;
@@ -59,7 +58,7 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
     fn is_error(&self, response: &Response<C>) -> bool {
         match grpc_code(response.headers()) {
             Some(code) => code != Code::Ok,
-            None => response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS,
+            None => response.status().is_server_error() || response.status().is_client_error(),
         }
     }
 
@@ -128,16 +127,12 @@ fn grpc_code(headers: &HeaderMap) -> Option<Code> {
 }
 
 fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>) -> Verdict {
-    let outcome = match status {
-        StatusCode::TOO_MANY_REQUESTS if !context.is_probe => Outcome::Neutral,
-        StatusCode::TOO_MANY_REQUESTS => Outcome::Failure,
-        _ if status.is_server_error() => Outcome::Failure,
-        _ => Outcome::Success,
-    };
+    let outcome = context.policy.classification.http(status.as_u16().into(), context.is_probe);
     let may_mend = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let pushback = seconds.map(|seconds| Pushback::After(Duration::from_secs(seconds)));
-    Verdict { outcome, is_retryable: may_mend.contains(&status), may_have_reached: true, pushback }
+    let is_retryable = outcome == Outcome::Failure && may_mend.contains(&status);
+    Verdict { outcome, is_retryable, may_have_reached: true, pushback }
 }
 
 /// A gRPC timeout: at most eight digits and a unit. Rounded up, for tonic's channels keep time by it as well, and the

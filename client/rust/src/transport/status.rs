@@ -2,7 +2,7 @@
 
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_proto::status::Facts;
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::error::Error;
 use tonic::{Code, Status};
 
@@ -10,6 +10,15 @@ use tonic::{Code, Status};
 pub(crate) fn as_error(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
     let status = error.downcast_ref::<Status>().map(|error| -> &(dyn Error + 'static) { error });
     status.or_else(|| error.downcast_ref::<tonic::transport::Error>().map(|error| -> &(dyn Error + 'static) { error }))
+}
+
+/// The name of an error's type, where it is gRPC's.
+pub(crate) fn type_name_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if error.is::<Status>() {
+        Some(type_name::<Status>())
+    } else {
+        error.is::<tonic::transport::Error>().then(type_name::<tonic::transport::Error>)
+    }
 }
 
 /// The verdict on an error, where it or one of its sources is gRPC's.

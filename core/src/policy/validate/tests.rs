@@ -178,6 +178,22 @@ fn fallbacks() {
 }
 
 #[test]
+fn http_statuses() {
+    check(&[
+        ("classification.http_failure_statuses", |spec| spec.classification.http_failure_statuses.clear()),
+        ("classification.http_neutral_statuses", |spec| {
+            spec.classification.http_neutral_statuses = vec![429..=429; 501];
+        }),
+        ("classification.http_failure_statuses[1].first", |spec| {
+            spec.classification.http_failure_statuses = vec![500..=599, 99..=500];
+        }),
+        ("classification.http_failure_statuses[0].last", |spec| {
+            spec.classification.http_failure_statuses = vec![500..=600];
+        }),
+    ]);
+}
+
+#[test]
 fn rate_limits() {
     check(&[
         ("rate_limit.permits", |spec| spec.rate_limit = Some(RateLimitPolicy::per_second(0))),

@@ -14,7 +14,7 @@ fn judge(response: &Response<()>, is_probe: bool) -> Verdict {
     Inspect::<Request<()>, _>::classify(
         &Http,
         Ok(response),
-        Context { policy: &policy, is_probe, is_idempotent: false },
+        Context { policy: &policy, is_probe, is_idempotent: false, error_type: "" },
     )
 }
 
@@ -40,7 +40,9 @@ fn http_statuses_say_what_http_says() {
         (200, Outcome::Success, false),
         (404, Outcome::Success, false),
         (429, Outcome::Neutral, false),
+        (499, Outcome::Neutral, false),
         (500, Outcome::Failure, false),
+        (501, Outcome::Success, false),
         (502, Outcome::Failure, true),
         (503, Outcome::Failure, true),
         (504, Outcome::Failure, true),
@@ -53,6 +55,21 @@ fn http_statuses_say_what_http_says() {
     assert_eq!(busy.pushback, Some(Pushback::After(Duration::from_secs(3))));
     let dated = judge(&response(503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]), false);
     assert_eq!(dated.pushback, None);
+}
+
+#[test]
+fn the_policy_says_what_an_http_status_is() {
+    let mut policy = PolicySpec::default();
+    policy.classification.http_failure_statuses = vec![404..=404, 503..=503];
+    policy.classification.http_neutral_statuses = vec![502..=503];
+    let context = Context { policy: &policy, is_probe: false, is_idempotent: true, error_type: "" };
+    let judge = |status| {
+        let verdict = Inspect::<Request<()>, _>::classify(&Http, Ok(&response(status, &[])), context);
+        (verdict.outcome, verdict.is_retryable)
+    };
+    assert_eq!([404, 500].map(judge), [(Outcome::Failure, false), (Outcome::Success, false)]);
+    assert_eq!([502, 503].map(judge), [(Outcome::Neutral, false); 2]);
+    assert!(is_error(&response(404, &[])) && !is_error(&response(302, &[])));
 }
 
 #[test]

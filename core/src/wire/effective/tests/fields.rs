@@ -97,11 +97,22 @@ fn reals() -> Vec<Field<f64>> {
     ]
 }
 
+fn statuses(policy: &mut v1::IsolationPolicy, first: u32, last: u32) {
+    let statuses = &mut policy.classification.get_or_insert_default().http_failure_statuses;
+    *statuses = vec![v1::HttpStatusRange { first: 500, last: 0 }, v1::HttpStatusRange { first, last }];
+}
+
 fn numbers() -> Vec<Field<u32>> {
     let buckets = |p: &mut v1::IsolationPolicy, buckets| {
         breaker(p).window = Some(Window::TimeWindow(v1::TimeWindow { length: None, buckets }));
     };
     vec![
+        field!("classification.http_failure_statuses[1].first", 100, 599, |p, n| statuses(p, n, 0)),
+        field!("classification.http_failure_statuses[1].last", 400, 599, |p, n| statuses(p, 400, n)),
+        field!("classification.http_neutral_statuses[0].first", 100, 599, |p, first| {
+            let range = v1::HttpStatusRange { first, last: 0 };
+            p.classification.get_or_insert_default().http_neutral_statuses = vec![range];
+        }),
         field!("circuit_breaker.time_window.buckets", 0, 60, buckets),
         field!("circuit_breaker.minimum_calls", 0, u32::MAX, |p, n| breaker(p).minimum_calls = Some(n)),
         field!("circuit_breaker.consecutive_failures", 0, 1023, |p, n| breaker(p).consecutive_failures = Some(n)),

@@ -26,6 +26,20 @@ fn enumerations_have_their_numbers() {
 }
 
 #[test]
+fn an_error_type_is_something() {
+    let set: Set<i32> = |p, outcome| {
+        let rule = v1::ErrorTypeRule { type_name: "UserNotFoundError".to_owned(), outcome };
+        p.classification.get_or_insert_default().error_types = vec![rule];
+    };
+    for good in 1..=3 {
+        assert_eq!(faults(set, good), []);
+    }
+    for bad in [-1, 0, 4, i32::MAX] {
+        assert_eq!(faults(set, bad), refused("classification.error_types[0].outcome"));
+    }
+}
+
+#[test]
 fn texts_have_their_form() {
     type Text = (&'static str, Set<String>, Vec<String>, Vec<String>);
     let x = |length| "x".repeat(length);
@@ -36,7 +50,7 @@ fn texts_have_their_form() {
         some.push(more);
         some
     };
-    let fields: [Text; 8] = [
+    let fields: [Text; 9] = [
         (
             "fallback.chain[1].alternative.service",
             |p, s| alternative(p).service = s,
@@ -72,6 +86,15 @@ fn texts_have_their_form() {
             "bulkhead.pools[0].method_globs[0]",
             |p, s| pool(p).method_globs = vec![s],
             vec!["*".to_owned(), "/orders.v1.Orders/Get*".to_owned(), x(256)],
+            with(with(control(), x(257)), String::new()),
+        ),
+        (
+            "classification.error_types[0].type_name",
+            |p, type_name| {
+                let rule = v1::ErrorTypeRule { type_name, outcome: v1::OutcomeClass::Neutral.into() };
+                p.classification.get_or_insert_default().error_types = vec![rule];
+            },
+            vec!["UserNotFoundError".to_owned(), x(256)],
             with(with(control(), x(257)), String::new()),
         ),
         ("preset", |p, s| p.preset = s, vec!["stripe".to_owned()], vec!["Stripe".to_owned(), x(1000)]),

@@ -32,7 +32,6 @@ fn rate(permits: u32) -> v1::IsolationPolicy {
 #[test]
 fn what_asks_for_something_is_refused_by_name() {
     let pool = |isolate_breaker| v1::BulkheadPool { name: "a".to_owned(), isolate_breaker, ..Default::default() };
-    let statuses = vec![v1::HttpStatusRange { first: 500, last: 0 }];
     let cases = [
         (
             breaker(v1::CircuitBreakerPolicy {
@@ -55,21 +54,6 @@ fn what_asks_for_something_is_refused_by_name() {
         (
             breaker(v1::CircuitBreakerPolicy { mode: v1::BreakerMode::MetricsOnly.into(), ..Default::default() }),
             "circuit_breaker.mode",
-        ),
-        (
-            classification(v1::ClassificationPolicy { http_failure_statuses: statuses.clone(), ..Default::default() }),
-            "classification.http_failure_statuses",
-        ),
-        (
-            classification(v1::ClassificationPolicy { http_neutral_statuses: statuses, ..Default::default() }),
-            "classification.http_neutral_statuses",
-        ),
-        (
-            classification(v1::ClassificationPolicy {
-                error_types: vec![v1::ErrorTypeRule::default()],
-                ..Default::default()
-            }),
-            "classification.error_types",
         ),
         (hedge(v1::HedgePolicy { delay: Some(millis(5)), ..Default::default() }), "hedge.delay"),
         (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
