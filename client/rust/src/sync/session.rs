@@ -105,7 +105,8 @@ pub(super) async fn run<T: Transport>(
                 None => return session.ended("the manager ended the stream"),
             },
             () = &mut silence => {
-                return session.ended(if session.is_open { SILENT } else { DEAF });
+                let reason = if session.is_open { SILENT } else { DEAF };
+                return session.ended(reason);
             }
             () = session.outbox.closed(), if session.is_open => {
                 // As a rule the stream is about to end, and has the reason still to tell.
