@@ -22,6 +22,10 @@
 //! compare-and-swap: exactly one of the racing callers makes it. What the word says in time counts from a point that is
 //! written before it, so nobody can see a new state with an old deadline, and any origin of the clock will do.
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
+//!
+//! **Metrics-only** runs all of this and rejects nothing: a call that would have been rejected is admitted and teaches
+//! nothing, and each transition is told as one that is not enforced. Another mode takes over where the rules then stand,
+//! so a breaker that would be open is open as soon as the mode is automatic.
 
 mod admission;
 mod record;
@@ -83,7 +87,18 @@ impl Breaker {
             BreakerMode::Auto => {}
             BreakerMode::Disabled => return Ok(self.admitted(0, Kind::Untracked, None)),
             BreakerMode::ForcedOpen => return Err(Rejected::new(State::Open, None)),
+            BreakerMode::MetricsOnly => return Ok(self.admit_watched(policy, now, random)),
         }
+        self.admit_by_the_rules(policy, now, random)
+    }
+
+    #[inline]
+    fn admit_by_the_rules(
+        &self,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> Result<Admitted<'_>, Rejected> {
         let word = self.load();
         if let Phase::Closed { .. } = word.phase {
             return Ok(self.admitted(word.generation, Kind::Call, None));
@@ -91,12 +106,25 @@ impl Breaker {
         self.admit_slowly(word, policy, now, random)
     }
 
-    /// The state, as the next caller will find it: an open breaker whose time is over is half-open.
+    /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been
+    /// learned of it.
+    fn admit_watched(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Admitted<'_> {
+        let mut admitted = self
+            .admit_by_the_rules(policy, now, random)
+            .unwrap_or_else(|rejected| self.admitted(0, Kind::Untracked, rejected.transition));
+        admitted.transition = admitted.transition.map(Transition::unenforced);
+        admitted
+    }
+
+    /// The state, as the next caller will find it: an open breaker whose time is over is half-open. Closed where the
+    /// policy says metrics-only, for no call is rejected.
     pub fn state(&self, policy: &BreakerPolicy, now: Timestamp) -> State {
         let word = self.load();
         match (policy.mode, word.phase) {
             (BreakerMode::ForcedOpen, _) => State::Open,
-            (BreakerMode::Disabled, _) | (BreakerMode::Auto, Phase::Closed { .. }) => State::Closed,
+            (BreakerMode::Disabled | BreakerMode::MetricsOnly, _) | (BreakerMode::Auto, Phase::Closed { .. }) => {
+                State::Closed
+            }
             (BreakerMode::Auto, Phase::HalfOpen { .. }) => State::HalfOpen,
             (BreakerMode::Auto, Phase::Open { wait, .. }) if now >= self.deadline(word, wait) => State::HalfOpen,
             (BreakerMode::Auto, Phase::Open { .. }) => State::Open,
@@ -221,7 +249,7 @@ impl Breaker {
     ) -> Option<Admitted<'_>> {
         let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
         let next = self.advance(word, phase, now)?;
-        let transition = Transition { from, to: State::HalfOpen, cause, at: now };
+        let transition = Transition { from, to: State::HalfOpen, cause, at: now, is_enforced: true };
         Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
     }
 
@@ -243,13 +271,13 @@ impl Breaker {
         let jitter = open_time.mul_f64(policy.open_jitter_ratio * unit(random));
         let wait = millis_up(open_time.saturating_add(jitter));
         self.advance(word, Phase::Open { wait, reopens }, now)?;
-        let transition = Transition { from, to: State::Open, cause, at: now };
+        let transition = Transition { from, to: State::Open, cause, at: now, is_enforced: true };
         Some((transition, Duration::from_millis(wait)))
     }
 
     fn close(&self, word: Word, cause: Cause, now: Timestamp) -> Option<Transition> {
         self.advance(word, Phase::Closed { consecutive: 0 }, now)?;
-        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now })
+        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now, is_enforced: true })
     }
 
     /// Moves to the next generation; `None` where somebody else was faster.

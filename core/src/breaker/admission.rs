@@ -1,6 +1,6 @@
 use super::{Breaker, State, Transition};
 use crate::outcome::Outcome;
-use crate::policy::BreakerPolicy;
+use crate::policy::{BreakerMode, BreakerPolicy};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl Admission<'_> {
         if self.kind == Kind::Untracked {
             return Recorded::default();
         }
-        match outcome {
+        let mut recorded = match outcome {
             // Dropping the admission is the neutral verdict.
             Outcome::Neutral => Recorded::default(),
             Outcome::Success => {
@@ -95,7 +95,11 @@ impl Admission<'_> {
                 self.kind = Kind::Settled;
                 recorded
             }
+        };
+        if policy.mode == BreakerMode::MetricsOnly {
+            recorded.transition = recorded.transition.map(Transition::unenforced);
         }
+        recorded
     }
 }
 

@@ -1,3 +1,4 @@
+mod metrics_only;
 mod model;
 mod racing;
 mod slow;
@@ -70,7 +71,13 @@ fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
     let transition = bench.call(Outcome::Failure).unwrap();
     assert_eq!(
         transition,
-        Transition { from: State::Closed, to: State::Open, cause: Cause::ConsecutiveFailures, at: bench.now }
+        Transition {
+            from: State::Closed,
+            to: State::Open,
+            cause: Cause::ConsecutiveFailures,
+            at: bench.now,
+            is_enforced: true
+        }
     );
 }
 

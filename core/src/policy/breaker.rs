@@ -56,6 +56,8 @@ pub enum BreakerMode {
     ForcedOpen,
     /// Admit every call and learn nothing.
     Disabled,
+    /// Trip and recover by the rules, but admit every call: transitions are told as what would have been.
+    MetricsOnly,
 }
 
 /// What becomes of a half-open breaker whose probes never came back.

@@ -87,6 +87,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         BreakerMode::Auto => v1::BreakerMode::Auto,
         BreakerMode::ForcedOpen => v1::BreakerMode::ForcedOpen,
         BreakerMode::Disabled => v1::BreakerMode::Disabled,
+        BreakerMode::MetricsOnly => v1::BreakerMode::MetricsOnly,
     };
     let on_lease_expiry = match on_lease_expiry {
         LeaseExpiry::Reprobe => v1::LeaseExpiry::Reprobe,

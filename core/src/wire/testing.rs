@@ -96,7 +96,12 @@ fn timeout() -> impl Strategy<Value = TimeoutPolicy> {
 }
 
 fn breaker() -> impl Strategy<Value = BreakerPolicy> {
-    let modes = prop::sample::select(vec![BreakerMode::Auto, BreakerMode::ForcedOpen, BreakerMode::Disabled]);
+    let modes = prop::sample::select(vec![
+        BreakerMode::Auto,
+        BreakerMode::ForcedOpen,
+        BreakerMode::Disabled,
+        BreakerMode::MetricsOnly,
+    ]);
     let expiries = prop::sample::select(vec![LeaseExpiry::Reprobe, LeaseExpiry::Open, LeaseExpiry::Close]);
     let window = (between(Duration::from_millis(600), MAX_DURATION), 1..=60u32)
         .prop_map(|(length, buckets)| TimeWindow { length, buckets });

@@ -81,9 +81,6 @@ fn breaker_mode(faults: &mut Faults, number: i32) -> Option<BreakerMode> {
         v1::BreakerMode::Auto => Some(BreakerMode::Auto),
         v1::BreakerMode::ForcedOpen => Some(BreakerMode::ForcedOpen),
         v1::BreakerMode::Disabled => Some(BreakerMode::Disabled),
-        v1::BreakerMode::MetricsOnly => {
-            faults.not_in_force(true, "circuit_breaker.mode");
-            None
-        }
+        v1::BreakerMode::MetricsOnly => Some(BreakerMode::MetricsOnly),
     }
 }

@@ -53,10 +53,6 @@ fn what_asks_for_something_is_refused_by_name() {
             "circuit_breaker.ramp_duration",
         ),
         (
-            breaker(v1::CircuitBreakerPolicy { mode: v1::BreakerMode::MetricsOnly.into(), ..Default::default() }),
-            "circuit_breaker.mode",
-        ),
-        (
             classification(v1::ClassificationPolicy { http_failure_statuses: statuses.clone(), ..Default::default() }),
             "classification.http_failure_statuses",
         ),
