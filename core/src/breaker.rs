@@ -12,6 +12,10 @@
 //! one failure beyond the forgiven ones opens again, for longer where a backoff is set. A probe is judged by its outcome
 //! alone, however slow it was: one call is no rate.
 //!
+//! **Ramp-up.** Where a policy has a ramp, a breaker that has just closed lets a growing share of the calls through, drawn
+//! at random, so that a service that has just recovered is not met by all of its callers at once. The rest are rejected,
+//! which says nothing of the service.
+//!
 //! **It cannot wedge.** Every admission is a permit. Dropped without a verdict (cancelled, blocked by a later stage,
 //! neutral) it gives its probe slot back; never dropped at all, its lease runs out and a fresh round of probes starts.
 //!
@@ -55,8 +59,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Breaker {
     word: AtomicU64,
-    /// From when the present generation's open time or lease counts, in nanoseconds, by the generation's parity: when
-    /// the breaker opened, or let its last probe out. Written before the word is, by every caller that tries to write
+    /// From when the present generation's open time, lease or ramp counts, in nanoseconds, by the generation's parity:
+    /// when the breaker opened, let its last probe out, or closed. Written before the word is, by every caller that tries to write
     /// it; the largest wins, so a caller that was paused cannot set it back.
     since: [AtomicU64; 2],
     window: ArcSwap<Window>,
@@ -104,6 +108,31 @@ impl Breaker {
             return Ok(self.admitted(word.generation, Kind::Call, None));
         }
         self.admit_slowly(word, policy, now, random)
+    }
+
+    /// Lets a growing share of the calls through while the breaker ramps up after a close: from `ramp_min_ratio` to all
+    /// of them at the end of `ramp_duration`. To be asked right before [`admit`](Self::admit), where a ramp is in force.
+    /// A breaker that has never closed does not ramp up.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], by the closed state, says when the ramp is over.
+    pub fn ramp(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Result<(), Rejected> {
+        if policy.ramp_duration.is_zero() || policy.mode != BreakerMode::Auto {
+            return Ok(());
+        }
+        let word = self.load();
+        if word.generation == Word::INITIAL.generation || !matches!(word.phase, Phase::Closed { .. }) {
+            return Ok(());
+        }
+        // A closed generation's time counts from its close.
+        let elapsed = now.saturating_since(self.since(word.generation));
+        let left = policy.ramp_duration.saturating_sub(elapsed);
+        let share = elapsed.as_secs_f64() / policy.ramp_duration.as_secs_f64();
+        if left.is_zero() || unit(random()) < share.max(policy.ramp_min_ratio) {
+            return Ok(());
+        }
+        Err(Rejected::new(State::Closed, Some(left)))
     }
 
     /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been

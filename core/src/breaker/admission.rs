@@ -7,9 +7,9 @@ use std::time::Duration;
 /// The breaker does not admit the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// The state that rejected.
+    /// The state that rejected; closed where it ramps up after a close.
     pub state: State,
-    /// When it is worth asking again. `None`: not before somebody changes the policy.
+    /// When it is worth asking again; in a ramp, some are let through before. `None`: not before somebody changes the policy.
     pub retry_after: Option<Duration>,
     /// The transition, where asking made one: a breaker whose probes were lost may open again.
     pub transition: Option<Transition>,

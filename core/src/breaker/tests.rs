@@ -1,6 +1,7 @@
 mod metrics_only;
 mod model;
 mod racing;
+mod ramp;
 mod slow;
 mod waits;
 

@@ -44,6 +44,10 @@ pub struct BreakerPolicy {
     pub half_open_lease: Duration,
     /// What happens to a breaker whose probes were written off. Default a fresh round of probes.
     pub on_lease_expiry: LeaseExpiry,
+    /// For how long after a close calls are admitted with a growing probability. Zero: all at once. Default zero.
+    pub ramp_duration: Duration,
+    /// The probability that the ramp starts from, in [0, 1]. Default 0.1, as Envoy's slow start.
+    pub ramp_min_ratio: f64,
 }
 
 /// What a policy says of a breaker apart from what the breaker has learned.
@@ -107,6 +111,8 @@ impl Default for BreakerPolicy {
             half_open_allowed_failures: 0,
             half_open_lease: Duration::ZERO,
             on_lease_expiry: LeaseExpiry::Reprobe,
+            ramp_duration: Duration::ZERO,
+            ramp_min_ratio: 0.1,
         }
     }
 }

@@ -216,6 +216,8 @@ fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     faults.number("circuit_breaker.success_threshold", policy.success_threshold, 1, MAX_PROBES);
     faults.number("circuit_breaker.half_open_allowed_failures", policy.half_open_allowed_failures, 0, MAX_PROBES);
     faults.duration_or_zero("circuit_breaker.half_open_lease", policy.half_open_lease, MILLISECOND);
+    faults.duration("circuit_breaker.ramp_duration", policy.ramp_duration, Duration::ZERO);
+    faults.real("circuit_breaker.ramp_min_ratio", policy.ramp_min_ratio, 0.0, 1.0);
 }
 
 fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {

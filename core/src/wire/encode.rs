@@ -81,6 +81,8 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         half_open_allowed_failures,
         half_open_lease,
         on_lease_expiry,
+        ramp_duration,
+        ramp_min_ratio,
     } = policy;
     let TimeWindow { length, buckets } = *window;
     let mode = match mode {
@@ -111,8 +113,8 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         half_open_allowed_failures: Some(*half_open_allowed_failures),
         half_open_lease: duration(*half_open_lease),
         on_lease_expiry: on_lease_expiry.into(),
-        ramp_duration: None,
-        ramp_min_ratio: None,
+        ramp_duration: unless(*ramp_duration, Duration::ZERO).map(duration_to_wire),
+        ramp_min_ratio: unless(*ramp_min_ratio, 0.1).and_then(real),
         mode: mode.into(),
     }
 }

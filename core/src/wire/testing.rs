@@ -108,13 +108,15 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
     let open = (between(MILLISECOND, MAX_DURATION), between(MILLISECOND, MAX_DURATION), 1.0..=10.0, ratio());
     let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio(), between(Duration::ZERO, MAX_DURATION), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);
-    (modes, window, triggers, open, probes).prop_map(
+    let ramp = (between(Duration::ZERO, MAX_DURATION), ratio());
+    (modes, window, triggers, open, probes, ramp).prop_map(
         |(
             mode,
             window,
             (minimum_calls, consecutive_failures, failure_count, failure_rate, slow_call_duration, slow_call_rate),
             (one, other, open_backoff_multiplier, open_jitter_ratio),
             (half_open_max_in_flight, success_threshold, half_open_allowed_failures, half_open_lease, on_lease_expiry),
+            (ramp_duration, ramp_min_ratio),
         )| BreakerPolicy {
             mode,
             window,
@@ -133,6 +135,8 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
             half_open_allowed_failures,
             half_open_lease,
             on_lease_expiry,
+            ramp_duration,
+            ramp_min_ratio,
         },
     )
 }

@@ -77,6 +77,9 @@ fn breakers() {
         ("circuit_breaker.success_threshold", |spec| spec.breaker.success_threshold = 1024),
         ("circuit_breaker.half_open_allowed_failures", |spec| spec.breaker.half_open_allowed_failures = 1024),
         ("circuit_breaker.half_open_lease", |spec| spec.breaker.half_open_lease = TOO_SHORT),
+        ("circuit_breaker.ramp_duration", |spec| spec.breaker.ramp_duration = TOO_LONG),
+        ("circuit_breaker.ramp_min_ratio", |spec| spec.breaker.ramp_min_ratio = -0.01),
+        ("circuit_breaker.ramp_min_ratio", |spec| spec.breaker.ramp_min_ratio = f64::NAN),
     ]);
 }
 

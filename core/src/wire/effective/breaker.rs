@@ -51,10 +51,8 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     set(&mut policy.half_open_allowed_failures, *half_open_allowed_failures);
     faults.duration("circuit_breaker.half_open_lease", *half_open_lease, &mut policy.half_open_lease);
     set(&mut policy.on_lease_expiry, lease_expiry(faults, *on_lease_expiry));
-    // Nor does a ratio without a ramp.
-    let ramp = faults.inert_duration("circuit_breaker.ramp_duration", *ramp_duration);
-    faults.not_in_force(!ramp.is_zero(), "circuit_breaker.ramp_duration");
-    faults.inert_ratio("circuit_breaker.ramp_min_ratio", *ramp_min_ratio);
+    faults.duration("circuit_breaker.ramp_duration", *ramp_duration, &mut policy.ramp_duration);
+    set(&mut policy.ramp_min_ratio, *ramp_min_ratio);
     set(&mut policy.mode, breaker_mode(faults, *mode));
 }
 

@@ -49,10 +49,6 @@ fn what_asks_for_something_is_refused_by_name() {
             "circuit_breaker.count_window",
         ),
         (
-            breaker(v1::CircuitBreakerPolicy { ramp_duration: Some(millis(1)), ..Default::default() }),
-            "circuit_breaker.ramp_duration",
-        ),
-        (
             classification(v1::ClassificationPolicy { http_failure_statuses: statuses.clone(), ..Default::default() }),
             "classification.http_failure_statuses",
         ),
@@ -103,11 +99,6 @@ fn what_asks_for_something_is_refused_by_name() {
 #[test]
 fn off_is_what_happens_anyway() {
     let cases = [
-        breaker(v1::CircuitBreakerPolicy {
-            ramp_duration: Some(secs(0)),
-            ramp_min_ratio: Some(0.5),
-            ..Default::default()
-        }),
         classification(v1::ClassificationPolicy::default()),
         hedge(v1::HedgePolicy { delay: Some(secs(0)), max_extra: Some(4), percentile: 0.0 }),
         adaptive(v1::AdaptiveLimitKind::Off),
