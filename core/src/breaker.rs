@@ -1,6 +1,6 @@
 //! The circuit breaker: keeps calls from a service that fails, and finds out when it works again.
 //!
-//! **Trip.** *Closed*, every outcome goes into a sliding time window, and failures in a row are counted. A failure opens
+//! **Trip.** *Closed*, every outcome goes into a sliding window, of time or of calls, and failures in a row are counted. A failure opens
 //! the breaker when any trigger that is on holds: consecutive failures, failures in the window, failure rate. A slow
 //! call, which may be a success, opens it when the share of slow calls does: the one way for a success to open it. All
 //! but the first wait for `minimum_calls`, or the first failure of a quiet service would be 100 %. Each trigger is looked
@@ -32,6 +32,7 @@
 //! so a breaker that would be open is open as soon as the mode is automatic.
 
 mod admission;
+mod count;
 mod record;
 mod schedule;
 mod transition;

@@ -10,7 +10,7 @@ pub struct BreakerPolicy {
     /// What it says apart from what the breaker has learned. Default auto.
     pub mode: BreakerMode,
     /// The window that count and rates look at. Default 30 s in 10 buckets, as Polly's sampling.
-    pub window: TimeWindow,
+    pub window: BreakerWindow,
     /// Calls that the window must hold before count and rates may trip. Default 10, between Sentinel's 5 and Hystrix's
     /// 20: resilience4j's 100 never trips at a small service.
     pub minimum_calls: u32,
@@ -76,6 +76,21 @@ pub enum LeaseExpiry {
     Close,
 }
 
+/// What the window of a breaker holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerWindow {
+    /// The calls of the last while.
+    Time(TimeWindow),
+    /// The last so many calls, 1 to 1024.
+    Count(u32),
+}
+
+impl Default for BreakerWindow {
+    fn default() -> Self {
+        Self::Time(TimeWindow::default())
+    }
+}
+
 /// The calls of the last while, in buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeWindow {
@@ -95,7 +110,7 @@ impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {
             mode: BreakerMode::Auto,
-            window: TimeWindow::default(),
+            window: BreakerWindow::default(),
             minimum_calls: 10,
             consecutive_failures: 5,
             failure_count: 0,

@@ -3,7 +3,7 @@
 use super::duration::duration_to_wire;
 use super::level::level_to_wire;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
+    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, Jitter,
     LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
     TimeoutPolicy,
@@ -84,7 +84,12 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         ramp_duration,
         ramp_min_ratio,
     } = policy;
-    let TimeWindow { length, buckets } = *window;
+    let window = match *window {
+        BreakerWindow::Time(TimeWindow { length, buckets }) => {
+            Window::TimeWindow(v1::TimeWindow { length: duration(length), buckets })
+        }
+        BreakerWindow::Count(size) => Window::CountWindow(v1::CountWindow { size }),
+    };
     let mode = match mode {
         BreakerMode::Auto => v1::BreakerMode::Auto,
         BreakerMode::ForcedOpen => v1::BreakerMode::ForcedOpen,
@@ -97,7 +102,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         LeaseExpiry::Close => v1::LeaseExpiry::Close,
     };
     v1::CircuitBreakerPolicy {
-        window: Some(Window::TimeWindow(v1::TimeWindow { length: duration(length), buckets })),
+        window: Some(window),
         minimum_calls: Some(*minimum_calls),
         consecutive_failures: Some(*consecutive_failures),
         failure_count: Some(*failure_count),

@@ -4,7 +4,7 @@ use crate::level::Level;
 use crate::name::Name;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
+    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, InvalidPolicy,
     Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
     TimeoutPolicy,
@@ -104,7 +104,8 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
     ]);
     let expiries = prop::sample::select(vec![LeaseExpiry::Reprobe, LeaseExpiry::Open, LeaseExpiry::Close]);
     let window = (between(Duration::from_millis(600), MAX_DURATION), 1..=60u32)
-        .prop_map(|(length, buckets)| TimeWindow { length, buckets });
+        .prop_map(|(length, buckets)| BreakerWindow::Time(TimeWindow { length, buckets }));
+    let window = prop_oneof![window, (1..=1024u32).prop_map(BreakerWindow::Count)];
     let open = (between(MILLISECOND, MAX_DURATION), between(MILLISECOND, MAX_DURATION), 1.0..=10.0, ratio());
     let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio(), between(Duration::ZERO, MAX_DURATION), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);

@@ -99,9 +99,15 @@ impl Model {
 
     /// The calls in the window.
     fn inside(&self, now: u64) -> impl Iterator<Item = &(u64, Outcome, bool)> + Clone {
-        let bucket = self.policy.window.length.as_millis() as u64 / u64::from(self.policy.window.buckets);
-        let oldest = (now / bucket + 1).saturating_sub(u64::from(self.policy.window.buckets));
-        self.outcomes.iter().filter(move |(at, ..)| at / bucket >= oldest)
+        let (newest, oldest, bucket) = match self.policy.window {
+            BreakerWindow::Time(window) => {
+                let bucket = window.length.as_millis() as u64 / u64::from(window.buckets);
+                (usize::MAX, (now / bucket + 1).saturating_sub(u64::from(window.buckets)), bucket)
+            }
+            BreakerWindow::Count(size) => (size as usize, 0, 1),
+        };
+        let skipped = self.outcomes.len().saturating_sub(newest);
+        self.outcomes.iter().skip(skipped).filter(move |(at, ..)| at / bucket >= oldest)
     }
 
     fn is_too_slow(&self, now: u64) -> bool {
@@ -148,12 +154,14 @@ proptest! {
     fn behaves_as_the_model(
         (consecutive, count, rate, minimum, threshold) in (0u32..6, 0u32..8, 0u8..3, 0u32..8, 1u32..4),
         (slow_call_duration, slow_rate) in (prop_oneof![Just(SECOND), Just(Duration::ZERO)], 0u8..4),
+        window in prop_oneof![Just(BreakerWindow::default()), (1u32..12).prop_map(BreakerWindow::Count)],
         (is_watched, ramp) in (any::<bool>(), prop_oneof![Just(Duration::ZERO), Just(10 * SECOND)]),
         steps in prop::collection::vec(step(), 1..300),
     ) {
         let mode = if is_watched { BreakerMode::MetricsOnly } else { BreakerMode::Auto };
         let policy = BreakerPolicy {
             mode,
+            window,
             ramp_duration: ramp,
             consecutive_failures: consecutive,
             failure_count: count,

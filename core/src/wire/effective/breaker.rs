@@ -1,6 +1,6 @@
 use super::super::faults::{Faults, set};
 use crate::policy::limits::MAX_DURATION;
-use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry, TimeWindow};
+use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 
@@ -28,9 +28,7 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     } = written;
     match window {
         Some(Window::TimeWindow(written)) => time_window(faults, *written, &mut policy.window),
-        Some(Window::CountWindow(v1::CountWindow { size: _ })) => {
-            faults.not_in_force(true, "circuit_breaker.count_window");
-        }
+        Some(Window::CountWindow(v1::CountWindow { size })) => policy.window = BreakerWindow::Count(*size),
         None => {}
     }
     set(&mut policy.minimum_calls, *minimum_calls);
@@ -56,12 +54,17 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     set(&mut policy.mode, breaker_mode(faults, *mode));
 }
 
-fn time_window(faults: &mut Faults, written: v1::TimeWindow, window: &mut TimeWindow) {
+fn time_window(faults: &mut Faults, written: v1::TimeWindow, policy: &mut BreakerWindow) {
+    let mut window = match *policy {
+        BreakerWindow::Time(window) => window,
+        BreakerWindow::Count(_) => TimeWindow::default(),
+    };
     let v1::TimeWindow { length, buckets } = written;
     faults.duration("circuit_breaker.time_window.length", length, &mut window.length);
     if buckets > 0 {
         window.buckets = buckets;
     }
+    *policy = BreakerWindow::Time(window);
 }
 
 fn lease_expiry(faults: &mut Faults, number: i32) -> Option<LeaseExpiry> {

@@ -104,6 +104,9 @@ fn numbers() -> Vec<Field<u32>> {
     };
     vec![
         field!("circuit_breaker.time_window.buckets", 0, 60, buckets),
+        field!("circuit_breaker.count_window.size", 1, 1024, |p, size| {
+            breaker(p).window = Some(Window::CountWindow(v1::CountWindow { size }));
+        }),
         field!("circuit_breaker.minimum_calls", 0, u32::MAX, |p, n| breaker(p).minimum_calls = Some(n)),
         field!("circuit_breaker.consecutive_failures", 0, 1023, |p, n| breaker(p).consecutive_failures = Some(n)),
         field!("circuit_breaker.failure_count", 0, u32::MAX, |p, n| breaker(p).failure_count = Some(n)),

@@ -4,12 +4,7 @@ use crate::policy::{Policy, ViolationKind};
 use crate::wire::effective_policy;
 use crate::wire::testing::{cached, millis, secs, step, with_chain};
 use cofferdam_proto::v1;
-use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
-
-fn breaker(breaker: v1::CircuitBreakerPolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy { circuit_breaker: Some(breaker), ..Default::default() }
-}
 
 fn classification(classification: v1::ClassificationPolicy) -> v1::IsolationPolicy {
     v1::IsolationPolicy { classification: Some(classification), ..Default::default() }
@@ -34,20 +29,6 @@ fn what_asks_for_something_is_refused_by_name() {
     let pool = |isolate_breaker| v1::BulkheadPool { name: "a".to_owned(), isolate_breaker, ..Default::default() };
     let statuses = vec![v1::HttpStatusRange { first: 500, last: 0 }];
     let cases = [
-        (
-            breaker(v1::CircuitBreakerPolicy {
-                window: Some(Window::CountWindow(v1::CountWindow { size: 20 })),
-                ..Default::default()
-            }),
-            "circuit_breaker.count_window",
-        ),
-        (
-            breaker(v1::CircuitBreakerPolicy {
-                window: Some(Window::CountWindow(v1::CountWindow { size: 0 })),
-                ..Default::default()
-            }),
-            "circuit_breaker.count_window",
-        ),
         (
             classification(v1::ClassificationPolicy { http_failure_statuses: statuses.clone(), ..Default::default() }),
             "classification.http_failure_statuses",
