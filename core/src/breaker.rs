@@ -1,6 +1,6 @@
 //! The circuit breaker: keeps calls from a service that fails, and finds out when it works again.
 //!
-//! **Trip.** *Closed*, every outcome goes into a sliding time window, and failures in a row are counted. A failure opens
+//! **Trip.** *Closed*, every outcome goes into a sliding window, of time or of calls, and failures in a row are counted. A failure opens
 //! the breaker when any trigger that is on holds: consecutive failures, failures in the window, failure rate. A slow
 //! call, which may be a success, opens it when the share of slow calls does: the one way for a success to open it. All
 //! but the first wait for `minimum_calls`, or the first failure of a quiet service would be 100 %. Each trigger is looked
@@ -12,6 +12,10 @@
 //! one failure beyond the forgiven ones opens again, for longer where a backoff is set. A probe is judged by its outcome
 //! alone, however slow it was: one call is no rate.
 //!
+//! **Ramp-up.** Where a policy has a ramp, a breaker that has just closed lets a growing share of the calls through, drawn
+//! at random, so that a service that has just recovered is not met by all of its callers at once. The rest are rejected,
+//! which says nothing of the service.
+//!
 //! **It cannot wedge.** Every admission is a permit. Dropped without a verdict (cancelled, blocked by a later stage,
 //! neutral) it gives its probe slot back; never dropped at all, its lease runs out and a fresh round of probes starts.
 //!
@@ -22,8 +26,13 @@
 //! compare-and-swap: exactly one of the racing callers makes it. What the word says in time counts from a point that is
 //! written before it, so nobody can see a new state with an old deadline, and any origin of the clock will do.
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
+//!
+//! **Metrics-only** runs all of this and rejects nothing: a call that would have been rejected is admitted and teaches
+//! nothing, and each transition is told as one that is not enforced. Another mode takes over where the rules then stand,
+//! so a breaker that would be open is open as soon as the mode is automatic.
 
 mod admission;
+mod count;
 mod record;
 mod schedule;
 mod transition;
@@ -51,8 +60,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Breaker {
     word: AtomicU64,
-    /// From when the present generation's open time or lease counts, in nanoseconds, by the generation's parity: when
-    /// the breaker opened, or let its last probe out. Written before the word is, by every caller that tries to write
+    /// From when the present generation's open time, lease or ramp counts, in nanoseconds, by the generation's parity:
+    /// when the breaker opened, let its last probe out, or closed. Written before the word is, by every caller that tries to write
     /// it; the largest wins, so a caller that was paused cannot set it back.
     since: [AtomicU64; 2],
     window: ArcSwap<Window>,
@@ -83,7 +92,18 @@ impl Breaker {
             BreakerMode::Auto => {}
             BreakerMode::Disabled => return Ok(self.admitted(0, Kind::Untracked, None)),
             BreakerMode::ForcedOpen => return Err(Rejected::new(State::Open, None)),
+            BreakerMode::MetricsOnly => return Ok(self.admit_watched(policy, now, random)),
         }
+        self.admit_by_the_rules(policy, now, random)
+    }
+
+    #[inline]
+    fn admit_by_the_rules(
+        &self,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> Result<Admitted<'_>, Rejected> {
         let word = self.load();
         if let Phase::Closed { .. } = word.phase {
             return Ok(self.admitted(word.generation, Kind::Call, None));
@@ -91,12 +111,50 @@ impl Breaker {
         self.admit_slowly(word, policy, now, random)
     }
 
-    /// The state, as the next caller will find it: an open breaker whose time is over is half-open.
+    /// Lets a growing share of the calls through while the breaker ramps up after a close: from `ramp_min_ratio` to all
+    /// of them at the end of `ramp_duration`. To be asked right before [`admit`](Self::admit), where a ramp is in force.
+    /// A breaker that has never closed does not ramp up.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], by the closed state, says when the ramp is over.
+    pub fn ramp(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Result<(), Rejected> {
+        if policy.ramp_duration.is_zero() || policy.mode != BreakerMode::Auto {
+            return Ok(());
+        }
+        let word = self.load();
+        if word.generation == Word::INITIAL.generation || !matches!(word.phase, Phase::Closed { .. }) {
+            return Ok(());
+        }
+        // A closed generation's time counts from its close.
+        let elapsed = now.saturating_since(self.since(word.generation));
+        let left = policy.ramp_duration.saturating_sub(elapsed);
+        let share = elapsed.as_secs_f64() / policy.ramp_duration.as_secs_f64();
+        if left.is_zero() || unit(random()) < share.max(policy.ramp_min_ratio) {
+            return Ok(());
+        }
+        Err(Rejected::new(State::Closed, Some(left)))
+    }
+
+    /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been
+    /// learned of it.
+    fn admit_watched(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Admitted<'_> {
+        let mut admitted = self
+            .admit_by_the_rules(policy, now, random)
+            .unwrap_or_else(|rejected| self.admitted(0, Kind::Untracked, rejected.transition));
+        admitted.transition = admitted.transition.map(Transition::unenforced);
+        admitted
+    }
+
+    /// The state, as the next caller will find it: an open breaker whose time is over is half-open. Closed where the
+    /// policy says metrics-only, for no call is rejected.
     pub fn state(&self, policy: &BreakerPolicy, now: Timestamp) -> State {
         let word = self.load();
         match (policy.mode, word.phase) {
             (BreakerMode::ForcedOpen, _) => State::Open,
-            (BreakerMode::Disabled, _) | (BreakerMode::Auto, Phase::Closed { .. }) => State::Closed,
+            (BreakerMode::Disabled | BreakerMode::MetricsOnly, _) | (BreakerMode::Auto, Phase::Closed { .. }) => {
+                State::Closed
+            }
             (BreakerMode::Auto, Phase::HalfOpen { .. }) => State::HalfOpen,
             (BreakerMode::Auto, Phase::Open { wait, .. }) if now >= self.deadline(word, wait) => State::HalfOpen,
             (BreakerMode::Auto, Phase::Open { .. }) => State::Open,
@@ -221,7 +279,7 @@ impl Breaker {
     ) -> Option<Admitted<'_>> {
         let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
         let next = self.advance(word, phase, now)?;
-        let transition = Transition { from, to: State::HalfOpen, cause, at: now };
+        let transition = Transition { from, to: State::HalfOpen, cause, at: now, is_enforced: true };
         Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
     }
 
@@ -243,13 +301,13 @@ impl Breaker {
         let jitter = open_time.mul_f64(policy.open_jitter_ratio * unit(random));
         let wait = millis_up(open_time.saturating_add(jitter));
         self.advance(word, Phase::Open { wait, reopens }, now)?;
-        let transition = Transition { from, to: State::Open, cause, at: now };
+        let transition = Transition { from, to: State::Open, cause, at: now, is_enforced: true };
         Some((transition, Duration::from_millis(wait)))
     }
 
     fn close(&self, word: Word, cause: Cause, now: Timestamp) -> Option<Transition> {
         self.advance(word, Phase::Closed { consecutive: 0 }, now)?;
-        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now })
+        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now, is_enforced: true })
     }
 
     /// Moves to the next generation; `None` where somebody else was faster.

@@ -38,7 +38,7 @@ pub struct Isolation {
 /// Told of what happens to a service's isolation. It is called by the protected call itself, outside of any lock: it
 /// must be quick, and may call back into the isolation.
 pub trait Observer: Send + Sync {
-    /// The breaker changed its state.
+    /// The breaker changed its state, or would have: see [`Transition::is_enforced`].
     fn transition(&self, transition: &Transition);
 }
 
@@ -130,7 +130,7 @@ impl Isolation {
 
     pub(crate) fn publish(&self, transition: Option<Transition>) {
         let Some(transition) = transition else { return };
-        if transition.to == State::Open {
+        if transition.to == State::Open && transition.is_enforced {
             self.count(Counter::BreakerOpened);
         }
         self.observer.transition(&transition);

@@ -14,7 +14,7 @@ pub enum Level {
     Basic,
     /// Basic, and circuit breaker, retry with budget, alternative fallback.
     Enhanced,
-    /// Enhanced, and bulkhead with pools, rate limit.
+    /// Enhanced, and bulkhead with pools, rate limit, and the circuit breaker's ramp.
     Full,
 }
 
@@ -35,6 +35,8 @@ pub enum Section {
     Bulkhead,
     /// The rate limit.
     RateLimit,
+    /// The circuit breaker's ramp after a close.
+    RampUp,
 }
 
 impl Level {
@@ -46,7 +48,7 @@ impl Level {
         let from = match section {
             Section::Timeout | Section::Fallback => Self::Basic,
             Section::CircuitBreaker | Section::Retry | Section::AlternativeFallback => Self::Enhanced,
-            Section::Bulkhead | Section::RateLimit => Self::Full,
+            Section::Bulkhead | Section::RateLimit | Section::RampUp => Self::Full,
         };
         self as u8 >= from as u8
     }
@@ -95,9 +97,10 @@ mod tests {
             Section::AlternativeFallback,
             Section::Bulkhead,
             Section::RateLimit,
+            Section::RampUp,
         ];
         let in_force = |level: Level| sections.into_iter().filter(|section| level.enforces(*section)).count();
-        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 7]);
+        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 8]);
         for pair in Level::ALL.windows(2) {
             assert!(sections.into_iter().all(|section| !pair[0].enforces(section) || pair[1].enforces(section)));
         }

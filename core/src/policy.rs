@@ -16,7 +16,7 @@ mod retry;
 mod timeout;
 mod validate;
 
-pub use breaker::{BreakerMode, BreakerPolicy, LeaseExpiry, TimeWindow};
+pub use breaker::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
 pub use bulkhead::{BulkheadPolicy, PoolPolicy};
 pub use classification::{ClassificationPolicy, ErrorTypeRule};
 pub use fallback::{

@@ -80,7 +80,7 @@ counters! {
     retries Retries,
     /// Retries that the budget refused.
     retries_refused RetriesRefused,
-    /// Attempts rejected by an open or half-open breaker.
+    /// Attempts rejected by an open or half-open breaker, or by one that ramps up after a close.
     rejected_open RejectedOpen,
     /// Calls rejected by a full bulkhead.
     rejected_bulkhead RejectedBulkhead,

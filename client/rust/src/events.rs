@@ -70,6 +70,8 @@ pub enum Event {
         to: State,
         /// Why.
         cause: Cause,
+        /// Whether calls felt it. Not where the policy says metrics-only: it is then what would have been.
+        is_enforced: bool,
     },
     /// A service was asked for that no manager will know; see [`Cofferdam::service`](crate::Cofferdam::service).
     NotFollowed {

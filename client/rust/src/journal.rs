@@ -81,9 +81,9 @@ impl Observer for Journal {
         entries.kept.push_back(*transition);
         entries.count += 1;
         drop(entries);
-        let Transition { from, to, cause, .. } = *transition;
-        tracing::info!(service = %self.service, %from, %to, %cause, "circuit breaker");
-        self.hub.tell(Event::Transition { service: Arc::clone(&self.service), from, to, cause });
+        let Transition { from, to, cause, is_enforced, .. } = *transition;
+        tracing::info!(service = %self.service, %from, %to, %cause, is_enforced, "circuit breaker");
+        self.hub.tell(Event::Transition { service: Arc::clone(&self.service), from, to, cause, is_enforced });
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     fn transition(at: u64) -> Transition {
         let at = Timestamp::from_millis(at);
-        Transition { from: State::Closed, to: State::Open, cause: Cause::FailureRate, at }
+        Transition { from: State::Closed, to: State::Open, cause: Cause::FailureRate, at, is_enforced: true }
     }
 
     fn journal(transitions: u64) -> Journal {

@@ -1,15 +1,15 @@
 use super::{Breaker, State, Transition};
 use crate::outcome::Outcome;
-use crate::policy::BreakerPolicy;
+use crate::policy::{BreakerMode, BreakerPolicy};
 use crate::time::Timestamp;
 use std::time::Duration;
 
 /// The breaker does not admit the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// The state that rejected.
+    /// The state that rejected; closed where it ramps up after a close.
     pub state: State,
-    /// When it is worth asking again. `None`: not before somebody changes the policy.
+    /// When it is worth asking again; in a ramp, some are let through before. `None`: not before somebody changes the policy.
     pub retry_after: Option<Duration>,
     /// The transition, where asking made one: a breaker whose probes were lost may open again.
     pub transition: Option<Transition>,
@@ -82,7 +82,7 @@ impl Admission<'_> {
         if self.kind == Kind::Untracked {
             return Recorded::default();
         }
-        match outcome {
+        let mut recorded = match outcome {
             // Dropping the admission is the neutral verdict.
             Outcome::Neutral => Recorded::default(),
             Outcome::Success => {
@@ -95,7 +95,11 @@ impl Admission<'_> {
                 self.kind = Kind::Settled;
                 recorded
             }
+        };
+        if policy.mode == BreakerMode::MetricsOnly {
+            recorded.transition = recorded.transition.map(Transition::unenforced);
         }
+        recorded
     }
 }
 

@@ -1,11 +1,13 @@
+mod metrics_only;
 mod model;
 mod racing;
+mod ramp;
 mod slow;
 mod waits;
 
 use super::*;
 use crate::outcome::Outcome;
-use crate::policy::{Preset, TimeWindow};
+use crate::policy::{BreakerWindow, Preset, TimeWindow};
 
 /// A breaker under test with its policy and a clock of its own.
 struct Bench {
@@ -70,7 +72,13 @@ fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
     let transition = bench.call(Outcome::Failure).unwrap();
     assert_eq!(
         transition,
-        Transition { from: State::Closed, to: State::Open, cause: Cause::ConsecutiveFailures, at: bench.now }
+        Transition {
+            from: State::Closed,
+            to: State::Open,
+            cause: Cause::ConsecutiveFailures,
+            at: bench.now,
+            is_enforced: true
+        }
     );
 }
 
@@ -179,12 +187,27 @@ fn t18_what_is_older_than_the_window_does_not_count() {
 #[test]
 fn t19_a_window_of_one_bucket_works() {
     let window = TimeWindow { length: Duration::from_secs(1), buckets: 1 };
+    let window = BreakerWindow::Time(window);
     let policy = BreakerPolicy { window, failure_count: 2, minimum_calls: 0, consecutive_failures: 0, ..consecutive() };
     let mut bench = Bench::new(policy);
     bench.call(Outcome::Failure);
     bench.advance(Duration::from_secs(1));
     assert_eq!(bench.call(Outcome::Failure), None, "the first one is out of the window");
     assert!(bench.call(Outcome::Failure).is_some());
+}
+
+#[test]
+fn t20_a_window_of_calls_forgets_what_more_calls_have_pushed_out() {
+    let window = BreakerWindow::Count(4);
+    let policy = BreakerPolicy { window, failure_count: 2, minimum_calls: 4, consecutive_failures: 0, ..consecutive() };
+    let mut bench = Bench::new(policy);
+    bench.call(Outcome::Failure);
+    bench.calls(Outcome::Success, 4);
+    bench.advance(Duration::from_secs(3600));
+    assert_eq!(bench.breaker.window_counts(bench.now), (4, 0), "an idle hour changes nothing");
+    assert_eq!(bench.call(Outcome::Failure), None);
+    bench.calls(Outcome::Success, 2);
+    assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureCount);
 }
 
 #[test]
@@ -276,7 +299,7 @@ fn t24_a_policy_change_keeps_counts_and_another_window_shape_starts_empty() {
     bench.policy.consecutive_failures = 6;
     bench.breaker.reconfigure(&bench.policy);
     assert_eq!(bench.breaker.window_counts(bench.now), (0, 4));
-    bench.policy.window.buckets = 30;
+    bench.policy.window = BreakerWindow::Time(TimeWindow { buckets: 30, ..TimeWindow::default() });
     bench.breaker.reconfigure(&bench.policy);
     assert_eq!(bench.breaker.window_counts(bench.now), (0, 0));
     assert_eq!(bench.call(Outcome::Failure), None);

@@ -23,6 +23,15 @@ pub struct Transition {
     pub cause: Cause,
     /// When.
     pub at: Timestamp,
+    /// Whether calls felt it. Not where the policy says metrics-only: it is then what would have been.
+    pub is_enforced: bool,
+}
+
+impl Transition {
+    /// The same as one that only would have been.
+    pub(super) fn unenforced(self) -> Self {
+        Self { is_enforced: false, ..self }
+    }
 }
 
 /// Why a breaker changed its state.

@@ -199,7 +199,13 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !self.enforces(Section::CircuitBreaker) {
             return Ok(None);
         }
-        match self.isolation.breaker.admit(&self.policy().breaker, now, || self.runtime.random()) {
+        let (breaker, policy) = (&self.isolation.breaker, &self.policy().breaker);
+        if self.enforces(Section::RampUp)
+            && let Err(rejection) = breaker.ramp(policy, now, || self.runtime.random())
+        {
+            return Err(self.open(rejection));
+        }
+        match breaker.admit(policy, now, || self.runtime.random()) {
             Ok(admitted) => {
                 self.isolation.publish(admitted.transition);
                 Ok(Some(admitted.admission))

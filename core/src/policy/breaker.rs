@@ -10,7 +10,7 @@ pub struct BreakerPolicy {
     /// What it says apart from what the breaker has learned. Default auto.
     pub mode: BreakerMode,
     /// The window that count and rates look at. Default 30 s in 10 buckets, as Polly's sampling.
-    pub window: TimeWindow,
+    pub window: BreakerWindow,
     /// Calls that the window must hold before count and rates may trip. Default 10, between Sentinel's 5 and Hystrix's
     /// 20: resilience4j's 100 never trips at a small service.
     pub minimum_calls: u32,
@@ -44,6 +44,10 @@ pub struct BreakerPolicy {
     pub half_open_lease: Duration,
     /// What happens to a breaker whose probes were written off. Default a fresh round of probes.
     pub on_lease_expiry: LeaseExpiry,
+    /// For how long after a close calls are admitted with a growing probability. Zero: all at once. Default zero.
+    pub ramp_duration: Duration,
+    /// The probability that the ramp starts from, in [0, 1]. Default 0.1, as Envoy's slow start.
+    pub ramp_min_ratio: f64,
 }
 
 /// What a policy says of a breaker apart from what the breaker has learned.
@@ -56,6 +60,8 @@ pub enum BreakerMode {
     ForcedOpen,
     /// Admit every call and learn nothing.
     Disabled,
+    /// Trip and recover by the rules, but admit every call: transitions are told as what would have been.
+    MetricsOnly,
 }
 
 /// What becomes of a half-open breaker whose probes never came back.
@@ -68,6 +74,21 @@ pub enum LeaseExpiry {
     Open,
     /// Close.
     Close,
+}
+
+/// What the window of a breaker holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerWindow {
+    /// The calls of the last while.
+    Time(TimeWindow),
+    /// The last so many calls, 1 to 1024.
+    Count(u32),
+}
+
+impl Default for BreakerWindow {
+    fn default() -> Self {
+        Self::Time(TimeWindow::default())
+    }
 }
 
 /// The calls of the last while, in buckets.
@@ -89,7 +110,7 @@ impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {
             mode: BreakerMode::Auto,
-            window: TimeWindow::default(),
+            window: BreakerWindow::default(),
             minimum_calls: 10,
             consecutive_failures: 5,
             failure_count: 0,
@@ -105,6 +126,8 @@ impl Default for BreakerPolicy {
             half_open_allowed_failures: 0,
             half_open_lease: Duration::ZERO,
             on_lease_expiry: LeaseExpiry::Reprobe,
+            ramp_duration: Duration::ZERO,
+            ramp_min_ratio: 0.1,
         }
     }
 }

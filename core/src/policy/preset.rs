@@ -1,6 +1,6 @@
 use super::{
-    BreakerPolicy, BulkheadPolicy, DegradedFallback, FallbackPolicy, FallbackStep, Jitter, PolicySpec, PoolPolicy,
-    RetryPolicy, TimeWindow, TimeoutPolicy,
+    BreakerPolicy, BreakerWindow, BulkheadPolicy, DegradedFallback, FallbackPolicy, FallbackStep, Jitter, PolicySpec,
+    PoolPolicy, RetryPolicy, TimeWindow, TimeoutPolicy,
 };
 use crate::level::Level;
 use std::fmt;
@@ -109,7 +109,7 @@ fn consecutive(failures: u32, open: u64) -> BreakerPolicy {
 /// Opens for exactly `open` seconds at that many failures among at least `minimum` calls in `window` seconds.
 fn count(failures: u32, minimum: u32, window: u64, open: u64) -> BreakerPolicy {
     BreakerPolicy {
-        window: TimeWindow { length: Duration::from_secs(window), ..TimeWindow::default() },
+        window: BreakerWindow::Time(TimeWindow { length: Duration::from_secs(window), ..TimeWindow::default() }),
         minimum_calls: minimum,
         consecutive_failures: 0,
         failure_count: failures,

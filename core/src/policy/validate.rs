@@ -5,8 +5,8 @@ use super::limits::{
     MAX_HTTP_STATUS, MAX_POOLS, MAX_STEPS,
 };
 use super::{
-    BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy, Jitter,
-    PolicySpec, RateLimitPolicy, RetryPolicy, TimeoutPolicy,
+    BreakerPolicy, BreakerWindow, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy,
+    Jitter, PolicySpec, RateLimitPolicy, RetryPolicy, TimeWindow, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// The highest cap of a half-open count: each has ten bits in the breaker's word.
 const MAX_PROBES: u32 = 1023;
+/// The most calls of a count window: its sums have eleven bits each.
+const MAX_WINDOW_CALLS: u32 = 1024;
 const MAX_CONCURRENT: u32 = 100_000;
 const MAX_GLOB_BYTES: usize = 256;
 const MAX_TYPE_NAME_BYTES: usize = 256;
@@ -199,13 +201,10 @@ fn timeout(faults: &mut Faults, policy: &TimeoutPolicy) {
 }
 
 fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
-    let window = policy.window;
-    faults.duration("circuit_breaker.time_window.length", window.length, Duration::from_millis(100));
-    faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
-    let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
-    let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
-    let (buckets, length) = ("circuit_breaker.time_window.buckets", "circuit_breaker.time_window.length");
-    faults.relate(wide, buckets, length, "must leave each bucket at least 10 ms");
+    match policy.window {
+        BreakerWindow::Time(window) => time_window(faults, window),
+        BreakerWindow::Count(size) => faults.number("circuit_breaker.count_window.size", size, 1, MAX_WINDOW_CALLS),
+    }
     faults.number("circuit_breaker.consecutive_failures", policy.consecutive_failures, 0, MAX_PROBES);
     faults.real("circuit_breaker.failure_rate", policy.failure_rate, 0.0, 1.0);
     faults.duration("circuit_breaker.slow_call_duration", policy.slow_call_duration, Duration::ZERO);
@@ -221,6 +220,17 @@ fn breaker(faults: &mut Faults, policy: &BreakerPolicy) {
     faults.number("circuit_breaker.success_threshold", policy.success_threshold, 1, MAX_PROBES);
     faults.number("circuit_breaker.half_open_allowed_failures", policy.half_open_allowed_failures, 0, MAX_PROBES);
     faults.duration_or_zero("circuit_breaker.half_open_lease", policy.half_open_lease, MILLISECOND);
+    faults.duration("circuit_breaker.ramp_duration", policy.ramp_duration, Duration::ZERO);
+    faults.real("circuit_breaker.ramp_min_ratio", policy.ramp_min_ratio, 0.0, 1.0);
+}
+
+fn time_window(faults: &mut Faults, window: TimeWindow) {
+    faults.duration("circuit_breaker.time_window.length", window.length, Duration::from_millis(100));
+    faults.number("circuit_breaker.time_window.buckets", window.buckets, 1, 60);
+    let bucket = window.length.checked_div(window.buckets).unwrap_or_default();
+    let wide = window.buckets == 0 || bucket >= Duration::from_millis(10);
+    let (buckets, length) = ("circuit_breaker.time_window.buckets", "circuit_breaker.time_window.length");
+    faults.relate(wide, buckets, length, "must leave each bucket at least 10 ms");
 }
 
 fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {

@@ -4,7 +4,7 @@ use super::duration::duration_to_wire;
 use super::level::level_to_wire;
 use crate::outcome::Outcome;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
+    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
     Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
     TimeoutPolicy,
@@ -83,12 +83,20 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         half_open_allowed_failures,
         half_open_lease,
         on_lease_expiry,
+        ramp_duration,
+        ramp_min_ratio,
     } = policy;
-    let TimeWindow { length, buckets } = *window;
+    let window = match *window {
+        BreakerWindow::Time(TimeWindow { length, buckets }) => {
+            Window::TimeWindow(v1::TimeWindow { length: duration(length), buckets })
+        }
+        BreakerWindow::Count(size) => Window::CountWindow(v1::CountWindow { size }),
+    };
     let mode = match mode {
         BreakerMode::Auto => v1::BreakerMode::Auto,
         BreakerMode::ForcedOpen => v1::BreakerMode::ForcedOpen,
         BreakerMode::Disabled => v1::BreakerMode::Disabled,
+        BreakerMode::MetricsOnly => v1::BreakerMode::MetricsOnly,
     };
     let on_lease_expiry = match on_lease_expiry {
         LeaseExpiry::Reprobe => v1::LeaseExpiry::Reprobe,
@@ -96,7 +104,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         LeaseExpiry::Close => v1::LeaseExpiry::Close,
     };
     v1::CircuitBreakerPolicy {
-        window: Some(Window::TimeWindow(v1::TimeWindow { length: duration(length), buckets })),
+        window: Some(window),
         minimum_calls: Some(*minimum_calls),
         consecutive_failures: Some(*consecutive_failures),
         failure_count: Some(*failure_count),
@@ -112,8 +120,8 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         half_open_allowed_failures: Some(*half_open_allowed_failures),
         half_open_lease: duration(*half_open_lease),
         on_lease_expiry: on_lease_expiry.into(),
-        ramp_duration: None,
-        ramp_min_ratio: None,
+        ramp_duration: unless(*ramp_duration, Duration::ZERO).map(duration_to_wire),
+        ramp_min_ratio: unless(*ramp_min_ratio, 0.1).and_then(real),
         mode: mode.into(),
     }
 }

@@ -35,9 +35,10 @@ pub fn inactive_fields(written: &v1::IsolationPolicy, level: Level) -> Vec<Strin
     list(timeout.is_some(), level.enforces(Section::Timeout), "timeout");
     let breaks = level.enforces(Section::CircuitBreaker);
     list(circuit_breaker.is_some(), breaks, "circuit_breaker");
+    let ramps = level.enforces(Section::RampUp);
     if let Some(breaker) = circuit_breaker.as_ref().filter(|_| breaks) {
-        list(breaker.ramp_duration.is_some(), full, "circuit_breaker.ramp_duration");
-        list(breaker.ramp_min_ratio.is_some(), full, "circuit_breaker.ramp_min_ratio");
+        list(breaker.ramp_duration.is_some(), ramps, "circuit_breaker.ramp_duration");
+        list(breaker.ramp_min_ratio.is_some(), ramps, "circuit_breaker.ramp_min_ratio");
     }
     list(retry.is_some(), level.enforces(Section::Retry), "retry");
     list(hedge.is_some(), full, "hedge");

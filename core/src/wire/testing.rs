@@ -5,7 +5,7 @@ use crate::name::Name;
 use crate::outcome::Outcome;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BudgetPolicy, BulkheadPolicy, CachedFallback,
+    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
     InvalidPolicy, Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
     TimeWindow, TimeoutPolicy,
@@ -98,20 +98,28 @@ fn timeout() -> impl Strategy<Value = TimeoutPolicy> {
 }
 
 fn breaker() -> impl Strategy<Value = BreakerPolicy> {
-    let modes = prop::sample::select(vec![BreakerMode::Auto, BreakerMode::ForcedOpen, BreakerMode::Disabled]);
+    let modes = prop::sample::select(vec![
+        BreakerMode::Auto,
+        BreakerMode::ForcedOpen,
+        BreakerMode::Disabled,
+        BreakerMode::MetricsOnly,
+    ]);
     let expiries = prop::sample::select(vec![LeaseExpiry::Reprobe, LeaseExpiry::Open, LeaseExpiry::Close]);
     let window = (between(Duration::from_millis(600), MAX_DURATION), 1..=60u32)
-        .prop_map(|(length, buckets)| TimeWindow { length, buckets });
+        .prop_map(|(length, buckets)| BreakerWindow::Time(TimeWindow { length, buckets }));
+    let window = prop_oneof![window, (1..=1024u32).prop_map(BreakerWindow::Count)];
     let open = (between(MILLISECOND, MAX_DURATION), between(MILLISECOND, MAX_DURATION), 1.0..=10.0, ratio());
     let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio(), between(Duration::ZERO, MAX_DURATION), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);
-    (modes, window, triggers, open, probes).prop_map(
+    let ramp = (between(Duration::ZERO, MAX_DURATION), ratio());
+    (modes, window, triggers, open, probes, ramp).prop_map(
         |(
             mode,
             window,
             (minimum_calls, consecutive_failures, failure_count, failure_rate, slow_call_duration, slow_call_rate),
             (one, other, open_backoff_multiplier, open_jitter_ratio),
             (half_open_max_in_flight, success_threshold, half_open_allowed_failures, half_open_lease, on_lease_expiry),
+            (ramp_duration, ramp_min_ratio),
         )| BreakerPolicy {
             mode,
             window,
@@ -130,6 +138,8 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
             half_open_allowed_failures,
             half_open_lease,
             on_lease_expiry,
+            ramp_duration,
+            ramp_min_ratio,
         },
     )
 }

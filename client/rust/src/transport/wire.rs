@@ -117,10 +117,11 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
 }
 
 fn to_transition((transition, age): (Transition, Duration)) -> v1::BreakerTransition {
+    let cause = transition.cause.name();
     v1::BreakerTransition {
         from: to_state(Some(transition.from)).into(),
         to: to_state(Some(transition.to)).into(),
-        cause: transition.cause.name().to_owned(),
+        cause: if transition.is_enforced { cause.to_owned() } else { format!("metrics_only: {cause}") },
         age: Some(duration_to_wire(age)),
     }
 }

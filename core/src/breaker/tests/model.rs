@@ -12,6 +12,8 @@ struct Model {
     generation: u64,
     outcomes: Vec<(u64, Outcome, bool)>,
     consecutive: u32,
+    /// When it last closed.
+    closed: Option<u64>,
 }
 
 enum ModelState {
@@ -44,6 +46,14 @@ impl Model {
         true
     }
 
+    fn ramp(&self, now: u64, share: f64) -> bool {
+        let (ModelState::Closed, Some(closed)) = (&self.state, self.closed) else { return true };
+        let passed = (now - closed) as f64 / self.policy.ramp_duration.as_millis() as f64;
+        self.policy.ramp_duration.is_zero()
+            || self.policy.mode != BreakerMode::Auto
+            || share < passed.max(self.policy.ramp_min_ratio)
+    }
+
     fn probe(&mut self, now: u64) {
         self.generation += 1;
         self.state = ModelState::HalfOpen { since: now, in_flight: 0, successes: 0 };
@@ -72,6 +82,7 @@ impl Model {
                         if *successes == self.policy.success_threshold {
                             self.generation += 1;
                             self.state = ModelState::Closed;
+                            self.closed = Some(now);
                             self.outcomes.clear();
                             self.consecutive = 0;
                         }
@@ -88,9 +99,15 @@ impl Model {
 
     /// The calls in the window.
     fn inside(&self, now: u64) -> impl Iterator<Item = &(u64, Outcome, bool)> + Clone {
-        let bucket = self.policy.window.length.as_millis() as u64 / u64::from(self.policy.window.buckets);
-        let oldest = (now / bucket + 1).saturating_sub(u64::from(self.policy.window.buckets));
-        self.outcomes.iter().filter(move |(at, ..)| at / bucket >= oldest)
+        let (newest, oldest, bucket) = match self.policy.window {
+            BreakerWindow::Time(window) => {
+                let bucket = window.length.as_millis() as u64 / u64::from(window.buckets);
+                (usize::MAX, (now / bucket + 1).saturating_sub(u64::from(window.buckets)), bucket)
+            }
+            BreakerWindow::Count(size) => (size as usize, 0, 1),
+        };
+        let skipped = self.outcomes.len().saturating_sub(newest);
+        self.outcomes.iter().skip(skipped).filter(move |(at, ..)| at / bucket >= oldest)
     }
 
     fn is_too_slow(&self, now: u64) -> bool {
@@ -114,7 +131,7 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Begin,
+    Begin(u16),
     End(usize, Outcome, bool),
     Advance(u64),
 }
@@ -122,7 +139,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![3 => Just(Outcome::Success), 3 => Just(Outcome::Failure), 1 => Just(Outcome::Neutral)];
     prop_oneof![
-        4 => Just(Step::Begin),
+        4 => any::<u16>().prop_map(Step::Begin),
         4 => (any::<usize>(), outcome, prop::bool::weighted(0.3))
             .prop_map(|(which, outcome, is_slow)| Step::End(which, outcome, is_slow)),
         1 => (0u64..3_000).prop_map(Step::Advance),
@@ -137,9 +154,15 @@ proptest! {
     fn behaves_as_the_model(
         (consecutive, count, rate, minimum, threshold) in (0u32..6, 0u32..8, 0u8..3, 0u32..8, 1u32..4),
         (slow_call_duration, slow_rate) in (prop_oneof![Just(SECOND), Just(Duration::ZERO)], 0u8..4),
+        window in prop_oneof![Just(BreakerWindow::default()), (1u32..12).prop_map(BreakerWindow::Count)],
+        (is_watched, ramp) in (any::<bool>(), prop_oneof![Just(Duration::ZERO), Just(10 * SECOND)]),
         steps in prop::collection::vec(step(), 1..300),
     ) {
+        let mode = if is_watched { BreakerMode::MetricsOnly } else { BreakerMode::Auto };
         let policy = BreakerPolicy {
+            mode,
+            window,
+            ramp_duration: ramp,
             consecutive_failures: consecutive,
             failure_count: count,
             failure_rate: f64::from(rate) / 2.0,
@@ -153,6 +176,7 @@ proptest! {
         let breaker = Breaker::new(&policy);
         let mut model = Model {
             policy: policy.clone(), state: ModelState::Closed, generation: 0, outcomes: Vec::new(), consecutive: 0,
+            closed: None,
         };
         let mut now = 50_000;
         let mut out: Vec<(Admission<'_>, u64)> = Vec::new();
@@ -160,10 +184,18 @@ proptest! {
             let at = Timestamp::from_millis(now);
             match step {
                 Step::Advance(millis) => now += millis,
-                Step::Begin => {
+                Step::Begin(random) => {
+                    let ramp = breaker.ramp(&policy, at, || u64::from(random) << 48);
+                    prop_assert_eq!(ramp.is_ok(), model.ramp(now, f64::from(random) / 65_536.0));
+                    if ramp.is_err() {
+                        continue;
+                    }
                     let admitted = breaker.admit(&policy, at, || 0);
-                    prop_assert_eq!(admitted.is_ok(), model.admit(now));
-                    out.extend(admitted.ok().map(|admitted| (admitted.admission, model.generation)));
+                    let expected = model.admit(now);
+                    prop_assert_eq!(admitted.is_ok(), expected || is_watched);
+                    // One that would have been rejected belongs to no generation.
+                    let generation = if expected { model.generation } else { u64::MAX };
+                    out.extend(admitted.ok().map(|admitted| (admitted.admission, generation)));
                 }
                 Step::End(which, outcome, is_slow) if !out.is_empty() => {
                     let (admission, generation) = out.swap_remove(which % out.len());
@@ -178,7 +210,9 @@ proptest! {
                 ModelState::Open { until } if now < until => State::Open,
                 _ => State::HalfOpen,
             };
-            prop_assert_eq!(breaker.state(&policy, Timestamp::from_millis(now)), expected);
+            // What the rules say, which is what any mode but metrics-only would show.
+            let rules = BreakerPolicy { mode: BreakerMode::Auto, ..policy.clone() };
+            prop_assert_eq!(breaker.state(&rules, Timestamp::from_millis(now)), expected);
         }
     }
 }

@@ -19,6 +19,31 @@ async fn half_open(spec: PolicySpec) -> Bench {
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_full_a_closed_breaker_ramps_up_and_what_it_keeps_out_falls_back() {
+    for (level, expected) in [(Level::Enhanced, Source::Live), (Level::Full, Source::Static)] {
+        let mut spec = with_chain(level, vec![static_step("static")]);
+        spec.breaker.ramp_duration = 10 * SECOND;
+        let bench = Bench::new(spec);
+        for _ in 0..5 {
+            bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap();
+        }
+        bench.runtime.sleep(60 * SECOND).await;
+        for _ in 0..2 {
+            bench.call([Reply::Answer("probe")]).await.unwrap();
+        }
+        assert_eq!(bench.breaker(), Some(State::Closed));
+        // The test's random number is the highest there is: the ramp keeps every call out until it is over.
+        let before = bench.counters();
+        let answer = bench.call([Reply::Answer("live")]).await.unwrap();
+        assert_eq!(answer.source, expected, "{level}");
+        let since = bench.counters().since(&before);
+        assert_eq!(since.rejected_open + since.attempts, 1);
+        bench.runtime.sleep(10 * SECOND).await;
+        assert_eq!(bench.call([Reply::Answer("live")]).await.unwrap().source, Source::Live);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
     let spec = PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(Level::Enhanced) };
     let bench = Bench::new(spec);

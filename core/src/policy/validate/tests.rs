@@ -1,6 +1,6 @@
 use super::super::{
-    AlternativeFallback, CachedFallback, DegradedFallback, FallbackStep, FallbackTrigger, Jitter, Policy, PolicySpec,
-    PoolPolicy, RateLimitPolicy, StaticFallback,
+    AlternativeFallback, BreakerWindow, CachedFallback, DegradedFallback, FallbackStep, FallbackTrigger, Jitter,
+    Policy, PolicySpec, PoolPolicy, RateLimitPolicy, StaticFallback, TimeWindow,
 };
 use super::{InvalidPolicy, MAX_DURATION, Violation, ViolationKind};
 use crate::name::Name;
@@ -48,17 +48,24 @@ fn timeouts() {
     assert_eq!(paths(|spec| spec.timeout.call_timeout = MAX_DURATION), [""; 0]);
 }
 
+fn time(spec: &mut PolicySpec) -> &mut TimeWindow {
+    let BreakerWindow::Time(window) = &mut spec.breaker.window else { panic!() };
+    window
+}
+
 #[test]
 fn breakers() {
     check(&[
-        ("circuit_breaker.time_window.length", |spec| spec.breaker.window.length = Duration::from_millis(99)),
-        ("circuit_breaker.time_window.length", |spec| spec.breaker.window.length = TOO_LONG),
-        ("circuit_breaker.time_window.buckets", |spec| spec.breaker.window.buckets = 0),
-        ("circuit_breaker.time_window.buckets", |spec| spec.breaker.window.buckets = 61),
+        ("circuit_breaker.time_window.length", |spec| time(spec).length = Duration::from_millis(99)),
+        ("circuit_breaker.time_window.length", |spec| time(spec).length = TOO_LONG),
+        ("circuit_breaker.time_window.buckets", |spec| time(spec).buckets = 0),
+        ("circuit_breaker.time_window.buckets", |spec| time(spec).buckets = 61),
         ("circuit_breaker.time_window.buckets", |spec| {
-            spec.breaker.window.length = Duration::from_millis(100);
-            spec.breaker.window.buckets = 11;
+            time(spec).length = Duration::from_millis(100);
+            time(spec).buckets = 11;
         }),
+        ("circuit_breaker.count_window.size", |spec| spec.breaker.window = BreakerWindow::Count(0)),
+        ("circuit_breaker.count_window.size", |spec| spec.breaker.window = BreakerWindow::Count(1_025)),
         ("circuit_breaker.consecutive_failures", |spec| spec.breaker.consecutive_failures = 1024),
         ("circuit_breaker.failure_rate", |spec| spec.breaker.failure_rate = f64::NAN),
         ("circuit_breaker.failure_rate", |spec| spec.breaker.failure_rate = 1.01),
@@ -77,6 +84,9 @@ fn breakers() {
         ("circuit_breaker.success_threshold", |spec| spec.breaker.success_threshold = 1024),
         ("circuit_breaker.half_open_allowed_failures", |spec| spec.breaker.half_open_allowed_failures = 1024),
         ("circuit_breaker.half_open_lease", |spec| spec.breaker.half_open_lease = TOO_SHORT),
+        ("circuit_breaker.ramp_duration", |spec| spec.breaker.ramp_duration = TOO_LONG),
+        ("circuit_breaker.ramp_min_ratio", |spec| spec.breaker.ramp_min_ratio = -0.01),
+        ("circuit_breaker.ramp_min_ratio", |spec| spec.breaker.ramp_min_ratio = f64::NAN),
     ]);
 }
 
@@ -226,7 +236,7 @@ fn a_fault_does_not_bring_others_along() {
             spec.fallback.reserve = Some(Duration::from_secs(1));
         }),
         ("circuit_breaker.open_duration", |spec| spec.breaker.open_duration = TOO_LONG),
-        ("circuit_breaker.time_window.length", |spec| spec.breaker.window.length = Duration::ZERO),
+        ("circuit_breaker.time_window.length", |spec| time(spec).length = Duration::ZERO),
         ("retry.initial_backoff", |spec| spec.retry.initial_backoff = TOO_LONG),
         ("health.degraded_error_rate", |spec| spec.health.degraded_error_rate = 1.5),
     ]);

@@ -1,6 +1,6 @@
 use super::super::faults::{Faults, set};
 use crate::policy::limits::MAX_DURATION;
-use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry, TimeWindow};
+use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 
@@ -28,9 +28,7 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     } = written;
     match window {
         Some(Window::TimeWindow(written)) => time_window(faults, *written, &mut policy.window),
-        Some(Window::CountWindow(v1::CountWindow { size: _ })) => {
-            faults.not_in_force(true, "circuit_breaker.count_window");
-        }
+        Some(Window::CountWindow(v1::CountWindow { size })) => policy.window = BreakerWindow::Count(*size),
         None => {}
     }
     set(&mut policy.minimum_calls, *minimum_calls);
@@ -51,19 +49,22 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     set(&mut policy.half_open_allowed_failures, *half_open_allowed_failures);
     faults.duration("circuit_breaker.half_open_lease", *half_open_lease, &mut policy.half_open_lease);
     set(&mut policy.on_lease_expiry, lease_expiry(faults, *on_lease_expiry));
-    // Nor does a ratio without a ramp.
-    let ramp = faults.inert_duration("circuit_breaker.ramp_duration", *ramp_duration);
-    faults.not_in_force(!ramp.is_zero(), "circuit_breaker.ramp_duration");
-    faults.inert_ratio("circuit_breaker.ramp_min_ratio", *ramp_min_ratio);
+    faults.duration("circuit_breaker.ramp_duration", *ramp_duration, &mut policy.ramp_duration);
+    set(&mut policy.ramp_min_ratio, *ramp_min_ratio);
     set(&mut policy.mode, breaker_mode(faults, *mode));
 }
 
-fn time_window(faults: &mut Faults, written: v1::TimeWindow, window: &mut TimeWindow) {
+fn time_window(faults: &mut Faults, written: v1::TimeWindow, policy: &mut BreakerWindow) {
+    let mut window = match *policy {
+        BreakerWindow::Time(window) => window,
+        BreakerWindow::Count(_) => TimeWindow::default(),
+    };
     let v1::TimeWindow { length, buckets } = written;
     faults.duration("circuit_breaker.time_window.length", length, &mut window.length);
     if buckets > 0 {
         window.buckets = buckets;
     }
+    *policy = BreakerWindow::Time(window);
 }
 
 fn lease_expiry(faults: &mut Faults, number: i32) -> Option<LeaseExpiry> {
@@ -81,9 +82,6 @@ fn breaker_mode(faults: &mut Faults, number: i32) -> Option<BreakerMode> {
         v1::BreakerMode::Auto => Some(BreakerMode::Auto),
         v1::BreakerMode::ForcedOpen => Some(BreakerMode::ForcedOpen),
         v1::BreakerMode::Disabled => Some(BreakerMode::Disabled),
-        v1::BreakerMode::MetricsOnly => {
-            faults.not_in_force(true, "circuit_breaker.mode");
-            None
-        }
+        v1::BreakerMode::MetricsOnly => Some(BreakerMode::MetricsOnly),
     }
 }

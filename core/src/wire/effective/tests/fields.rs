@@ -69,6 +69,7 @@ fn durations() -> Vec<Field<Duration, Wire>> {
         field!("circuit_breaker.slow_call_duration", Duration::ZERO, day, |p, d| {
             breaker(p).slow_call_duration = Some(d);
         }),
+        field!("circuit_breaker.ramp_duration", Duration::ZERO, day, |p, d| breaker(p).ramp_duration = Some(d)),
         // In this release these take nothing but zero, or wait for another field.
         field!("rate_limit.period", Duration::ZERO, day, |p, d| rate(p).period = Some(d)),
         field!("rate_limit.max_wait", Duration::ZERO, day, |p, d| rate(p).max_wait = Some(d)),
@@ -114,6 +115,9 @@ fn numbers() -> Vec<Field<u32>> {
             p.classification.get_or_insert_default().http_neutral_statuses = vec![range];
         }),
         field!("circuit_breaker.time_window.buckets", 0, 60, buckets),
+        field!("circuit_breaker.count_window.size", 1, 1024, |p, size| {
+            breaker(p).window = Some(Window::CountWindow(v1::CountWindow { size }));
+        }),
         field!("circuit_breaker.minimum_calls", 0, u32::MAX, |p, n| breaker(p).minimum_calls = Some(n)),
         field!("circuit_breaker.consecutive_failures", 0, 1023, |p, n| breaker(p).consecutive_failures = Some(n)),
         field!("circuit_breaker.failure_count", 0, u32::MAX, |p, n| breaker(p).failure_count = Some(n)),
@@ -163,10 +167,7 @@ fn durations_have_their_range() {
 /// Durations that only say "off" are checked like the others.
 #[test]
 fn durations_of_what_is_not_in_force_are_checked_all_the_same() {
-    let fields: [(&str, Set<Wire>); 2] = [
-        ("circuit_breaker.ramp_duration", |p, d| breaker(p).ramp_duration = Some(d)),
-        ("hedge.delay", |p, d| hedge(p).delay = Some(d)),
-    ];
+    let fields: [(&str, Set<Wire>); 1] = [("hedge.delay", |p, d| hedge(p).delay = Some(d))];
     for (path, set) in fields {
         assert_eq!(faults(set, Wire::default()), []);
         for good in [NANOSECOND, MAX_DURATION] {

@@ -4,12 +4,7 @@ use crate::policy::{Policy, ViolationKind};
 use crate::wire::effective_policy;
 use crate::wire::testing::{cached, millis, secs, step, with_chain};
 use cofferdam_proto::v1;
-use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
-
-fn breaker(breaker: v1::CircuitBreakerPolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy { circuit_breaker: Some(breaker), ..Default::default() }
-}
 
 fn classification(classification: v1::ClassificationPolicy) -> v1::IsolationPolicy {
     v1::IsolationPolicy { classification: Some(classification), ..Default::default() }
@@ -33,28 +28,6 @@ fn rate(permits: u32) -> v1::IsolationPolicy {
 fn what_asks_for_something_is_refused_by_name() {
     let pool = |isolate_breaker| v1::BulkheadPool { name: "a".to_owned(), isolate_breaker, ..Default::default() };
     let cases = [
-        (
-            breaker(v1::CircuitBreakerPolicy {
-                window: Some(Window::CountWindow(v1::CountWindow { size: 20 })),
-                ..Default::default()
-            }),
-            "circuit_breaker.count_window",
-        ),
-        (
-            breaker(v1::CircuitBreakerPolicy {
-                window: Some(Window::CountWindow(v1::CountWindow { size: 0 })),
-                ..Default::default()
-            }),
-            "circuit_breaker.count_window",
-        ),
-        (
-            breaker(v1::CircuitBreakerPolicy { ramp_duration: Some(millis(1)), ..Default::default() }),
-            "circuit_breaker.ramp_duration",
-        ),
-        (
-            breaker(v1::CircuitBreakerPolicy { mode: v1::BreakerMode::MetricsOnly.into(), ..Default::default() }),
-            "circuit_breaker.mode",
-        ),
         (hedge(v1::HedgePolicy { delay: Some(millis(5)), ..Default::default() }), "hedge.delay"),
         (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
@@ -91,11 +64,6 @@ fn what_asks_for_something_is_refused_by_name() {
 #[test]
 fn off_is_what_happens_anyway() {
     let cases = [
-        breaker(v1::CircuitBreakerPolicy {
-            ramp_duration: Some(secs(0)),
-            ramp_min_ratio: Some(0.5),
-            ..Default::default()
-        }),
         classification(v1::ClassificationPolicy::default()),
         hedge(v1::HedgePolicy { delay: Some(secs(0)), max_extra: Some(4), percentile: 0.0 }),
         adaptive(v1::AdaptiveLimitKind::Off),

@@ -1,6 +1,7 @@
 //! The presets as the wire names them, with the values of the systems they come from.
 
 use crate::level::Level;
+use crate::policy::{BreakerWindow, TimeWindow};
 use crate::policy::{FallbackStep, Jitter, Policy, Preset};
 use crate::wire::effective_policy;
 use crate::wire::testing::{cached, paths, secs, with_chain};
@@ -13,6 +14,11 @@ fn written(preset: &str) -> v1::IsolationPolicy {
 
 fn effective(preset: &str) -> Policy {
     effective_policy(&written(preset)).unwrap()
+}
+
+fn time(window: BreakerWindow) -> TimeWindow {
+    let BreakerWindow::Time(window) = window else { panic!("{window:?}") };
+    window
 }
 
 #[test]
@@ -42,7 +48,7 @@ fn the_counting_presets_have_their_numbers() {
         let breaker = &effective(preset).breaker;
         assert_eq!(breaker.failure_count, failures, "{preset}");
         assert_eq!(breaker.minimum_calls, among, "{preset}");
-        assert_eq!(breaker.window.length, Duration::from_secs(window), "{preset}");
+        assert_eq!(time(breaker.window).length, Duration::from_secs(window), "{preset}");
         assert_eq!(breaker.open_duration, Duration::from_secs(open), "{preset}");
         assert_eq!(breaker.open_jitter_ratio, 0.0, "{preset}");
         assert_eq!((breaker.consecutive_failures, breaker.failure_rate), (0, 0.0), "{preset}");
@@ -83,8 +89,8 @@ fn one_field_overrides_and_the_rest_stays() {
         ..Default::default()
     };
     let policy = effective_policy(&v1::IsolationPolicy { circuit_breaker: Some(window), ..written("cache") }).unwrap();
-    assert_eq!(policy.breaker.window.length, Duration::from_secs(60));
-    assert_eq!(policy.breaker.window.buckets, 20);
+    assert_eq!(time(policy.breaker.window).length, Duration::from_secs(60));
+    assert_eq!(time(policy.breaker.window).buckets, 20);
 }
 
 #[test]

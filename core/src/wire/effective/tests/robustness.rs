@@ -21,7 +21,7 @@ fn all_faults_are_named_in_the_order_of_the_contract() {
         timeout: Some(v1::TimeoutPolicy { call_timeout: Some(secs(-1)), ..Default::default() }),
         circuit_breaker: Some(v1::CircuitBreakerPolicy {
             failure_rate: Some(2.0),
-            mode: 4,
+            mode: 99,
             success_threshold: Some(0),
             ..Default::default()
         }),

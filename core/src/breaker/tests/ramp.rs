@@ -1,0 +1,68 @@
+//! The ramp after a close.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A breaker that has just closed, with a ramp of ten seconds.
+fn closed_again() -> Bench {
+    let mut bench = Bench::new(BreakerPolicy { ramp_duration: 10 * SECOND, ..consecutive() });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(30 * SECOND);
+    assert_eq!(bench.calls(Outcome::Success, 2).unwrap().to, State::Closed);
+    bench
+}
+
+impl Bench {
+    /// How many of a thousand evenly spread numbers the ramp lets through.
+    fn passing(&self) -> usize {
+        let numbers = (0..1_000).map(|n| n * (u64::MAX / 1_000));
+        numbers.filter(|number| self.breaker.ramp(&self.policy, self.now, || *number).is_ok()).count()
+    }
+}
+
+#[test]
+fn the_share_grows_with_time_and_never_begins_below_the_least() {
+    let mut bench = closed_again();
+    for (advance, share) in [(0, 100), (500, 100), (1_500, 200), (3_000, 500), (4_999, 1_000), (1, 1_000)] {
+        bench.advance(Duration::from_millis(advance));
+        assert!(bench.passing().abs_diff(share) <= 1, "{} of {share}", bench.passing());
+    }
+}
+
+#[test]
+fn a_rejection_says_when_the_ramp_is_over_and_teaches_nothing() {
+    let mut bench = closed_again();
+    bench.advance(4 * SECOND);
+    let rejected = bench.breaker.ramp(&bench.policy, bench.now, || u64::MAX).unwrap_err();
+    assert_eq!((rejected.state, rejected.retry_after, rejected.transition), (State::Closed, Some(6 * SECOND), None));
+    assert_eq!(bench.breaker.window_counts(bench.now), (0, 0));
+    bench.advance(6 * SECOND);
+    assert_eq!(bench.breaker.ramp(&bench.policy, bench.now, || u64::MAX), Ok(()));
+}
+
+#[test]
+fn a_ratio_of_zero_starts_with_nothing_and_one_is_no_ramp() {
+    let mut bench = closed_again();
+    bench.policy.ramp_min_ratio = 0.0;
+    assert_eq!(bench.passing(), 0);
+    bench.policy.ramp_min_ratio = 1.0;
+    assert_eq!(bench.passing(), 1_000);
+}
+
+#[test]
+fn only_a_breaker_that_has_closed_ramps_up() {
+    let policy = BreakerPolicy { ramp_duration: 10 * SECOND, ..consecutive() };
+    let mut bench = Bench { now: Timestamp::ZERO, ..Bench::new(policy) };
+    assert_eq!(bench.passing(), 1_000, "it has never closed");
+    bench.calls(Outcome::Failure, 5).unwrap();
+    assert_eq!(bench.passing(), 1_000, "an open one rejects by itself");
+    bench.advance(30 * SECOND);
+    assert_eq!(bench.passing(), 1_000, "probes are few enough");
+    bench.calls(Outcome::Success, 2).unwrap();
+    assert!(bench.passing() < 1_000);
+    for mode in [BreakerMode::Disabled, BreakerMode::MetricsOnly] {
+        bench.policy.mode = mode;
+        assert_eq!(bench.passing(), 1_000, "{mode:?} rejects nothing");
+    }
+}
