@@ -1,6 +1,7 @@
 //! The SDK over real sockets, against a manager that does what a test tells it to.
 
-#[cfg(all(test, feature = "tower"))]
+#[cfg(test)]
+#[cfg(feature = "tower")]
 mod layer;
 #[cfg(test)]
 mod manager;
