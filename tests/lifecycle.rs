@@ -1,9 +1,15 @@
 //! How a manager starts and stops.
 
-use cofferdam_proto::v1::IsolationLevel;
+use cofferdam_proto::v1::fallback_step::Strategy;
+use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use cofferdam_proto::v1::sync_response::Message;
-use cofferdam_tests::wire::registration;
+use cofferdam_proto::v1::{
+    ExecuteWithIsolationRequest, FallbackConfig, FallbackStep, IsolationLevel, RegisterServiceRequest, StaticFallback,
+};
+use cofferdam_tests::wire::{registration, registration_at};
 use cofferdam_tests::{Follower, Grpcurl, Manager, Store, unused_address};
+use tonic::Request;
+use tonic::transport::Endpoint;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again() {
@@ -108,5 +114,41 @@ async fn logs_that_go_to_a_file_are_plain_text_or_json() {
         assert!(!exit.log.contains('\u{1b}'), "colours are for terminals: {exit:?}");
         let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object());
         assert!(exit.log.lines().all(|line| is_json(line) == (format == "json")), "{exit:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_callers_and_policies_carry_is_never_logged() {
+    let mut process = Manager::bare(&["--listen", "127.0.0.1:0", "--store", "memory", "--log-level", "trace"], &[]);
+    let address = process
+        .printed("its start line", |line| {
+            let (_, rest) = line.split_once("address=").filter(|_| line.contains("is listening"))?;
+            Some(rest.split_whitespace().next()?.to_owned())
+        })
+        .await;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = IsolationServiceClient::new(endpoint.connect_lazy());
+    let answer = StaticFallback { payload: b"CANARY".as_slice().into(), ..StaticFallback::default() };
+    let chain = vec![FallbackStep { strategy: Some(Strategy::Static(answer)) }];
+    let request = RegisterServiceRequest {
+        fallback: Some(FallbackConfig { chain, ..FallbackConfig::default() }),
+        request_id: "one".to_owned(),
+        ..registration_at("payments", IsolationLevel::Full, "127.0.0.1:1")
+    };
+    client.register_service(request).await.unwrap();
+    let mut request = Request::new(ExecuteWithIsolationRequest {
+        service: "payments".to_owned(),
+        method: "a.B/C".to_owned(),
+        payload: b"CANARY".as_slice().into(),
+        ..ExecuteWithIsolationRequest::default()
+    });
+    request.metadata_mut().insert("authorization", "Bearer CANARY".parse().unwrap());
+    client.execute_with_isolation(request).await.unwrap();
+    process.terminate();
+    process.exit().await;
+    let log = process.log();
+    assert!(log.contains("TRACE"), "it did not log all it can");
+    for secret in ["CANARY", "Q0FOQVJZ", "[67, 65, 78, 65, 82, 89]"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
     }
 }

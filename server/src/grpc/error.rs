@@ -65,7 +65,8 @@ fn fields(violations: &[Violation]) -> Vec<FieldViolation> {
 /// A text, or its beginning where it is too long.
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_MESSAGE_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
+        let fits = (0..=MAX_MESSAGE_BYTES).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(fits.unwrap_or_default());
         text.push_str("... and more");
     }
     text

@@ -5,7 +5,7 @@
 //! change of its alternatives puts, and on whose revision every check of them depends: two changes that would be fine
 //! alone and wrong together cannot both be committed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry};
 
 use bytes::Bytes;
 use cofferdam_core::{
@@ -85,23 +85,31 @@ fn missing(target: &ServiceKey, others: &[&std::sync::Arc<Registered>]) -> Strin
 
 /// The way from `service` by its alternative `first` back to itself, if there is one; the shortest.
 fn way_back(service: &ServiceKey, first: &Name, others: &[&std::sync::Arc<Registered>]) -> Option<Vec<Name>> {
-    let mut ways = VecDeque::from([vec![service.name.clone(), first.clone()]]);
-    let mut seen = BTreeSet::new();
-    while let Some(way) = ways.pop_front() {
-        let last = way.last()?;
+    // Who was come from, for each name that was come to.
+    let mut came_from = BTreeMap::from([(first, &service.name)]);
+    let mut ways = VecDeque::from([first]);
+    while let Some(last) = ways.pop_front() {
         if *last == service.name {
-            return Some(way);
-        }
-        if !seen.insert(last.clone()) {
-            continue;
+            break;
         }
         // Sorted by name: the registry's order.
         let Ok(found) = others.binary_search_by(|other| other.key().name.cmp(last)) else {
             continue;
         };
         for next in others[found].alternatives() {
-            ways.push_back([way.as_slice(), std::slice::from_ref(next)].concat());
+            if let Entry::Vacant(vacant) = came_from.entry(next) {
+                vacant.insert(last);
+                ways.push_back(next);
+            }
         }
     }
-    None
+    let mut way = vec![service.name.clone()];
+    let mut at = *came_from.get(&service.name)?;
+    while *at != service.name {
+        way.push(at.clone());
+        at = came_from.get(at)?;
+    }
+    way.push(service.name.clone());
+    way.reverse();
+    Some(way)
 }
