@@ -1145,7 +1145,7 @@ pub struct CallCounters {
     /// Retries that the budget refused.
     #[prost(uint64, tag = "15")]
     pub retries_refused: u64,
-    /// Attempts rejected by an open or half-open breaker.
+    /// Attempts rejected by an open or half-open breaker, or by the ramp after its close.
     #[prost(uint64, tag = "16")]
     pub rejected_open: u64,
     /// Calls rejected by a full bulkhead.
