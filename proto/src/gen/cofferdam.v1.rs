@@ -1338,7 +1338,8 @@ pub struct ExecuteWithIsolationResponse {
     /// The features that still work, where served_by is degraded.
     #[prost(string, repeated, tag = "8")]
     pub degraded_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Why a fallback answered, for people. Empty where served_by is live.
+    /// Why a fallback answered, for people: in the words of the degraded step where it has some. Empty where served_by is
+    /// live.
     #[prost(string, tag = "9")]
     pub fallback_reason: ::prost::alloc::string::String,
 }
