@@ -123,6 +123,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         ramp_duration: unless(*ramp_duration, Duration::ZERO).map(duration_to_wire),
         ramp_min_ratio: unless(*ramp_min_ratio, 0.1).and_then(real),
         mode: mode.into(),
+        mode_until: None,
     }
 }
 

@@ -402,6 +402,9 @@ pub struct CircuitBreakerPolicy {
     /// What the policy says of the breaker apart from what it has learned. Unset: BREAKER_MODE_AUTO.
     #[prost(enumeration = "BreakerMode", tag = "20")]
     pub mode: i32,
+    /// When the mode goes back to BREAKER_MODE_AUTO by itself, by the instance's own clock. Unset: never.
+    #[prost(message, optional, tag = "21")]
+    pub mode_until: ::core::option::Option<::prost_types::Timestamp>,
     /// What the window holds. Unset: a time window of 30 s in 10 buckets.
     #[prost(oneof = "circuit_breaker_policy::Window", tags = "1, 2")]
     pub window: ::core::option::Option<circuit_breaker_policy::Window>,
@@ -1338,7 +1341,8 @@ pub struct ExecuteWithIsolationResponse {
     /// The features that still work, where served_by is degraded.
     #[prost(string, repeated, tag = "8")]
     pub degraded_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Why a fallback answered, for people. Empty where served_by is live.
+    /// Why a fallback answered, for people: in the words of the degraded step where it has some. Empty where served_by is
+    /// live.
     #[prost(string, tag = "9")]
     pub fallback_reason: ::prost::alloc::string::String,
 }

@@ -24,6 +24,7 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
         ramp_duration,
         ramp_min_ratio,
         mode,
+        mode_until,
         window,
     } = written;
     match window {
@@ -52,6 +53,7 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     faults.duration("circuit_breaker.ramp_duration", *ramp_duration, &mut policy.ramp_duration);
     set(&mut policy.ramp_min_ratio, *ramp_min_ratio);
     set(&mut policy.mode, breaker_mode(faults, *mode));
+    faults.not_in_force(mode_until.is_some(), "circuit_breaker.mode_until");
 }
 
 fn time_window(faults: &mut Faults, written: v1::TimeWindow, policy: &mut BreakerWindow) {

@@ -73,6 +73,11 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
 }
 
 fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
+    let why = executed.receipt.why.map(|why| reason(why.trigger).to_owned()).unwrap_or_default();
+    let fallback_reason = match &executed.source {
+        Source::Degraded(step) if !step.reason.is_empty() => step.reason.clone(),
+        _ => why,
+    };
     let (served_by, cache_age, degraded_features) = match executed.source {
         Source::Live => (v1::ServedBy::Live, None, Vec::new()),
         Source::Cached { age } => (v1::ServedBy::Cached, Some(duration_to_wire(age)), Vec::new()),
@@ -91,7 +96,7 @@ fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
         content_type: executed.content_type,
         cache_age,
         degraded_features,
-        fallback_reason: executed.receipt.why.map(|why| reason(why.trigger).to_owned()).unwrap_or_default(),
+        fallback_reason,
     }
 }
 

@@ -9,8 +9,9 @@ use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Messa
 const MEANINGLESS_ALONE: [&str; 4] =
     ["adaptive_limit.min", "adaptive_limit.initial", "adaptive_limit.max", "rate_limit.burst"];
 
-fn is_duration(message: &MessageDescriptor) -> bool {
-    message.full_name() == "google.protobuf.Duration"
+/// A message that is one value: a duration or a time.
+fn is_leaf(message: &MessageDescriptor) -> bool {
+    matches!(message.full_name(), "google.protobuf.Duration" | "google.protobuf.Timestamp")
 }
 
 /// Values of which one at least is no default, and one at least is refused where the field has a range.
@@ -22,7 +23,7 @@ fn candidates(kind: &Kind) -> Vec<Value> {
         Kind::String => vec![Value::String("unusual".to_owned()), Value::String("\u{7}".to_owned())],
         Kind::Bytes => vec![Value::Bytes(bytes::Bytes::from_static(b"unusual"))],
         Kind::Enum(_) => vec![Value::EnumNumber(3), Value::EnumNumber(99)],
-        Kind::Message(message) if is_duration(message) => [4, -1]
+        Kind::Message(message) if is_leaf(message) => [4, -1]
             .map(|seconds| {
                 let mut value = DynamicMessage::new(message.clone());
                 value.set_field_by_name("seconds", Value::I64(seconds));
@@ -55,7 +56,7 @@ fn settings_of(message: &MessageDescriptor, field: &FieldDescriptor, above: &[&s
         holder
     };
     match field.kind() {
-        Kind::Message(inner) if !is_duration(&inner) => {
+        Kind::Message(inner) if !is_leaf(&inner) => {
             if above.contains(&inner.full_name()) {
                 return Vec::new();
             }

@@ -85,6 +85,21 @@ async fn a_service_that_is_down_is_answered_for() {
 }
 
 #[tokio::test]
+async fn a_degraded_answer_says_what_works_and_why() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let degraded =
+        v1::DegradedFallback { features: vec!["browsing".to_owned()], reason: "payments are down".to_owned() };
+    let step = v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Degraded(degraded)) };
+    let fallback = Some(fallback(vec![step]));
+    let request = v1::RegisterServiceRequest { fallback, ..at("payments", &deserted().await) };
+    client.register_service(request).await.unwrap();
+    let answer = client.execute_with_isolation(call("payments")).await.unwrap().into_inner();
+    assert_eq!((answer.served_by(), answer.degraded_features), (v1::ServedBy::Degraded, vec!["browsing".to_owned()]));
+    assert_eq!((answer.fallback_reason.as_str(), answer.content_type.as_str()), ("payments are down", ""));
+}
+
+#[tokio::test]
 async fn a_service_whose_name_does_not_resolve_is_down() {
     let manager = Manager::start().await;
     let mut client = manager.client().await;
