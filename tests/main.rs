@@ -7,7 +7,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests: a broken expectation ends the test, and says why"
+    clippy::large_futures,
+    reason = "tests: a broken expectation ends the test, and says why; whole policies live in their futures"
 )]
 
 mod api_bad_input;
