@@ -50,10 +50,10 @@ use self::schedule::{Draw, millis_up, open_time, unit};
 use self::window::Window;
 use self::word::{Phase, Word};
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
+use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The circuit breaker of one service. See the [module](self) for how it works.

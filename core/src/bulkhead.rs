@@ -24,9 +24,9 @@ mod acquire;
 
 pub use acquire::Acquire;
 
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 /// Limits how many calls run at once.

@@ -21,10 +21,11 @@ mod key;
 pub use key::CacheKey;
 
 use crate::policy::CachedFallback;
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// Keeps the last good answer for each method and key.

@@ -11,8 +11,8 @@
 //! was given up is lost: the limit is kept, and not fully used for once.
 
 use crate::policy::RateLimitPolicy;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Limits how many calls start in a period.

@@ -15,8 +15,8 @@
 //! Every access is sequentially consistent: of two threads that each [`add`](Ring::add) and then [`sum`](Ring::sum)
 //! the same tick, one at least sees both.
 
+use crate::sync::{AtomicU64, Ordering::SeqCst};
 use crate::time::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 /// How far behind its cell a tick may be and still be taken for late.

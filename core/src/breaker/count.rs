@@ -16,7 +16,7 @@
 //! A caller would have to be paused for exactly 2^23 laps to be taken for one of the present lap.
 
 use super::window::{Sample, Totals};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// How far behind the head a generation may be and still be taken for late.
 const LATE_GENERATIONS: u8 = 16;

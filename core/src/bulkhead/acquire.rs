@@ -1,11 +1,11 @@
 //! The wait for a place.
 
 use super::{Bulkhead, BulkheadFull, Load, Permit};
+use crate::sync::Ordering;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 /// A call on its way to a place; see [`Bulkhead::acquire`]. Polled after it has ended, it is pending for ever.

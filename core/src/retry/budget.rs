@@ -25,8 +25,8 @@
 
 use crate::policy::BudgetPolicy;
 use crate::ring::{Ring, Scale, Tick};
+use crate::sync::{AtomicU64, Ordering::SeqCst};
 use crate::time::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 const BUCKETS: u32 = 10;
