@@ -16,6 +16,7 @@
 
 mod client;
 mod etcd;
+mod fault_proxy;
 mod fleet;
 mod follower;
 mod grpcurl;
@@ -32,6 +33,7 @@ pub mod wire;
 
 pub use client::Client;
 pub use etcd::Etcd;
+pub use fault_proxy::{Direction, Fault, FaultProxy, Party, Seen};
 pub use fleet::{Instance, Tally, echo};
 pub use follower::{Follower, hello};
 pub use grpcurl::{Grpcurl, GrpcurlError, Script};
