@@ -18,7 +18,7 @@ mod timeout;
 #[cfg(test)]
 mod tests;
 
-use crate::isolation::{InForce, Isolation};
+use crate::isolation::{InForce, Isolation, Lane, Scope};
 use crate::level::Section;
 use crate::outcome::Outcome;
 use crate::policy::{AlternativeFallback, DegradedFallback, FallbackStep, FallbackTrigger, PolicySpec};
@@ -34,11 +34,11 @@ use tally::Tally;
 /// What the caller says of a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallOptions<'a> {
-    /// The method: part of the cache's key, and what the globs of pools match.
+    /// The method: part of the cache's key, and what the globs of overrides and pools match.
     pub method: &'a str,
     /// The pool to run in. `None`: as the policy's globs say.
     pub pool: Option<&'a str>,
-    /// Whether the call may safely run twice.
+    /// Whether the call may safely run twice, unless the policy says so of the method.
     pub is_idempotent: bool,
     /// The caller's own limit, in force at every level. `None`: the policy's alone.
     pub timeout: Option<Duration>,
@@ -107,7 +107,7 @@ pub struct Context<'a> {
     pub policy: &'a PolicySpec,
     /// Whether the attempt probed a half-open breaker.
     pub is_probe: bool,
-    /// Whether the caller called the call idempotent.
+    /// Whether the call may safely run twice.
     pub is_idempotent: bool,
     /// The name of the error's type, as the policy's rules for error types have it.
     pub error_type: &'a str,
@@ -292,6 +292,8 @@ struct Call<'a, R> {
     isolation: &'a Isolation,
     runtime: &'a R,
     in_force: &'a InForce,
+    scope: &'a Scope,
+    lane: &'a Lane,
     options: CallOptions<'a>,
     /// The time for the whole call. `None`: as long as it takes.
     limit: Option<Duration>,
@@ -303,7 +305,11 @@ struct Call<'a, R> {
 
 impl<'a, R: Runtime> Call<'a, R> {
     fn begin(isolation: &'a Isolation, runtime: &'a R, in_force: &'a Arc<InForce>, options: CallOptions<'a>) -> Self {
-        let policy = &in_force.policy;
+        let scope = in_force.scope(options.method);
+        let policy = &scope.policy;
+        let lane = scope.lane(options.pool, options.method);
+        let is_idempotent = scope.is_idempotent.unwrap_or(options.is_idempotent);
+        let options = CallOptions { is_idempotent, ..options };
         let own = Some(policy.timeout.call_timeout)
             .filter(|timeout| policy.level.enforces(Section::Timeout) && !timeout.is_zero());
         let limit = match (own, options.timeout) {
@@ -311,11 +317,12 @@ impl<'a, R: Runtime> Call<'a, R> {
             (own, callers) => own.or(callers),
         };
         let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
-        Self { isolation, runtime, in_force, options, limit, deadline, attempts: 0, last_outcome: Outcome::Neutral }
+        let (attempts, last_outcome) = (0, Outcome::Neutral);
+        Self { isolation, runtime, in_force, scope, lane, options, limit, deadline, attempts, last_outcome }
     }
 
     fn policy(&self) -> &'a PolicySpec {
-        &self.in_force.policy
+        &self.scope.policy
     }
 
     fn enforces(&self, section: Section) -> bool {

@@ -4,31 +4,34 @@
 //! where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
 //! beginning to end, and no change of policy or level loses what was learned.
 
-use crate::breaker::{Breaker, State, Transition};
-use crate::bulkhead::Bulkhead;
+mod known;
+mod part;
+mod scope;
+
+pub use self::part::Part;
+pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
+
+use self::known::Known;
+use crate::breaker::{State, Transition};
 use crate::cache::AnswerCache;
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
 use crate::level::Section;
-use crate::policy::{Policy, PoolPolicy};
-use crate::rate_limit::RateLimit;
+use crate::policy::{BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
 use crate::stats::{Counter, CounterSnapshot, Counters};
 use crate::time::Timestamp;
 use arc_swap::ArcSwap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The isolation of one service, shared by all who call it.
 pub struct Isolation {
     current: ArcSwap<InForce>,
     /// Held by whoever changes the policy; never by a call.
-    changing: Mutex<()>,
-    pub(crate) breaker: Breaker,
+    known: Mutex<Known>,
     pub(crate) budget: RetryBudget,
-    pub(crate) rate_limit: RateLimit,
     pub(crate) cache: AnswerCache,
     pub(crate) health: HealthWindow,
     pub(crate) counters: Counters,
@@ -38,8 +41,8 @@ pub struct Isolation {
 /// Told of what happens to a service's isolation. It is called by the protected call itself, outside of any lock: it
 /// must be quick, and may call back into the isolation.
 pub trait Observer: Send + Sync {
-    /// The breaker changed its state, or would have: see [`Transition::is_enforced`].
-    fn transition(&self, transition: &Transition);
+    /// The breaker of a part of the service changed its state, or would have: see [`Transition::is_enforced`].
+    fn transition(&self, part: &Part, transition: &Transition);
 }
 
 /// An [`Observer`] that does not look.
@@ -55,36 +58,20 @@ pub struct InForce {
     pub revision: Option<Revision>,
     /// Whether the service may be called.
     pub is_enabled: bool,
-    places: Places,
-}
-
-/// The bulkheads of one service. They outlive the policies that size them.
-#[derive(Clone, Debug)]
-struct Places {
-    common: Arc<Bulkhead>,
-    pools: Vec<(String, Arc<Bulkhead>)>,
-    /// Pools that the policy has dropped: one that comes back while calls are still in it must know of them.
-    dropped: Vec<(String, Weak<Bulkhead>)>,
-    fallback: Arc<Bulkhead>,
+    /// What methods without an override go by.
+    base: Scope,
+    /// What the others go by, by their globs; the first that matches wins.
+    overrides: Vec<(String, Scope)>,
 }
 
 impl Isolation {
     /// Isolation by a policy, with nothing learned.
     pub fn new(policy: Policy, revision: Option<Revision>, observer: Arc<dyn Observer>) -> Self {
-        let breaker = Breaker::new(&policy.breaker);
-        let places = Places {
-            common: Bulkhead::new(policy.bulkhead.max_concurrent, policy.bulkhead.max_queue),
-            pools: policy.bulkhead.pools.iter().map(new_pool).collect(),
-            dropped: Vec::new(),
-            fallback: Bulkhead::new(policy.fallback.max_concurrent, 0),
-        };
-        let in_force = InForce { policy, revision, is_enabled: true, places };
+        let mut known = Known::default();
         Self {
-            current: ArcSwap::from_pointee(in_force),
-            changing: Mutex::new(()),
-            breaker,
+            current: ArcSwap::from_pointee(InForce::new(policy, revision, true, &mut known)),
+            known: Mutex::new(known),
             budget: RetryBudget::new(),
-            rate_limit: RateLimit::new(),
             cache: AnswerCache::new(),
             health: HealthWindow::new(),
             counters: Counters::default(),
@@ -93,12 +80,14 @@ impl Isolation {
     }
 
     /// Puts another policy in force for calls that begin from now on. Calls under way end under the one they began
-    /// with. Breaker, window, timers, budget, rate, cache and the places in use stay as they are.
+    /// with. Breaker, window, timers, budget, rate, cache and the places in use stay as they are; so do those of a pool
+    /// of the same name and of an override of the same glob. What belongs to a pool or an override that the policy drops
+    /// is gone as soon as no call uses it.
     pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = self.current.load().places.resized(&policy);
-        self.breaker.reconfigure(&policy.breaker);
-        self.current.store(Arc::new(InForce { policy, revision, is_enabled, places }));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = InForce::new(policy, revision, is_enabled, &mut known);
+        self.current.store(Arc::new(in_force));
+        known.prune();
     }
 
     /// What calls that begin now go by.
@@ -106,11 +95,21 @@ impl Isolation {
         self.current.load_full()
     }
 
-    /// The breaker's state as the next caller will find it. `None`: no breaker is in force at this level.
+    /// The state of the service's own breaker, as the next caller will find it. `None`: no breaker is in force at this
+    /// level.
     pub fn breaker_state(&self, now: Timestamp) -> Option<State> {
         let current = self.current.load();
         let in_force = current.policy.level.enforces(Section::CircuitBreaker);
-        in_force.then(|| self.breaker.state(&current.policy.breaker, now))
+        in_force.then(|| current.base.breaker().state(&current.policy.breaker, now))
+    }
+
+    /// The states of all breakers in force: first the service's, then those of pools and of methods that have their
+    /// own. Empty: no breaker is in force at this level.
+    pub fn breaker_states(&self, now: Timestamp) -> Vec<(Part, State)> {
+        let current = self.current.load();
+        let state =
+            |(own, policy): (&Arc<OwnBreaker>, &BreakerPolicy)| (own.part.clone(), own.breaker.state(policy, now));
+        current.breakers().into_iter().map(state).collect()
     }
 
     /// The health derived from outcomes.
@@ -128,88 +127,56 @@ impl Isolation {
         self.counters.add(counter);
     }
 
-    pub(crate) fn publish(&self, transition: Option<Transition>) {
+    pub(crate) fn publish(&self, part: &Part, transition: Option<Transition>) {
         let Some(transition) = transition else { return };
         if transition.to == State::Open && transition.is_enforced {
             self.count(Counter::BreakerOpened);
         }
-        self.observer.transition(&transition);
+        self.observer.transition(part, &transition);
     }
 }
 
 impl InForce {
-    /// The bulkhead of a call and how long it may wait there: of the pool it names, else of the first pool whose globs
-    /// take the method, else the common one. A pool that the policy does not know is the common one: a call must not
-    /// fail because code and policy are of different ages.
-    pub(crate) fn places(&self, pool: Option<&str>, method: &str) -> (&Arc<Bulkhead>, Duration) {
-        let policy = &self.policy.bulkhead;
-        let takes = |candidate: &&PoolPolicy| match pool {
-            Some(name) => candidate.name == name,
-            None => candidate.method_globs.iter().any(|pattern| glob::matches(pattern, method)),
-        };
-        let pool = policy.pools.iter().find(takes);
-        pool.and_then(|pool| Some((self.places.pool(&pool.name)?, pool.max_wait)))
-            .unwrap_or((&self.places.common, policy.max_wait))
-    }
-
-    /// The places of fallbacks that take time.
-    pub(crate) fn fallback_places(&self) -> &Arc<Bulkhead> {
-        &self.places.fallback
-    }
-}
-
-impl Places {
-    /// The same places under another policy: a pool that stays, or comes back, keeps those who are in it.
-    fn resized(&self, policy: &Policy) -> Self {
-        let bulkhead = &policy.bulkhead;
-        self.common.set_limits(bulkhead.max_concurrent, bulkhead.max_queue);
-        self.fallback.set_limits(policy.fallback.max_concurrent, 0);
-        let known = |pool: &PoolPolicy| self.pool(&pool.name).cloned().or_else(|| self.dropped(&pool.name));
-        let pools = bulkhead.pools.iter().map(|pool| match known(pool) {
-            Some(places) => {
-                places.set_limits(pool.max_concurrent, pool.max_queue);
-                (pool.name.clone(), places)
-            }
-            None => new_pool(pool),
+    fn new(policy: Policy, revision: Option<Revision>, is_enabled: bool, known: &mut Known) -> Self {
+        let base = Scope::of_service(&policy, known);
+        let overrides = policy.method_overrides.iter().enumerate().filter_map(|(number, entry)| {
+            let scope = base.of_methods(entry, policy.overridden(number)?, known);
+            Some((entry.glob.clone(), scope))
         });
-        let pools: Vec<_> = pools.collect();
-        let leaving = self.pools.iter().map(|(name, places)| (name, Arc::downgrade(places)));
-        let left = self.dropped.iter().map(|(name, places)| (name, Weak::clone(places)));
-        let dropped = leaving
-            .chain(left)
-            .filter(|(name, places)| places.strong_count() > 0 && pools.iter().all(|(kept, _)| kept != *name))
-            .map(|(name, places)| (name.clone(), places));
-        Self {
-            common: Arc::clone(&self.common),
-            dropped: dropped.collect(),
-            pools,
-            fallback: Arc::clone(&self.fallback),
+        let overrides = overrides.collect();
+        Self { policy, revision, is_enabled, base, overrides }
+    }
+
+    /// What a call of a method goes by.
+    pub(crate) fn scope(&self, method: &str) -> &Scope {
+        let own = self.overrides.iter().find(|(pattern, _)| glob::matches(pattern, method));
+        own.map_or(&self.base, |(_, scope)| scope)
+    }
+
+    /// The breakers that calls can meet, each with the policy that it goes by: the service's, then those of pools and
+    /// overrides. Empty: no breaker is in force at this level.
+    fn breakers(&self) -> Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> {
+        let mut all: Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> = Vec::new();
+        if !self.policy.level.enforces(Section::CircuitBreaker) {
+            return all;
         }
+        for scope in std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, scope)| scope)) {
+            for breaker in scope.breakers() {
+                if all.iter().all(|(known, _)| !Arc::ptr_eq(known, breaker)) {
+                    all.push((breaker, &scope.policy.breaker));
+                }
+            }
+        }
+        all
     }
-
-    fn dropped(&self, name: &str) -> Option<Arc<Bulkhead>> {
-        let (_, places) = self.dropped.iter().find(|(candidate, _)| candidate == name)?;
-        places.upgrade()
-    }
-
-    fn pool(&self, name: &str) -> Option<&Arc<Bulkhead>> {
-        self.pools.iter().find(|(candidate, _)| candidate == name).map(|(_, places)| places)
-    }
-}
-
-fn new_pool(policy: &PoolPolicy) -> (String, Arc<Bulkhead>) {
-    (policy.name.clone(), Bulkhead::new(policy.max_concurrent, policy.max_queue))
 }
 
 impl Observer for Unobserved {
-    fn transition(&self, _: &Transition) {}
+    fn transition(&self, _: &Part, _: &Transition) {}
 }
 
 impl fmt::Debug for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Isolation")
-            .field("in_force", &self.current)
-            .field("breaker", &self.breaker)
-            .finish_non_exhaustive()
+        f.debug_struct("Isolation").field("in_force", &self.current).finish_non_exhaustive()
     }
 }

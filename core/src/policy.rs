@@ -10,6 +10,7 @@ mod classification;
 mod fallback;
 mod health;
 pub mod limits;
+mod method_override;
 mod preset;
 mod rate_limit;
 mod retry;
@@ -24,6 +25,7 @@ pub use fallback::{
     StaticFallback,
 };
 pub use health::HealthPolicy;
+pub use method_override::MethodOverride;
 pub use preset::{Preset, UnknownPreset};
 pub use rate_limit::RateLimitPolicy;
 pub use retry::{BudgetPolicy, Jitter, RetryPolicy};
@@ -68,6 +70,8 @@ pub struct PolicySpec {
     pub fallback: FallbackPolicy,
     /// Thresholds of the health derived from outcomes.
     pub health: HealthPolicy,
+    /// Sections replaced for some methods; the first whose glob matches wins. Globs are unique; at most 64.
+    pub method_overrides: Vec<MethodOverride>,
 }
 
 /// A checked [`PolicySpec`]; cheap to clone.
@@ -88,6 +92,13 @@ impl Policy {
     /// The spec, to change and check anew.
     pub fn to_spec(&self) -> PolicySpec {
         PolicySpec::clone(&self.0)
+    }
+
+    /// What calls go by that the policy's override of this number matches: a policy without overrides. `None`: there
+    /// are fewer.
+    pub fn overridden(&self, number: usize) -> Option<Self> {
+        // It has been checked along with the whole.
+        Some(Self(Arc::new(self.method_overrides.get(number)?.applied_to(&self.0))))
     }
 }
 

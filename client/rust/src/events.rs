@@ -1,6 +1,7 @@
 //! What happens inside the SDK, told to whoever listens.
 
 use cofferdam_core::breaker::{Cause, State};
+use cofferdam_core::isolation::Part;
 use cofferdam_core::revision::Revision;
 use futures_util::Stream;
 use std::pin::Pin;
@@ -64,6 +65,8 @@ pub enum Event {
     Transition {
         /// The service.
         service: Arc<str>,
+        /// The part of it that the breaker is for.
+        part: Part,
         /// The state before.
         from: State,
         /// The state after.

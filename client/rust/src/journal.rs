@@ -2,14 +2,14 @@
 
 use crate::events::{Event, Hub};
 use cofferdam_core::breaker::Transition;
-use cofferdam_core::isolation::Observer;
+use cofferdam_core::isolation::{Observer, Part};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Transitions kept; the most that one report carries.
 const CAPACITY: usize = 100;
 
-/// The transitions of one service's breaker. It tells each at once, and keeps the newest for the next report.
+/// The transitions of one service's breakers. It tells each at once, and keeps the newest for the next report.
 #[derive(Debug)]
 pub(crate) struct Journal {
     service: Arc<str>,
@@ -19,7 +19,7 @@ pub(crate) struct Journal {
 
 #[derive(Debug, Default)]
 struct Entries {
-    kept: VecDeque<Transition>,
+    kept: VecDeque<(Part, Transition)>,
     /// Transitions so far.
     count: u64,
     /// How many of them have been reported.
@@ -30,7 +30,7 @@ struct Entries {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unreported {
     /// The newest transitions, oldest first.
-    pub(crate) transitions: Vec<Transition>,
+    pub(crate) transitions: Vec<(Part, Transition)>,
     /// Older ones that are lost.
     pub(crate) dropped: u64,
     /// Where to go on after these; for [`Journal::commit`].
@@ -52,7 +52,7 @@ impl Journal {
     pub(crate) fn unreported(&self) -> Unreported {
         let entries = self.lock();
         Unreported {
-            transitions: entries.kept.iter().copied().collect(),
+            transitions: entries.kept.iter().cloned().collect(),
             dropped: (entries.count - entries.reported).saturating_sub(entries.kept.len() as u64),
             position: entries.count,
         }
@@ -73,17 +73,18 @@ impl Journal {
 }
 
 impl Observer for Journal {
-    fn transition(&self, transition: &Transition) {
+    fn transition(&self, part: &Part, transition: &Transition) {
         let mut entries = self.lock();
         if entries.kept.len() == CAPACITY {
             entries.kept.pop_front();
         }
-        entries.kept.push_back(*transition);
+        entries.kept.push_back((part.clone(), *transition));
         entries.count += 1;
         drop(entries);
         let Transition { from, to, cause, is_enforced, .. } = *transition;
-        tracing::info!(service = %self.service, %from, %to, %cause, is_enforced, "circuit breaker");
-        self.hub.tell(Event::Transition { service: Arc::clone(&self.service), from, to, cause, is_enforced });
+        tracing::info!(service = %self.service, %part, %from, %to, %cause, is_enforced, "circuit breaker");
+        let (service, part) = (Arc::clone(&self.service), part.clone());
+        self.hub.tell(Event::Transition { service, part, from, to, cause, is_enforced });
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
 
     fn journal(transitions: u64) -> Journal {
         let journal = Journal::new("a".into(), Hub::new());
-        (0..transitions).for_each(|at| journal.transition(&transition(at)));
+        (0..transitions).for_each(|at| journal.transition(&Part::Service, &transition(at)));
         journal
     }
 
@@ -108,10 +109,11 @@ mod tests {
     fn what_happens_between_look_and_commit_stays() {
         let journal = journal(2);
         let unreported = journal.unreported();
-        assert_eq!(unreported.transitions, [transition(0), transition(1)]);
-        journal.transition(&transition(2));
+        assert_eq!(unreported.transitions, [0, 1].map(|at| (Part::Service, transition(at))));
+        let pool = Part::Pool("readPool".into());
+        journal.transition(&pool, &transition(2));
         journal.commit(unreported.position);
-        assert_eq!(journal.unreported().transitions, [transition(2)]);
+        assert_eq!(journal.unreported().transitions, [(pool, transition(2))]);
     }
 
     #[test]
@@ -119,9 +121,9 @@ mod tests {
         let journal = journal(103);
         let unreported = journal.unreported();
         assert_eq!((unreported.transitions.len(), unreported.dropped), (CAPACITY, 3));
-        assert_eq!(unreported.transitions[0], transition(3));
+        assert_eq!(unreported.transitions[0].1, transition(3));
         // Between look and commit, one of those looked at falls out: it is not lost, it has been reported.
-        journal.transition(&transition(103));
+        journal.transition(&Part::Service, &transition(103));
         journal.commit(unreported.position);
         let rest = journal.unreported();
         assert_eq!((rest.transitions.len(), rest.dropped), (1, 0));

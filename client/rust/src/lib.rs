@@ -89,6 +89,8 @@ pub use cofferdam_core::call::{Answer, Attempt, Payload, Pushback, Receipt, Sour
 #[doc(inline)]
 pub use cofferdam_core::health::HealthStatus;
 #[doc(inline)]
+pub use cofferdam_core::isolation::Part;
+#[doc(inline)]
 pub use cofferdam_core::level::Level;
 #[doc(inline)]
 pub use cofferdam_core::name::{InvalidName, Name};

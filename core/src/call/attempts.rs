@@ -3,9 +3,10 @@
 use super::tally::AttemptTally;
 use super::timeout::{Elapsed, timeout};
 use super::{Attempt, Call, Context, FailureCause, Operation, Pushback, Verdict};
-use crate::breaker::{Admission, Rejected};
+use crate::breaker::{Admission, Rejected, Transition};
 use crate::bulkhead::Permit;
 use crate::cache::CacheKey;
+use crate::isolation::Lane;
 use crate::level::Section;
 use crate::outcome::Outcome;
 use crate::retry;
@@ -75,7 +76,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         let least = self.policy().timeout.min_attempt_budget;
         let spare = self.remaining(deadline).map(|remaining| remaining.saturating_sub(least));
         let longest = spare.map_or(policy.max_wait, |spare| spare.min(policy.max_wait));
-        match self.isolation.rate_limit.enter(policy, longest, self.runtime.now()) {
+        match self.scope.rate_limit.enter(policy, longest, self.runtime.now()) {
             Ok(turn) => {
                 if !turn.wait().is_zero() {
                     self.runtime.sleep(turn.wait()).await;
@@ -99,7 +100,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         // A look at the breaker before the wait for a place: an open breaker must not fill the queue.
         if self.enforces(Section::CircuitBreaker) {
             let now = self.runtime.now();
-            if let Some(rejection) = self.isolation.breaker.would_reject(&self.policy().breaker, now) {
+            if let Some(rejection) = self.lane.breaker.breaker.would_reject(&self.policy().breaker, now) {
                 return Err(rejected(self.open(rejection)));
             }
         }
@@ -181,11 +182,11 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !self.enforces(Section::Bulkhead) {
             return Ok(None);
         }
-        let (places, max_wait) = self.in_force.places(self.options.pool, self.options.method);
+        let Lane { places, max_wait, .. } = self.lane;
         if let Some(permit) = places.try_acquire() {
             return Ok(Some(permit));
         }
-        let wait = self.remaining(deadline).map_or(max_wait, |remaining| remaining.min(max_wait));
+        let wait = self.remaining(deadline).map_or(*max_wait, |remaining| remaining.min(*max_wait));
         if !wait.is_zero()
             && let Ok(Ok(permit)) = timeout(self.runtime, Some(wait), places.acquire()).await
         {
@@ -199,7 +200,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !self.enforces(Section::CircuitBreaker) {
             return Ok(None);
         }
-        let (breaker, policy) = (&self.isolation.breaker, &self.policy().breaker);
+        let (breaker, policy) = (&self.lane.breaker.breaker, &self.policy().breaker);
         if self.enforces(Section::RampUp)
             && let Err(rejection) = breaker.ramp(policy, now, || self.runtime.random())
         {
@@ -207,15 +208,19 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         match breaker.admit(policy, now, || self.runtime.random()) {
             Ok(admitted) => {
-                self.isolation.publish(admitted.transition);
+                self.publish(admitted.transition);
                 Ok(Some(admitted.admission))
             }
             Err(rejection) => Err(self.open(rejection)),
         }
     }
 
+    fn publish(&self, transition: Option<Transition>) {
+        self.isolation.publish(&self.lane.breaker.part, transition);
+    }
+
     fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
-        self.isolation.publish(rejected.transition);
+        self.publish(rejected.transition);
         self.isolation.count(Counter::RejectedOpen);
         FailureCause::Open { retry_after: rejected.retry_after }
     }
@@ -238,7 +243,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if recorded.is_stale {
             self.isolation.count(Counter::StaleResults);
         }
-        self.isolation.publish(recorded.transition);
+        self.publish(recorded.transition);
     }
 
     /// Keeps a live answer for the cached fallback.

@@ -24,7 +24,7 @@ impl<R: Runtime> Call<'_, R> {
             }
         }
         let _place =
-            if self.enforces(Section::Fallback) { Some(self.in_force.fallback_places().try_acquire()?) } else { None };
+            if self.enforces(Section::Fallback) { Some(self.scope.fallback_places.try_acquire()?) } else { None };
         let answer = timeout(self.runtime, self.own_limit(), operation.local_fallback(why)).await;
         Some((answer.ok()??, Source::Local))
     }
@@ -47,7 +47,7 @@ impl<R: Runtime> Call<'_, R> {
                 Some((value, Source::Cached { age: cached.age }))
             }
             FallbackStep::Alternative(step) => {
-                let _place = self.in_force.fallback_places().try_acquire()?;
+                let _place = self.scope.fallback_places.try_acquire()?;
                 let remaining = self.remaining(self.deadline);
                 let limit = remaining.map_or(step.timeout, |remaining| remaining.min(step.timeout));
                 if limit.is_zero() {
@@ -57,7 +57,7 @@ impl<R: Runtime> Call<'_, R> {
                 Some((answer.ok()??, Source::Alternative))
             }
             FallbackStep::Degraded(step) => {
-                let _place = self.in_force.fallback_places().try_acquire()?;
+                let _place = self.scope.fallback_places.try_acquire()?;
                 let answer = timeout(self.runtime, self.own_limit(), operation.degraded(step, why)).await;
                 Some((answer.ok()??, Source::Degraded(step.clone())))
             }

@@ -1,5 +1,6 @@
 mod changes;
 mod deadlines;
+mod overrides;
 mod panics;
 mod rates;
 mod recovery;
@@ -269,6 +270,7 @@ async fn full_caps_the_calls_that_run_at_once() {
         max_queue: 1,
         max_wait: SECOND,
         method_globs: vec!["get*".to_owned()],
+        ..PoolPolicy::default()
     };
     let bulkhead = BulkheadPolicy { max_concurrent: 2, pools: vec![pool], ..BulkheadPolicy::default() };
     let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });

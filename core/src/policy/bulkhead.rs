@@ -27,6 +27,8 @@ pub struct PoolPolicy {
     /// Methods that run here without being told to, where `*` stands for any run of characters. Empty: only calls
     /// that name the pool.
     pub method_globs: Vec<String>,
+    /// Whether its calls have a breaker of their own, by the same policy. Default false.
+    pub isolate_breaker: bool,
 }
 
 impl Default for BulkheadPolicy {
@@ -43,6 +45,7 @@ impl Default for PoolPolicy {
             max_queue: 0,
             max_wait: Duration::ZERO,
             method_globs: Vec::new(),
+            isolate_breaker: false,
         }
     }
 }

@@ -20,5 +20,7 @@ pub const MAX_FEATURES: usize = 32;
 pub const MAX_POOLS: usize = 32;
 /// The most globs of a pool.
 pub const MAX_GLOBS: usize = 32;
+/// The most overrides for methods.
+pub const MAX_OVERRIDES: usize = 64;
 /// The highest gRPC status code; each may stand in a list once.
 pub const MAX_GRPC_CODE: u32 = 16;

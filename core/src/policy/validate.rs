@@ -1,5 +1,7 @@
 //! The one check of a policy: run before a manager stores it, and again before an instance applies it.
 
+mod method_overrides;
+
 use super::limits::{
     MAX_ATTEMPTS, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HTTP_RANGES,
     MAX_HTTP_STATUS, MAX_POOLS, MAX_STEPS,
@@ -105,17 +107,22 @@ impl Violation {
 /// Checks a spec as a whole.
 pub(super) fn check(spec: &PolicySpec) -> Result<(), InvalidPolicy> {
     let mut faults = Faults::default();
-    timeout(&mut faults, &spec.timeout);
-    breaker(&mut faults, &spec.breaker);
-    classification(&mut faults, &spec.classification);
-    retry(&mut faults, &spec.retry);
-    bulkhead(&mut faults, &spec.bulkhead);
-    if let Some(policy) = &spec.rate_limit {
-        rate_limit(&mut faults, policy);
-    }
-    fallback(&mut faults, &spec.fallback, &spec.timeout);
-    health(&mut faults, &spec.health);
+    sections(&mut faults, spec);
+    method_overrides::check(&mut faults, spec);
     InvalidPolicy::from_violations(faults.0).map_or(Ok(()), Err)
+}
+
+fn sections(faults: &mut Faults, spec: &PolicySpec) {
+    timeout(faults, &spec.timeout);
+    breaker(faults, &spec.breaker);
+    classification(faults, &spec.classification);
+    retry(faults, &spec.retry);
+    bulkhead(faults, &spec.bulkhead);
+    if let Some(policy) = &spec.rate_limit {
+        rate_limit(faults, policy);
+    }
+    fallback(faults, &spec.fallback, &spec.timeout);
+    health(faults, &spec.health);
 }
 
 #[derive(Default)]
@@ -302,11 +309,14 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
 
 fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
     faults.require(globs.len() <= MAX_GLOBS, path, format!("must be at most {MAX_GLOBS}"));
-    for (index, glob) in globs.iter().take(MAX_GLOBS).enumerate() {
-        let path = format!("{path}[{index}]");
-        faults.require(!glob.is_empty(), &path, "must not be empty: use * for all methods");
-        faults.text(&path, glob, MAX_GLOB_BYTES);
+    for (index, pattern) in globs.iter().take(MAX_GLOBS).enumerate() {
+        glob(faults, &format!("{path}[{index}]"), pattern);
     }
+}
+
+fn glob(faults: &mut Faults, path: &str, glob: &str) {
+    faults.require(!glob.is_empty(), path, "must not be empty: use * for all methods");
+    faults.text(path, glob, MAX_GLOB_BYTES);
 }
 
 fn rate_limit(faults: &mut Faults, policy: &RateLimitPolicy) {

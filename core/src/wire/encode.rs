@@ -6,8 +6,8 @@ use crate::outcome::Outcome;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
-    TimeoutPolicy,
+    Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
+    TimeWindow, TimeoutPolicy,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
@@ -21,8 +21,18 @@ use std::time::Duration;
 ///
 /// [`effective_policy`]: super::effective_policy
 pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
-    let PolicySpec { level, timeout, breaker, classification, retry, bulkhead, rate_limit, fallback, health } =
-        &**policy;
+    let PolicySpec {
+        level,
+        timeout,
+        breaker,
+        classification,
+        retry,
+        bulkhead,
+        rate_limit,
+        fallback,
+        health,
+        method_overrides,
+    } = &**policy;
     v1::IsolationPolicy {
         level: level_to_wire(*level).into(),
         preset: String::new(),
@@ -36,7 +46,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         rate_limit: rate_limit.map(write_rate_limit),
         fallback: Some(write_fallback(fallback)),
         health: Some(write_health(*health)),
-        method_overrides: Vec::new(),
+        method_overrides: method_overrides.iter().map(write_override).collect(),
     }
 }
 
@@ -204,14 +214,14 @@ fn write_bulkhead(policy: &BulkheadPolicy) -> v1::BulkheadPolicy {
 }
 
 fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
-    let PoolPolicy { name, max_concurrent, max_queue, max_wait, method_globs } = policy;
+    let PoolPolicy { name, max_concurrent, max_queue, max_wait, method_globs, isolate_breaker } = policy;
     v1::BulkheadPool {
         name: name.clone(),
         max_concurrent: Some(*max_concurrent),
         max_queue: Some(*max_queue),
         max_wait: duration(*max_wait),
         method_globs: method_globs.clone(),
-        isolate_breaker: false,
+        isolate_breaker: *isolate_breaker,
     }
 }
 
@@ -229,6 +239,24 @@ fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {
         max_concurrent: Some(*max_concurrent),
         reserve: reserve.map(duration_to_wire),
     }
+}
+
+fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
+    let MethodOverride { glob, is_idempotent, timeout, breaker, classification, retry, bulkhead, rate_limit, fallback } =
+        entry;
+    let no_limit = v1::RateLimitPolicy::default();
+    let policy = v1::IsolationPolicy {
+        timeout: timeout.map(write_timeout),
+        circuit_breaker: breaker.as_ref().map(write_breaker),
+        classification: classification.as_ref().map(write_classification),
+        // The budget is the service's.
+        retry: retry.as_ref().map(|retry| v1::RetryPolicy { budget: None, ..write_retry(retry) }),
+        bulkhead: bulkhead.as_ref().map(write_bulkhead),
+        rate_limit: rate_limit.map(|limit| limit.map_or(no_limit, write_rate_limit)),
+        fallback: fallback.as_ref().map(write_fallback),
+        ..Default::default()
+    };
+    v1::MethodOverride { glob: glob.clone(), idempotent: *is_idempotent, policy: Some(policy) }
 }
 
 fn write_trigger(trigger: FallbackTrigger) -> v1::FallbackTrigger {

@@ -65,6 +65,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                 rate_limit,
                 fallback,
                 health,
+                method_overrides: Vec::new(),
             })
         })
         .prop_map(|spec| Policy::new(spec).unwrap())
@@ -210,6 +211,7 @@ fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
             max_queue: places.1,
             max_wait: places.2,
             method_globs,
+            isolate_breaker: false,
         });
         BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: pools.collect() }
     })

@@ -2,6 +2,7 @@
 
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
+use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
@@ -93,7 +94,7 @@ pub(crate) struct ServiceReport {
     pub(crate) counters: CounterSnapshot,
     pub(crate) breaker: Option<State>,
     pub(crate) health: HealthStatus,
-    /// What the breaker did and how long before the report, oldest first.
-    pub(crate) transitions: Vec<(Transition, Duration)>,
+    /// What the breaker of which part did and how long before the report, oldest first.
+    pub(crate) transitions: Vec<(Part, Transition, Duration)>,
     pub(crate) dropped: u64,
 }

@@ -6,7 +6,7 @@
 
 use super::message::{Report, ServiceReport};
 use crate::registry::ServiceState;
-use cofferdam_core::breaker::State;
+use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
@@ -111,12 +111,13 @@ fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestam
     if is_same {
         return None;
     }
+    let aged = |(part, made): (_, Transition)| (part, made, now.saturating_since(made.at));
     let report = ServiceReport {
         service: Arc::clone(&service.name),
         counters: difference,
         breaker: state.0,
         health: state.1,
-        transitions: unreported.transitions.iter().map(|made| (*made, now.saturating_since(made.at))).collect(),
+        transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
     let told = Told { counters, state: Some(state) };

@@ -3,6 +3,7 @@
 use crate::sync::message::{Applied, FromManager, Hello, Refusal, Report, ServiceReport, ToManager, Update};
 use crate::sync::unless_it_panics;
 use cofferdam_core::breaker::{State, Transition};
+use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::{InvalidPolicy, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::{
@@ -116,7 +117,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
     }
 }
 
-fn to_transition((transition, age): (Transition, Duration)) -> v1::BreakerTransition {
+fn to_transition((_part, transition, age): (Part, Transition, Duration)) -> v1::BreakerTransition {
     let cause = transition.cause.name();
     v1::BreakerTransition {
         from: to_state(Some(transition.from)).into(),

@@ -53,8 +53,7 @@ async fn a_call_under_way_ends_though_its_service_is_disabled() {
 /// One place and one to wait for it, in the common bulkhead and in a pool.
 fn narrow(level: Level) -> PolicySpec {
     let (max_concurrent, max_queue, max_wait) = (1, 1, 4 * SECOND);
-    let pool =
-        PoolPolicy { name: "readPool".to_owned(), max_concurrent, max_queue, max_wait, method_globs: Vec::new() };
+    let pool = PoolPolicy { name: "readPool".to_owned(), max_concurrent, max_queue, max_wait, ..PoolPolicy::default() };
     PolicySpec { bulkhead: BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: vec![pool] }, ..at(level) }
 }
 
@@ -132,7 +131,7 @@ async fn a_pool_that_the_policy_does_not_know_is_the_common_bulkhead() {
     let mut script = Script::new([Reply::Hang]);
     let mut running = pin!(bench.run(&mut script, options));
     assert!(running.as_mut().now_or_never().is_none());
-    let places = Arc::clone(bench.isolation.in_force().places(None, "list").0);
+    let places = Arc::clone(&bench.isolation.in_force().scope("list").lane(None, "list").places);
     assert_eq!(places.in_flight(), 1);
 }
 

@@ -138,7 +138,7 @@ struct Curious {
 }
 
 impl crate::isolation::Observer for Curious {
-    fn transition(&self, transition: &crate::breaker::Transition) {
+    fn transition(&self, _: &crate::isolation::Part, transition: &crate::breaker::Transition) {
         let isolation = self.isolation.get().and_then(std::sync::Weak::upgrade).unwrap();
         let policy = isolation.in_force().policy.clone();
         isolation.apply(policy, None, true);

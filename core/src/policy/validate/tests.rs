@@ -1,6 +1,7 @@
 use super::super::{
-    AlternativeFallback, BreakerWindow, CachedFallback, DegradedFallback, FallbackStep, FallbackTrigger, Jitter,
-    Policy, PolicySpec, PoolPolicy, RateLimitPolicy, StaticFallback, TimeWindow,
+    AlternativeFallback, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback, DegradedFallback, FallbackPolicy,
+    FallbackStep, FallbackTrigger, Jitter, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy,
+    RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use super::{InvalidPolicy, MAX_DURATION, Violation, ViolationKind};
 use crate::name::Name;
@@ -254,4 +255,58 @@ fn the_message_names_all_faults() {
     let alone = InvalidPolicy::from(Violation::not_in_force("hedge.delay"));
     assert_eq!(alone.to_string(), "invalid policy: hedge.delay is not in force in this release: leave it unset");
     assert_eq!(InvalidPolicy::from_violations(Vec::new()), None);
+}
+
+fn named(glob: &str) -> MethodOverride {
+    MethodOverride { glob: glob.to_owned(), ..MethodOverride::default() }
+}
+
+#[test]
+fn overrides() {
+    check(&[
+        ("method_overrides", |spec| spec.method_overrides = (0..65).map(|index| named(&index.to_string())).collect()),
+        ("method_overrides[0].glob", |spec| spec.method_overrides = vec![named("")]),
+        ("method_overrides[1].glob", |spec| spec.method_overrides = vec![named("a"), named(&"a".repeat(257))]),
+        ("method_overrides[2].glob", |spec| spec.method_overrides = vec![named("a"), named("b"), named("a")]),
+        ("method_overrides[1].policy.retry.max_attempts", |spec| {
+            let retry = RetryPolicy { max_attempts: 11, ..RetryPolicy::default() };
+            spec.method_overrides = vec![named("a"), MethodOverride { retry: Some(retry), ..named("b") }];
+        }),
+        ("method_overrides[0].policy.retry.budget", |spec| {
+            let budget = BudgetPolicy { ratio: 2.0, ..BudgetPolicy::default() };
+            let retry = RetryPolicy { budget, ..RetryPolicy::default() };
+            spec.method_overrides = vec![MethodOverride { retry: Some(retry), ..named("a") }];
+        }),
+        ("method_overrides[0].policy.bulkhead.pools", |spec| {
+            let bulkhead = BulkheadPolicy { pools: vec![PoolPolicy::default()], ..BulkheadPolicy::default() };
+            spec.method_overrides = vec![MethodOverride { bulkhead: Some(bulkhead), ..named("a") }];
+        }),
+        ("method_overrides[0].policy.rate_limit.permits", |spec| {
+            spec.method_overrides =
+                vec![MethodOverride { rate_limit: Some(Some(RateLimitPolicy::per_second(0))), ..named("a") }];
+        }),
+    ]);
+    let most = |spec: &mut PolicySpec| spec.method_overrides = (0..64).map(|index| named(&index.to_string())).collect();
+    assert_eq!(paths(most), [""; 0]);
+}
+
+/// What an override inherits has to go with what it replaces; what is wrong with the service's own is said once.
+#[test]
+fn overrides_are_checked_together_with_what_they_inherit() {
+    let timeout = TimeoutPolicy { call_timeout: Duration::from_secs(1), ..TimeoutPolicy::default() };
+    let mut spec = PolicySpec::default();
+    spec.fallback.reserve = Some(Duration::from_secs(2));
+    spec.method_overrides = vec![MethodOverride { timeout: Some(timeout), ..named("a") }];
+    let invalid = Policy::new(spec.clone()).unwrap_err();
+    let [violation] = invalid.violations() else { panic!("{invalid}") };
+    assert_eq!(violation.path, "method_overrides[0].policy.fallback.reserve");
+    assert!(violation.description.ends_with("it is the service's, so override that section too"), "{violation}");
+
+    spec.method_overrides[0].fallback = Some(FallbackPolicy::default());
+    assert!(Policy::new(spec).is_ok());
+    let twice = |spec: &mut PolicySpec| {
+        spec.retry.max_attempts = 0;
+        spec.method_overrides = vec![named("a"), named("b")];
+    };
+    assert_eq!(paths(twice), ["retry.max_attempts"]);
 }

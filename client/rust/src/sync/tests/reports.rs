@@ -106,7 +106,7 @@ async fn a_breakers_way_is_reported_also_without_calls() {
     let report = stream.report().await;
     let service = &report.services[0];
     assert_eq!((service.breaker, service.health), (Some(State::Open), HealthStatus::CircuitOpen));
-    let [(transition, age)] = service.transitions[..] else { panic!("{service:?}") };
+    let [(_, transition, age)] = service.transitions[..] else { panic!("{service:?}") };
     assert_eq!((transition.from, transition.to), (State::Closed, State::Open));
     assert!(age <= SECOND, "{age:?}");
 

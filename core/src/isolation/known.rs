@@ -1,0 +1,56 @@
+use super::part::Part;
+use super::scope::OwnBreaker;
+use crate::bulkhead::Bulkhead;
+use crate::rate_limit::RateLimit;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+/// The state of each part of a service, found again by whoever puts another policy in force.
+///
+/// It is known for as long as somebody uses it: the policy in force, or a call that began under an earlier one. So a
+/// part that a policy drops, and a later one brings back, begins afresh, unless calls are still in it.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) breakers: States<OwnBreaker>,
+    pub(super) places: States<Bulkhead>,
+    pub(super) fallback_places: States<Bulkhead>,
+    pub(super) rate_limits: States<RateLimit>,
+}
+
+/// One kind of state, by the part that it is for.
+#[derive(Debug)]
+pub(super) struct States<T>(HashMap<Part, Weak<T>>);
+
+impl Known {
+    /// Forgets what nobody uses any more.
+    pub(super) fn prune(&mut self) {
+        let Self { breakers, places, fallback_places, rate_limits } = self;
+        breakers.prune();
+        places.prune();
+        fallback_places.prune();
+        rate_limits.prune();
+    }
+}
+
+impl<T> States<T> {
+    /// The state of a part, brought in line with its policy by `adapt`; else one that `new` makes.
+    pub(super) fn get(&mut self, part: &Part, adapt: impl FnOnce(&T), new: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        if let Some(known) = self.0.get(part).and_then(Weak::upgrade) {
+            adapt(&known);
+            return known;
+        }
+        let state = new();
+        self.0.insert(part.clone(), Arc::downgrade(&state));
+        state
+    }
+
+    fn prune(&mut self) {
+        self.0.retain(|_, state| state.strong_count() > 0);
+    }
+}
+
+impl<T> Default for States<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}

@@ -1,0 +1,148 @@
+//! What one call goes by: the policy of its method, and the state that it shares with other calls.
+//!
+//! State belongs to whoever has numbers of its own. The service has a breaker, places for calls and for fallbacks, and a
+//! rate. A pool has places, and a breaker where its policy isolates it. An override for methods has what its replaced
+//! sections are about. The narrower one wins: a breaker of the override, else of the pool, else of the service; and a
+//! bulkhead of the override takes its methods out of all pools, their breakers included.
+
+use super::known::Known;
+use super::part::Part;
+use crate::breaker::Breaker;
+use crate::bulkhead::Bulkhead;
+use crate::glob;
+use crate::level::Section;
+use crate::policy::{BulkheadPolicy, MethodOverride, Policy, PoolPolicy};
+use crate::rate_limit::RateLimit;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the calls of some methods go by.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    /// The policy, its sections replaced where an override does.
+    pub(crate) policy: Policy,
+    /// Whether these calls may safely run twice. `None`: as the caller says.
+    pub(crate) is_idempotent: Option<bool>,
+    pub(crate) rate_limit: Arc<RateLimit>,
+    /// The places of fallbacks that take time.
+    pub(crate) fallback_places: Arc<Bulkhead>,
+    common: Lane,
+    pools: Vec<(PoolPolicy, Lane)>,
+}
+
+/// Where a call runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(crate) breaker: Arc<OwnBreaker>,
+    pub(crate) places: Arc<Bulkhead>,
+    /// How long it may wait for a place.
+    pub(crate) max_wait: Duration,
+}
+
+/// A breaker, and what it is for.
+#[derive(Debug)]
+pub(crate) struct OwnBreaker {
+    pub(crate) part: Part,
+    pub(crate) breaker: Breaker,
+}
+
+impl Scope {
+    /// What all methods without an override go by.
+    pub(super) fn of_service(policy: &Policy, known: &mut Known) -> Self {
+        let part = &Part::Service;
+        let bulkhead = &policy.bulkhead;
+        let common = Lane {
+            breaker: breaker(part, policy, known),
+            places: places(part, bulkhead.max_concurrent, bulkhead.max_queue, known),
+            max_wait: bulkhead.max_wait,
+        };
+        let mut pool = |pool: &PoolPolicy| {
+            let part = &Part::Pool(pool.name.as_str().into());
+            let lane = Lane {
+                breaker: if pool.isolate_breaker { breaker(part, policy, known) } else { Arc::clone(&common.breaker) },
+                places: places(part, pool.max_concurrent, pool.max_queue, known),
+                max_wait: pool.max_wait,
+            };
+            (pool.clone(), lane)
+        };
+        let pools = bulkhead.pools.iter().map(&mut pool).collect();
+        Self {
+            policy: policy.clone(),
+            is_idempotent: None,
+            rate_limit: rate_limit(part, known),
+            fallback_places: fallback_places(part, policy, known),
+            common,
+            pools,
+        }
+    }
+
+    /// What the methods of an override go by, where its policy is already put together.
+    pub(super) fn of_methods(&self, entry: &MethodOverride, policy: Policy, known: &mut Known) -> Self {
+        let part = &Part::Methods(entry.glob.as_str().into());
+        let mut scope = Self { policy, is_idempotent: entry.is_idempotent, ..self.clone() };
+        if let Some(BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: _ }) = entry.bulkhead {
+            scope.common.places = places(part, max_concurrent, max_queue, known);
+            scope.common.max_wait = max_wait;
+            scope.pools.clear();
+        }
+        if entry.breaker.is_some() {
+            let own = breaker(part, &scope.policy, known);
+            for (_, lane) in &mut scope.pools {
+                lane.breaker = Arc::clone(&own);
+            }
+            scope.common.breaker = own;
+        }
+        if entry.rate_limit.is_some() {
+            scope.rate_limit = rate_limit(part, known);
+        }
+        if entry.fallback.is_some() {
+            scope.fallback_places = fallback_places(part, &scope.policy, known);
+        }
+        scope
+    }
+
+    /// Where a call runs: in the pool that it names, else in the first whose globs take the method, else in none. A pool
+    /// that the policy does not know is none: a call must not fail because code and policy are of different ages.
+    pub(crate) fn lane(&self, pool: Option<&str>, method: &str) -> &Lane {
+        if !self.policy.level.enforces(Section::Bulkhead) {
+            return &self.common;
+        }
+        let takes = |(candidate, _): &&(PoolPolicy, Lane)| match pool {
+            Some(name) => candidate.name == name,
+            None => candidate.method_globs.iter().any(|pattern| glob::matches(pattern, method)),
+        };
+        self.pools.iter().find(takes).map_or(&self.common, |(_, lane)| lane)
+    }
+
+    /// The breaker of those of its calls that run in no pool.
+    pub(super) fn breaker(&self) -> &Breaker {
+        &self.common.breaker.breaker
+    }
+
+    /// All breakers that its calls can meet; some more than once.
+    pub(super) fn breakers(&self) -> impl Iterator<Item = &Arc<OwnBreaker>> {
+        let has_pools = self.policy.level.enforces(Section::Bulkhead);
+        let pools = self.pools.iter().filter(move |_| has_pools).map(|(_, lane)| &lane.breaker);
+        std::iter::once(&self.common.breaker).chain(pools)
+    }
+}
+
+fn breaker(part: &Part, policy: &Policy, known: &mut Known) -> Arc<OwnBreaker> {
+    let new = || Arc::new(OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker) });
+    known.breakers.get(part, |known| known.breaker.reconfigure(&policy.breaker), new)
+}
+
+fn places(part: &Part, max_concurrent: u32, max_queue: u32, known: &mut Known) -> Arc<Bulkhead> {
+    let new = || Bulkhead::new(max_concurrent, max_queue);
+    known.places.get(part, |known| known.set_limits(max_concurrent, max_queue), new)
+}
+
+fn fallback_places(part: &Part, policy: &Policy, known: &mut Known) -> Arc<Bulkhead> {
+    let max_concurrent = policy.fallback.max_concurrent;
+    let new = || Bulkhead::new(max_concurrent, 0);
+    known.fallback_places.get(part, |known| known.set_limits(max_concurrent, 0), new)
+}
+
+fn rate_limit(part: &Part, known: &mut Known) -> Arc<RateLimit> {
+    known.rate_limits.get(part, |_| {}, || Arc::new(RateLimit::new()))
+}
