@@ -24,6 +24,7 @@ pub mod revision;
 mod ring;
 pub mod runtime;
 pub mod stats;
+mod stripe;
 mod sync;
 pub mod time;
 #[cfg(feature = "proto")]

@@ -1,0 +1,101 @@
+//! What each thread counts for itself.
+//!
+//! Two threads that write to one cache line wait for each other far longer than the counting takes, and even a line that
+//! nobody else wants costs an atomic addition some five nanoseconds. So what every call counts is cut into stripes, and
+//! each living thread owns one: nobody else writes to it, and an addition is a plain load and a plain store. Whoever
+//! wants the sum reads them all.
+//!
+//! **Whose stripe it is.** A thread takes the lowest free of 64 [slots](slot) when it first counts, and gives it back when
+//! it ends. The next thread that takes the slot goes on where the last one stopped: it takes the slot after it was given
+//! back, so it sees all that was written, and no count is lost or doubled on the way. Slots are of the process, stripes
+//! of each [`Striped`]: one slot is the same thread's stripe in all of them.
+//!
+//! **Beyond.** Threads that find no slot free, or run while their thread-locals are taken down, share one stripe more and
+//! write to it with atomic operations. That costs time, not counts, and such a thread takes a slot as soon as one is free.
+//!
+//! **Memory.** Stripes are made when they are first written to, in groups of 1, 1, 2, 4, 8, 16 and 32. As slots are taken
+//! from the lowest on, what is there fits what was in use at once, within a factor of two.
+
+mod slot;
+
+use self::slot::{GROUPS, Slot};
+use crate::sync::OnceLock;
+use std::marker::PhantomData;
+
+/// A `T` for each thread.
+#[derive(Debug)]
+pub(crate) struct Striped<T> {
+    groups: [OnceLock<Box<[T]>>; GROUPS],
+    shared: OnceLock<Box<T>>,
+}
+
+/// The stripe that a thread writes to.
+pub(crate) enum Stripe<'a, T> {
+    /// Its own.
+    Own(Own<'a, T>),
+    /// One that others write to at the same time.
+    Shared(&'a T),
+}
+
+/// A stripe that no other thread writes to, for as long as this one lives.
+pub(crate) struct Own<'a, T> {
+    stripe: &'a T,
+    /// Not to be sent to another thread.
+    here: PhantomData<*const ()>,
+}
+
+impl<T> Own<'_, T> {
+    #[inline]
+    pub(crate) fn get(&self) -> &T {
+        self.stripe
+    }
+}
+
+impl<T: Default> Striped<T> {
+    pub(crate) fn new() -> Self {
+        Self { groups: Default::default(), shared: OnceLock::new() }
+    }
+
+    /// The stripe of this thread.
+    #[inline]
+    pub(crate) fn mine(&self) -> Stripe<'_, T> {
+        match self.existing(slot::mine()) {
+            Some(stripe) => Stripe::Own(Own { stripe, here: PhantomData }),
+            None => self.mine_at_first(),
+        }
+    }
+
+    /// All stripes that were written to.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
+        let owned = self.groups.iter().filter_map(OnceLock::get).flat_map(|group| group.iter());
+        owned.chain(self.shared.get().map(Box::as_ref))
+    }
+
+    #[inline]
+    fn existing(&self, slot: Slot) -> Option<&T> {
+        self.groups.get(slot.group())?.get()?.get(slot.index())
+    }
+
+    #[cold]
+    fn mine_at_first(&self) -> Stripe<'_, T> {
+        let Some(slot) = slot::claim() else {
+            return Stripe::Shared(self.shared.get_or_init(Box::default));
+        };
+        if let Some(group) = self.groups.get(slot.group()) {
+            group.get_or_init(|| (0..slot.group_len()).map(|_| T::default()).collect());
+        }
+        match self.existing(slot) {
+            Some(stripe) => Stripe::Own(Own { stripe, here: PhantomData }),
+            None => Stripe::Shared(self.shared.get_or_init(Box::default)),
+        }
+    }
+}
+
+impl<T: Default> Default for Striped<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;
