@@ -34,6 +34,17 @@ pub fn matches(glob: &str, text: &str) -> bool {
     true
 }
 
+/// Whether a glob stands for a method. A slash at the front of either says nothing: gRPC's paths have one, and people
+/// leave it out.
+pub fn matches_method(glob: &str, method: &str) -> bool {
+    matches(method_name(glob), method_name(method))
+}
+
+/// A method, or a glob of methods, without the slash at its front.
+pub(crate) fn method_name(text: &str) -> &str {
+    text.strip_prefix('/').unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +77,14 @@ mod tests {
         for (glob, text, expected) in cases {
             assert_eq!(matches(glob, text), expected, "{glob:?} and {text:?}");
         }
+    }
+
+    #[test]
+    fn a_slash_at_the_front_says_nothing() {
+        for glob in ["/pkg.S/Get*", "pkg.S/Get*", "*/Get*", "/*"] {
+            assert!(matches_method(glob, "/pkg.S/GetUser") && matches_method(glob, "pkg.S/GetUser"), "{glob:?}");
+        }
+        assert!(!matches_method("//pkg.S/Get*", "pkg.S/GetUser"));
     }
 
     /// What a glob means, said as directly and as slowly as can be.

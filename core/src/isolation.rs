@@ -103,6 +103,15 @@ impl Isolation {
         in_force.then(|| current.base.breaker().state(&current.policy.breaker, now))
     }
 
+    /// The state of the breaker that a call of a method meets, in the pool that it names, as the next caller will find
+    /// it. `None`: no breaker is in force at this level.
+    pub fn breaker_state_for(&self, method: &str, pool: Option<&str>, now: Timestamp) -> Option<State> {
+        let current = self.current.load();
+        let scope = current.scope(method);
+        let in_force = scope.policy.level.enforces(Section::CircuitBreaker);
+        in_force.then(|| scope.lane(pool, method).breaker.breaker.state(&scope.policy.breaker, now))
+    }
+
     /// The states of all breakers in force: first the service's, then those of pools and of methods that have their
     /// own. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self, now: Timestamp) -> Vec<(Part, State)> {
@@ -112,10 +121,14 @@ impl Isolation {
         current.breakers().into_iter().map(state).collect()
     }
 
-    /// The health derived from outcomes.
+    /// The health derived from outcomes. An open breaker of the service itself is "circuit open" whatever the rates; one
+    /// of a pool or of an override keeps some calls from it, so it is degraded at best.
     pub fn health(&self, now: Timestamp) -> HealthStatus {
-        let is_open = self.breaker_state(now) == Some(State::Open);
-        self.health.status(is_open, now, &self.current.load().policy.health)
+        let current = self.current.load();
+        let open = |(own, policy): &(&Arc<OwnBreaker>, &BreakerPolicy)| own.breaker.state(policy, now) == State::Open;
+        let open: Vec<&Part> = current.breakers().into_iter().filter(open).map(|(own, _)| &own.part).collect();
+        let derived = self.health.status(open.contains(&&Part::Service), now, &current.policy.health);
+        if open.is_empty() { derived } else { derived.worse(HealthStatus::Degraded) }
     }
 
     /// What happened since the isolation was made.
@@ -149,7 +162,7 @@ impl InForce {
 
     /// What a call of a method goes by.
     pub(crate) fn scope(&self, method: &str) -> &Scope {
-        let own = self.overrides.iter().find(|(pattern, _)| glob::matches(pattern, method));
+        let own = self.overrides.iter().find(|(pattern, _)| glob::matches_method(pattern, method));
         own.map_or(&self.base, |(_, scope)| scope)
     }
 

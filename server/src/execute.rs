@@ -82,7 +82,7 @@ pub struct Executed {
     pub source: Source,
     /// How it came about.
     pub receipt: Receipt,
-    /// The breaker after the call. `None`: none is in force.
+    /// The breaker that the call met, after the call. `None`: none is in force.
     pub breaker_state: Option<State>,
 }
 
@@ -121,7 +121,7 @@ impl Executor {
         };
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone());
         let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
-        let breaker_state = isolation.breaker_state(self.runtime.now());
+        let breaker_state = isolation.breaker_state_for(options.method, options.pool, self.runtime.now());
         match result {
             Ok(answer) => Ok(Executed {
                 payload: answer.value.payload,

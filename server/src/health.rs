@@ -1,6 +1,6 @@
 //! How a service does: the worse of what somebody said and what its outcomes say.
 
-use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey};
+use cofferdam_core::{health::HealthStatus, name::ServiceKey};
 
 use crate::{
     instances::{Condition, Instances},
@@ -11,12 +11,8 @@ use crate::{
 ///
 /// `reported` is what was last said with UpdateServiceHealth, `condition` what instances derive from outcomes.
 pub(crate) fn in_force(reported: Option<HealthStatus>, condition: Condition) -> Option<HealthStatus> {
-    let derived = match condition.breaker {
-        Some(State::Open) => Some(HealthStatus::CircuitOpen),
-        Some(State::HalfOpen | State::Closed) | None => condition.health,
-    };
     // Nothing known is less than anything known, and a worse status is greater.
-    reported.max(derived)
+    reported.max(condition.health)
 }
 
 /// Whether a service may be used, in the terms of `grpc.health.v1`.
@@ -51,6 +47,7 @@ pub(crate) fn status(registry: &Registry, instances: &Instances, key: &ServiceKe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam_core::breaker::State;
 
     fn condition(breaker: State, health: HealthStatus) -> Condition {
         Condition { breaker: Some(breaker), health: Some(health) }
@@ -63,8 +60,10 @@ mod tests {
         assert_eq!(in_force(degraded, fine), degraded);
         let bad = condition(State::HalfOpen, HealthStatus::Unhealthy);
         assert_eq!(in_force(degraded, bad), Some(HealthStatus::Unhealthy));
-        let open = Condition { breaker: Some(State::Open), health: None };
+        let open = condition(State::Open, HealthStatus::CircuitOpen);
         assert_eq!(in_force(degraded, open), Some(HealthStatus::CircuitOpen));
+        let of_a_pool = condition(State::Open, HealthStatus::Degraded);
+        assert_eq!(in_force(None, of_a_pool), degraded, "the rest of the service can be used");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::{
 use cofferdam_core::{
     breaker::State,
     health::HealthStatus,
+    isolation::Part,
     name::{Name, ServiceKey},
     revision::Revision,
     stats::CounterSnapshot,
@@ -66,6 +67,8 @@ struct Member {
     applied: Option<(Revision, PolicyHash)>,
     refused: Option<Refusal>,
     now: Condition,
+    /// The breakers that parts of the service have to themselves, as far as they are not closed.
+    parts: Vec<(Part, State)>,
 }
 
 /// A policy that an instance would not put in force; the one before stays.
@@ -95,8 +98,11 @@ pub struct Observation {
     pub counters: CounterSnapshot,
     /// Instances that use the service.
     pub instances: u32,
-    /// Instances whose breaker is open or half-open.
+    /// Instances that have a breaker open or half-open.
     pub open_instances: u32,
+    /// Of the breakers that parts of the service have to themselves and that are not closed everywhere: at how many
+    /// instances each is open, and half-open.
+    pub parts: HashMap<Part, (u32, u32)>,
     /// Instances that have the policy asked about in force.
     pub applied_instances: u32,
     /// Instances that refused it.
@@ -158,7 +164,17 @@ impl Instances {
         let count = |holds: &dyn Fn(&Member) -> bool| {
             u32::try_from(service.members.values().filter(|member| holds(member)).count()).unwrap_or(u32::MAX)
         };
+        let mut parts: HashMap<Part, (u32, u32)> = HashMap::new();
+        for (part, state) in service.members.values().flat_map(|member| &member.parts) {
+            let (open, half_open) = parts.entry(part.clone()).or_default();
+            match state {
+                State::Open => *open += 1,
+                State::HalfOpen => *half_open += 1,
+                State::Closed => {}
+            }
+        }
         Observation {
+            parts,
             counters: service.sums,
             instances: count(&|_| true),
             open_instances: service.tally.open(),
@@ -287,13 +303,15 @@ impl Session {
         self.with_member(key, |member| member.refused = Some(refusal));
     }
 
-    /// What happened to a service at the instance since its last report, and how it is now.
-    pub fn report(&self, key: &ServiceKey, counters: &CounterSnapshot, now: Condition) {
+    /// What happened to a service at the instance since its last report, and how it is now; `parts` are the breakers
+    /// that parts of it have to themselves, as far as they are not closed.
+    pub fn report(&self, key: &ServiceKey, counters: &CounterSnapshot, now: Condition, parts: Vec<(Part, State)>) {
         let changed = self.with(|inner| {
             let service = inner.services.get_mut(key)?;
             let member = service.members.get_mut(&self.session)?;
             service.sums.merge(counters);
             let before = std::mem::replace(&mut member.now, now);
+            member.parts = parts;
             service.tally.remove(before);
             service.tally.add(now);
             Some(before != now)

@@ -9,6 +9,7 @@ use crate::runtime::Tokio;
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::Attempt;
 use cofferdam_core::health::HealthStatus;
+use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime;
@@ -96,9 +97,16 @@ impl Service {
         self.state.isolation.in_force().is_enabled
     }
 
-    /// The circuit breaker's state, as the next call will find it. `None`: no breaker is in force at this level.
+    /// The state of the service's own circuit breaker, as the next call will find it. `None`: no breaker is in force at
+    /// this level.
     pub fn breaker_state(&self) -> Option<State> {
         self.state.isolation.breaker_state(Tokio.now())
+    }
+
+    /// The states of all circuit breakers in force: first the service's own, then those that pools and methods have to
+    /// themselves. Empty: no breaker is in force at this level.
+    pub fn breaker_states(&self) -> Vec<(Part, State)> {
+        self.state.isolation.breaker_states(Tokio.now())
     }
 
     /// The health derived from how calls ended.

@@ -109,7 +109,7 @@ impl Scope {
         }
         let takes = |(candidate, _): &&(PoolPolicy, Lane)| match pool {
             Some(name) => candidate.name == name,
-            None => candidate.method_globs.iter().any(|pattern| glob::matches(pattern, method)),
+            None => candidate.method_globs.iter().any(|pattern| glob::matches_method(pattern, method)),
         };
         self.pools.iter().find(takes).map_or(&self.common, |(_, lane)| lane)
     }

@@ -24,8 +24,8 @@ pub struct PoolPolicy {
     pub max_queue: u32,
     /// How long one may wait. Default zero.
     pub max_wait: Duration,
-    /// Methods that run here without being told to, where `*` stands for any run of characters. Empty: only calls
-    /// that name the pool.
+    /// Methods that run here without being told to, where `*` stands for any run of characters, and a slash at the front
+    /// says nothing. Empty: only calls that name the pool.
     pub method_globs: Vec<String>,
     /// Whether its calls have a breaker of their own, by the same policy. Default false.
     pub isolate_breaker: bool,

@@ -9,7 +9,8 @@ use super::{
 /// is shared by all methods that match, and by nobody else. Level, health and retry budget are always the service's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodOverride {
-    /// The methods, where `*` stands for any run of characters. Not empty; at most 256 bytes.
+    /// The methods, where `*` stands for any run of characters, and a slash at the front says nothing. Not empty; at most
+    /// 256 bytes.
     pub glob: String,
     /// Whether their calls may safely run twice. `None`: as the caller says.
     pub is_idempotent: Option<bool>,

@@ -7,6 +7,7 @@ mod breaker;
 mod bulkhead;
 mod fallback;
 mod inert;
+mod method_overrides;
 mod rate_limit;
 mod retry;
 
@@ -30,9 +31,28 @@ const MAX_ECHO_CHARS: usize = 64;
 /// [`InvalidPolicy`] with every field at fault, by its path in `IsolationPolicy`. A field that this release does not
 /// enforce is at fault where it asks for something, and not where it says "off" or has no meaning by itself.
 pub fn effective_policy(written: &v1::IsolationPolicy) -> Result<Policy, InvalidPolicy> {
+    let v1::IsolationPolicy { level, preset, method_overrides, .. } = written;
+    let mut faults = Faults::default();
+    let base = base(&mut faults, preset);
+    let mut spec = base.clone();
+    match level_from_wire(*level) {
+        Ok(level) => set(&mut spec.level, level),
+        Err(fault) => faults.invalid("level", fault),
+    }
+    read_sections(&mut faults, written, &mut spec);
+    if let Some(written) = &written.health {
+        read_health(&mut faults, written, &mut spec.health);
+    }
+    spec.method_overrides = method_overrides::read(&mut faults, method_overrides, &base, spec.retry.budget);
+    faults.check(spec)
+}
+
+/// The sections that a policy and the policy of an override both may have.
+fn read_sections(faults: &mut Faults, written: &v1::IsolationPolicy, spec: &mut PolicySpec) {
     let v1::IsolationPolicy {
-        level,
-        preset,
+        // For the policy itself.
+        level: _,
+        preset: _,
         timeout,
         circuit_breaker,
         classification,
@@ -42,47 +62,37 @@ pub fn effective_policy(written: &v1::IsolationPolicy) -> Result<Policy, Invalid
         adaptive_limit,
         rate_limit,
         fallback,
-        health,
-        method_overrides,
+        // For the policy itself.
+        health: _,
+        method_overrides: _,
     } = written;
-    let mut faults = Faults::default();
-    let mut spec = base(&mut faults, preset);
-    match level_from_wire(*level) {
-        Ok(level) => set(&mut spec.level, level),
-        Err(fault) => faults.invalid("level", fault),
-    }
     if let Some(written) = timeout {
-        read_timeout(&mut faults, written, &mut spec.timeout);
+        read_timeout(faults, written, &mut spec.timeout);
     }
     if let Some(written) = circuit_breaker {
-        breaker::read(&mut faults, written, &mut spec.breaker);
+        breaker::read(faults, written, &mut spec.breaker);
     }
     if let Some(written) = classification {
-        read_classification(&mut faults, written, &mut spec.classification);
+        read_classification(faults, written, &mut spec.classification);
     }
     if let Some(written) = retry {
-        retry::read(&mut faults, written, &mut spec.retry);
+        retry::read(faults, written, &mut spec.retry);
     }
     if let Some(written) = hedge {
-        inert::hedge(&mut faults, written);
+        inert::hedge(faults, written);
     }
     if let Some(written) = bulkhead {
-        bulkhead::read(&mut faults, written, &mut spec.bulkhead);
+        bulkhead::read(faults, written, &mut spec.bulkhead);
     }
     if let Some(written) = adaptive_limit {
-        inert::adaptive_limit(&mut faults, written);
+        inert::adaptive_limit(faults, written);
     }
     if let Some(written) = rate_limit {
-        rate_limit::read(&mut faults, *written, &mut spec.rate_limit);
+        rate_limit::read(faults, *written, &mut spec.rate_limit);
     }
     if let Some(written) = fallback {
-        fallback::read(&mut faults, written, &mut spec.fallback);
+        fallback::read(faults, written, &mut spec.fallback);
     }
-    if let Some(written) = health {
-        read_health(&mut faults, written, &mut spec.health);
-    }
-    faults.not_in_force(!method_overrides.is_empty(), "method_overrides");
-    faults.check(spec)
 }
 
 fn base(faults: &mut Faults, preset: &str) -> PolicySpec {

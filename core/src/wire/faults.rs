@@ -48,6 +48,12 @@ impl Faults {
         self.0.push(Violation::invalid(path, description.to_string()));
     }
 
+    /// Adds faults found below a path.
+    pub(super) fn append(&mut self, path: &str, below: Self) {
+        let below = below.0.into_iter();
+        self.0.extend(below.map(|fault| Violation { path: format!("{path}.{}", fault.path), ..fault }));
+    }
+
     /// Refuses what asks for something that this release does not do.
     pub(super) fn not_in_force(&mut self, asks: bool, path: impl Into<String>) {
         if asks {
@@ -122,7 +128,7 @@ impl Faults {
 }
 
 fn rank(path: &str) -> usize {
-    let section = path.split('.').next().unwrap_or_default();
+    let section = path.split(['.', '[']).next().unwrap_or_default();
     SECTIONS.iter().position(|name| *name == section).unwrap_or(SECTIONS.len())
 }
 

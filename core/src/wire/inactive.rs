@@ -7,6 +7,15 @@ use cofferdam_proto::v1::fallback_step::Strategy;
 ///
 /// It is advice, for people who wonder why a number has no effect; a preset's numbers are not theirs and not listed.
 pub fn inactive_fields(written: &v1::IsolationPolicy, level: Level) -> Vec<String> {
+    let mut paths = inactive_sections(written, level);
+    for (index, entry) in written.method_overrides.iter().enumerate() {
+        let sections = entry.policy.iter().flat_map(|policy| inactive_sections(policy, level));
+        paths.extend(sections.map(|path| format!("method_overrides[{index}].policy.{path}")));
+    }
+    paths
+}
+
+fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String> {
     let v1::IsolationPolicy {
         level: _,
         preset: _,
@@ -22,7 +31,7 @@ pub fn inactive_fields(written: &v1::IsolationPolicy, level: Level) -> Vec<Strin
         fallback,
         // In force at every level.
         health: _,
-        // A replacement for sections; each is in force where its section is.
+        // Sections again.
         method_overrides: _,
     } = written;
     let full = level == Level::Full;

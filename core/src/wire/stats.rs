@@ -1,5 +1,6 @@
 use crate::breaker::State;
 use crate::health::HealthStatus;
+use crate::isolation::Part;
 use crate::revision::Revision;
 use crate::stats::CounterSnapshot;
 use cofferdam_proto::v1;
@@ -30,6 +31,24 @@ pub const fn breaker_state_to_wire(state: State) -> v1::BreakerState {
         State::Closed => v1::BreakerState::Closed,
         State::HalfOpen => v1::BreakerState::HalfOpen,
         State::Open => v1::BreakerState::Open,
+    }
+}
+
+/// The pool and the glob by which messages name a part of a service; both are empty for the service itself.
+pub fn part_to_wire(part: &Part) -> (String, String) {
+    match part {
+        Part::Service => (String::new(), String::new()),
+        Part::Pool(name) => (name.to_string(), String::new()),
+        Part::Methods(glob) => (String::new(), glob.to_string()),
+    }
+}
+
+/// Whether a message names this part of a service by this pool and this glob.
+pub fn part_is(part: &Part, pool: &str, method_glob: &str) -> bool {
+    match part {
+        Part::Service => pool.is_empty() && method_glob.is_empty(),
+        Part::Pool(name) => **name == *pool && method_glob.is_empty(),
+        Part::Methods(glob) => **glob == *method_glob && pool.is_empty(),
     }
 }
 

@@ -7,8 +7,8 @@ use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    InvalidPolicy, Jitter, LeaseExpiry, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
-    TimeWindow, TimeoutPolicy,
+    InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
+    StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use bytes::Bytes;
 use cofferdam_proto::v1;
@@ -53,22 +53,62 @@ pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Ve
 /// Any valid policy.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), rate_limit(), health());
-    (prop::sample::select(Level::ALL.to_vec()), sections)
-        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, rate_limit, health))| {
-            fallback(timeout).prop_map(move |fallback| PolicySpec {
-                level,
-                timeout,
-                breaker: breaker.clone(),
-                classification: classification.clone(),
-                retry: retry.clone(),
-                bulkhead: bulkhead.clone(),
-                rate_limit,
-                fallback,
-                health,
-                method_overrides: Vec::new(),
+    let level = prop::sample::select(Level::ALL.to_vec());
+    (level, sections, vec(method_override().boxed(), 0..4))
+        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, rate_limit, health), overrides)| {
+            fallback(timeout).prop_map(move |fallback| {
+                let budget = retry.budget;
+                let mut spec = PolicySpec {
+                    level,
+                    timeout,
+                    breaker: breaker.clone(),
+                    classification: classification.clone(),
+                    retry: retry.clone(),
+                    bulkhead: bulkhead.clone(),
+                    rate_limit,
+                    fallback,
+                    health,
+                    method_overrides: Vec::new(),
+                };
+                for (index, entry) in overrides.iter().cloned().enumerate() {
+                    let glob = format!("{}{index}", entry.glob);
+                    let retry = entry.retry.map(|retry| RetryPolicy { budget, ..retry });
+                    spec.method_overrides.push(MethodOverride { glob, retry, ..entry });
+                }
+                spec
             })
         })
         .prop_map(|spec| Policy::new(spec).unwrap())
+}
+
+/// An override that goes with any policy: deadline and reserve, which depend on each other, are replaced together.
+fn method_override() -> impl Strategy<Value = MethodOverride> {
+    let alone = bulkhead().prop_map(|bulkhead| BulkheadPolicy { pools: Vec::new(), ..bulkhead });
+    let both = timeout().prop_flat_map(|timeout| (Just(timeout), fallback(timeout)));
+    let sections = (
+        prop::option::of(breaker().boxed()),
+        prop::option::of(classification().boxed()),
+        prop::option::of(retry().boxed()),
+        prop::option::of(alone.boxed()),
+        prop::option::of(rate_limit().boxed()),
+        prop::option::of(both.boxed()),
+    );
+    ("[^\\p{Cc}]{1,64}", any::<Option<bool>>(), sections).prop_map(
+        |(glob, is_idempotent, (breaker, classification, retry, bulkhead, rate_limit, both))| {
+            let (timeout, fallback) = both.unzip();
+            MethodOverride {
+                glob,
+                is_idempotent,
+                timeout,
+                breaker,
+                classification,
+                retry,
+                bulkhead,
+                rate_limit,
+                fallback,
+            }
+        },
+    )
 }
 
 fn between(min: Duration, max: Duration) -> impl Strategy<Value = Duration> {
@@ -203,16 +243,17 @@ fn places() -> impl Strategy<Value = (u32, u32, Duration)> {
 }
 
 fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
-    let pool = ("[a-zA-Z][a-zA-Z0-9._-]{0,59}", places(), vec("[^\\p{Cc}]{1,64}", 0..4));
+    let pool = ("[a-zA-Z][a-zA-Z0-9._-]{0,59}", places(), vec("[^\\p{Cc}]{1,64}", 0..4), any::<bool>());
     (places(), vec(pool, 0..6)).prop_map(|((max_concurrent, max_queue, max_wait), pools)| {
-        let pools = pools.into_iter().enumerate().map(|(index, (name, places, method_globs))| PoolPolicy {
-            name: format!("{name}{index}"),
-            max_concurrent: places.0,
-            max_queue: places.1,
-            max_wait: places.2,
-            method_globs,
-            isolate_breaker: false,
-        });
+        let pools =
+            pools.into_iter().enumerate().map(|(index, (name, places, method_globs, isolate_breaker))| PoolPolicy {
+                name: format!("{name}{index}"),
+                max_concurrent: places.0,
+                max_queue: places.1,
+                max_wait: places.2,
+                method_globs,
+                isolate_breaker,
+            });
         BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: pools.collect() }
     })
 }

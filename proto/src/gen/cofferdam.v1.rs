@@ -319,7 +319,8 @@ pub struct IsolationPolicy {
     /// Thresholds of the health derived from outcomes. In force at every level.
     #[prost(message, optional, tag = "12")]
     pub health: ::core::option::Option<HealthPolicy>,
-    /// Sections replaced for some methods; the first entry whose glob matches wins. Empty: one policy for all methods.
+    /// Sections replaced for some methods; the first entry whose glob matches wins. At most 64, no two with the same glob.
+    /// Empty: one policy for all methods.
     #[prost(message, repeated, tag = "13")]
     pub method_overrides: ::prost::alloc::vec::Vec<MethodOverride>,
 }
@@ -575,11 +576,14 @@ pub struct BulkheadPool {
     /// How long one may wait. Unset or zero: not at all. Above zero where max_queue is.
     #[prost(message, optional, tag = "4")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
-    /// Methods that run here without being told to: a glob where * stands for any run of characters. The first pool
-    /// that matches wins. At most 32, each at most 256 bytes. Empty: only calls that name the pool.
+    /// Methods that run here without being told to: a glob where * stands for any run of characters. A gRPC method is
+    /// package.Service/Method; a slash before it, here or there, does not count. The first pool that matches wins. At most
+    /// 32, each at most 256 bytes. Empty: only calls that name the pool.
     #[prost(string, repeated, tag = "5")]
     pub method_globs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Whether the pool has a breaker of its own. Unset: false.
+    /// Whether the pool has a breaker of its own: by the service's circuit_breaker section, and with what it learned kept
+    /// under the pool's name. In force where pools are, at full; below, its calls meet the service's breaker. A method
+    /// whose override replaces circuit_breaker meets the override's breaker in every pool. Unset: false.
     #[prost(bool, tag = "6")]
     pub isolate_breaker: bool,
 }
@@ -632,15 +636,29 @@ pub struct HealthPolicy {
     pub minimum_calls: ::core::option::Option<u32>,
 }
 /// MethodOverride replaces sections of the policy for the methods that match.
+///
+/// State belongs to whoever has numbers of its own. An override that replaces circuit_breaker has a breaker of its own,
+/// shared by all methods that match; one that replaces bulkhead, rate_limit or fallback has places, a rate or places for
+/// fallbacks of its own. All else is the service's: its breaker where circuit_breaker is inherited, its retry budget,
+/// cache, health and counters. What an override learned is kept under its glob, through every policy that has the same
+/// glob replace the same section; it is forgotten when a policy drops it, as soon as no call uses it any more.
+///
+/// Where a call runs in a pool and its method has an override: an override's circuit_breaker wins over the pool's own
+/// breaker, and an override's bulkhead takes its methods out of all pools, their breakers included.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MethodOverride {
-    /// Methods: a glob where * stands for any run of characters. Not empty.
+    /// Methods: a glob where * stands for any run of characters. A gRPC method is package.Service/Method; a slash before
+    /// it, here or there, does not count. Not empty; at most 256 bytes; no other entry's.
     #[prost(string, tag = "1")]
     pub glob: ::prost::alloc::string::String,
-    /// Whether matching methods are idempotent, which retries and hedges ask. Unset: as the caller says.
+    /// Whether matching methods are idempotent, which retries and hedges ask; true and false win over what the caller
+    /// says. Unset: as the caller says.
     #[prost(bool, optional, tag = "2")]
     pub idempotent: ::core::option::Option<bool>,
-    /// The sections to replace; a section left unset is inherited. Level and overrides inside it are rejected.
+    /// The sections to replace. A section left unset is inherited; one that is set is replaced whole, and what it leaves
+    /// unset takes the value of the policy's preset, else the default. Unset, or no section: matching methods are as
+    /// the service, and no later entry applies to them. Rejected inside it: level, preset, health, method_overrides,
+    /// bulkhead.pools and retry.budget, which are the service's alone.
     #[prost(message, optional, tag = "3")]
     pub policy: ::core::option::Option<IsolationPolicy>,
 }
@@ -975,7 +993,8 @@ pub struct IsolatedService {
     /// What was last reported with UpdateServiceHealth. Unset: nothing.
     #[prost(message, optional, tag = "6")]
     pub reported_health: ::core::option::Option<ServiceHealth>,
-    /// The least good breaker state that an instance reports. BREAKER_STATE_UNSPECIFIED: no instance reports one.
+    /// The least good breaker state that an instance reports, of the service's own breaker or of those that its pools and
+    /// methods have to themselves. BREAKER_STATE_UNSPECIFIED: no instance reports one.
     #[prost(enumeration = "BreakerState", tag = "7")]
     pub breaker_state: i32,
     /// When it was first registered.
@@ -1033,7 +1052,7 @@ pub enum HealthStatus {
     Degraded = 2,
     /// It does not work well enough to be used.
     Unhealthy = 3,
-    /// A breaker keeps calls from it. Derived only: it cannot be reported.
+    /// The service's own breaker keeps calls from it. Derived only: it cannot be reported.
     CircuitOpen = 4,
 }
 impl HealthStatus {
@@ -1171,7 +1190,7 @@ pub struct CallCounters {
     pub stale_results: u64,
 }
 /// ServiceStats is what is known of one service.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceStats {
     /// The namespace.
     #[prost(string, tag = "1")]
@@ -1185,7 +1204,7 @@ pub struct ServiceStats {
     /// Instances that hold a stream and use the service.
     #[prost(uint32, tag = "4")]
     pub instances: u32,
-    /// Instances whose breaker is open or half-open.
+    /// Instances that have a breaker open or half-open: the service's, a pool's or an override's.
     #[prost(uint32, tag = "5")]
     pub open_instances: u32,
     /// Instances that have applied the current revision.
@@ -1197,6 +1216,27 @@ pub struct ServiceStats {
     /// The health.
     #[prost(enumeration = "HealthStatus", tag = "8")]
     pub health_status: i32,
+    /// The breakers that pools and methods have to themselves by the present policy and level: pools, then overrides, each
+    /// in the policy's order. Those that only instances with an older policy have are left out. Empty: every call meets
+    /// the service's breaker, or none is in force.
+    #[prost(message, repeated, tag = "9")]
+    pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
+}
+/// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerStats {
+    /// The pool, by its name. Empty: not a pool's.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods, by the glob of their override. Empty: not an override's. Exactly one of pool and method_glob is set.
+    #[prost(string, tag = "2")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Instances where it is open.
+    #[prost(uint32, tag = "3")]
+    pub open_instances: u32,
+    /// Instances where it is half-open.
+    #[prost(uint32, tag = "4")]
+    pub half_open_instances: u32,
 }
 /// IsolationStats is what is known of all services of a namespace, or of all namespaces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1325,7 +1365,8 @@ pub struct ExecuteWithIsolationResponse {
     /// Attempts that reached the service. Zero: it was not called.
     #[prost(uint32, tag = "3")]
     pub attempts: u32,
-    /// The breaker after the call. BREAKER_STATE_UNSPECIFIED: none is in force at this level.
+    /// The breaker that the call met, after the call: the service's, its pool's or that of its method's override.
+    /// BREAKER_STATE_UNSPECIFIED: none is in force at this level.
     #[prost(enumeration = "BreakerState", tag = "4")]
     pub breaker_state: i32,
     /// The revision of the policy that decided.
@@ -2796,18 +2837,36 @@ pub struct ServiceReport {
     /// Differences since the last report.
     #[prost(message, optional, tag = "2")]
     pub counters: ::core::option::Option<CallCounters>,
-    /// The breaker now: the least good one where methods or pools have their own.
+    /// The breaker now: the least good one where pools or methods have their own.
     #[prost(enumeration = "BreakerState", tag = "3")]
     pub breaker_state: i32,
-    /// The health derived from outcomes.
+    /// The health derived from outcomes; HEALTH_STATUS_CIRCUIT_OPEN where the service's own breaker is open. An open breaker
+    /// of a pool or of methods makes a healthy service HEALTH_STATUS_DEGRADED.
     #[prost(enumeration = "HealthStatus", tag = "4")]
     pub health_status: i32,
-    /// What the breaker did, oldest first. At most 100.
+    /// What the breakers did, oldest first. At most 100.
     #[prost(message, repeated, tag = "5")]
     pub transitions: ::prost::alloc::vec::Vec<BreakerTransition>,
     /// Transitions that found no room above.
     #[prost(uint32, tag = "6")]
     pub transitions_dropped: u32,
+    /// The breakers of pools and methods that have their own, as far as they are not closed. At most 96: no policy has
+    /// more.
+    #[prost(message, repeated, tag = "7")]
+    pub breakers: ::prost::alloc::vec::Vec<BreakerReport>,
+}
+/// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerReport {
+    /// The pool, by its name. Empty: not a pool's.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods, by the glob of their override. Empty: not an override's. Exactly one of pool and method_glob is set.
+    #[prost(string, tag = "2")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Its state now.
+    #[prost(enumeration = "BreakerState", tag = "3")]
+    pub state: i32,
 }
 /// BreakerTransition is a change of a breaker's state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2824,6 +2883,13 @@ pub struct BreakerTransition {
     /// How long before the report it happened.
     #[prost(message, optional, tag = "4")]
     pub age: ::core::option::Option<::prost_types::Duration>,
+    /// The pool whose breaker it was, by its name. Empty: not a pool's.
+    #[prost(string, tag = "5")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods whose breaker it was, by the glob of their override. Empty: not an override's; where pool is empty, too,
+    /// it was the service's.
+    #[prost(string, tag = "6")]
+    pub method_glob: ::prost::alloc::string::String,
 }
 /// SyncResponse is a message of the manager.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -23,13 +23,14 @@ use crate::{error::Error, store::Op};
 /// Checks the alternatives that `service` would have under `policy`, and returns what else to write for them.
 ///
 /// # Errors
-/// [`Error::Invalid`] with each alternative that is missing or leads back, by its path below `prefix`.
+/// [`Error::Invalid`] with each alternative that is missing or leads back; `place` says where in the request a path of the
+/// policy is.
 pub(super) fn check(
     view: &mut View<'_>,
     service: &ServiceKey,
     before: Option<&Registered>,
     policy: &Policy,
-    prefix: &str,
+    place: impl Fn(&str) -> String,
 ) -> Result<Option<Op>, Error> {
     let wanted: BTreeSet<&Name> = alternatives(policy).map(|(_, name)| name).collect();
     let known: BTreeSet<&Name> = before.map(|before| before.alternatives().collect()).unwrap_or_default();
@@ -38,8 +39,8 @@ pub(super) fn check(
     }
     let others: Vec<_> = view.alternatives(&service.namespace).collect();
     let mut violations = Vec::new();
-    for (index, name) in alternatives(policy) {
-        let path = format!("{prefix}.chain[{index}].alternative.service");
+    for (named, name) in alternatives(policy) {
+        let path = place(&named.path());
         let target = ServiceKey { namespace: service.namespace.clone(), name: name.clone() };
         if target != *service && view.service(&target).is_none() {
             violations.push(Violation::invalid(path, missing(&target, &others)));

@@ -122,7 +122,7 @@ impl Registry {
             let place = |path: &str| field.place(path);
             let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
             check_size(&written, field)?;
-            let guard = alternatives::check(view, target, Some(before), &policy, &place("fallback"))?;
+            let guard = alternatives::check(view, target, Some(before), &policy, place)?;
             if written == *before.written_policy() && !view.catalog().is_poisoned(target) {
                 return Ok(Plan { ops: Vec::new(), answer: A::of(describe(view.catalog(), before)) });
             }

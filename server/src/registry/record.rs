@@ -164,11 +164,34 @@ impl Registered {
     }
 }
 
-/// The alternative steps of a policy's chain, with their place in it.
-pub(super) fn alternatives(policy: &Policy) -> impl Iterator<Item = (usize, &Name)> {
-    policy.fallback.chain.iter().enumerate().filter_map(|(index, step)| match step {
-        FallbackStep::Alternative(alternative) => Some((index, &alternative.service)),
-        _ => None,
+/// Where a policy names an alternative.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The override in whose chain it is. `None`: in that of the policy itself.
+    method_override: Option<usize>,
+    step: usize,
+}
+
+impl Place {
+    /// The path of the name in the policy.
+    pub(super) fn path(self) -> String {
+        let step = format!("fallback.chain[{}].alternative.service", self.step);
+        match self.method_override {
+            Some(index) => format!("method_overrides[{index}].policy.{step}"),
+            None => step,
+        }
+    }
+}
+
+/// The services that a policy's chains name as alternatives, those of its overrides included.
+pub(super) fn alternatives(policy: &Policy) -> impl Iterator<Item = (Place, &Name)> {
+    let replaced = policy.method_overrides.iter().enumerate();
+    let replaced = replaced.filter_map(|(index, entry)| Some((Some(index), entry.fallback.as_ref()?)));
+    std::iter::once((None, &policy.fallback)).chain(replaced).flat_map(|(method_override, fallback)| {
+        fallback.chain.iter().enumerate().filter_map(move |(step, kind)| match kind {
+            FallbackStep::Alternative(alternative) => Some((Place { method_override, step }, &alternative.service)),
+            _ => None,
+        })
     })
 }
 

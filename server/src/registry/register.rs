@@ -95,7 +95,7 @@ fn plan(
     let place = |path: &str| field.place(path);
     let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
     check_size(&written, field)?;
-    let guard = alternatives::check(view, target, before, &policy, &place("fallback"))?;
+    let guard = alternatives::check(view, target, before, &policy, place)?;
     if let Some(same) = before.filter(|before| *before.service() == registration.service)
         && *same.written_policy() == written
         && !view.catalog().is_poisoned(target)

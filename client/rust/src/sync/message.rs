@@ -92,7 +92,10 @@ pub(crate) struct Report {
 pub(crate) struct ServiceReport {
     pub(crate) service: Arc<str>,
     pub(crate) counters: CounterSnapshot,
+    /// The least good of all breakers.
     pub(crate) breaker: Option<State>,
+    /// The breakers of parts of the service, as far as they are not closed.
+    pub(crate) parts: Vec<(Part, State)>,
     pub(crate) health: HealthStatus,
     /// What the breaker of which part did and how long before the report, oldest first.
     pub(crate) transitions: Vec<(Part, Transition, Duration)>,

@@ -8,6 +8,7 @@ use super::message::{Report, ServiceReport};
 use crate::registry::ServiceState;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
+use cofferdam_core::isolation::Part;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
 use std::sync::Arc;
@@ -26,25 +27,31 @@ pub(super) struct Reporter {
     since: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Told {
     counters: CounterSnapshot,
     /// The state that this stream's manager knows. `None`: it knows none.
     state: Option<Shown>,
 }
 
-type Shown = (Option<State>, HealthStatus);
+/// How a service does.
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    breaker: Option<State>,
+    parts: Vec<(Part, State)>,
+    health: HealthStatus,
+}
 
 /// A report under way: what is told once it is taken.
 #[derive(Debug)]
 pub(super) struct Pending {
     at: Timestamp,
-    parts: Vec<Part>,
+    entries: Vec<Entry>,
     next: usize,
 }
 
 #[derive(Debug)]
-struct Part {
+struct Entry {
     index: usize,
     service: Arc<ServiceState>,
     told: Told,
@@ -69,7 +76,7 @@ impl Reporter {
         sequence: u64,
     ) -> Option<(Report, Pending)> {
         self.told.resize(services.len(), Told::default());
-        let mut pending = Pending { at: now, parts: Vec::new(), next: self.next };
+        let mut pending = Pending { at: now, entries: Vec::new(), next: self.next };
         let mut reports = Vec::new();
         for step in 0..services.len() {
             if reports.len() == MAX_SERVICES {
@@ -80,9 +87,9 @@ impl Reporter {
                 continue;
             };
             pending.next = (index + 1) % services.len();
-            if let Some((report, part)) = changes(index, service, told, now) {
+            if let Some((report, entry)) = changes(index, service, told, now) {
                 reports.push(report);
-                pending.parts.push(part);
+                pending.entries.push(entry);
             }
         }
         let interval = now.saturating_since(self.since);
@@ -93,21 +100,22 @@ impl Reporter {
     pub(super) fn commit(&mut self, pending: Pending) {
         self.since = pending.at;
         self.next = pending.next;
-        for part in pending.parts {
-            part.service.journal.commit(part.position);
-            if let Some(told) = self.told.get_mut(part.index) {
-                *told = part.told;
+        for entry in pending.entries {
+            entry.service.journal.commit(entry.position);
+            if let Some(told) = self.told.get_mut(entry.index) {
+                *told = entry.told;
             }
         }
     }
 }
 
-fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestamp) -> Option<(ServiceReport, Part)> {
+fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestamp) -> Option<(ServiceReport, Entry)> {
     let counters = service.isolation.counters();
     let difference = counters.since(&told.counters);
-    let state = (service.isolation.breaker_state(now), service.isolation.health(now));
+    let state = shown(service, now);
     let unreported = service.journal.unreported();
-    let is_same = difference == CounterSnapshot::default() && told.state == Some(state) && unreported.is_empty();
+    let is_same =
+        difference == CounterSnapshot::default() && told.state.as_ref() == Some(&state) && unreported.is_empty();
     if is_same {
         return None;
     }
@@ -115,13 +123,22 @@ fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestam
     let report = ServiceReport {
         service: Arc::clone(&service.name),
         counters: difference,
-        breaker: state.0,
-        health: state.1,
+        breaker: state.breaker,
+        parts: state.parts.clone(),
+        health: state.health,
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
     let told = Told { counters, state: Some(state) };
-    Some((report, Part { index, service: Arc::clone(service), told, position: unreported.position }))
+    Some((report, Entry { index, service: Arc::clone(service), told, position: unreported.position }))
+}
+
+fn shown(service: &ServiceState, now: Timestamp) -> Shown {
+    let mut parts = service.isolation.breaker_states(now);
+    // A worse state is greater.
+    let breaker = parts.iter().map(|(_, state)| *state).max();
+    parts.retain(|(part, state)| *part != Part::Service && *state != State::Closed);
+    Shown { breaker, parts, health: service.isolation.health(now) }
 }
 
 #[cfg(test)]

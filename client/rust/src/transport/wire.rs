@@ -8,7 +8,7 @@ use cofferdam_core::policy::{InvalidPolicy, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::{
     breaker_state_to_wire, counters_to_wire, duration_from_wire, duration_to_wire, effective_policy, health_to_wire,
-    revision_from_wire, revision_to_wire,
+    part_to_wire, revision_from_wire, revision_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
@@ -106,7 +106,7 @@ fn to_report(report: Report) -> v1::SyncReport {
 }
 
 fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
-    let ServiceReport { service, counters, breaker, health, transitions, dropped } = report;
+    let ServiceReport { service, counters, breaker, parts, health, transitions, dropped } = report;
     v1::ServiceReport {
         service: service.to_string(),
         counters: Some(counters_to_wire(&counters)),
@@ -114,16 +114,25 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         health_status: health_to_wire(health).into(),
         transitions: transitions.into_iter().map(to_transition).collect(),
         transitions_dropped: u32::try_from(dropped).unwrap_or(u32::MAX),
+        breakers: parts.into_iter().map(to_breaker).collect(),
     }
 }
 
-fn to_transition((_part, transition, age): (Part, Transition, Duration)) -> v1::BreakerTransition {
+fn to_breaker((part, state): (Part, State)) -> v1::BreakerReport {
+    let (pool, method_glob) = part_to_wire(&part);
+    v1::BreakerReport { pool, method_glob, state: to_state(Some(state)).into() }
+}
+
+fn to_transition((part, transition, age): (Part, Transition, Duration)) -> v1::BreakerTransition {
     let cause = transition.cause.name();
+    let (pool, method_glob) = part_to_wire(&part);
     v1::BreakerTransition {
         from: to_state(Some(transition.from)).into(),
         to: to_state(Some(transition.to)).into(),
         cause: if transition.is_enforced { cause.to_owned() } else { format!("metrics_only: {cause}") },
         age: Some(duration_to_wire(age)),
+        pool,
+        method_glob,
     }
 }
 

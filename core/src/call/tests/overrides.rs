@@ -44,8 +44,12 @@ async fn is_rejected(bench: &Bench, options: CallOptions<'_>) -> bool {
     result.is_err_and(|failure| matches!(failure.cause, FailureCause::Open { .. }))
 }
 
+/// The states of all breakers, which are those that the policy is said to have.
 fn states(bench: &Bench) -> Vec<(Part, State)> {
-    bench.isolation.breaker_states(bench.runtime.now())
+    let states = bench.isolation.breaker_states(bench.runtime.now());
+    let own: Vec<Part> = states.iter().skip(1).map(|(part, _)| part.clone()).collect();
+    assert_eq!(own, Part::with_own_breaker(&bench.isolation.in_force().policy));
+    states
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 use super::super::limits::MAX_OVERRIDES;
 use super::super::{MethodOverride, PolicySpec};
 use super::{Faults, Violation, glob, sections};
+use crate::glob::method_name;
 use std::collections::HashSet;
 
 pub(super) fn check(faults: &mut Faults, spec: &PolicySpec) {
@@ -13,7 +14,7 @@ pub(super) fn check(faults: &mut Faults, spec: &PolicySpec) {
     for (index, entry) in overrides.iter().take(MAX_OVERRIDES).enumerate() {
         let path = format!("method_overrides[{index}]");
         glob(faults, &format!("{path}.glob"), &entry.glob);
-        let once = globs.insert(&entry.glob);
+        let once = globs.insert(method_name(&entry.glob));
         faults.require(once, &format!("{path}.glob"), "must differ from the globs before it: the first one wins");
         check_sections(faults, &format!("{path}.policy"), spec, entry);
     }

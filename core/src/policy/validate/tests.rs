@@ -267,7 +267,7 @@ fn overrides() {
         ("method_overrides", |spec| spec.method_overrides = (0..65).map(|index| named(&index.to_string())).collect()),
         ("method_overrides[0].glob", |spec| spec.method_overrides = vec![named("")]),
         ("method_overrides[1].glob", |spec| spec.method_overrides = vec![named("a"), named(&"a".repeat(257))]),
-        ("method_overrides[2].glob", |spec| spec.method_overrides = vec![named("a"), named("b"), named("a")]),
+        ("method_overrides[2].glob", |spec| spec.method_overrides = vec![named("a"), named("b"), named("/a")]),
         ("method_overrides[1].policy.retry.max_attempts", |spec| {
             let retry = RetryPolicy { max_attempts: 11, ..RetryPolicy::default() };
             spec.method_overrides = vec![named("a"), MethodOverride { retry: Some(retry), ..named("b") }];

@@ -21,11 +21,11 @@ fn read_pool(faults: &mut Faults, path: &str, written: &v1::BulkheadPool) -> Poo
     let mut policy = PoolPolicy {
         name: name.clone(),
         method_globs: method_globs.iter().take(MAX_GLOBS + 1).cloned().collect(),
+        isolate_breaker: *isolate_breaker,
         ..PoolPolicy::default()
     };
     set(&mut policy.max_concurrent, *max_concurrent);
     set(&mut policy.max_queue, *max_queue);
     faults.duration(&format!("{path}.max_wait"), *max_wait, &mut policy.max_wait);
-    faults.not_in_force(*isolate_breaker, format!("{path}.isolate_breaker"));
     policy
 }

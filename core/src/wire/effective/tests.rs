@@ -2,6 +2,7 @@ mod coverage;
 mod fields;
 mod forms;
 mod inert;
+mod overrides;
 mod presence;
 mod presets;
 mod robustness;

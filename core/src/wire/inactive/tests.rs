@@ -41,6 +41,18 @@ fn each_level_leaves_out_what_the_levels_above_it_add() {
 }
 
 #[test]
+fn overrides_are_looked_into() {
+    let section = |policy| v1::MethodOverride { glob: "*".to_owned(), policy: Some(policy), ..Default::default() };
+    let retry = v1::IsolationPolicy { retry: Some(v1::RetryPolicy::default()), ..Default::default() };
+    let overrides = vec![section(retry), section(with_chain(vec![alternative("backup")])), section(everything())];
+    let written = v1::IsolationPolicy { method_overrides: overrides, ..Default::default() };
+    let path = |index: usize, path: &str| format!("method_overrides[{index}].policy.{path}");
+    let mut expected = vec![path(0, "retry"), path(1, "fallback.chain[0].alternative")];
+    expected.extend(inactive_fields(&everything(), Level::Basic).iter().map(|inner| path(2, inner)));
+    assert_eq!(inactive_fields(&written, Level::Basic), expected);
+}
+
+#[test]
 fn what_was_not_written_is_not_listed() {
     let preset = v1::IsolationPolicy { preset: "database".to_owned(), ..Default::default() };
     for level in Level::ALL {

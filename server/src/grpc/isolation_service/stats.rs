@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cofferdam_core::{
+    isolation::Part,
     level::Level,
     name::Name,
     stats::CounterSnapshot,
-    wire::{counters_from_wire, counters_to_wire, health_to_wire},
+    wire::{counters_from_wire, counters_to_wire, health_to_wire, part_to_wire},
 };
 use cofferdam_proto::v1;
 
@@ -37,7 +38,16 @@ pub(super) fn of_service(
         applied_instances: seen.applied_instances,
         refused_instances: seen.refused_instances,
         health_status: health::status(registry, instances, key).map(health_to_wire).unwrap_or_default().into(),
+        breakers: Part::with_own_breaker(registered.policy())
+            .iter()
+            .map(|part| breaker(part, seen.parts.get(part).copied().unwrap_or_default()))
+            .collect(),
     }
+}
+
+fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1::BreakerStats {
+    let (pool, method_glob) = part_to_wire(part);
+    v1::BreakerStats { pool, method_glob, open_instances, half_open_instances }
 }
 
 /// What is known of all services of a namespace, or of all namespaces.

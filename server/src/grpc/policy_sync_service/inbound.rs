@@ -1,9 +1,12 @@
 //! What an instance says after its hello.
 
 use cofferdam_core::{
+    breaker::State,
+    health::HealthStatus,
+    isolation::Part,
     name::{Name, ServiceKey},
     revision::Revision,
-    wire::{breaker_state_from_wire, counters_from_wire, health_from_wire, revision_from_wire},
+    wire::{breaker_state_from_wire, counters_from_wire, health_from_wire, part_is, revision_from_wire},
 };
 use cofferdam_proto::v1;
 
@@ -11,7 +14,7 @@ use super::hello::{self, MAX_SERVICES};
 use crate::{
     error::Error,
     instances::{Condition, Refusal, Session as Place},
-    registry::validate::Faults,
+    registry::{Registry, validate::Faults},
 };
 
 const MAX_REASON_CHARS: usize = 1024;
@@ -60,7 +63,12 @@ pub(super) fn nack(namespace: &Name, place: &Place, nack: &v1::PolicyNack) -> Re
 }
 
 /// What happened to the services of an instance since its last report.
-pub(super) fn report(namespace: &Name, place: &Place, report: &v1::SyncReport) -> Result<(), Error> {
+pub(super) fn report(
+    namespace: &Name,
+    place: &Place,
+    registry: &Registry,
+    report: &v1::SyncReport,
+) -> Result<(), Error> {
     let mut faults = Faults::default();
     faults.count("report.services", report.services.len(), MAX_SERVICES);
     faults.check()?;
@@ -72,16 +80,44 @@ pub(super) fn report(namespace: &Name, place: &Place, report: &v1::SyncReport) -
         // A state that a later release may know is, here, nothing known.
         let condition = Condition {
             breaker: breaker_state_from_wire(service.breaker_state).ok().flatten(),
-            health: health_from_wire(service.health_status).ok().flatten(),
+            health: health_from_wire(service.health_status).ok().flatten().or_else(|| health_of_breakers(service)),
         };
         let counters = counters_from_wire(&service.counters.unwrap_or_default());
-        place.report(&key, &counters, condition);
+        place.report(&key, &counters, condition, parts(registry, &key, &service.breakers));
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
-            tracing::debug!(service = %key, instance = place.instance_id(), from, to, cause = ?transition.cause, "breaker");
+            let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;
+            let instance = place.instance_id();
+            tracing::debug!(service = %key, instance, ?pool, ?method_glob, from, to, ?cause, "breaker");
         }
     }
     faults.into_result()
+}
+
+/// What an instance that reports no health says of it: an open breaker that is no part's is the service's.
+fn health_of_breakers(report: &v1::ServiceReport) -> Option<HealthStatus> {
+    let is_open = report.breaker_state() == v1::BreakerState::Open;
+    let is_of_part = report.breakers.iter().any(|breaker| breaker.state() == v1::BreakerState::Open);
+    match (is_open, is_of_part) {
+        (true, false) => Some(HealthStatus::CircuitOpen),
+        (true, true) => Some(HealthStatus::Degraded),
+        (false, _) => None,
+    }
+}
+
+/// The breakers that are not closed, of the parts that have one by the policy of now: an instance with another policy
+/// will soon have this one, and what is kept of a report is bounded by the policy.
+fn parts(registry: &Registry, key: &ServiceKey, reported: &[v1::BreakerReport]) -> Vec<(Part, State)> {
+    if reported.is_empty() {
+        return Vec::new();
+    }
+    let own = registry.get(key).map(|registered| Part::with_own_breaker(registered.policy())).unwrap_or_default();
+    let known = own.into_iter().filter_map(|part| {
+        let report = reported.iter().find(|report| part_is(&part, &report.pool, &report.method_glob))?;
+        let state = breaker_state_from_wire(report.state).ok().flatten()?;
+        (state != State::Closed).then_some((part, state))
+    });
+    known.collect()
 }
 
 fn warn_of(key: &ServiceKey, refusal: &Refusal, stays: Revision, instance: &str) {

@@ -268,7 +268,7 @@ impl Session {
             Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
             Some(Message::Report(message)) => {
                 self.last_report = message.sequence;
-                inbound::report(&self.namespace, &self.place, &message)
+                inbound::report(&self.namespace, &self.place, &self.shared.registry, &message)
             }
             // Of a later release: nothing that an answer depends on.
             None => Ok(()),

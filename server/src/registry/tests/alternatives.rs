@@ -101,3 +101,33 @@ async fn a_name_is_not_taken_from_under_who_begins_to_use_it() {
     }
     assert!(left.get(&key("default/payments")).is_some());
 }
+
+/// An override's chain stands in for the service as much as the service's own does.
+#[tokio::test]
+async fn the_alternatives_of_overrides_count() {
+    let by_override = |service: &str, alternative: &str| {
+        let fallback = v1::FallbackPolicy { chain: vec![alternative_step(alternative)], ..Default::default() };
+        let policy = v1::IsolationPolicy { fallback: Some(fallback), ..Default::default() };
+        let overrides = ["Get*", "*"].map(|glob| v1::MethodOverride {
+            glob: glob.to_owned(),
+            policy: (glob == "*").then(|| policy.clone()),
+            ..Default::default()
+        });
+        v1::UpdateIsolationPolicyRequest {
+            service: service.to_owned(),
+            policy: Some(v1::IsolationPolicy { method_overrides: overrides.to_vec(), ..Default::default() }),
+            ..Default::default()
+        }
+    };
+    let registry = with(&["a", "b"]).await;
+    let path = "policy.method_overrides[1].policy.fallback.chain[0].alternative.service";
+    let refused = registry.update_policy(by_override("a", "nobody")).await.unwrap_err();
+    assert_eq!(paths(&refused), [path]);
+    registry.update_policy(by_override("a", "b")).await.unwrap();
+    registry.update_fallback(stand_in("b", "a")).await.unwrap_err();
+    let refused = registry.update_policy(by_override("b", "a")).await.unwrap_err();
+    assert_eq!(paths(&refused), [path]);
+    assert!(refused.to_string().contains("b -> a -> b"), "{refused}");
+    let refused = registry.unregister(unregister("b")).await.unwrap_err();
+    assert!(matches!(refused, Error::ServiceInUse { .. }), "{refused}");
+}

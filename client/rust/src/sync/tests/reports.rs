@@ -4,8 +4,11 @@ use crate::runtime::Tokio;
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::health::HealthStatus;
+use cofferdam_core::isolation::Part;
 use cofferdam_core::outcome::Outcome;
-use cofferdam_core::policy::{AlternativeFallback, BreakerPolicy, DegradedFallback};
+use cofferdam_core::policy::{
+    AlternativeFallback, BreakerPolicy, BulkheadPolicy, DegradedFallback, MethodOverride, PoolPolicy,
+};
 use cofferdam_core::stats::CounterSnapshot;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,9 +50,14 @@ impl Operation for Ends {
 }
 
 async fn calls(scene: &Scene, service: &str, count: usize, result: Result<(), ()>) {
+    calls_of(scene, service, "", count, result).await;
+}
+
+async fn calls_of(scene: &Scene, service: &str, method: &str, count: usize, result: Result<(), ()>) {
     let service = scene.service(service);
     for _ in 0..count {
-        let _ = call::execute(&service.isolation, &Tokio, &mut Ends(result), CallOptions::default()).await;
+        let options = CallOptions { method, ..CallOptions::default() };
+        let _ = call::execute(&service.isolation, &Tokio, &mut Ends(result), options).await;
     }
 }
 
@@ -115,6 +123,47 @@ async fn a_breakers_way_is_reported_also_without_calls() {
     let service = &report.services[0];
     assert_eq!((service.breaker, service.transitions.len()), (Some(State::HalfOpen), 0));
     assert!(service.counters.is_zero());
+}
+
+/// A pool and some methods with a breaker to themselves.
+fn parted() -> PolicySpec {
+    let breaker = BreakerPolicy { consecutive_failures: 3, failure_rate: 0.0, ..BreakerPolicy::default() };
+    let pool = PoolPolicy {
+        name: "readPool".to_owned(),
+        isolate_breaker: true,
+        method_globs: vec!["read*".to_owned()],
+        ..PoolPolicy::default()
+    };
+    let listing =
+        MethodOverride { glob: "list*".to_owned(), breaker: Some(breaker.clone()), ..MethodOverride::default() };
+    PolicySpec {
+        level: Level::Full,
+        breaker,
+        bulkhead: BulkheadPolicy { pools: vec![pool], ..BulkheadPolicy::default() },
+        method_overrides: vec![listing],
+        ..PolicySpec::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_breakers_of_parts_are_reported_apart() {
+    let mut scene = Scene::new(&["a"]);
+    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true);
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    assert_eq!(stream.report().await.services[0].parts, []);
+
+    for method in ["readUser", "listUsers"] {
+        calls_of(&scene, "a", method, 3, Err(())).await;
+    }
+    tokio::time::sleep(SECOND / 2).await;
+    let report = stream.report().await;
+    let service = &report.services[0];
+    assert_eq!((service.breaker, service.health), (Some(State::Open), HealthStatus::Degraded));
+    let parts = [Part::Pool("readPool".into()), Part::Methods("list*".into())];
+    assert_eq!(service.parts, parts.clone().map(|part| (part, State::Open)));
+    let opened: Vec<&Part> = service.transitions.iter().map(|(part, ..)| part).collect();
+    assert_eq!(opened, parts.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

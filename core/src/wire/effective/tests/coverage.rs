@@ -5,7 +5,8 @@ use crate::wire::effective_policy;
 use cofferdam_proto::{FILE_DESCRIPTOR_SET, v1};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
-/// Fields that mean nothing until another one switches them on, and that the contract gives no range either.
+/// Fields that mean nothing until another one switches them on, and that the contract gives no range either; in a policy
+/// and in the policy of an override.
 const MEANINGLESS_ALONE: [&str; 4] =
     ["adaptive_limit.min", "adaptive_limit.initial", "adaptive_limit.max", "rate_limit.burst"];
 
@@ -41,9 +42,21 @@ struct Setting {
     with: Vec<DynamicMessage>,
 }
 
-/// Each field below a message. What is nested in itself is looked into once.
+/// Each field below a message. What is nested in itself is looked into twice: an override has a policy again.
 fn settings(message: &MessageDescriptor, above: &[&str]) -> Vec<Setting> {
     message.fields().flat_map(|field| settings_of(message, &field, above)).collect()
+}
+
+/// A message without the field in question.
+fn around(message: &MessageDescriptor) -> DynamicMessage {
+    let mut around = DynamicMessage::new(message.clone());
+    // Without its name, it would be refused whatever else it holds.
+    match message.name() {
+        "BulkheadPool" => around.set_field_by_name("name", Value::String("pool".to_owned())),
+        "MethodOverride" => around.set_field_by_name("glob", Value::String("*".to_owned())),
+        _ => {}
+    }
+    around
 }
 
 fn settings_of(message: &MessageDescriptor, field: &FieldDescriptor, above: &[&str]) -> Vec<Setting> {
@@ -51,13 +64,13 @@ fn settings_of(message: &MessageDescriptor, field: &FieldDescriptor, above: &[&s
         if field.is_list() { Value::List(vec![value]) } else { value }
     };
     let holding = |value| {
-        let mut holder = DynamicMessage::new(message.clone());
+        let mut holder = around(message);
         holder.set_field(field, list(value));
         holder
     };
     match field.kind() {
         Kind::Message(inner) if !is_leaf(&inner) => {
-            if above.contains(&inner.full_name()) {
+            if above.iter().filter(|name| **name == inner.full_name()).count() > 1 {
                 return Vec::new();
             }
             let index = if field.is_list() { "[0]" } else { "" };
@@ -72,7 +85,7 @@ fn settings_of(message: &MessageDescriptor, field: &FieldDescriptor, above: &[&s
         }
         kind => vec![Setting {
             path: field.name().to_owned(),
-            without: DynamicMessage::new(message.clone()),
+            without: around(message),
             with: candidates(&kind).into_iter().map(holding).collect(),
         }],
     }
@@ -97,8 +110,10 @@ fn every_field_is_enforced_or_refused() {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     let message = pool.get_message_by_name("cofferdam.v1.IsolationPolicy").unwrap();
     let settings = settings(&message, &[]);
-    assert!(settings.len() > 80, "{}", settings.len());
+    assert!(settings.len() > 160, "{}", settings.len());
     let ignored: Vec<&str> =
         settings.iter().filter(|setting| !setting.matters()).map(|setting| setting.path.as_str()).collect();
-    assert_eq!(ignored, MEANINGLESS_ALONE);
+    let in_override = MEANINGLESS_ALONE.map(|path| format!("method_overrides[0].policy.{path}"));
+    let expected: Vec<&str> = MEANINGLESS_ALONE.into_iter().chain(in_override.iter().map(String::as_str)).collect();
+    assert_eq!(ignored, expected);
 }

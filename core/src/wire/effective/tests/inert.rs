@@ -30,7 +30,6 @@ fn rate(permits: u32) -> v1::IsolationPolicy {
 
 #[test]
 fn what_asks_for_something_is_refused_by_name() {
-    let pool = |isolate_breaker| v1::BulkheadPool { name: "a".to_owned(), isolate_breaker, ..Default::default() };
     let cases = [
         (
             breaker(v1::CircuitBreakerPolicy {
@@ -44,16 +43,6 @@ fn what_asks_for_something_is_refused_by_name() {
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
         (adaptive(v1::AdaptiveLimitKind::Aimd), "adaptive_limit.kind"),
         (
-            v1::IsolationPolicy {
-                bulkhead: Some(v1::BulkheadPolicy {
-                    pools: vec![v1::BulkheadPool { name: "b".to_owned(), ..pool(false) }, pool(true)],
-                    ..Default::default()
-                }),
-                ..Default::default()
-            },
-            "bulkhead.pools[1].isolate_breaker",
-        ),
-        (
             with_chain(vec![step(Strategy::Cached(v1::CachedFallback {
                 key_fields: vec!["user_id".to_owned()],
                 ..Default::default()
@@ -61,8 +50,15 @@ fn what_asks_for_something_is_refused_by_name() {
             "fallback.chain[0].cached.key_fields",
         ),
         (
-            v1::IsolationPolicy { method_overrides: vec![v1::MethodOverride::default()], ..Default::default() },
-            "method_overrides",
+            v1::IsolationPolicy {
+                method_overrides: vec![v1::MethodOverride {
+                    glob: "*".to_owned(),
+                    policy: Some(adaptive(v1::AdaptiveLimitKind::Aimd)),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            },
+            "method_overrides[0].policy.adaptive_limit.kind",
         ),
     ];
     for (written, path) in cases {

@@ -46,7 +46,7 @@ fn all_faults_are_named_in_the_order_of_the_contract() {
         "fallback.chain[2].alternative.service",
         "fallback.chain[3].degraded",
         "health.degraded_error_rate",
-        "method_overrides",
+        "method_overrides[0].glob",
     ];
     assert_eq!(paths(&effective_policy(&written)), expected);
 }

@@ -109,3 +109,60 @@ async fn what_it_does_not_follow_is_not_counted() {
     let orders = stats(&manager, "orders").await;
     assert_eq!((orders.counters.unwrap().calls, orders.health_status()), (0, v1::HealthStatus::Unspecified));
 }
+
+/// Operators see whose breaker is open, and the rest of the service stays usable.
+#[tokio::test]
+async fn breakers_of_pools_and_methods_are_told_apart() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let pool = |name: &str| v1::BulkheadPool { name: name.to_owned(), isolate_breaker: true, ..Default::default() };
+    let breaker = Some(v1::CircuitBreakerPolicy::default());
+    let listing = v1::IsolationPolicy { circuit_breaker: breaker, ..Default::default() };
+    let policy = v1::IsolationPolicy {
+        level: v1::IsolationLevel::Full.into(),
+        bulkhead: Some(v1::BulkheadPolicy { pools: vec![pool("read"), pool("write")], ..Default::default() }),
+        method_overrides: vec![v1::MethodOverride {
+            glob: "List*".to_owned(),
+            policy: Some(listing),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let request =
+        v1::UpdateIsolationPolicyRequest { service: "payments".to_owned(), policy: Some(policy), ..Default::default() };
+    manager.registry.update_policy(request).await.unwrap();
+    let mut one = Instance::connect(&manager, hello("one", &["payments"])).await;
+    one.update().await;
+
+    let breaker = |pool: &str, method_glob: &str, state: v1::BreakerState| v1::BreakerReport {
+        pool: pool.to_owned(),
+        method_glob: method_glob.to_owned(),
+        state: state.into(),
+    };
+    let report = |sequence, state, health: v1::HealthStatus, breakers| {
+        let Message::Report(mut report) = report(sequence, "payments", 1, state, health) else { panic!() };
+        report.services[0].breakers = breakers;
+        Message::Report(report)
+    };
+    let (open, half_open) = (v1::BreakerState::Open, v1::BreakerState::HalfOpen);
+    let degraded = v1::HealthStatus::Degraded;
+    let breakers = vec![breaker("", "List*", open), breaker("write", "", half_open), breaker("gone", "", open)];
+    one.say(report(1, open, degraded, breakers)).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.open_instances == 1).await;
+    let counts = |stats: &v1::ServiceStats| {
+        let each = stats.breakers.iter().cloned();
+        each.map(|each| (each.pool, each.method_glob, each.open_instances, each.half_open_instances))
+            .collect::<Vec<_>>()
+    };
+    let row = |pool: &str, glob: &str, open, half_open| (pool.to_owned(), glob.to_owned(), open, half_open);
+    assert_eq!(counts(&seen), [row("read", "", 0, 0), row("write", "", 0, 1), row("", "List*", 1, 0)]);
+    assert_eq!(seen.health_status(), degraded);
+
+    // An instance that says nothing of its health: the open breaker is not the service's.
+    one.say(report(2, open, v1::HealthStatus::Unspecified, vec![breaker("read", "", open)])).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.breakers[0].open_instances == 1).await;
+    assert_eq!((seen.health_status(), seen.breakers[2].open_instances), (degraded, 0));
+    one.say(report(3, open, v1::HealthStatus::Unspecified, Vec::new())).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.breakers[0].open_instances == 0).await;
+    assert_eq!(seen.health_status(), v1::HealthStatus::CircuitOpen);
+}

@@ -1,0 +1,67 @@
+use super::super::faults::Faults;
+use super::read_sections;
+use crate::policy::limits::MAX_OVERRIDES;
+use crate::policy::{BudgetPolicy, MethodOverride, PolicySpec};
+use cofferdam_proto::v1;
+
+/// Reads the overrides. A section that one replaces starts from where the policy's own did: from the preset's values, or
+/// the defaults; the budget of a replaced retry section is the service's.
+pub(super) fn read(
+    faults: &mut Faults,
+    written: &[v1::MethodOverride],
+    base: &PolicySpec,
+    budget: BudgetPolicy,
+) -> Vec<MethodOverride> {
+    if written.is_empty() {
+        return Vec::new();
+    }
+    let mut base = base.clone();
+    base.bulkhead.pools.clear();
+    base.retry.budget = budget;
+    // One too many is enough for the check to refuse the list.
+    let entries = written.iter().take(MAX_OVERRIDES + 1).enumerate();
+    entries.map(|(index, entry)| read_override(faults, &format!("method_overrides[{index}]"), entry, &base)).collect()
+}
+
+fn read_override(faults: &mut Faults, path: &str, written: &v1::MethodOverride, base: &PolicySpec) -> MethodOverride {
+    let v1::MethodOverride { glob, idempotent, policy } = written;
+    let entry = MethodOverride { glob: glob.clone(), is_idempotent: *idempotent, ..MethodOverride::default() };
+    let Some(policy) = policy else {
+        return entry;
+    };
+    let mut inner = Faults::default();
+    refuse_the_services_own(&mut inner, policy);
+    let mut spec = base.clone();
+    read_sections(&mut inner, policy, &mut spec);
+    spec.bulkhead.pools.clear();
+    spec.retry.budget = base.retry.budget;
+    faults.append(&format!("{path}.policy"), inner);
+    MethodOverride {
+        timeout: policy.timeout.is_some().then_some(spec.timeout),
+        breaker: policy.circuit_breaker.is_some().then_some(spec.breaker),
+        classification: policy.classification.is_some().then_some(spec.classification),
+        retry: policy.retry.is_some().then_some(spec.retry),
+        bulkhead: policy.bulkhead.is_some().then_some(spec.bulkhead),
+        rate_limit: policy.rate_limit.is_some().then_some(spec.rate_limit),
+        fallback: policy.fallback.is_some().then_some(spec.fallback),
+        ..entry
+    }
+}
+
+fn refuse_the_services_own(faults: &mut Faults, written: &v1::IsolationPolicy) {
+    let mut refuse = |asks: bool, path: &str, remedy: &str| {
+        if asks {
+            faults.invalid(path, format_args!("must be unset in an override: {remedy}"));
+        }
+    };
+    let unspecified = i32::from(v1::IsolationLevel::Unspecified);
+    refuse(written.level != unspecified, "level", "the level is the service's, turn sections off one by one");
+    refuse(!written.preset.is_empty(), "preset", "name it in the policy itself, or write its numbers here");
+    let budget = written.retry.as_ref().is_some_and(|retry| retry.budget.is_some());
+    refuse(budget, "retry.budget", "the service's methods share one, set it in the policy's own retry section");
+    let pools = written.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.pools.is_empty());
+    refuse(pools, "bulkhead.pools", "pools are the service's, and a bulkhead here is one for all methods that match");
+    refuse(written.health.is_some(), "health", "health is of the service as a whole, set it in the policy itself");
+    let overrides = &written.method_overrides;
+    refuse(!overrides.is_empty(), "method_overrides", "overrides do not nest, add one before this one instead");
+}
