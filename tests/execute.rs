@@ -3,6 +3,7 @@
 mod failures;
 mod fallbacks;
 mod fence;
+mod overrides;
 
 use bytes::Bytes;
 use cofferdam_proto::v1::{

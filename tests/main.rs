@@ -15,6 +15,7 @@ mod api_bad_input;
 mod api_grpcurl;
 mod api_policy;
 mod api_seed_002;
+mod api_seed_004;
 mod engine_seeds;
 mod execute;
 mod health;

@@ -82,7 +82,7 @@ impl Isolation {
     /// Puts another policy in force for calls that begin from now on. Calls under way end under the one they began
     /// with. Breaker, window, timers, budget, rate, cache and the places in use stay as they are; so do those of a pool
     /// of the same name and of an override of the same glob. What belongs to a pool or an override that the policy drops
-    /// is gone as soon as no call uses it.
+    /// is gone with the last call that began under a policy which had it.
     pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let in_force = InForce::new(policy, revision, is_enabled, &mut known);
@@ -134,6 +134,12 @@ impl Isolation {
     /// What happened since the isolation was made.
     pub fn counters(&self) -> CounterSnapshot {
         self.counters.snapshot()
+    }
+
+    /// How many breakers are known, those that nobody uses any more included.
+    #[cfg(test)]
+    pub(crate) fn known_breakers(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).breakers.len()
     }
 
     pub(crate) fn count(&self, counter: Counter) {

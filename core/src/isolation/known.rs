@@ -44,6 +44,11 @@ impl<T> States<T> {
         state
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn prune(&mut self) {
         self.0.retain(|_, state| state.strong_count() > 0);
     }

@@ -641,7 +641,7 @@ pub struct HealthPolicy {
 /// shared by all methods that match; one that replaces bulkhead, rate_limit or fallback has places, a rate or places for
 /// fallbacks of its own. All else is the service's: its breaker where circuit_breaker is inherited, its retry budget,
 /// cache, health and counters. What an override learned is kept under its glob, through every policy that has the same
-/// glob replace the same section; it is forgotten when a policy drops it, as soon as no call uses it any more.
+/// glob replace the same section; where a policy drops it, it is forgotten with the last call that began before.
 ///
 /// Where a call runs in a pool and its method has an override: an override's circuit_breaker wins over the pool's own
 /// breaker, and an override's bulkhead takes its methods out of all pools, their breakers included.

@@ -1,5 +1,7 @@
 //! Overrides for methods: what they replace, and what they share.
 
+mod swaps;
+
 use super::*;
 use crate::breaker::Transition;
 use crate::isolation::{Observer, Part};
