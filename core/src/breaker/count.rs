@@ -1,26 +1,28 @@
 //! The window of the last so many calls.
 //!
 //! A last-N window cannot be cut into stripes: which call falls out depends on the order of all. So the order is one word,
-//! the head: `[generation 8 | full 1 | lap 23 | index 10 | failures 11 | slow 11]`. It says which slot is next and what
+//! the head: `[generation 19 | full 1 | lap 12 | index 10 | failures 11 | slow 11]`. It says which slot is next and what
 //! the slots hold in sum, so a decision reads one word, however large the window is.
 //!
 //! A call is counted in two steps. It claims the slot at the index by a compare-and-swap that writes the lap, the call and
 //! the call that it replaces; then the head moves on by one compare-and-swap, which needs nothing but head and slot. So
 //! whoever finds a slot claimed and the head not moved moves it: nobody waits for a caller that was paused in between, and
-//! each call is counted once. A slot whose lap is not the head's is a free one, whatever it holds.
+//! each call is counted once. A slot whose generation and lap are not the head's is a free one, whatever it holds.
 //!
-//! The window validates itself by the generation in the head: the first writer of another one begins a lap with nothing
-//! counted, and no slot is ever swept. A writer of an earlier generation is late, and what it brings is dropped. Up to
-//! [`LATE_GENERATIONS`] behind is late; further ahead was written before the generation came round.
+//! The window validates itself by the generation in the head: the first writer of a later one begins a lap with nothing
+//! counted, and no slot is ever swept. A writer of an earlier generation is late, and what it brings is dropped. It is the
+//! whole generation of the breaker's word, for an outage of an hour makes hundreds of them without a call to count.
 //!
-//! A caller would have to be paused for exactly 2^23 laps to be taken for one of the present lap.
+//! A caller would have to be paused for exactly 2^12 laps of a generation, or 2^19 generations, to be taken for one of the
+//! present lap.
 
 use super::window::{Sample, Totals};
 use crate::sync::{AtomicU64, Ordering};
 
-/// How far behind the head a generation may be and still be taken for late.
-const LATE_GENERATIONS: u8 = 16;
-const LAP_MASK: u32 = (1 << 23) - 1;
+const GENERATION_MASK: u32 = (1 << 19) - 1;
+/// How far behind the head a generation may be and still be taken for late: half of the way round.
+const LATE_GENERATIONS: u32 = 1 << 18;
+const LAP_MASK: u32 = (1 << 12) - 1;
 
 /// The outcomes of the last so many calls.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(super) struct CountRing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
-    generation: u8,
+    generation: u32,
     /// Whether each slot holds a call of the generation.
     is_full: bool,
     lap: u32,
@@ -42,6 +44,7 @@ struct Head {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot {
+    generation: u32,
     lap: u32,
     call: Call,
     /// What the call replaced.
@@ -64,13 +67,13 @@ impl CountRing {
     }
 
     /// Counts a call of a generation; a late one is dropped.
-    pub(super) fn add(&self, generation: u8, sample: Sample) {
+    pub(super) fn add(&self, generation: u32, sample: Sample) {
         let call = Call { failures: sample.is_failure.into(), slow: sample.is_slow.into() };
         loop {
             let word = self.head.load(Ordering::Acquire);
             let head = Head::unpack(word);
             if head.generation != generation {
-                if head.generation.wrapping_sub(generation) <= LATE_GENERATIONS {
+                if head.generation.wrapping_sub(generation) & GENERATION_MASK <= LATE_GENERATIONS {
                     return;
                 }
                 self.advance(word, head.begun(generation));
@@ -83,13 +86,13 @@ impl CountRing {
                 continue;
             }
             let slot = Slot::unpack(old);
-            if slot.lap == head.lap {
+            if (slot.generation, slot.lap) == (head.generation, head.lap) {
                 // Claimed by another, who has not moved the head yet.
                 self.advance(word, self.after(head, slot));
                 continue;
             }
             let replaced = if head.is_full { slot.call } else { Call::default() };
-            let claimed = Slot { lap: head.lap, call, replaced };
+            let claimed = Slot { generation: head.generation, lap: head.lap, call, replaced };
             if cell.compare_exchange(old, claimed.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 // Where another has moved the head on for us, this changes nothing.
                 self.advance(word, self.after(head, claimed));
@@ -99,7 +102,7 @@ impl CountRing {
     }
 
     /// What the window holds of a generation.
-    pub(super) fn totals(&self, generation: u8) -> Totals {
+    pub(super) fn totals(&self, generation: u32) -> Totals {
         let head = Head::unpack(self.head.load(Ordering::Acquire));
         if head.generation != generation {
             return Totals::default();
@@ -137,13 +140,13 @@ impl CountRing {
 
 impl Head {
     /// An empty window of another generation. It begins a lap, so that no slot counts as claimed.
-    fn begun(self, generation: u8) -> Self {
+    fn begun(self, generation: u32) -> Self {
         Self { generation, is_full: false, lap: (self.lap + 1) & LAP_MASK, index: 0, failures: 0, slow: 0 }
     }
 
     fn pack(self) -> u64 {
-        u64::from(self.generation) << 56
-            | u64::from(self.is_full) << 55
+        u64::from(self.generation) << 45
+            | u64::from(self.is_full) << 44
             | u64::from(self.lap) << 32
             | u64::from(self.index) << 22
             | u64::from(self.failures) << 11
@@ -152,8 +155,8 @@ impl Head {
 
     fn unpack(word: u64) -> Self {
         Self {
-            generation: (word >> 56) as u8,
-            is_full: word >> 55 & 1 == 1,
+            generation: (word >> 45) as u32,
+            is_full: word >> 44 & 1 == 1,
             lap: (word >> 32) as u32 & LAP_MASK,
             index: (word >> 22) as u32 & 0x3ff,
             failures: (word >> 11) as u32 & 0x7ff,
@@ -164,11 +167,16 @@ impl Head {
 
 impl Slot {
     fn pack(self) -> u64 {
-        u64::from(self.lap) << 4 | self.call.pack() << 2 | self.replaced.pack()
+        u64::from(self.generation) << 16 | u64::from(self.lap) << 4 | self.call.pack() << 2 | self.replaced.pack()
     }
 
     fn unpack(word: u64) -> Self {
-        Self { lap: (word >> 4) as u32 & LAP_MASK, call: Call::unpack(word >> 2), replaced: Call::unpack(word) }
+        Self {
+            generation: (word >> 16) as u32,
+            lap: (word >> 4) as u32 & LAP_MASK,
+            call: Call::unpack(word >> 2),
+            replaced: Call::unpack(word),
+        }
     }
 }
 

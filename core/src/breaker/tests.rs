@@ -332,3 +332,28 @@ fn probes_slower_than_a_short_open_time_still_close() {
     }
     assert_eq!(bench.breaker.state(&policy, now), State::Closed);
 }
+
+/// A service that is down for a day: the window of a breaker that closes after it is empty, and counts.
+///
+/// Seen in <https://github.com/rubyist/circuitbreaker/issues/36>.
+#[test]
+fn t18_an_outage_of_any_length_leaves_an_empty_window_that_counts() {
+    for window in [BreakerWindow::Count(10), BreakerWindow::default()] {
+        let policy =
+            BreakerPolicy { window, failure_count: 3, minimum_calls: 3, success_threshold: 1, ..consecutive() };
+        let mut bench = Bench::new(policy);
+        for probes in 1..1_500 {
+            bench.calls(Outcome::Failure, 3).unwrap();
+            for outcome in (1..probes % 300).map(|_| Outcome::Failure).chain([Outcome::Success]) {
+                bench.advance(Duration::from_secs(30));
+                assert_eq!(bench.breaker.window_counts(bench.now), (0, 0), "{probes}");
+                bench.call(outcome);
+            }
+            bench.calls(Outcome::Failure, 2);
+            bench.call(Outcome::Success);
+            assert_eq!(bench.breaker.window_counts(bench.now), (1, 2), "{probes}");
+            bench.advance(Duration::from_secs(30));
+            bench.calls(Outcome::Success, 10);
+        }
+    }
+}

@@ -69,7 +69,7 @@ impl Window {
     pub(super) fn add(&self, generation: u32, sample: Sample, now: Timestamp) {
         match &self.calls {
             Calls::Time(rings) => rings.add(tag(generation), sample, now),
-            Calls::Count(ring) => ring.add(tag(generation), sample),
+            Calls::Count(ring) => ring.add(generation, sample),
         }
     }
 
@@ -77,7 +77,7 @@ impl Window {
     pub(super) fn totals(&self, generation: u32, now: Timestamp) -> Totals {
         match &self.calls {
             Calls::Time(rings) => rings.totals(tag(generation), now),
-            Calls::Count(ring) => ring.totals(tag(generation)),
+            Calls::Count(ring) => ring.totals(generation),
         }
     }
 }
