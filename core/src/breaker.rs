@@ -52,19 +52,22 @@ use self::word::{Phase, Word};
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
-use arc_swap::ArcSwap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The circuit breaker of one service. See the [module](self) for how it works.
+///
+/// One that no call has gone through takes less than 512 bytes. Each thread that calls adds 384, the first failure and the
+/// first slow call 280 each. A window of more than 15 buckets adds a kilobyte to each of these; a window of calls takes
+/// eight bytes for each of its calls instead. No number of calls adds more.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Breaker {
     word: AtomicU64,
     /// From when the present generation's open time, lease or ramp counts, in nanoseconds, by the generation's parity:
     /// when the breaker opened, let its last probe out, or closed. Written before the word is, by every caller that tries to write
     /// it; the largest wins, so a caller that was paused cannot set it back.
     since: [AtomicU64; 2],
-    window: ArcSwap<Window>,
+    window: Window,
 }
 
 impl Breaker {
@@ -73,7 +76,7 @@ impl Breaker {
         Self {
             word: AtomicU64::new(Word::INITIAL.encode()),
             since: [AtomicU64::new(0), AtomicU64::new(0)],
-            window: ArcSwap::from_pointee(Window::new(policy.window)),
+            window: Window::new(policy.window),
         }
     }
 
@@ -180,16 +183,14 @@ impl Breaker {
 
     /// Successes and failures in the window.
     pub fn window_counts(&self, now: Timestamp) -> (u64, u64) {
-        let totals = self.window.load().totals(self.load().generation, now);
+        let totals = self.window.totals(self.load().generation, now);
         (totals.successes, totals.failures)
     }
 
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
     /// ends a running one earlier, a longer one leaves it; another shape of window starts an empty window.
     pub fn reconfigure(&self, new: &BreakerPolicy) {
-        if self.window.load().shape() != new.window {
-            self.window.store(Arc::new(Window::new(new.window)));
-        }
+        self.window.reshape(new.window);
         loop {
             let word = self.load();
             let Phase::Open { wait, reopens } = word.phase else {

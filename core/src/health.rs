@@ -4,12 +4,11 @@
 //! open breaker says more than any rate: then the service gets no calls, and its rate is that of the past.
 
 use crate::policy::HealthPolicy;
-use crate::ring::{Ring, Scale, Tick};
+use crate::ring::{Ring, Scale, StripedRing};
 use crate::time::Timestamp;
-use std::time::Duration;
 
-/// Many, for a bucket counts to 16,777,215 and a window may be an hour long.
-const BUCKETS: u32 = 60;
+/// A call leaves the window by a twelfth of its length early at most: five seconds of a minute.
+const BUCKETS: u32 = 12;
 
 /// How a service does; a worse status is greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +64,7 @@ impl HealthStatus {
 pub struct HealthWindow {
     scale: Scale,
     failures: Ring,
-    successes: Ring,
+    successes: StripedRing,
 }
 
 impl Default for HealthWindow {
@@ -77,21 +76,26 @@ impl Default for HealthWindow {
 impl HealthWindow {
     /// A window without calls.
     pub fn new() -> Self {
-        Self { scale: Scale::default(), failures: Ring::new(BUCKETS as usize), successes: Ring::new(BUCKETS as usize) }
+        Self { scale: Scale::default(), failures: Ring::new(), successes: StripedRing::new() }
     }
 
     /// Counts a call that ended.
+    #[inline]
     pub fn record(&self, is_failure: bool, now: Timestamp, policy: &HealthPolicy) {
-        let Tick { generation, tick } = self.scale.advance(now, width(policy));
-        let ring = if is_failure { &self.failures } else { &self.successes };
-        ring.add(generation, tick, 1);
+        let frame = self.scale.advance(policy.window, BUCKETS);
+        if is_failure {
+            self.failures.add(frame, frame.tick(now));
+        } else if !self.successes.add_at_present(frame, now) {
+            self.successes.add(frame, now);
+        }
     }
 
     /// Failures per call in the window, in [0, 1]; `None` where it holds no call, or fewer than `minimum_calls`.
     pub fn error_rate(&self, now: Timestamp, policy: &HealthPolicy) -> Option<f64> {
-        let Tick { generation, tick } = self.scale.peek(now, width(policy))?;
-        let failures = self.failures.sum(generation, tick, BUCKETS);
-        let calls = failures + self.successes.sum(generation, tick, BUCKETS);
+        let frame = self.scale.peek(policy.window, BUCKETS)?;
+        let tick = frame.tick(now);
+        let failures = self.failures.sum(frame, tick);
+        let calls = failures + self.successes.sum(frame, tick);
         (calls >= u64::from(policy.minimum_calls.max(1))).then(|| failures as f64 / calls as f64)
     }
 
@@ -108,13 +112,10 @@ impl HealthWindow {
     }
 }
 
-fn width(policy: &HealthPolicy) -> Duration {
-    policy.window / BUCKETS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)

@@ -125,11 +125,16 @@ impl Counters {
     /// Counts one more.
     #[inline]
     pub fn add(&self, counter: Counter) {
+        match self.stripes.own() {
+            Some(own) => own.get().add_to_own(counter),
+            None => self.add_at_first(counter),
+        }
+    }
+
+    #[cold]
+    fn add_at_first(&self, counter: Counter) {
         match self.stripes.mine() {
-            Stripe::Own(own) => {
-                let count = &own.get().0[counter as usize];
-                count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-            }
+            Stripe::Own(own) => own.get().add_to_own(counter),
             Stripe::Shared(counts) => {
                 counts.0[counter as usize].fetch_add(1, Relaxed);
             }
@@ -146,6 +151,15 @@ impl Counters {
             }
         }
         snapshot
+    }
+}
+
+impl Counts {
+    /// To be asked by their owner alone.
+    #[inline]
+    fn add_to_own(&self, counter: Counter) {
+        let count = &self.0[counter as usize];
+        count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
 

@@ -59,10 +59,14 @@ impl<T: Default> Striped<T> {
     /// The stripe of this thread.
     #[inline]
     pub(crate) fn mine(&self) -> Stripe<'_, T> {
-        match self.existing(slot::mine()) {
-            Some(stripe) => Stripe::Own(Own { stripe, here: PhantomData }),
-            None => self.mine_at_first(),
-        }
+        self.own().map_or_else(|| self.mine_at_first(), Stripe::Own)
+    }
+
+    /// The stripe that this thread owns, if it has written to it before.
+    #[inline]
+    pub(crate) fn own(&self) -> Option<Own<'_, T>> {
+        let stripe = self.existing(slot::mine())?;
+        Some(Own { stripe, here: PhantomData })
     }
 
     /// All stripes that were written to.
@@ -84,10 +88,7 @@ impl<T: Default> Striped<T> {
         if let Some(group) = self.groups.get(slot.group()) {
             group.get_or_init(|| (0..slot.group_len()).map(|_| T::default()).collect());
         }
-        match self.existing(slot) {
-            Some(stripe) => Stripe::Own(Own { stripe, here: PhantomData }),
-            None => Stripe::Shared(self.shared.get_or_init(Box::default)),
-        }
+        self.own().map_or_else(|| Stripe::Shared(self.shared.get_or_init(Box::default)), Stripe::Own)
     }
 }
 

@@ -31,6 +31,15 @@ pub(crate) use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+/// Between a write and the reads after it, where the order of different places matters.
+///
+/// All of them are sequentially consistent, which says it already. Only loom takes such accesses for acquire and release.
+#[inline]
+pub(crate) fn sequentially_consistent() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
 /// Declares an atomic of the whole process that begins at zero; a model checker's begins anew with each of its runs.
 macro_rules! process_wide {
     ($(#[$attribute:meta])* static $name:ident;) => {

@@ -13,16 +13,19 @@ impl Timestamp {
     pub const ZERO: Self = Self(0);
 
     /// The point so many nanoseconds after the origin.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// The point so many milliseconds after the origin; the last representable one where that is too far.
+    #[inline]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
     /// Nanoseconds since the origin.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -34,23 +37,27 @@ impl Timestamp {
 
     /// The point a while later; the last representable one where that is too far.
     #[must_use]
+    #[inline]
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
 
     /// The point a while earlier; the origin where that is too far.
     #[must_use]
+    #[inline]
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 
     /// The time since an earlier point; zero where that point is later.
+    #[inline]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
 /// A duration in nanoseconds, which hold 584 years.
+#[inline]
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -28,7 +28,7 @@ impl Breaker {
             match word.phase {
                 Phase::Closed { consecutive } => {
                     if !counted {
-                        self.window.load().add(word.generation, Sample { is_failure: false, is_slow }, now);
+                        self.window.add(word.generation, Sample { is_failure: false, is_slow }, now);
                         counted = true;
                     }
                     if is_slow && self.is_too_slow(word.generation, policy, now) {
@@ -80,7 +80,7 @@ impl Breaker {
             match word.phase {
                 Phase::Closed { consecutive } => {
                     if !counted {
-                        self.window.load().add(word.generation, Sample { is_failure: true, is_slow }, now);
+                        self.window.add(word.generation, Sample { is_failure: true, is_slow }, now);
                         counted = true;
                     }
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
@@ -124,7 +124,7 @@ impl Breaker {
         if policy.failure_count == 0 && policy.failure_rate == 0.0 {
             return None;
         }
-        let totals = self.window.load().totals(generation, now);
+        let totals = self.window.totals(generation, now);
         if totals.calls() < u64::from(policy.minimum_calls) {
             return None;
         }
@@ -137,7 +137,7 @@ impl Breaker {
 
     /// Whether the share of slow calls trips, as a slow call finds it.
     fn is_too_slow(&self, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> bool {
-        let totals = self.window.load().totals(generation, now);
+        let totals = self.window.totals(generation, now);
         totals.calls() >= u64::from(policy.minimum_calls) && reaches(totals.slow, totals.calls(), policy.slow_call_rate)
     }
 

@@ -1,3 +1,4 @@
+mod memory;
 mod metrics_only;
 mod model;
 mod racing;
@@ -304,6 +305,45 @@ fn t24_a_policy_change_keeps_counts_and_another_window_shape_starts_empty() {
     assert_eq!(bench.breaker.window_counts(bench.now), (0, 0));
     assert_eq!(bench.call(Outcome::Failure), None);
     assert!(bench.call(Outcome::Failure).is_some(), "the sixth in a row");
+}
+
+#[test]
+fn t24_a_trigger_that_is_turned_on_finds_what_was_counted_before() {
+    let off = BreakerPolicy { consecutive_failures: 0, ..consecutive() };
+    let on = [
+        (BreakerPolicy { failure_count: 4, ..off }, Cause::FailureCount),
+        (BreakerPolicy { failure_rate: 0.25, ..off }, Cause::FailureRate),
+        (BreakerPolicy { consecutive_failures: 4, ..off }, Cause::ConsecutiveFailures),
+    ];
+    for (policy, cause) in on {
+        let mut bench = Bench::new(off.clone());
+        bench.calls(Outcome::Success, 10);
+        bench.calls(Outcome::Failure, 3);
+        bench.breaker.reconfigure(&policy);
+        bench.policy = policy;
+        assert_eq!(bench.breaker.window_counts(bench.now), (10, 3));
+        assert_eq!(bench.call(Outcome::Failure).unwrap().cause, cause);
+    }
+}
+
+/// A breaker that opens for a millisecond goes through 256 generations in a tenth of a second, all of one bucket.
+#[test]
+fn a_breaker_that_flaps_counts_nothing_of_256_generations_ago() {
+    let policy = BreakerPolicy {
+        window: BreakerWindow::Time(TimeWindow { length: Duration::from_secs(3600), buckets: 1 }),
+        open_duration: Duration::from_millis(1),
+        success_threshold: 1,
+        consecutive_failures: 2,
+        ..consecutive()
+    };
+    let mut bench = Bench { now: Timestamp::from_millis(3_600_000), ..Bench::new(policy) };
+    bench.calls(Outcome::Success, 7);
+    while bench.breaker.load().generation < 3 * 256 {
+        bench.calls(Outcome::Failure, 2).unwrap();
+        bench.advance(Duration::from_millis(1));
+        assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);
+        assert_eq!(bench.breaker.window_counts(bench.now), (0, 0));
+    }
 }
 
 #[test]

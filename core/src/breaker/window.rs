@@ -1,33 +1,41 @@
 //! The sliding window of a closed breaker: of time, in buckets, or of the last so many calls.
 //!
-//! The cells of a time window carry the tick and the generation they belong to, so nothing is ever swept or reset: a bucket that is too old,
-//! or that an earlier generation filled, does not count, and the next writer takes it over.
+//! **Exactness.** Every success is counted and few decide anything, so each thread counts its own, in a row that nobody
+//! else writes to. Failures and slow calls decide, so each is counted in a ring in common, and then looks at the sum. Those
+//! two steps are sequentially consistent: of failures that race, one at least sees all of them, so the one that makes a
+//! trigger hold, or a later one, opens the breaker. A success that a sum misses was counted while the sum was read; it is
+//! as if it had come after. No count is lost and none is counted twice. What is counted as slow was counted as a call
+//! before, and is read before, so a share is never more than the whole.
+//!
+//! **Changes.** Counts carry the generation of the breaker that they belong to, and how often the window's shape has
+//! changed, so a close, or another shape, starts an empty window and nothing has to be swept. Any other change of the
+//! policy keeps all counts. They are kept whichever triggers are on: a trigger that a policy turns on finds the window as
+//! if it had always been on.
+//!
+//! **Cost.** Within a bucket, a success is a handful of loads and one store, all of the thread's own lines. A window of the
+//! last so many calls cannot be cut into rows, for which call falls out depends on the order of all: it is dearer, some
+//! tens of nanoseconds, and more where threads meet.
 
 use super::count::CountRing;
-use crate::policy::{BreakerWindow, TimeWindow};
-use crate::ring::Ring;
+use crate::policy::BreakerWindow;
+use crate::ring::{Ring, Scale, StripedRing};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timestamp;
+use arc_swap::ArcSwapOption;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 /// The window of a breaker, of either shape.
 #[derive(Debug)]
 pub(super) struct Window {
-    shape: BreakerWindow,
-    calls: Calls,
-}
-
-#[derive(Debug)]
-enum Calls {
-    Time(TimeRings),
-    Count(CountRing),
-}
-
-#[derive(Debug)]
-struct TimeRings {
-    buckets: u32,
-    bucket_nanos: u64,
-    successes: Ring,
+    /// The time window; one of no buckets where calls are counted instead.
+    scale: Scale,
+    successes: StripedRing,
     failures: Ring,
     slow: Ring,
+    calls: ArcSwapOption<CountRing>,
+    /// Held by whoever changes it; never by a call.
+    shape: Mutex<BreakerWindow>,
 }
 
 /// What a call was, to the window.
@@ -54,71 +62,98 @@ impl Totals {
 
 impl Window {
     pub(super) fn new(shape: BreakerWindow) -> Self {
-        let calls = match shape {
-            BreakerWindow::Time(window) => Calls::Time(TimeRings::new(window)),
-            BreakerWindow::Count(size) => Calls::Count(CountRing::new(size)),
-        };
-        Self { shape, calls }
+        let (length, buckets) = time_of(shape);
+        Self {
+            scale: Scale::new(length, buckets),
+            successes: StripedRing::new(),
+            failures: Ring::new(),
+            slow: Ring::new(),
+            calls: ArcSwapOption::new(calls_of(shape)),
+            shape: Mutex::new(shape),
+        }
     }
 
-    pub(super) fn shape(&self) -> BreakerWindow {
-        self.shape
+    /// Takes another shape and is empty; stays as it is where the shape is no other.
+    pub(super) fn reshape(&self, new: BreakerWindow) {
+        let mut shape = self.lock();
+        if *shape == new {
+            return;
+        }
+        *shape = new;
+        let (length, buckets) = time_of(new);
+        let calls = calls_of(new);
+        let has_calls = calls.is_some();
+        // Before the scale says so: where there is no time window, there must be a ring of calls.
+        if has_calls {
+            self.calls.store(calls);
+        }
+        self.scale.set(length, buckets);
+        if !has_calls {
+            self.calls.store(None);
+        }
+    }
+
+    /// Counts a success that was not slow, if that takes next to nothing. Otherwise says `false`, and
+    /// [`add`](Self::add) is to be asked.
+    #[inline]
+    #[must_use]
+    pub(super) fn add_success(&self, generation: u32, now: Timestamp) -> bool {
+        self.successes.add_at_present(self.scale.frame(generation), now)
     }
 
     /// Counts a call.
     pub(super) fn add(&self, generation: u32, sample: Sample, now: Timestamp) {
-        match &self.calls {
-            Calls::Time(rings) => rings.add(tag(generation), sample, now),
-            Calls::Count(ring) => ring.add(generation, sample),
+        let is_plain = !sample.is_failure && !sample.is_slow;
+        if is_plain && self.add_success(generation, now) {
+            return;
+        }
+        let frame = self.scale.frame(generation);
+        if frame.is_none() {
+            if let Some(calls) = &*self.calls.load() {
+                calls.add(generation, sample);
+            }
+            return;
+        }
+        if sample.is_failure {
+            self.failures.add(frame, frame.tick(now));
+        } else {
+            self.successes.add(frame, now);
+        }
+        if sample.is_slow {
+            self.slow.add(frame, frame.tick(now));
         }
     }
 
     /// The calls of a generation within the window that ends now.
     pub(super) fn totals(&self, generation: u32, now: Timestamp) -> Totals {
-        match &self.calls {
-            Calls::Time(rings) => rings.totals(tag(generation), now),
-            Calls::Count(ring) => ring.totals(generation),
+        let frame = self.scale.frame(generation);
+        if frame.is_none() {
+            return self.calls.load().as_ref().map_or_else(Totals::default, |calls| calls.totals(generation));
         }
-    }
-}
-
-impl TimeRings {
-    fn new(window: TimeWindow) -> Self {
-        let buckets = window.buckets.max(1);
-        let length = u64::try_from(window.length.as_nanos()).unwrap_or(u64::MAX);
-        let ring = || Ring::new(buckets as usize);
-        Self {
-            buckets,
-            bucket_nanos: (length / u64::from(buckets)).max(1),
-            successes: ring(),
-            failures: ring(),
-            slow: ring(),
-        }
-    }
-
-    fn add(&self, tag: u8, sample: Sample, now: Timestamp) {
-        let tick = self.tick(now);
-        let ring = if sample.is_failure { &self.failures } else { &self.successes };
-        ring.add(tag, tick, 1);
-        if sample.is_slow {
-            self.slow.add(tag, tick, 1);
-        }
-    }
-
-    fn totals(&self, tag: u8, now: Timestamp) -> Totals {
-        let tick = self.tick(now);
-        let sum = |ring: &Ring| ring.sum(tag, tick, self.buckets);
+        let tick = frame.tick(now);
         // The slow calls first: one that ends in the meantime is then in the whole of which they are a share.
-        let slow = sum(&self.slow);
-        Totals { successes: sum(&self.successes), failures: sum(&self.failures), slow }
+        let slow = self.slow.sum(frame, tick);
+        Totals { failures: self.failures.sum(frame, tick), successes: self.successes.sum(frame, tick), slow }
     }
 
-    fn tick(&self, now: Timestamp) -> u32 {
-        (now.as_nanos() / self.bucket_nanos) as u32
+    fn lock(&self) -> MutexGuard<'_, BreakerWindow> {
+        self.shape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The low bits of a generation: enough to tell it from those whose cells can still be in the window.
-fn tag(generation: u32) -> u8 {
-    generation.to_le_bytes()[0]
+fn time_of(shape: BreakerWindow) -> (Duration, u32) {
+    match shape {
+        BreakerWindow::Time(window) => (window.length, window.buckets.max(1)),
+        BreakerWindow::Count(_) => (Duration::ZERO, 0),
+    }
 }
+
+fn calls_of(shape: BreakerWindow) -> Option<Arc<CountRing>> {
+    match shape {
+        BreakerWindow::Time(_) => None,
+        BreakerWindow::Count(size) => Some(Arc::new(CountRing::new(size))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -134,8 +134,9 @@ impl Default for BreakerPolicy {
 
 impl BreakerPolicy {
     /// Whether a call that took so long is slow.
+    #[inline]
     pub fn is_slow(&self, latency: Duration) -> bool {
-        !self.slow_call_duration.is_zero() && latency >= self.slow_call_duration
+        latency >= self.slow_call_duration && !self.slow_call_duration.is_zero()
     }
 
     /// How many probes may be in flight at once.

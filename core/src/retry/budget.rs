@@ -24,10 +24,9 @@
 //! comes with a later time sees the withdrawal.
 
 use crate::policy::BudgetPolicy;
-use crate::ring::{Ring, Scale, Tick};
-use crate::sync::{AtomicU64, Ordering::SeqCst};
+use crate::ring::{Frame, Ring, Scale, StripedRing};
+use crate::sync::{AtomicU64, Ordering::SeqCst, sequentially_consistent};
 use crate::time::Timestamp;
-use std::time::Duration;
 
 const BUCKETS: u32 = 10;
 
@@ -49,7 +48,7 @@ const BUCKETS: u32 = 10;
 #[derive(Debug)]
 pub struct RetryBudget {
     scale: Scale,
-    deposits: Ring,
+    deposits: StripedRing,
     withdrawals: Ring,
     /// The latest time that a withdrawal was tried at, in nanoseconds.
     latest: AtomicU64,
@@ -66,53 +65,61 @@ impl RetryBudget {
     pub fn new() -> Self {
         Self {
             scale: Scale::default(),
-            deposits: Ring::new(BUCKETS as usize),
-            withdrawals: Ring::new(BUCKETS as usize),
+            deposits: StripedRing::new(),
+            withdrawals: Ring::new(),
             latest: AtomicU64::new(0),
         }
     }
 
     /// Counts a call, which earns a share of a retry.
+    #[inline]
     pub fn deposit(&self, now: Timestamp, policy: &BudgetPolicy) {
-        let Tick { generation, tick } = self.scale.advance(now, width(policy));
-        self.deposits.add(generation, tick, 1);
+        let frame = self.scale.advance(policy.ttl, BUCKETS);
+        if !self.deposits.add_at_present(frame, now) {
+            self.deposits.add(frame, now);
+        }
     }
 
     /// Takes a retry, if there is one.
     #[must_use]
     pub fn withdraw(&self, now: Timestamp, policy: &BudgetPolicy) -> bool {
-        let width = width(policy);
         let mut now = self.latest.fetch_max(now.as_nanos(), SeqCst).max(now.as_nanos());
         loop {
-            let at = self.scale.advance(Timestamp::from_nanos(now), width);
-            let allowed = self.allowance(at, policy);
+            let frame = self.scale.advance(policy.ttl, BUCKETS);
+            let tick = frame.tick(Timestamp::from_nanos(now));
+            sequentially_consistent();
+            let allowed = self.allowance(frame, tick, policy);
             let admits = |spent: u64| spent < allowed / 1000;
-            if !self.withdrawals.add_if(at.generation, at.tick, BUCKETS, admits) {
+            if !self.withdrawals.add_if(frame, tick, admits) {
                 return false;
             }
+            sequentially_consistent();
             now = self.latest.load(SeqCst);
-            if self.scale.peek(Timestamp::from_nanos(now), width) == Some(at) {
+            let is_still = self.scale.peek(policy.ttl, BUCKETS) == Some(frame);
+            if is_still && frame.tick(Timestamp::from_nanos(now)) == tick {
                 return true;
             }
-            self.withdrawals.take_back(at.generation, at.tick);
+            self.withdrawals.take_back(frame, tick);
         }
     }
 
     /// Retries that are left, zero where more were spent than the policy now allows.
     pub fn balance(&self, now: Timestamp, policy: &BudgetPolicy) -> f64 {
-        let now = self.latest.load(SeqCst).max(now.as_nanos());
-        let at = self.scale.peek(Timestamp::from_nanos(now), width(policy));
-        let (allowed, spent) = match at {
-            Some(at) => (self.allowance(at, policy), self.withdrawals.sum(at.generation, at.tick, BUCKETS)),
+        let now = Timestamp::from_nanos(self.latest.load(SeqCst).max(now.as_nanos()));
+        let (allowed, spent) = match self.scale.peek(policy.ttl, BUCKETS) {
+            Some(frame) => {
+                let tick = frame.tick(now);
+                (self.allowance(frame, tick, policy), self.withdrawals.sum(frame, tick))
+            }
             None => (minimum(policy), 0),
         };
         allowed.saturating_sub(spent * 1000) as f64 / 1000.0
     }
 
     /// What the window allows, in thousandths of a retry.
-    fn allowance(&self, at: Tick, policy: &BudgetPolicy) -> u64 {
+    fn allowance(&self, frame: Frame, tick: u64, policy: &BudgetPolicy) -> u64 {
         let ratio = (policy.ratio.clamp(0.0, 1.0) * 1000.0).round() as u64;
-        let earned = ratio * self.deposits.sum(at.generation, at.tick, BUCKETS);
+        let earned = ratio.saturating_mul(self.deposits.sum(frame, tick));
         earned.saturating_add(minimum(policy))
     }
 }
@@ -121,10 +128,6 @@ impl RetryBudget {
 fn minimum(policy: &BudgetPolicy) -> u64 {
     let millis = u64::try_from(policy.ttl.as_millis()).unwrap_or(u64::MAX);
     u64::from(policy.min_per_second).saturating_mul(millis)
-}
-
-fn width(policy: &BudgetPolicy) -> Duration {
-    policy.ttl / BUCKETS
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 fn policy(ratio: f64, min_per_second: u32, ttl_seconds: u64) -> BudgetPolicy {
     BudgetPolicy { ratio, min_per_second, ttl: Duration::from_secs(ttl_seconds) }

@@ -1,0 +1,157 @@
+//! How time is cut into ticks, and which ticks belong together.
+//!
+//! Ticks of one width and one generation of a breaker are a *series*; each change of either begins another. A series has a
+//! number, which the cells carry: the sum of the generation and of how often the width has changed. Both only grow, so
+//! what somebody counts whose generation or width is of before a change has a smaller number than what is counted after,
+//! and is never taken for it. The number has 19 bits, as the breaker's generation has: a cell would have to stay in a
+//! window for exactly 2^19 changes.
+
+use super::{FEW, MANY};
+use crate::sync::{AtomicU64, Ordering::SeqCst};
+use crate::time::Timestamp;
+use std::time::Duration;
+
+const LENGTH_BITS: u32 = 37;
+const BUCKETS_BITS: u32 = 8;
+const SHAPE_BITS: u32 = LENGTH_BITS + BUCKETS_BITS;
+const SHAPE_MASK: u64 = (1 << SHAPE_BITS) - 1;
+const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
+const BUCKETS_MASK: u64 = (1 << BUCKETS_BITS) - 1;
+
+/// A row of ticks that belong together: `[series 19 | buckets 8 | length 37]`, the length that of all buckets, in
+/// microseconds, up to 38 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame(u64);
+
+/// A tick of a series, as cells carry it: `[series 19 | round 35]`. The round is how often the ticks have gone through
+/// all cells: the rest of a tick is which cell it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id(u64);
+
+/// The frame in force.
+#[derive(Debug, Default)]
+pub(crate) struct Scale(AtomicU64);
+
+impl Scale {
+    /// A scale for windows of such a length. No buckets: for none.
+    pub(crate) fn new(length: Duration, buckets: u32) -> Self {
+        Self(AtomicU64::new(shape(length, buckets)))
+    }
+
+    /// The present frame of a generation.
+    #[inline]
+    pub(crate) fn frame(&self, generation: u32) -> Frame {
+        Frame(self.0.load(SeqCst).wrapping_add(u64::from(generation) << SHAPE_BITS))
+    }
+
+    /// Begins another series of windows of such a length.
+    pub(crate) fn set(&self, length: Duration, buckets: u32) {
+        let mut word = self.0.load(SeqCst);
+        while let Err(now) = self.change(word, shape(length, buckets)) {
+            word = now;
+        }
+    }
+
+    /// The frame of windows of such a length, to write to. Where it is another than the last, it begins a series. Calls
+    /// that still go by the old length change it back and forth for a while, which costs counts and never adds any.
+    #[inline]
+    pub(crate) fn advance(&self, length: Duration, buckets: u32) -> Frame {
+        let shape = shape(length, buckets);
+        let mut word = self.0.load(SeqCst);
+        while word & SHAPE_MASK != shape {
+            word = match self.change(word, shape) {
+                Ok(next) | Err(next) => next,
+            };
+        }
+        Frame(word)
+    }
+
+    /// The frame of windows of such a length, to read from; `None` where it is not the one in force.
+    pub(crate) fn peek(&self, length: Duration, buckets: u32) -> Option<Frame> {
+        let word = self.0.load(SeqCst);
+        (word & SHAPE_MASK == shape(length, buckets)).then_some(Frame(word))
+    }
+
+    #[cold]
+    fn change(&self, word: u64, shape: u64) -> Result<u64, u64> {
+        let next = (word & !SHAPE_MASK).wrapping_add(1 << SHAPE_BITS) | shape;
+        self.0.compare_exchange(word, next, SeqCst, SeqCst).map(|_| next)
+    }
+}
+
+impl Frame {
+    /// The whole of it: two that are equal are the same.
+    #[inline]
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it has no buckets: there is nothing to count by time.
+    pub(crate) fn is_none(self) -> bool {
+        self.buckets() == 0
+    }
+
+    pub(crate) fn buckets(self) -> u32 {
+        (self.0 >> LENGTH_BITS & BUCKETS_MASK) as u32
+    }
+
+    /// The tick of a time.
+    pub(crate) fn tick(self, now: Timestamp) -> u64 {
+        now.as_nanos() / self.width()
+    }
+
+    /// Nanoseconds of a tick, at least 1.
+    pub(super) fn width(self) -> u64 {
+        ((self.0 & LENGTH_MASK) * 1_000 / u64::from(self.buckets().max(1))).max(1)
+    }
+
+    pub(super) fn is_small(self) -> bool {
+        (self.buckets() as usize) < FEW
+    }
+
+    pub(super) fn id(self, tick: u64) -> Id {
+        Id(self.0 >> SHAPE_BITS << Id::ROUND_BITS | ((tick / self.cells() as u64) & Id::ROUND_MASK))
+    }
+
+    fn cells(self) -> usize {
+        if self.is_small() { FEW } else { MANY }
+    }
+}
+
+impl Id {
+    const SERIES_BITS: u32 = u64::BITS - SHAPE_BITS;
+    const ROUND_BITS: u32 = 35;
+    const ROUND_MASK: u64 = (1 << Self::ROUND_BITS) - 1;
+    pub(super) const BITS: u32 = Self::SERIES_BITS + Self::ROUND_BITS;
+    /// How many rounds ahead of a writer its cell may be for the writer to be late. What is further ahead no clock has
+    /// come to: it was written by one that had gone wrong.
+    const LATE_ROUNDS: u64 = 1 << 20;
+
+    #[inline]
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Whether a writer of `self` comes too late for a cell that is at `other`.
+    pub(super) fn is_before(self, other: Self) -> bool {
+        let changes = (other.series().wrapping_sub(self.series())) & ((1 << Self::SERIES_BITS) - 1);
+        let rounds = other.0.wrapping_sub(self.0) & Self::ROUND_MASK;
+        match changes {
+            0 => (1..=Self::LATE_ROUNDS).contains(&rounds),
+            _ => changes < 1 << (Self::SERIES_BITS - 1),
+        }
+    }
+
+    fn series(self) -> u64 {
+        self.0 >> Self::ROUND_BITS
+    }
+}
+
+fn shape(length: Duration, buckets: u32) -> u64 {
+    let micros = length.as_secs().saturating_mul(1_000_000).saturating_add(length.subsec_micros().into());
+    u64::from(buckets.min(MANY as u32 - 1)) << LENGTH_BITS | micros.min(LENGTH_MASK)
+}
