@@ -14,6 +14,7 @@ pub mod call;
 pub mod glob;
 pub mod health;
 pub mod isolation;
+pub mod latency;
 pub mod level;
 pub mod name;
 pub mod outcome;
