@@ -57,11 +57,14 @@ pub trait Operation: Send {
     /// The host's own error; it comes back to the caller as it is.
     type Error: Send;
 
-    /// Makes the call once. Dropping the future must cancel it.
-    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+    /// Makes the call once. Dropping the future must cancel it. It borrows nothing of the operation, so that another
+    /// attempt can run beside it.
+    fn attempt(
+        &mut self,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send + use<Self>;
 
-    /// Whether another attempt can be made. It is asked after every attempt that failed, a timeout included. Default:
-    /// yes.
+    /// Whether another attempt can be made. It is asked before each one but the first. Default: yes.
     fn can_repeat(&self) -> bool {
         true
     }

@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use upstream::{UpstreamCall, UpstreamError};
+use upstream::{Endpoints, UpstreamCall, UpstreamError};
 
 /// The largest request that is relayed, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -119,7 +119,8 @@ impl Executor {
             cache_key: Some(if call.cache_key.is_empty() { &call.payload } else { &call.cache_key }),
             is_alternative: false,
         };
-        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone());
+        let endpoints = Endpoints::new();
+        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone(), &endpoints);
         let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
         let breaker_state = isolation.breaker_state_for(options.method, options.pool, self.runtime.now());
         match result {

@@ -84,21 +84,23 @@ impl Operation for Script {
     type Output = String;
     type Error = Error;
 
-    async fn attempt(&mut self, attempt: Attempt) -> Result<String, Error> {
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<String, Error>> + Send + use<> {
         self.attempts.push(attempt);
         let reply = if self.replies.len() > 1 { self.replies.pop_front() } else { self.replies.front().copied() };
         let error = |code, reached, pushback| Err(Error { code, reached, pushback });
-        match reply.unwrap() {
-            Reply::Answer(answer) => Ok(answer.to_owned()),
-            Reply::AnswerAfter(delay, answer) => {
-                tokio::time::sleep(delay).await;
-                Ok(answer.to_owned())
+        async move {
+            match reply.unwrap() {
+                Reply::Answer(answer) => Ok(answer.to_owned()),
+                Reply::AnswerAfter(delay, answer) => {
+                    tokio::time::sleep(delay).await;
+                    Ok(answer.to_owned())
+                }
+                Reply::Code(code) => error(code, true, None),
+                Reply::Unreached => error(UNAVAILABLE, false, None),
+                Reply::Pushback(pushback) => error(UNAVAILABLE, true, Some(pushback)),
+                Reply::Hang => std::future::pending().await,
+                Reply::Panic => panic!("the service's client panics"),
             }
-            Reply::Code(code) => error(code, true, None),
-            Reply::Unreached => error(UNAVAILABLE, false, None),
-            Reply::Pushback(pushback) => error(UNAVAILABLE, true, Some(pushback)),
-            Reply::Hang => std::future::pending().await,
-            Reply::Panic => panic!("the service's client panics"),
         }
     }
 

@@ -20,8 +20,8 @@ impl Operation for Ends {
     type Output = ();
     type Error = ();
 
-    async fn attempt(&mut self, _: Attempt) -> Result<(), ()> {
-        self.0
+    fn attempt(&mut self, _: Attempt) -> impl Future<Output = Result<(), ()>> + Send + use<> {
+        std::future::ready(self.0)
     }
 
     fn classify(&self, result: Result<&(), &()>, _: Context<'_>) -> Verdict {
