@@ -12,6 +12,8 @@
 
 mod attempts;
 mod chain;
+mod hedge;
+mod running;
 mod tally;
 mod timeout;
 
@@ -265,27 +267,28 @@ pub async fn execute<R: Runtime, O: Operation>(
 ) -> Result<Answer<O::Output>, Failure<O::Error>> {
     let in_force = isolation.in_force();
     let mut tally = Tally::begin(isolation);
-    let mut call = Call::begin(isolation, runtime, &in_force, options);
+    let call = Call::begin(isolation, runtime, &in_force, options);
+    let mut progress = Progress::default();
 
-    let cause = match call.attempts(operation).await {
+    let cause = match call.attempts(operation, &mut progress).await {
         Ok(value) => {
             tally.end(Counter::ServedLive);
-            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(None) });
+            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
         }
         Err(cause) => cause,
     };
-    let Some(why) = cause.why(call.last_outcome) else {
+    let Some(why) = cause.why(progress.last_outcome) else {
         tally.end(Counter::Failed);
-        return Err(Failure { cause, receipt: call.receipt(None) });
+        return Err(Failure { cause, receipt: call.receipt(&progress, None) });
     };
     match call.fall_back(operation, why).await {
         Some((value, source)) => {
             tally.end(source.counter());
-            Ok(Answer { value, source, receipt: call.receipt(Some(why)) })
+            Ok(Answer { value, source, receipt: call.receipt(&progress, Some(why)) })
         }
         None => {
             tally.end(Counter::Failed);
-            Err(Failure { cause, receipt: call.receipt(Some(why)) })
+            Err(Failure { cause, receipt: call.receipt(&progress, Some(why)) })
         }
     }
 }
@@ -302,7 +305,16 @@ struct Call<'a, R> {
     limit: Option<Duration>,
     /// When that is over.
     deadline: Option<Timestamp>,
+}
+
+/// How far a call has come.
+#[derive(Debug)]
+struct Progress {
+    /// Attempts that were made.
     attempts: u32,
+    /// Hedges that were made or refused.
+    hedges: u32,
+    /// Of the last attempt that ended.
     last_outcome: Outcome,
 }
 
@@ -320,8 +332,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             (own, callers) => own.or(callers),
         };
         let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
-        let (attempts, last_outcome) = (0, Outcome::Neutral);
-        Self { isolation, runtime, in_force, scope, lane, options, limit, deadline, attempts, last_outcome }
+        Self { isolation, runtime, in_force, scope, lane, options, limit, deadline }
     }
 
     fn policy(&self) -> &'a PolicySpec {
@@ -352,8 +363,8 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
-    fn receipt(&self, why: Option<Why>) -> Receipt {
-        Receipt { attempts: self.attempts, why, revision: self.in_force.revision }
+    fn receipt(&self, progress: &Progress, why: Option<Why>) -> Receipt {
+        Receipt { attempts: progress.attempts, why, revision: self.in_force.revision }
     }
 
     /// The cached step that says what to keep of live answers.
@@ -364,6 +375,12 @@ impl<'a, R: Runtime> Call<'a, R> {
     fn has_alternative(&self) -> bool {
         let mut steps = self.policy().fallback.steps(self.policy().level);
         !self.options.is_alternative && steps.any(|step| matches!(step, FallbackStep::Alternative(_)))
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral }
     }
 }
 

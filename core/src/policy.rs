@@ -9,6 +9,7 @@ mod bulkhead;
 mod classification;
 mod fallback;
 mod health;
+mod hedge;
 pub mod limits;
 mod method_override;
 mod preset;
@@ -25,6 +26,7 @@ pub use fallback::{
     StaticFallback,
 };
 pub use health::HealthPolicy;
+pub use hedge::HedgePolicy;
 pub use method_override::MethodOverride;
 pub use preset::{Preset, UnknownPreset};
 pub use rate_limit::RateLimitPolicy;
@@ -62,6 +64,8 @@ pub struct PolicySpec {
     pub classification: ClassificationPolicy,
     /// Further attempts after a failure.
     pub retry: RetryPolicy,
+    /// Further attempts while one still runs.
+    pub hedge: HedgePolicy,
     /// How many calls may run at once.
     pub bulkhead: BulkheadPolicy,
     /// How many calls may start in a period. `None`: any number.

@@ -3,7 +3,7 @@
 use super::{Bench, breaker, retry, timeout};
 use cofferdam_proto::v1::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, BulkheadPolicy, BulkheadPool, CachedFallback, CircuitBreakerPolicy,
-    FallbackConfig, FallbackStep, HealthPolicy, HealthStatus, HedgePolicy, IsolationLevel, IsolationPolicy,
+    FallbackConfig, FallbackStep, HealthPolicy, HealthStatus, IsolationLevel, IsolationPolicy,
     ListIsolatedServicesRequest, MethodOverride, RetryPolicy, SetIsolationLevelRequest, UpdateFallbackConfigRequest,
     UpdateIsolationPolicyRequest, UpdateServiceHealthRequest,
 };
@@ -118,10 +118,6 @@ async fn fields_that_are_not_in_force_are_refused_and_never_ignored() {
     let limit = AdaptiveLimitPolicy { kind: AdaptiveLimitKind::Aimd.into(), ..AdaptiveLimitPolicy::default() };
     let method = MethodOverride { glob: "Get*".into(), policy: Some(timeout(seconds(1))), idempotent: None };
     for (section, policy) in [
-        (
-            "hedge",
-            IsolationPolicy { hedge: Some(HedgePolicy { delay: Some(seconds(1)), ..Default::default() }), ..p() },
-        ),
         ("adaptive_limit", IsolationPolicy { adaptive_limit: Some(limit), ..p() }),
         ("method_overrides", IsolationPolicy { method_overrides: vec![method], ..p() }),
     ] {

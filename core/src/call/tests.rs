@@ -1,5 +1,6 @@
 mod changes;
 mod deadlines;
+mod hedges;
 mod overrides;
 mod panics;
 mod rates;
@@ -18,6 +19,7 @@ use crate::policy::{
 };
 use crate::stats::CounterSnapshot;
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 const UNAVAILABLE: u32 = 14;
 const NOT_FOUND: u32 = 5;
@@ -43,7 +45,7 @@ impl Runtime for Paused {
 }
 
 /// What a scripted service does at one attempt.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Reply {
     Answer(&'static str),
     Code(u32),
@@ -51,6 +53,7 @@ enum Reply {
     Unreached,
     Pushback(Pushback),
     AnswerAfter(Duration, &'static str),
+    CodeAfter(Duration, u32),
     Hang,
     Panic,
 }
@@ -66,6 +69,8 @@ struct Error {
 struct Script {
     replies: VecDeque<Reply>,
     attempts: Vec<Attempt>,
+    /// The numbers of the attempts that were dropped before they ended.
+    cancelled: Arc<Mutex<Vec<u32>>>,
     alternative: Option<&'static str>,
     degraded: Option<&'static str>,
     local: Option<&'static str>,
@@ -76,7 +81,27 @@ struct Script {
 impl Script {
     fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies = replies.into_iter().collect();
-        Self { replies, attempts: Vec::new(), alternative: None, degraded: None, local: None, delay: Duration::ZERO }
+        let (attempts, cancelled) = (Vec::new(), Arc::default());
+        Self { replies, attempts, cancelled, alternative: None, degraded: None, local: None, delay: Duration::ZERO }
+    }
+
+    fn cancelled(&self) -> Vec<u32> {
+        self.cancelled.lock().unwrap().clone()
+    }
+}
+
+/// An attempt under way.
+struct UnderWay {
+    number: u32,
+    has_ended: bool,
+    cancelled: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.cancelled.lock().unwrap().push(self.number);
+        }
     }
 }
 
@@ -88,8 +113,11 @@ impl Operation for Script {
         self.attempts.push(attempt);
         let reply = if self.replies.len() > 1 { self.replies.pop_front() } else { self.replies.front().copied() };
         let error = |code, reached, pushback| Err(Error { code, reached, pushback });
+        let cancelled = Arc::clone(&self.cancelled);
+        let under_way = UnderWay { number: attempt.number, has_ended: false, cancelled };
         async move {
-            match reply.unwrap() {
+            let mut under_way = under_way;
+            let result = match reply.unwrap() {
                 Reply::Answer(answer) => Ok(answer.to_owned()),
                 Reply::AnswerAfter(delay, answer) => {
                     tokio::time::sleep(delay).await;
@@ -99,8 +127,14 @@ impl Operation for Script {
                 Reply::Unreached => error(UNAVAILABLE, false, None),
                 Reply::Pushback(pushback) => error(UNAVAILABLE, true, Some(pushback)),
                 Reply::Hang => std::future::pending().await,
+                Reply::CodeAfter(delay, code) => {
+                    tokio::time::sleep(delay).await;
+                    error(code, true, None)
+                }
                 Reply::Panic => panic!("the service's client panics"),
-            }
+            };
+            under_way.has_ended = true;
+            result
         }
     }
 

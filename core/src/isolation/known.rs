@@ -1,6 +1,7 @@
 use super::part::Part;
 use super::scope::OwnBreaker;
 use crate::bulkhead::Bulkhead;
+use crate::latency::RecentLatency;
 use crate::rate_limit::RateLimit;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -15,6 +16,7 @@ pub(super) struct Known {
     pub(super) places: States<Bulkhead>,
     pub(super) fallback_places: States<Bulkhead>,
     pub(super) rate_limits: States<RateLimit>,
+    pub(super) latencies: States<RecentLatency>,
 }
 
 /// One kind of state, by the part that it is for.
@@ -24,11 +26,12 @@ pub(super) struct States<T>(HashMap<Part, Weak<T>>);
 impl Known {
     /// Forgets what nobody uses any more.
     pub(super) fn prune(&mut self) {
-        let Self { breakers, places, fallback_places, rate_limits } = self;
+        let Self { breakers, places, fallback_places, rate_limits, latencies } = self;
         breakers.prune();
         places.prune();
         fallback_places.prune();
         rate_limits.prune();
+        latencies.prune();
     }
 }
 

@@ -10,8 +10,9 @@ use super::part::Part;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
 use crate::glob;
+use crate::latency::RecentLatency;
 use crate::level::Section;
-use crate::policy::{BulkheadPolicy, MethodOverride, Policy, PoolPolicy};
+use crate::policy::{BulkheadPolicy, HedgePolicy, MethodOverride, Policy, PoolPolicy};
 use crate::rate_limit::RateLimit;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) struct Scope {
     /// Whether these calls may safely run twice. `None`: as the caller says.
     pub(crate) is_idempotent: Option<bool>,
     pub(crate) rate_limit: Arc<RateLimit>,
+    /// How long attempts took of late. `None`: no part of the policy goes by that.
+    pub(crate) latency: Option<Arc<RecentLatency>>,
     /// The places of fallbacks that take time.
     pub(crate) fallback_places: Arc<Bulkhead>,
     common: Lane,
@@ -70,6 +73,7 @@ impl Scope {
             policy: policy.clone(),
             is_idempotent: None,
             rate_limit: rate_limit(part, known),
+            latency: latency(part, policy.hedge, known),
             fallback_places: fallback_places(part, policy, known),
             common,
             pools,
@@ -91,6 +95,9 @@ impl Scope {
                 lane.breaker = Arc::clone(&own);
             }
             scope.common.breaker = own;
+        }
+        if let Some(hedge) = entry.hedge {
+            scope.latency = latency(part, hedge, known);
         }
         if entry.rate_limit.is_some() {
             scope.rate_limit = rate_limit(part, known);
@@ -145,4 +152,8 @@ fn fallback_places(part: &Part, policy: &Policy, known: &mut Known) -> Arc<Bulkh
 
 fn rate_limit(part: &Part, known: &mut Known) -> Arc<RateLimit> {
     known.rate_limits.get(part, |_| {}, || Arc::new(RateLimit::new()))
+}
+
+fn latency(part: &Part, hedge: HedgePolicy, known: &mut Known) -> Option<Arc<RecentLatency>> {
+    (hedge.percentile > 0.0).then(|| known.latencies.get(part, |_| {}, || Arc::new(RecentLatency::new())))
 }

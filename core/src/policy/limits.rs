@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most attempts of a call, the first included.
 pub const MAX_ATTEMPTS: u32 = 10;
+/// The most hedges of a call: attempts beside the first.
+pub const MAX_HEDGES: u32 = 4;
 /// The highest HTTP status.
 pub const MAX_HTTP_STATUS: u32 = 599;
 /// The most ranges in a list of HTTP statuses: there are no more statuses.

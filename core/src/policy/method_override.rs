@@ -1,6 +1,6 @@
 use super::{
-    BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, PolicySpec, RateLimitPolicy, RetryPolicy,
-    TimeoutPolicy,
+    BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, HedgePolicy, PolicySpec, RateLimitPolicy,
+    RetryPolicy, TimeoutPolicy,
 };
 
 /// Sections of a policy replaced for the methods that match; what is `None` is the service's.
@@ -22,6 +22,8 @@ pub struct MethodOverride {
     pub classification: Option<ClassificationPolicy>,
     /// Further attempts after a failure. Its budget is the service's.
     pub retry: Option<RetryPolicy>,
+    /// Further attempts while one still runs.
+    pub hedge: Option<HedgePolicy>,
     /// How many calls may run at once, whatever pool they name. It has no pools.
     pub bulkhead: Option<BulkheadPolicy>,
     /// How many calls may start in a period. `Some(None)`: any number, where the service has a limit.
@@ -42,6 +44,7 @@ impl MethodOverride {
             breaker: either(&self.breaker, &service.breaker),
             classification: either(&self.classification, &service.classification),
             retry: either(&self.retry, &service.retry),
+            hedge: self.hedge.unwrap_or(service.hedge),
             bulkhead: either(&self.bulkhead, &service.bulkhead),
             rate_limit: self.rate_limit.unwrap_or(service.rate_limit),
             fallback: either(&self.fallback, &service.fallback),

@@ -3,12 +3,12 @@
 mod method_overrides;
 
 use super::limits::{
-    MAX_ATTEMPTS, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HTTP_RANGES,
+    MAX_ATTEMPTS, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HEDGES, MAX_HTTP_RANGES,
     MAX_HTTP_STATUS, MAX_POOLS, MAX_STEPS,
 };
 use super::{
     BreakerPolicy, BreakerWindow, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy,
-    Jitter, PolicySpec, RateLimitPolicy, RetryPolicy, TimeWindow, TimeoutPolicy,
+    HedgePolicy, Jitter, PolicySpec, RateLimitPolicy, RetryPolicy, TimeWindow, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
@@ -117,6 +117,7 @@ fn sections(faults: &mut Faults, spec: &PolicySpec) {
     breaker(faults, &spec.breaker);
     classification(faults, &spec.classification);
     retry(faults, &spec.retry);
+    hedge(faults, spec.hedge);
     bulkhead(faults, &spec.bulkhead);
     if let Some(policy) = &spec.rate_limit {
         rate_limit(faults, policy);
@@ -287,6 +288,20 @@ fn retry(faults: &mut Faults, policy: &RetryPolicy) {
     faults.require(policy.budget.ttl <= 60 * SECOND, "retry.budget.ttl", "must be at most 60 s");
     faults.codes("retry.retryable_grpc_codes", &policy.retryable_grpc_codes);
     faults.duration_or_zero("retry.max_pushback", policy.max_pushback, MILLISECOND);
+}
+
+fn hedge(faults: &mut Faults, policy: HedgePolicy) {
+    faults.duration("hedge.delay", policy.delay, Duration::ZERO);
+    faults.number("hedge.max_extra", policy.max_extra, 1, MAX_HEDGES);
+    let percentile = policy.percentile;
+    faults.require(
+        (0.0..1.0).contains(&percentile),
+        "hedge.percentile",
+        format!("must be in [0, 1), not {percentile}"),
+    );
+    let starts = percentile == 0.0 || !policy.delay.is_zero();
+    let description = "must be above zero where percentile is: it is the delay until enough has been measured";
+    faults.relate(starts, "hedge.delay", "hedge.percentile", description);
 }
 
 fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {

@@ -6,6 +6,7 @@
 mod breaker;
 mod bulkhead;
 mod fallback;
+mod hedge;
 mod inert;
 mod method_overrides;
 mod rate_limit;
@@ -79,7 +80,7 @@ fn read_sections(faults: &mut Faults, written: &v1::IsolationPolicy, spec: &mut 
         retry::read(faults, written, &mut spec.retry);
     }
     if let Some(written) = hedge {
-        inert::hedge(faults, written);
+        hedge::read(faults, *written, &mut spec.hedge);
     }
     if let Some(written) = bulkhead {
         bulkhead::read(faults, written, &mut spec.bulkhead);

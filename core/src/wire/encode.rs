@@ -6,8 +6,8 @@ use crate::outcome::Outcome;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
-    TimeWindow, TimeoutPolicy,
+    HedgePolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
+    StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
@@ -27,6 +27,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         breaker,
         classification,
         retry,
+        hedge,
         bulkhead,
         rate_limit,
         fallback,
@@ -40,7 +41,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         circuit_breaker: Some(write_breaker(breaker)),
         classification: Some(write_classification(classification)),
         retry: Some(write_retry(retry)),
-        hedge: None,
+        hedge: unless(*hedge, HedgePolicy::default()).map(write_hedge),
         bulkhead: Some(write_bulkhead(bulkhead)),
         adaptive_limit: None,
         rate_limit: rate_limit.map(write_rate_limit),
@@ -203,6 +204,11 @@ fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {
     }
 }
 
+fn write_hedge(policy: HedgePolicy) -> v1::HedgePolicy {
+    let HedgePolicy { delay, max_extra, percentile } = policy;
+    v1::HedgePolicy { delay: duration(delay), max_extra: Some(max_extra), percentile: percentile + 0.0 }
+}
+
 fn write_bulkhead(policy: &BulkheadPolicy) -> v1::BulkheadPolicy {
     let BulkheadPolicy { max_concurrent, max_queue, max_wait, pools } = policy;
     v1::BulkheadPolicy {
@@ -242,8 +248,18 @@ fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {
 }
 
 fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
-    let MethodOverride { glob, is_idempotent, timeout, breaker, classification, retry, bulkhead, rate_limit, fallback } =
-        entry;
+    let MethodOverride {
+        glob,
+        is_idempotent,
+        timeout,
+        breaker,
+        classification,
+        retry,
+        hedge,
+        bulkhead,
+        rate_limit,
+        fallback,
+    } = entry;
     let no_limit = v1::RateLimitPolicy::default();
     let policy = v1::IsolationPolicy {
         timeout: timeout.map(write_timeout),
@@ -251,6 +267,7 @@ fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
         classification: classification.as_ref().map(write_classification),
         // The budget is the service's.
         retry: retry.as_ref().map(|retry| v1::RetryPolicy { budget: None, ..write_retry(retry) }),
+        hedge: hedge.map(write_hedge),
         bulkhead: bulkhead.as_ref().map(write_bulkhead),
         rate_limit: rate_limit.map(|limit| limit.map_or(no_limit, write_rate_limit)),
         fallback: fallback.as_ref().map(write_fallback),

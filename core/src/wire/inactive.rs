@@ -50,7 +50,7 @@ fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String>
         list(breaker.ramp_min_ratio.is_some(), ramps, "circuit_breaker.ramp_min_ratio");
     }
     list(retry.is_some(), level.enforces(Section::Retry), "retry");
-    list(hedge.is_some(), full, "hedge");
+    list(hedge.is_some(), level.enforces(Section::Hedge), "hedge");
     list(bulkhead.is_some(), level.enforces(Section::Bulkhead), "bulkhead");
     list(adaptive_limit.is_some(), full, "adaptive_limit");
     list(rate_limit.is_some(), level.enforces(Section::RateLimit), "rate_limit");

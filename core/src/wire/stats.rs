@@ -130,6 +130,9 @@ counters! {
     rejected_disabled,
     breaker_opened,
     stale_results,
+    hedges,
+    hedge_wins,
+    hedges_refused,
 }
 
 #[cfg(test)]

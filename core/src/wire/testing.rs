@@ -7,8 +7,8 @@ use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
     AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
     ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
-    StaticFallback, TimeWindow, TimeoutPolicy,
+    HedgePolicy, InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy,
+    RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use bytes::Bytes;
 use cofferdam_proto::v1;
@@ -52,32 +52,35 @@ pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Ve
 
 /// Any valid policy.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
-    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), rate_limit(), health());
+    let sections = (timeout(), breaker(), classification(), retry(), hedge(), bulkhead(), rate_limit(), health());
     let level = prop::sample::select(Level::ALL.to_vec());
     (level, sections, vec(method_override().boxed(), 0..4))
-        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, rate_limit, health), overrides)| {
-            fallback(timeout).prop_map(move |fallback| {
-                let budget = retry.budget;
-                let mut spec = PolicySpec {
-                    level,
-                    timeout,
-                    breaker: breaker.clone(),
-                    classification: classification.clone(),
-                    retry: retry.clone(),
-                    bulkhead: bulkhead.clone(),
-                    rate_limit,
-                    fallback,
-                    health,
-                    method_overrides: Vec::new(),
-                };
-                for (index, entry) in overrides.iter().cloned().enumerate() {
-                    let glob = format!("{}{index}", entry.glob);
-                    let retry = entry.retry.map(|retry| RetryPolicy { budget, ..retry });
-                    spec.method_overrides.push(MethodOverride { glob, retry, ..entry });
-                }
-                spec
-            })
-        })
+        .prop_flat_map(
+            |(level, (timeout, breaker, classification, retry, hedge, bulkhead, rate_limit, health), overrides)| {
+                fallback(timeout).prop_map(move |fallback| {
+                    let budget = retry.budget;
+                    let mut spec = PolicySpec {
+                        level,
+                        timeout,
+                        breaker: breaker.clone(),
+                        classification: classification.clone(),
+                        retry: retry.clone(),
+                        hedge,
+                        bulkhead: bulkhead.clone(),
+                        rate_limit,
+                        fallback,
+                        health,
+                        method_overrides: Vec::new(),
+                    };
+                    for (index, entry) in overrides.iter().cloned().enumerate() {
+                        let glob = format!("{}{index}", entry.glob);
+                        let retry = entry.retry.map(|retry| RetryPolicy { budget, ..retry });
+                        spec.method_overrides.push(MethodOverride { glob, retry, ..entry });
+                    }
+                    spec
+                })
+            },
+        )
         .prop_map(|spec| Policy::new(spec).unwrap())
 }
 
@@ -89,12 +92,13 @@ fn method_override() -> impl Strategy<Value = MethodOverride> {
         prop::option::of(breaker().boxed()),
         prop::option::of(classification().boxed()),
         prop::option::of(retry().boxed()),
+        prop::option::of(hedge().boxed()),
         prop::option::of(alone.boxed()),
         prop::option::of(rate_limit().boxed()),
         prop::option::of(both.boxed()),
     );
     ("[^\\p{Cc}]{1,64}", any::<Option<bool>>(), sections).prop_map(
-        |(glob, is_idempotent, (breaker, classification, retry, bulkhead, rate_limit, both))| {
+        |(glob, is_idempotent, (breaker, classification, retry, hedge, bulkhead, rate_limit, both))| {
             let (timeout, fallback) = both.unzip();
             MethodOverride {
                 glob,
@@ -103,6 +107,7 @@ fn method_override() -> impl Strategy<Value = MethodOverride> {
                 breaker,
                 classification,
                 retry,
+                hedge,
                 bulkhead,
                 rate_limit,
                 fallback,
@@ -231,6 +236,14 @@ fn retry() -> impl Strategy<Value = RetryPolicy> {
             }
         },
     )
+}
+
+fn hedge() -> impl Strategy<Value = HedgePolicy> {
+    let percentile = prop_oneof![Just(0.0), Just(-0.0), 0.0..1.0];
+    (or_zero(Duration::from_nanos(1)), 1..=4u32, percentile).prop_map(|(delay, max_extra, percentile)| {
+        let percentile = if delay.is_zero() { 0.0 } else { percentile };
+        HedgePolicy { delay, max_extra, percentile }
+    })
 }
 
 /// `max_concurrent`, `max_queue` and `max_wait`.

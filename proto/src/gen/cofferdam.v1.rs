@@ -531,16 +531,21 @@ pub struct RetryBudget {
     #[prost(message, optional, tag = "3")]
     pub ttl: ::core::option::Option<::prost_types::Duration>,
 }
-/// HedgePolicy starts another attempt of an idempotent method while the first still runs; the first answer wins.
+/// HedgePolicy starts another attempt of an idempotent method while the first still runs; the first answer wins, and
+/// the other attempts are cancelled. A failure that another attempt may mend starts the next one at once. Each attempt
+/// takes a place, passes the circuit breaker and has its own attempt timeout; each beside the first takes from the retry
+/// budget. None starts while the circuit breaker is not closed.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct HedgePolicy {
-    /// When the next attempt starts. Unset or zero: no hedging.
+    /// When the next attempt starts, from the start of the one before. Unset or zero: no hedging. At most 24 h; above zero
+    /// where percentile is.
     #[prost(message, optional, tag = "1")]
     pub delay: ::core::option::Option<::prost_types::Duration>,
     /// Further attempts at most. Unset: 1. In \[1, 4\].
     #[prost(uint32, optional, tag = "2")]
     pub max_extra: ::core::option::Option<u32>,
-    /// Where above zero, the delay is this quantile of the measured latency instead. In [0, 1).
+    /// Where above zero, the delay is this quantile of the latencies of the last 15 to 30 s instead, once there are
+    /// 10 / (1 - percentile) of them: 200 for 0.95. In [0, 1).
     #[prost(double, tag = "3")]
     pub percentile: f64,
 }
@@ -1161,7 +1166,7 @@ pub struct CallCounters {
     /// Attempts that ran out of time.
     #[prost(uint64, tag = "13")]
     pub timeouts: u64,
-    /// Attempts after the first of their call.
+    /// Attempts after the first of their call, hedges left out.
     #[prost(uint64, tag = "14")]
     pub retries: u64,
     /// Retries that the budget refused.
@@ -1188,6 +1193,15 @@ pub struct CallCounters {
     /// Results that came after their breaker had moved on, and changed nothing.
     #[prost(uint64, tag = "22")]
     pub stale_results: u64,
+    /// Attempts that hedging started, beside the first of their call.
+    #[prost(uint64, tag = "23")]
+    pub hedges: u64,
+    /// Hedges that brought their call's answer.
+    #[prost(uint64, tag = "24")]
+    pub hedge_wins: u64,
+    /// Hedges that were due and did not start: no budget, no place, or a breaker that was not closed.
+    #[prost(uint64, tag = "25")]
+    pub hedges_refused: u64,
 }
 /// ServiceStats is what is known of one service.
 #[derive(Clone, PartialEq, ::prost::Message)]

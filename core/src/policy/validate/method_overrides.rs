@@ -54,6 +54,7 @@ fn replaces(entry: &MethodOverride, field: &str) -> bool {
         Some("circuit_breaker") => entry.breaker.is_some(),
         Some("classification") => entry.classification.is_some(),
         Some("retry") => entry.retry.is_some(),
+        Some("hedge") => entry.hedge.is_some(),
         Some("bulkhead") => entry.bulkhead.is_some(),
         Some("rate_limit") => entry.rate_limit.is_some(),
         Some("fallback") => entry.fallback.is_some(),

@@ -252,8 +252,11 @@ fn the_message_names_all_faults() {
         Policy::new(spec).unwrap_err().to_string(),
         "invalid policy: retry.max_attempts must be in [1, 10], not 0; health.window must be in [1s, 24h], not 0ns"
     );
-    let alone = InvalidPolicy::from(Violation::not_in_force("hedge.delay"));
-    assert_eq!(alone.to_string(), "invalid policy: hedge.delay is not in force in this release: leave it unset");
+    let alone = InvalidPolicy::from(Violation::not_in_force("circuit_breaker.mode_until"));
+    assert_eq!(
+        alone.to_string(),
+        "invalid policy: circuit_breaker.mode_until is not in force in this release: leave it unset"
+    );
     assert_eq!(InvalidPolicy::from_violations(Vec::new()), None);
 }
 

@@ -4,7 +4,6 @@ use super::roomy::{
     Set, alternative, breaker, budget, bulkhead, cached, fallback, faults, health, hedge, length, pool, rate, refused,
     retry, timeout,
 };
-use crate::policy::ViolationKind;
 use crate::policy::limits::MAX_DURATION;
 use crate::wire::duration_to_wire;
 use cofferdam_proto::v1;
@@ -70,7 +69,8 @@ fn durations() -> Vec<Field<Duration, Wire>> {
             breaker(p).slow_call_duration = Some(d);
         }),
         field!("circuit_breaker.ramp_duration", Duration::ZERO, day, |p, d| breaker(p).ramp_duration = Some(d)),
-        // In this release these take nothing but zero, or wait for another field.
+        field!("hedge.delay", Duration::ZERO, day, |p, d| hedge(p).delay = Some(d)),
+        // These wait for another field.
         field!("rate_limit.period", Duration::ZERO, day, |p, d| rate(p).period = Some(d)),
         field!("rate_limit.max_wait", Duration::ZERO, day, |p, d| rate(p).max_wait = Some(d)),
     ]
@@ -164,22 +164,6 @@ fn durations_have_their_range() {
     assert!(refusals >= 150, "{refusals}");
 }
 
-/// Durations that only say "off" are checked like the others.
-#[test]
-fn durations_of_what_is_not_in_force_are_checked_all_the_same() {
-    let fields: [(&str, Set<Wire>); 1] = [("hedge.delay", |p, d| hedge(p).delay = Some(d))];
-    for (path, set) in fields {
-        assert_eq!(faults(set, Wire::default()), []);
-        for good in [NANOSECOND, MAX_DURATION] {
-            let not_in_force = vec![(path.to_owned(), ViolationKind::NotInForce)];
-            assert_eq!(faults(set, duration_to_wire(good)), not_in_force, "{path} at {good:?}");
-        }
-        for (seconds, nanos) in [(-1, 0), (0, i32::MAX), (86_400, 1), (i64::MAX, 0)] {
-            assert_eq!(faults(set, Wire { seconds, nanos }), refused(path), "{path}");
-        }
-    }
-}
-
 #[test]
 fn reals_have_their_range() {
     for Field { path, min, max, or_zero: _, set } in reals() {
@@ -191,9 +175,17 @@ fn reals_have_their_range() {
             assert_eq!(faults(set, bad), refused(path), "{path} at {bad}");
         }
     }
-    for bad in [-f64::MIN_POSITIVE, 1.0, f64::INFINITY, f64::NAN] {
-        assert_eq!(faults(|p, x| hedge(p).percentile = x, bad), refused("hedge.percentile"));
+    let percentile: Set<f64> = |p, percentile| {
+        *hedge(p) = v1::HedgePolicy { delay: Some(Wire { seconds: 1, nanos: 0 }), max_extra: None, percentile };
+    };
+    for good in [0.0, f64::MIN_POSITIVE, 0.95, 1.0_f64.next_down()] {
+        assert_eq!(faults(percentile, good), []);
     }
+    for bad in [-f64::MIN_POSITIVE, 1.0, f64::INFINITY, f64::NAN] {
+        assert_eq!(faults(percentile, bad), refused("hedge.percentile"));
+        assert_eq!(faults(|p, x| hedge(p).percentile = x, bad), refused("hedge.percentile"), "without a delay, too");
+    }
+    assert_eq!(faults(|p, x| hedge(p).percentile = x, 0.95), refused("hedge.delay"), "until enough is measured");
 }
 
 #[test]

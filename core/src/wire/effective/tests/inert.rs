@@ -10,10 +10,6 @@ fn classification(classification: v1::ClassificationPolicy) -> v1::IsolationPoli
     v1::IsolationPolicy { classification: Some(classification), ..Default::default() }
 }
 
-fn hedge(hedge: v1::HedgePolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy { hedge: Some(hedge), ..Default::default() }
-}
-
 fn adaptive(kind: v1::AdaptiveLimitKind) -> v1::IsolationPolicy {
     let limit = v1::AdaptiveLimitPolicy { kind: kind.into(), min: Some(1), initial: Some(2), max: Some(3) };
     v1::IsolationPolicy { adaptive_limit: Some(limit), ..Default::default() }
@@ -38,8 +34,6 @@ fn what_asks_for_something_is_refused_by_name() {
             }),
             "circuit_breaker.mode_until",
         ),
-        (hedge(v1::HedgePolicy { delay: Some(millis(5)), ..Default::default() }), "hedge.delay"),
-        (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
         (adaptive(v1::AdaptiveLimitKind::Aimd), "adaptive_limit.kind"),
         (
@@ -72,7 +66,6 @@ fn what_asks_for_something_is_refused_by_name() {
 fn off_is_what_happens_anyway() {
     let cases = [
         classification(v1::ClassificationPolicy::default()),
-        hedge(v1::HedgePolicy { delay: Some(secs(0)), max_extra: Some(4), percentile: 0.0 }),
         adaptive(v1::AdaptiveLimitKind::Off),
         adaptive(v1::AdaptiveLimitKind::Unspecified),
         rate(0),
