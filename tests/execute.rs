@@ -3,6 +3,7 @@
 mod failures;
 mod fallbacks;
 mod fence;
+mod hedges;
 mod overrides;
 
 use bytes::Bytes;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, advance, sleep};
 
 mod chain;
+mod hedges;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("boom {0}")]

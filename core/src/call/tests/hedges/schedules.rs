@@ -55,7 +55,8 @@ fn policy() -> impl Strategy<Value = PolicySpec> {
     )
 }
 
-async fn make(bench: &Bench, planned: &Planned, most: u32) {
+/// Makes a call; how many attempts it made.
+async fn make(bench: &Bench, planned: &Planned, most: u32) -> u64 {
     bench.runtime.sleep(planned.begin).await;
     let mut script = Script::new(planned.replies.iter().copied());
     let options = CallOptions { is_idempotent: planned.is_idempotent, ..idempotent() };
@@ -66,6 +67,7 @@ async fn make(bench: &Bench, planned: &Planned, most: u32) {
     let cancelled = script.cancelled();
     let once: std::collections::HashSet<u32> = cancelled.iter().copied().collect();
     assert_eq!(once.len(), cancelled.len(), "cancelled twice");
+    attempts as u64
 }
 
 async fn check(before: PolicySpec, after: PolicySpec, swap: Duration, calls: Vec<Planned>) {
@@ -77,14 +79,15 @@ async fn check(before: PolicySpec, after: PolicySpec, swap: Duration, calls: Vec
         bench.runtime.sleep(swap).await;
         bench.apply(after.clone());
     };
-    tokio::join!(all, swapped);
+    let (attempts, ()) = tokio::join!(all, swapped);
 
     let counters = bench.counters();
     let ended = counters.served_live + counters.failed + counters.cancelled;
     assert_eq!((counters.calls, ended), (calls.len() as u64, calls.len() as u64));
     let judged = counters.attempt_successes + counters.attempt_failures + counters.attempt_neutrals;
-    assert_eq!(counters.attempts, judged);
-    assert!(counters.attempts <= counters.calls + counters.retries + counters.hedges);
+    assert_eq!((counters.attempts, judged), (attempts.iter().sum(), counters.attempts));
+    let firsts = attempts.iter().filter(|attempts| **attempts > 0).count() as u64;
+    assert_eq!(counters.attempts, firsts + counters.retries + counters.hedges);
     assert!(counters.hedge_wins <= counters.hedges);
     assert_eq!(places_in_use(&bench), 0);
     assert_eq!(bench.isolation.in_force().scope("list").lane(None, "list").places.queued(), 0);
