@@ -1,14 +1,14 @@
-//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, breaker, attempt timeout, the
-//! call itself.
+//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, hedging, bulkhead, breaker, attempt
+//! timeout, the call itself.
 //!
 //! Retry is outside the breaker, so every attempt is counted and an open breaker ends the retrying; the bulkhead is
 //! outside the breaker, so that waiting for a place holds no probe slot. The rate limit counts calls, not attempts:
-//! retries have their budget. One deadline runs through all of it. Which of
+//! retries and hedges have their budget. One deadline runs through all of it. Which of
 //! the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
 //! [`Runtime`]. It waits for nothing but the operation, a place and the pause before a
-//! retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
+//! retry or a hedge. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
 
 mod attempts;
 mod chain;

@@ -61,7 +61,8 @@ where
 }
 
 impl<'a, F, H, R> Execute<'a, F, H, R> {
-    /// Says that the call may safely run twice: it is then repeated even if the service may have seen it.
+    /// Says that the call may safely run twice: it is then repeated even if the service may have seen it, and may be
+    /// hedged, that is, run twice at the same time.
     pub fn idempotent(mut self) -> Self {
         self.call.options.is_idempotent = true;
         self

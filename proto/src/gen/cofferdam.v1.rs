@@ -1357,7 +1357,8 @@ pub struct ExecuteWithIsolationRequest {
     /// The caller's own limit. Unset: the policy's. At most 30 s either way.
     #[prost(message, optional, tag = "5")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
-    /// Whether the call may safely run twice. Calls that are not are only repeated if they never reached the service.
+    /// Whether the call may safely run twice. Calls that may not are only repeated if they never reached the service, and
+    /// never hedged.
     #[prost(bool, tag = "6")]
     pub idempotent: bool,
     /// The key under which a good answer is cached, and found again by a cached fallback. Empty: the payload.
