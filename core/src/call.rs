@@ -1,8 +1,10 @@
-//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, breaker, attempt timeout, the
+//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, adaptive limit, breaker,
+//! attempt timeout, the
 //! call itself.
 //!
 //! Retry is outside the breaker, so every attempt is counted and an open breaker ends the retrying; the bulkhead is
-//! outside the breaker, so that waiting for a place holds no probe slot. The rate limit counts calls, not attempts:
+//! outside the breaker, so that waiting for a place holds no probe slot, and the adaptive limit between the two, so that
+//! it counts no call that waits. The rate limit counts calls, not attempts:
 //! retries have their budget. One deadline runs through all of it. Which of
 //! the stages are in force is the level's to say.
 //!
@@ -11,6 +13,7 @@
 //! retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
 
 mod attempts;
+mod cached;
 mod chain;
 mod tally;
 mod timeout;
@@ -45,6 +48,11 @@ pub struct CallOptions<'a> {
     /// What, beside the method, an answer in the cache belongs to. `None`: the caller has not said, so that nothing is
     /// kept, and nothing that was kept for others stands in.
     pub cache_key: Option<&'a [u8]>,
+    /// Fields of the request by name, of which [`CachedFallback::key_fields`] makes up the key where it names some; the
+    /// first counts where a name stands here twice.
+    ///
+    /// [`CachedFallback::key_fields`]: crate::policy::CachedFallback::key_fields
+    pub cache_fields: &'a [(&'a str, &'a [u8])],
     /// Whether the call stands in for another service's: it is tried once and has no fallback of its own, so that
     /// alternatives cannot chase each other.
     pub is_alternative: bool,
@@ -169,6 +177,8 @@ pub struct Payload<'a> {
 pub struct Why {
     /// What kept the live call from answering.
     pub trigger: FallbackTrigger,
+    /// Whether the adaptive limit was reached, which is a full bulkhead to the policy.
+    pub is_adaptive_limit: bool,
     /// When the service is worth calling again, where that is known.
     pub retry_after: Option<Duration>,
 }
@@ -238,6 +248,8 @@ pub enum FailureCause<E> {
     },
     /// Too many calls run at once, and the queue is full or the wait was too long.
     BulkheadFull,
+    /// As many calls run at once as the service was found to take.
+    AdaptiveLimitReached,
     /// As many calls as may start have started, and the wait for a turn would be too long.
     RateLimited {
         /// When a call could start, if no other comes before.
@@ -264,7 +276,16 @@ pub async fn execute<R: Runtime, O: Operation>(
     let mut tally = Tally::begin(isolation);
     let mut call = Call::begin(isolation, runtime, &in_force, options);
 
-    let cause = match call.attempts(operation).await {
+    let refresh = match call.refresh(operation) {
+        Ok(refresh) => refresh,
+        Err((value, source, why)) => {
+            tally.end(source.counter());
+            return Ok(Answer { value, source, receipt: call.receipt(Some(why)) });
+        }
+    };
+    let result = call.attempts(operation).await;
+    drop(refresh);
+    let cause = match result {
         Ok(value) => {
             tally.end(Counter::ServedLive);
             return Ok(Answer { value, source: Source::Live, receipt: call.receipt(None) });
@@ -353,11 +374,6 @@ impl<'a, R: Runtime> Call<'a, R> {
         Receipt { attempts: self.attempts, why, revision: self.in_force.revision }
     }
 
-    /// The cached step that says what to keep of live answers.
-    fn cached_step(&self) -> Option<&'a crate::policy::CachedFallback> {
-        self.policy().fallback.cached(self.policy().level).filter(|_| !self.options.is_alternative)
-    }
-
     fn has_alternative(&self) -> bool {
         let mut steps = self.policy().fallback.steps(self.policy().level);
         !self.options.is_alternative && steps.any(|step| matches!(step, FallbackStep::Alternative(_)))
@@ -367,17 +383,19 @@ impl<'a, R: Runtime> Call<'a, R> {
 impl<E> FailureCause<E> {
     /// Why a fallback is to be asked. `None`: the service answered, and its answer is the caller's business.
     fn why(&self, outcome: Outcome) -> Option<Why> {
-        let why = |trigger| Some(Why { trigger, retry_after: None });
+        let why = |trigger| Some(Why { trigger, is_adaptive_limit: false, retry_after: None });
+        let until = |trigger, retry_after| Some(Why { trigger, is_adaptive_limit: false, retry_after });
         match self {
             Self::Inner(_) if outcome == Outcome::Failure => why(FallbackTrigger::Failure),
             Self::Inner(_) => None,
             Self::Timeout | Self::DeadlineSpent => why(FallbackTrigger::Timeout),
-            Self::Open { retry_after } => Some(Why { trigger: FallbackTrigger::Open, retry_after: *retry_after }),
+            Self::Open { retry_after } => until(FallbackTrigger::Open, *retry_after),
             Self::Disabled => why(FallbackTrigger::Open),
             Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
-            Self::RateLimited { retry_after } => {
-                Some(Why { trigger: FallbackTrigger::RateLimit, retry_after: Some(*retry_after) })
+            Self::AdaptiveLimitReached => {
+                Some(Why { trigger: FallbackTrigger::Bulkhead, is_adaptive_limit: true, retry_after: None })
             }
+            Self::RateLimited { retry_after } => until(FallbackTrigger::RateLimit, Some(*retry_after)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The isolation of one service: its policy in force, and all that was learned under any policy so far.
 //!
-//! The two are apart on purpose. A policy is swapped whole, behind one pointer; breaker, budget, rate, places and cache stay
-//! where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
+//! The two are apart on purpose. A policy is swapped whole, behind one pointer; breaker, budget, limits, places and cache
+//! stay where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
 //! beginning to end, and no change of policy or level loses what was learned.
 
 mod known;
@@ -12,12 +12,12 @@ pub use self::part::Part;
 pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
 
 use self::known::Known;
+use crate::adaptive_limit::Load;
 use crate::breaker::{State, Transition};
-use crate::cache::AnswerCache;
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
 use crate::level::Section;
-use crate::policy::{BreakerPolicy, Policy};
+use crate::policy::{AdaptiveLimitKind, BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
 use crate::stats::{Counter, CounterSnapshot, Counters};
@@ -32,7 +32,6 @@ pub struct Isolation {
     /// Held by whoever changes the policy; never by a call.
     known: Mutex<Known>,
     pub(crate) budget: RetryBudget,
-    pub(crate) cache: AnswerCache,
     pub(crate) health: HealthWindow,
     pub(crate) counters: Counters,
     observer: Arc<dyn Observer>,
@@ -72,7 +71,6 @@ impl Isolation {
             current: ArcSwap::from_pointee(InForce::new(policy, revision, true, &mut known)),
             known: Mutex::new(known),
             budget: RetryBudget::new(),
-            cache: AnswerCache::new(),
             health: HealthWindow::new(),
             counters: Counters::default(),
             observer,
@@ -80,7 +78,7 @@ impl Isolation {
     }
 
     /// Puts another policy in force for calls that begin from now on. Calls under way end under the one they began
-    /// with. Breaker, window, timers, budget, rate, cache and the places in use stay as they are; so do those of a pool
+    /// with. Breaker, window, timers, budget, limits, cache and the places in use stay as they are; so do those of a pool
     /// of the same name and of an override of the same glob. What belongs to a pool or an override that the policy drops
     /// is gone with the last call that began under a policy which had it.
     pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool) {
@@ -119,6 +117,15 @@ impl Isolation {
         let state =
             |(own, policy): (&Arc<OwnBreaker>, &BreakerPolicy)| (own.part.clone(), own.breaker.state(policy, now));
         current.breakers().into_iter().map(state).collect()
+    }
+
+    /// The service's adaptive limit, and how much of it is used; those of methods with a limit of their own are not in it.
+    /// `None`: none is in force.
+    pub fn adaptive_limit(&self) -> Option<Load> {
+        let current = self.current.load();
+        let in_force = current.policy.level.enforces(Section::AdaptiveLimit)
+            && current.policy.adaptive_limit.kind != AdaptiveLimitKind::Off;
+        in_force.then(|| current.base.adaptive_limit.load())
     }
 
     /// The health derived from outcomes. An open breaker of the service itself is "circuit open" whatever the rates; one

@@ -14,7 +14,7 @@ pub enum Level {
     Basic,
     /// Basic, and circuit breaker, retry with budget, alternative fallback.
     Enhanced,
-    /// Enhanced, and bulkhead with pools, rate limit, and the circuit breaker's ramp.
+    /// Enhanced, and bulkhead with pools, adaptive limit, rate limit, and the circuit breaker's ramp.
     Full,
 }
 
@@ -33,6 +33,8 @@ pub enum Section {
     AlternativeFallback,
     /// The bulkhead and its pools.
     Bulkhead,
+    /// The adaptive limit.
+    AdaptiveLimit,
     /// The rate limit.
     RateLimit,
     /// The circuit breaker's ramp after a close.
@@ -48,7 +50,7 @@ impl Level {
         let from = match section {
             Section::Timeout | Section::Fallback => Self::Basic,
             Section::CircuitBreaker | Section::Retry | Section::AlternativeFallback => Self::Enhanced,
-            Section::Bulkhead | Section::RateLimit | Section::RampUp => Self::Full,
+            Section::Bulkhead | Section::AdaptiveLimit | Section::RateLimit | Section::RampUp => Self::Full,
         };
         self as u8 >= from as u8
     }
@@ -96,11 +98,12 @@ mod tests {
             Section::Retry,
             Section::AlternativeFallback,
             Section::Bulkhead,
+            Section::AdaptiveLimit,
             Section::RateLimit,
             Section::RampUp,
         ];
         let in_force = |level: Level| sections.into_iter().filter(|section| level.enforces(*section)).count();
-        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 8]);
+        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 9]);
         for pair in Level::ALL.windows(2) {
             assert!(sections.into_iter().all(|section| !pair[0].enforces(section) || pair[1].enforces(section)));
         }

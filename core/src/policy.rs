@@ -4,6 +4,7 @@
 //! is the only thing that the engine takes. The same check guards a manager's writes and an SDK's apply, so a policy
 //! that was stored is one that an instance accepts.
 
+mod adaptive_limit;
 mod breaker;
 mod bulkhead;
 mod classification;
@@ -17,6 +18,7 @@ mod retry;
 mod timeout;
 mod validate;
 
+pub use adaptive_limit::{AdaptiveLimitKind, AdaptiveLimitPolicy};
 pub use breaker::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
 pub use bulkhead::{BulkheadPolicy, PoolPolicy};
 pub use classification::{ClassificationPolicy, ErrorTypeRule};
@@ -64,6 +66,8 @@ pub struct PolicySpec {
     pub retry: RetryPolicy,
     /// How many calls may run at once.
     pub bulkhead: BulkheadPolicy,
+    /// How many calls may run at once, by what the service turns out to take.
+    pub adaptive_limit: AdaptiveLimitPolicy,
     /// How many calls may start in a period. `None`: any number.
     pub rate_limit: Option<RateLimitPolicy>,
     /// What answers when the live call cannot.

@@ -92,6 +92,8 @@ counters! {
     breaker_opened BreakerOpened,
     /// Results that came after their breaker had moved on, and changed nothing.
     stale_results StaleResults,
+    /// Calls rejected because the adaptive limit was reached.
+    rejected_adaptive_limit RejectedAdaptiveLimit,
 }
 
 /// Counts the calls of one service.

@@ -125,6 +125,9 @@ pub enum Rejection {
         /// The pool; empty for the one without a name.
         pool: String,
     },
+    /// The adaptive limit is reached.
+    #[error("as many calls run as {0} was found to take: its adaptive limit is reached")]
+    AdaptiveLimitReached(ServiceKey),
     /// The rate limit is reached.
     #[error("the rate limit of {0} is reached")]
     RateLimited(ServiceKey),

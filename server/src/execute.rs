@@ -67,6 +67,8 @@ pub struct Call {
     pub is_idempotent: bool,
     /// What an answer in the cache belongs to. Empty: the payload.
     pub cache_key: Bytes,
+    /// Fields of the request by name, for a policy whose cached fallback makes up the key of some.
+    pub cache_fields: Vec<(String, String)>,
     /// The pool to run in. `None`: as the policy's globs say.
     pub pool: Option<String>,
 }
@@ -111,12 +113,15 @@ impl Executor {
         };
         let _place = self.places.try_acquire().map_err(|_| quota())?;
         let isolation = self.isolation(service);
+        let cache_fields: Vec<_> =
+            call.cache_fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let options = CallOptions {
             method: call.method.path().as_str(),
             pool: call.pool.as_deref(),
             is_idempotent: call.is_idempotent,
             timeout: Some(call.timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
             cache_key: Some(if call.cache_key.is_empty() { &call.payload } else { &call.cache_key }),
+            cache_fields: &cache_fields,
             is_alternative: false,
         };
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone());
@@ -182,6 +187,7 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
         FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
+        FailureCause::AdaptiveLimitReached => Rejection::AdaptiveLimitReached(key.clone()),
         FailureCause::RateLimited { .. } => Rejection::RateLimited(key.clone()),
         FailureCause::Disabled => Rejection::Disabled(key.clone()),
     }

@@ -28,6 +28,9 @@ pub enum Error<E> {
     /// As many calls as may run at once are running, and no place came free in time.
     #[error("too many calls are running")]
     BulkheadFull,
+    /// As many calls are running as the service was found to take.
+    #[error("as many calls are running as the service can take")]
+    AdaptiveLimitReached,
     /// As many calls as may start have started, and the wait for a turn would have been too long.
     #[error("the rate limit is reached; worth trying again in {retry_after:?}")]
     #[non_exhaustive]
@@ -68,6 +71,7 @@ impl<E> Error<E> {
             Self::Open { retry_after } => Err(Error::Open { retry_after }),
             Self::Timeout => Err(Error::Timeout),
             Self::BulkheadFull => Err(Error::BulkheadFull),
+            Self::AdaptiveLimitReached => Err(Error::AdaptiveLimitReached),
             Self::RateLimited { retry_after } => Err(Error::RateLimited { retry_after }),
             Self::DeadlineSpent => Err(Error::DeadlineSpent),
             Self::Disabled => Err(Error::Disabled),
@@ -104,6 +108,7 @@ impl Rejection {
             Self::Open { retry_after } => Error::Open { retry_after },
             Self::Timeout => Error::Timeout,
             Self::BulkheadFull => Error::BulkheadFull,
+            Self::AdaptiveLimitReached => Error::AdaptiveLimitReached,
             Self::RateLimited { retry_after } => Error::RateLimited { retry_after },
             Self::DeadlineSpent => Error::DeadlineSpent,
             Self::Disabled => Error::Disabled,
@@ -118,6 +123,7 @@ impl<E> From<FailureCause<E>> for Error<E> {
             FailureCause::Open { retry_after } => Self::Open { retry_after },
             FailureCause::Timeout => Self::Timeout,
             FailureCause::BulkheadFull => Self::BulkheadFull,
+            FailureCause::AdaptiveLimitReached => Self::AdaptiveLimitReached,
             FailureCause::RateLimited { retry_after } => Self::RateLimited { retry_after },
             FailureCause::DeadlineSpent => Self::DeadlineSpent,
             FailureCause::Disabled => Self::Disabled,

@@ -88,6 +88,25 @@ impl<'a, F, H, R> Execute<'a, F, H, R> {
         self
     }
 
+    /// Fields of the request by name, for a policy that says which of them make up the key of its cached fallback
+    /// (`key_fields`): it is those instead of the [`cache_key`](Self::cache_key). Without all that it names, nothing is
+    /// kept of the call, and nothing kept stands in.
+    ///
+    /// ```no_run
+    /// # async fn example(prices: cofferdam::Service, user: &str, region: &str) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
+    /// let price = prices
+    ///     .execute("Get", |_| async { Ok::<f64, std::io::Error>(12.5) })
+    ///     .codec(cofferdam::Json)
+    ///     .cache_fields(&[("user", user.as_bytes()), ("region", region.as_bytes())])
+    ///     .await?;
+    /// # Ok(price)
+    /// # }
+    /// ```
+    pub fn cache_fields(mut self, fields: &'a [(&'a str, &'a [u8])]) -> Self {
+        self.call.options.cache_fields = fields;
+        self
+    }
+
     /// Makes the call, and says who gave the answer, after how many attempts, by which revision of the policy.
     ///
     /// # Errors

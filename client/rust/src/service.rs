@@ -1,5 +1,6 @@
 //! The handle to one service.
 
+use crate::AdaptiveLimitLoad;
 use crate::Error;
 use crate::client::Cofferdam;
 use crate::execute::{Execute, Plain, prepare};
@@ -107,6 +108,12 @@ impl Service {
     /// themselves. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self) -> Vec<(Part, State)> {
         self.state.isolation.breaker_states(Tokio.now())
+    }
+
+    /// The adaptive limit of calls in flight, and how many are; without those of methods with a limit of their own. `None`:
+    /// none is in force.
+    pub fn adaptive_limit(&self) -> Option<AdaptiveLimitLoad> {
+        self.state.isolation.adaptive_limit()
     }
 
     /// The health derived from how calls ended.

@@ -3,12 +3,13 @@
 use super::tally::AttemptTally;
 use super::timeout::{Elapsed, timeout};
 use super::{Attempt, Call, Context, FailureCause, Operation, Pushback, Verdict};
+use crate::adaptive_limit;
 use crate::breaker::{Admission, Rejected, Transition};
 use crate::bulkhead::Permit;
-use crate::cache::CacheKey;
 use crate::isolation::Lane;
 use crate::level::Section;
 use crate::outcome::Outcome;
+use crate::policy::AdaptiveLimitKind;
 use crate::retry;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
@@ -113,7 +114,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         // From here on: waiting for a place is not the service's latency.
         let since = self.runtime.now();
-        let admission = self.admit(since).map_err(rejected)?;
+        let leave = self.leave(since).map_err(rejected)?;
         self.attempts += 1;
         if self.attempts > 1 {
             self.isolation.count(Counter::Retries);
@@ -129,7 +130,7 @@ impl<'a, R: Runtime> Call<'a, R> {
 
         let mut guard = PanicGuard {
             call: self,
-            admission,
+            leave: Some(leave),
             tally: Some(AttemptTally::begin(self.isolation)),
             is_polling: false,
             since,
@@ -144,12 +145,13 @@ impl<'a, R: Runtime> Call<'a, R> {
             });
             timeout(self.runtime, limit, watched).await
         };
-        let (admission, tally) = (guard.admission.take(), guard.tally.take());
+        let (leave, tally) = (guard.leave.take(), guard.tally.take());
         drop(guard);
+        let leave = leave.unwrap_or_default();
 
         let context = Context {
             policy: self.policy(),
-            is_probe: admission.as_ref().is_some_and(Admission::is_probe),
+            is_probe: leave.admission.as_ref().is_some_and(Admission::is_probe),
             is_idempotent: self.options.is_idempotent,
             error_type: std::any::type_name::<O::Error>(),
         };
@@ -160,15 +162,13 @@ impl<'a, R: Runtime> Call<'a, R> {
         if let Some(tally) = tally {
             tally.end(verdict.outcome);
         }
-        self.learn(admission, verdict.outcome, since);
+        self.learn(leave, verdict.outcome, since);
         self.last_outcome = verdict.outcome;
+        if let Ok(result) = &result {
+            self.take_note(operation, result.as_ref(), verdict.outcome);
+        }
         match result {
-            Ok(Ok(output)) => {
-                if verdict.outcome == Outcome::Success {
-                    self.keep(operation, &output);
-                }
-                Ok(output)
-            }
+            Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(Failed { cause: FailureCause::Inner(error), verdict: Some(verdict) }),
             Err(Elapsed) => {
                 self.isolation.count(Counter::Timeouts);
@@ -194,6 +194,20 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         self.isolation.count(Counter::RejectedBulkhead);
         Err(FailureCause::BulkheadFull)
+    }
+
+    /// Leave to make an attempt: of the adaptive limit, which nobody waits for, then of the breaker.
+    fn leave<E>(&self, now: Timestamp) -> Result<Leave<'a>, FailureCause<E>> {
+        let mut leave = Leave::default();
+        if self.enforces(Section::AdaptiveLimit) && self.policy().adaptive_limit.kind != AdaptiveLimitKind::Off {
+            leave.permit = self.scope.adaptive_limit.try_acquire();
+            if leave.permit.is_none() {
+                self.isolation.count(Counter::RejectedAdaptiveLimit);
+                return Err(FailureCause::AdaptiveLimitReached);
+            }
+        }
+        leave.admission = self.admit(now)?;
+        Ok(leave)
     }
 
     fn admit<E>(&self, now: Timestamp) -> Result<Option<Admission<'a>>, FailureCause<E>> {
@@ -231,28 +245,22 @@ impl<'a, R: Runtime> Call<'a, R> {
         Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
 
-    /// Tells breaker and health how an attempt that began then went.
-    fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome, since: Timestamp) {
+    /// Tells adaptive limit, breaker and health how an attempt that began then went.
+    fn learn(&self, leave: Leave<'_>, outcome: Outcome, since: Timestamp) {
         let now = self.runtime.now();
+        let latency = now.saturating_since(since);
+        if let Some(permit) = leave.permit {
+            permit.record(outcome, latency, now);
+        }
         if outcome != Outcome::Neutral {
             self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
         }
-        let Some(admission) = admission else { return };
-        let latency = now.saturating_since(since);
+        let Some(admission) = leave.admission else { return };
         let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.runtime.random());
         if recorded.is_stale {
             self.isolation.count(Counter::StaleResults);
         }
         self.publish(recorded.transition);
-    }
-
-    /// Keeps a live answer for the cached fallback.
-    fn keep<O: Operation>(&self, operation: &O, output: &O::Output) {
-        let (Some(step), Some(key)) = (self.cached_step(), self.options.cache_key) else { return };
-        if let Some(payload) = operation.encode(output) {
-            let key = CacheKey::new(self.options.method, key);
-            self.isolation.cache.store(step, key, payload, self.runtime.now());
-        }
     }
 
     /// How long to wait before the next attempt. `None`: there is none.
@@ -288,12 +296,19 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 }
 
+/// Leave to make an attempt. Dropped, it is given back, and nothing is learned.
+#[derive(Default)]
+struct Leave<'a> {
+    permit: Option<adaptive_limit::Permit<'a>>,
+    admission: Option<Admission<'a>>,
+}
+
 /// Counts a panic of the operation as a failure of the service: it unwinds through the call like a cancellation, but
 /// an operation that panics at every attempt must trip the breaker. A panic elsewhere in the caller's task, which drops
 /// the call as well, is a cancellation.
 struct PanicGuard<'c, 'a, R: Runtime> {
     call: &'c Call<'a, R>,
-    admission: Option<Admission<'a>>,
+    leave: Option<Leave<'a>>,
     tally: Option<AttemptTally<'a>>,
     /// Whether the operation has begun to run and not come back.
     is_polling: bool,
@@ -307,7 +322,7 @@ impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {
             if let Some(tally) = self.tally.take() {
                 tally.end(Outcome::Failure);
             }
-            self.call.learn(self.admission.take(), Outcome::Failure, self.since);
+            self.call.learn(self.leave.take().unwrap_or_default(), Outcome::Failure, self.since);
         }
     }
 }

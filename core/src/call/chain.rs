@@ -2,7 +2,6 @@
 
 use super::timeout::timeout;
 use super::{Call, Operation, Payload, Source, Why};
-use crate::cache::CacheKey;
 use crate::level::Section;
 use crate::policy::FallbackStep;
 use crate::runtime::Runtime;
@@ -40,12 +39,7 @@ impl<R: Runtime> Call<'_, R> {
                 let payload = Payload { bytes: &step.payload, content_type: &step.content_type };
                 Some((operation.decode(payload)?, Source::Static))
             }
-            FallbackStep::Cached(step) => {
-                let key = CacheKey::new(self.options.method, self.options.cache_key?);
-                let cached = self.isolation.cache.lookup(step, &key, self.runtime.now())?;
-                let value = operation.decode(Payload { bytes: &cached.payload, content_type: "" })?;
-                Some((value, Source::Cached { age: cached.age }))
-            }
+            FallbackStep::Cached(step) => self.kept(operation, step, why),
             FallbackStep::Alternative(step) => {
                 let _place = self.scope.fallback_places.try_acquire()?;
                 let remaining = self.remaining(self.deadline);

@@ -1,3 +1,5 @@
+mod adaptive;
+mod cached;
 mod changes;
 mod deadlines;
 mod overrides;
@@ -103,7 +105,8 @@ impl Operation for Script {
     }
 
     fn classify(&self, result: Result<&String, &Error>, context: Context<'_>) -> Verdict {
-        let code = result.map_or_else(|error| error.code, |_| 0);
+        // An error page is an answer that the transport takes for a good one.
+        let code = result.map_or_else(|error| error.code, |answer| if answer.starts_with("<html>") { 13 } else { 0 });
         Verdict {
             outcome: context.policy.classification.grpc(code, context.is_probe),
             is_retryable: context.policy.retry.retries_grpc(code, context.is_idempotent),

@@ -1,6 +1,8 @@
 use super::part::Part;
 use super::scope::OwnBreaker;
+use crate::adaptive_limit::AdaptiveLimit;
 use crate::bulkhead::Bulkhead;
+use crate::cache::AnswerCache;
 use crate::rate_limit::RateLimit;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,7 +16,9 @@ pub(super) struct Known {
     pub(super) breakers: States<OwnBreaker>,
     pub(super) places: States<Bulkhead>,
     pub(super) fallback_places: States<Bulkhead>,
+    pub(super) adaptive_limits: States<AdaptiveLimit>,
     pub(super) rate_limits: States<RateLimit>,
+    pub(super) caches: States<AnswerCache>,
 }
 
 /// One kind of state, by the part that it is for.
@@ -24,11 +28,13 @@ pub(super) struct States<T>(HashMap<Part, Weak<T>>);
 impl Known {
     /// Forgets what nobody uses any more.
     pub(super) fn prune(&mut self) {
-        let Self { breakers, places, fallback_places, rate_limits } = self;
+        let Self { breakers, places, fallback_places, adaptive_limits, rate_limits, caches } = self;
         breakers.prune();
         places.prune();
         fallback_places.prune();
+        adaptive_limits.prune();
         rate_limits.prune();
+        caches.prune();
     }
 }
 

@@ -1,14 +1,16 @@
 //! What one call goes by: the policy of its method, and the state that it shares with other calls.
 //!
-//! State belongs to whoever has numbers of its own. The service has a breaker, places for calls and for fallbacks, and a
-//! rate. A pool has places, and a breaker where its policy isolates it. An override for methods has what its replaced
+//! State belongs to whoever has numbers of its own. The service has a breaker, places for calls and for fallbacks, an
+//! adaptive limit, a rate and a cache of good answers. A pool has places, and a breaker where its policy isolates it. An override for methods has what its replaced
 //! sections are about. The narrower one wins: a breaker of the override, else of the pool, else of the service; and a
 //! bulkhead of the override takes its methods out of all pools, their breakers included.
 
 use super::known::Known;
 use super::part::Part;
+use crate::adaptive_limit::AdaptiveLimit;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
+use crate::cache::AnswerCache;
 use crate::glob;
 use crate::level::Section;
 use crate::policy::{BulkheadPolicy, MethodOverride, Policy, PoolPolicy};
@@ -23,9 +25,11 @@ pub(crate) struct Scope {
     pub(crate) policy: Policy,
     /// Whether these calls may safely run twice. `None`: as the caller says.
     pub(crate) is_idempotent: Option<bool>,
+    pub(crate) adaptive_limit: Arc<AdaptiveLimit>,
     pub(crate) rate_limit: Arc<RateLimit>,
     /// The places of fallbacks that take time.
     pub(crate) fallback_places: Arc<Bulkhead>,
+    pub(crate) cache: Arc<AnswerCache>,
     common: Lane,
     pools: Vec<(PoolPolicy, Lane)>,
 }
@@ -69,8 +73,10 @@ impl Scope {
         Self {
             policy: policy.clone(),
             is_idempotent: None,
+            adaptive_limit: adaptive_limit(part, policy, known),
             rate_limit: rate_limit(part, known),
             fallback_places: fallback_places(part, policy, known),
+            cache: cache(part, known),
             common,
             pools,
         }
@@ -92,11 +98,15 @@ impl Scope {
             }
             scope.common.breaker = own;
         }
+        if entry.adaptive_limit.is_some() {
+            scope.adaptive_limit = adaptive_limit(part, &scope.policy, known);
+        }
         if entry.rate_limit.is_some() {
             scope.rate_limit = rate_limit(part, known);
         }
         if entry.fallback.is_some() {
             scope.fallback_places = fallback_places(part, &scope.policy, known);
+            scope.cache = cache(part, known);
         }
         scope
     }
@@ -143,6 +153,15 @@ fn fallback_places(part: &Part, policy: &Policy, known: &mut Known) -> Arc<Bulkh
     known.fallback_places.get(part, |known| known.set_limits(max_concurrent, 0), new)
 }
 
+fn adaptive_limit(part: &Part, policy: &Policy, known: &mut Known) -> Arc<AdaptiveLimit> {
+    let policy = &policy.adaptive_limit;
+    known.adaptive_limits.get(part, |known| known.set_policy(policy), || Arc::new(AdaptiveLimit::new(policy)))
+}
+
 fn rate_limit(part: &Part, known: &mut Known) -> Arc<RateLimit> {
     known.rate_limits.get(part, |_| {}, || Arc::new(RateLimit::new()))
+}
+
+fn cache(part: &Part, known: &mut Known) -> Arc<AnswerCache> {
+    known.caches.get(part, |_| {}, || Arc::new(AnswerCache::new()))
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most attempts of a call, the first included.
 pub const MAX_ATTEMPTS: u32 = 10;
+/// The most calls at once, and the most that may wait.
+pub const MAX_CONCURRENT: u32 = 100_000;
 /// The highest HTTP status.
 pub const MAX_HTTP_STATUS: u32 = 599;
 /// The most ranges in a list of HTTP statuses: there are no more statuses.
@@ -16,6 +18,8 @@ pub const MAX_ERROR_TYPES: usize = 256;
 pub const MAX_STEPS: usize = 4;
 /// The most features that a degraded fallback may name.
 pub const MAX_FEATURES: usize = 32;
+/// The most fields that make up the key of a cached fallback.
+pub const MAX_KEY_FIELDS: usize = 32;
 /// The most pools of a bulkhead.
 pub const MAX_POOLS: usize = 32;
 /// The most globs of a pool.

@@ -3,6 +3,7 @@
 //! Each section starts from the preset's values, or the defaults, and each field that was written overrides one. All
 //! faults are collected: those of the messages here, those of the whole by [`Policy::new`].
 
+mod adaptive_limit;
 mod breaker;
 mod bulkhead;
 mod fallback;
@@ -85,7 +86,7 @@ fn read_sections(faults: &mut Faults, written: &v1::IsolationPolicy, spec: &mut 
         bulkhead::read(faults, written, &mut spec.bulkhead);
     }
     if let Some(written) = adaptive_limit {
-        inert::adaptive_limit(faults, written);
+        adaptive_limit::read(faults, *written, &mut spec.adaptive_limit);
     }
     if let Some(written) = rate_limit {
         rate_limit::read(faults, *written, &mut spec.rate_limit);

@@ -4,10 +4,10 @@ use super::duration::duration_to_wire;
 use super::level::level_to_wire;
 use crate::outcome::Outcome;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
-    TimeWindow, TimeoutPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow,
+    BudgetPolicy, BulkheadPolicy, CachedFallback, ClassificationPolicy, DegradedFallback, ErrorTypeRule,
+    FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, Jitter, LeaseExpiry, MethodOverride, Policy,
+    PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
@@ -28,6 +28,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         classification,
         retry,
         bulkhead,
+        adaptive_limit,
         rate_limit,
         fallback,
         health,
@@ -42,7 +43,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         retry: Some(write_retry(retry)),
         hedge: None,
         bulkhead: Some(write_bulkhead(bulkhead)),
-        adaptive_limit: None,
+        adaptive_limit: unless(*adaptive_limit, AdaptiveLimitPolicy::default()).map(write_adaptive_limit),
         rate_limit: rate_limit.map(write_rate_limit),
         fallback: Some(write_fallback(fallback)),
         health: Some(write_health(*health)),
@@ -225,6 +226,16 @@ fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
     }
 }
 
+fn write_adaptive_limit(policy: AdaptiveLimitPolicy) -> v1::AdaptiveLimitPolicy {
+    let AdaptiveLimitPolicy { kind, min, initial, max } = policy;
+    let kind = match kind {
+        AdaptiveLimitKind::Off => v1::AdaptiveLimitKind::Off,
+        AdaptiveLimitKind::Gradient2 => v1::AdaptiveLimitKind::Gradient2,
+        AdaptiveLimitKind::Aimd => v1::AdaptiveLimitKind::Aimd,
+    };
+    v1::AdaptiveLimitPolicy { kind: kind.into(), min: Some(min), initial: Some(initial), max: Some(max) }
+}
+
 fn write_rate_limit(policy: RateLimitPolicy) -> v1::RateLimitPolicy {
     let RateLimitPolicy { permits, period, burst, max_wait } = policy;
     v1::RateLimitPolicy { permits, period: duration(period), burst, max_wait: duration(max_wait) }
@@ -242,8 +253,18 @@ fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {
 }
 
 fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
-    let MethodOverride { glob, is_idempotent, timeout, breaker, classification, retry, bulkhead, rate_limit, fallback } =
-        entry;
+    let MethodOverride {
+        glob,
+        is_idempotent,
+        timeout,
+        breaker,
+        classification,
+        retry,
+        bulkhead,
+        adaptive_limit,
+        rate_limit,
+        fallback,
+    } = entry;
     let no_limit = v1::RateLimitPolicy::default();
     let policy = v1::IsolationPolicy {
         timeout: timeout.map(write_timeout),
@@ -252,6 +273,7 @@ fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
         // The budget is the service's.
         retry: retry.as_ref().map(|retry| v1::RetryPolicy { budget: None, ..write_retry(retry) }),
         bulkhead: bulkhead.as_ref().map(write_bulkhead),
+        adaptive_limit: adaptive_limit.map(write_adaptive_limit),
         rate_limit: rate_limit.map(|limit| limit.map_or(no_limit, write_rate_limit)),
         fallback: fallback.as_ref().map(write_fallback),
         ..Default::default()
@@ -274,15 +296,7 @@ fn write_step(step: &FallbackStep) -> v1::FallbackStep {
         FallbackStep::Static(StaticFallback { payload, content_type }) => {
             Strategy::Static(v1::StaticFallback { payload: payload.clone(), content_type: content_type.clone() })
         }
-        FallbackStep::Cached(CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes }) => {
-            Strategy::Cached(v1::CachedFallback {
-                ttl: duration(*ttl),
-                stale_if_error: duration(*stale_if_error),
-                max_entries: Some(*max_entries),
-                max_entry_bytes: Some(*max_entry_bytes),
-                key_fields: Vec::new(),
-            })
-        }
+        FallbackStep::Cached(step) => Strategy::Cached(write_cached(step)),
         FallbackStep::Alternative(AlternativeFallback { service, method, timeout }) => {
             Strategy::Alternative(v1::AlternativeFallback {
                 service: service.to_string(),
@@ -295,6 +309,18 @@ fn write_step(step: &FallbackStep) -> v1::FallbackStep {
         }
     };
     v1::FallbackStep { strategy: Some(strategy) }
+}
+
+fn write_cached(step: &CachedFallback) -> v1::CachedFallback {
+    let CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, max_bytes, key_fields } = step;
+    v1::CachedFallback {
+        ttl: duration(*ttl),
+        stale_if_error: duration(*stale_if_error),
+        max_entries: Some(*max_entries),
+        max_entry_bytes: Some(*max_entry_bytes),
+        key_fields: key_fields.clone(),
+        max_bytes: unless(*max_bytes, CachedFallback::default().max_bytes),
+    }
 }
 
 fn write_health(policy: HealthPolicy) -> v1::HealthPolicy {

@@ -52,7 +52,7 @@ fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String>
     list(retry.is_some(), level.enforces(Section::Retry), "retry");
     list(hedge.is_some(), full, "hedge");
     list(bulkhead.is_some(), level.enforces(Section::Bulkhead), "bulkhead");
-    list(adaptive_limit.is_some(), full, "adaptive_limit");
+    list(adaptive_limit.is_some(), level.enforces(Section::AdaptiveLimit), "adaptive_limit");
     list(rate_limit.is_some(), level.enforces(Section::RateLimit), "rate_limit");
     let falls_back = level.enforces(Section::Fallback);
     list(fallback.is_some(), falls_back, "fallback");

@@ -130,6 +130,7 @@ counters! {
     rejected_disabled,
     breaker_opened,
     stale_results,
+    rejected_adaptive_limit,
 }
 
 #[cfg(test)]

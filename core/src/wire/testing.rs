@@ -5,10 +5,10 @@ use crate::name::Name;
 use crate::outcome::Outcome;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
-    StaticFallback, TimeWindow, TimeoutPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow,
+    BudgetPolicy, BulkheadPolicy, CachedFallback, ClassificationPolicy, DegradedFallback, ErrorTypeRule,
+    FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, InvalidPolicy, Jitter, LeaseExpiry, MethodOverride,
+    Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use bytes::Bytes;
 use cofferdam_proto::v1;
@@ -52,10 +52,11 @@ pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Ve
 
 /// Any valid policy.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
-    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), rate_limit(), health());
+    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), limits(), health());
     let level = prop::sample::select(Level::ALL.to_vec());
     (level, sections, vec(method_override().boxed(), 0..4))
-        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, rate_limit, health), overrides)| {
+        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, limits, health), overrides)| {
+            let (adaptive_limit, rate_limit) = limits;
             fallback(timeout).prop_map(move |fallback| {
                 let budget = retry.budget;
                 let mut spec = PolicySpec {
@@ -65,6 +66,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                     classification: classification.clone(),
                     retry: retry.clone(),
                     bulkhead: bulkhead.clone(),
+                    adaptive_limit,
                     rate_limit,
                     fallback,
                     health,
@@ -90,11 +92,12 @@ fn method_override() -> impl Strategy<Value = MethodOverride> {
         prop::option::of(classification().boxed()),
         prop::option::of(retry().boxed()),
         prop::option::of(alone.boxed()),
+        prop::option::of(adaptive_limit().boxed()),
         prop::option::of(rate_limit().boxed()),
         prop::option::of(both.boxed()),
     );
     ("[^\\p{Cc}]{1,64}", any::<Option<bool>>(), sections).prop_map(
-        |(glob, is_idempotent, (breaker, classification, retry, bulkhead, rate_limit, both))| {
+        |(glob, is_idempotent, (breaker, classification, retry, bulkhead, adaptive_limit, rate_limit, both))| {
             let (timeout, fallback) = both.unzip();
             MethodOverride {
                 glob,
@@ -104,6 +107,7 @@ fn method_override() -> impl Strategy<Value = MethodOverride> {
                 classification,
                 retry,
                 bulkhead,
+                adaptive_limit,
                 rate_limit,
                 fallback,
             }
@@ -258,6 +262,20 @@ fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
     })
 }
 
+fn limits() -> impl Strategy<Value = (AdaptiveLimitPolicy, Option<RateLimitPolicy>)> {
+    (adaptive_limit(), rate_limit())
+}
+
+fn adaptive_limit() -> impl Strategy<Value = AdaptiveLimitPolicy> {
+    let kinds =
+        prop::sample::select(vec![AdaptiveLimitKind::Off, AdaptiveLimitKind::Gradient2, AdaptiveLimitKind::Aimd]);
+    (kinds, [1..=100_000u32, 1..=100_000u32, 1..=100_000u32]).prop_map(|(kind, mut bounds)| {
+        bounds.sort_unstable();
+        let [min, initial, max] = bounds;
+        AdaptiveLimitPolicy { kind, min, initial, max }
+    })
+}
+
 fn rate_limit() -> impl Strategy<Value = Option<RateLimitPolicy>> {
     let limit = (
         1..=u32::MAX,
@@ -277,11 +295,18 @@ fn fallback(timeout: TimeoutPolicy) -> impl Strategy<Value = FallbackPolicy> {
     let fixed = (vec(any::<u8>(), 0..64), "[^\\p{Cc}]{0,60}").prop_map(|(payload, content_type)| {
         FallbackStep::Static(StaticFallback { payload: Bytes::from(payload), content_type })
     });
-    let cached =
-        (between(MILLISECOND, MAX_DURATION), between(Duration::ZERO, MAX_DURATION), 1..=100_000u32, 1..=1_048_576u32)
-            .prop_map(|(ttl, stale_if_error, max_entries, max_entry_bytes)| {
-                FallbackStep::Cached(CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes })
-            });
+    let bytes = (1..=1_048_576u32).prop_flat_map(|max_entry_bytes| {
+        (Just(max_entry_bytes), prop_oneof![Just(67_108_864), max_entry_bytes..=1_073_741_824u32])
+    });
+    let key_fields = prop::sample::subsequence(vec!["user_id", "region", "a"], 0..=3).prop_shuffle();
+    let ages = (between(MILLISECOND, MAX_DURATION), between(Duration::ZERO, MAX_DURATION));
+    let cached = (ages, 1..=100_000u32, bytes, key_fields).prop_map(
+        |((ttl, stale_if_error), max_entries, (max_entry_bytes, max_bytes), key_fields)| {
+            let key_fields = key_fields.into_iter().map(str::to_owned).collect();
+            let step = CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, max_bytes, key_fields };
+            FallbackStep::Cached(step)
+        },
+    );
     let alternative = ("[a-z0-9]([a-z0-9._-]{0,60}[a-z0-9])?", "[^\\p{Cc}]{0,64}", between(MILLISECOND, MAX_DURATION))
         .prop_map(|(service, method, timeout)| {
             let service = Name::new(&service).unwrap();

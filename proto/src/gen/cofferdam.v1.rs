@@ -48,6 +48,8 @@ pub enum ErrorReason {
     Internal = 19,
     /// UNAVAILABLE: the manager stops; try another one, or again.
     ShuttingDown = 20,
+    /// RESOURCE_EXHAUSTED: as many calls run as the service was found to take (the adaptive limit).
+    AdaptiveLimitReached = 21,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -77,6 +79,7 @@ impl ErrorReason {
             Self::PayloadTooLarge => "ERROR_REASON_PAYLOAD_TOO_LARGE",
             Self::Internal => "ERROR_REASON_INTERNAL",
             Self::ShuttingDown => "ERROR_REASON_SHUTTING_DOWN",
+            Self::AdaptiveLimitReached => "ERROR_REASON_ADAPTIVE_LIMIT_REACHED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -103,6 +106,7 @@ impl ErrorReason {
             "ERROR_REASON_PAYLOAD_TOO_LARGE" => Some(Self::PayloadTooLarge),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             "ERROR_REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
+            "ERROR_REASON_ADAPTIVE_LIMIT_REACHED" => Some(Self::AdaptiveLimitReached),
             _ => None,
         }
     }
@@ -190,24 +194,34 @@ pub struct StaticFallback {
     #[prost(string, tag = "2")]
     pub content_type: ::prost::alloc::string::String,
 }
-/// CachedFallback is the last good live answer for the same method and key.
+/// CachedFallback is the last good live answer for the same method and key. Only good answers of the service itself are
+/// kept: no error, and nothing that stood in for one. The service is asked first. The one exception, where this is the
+/// first step of the chain: while a call asks a service that has just failed for an answer that is past its ttl, further
+/// calls for the same answer get it at once, so that one call at a time refreshes it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CachedFallback {
-    /// How long an answer is fresh. Unset: 300 s.
+    /// How long an answer is fresh. Unset: 300 s. At least 1 ms.
     #[prost(message, optional, tag = "1")]
     pub ttl: ::core::option::Option<::prost_types::Duration>,
     /// How much longer it may stand in after that. Unset: 3600 s. Zero: not at all.
     #[prost(message, optional, tag = "2")]
     pub stale_if_error: ::core::option::Option<::prost_types::Duration>,
-    /// Answers kept for the service. Unset: 1024. In \[1, 100000\].
+    /// Answers kept for the service, or for the methods of an override that replaces the fallback. Past it, the one kept
+    /// longest leaves. Unset: 1024. In \[1, 100000\].
     #[prost(uint32, optional, tag = "3")]
     pub max_entries: ::core::option::Option<u32>,
-    /// Largest answer kept. Unset: 65536. In \[1, 1048576\].
+    /// Largest answer kept, in bytes. Unset: 65536, or max_bytes where that is less. In \[1, 1048576\].
     #[prost(uint32, optional, tag = "4")]
     pub max_entry_bytes: ::core::option::Option<u32>,
-    /// Fields of the request that make up the key. Empty: the key that the caller gives.
+    /// Fields of the request whose values make up the key, in this order, as the caller names them. A call that does not
+    /// name them all has no key: nothing is kept of it, and nothing kept stands in. At most 32, each 1 to 128 bytes, no two
+    /// the same. Empty: the key that the caller gives.
     #[prost(string, repeated, tag = "5")]
     pub key_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// All answers kept, with their keys, in bytes. Past it, the ones kept longest leave. Unset: 67108864. In
+    /// \[max_entry_bytes, 1073741824\].
+    #[prost(uint32, optional, tag = "6")]
+    pub max_bytes: ::core::option::Option<u32>,
 }
 /// AlternativeFallback asks another registered service, through that service's own breaker, once, without retry.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -244,7 +258,7 @@ pub enum FallbackTrigger {
     Timeout = 2,
     /// The breaker is open.
     Open = 3,
-    /// The bulkhead is full.
+    /// The bulkhead is full, or the adaptive limit is reached.
     Bulkhead = 4,
     /// The rate limit is reached.
     RateLimit = 5,
@@ -587,19 +601,21 @@ pub struct BulkheadPool {
     #[prost(bool, tag = "6")]
     pub isolate_breaker: bool,
 }
-/// AdaptiveLimitPolicy is a concurrency limit that follows the measured latency.
+/// AdaptiveLimitPolicy is a limit of the calls in flight that follows what the service can take. Every instance learns for
+/// itself. At the limit a call is rejected at once; it counts as rejected by a full bulkhead to fallback.on. A change of
+/// policy or level keeps what was learned, within the new bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdaptiveLimitPolicy {
     /// The algorithm. Unset: off.
     #[prost(enumeration = "AdaptiveLimitKind", tag = "1")]
     pub kind: i32,
-    /// Lowest limit. Unset: 1.
+    /// Lowest limit. Unset: 1. In \[1, 100000\].
     #[prost(uint32, optional, tag = "2")]
     pub min: ::core::option::Option<u32>,
-    /// Limit at the start. Unset: 20.
+    /// Limit until something was learned. Unset: 20, or min where that is more, or max where that is less. In \[min, max\].
     #[prost(uint32, optional, tag = "3")]
     pub initial: ::core::option::Option<u32>,
-    /// Highest limit. Unset: 200.
+    /// Highest limit. Unset: 200, or the greater of min and initial where that is more. In \[min, 100000\].
     #[prost(uint32, optional, tag = "4")]
     pub max: ::core::option::Option<u32>,
 }
@@ -868,9 +884,9 @@ pub enum AdaptiveLimitKind {
     Unspecified = 0,
     /// No adaptive limit.
     Off = 1,
-    /// Shrinks as latency leaves its long-term average.
+    /// Grows while calls take no more than one and a half of the long-term average latency, shrinks as they take longer.
     Gradient2 = 2,
-    /// Grows by one, shrinks by a factor on failure.
+    /// Grows by one while calls succeed, shrinks by a tenth where more than a tenth of them fail or time out.
     Aimd = 3,
 }
 impl AdaptiveLimitKind {
@@ -1188,6 +1204,9 @@ pub struct CallCounters {
     /// Results that came after their breaker had moved on, and changed nothing.
     #[prost(uint64, tag = "22")]
     pub stale_results: u64,
+    /// Calls rejected because the adaptive limit was reached.
+    #[prost(uint64, tag = "23")]
+    pub rejected_adaptive_limit: u64,
 }
 /// ServiceStats is what is known of one service.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1325,7 +1344,7 @@ pub struct UnregisterServiceResponse {
     pub revision: ::core::option::Option<Revision>,
 }
 /// ExecuteWithIsolationRequest is a call to a registered service.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecuteWithIsolationRequest {
     /// The namespace. Empty: default.
     #[prost(string, tag = "1")]
@@ -1346,12 +1365,21 @@ pub struct ExecuteWithIsolationRequest {
     /// Whether the call may safely run twice. Calls that are not are only repeated if they never reached the service.
     #[prost(bool, tag = "6")]
     pub idempotent: bool,
-    /// The key under which a good answer is cached, and found again by a cached fallback. Empty: the payload.
+    /// The key under which a good answer is cached, and found again by a cached fallback. Empty: the payload. Not used
+    /// where the policy's key_fields say what the key is. At most 1024 bytes.
     #[prost(string, tag = "7")]
     pub cache_key: ::prost::alloc::string::String,
     /// The pool to run in. Empty: as the policy's globs say.
     #[prost(string, tag = "8")]
     pub pool: ::prost::alloc::string::String,
+    /// Fields of the request by name, of which the key_fields of a cached fallback make up the key: the manager cannot read
+    /// the payload. At most 32, names at most 128 bytes, values at most 1024. Empty: where the policy has key_fields,
+    /// nothing is kept, and nothing kept stands in.
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub cache_fields: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// ExecuteWithIsolationResponse is an answer and where it came from.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -148,6 +148,7 @@ fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
         Rejection::BulkheadFull { pool } => {
             (Code::ResourceExhausted, ErrorReason::BulkheadFull, metadata([("pool", pool.clone())]))
         }
+        Rejection::AdaptiveLimitReached(_) => (Code::ResourceExhausted, ErrorReason::AdaptiveLimitReached, none),
         Rejection::RateLimited(_) => (Code::ResourceExhausted, ErrorReason::RateLimited, none),
         Rejection::Timeout => (Code::DeadlineExceeded, ErrorReason::Timeout, none),
         Rejection::Disabled(_) => (Code::Unavailable, ErrorReason::ServiceDisabled, none),

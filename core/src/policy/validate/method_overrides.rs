@@ -55,6 +55,7 @@ fn replaces(entry: &MethodOverride, field: &str) -> bool {
         Some("classification") => entry.classification.is_some(),
         Some("retry") => entry.retry.is_some(),
         Some("bulkhead") => entry.bulkhead.is_some(),
+        Some("adaptive_limit") => entry.adaptive_limit.is_some(),
         Some("rate_limit") => entry.rate_limit.is_some(),
         Some("fallback") => entry.fallback.is_some(),
         _ => false,

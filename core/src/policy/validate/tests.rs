@@ -1,7 +1,7 @@
 use super::super::{
-    AlternativeFallback, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback, DegradedFallback, FallbackPolicy,
-    FallbackStep, FallbackTrigger, Jitter, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy,
-    RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
+    AdaptiveLimitPolicy, AlternativeFallback, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
+    DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger, Jitter, MethodOverride, Policy, PolicySpec,
+    PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use super::{InvalidPolicy, MAX_DURATION, Violation, ViolationKind};
 use crate::name::Name;
@@ -171,6 +171,15 @@ fn fallbacks() {
             spec.fallback.chain =
                 vec![FallbackStep::Cached(CachedFallback { ttl: Duration::ZERO, ..CachedFallback::default() })];
         }),
+        ("fallback.chain[0].cached.max_bytes", |spec| {
+            let cached = CachedFallback { max_entry_bytes: 1000, max_bytes: 999, ..CachedFallback::default() };
+            spec.fallback.chain = vec![FallbackStep::Cached(cached)];
+        }),
+        ("fallback.chain[0].cached.key_fields[1]", |spec| {
+            let key_fields = vec!["user_id".to_owned(), "user_id".to_owned()];
+            spec.fallback.chain =
+                vec![FallbackStep::Cached(CachedFallback { key_fields, ..CachedFallback::default() })];
+        }),
         ("fallback.chain[1].degraded.reason", |spec| {
             let reason = "\u{1b}[31m".to_owned();
             spec.fallback.chain =
@@ -202,6 +211,23 @@ fn http_statuses() {
             spec.classification.http_failure_statuses = vec![500..=600];
         }),
     ]);
+}
+
+#[test]
+fn adaptive_limits() {
+    check(&[
+        ("adaptive_limit.min", |spec| spec.adaptive_limit.min = 0),
+        ("adaptive_limit.initial", |spec| spec.adaptive_limit.initial = 0),
+        ("adaptive_limit.initial", |spec| spec.adaptive_limit.initial = 201),
+        ("adaptive_limit.initial", |spec| spec.adaptive_limit.min = 21),
+        ("adaptive_limit.max", |spec| spec.adaptive_limit.max = 100_001),
+        ("adaptive_limit.max", |spec| spec.adaptive_limit.min = 201),
+        ("method_overrides[0].policy.adaptive_limit.max", |spec| {
+            let limit = AdaptiveLimitPolicy { max: 100_001, ..AdaptiveLimitPolicy::default() };
+            spec.method_overrides = vec![MethodOverride { adaptive_limit: Some(limit), ..named("a") }];
+        }),
+    ]);
+    assert_eq!(paths(|spec| (spec.adaptive_limit.min, spec.adaptive_limit.initial) = (200, 200)), [""; 0]);
 }
 
 #[test]

@@ -17,14 +17,3 @@ pub(super) fn hedge(faults: &mut Faults, written: &v1::HedgePolicy) {
         faults.invalid("hedge.percentile", format_args!("must be in [0, 1), not {percentile}"));
     }
 }
-
-pub(super) fn adaptive_limit(faults: &mut Faults, written: &v1::AdaptiveLimitPolicy) {
-    // The contract bounds none of the limits, and they say nothing without a kind.
-    let v1::AdaptiveLimitPolicy { kind, min: _, initial: _, max: _ } = written;
-    match faults.enumeration("adaptive_limit.kind", *kind) {
-        None | Some(v1::AdaptiveLimitKind::Unspecified | v1::AdaptiveLimitKind::Off) => {}
-        Some(v1::AdaptiveLimitKind::Gradient2 | v1::AdaptiveLimitKind::Aimd) => {
-            faults.not_in_force(true, "adaptive_limit.kind");
-        }
-    }
-}

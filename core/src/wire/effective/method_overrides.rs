@@ -42,6 +42,7 @@ fn read_override(faults: &mut Faults, path: &str, written: &v1::MethodOverride, 
         classification: policy.classification.is_some().then_some(spec.classification),
         retry: policy.retry.is_some().then_some(spec.retry),
         bulkhead: policy.bulkhead.is_some().then_some(spec.bulkhead),
+        adaptive_limit: policy.adaptive_limit.is_some().then_some(spec.adaptive_limit),
         rate_limit: policy.rate_limit.is_some().then_some(spec.rate_limit),
         fallback: policy.fallback.is_some().then_some(spec.fallback),
         ..entry

@@ -130,5 +130,6 @@ fn verdicts_have_a_status_of_their_own() {
     assert_eq!(code(Rejection::Timeout), Code::DeadlineExceeded);
     assert_eq!(code(Rejection::DeadlineSpent), Code::DeadlineExceeded);
     assert_eq!(code(Rejection::BulkheadFull), Code::ResourceExhausted);
+    assert_eq!(code(Rejection::AdaptiveLimitReached), Code::ResourceExhausted);
     assert_eq!(code(Rejection::RateLimited { retry_after: Duration::ZERO }), Code::ResourceExhausted);
 }

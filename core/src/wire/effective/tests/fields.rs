@@ -1,8 +1,8 @@
 //! Every number at the ends of its range, and beyond them: a fault there is named by its path, and nothing else is.
 
 use super::roomy::{
-    Set, alternative, breaker, budget, bulkhead, cached, fallback, faults, health, hedge, length, pool, rate, refused,
-    retry, timeout,
+    Set, adaptive, alternative, breaker, budget, bulkhead, cached, fallback, faults, health, hedge, length, pool, rate,
+    refused, retry, timeout,
 };
 use crate::policy::ViolationKind;
 use crate::policy::limits::MAX_DURATION;
@@ -140,6 +140,10 @@ fn numbers() -> Vec<Field<u32>> {
         field!("fallback.chain[0].cached.max_entry_bytes", 1, 1_048_576, |p, n| {
             cached(p).max_entry_bytes = Some(n);
         }),
+        field!("fallback.chain[0].cached.max_bytes", 1, 1_073_741_824, |p, n| cached(p).max_bytes = Some(n)),
+        field!("adaptive_limit.min", 1, 100_000, |p, n| adaptive(p).min = Some(n)),
+        field!("adaptive_limit.initial", 1, 100_000, |p, n| adaptive(p).initial = Some(n)),
+        field!("adaptive_limit.max", 1, 100_000, |p, n| adaptive(p).max = Some(n)),
         field!("health.minimum_calls", 0, u32::MAX, |p, n| health(p).minimum_calls = Some(n)),
     ]
 }

@@ -1,6 +1,8 @@
 //! Enumerations, texts and lists: what they may hold, and that nothing else is at fault where they hold more.
 
-use super::roomy::{Set, alternative, breaker, bulkhead, degraded, fallback, faults, fixed, pool, refused, retry};
+use super::roomy::{
+    Set, adaptive, alternative, breaker, bulkhead, cached, degraded, fallback, faults, fixed, pool, refused, retry,
+};
 use cofferdam_proto::v1;
 
 #[test]
@@ -10,7 +12,7 @@ fn enumerations_have_their_numbers() {
         ("circuit_breaker.on_lease_expiry", 3, |p, n| breaker(p).on_lease_expiry = n),
         ("circuit_breaker.mode", 3, |p, n| breaker(p).mode = n),
         ("retry.jitter", 4, |p, n| retry(p).jitter = n),
-        ("adaptive_limit.kind", 1, |p, n| p.adaptive_limit.get_or_insert_default().kind = n),
+        ("adaptive_limit.kind", 3, |p, n| adaptive(p).kind = n),
         ("fallback.on[1]", 5, |p, n| fallback(p).on = vec![1, if n == 0 { 2 } else { n }]),
     ];
     for (path, last, set) in fields {
@@ -50,7 +52,7 @@ fn texts_have_their_form() {
         some.push(more);
         some
     };
-    let fields: [Text; 9] = [
+    let fields: [Text; 10] = [
         (
             "fallback.chain[1].alternative.service",
             |p, s| alternative(p).service = s,
@@ -80,6 +82,12 @@ fn texts_have_their_form() {
             |p, s| degraded(p).features = vec![s],
             vec![x(64)],
             with(control(), x(65)),
+        ),
+        (
+            "fallback.chain[0].cached.key_fields[0]",
+            |p, s| cached(p).key_fields = vec![s],
+            vec!["user_id".to_owned(), x(128)],
+            with(with(control(), x(129)), String::new()),
         ),
         ("bulkhead.pools[0].name", |p, s| pool(p).name = s, vec!["authPool".to_owned(), x(64)], with(pools, x(65))),
         (
@@ -140,6 +148,15 @@ fn lists_have_their_length_and_hold_things_once() {
     let features = |p: &mut v1::IsolationPolicy, count| degraded(p).features = vec!["x".to_owned(); count];
     assert_eq!(faults(features, 32), []);
     assert_eq!(faults(features, 33), refused("fallback.chain[3].degraded.features"));
+    let key_fields = |p: &mut v1::IsolationPolicy, count: usize| {
+        cached(p).key_fields = (0..count).map(|number| number.to_string()).collect();
+    };
+    assert_eq!(faults(key_fields, 32), []);
+    assert_eq!(faults(key_fields, 33), refused("fallback.chain[0].cached.key_fields"));
+    let again =
+        |p: &mut v1::IsolationPolicy, field: &str| cached(p).key_fields = vec!["a".to_owned(), field.to_owned()];
+    assert_eq!(faults(again, "b"), []);
+    assert_eq!(faults(again, "a"), refused("fallback.chain[0].cached.key_fields[1]"));
     let steps = |p: &mut v1::IsolationPolicy, count| fallback(p).chain = vec![fallback(p).chain[1].clone(); count];
     assert_eq!(faults(steps, 4), []);
     assert_eq!(faults(steps, 5), refused("fallback.chain"));

@@ -103,6 +103,10 @@ pub(super) fn pool(policy: &mut v1::IsolationPolicy) -> &mut v1::BulkheadPool {
     &mut bulkhead(policy).pools[0]
 }
 
+pub(super) fn adaptive(policy: &mut v1::IsolationPolicy) -> &mut v1::AdaptiveLimitPolicy {
+    policy.adaptive_limit.get_or_insert_default()
+}
+
 pub(super) fn rate(policy: &mut v1::IsolationPolicy) -> &mut v1::RateLimitPolicy {
     policy.rate_limit.get_or_insert_default()
 }
