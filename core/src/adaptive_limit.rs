@@ -71,7 +71,7 @@ pub struct Permit<'a> {
 }
 
 /// A limit and how much of it is used, at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// How many calls may be in flight.
     pub limit: u32,

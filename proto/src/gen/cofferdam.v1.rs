@@ -1240,6 +1240,13 @@ pub struct ServiceStats {
     /// the service's breaker, or none is in force.
     #[prost(message, repeated, tag = "9")]
     pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
+    /// The service's adaptive limit, in calls, summed over the instances that report one: what they may have in flight
+    /// together. Zero: none is in force, or no instance has reported yet.
+    #[prost(uint32, tag = "10")]
+    pub adaptive_limit: u32,
+    /// Calls in flight under it, summed over the same instances.
+    #[prost(uint32, tag = "11")]
+    pub adaptive_in_flight: u32,
 }
 /// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2882,6 +2889,12 @@ pub struct ServiceReport {
     /// more.
     #[prost(message, repeated, tag = "7")]
     pub breakers: ::prost::alloc::vec::Vec<BreakerReport>,
+    /// The service's adaptive limit now, in calls. Zero: none is in force.
+    #[prost(uint32, tag = "8")]
+    pub adaptive_limit: u32,
+    /// Calls in flight under it now. They may be more than the limit for a while after it has shrunk.
+    #[prost(uint32, tag = "9")]
+    pub adaptive_in_flight: u32,
 }
 /// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -6,6 +6,7 @@
 
 use super::message::{Report, ServiceReport};
 use crate::registry::ServiceState;
+use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
@@ -40,6 +41,7 @@ struct Shown {
     breaker: Option<State>,
     parts: Vec<(Part, State)>,
     health: HealthStatus,
+    adaptive_limit: Option<Load>,
 }
 
 /// A report under way: what is told once it is taken.
@@ -126,6 +128,7 @@ fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestam
         breaker: state.breaker,
         parts: state.parts.clone(),
         health: state.health,
+        adaptive_limit: state.adaptive_limit,
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
@@ -138,7 +141,8 @@ fn shown(service: &ServiceState, now: Timestamp) -> Shown {
     // A worse state is greater.
     let breaker = parts.iter().map(|(_, state)| *state).max();
     parts.retain(|(part, state)| *part != Part::Service && *state != State::Closed);
-    Shown { breaker, parts, health: service.isolation.health(now) }
+    let (health, adaptive_limit) = (service.isolation.health(now), service.isolation.adaptive_limit());
+    Shown { breaker, parts, health, adaptive_limit }
 }
 
 #[cfg(test)]

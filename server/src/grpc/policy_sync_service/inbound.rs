@@ -1,6 +1,7 @@
 //! What an instance says after its hello.
 
 use cofferdam_core::{
+    adaptive_limit::Load,
     breaker::State,
     health::HealthStatus,
     isolation::Part,
@@ -83,7 +84,9 @@ pub(super) fn report(
             health: health_from_wire(service.health_status).ok().flatten().or_else(|| health_of_breakers(service)),
         };
         let counters = counters_from_wire(&service.counters.unwrap_or_default());
-        place.report(&key, &counters, condition, parts(registry, &key, &service.breakers));
+        let limit = Load { limit: service.adaptive_limit, in_flight: service.adaptive_in_flight };
+        let limit = Some(limit).filter(|limit| limit.limit > 0);
+        place.report(&key, &counters, condition, parts(registry, &key, &service.breakers), limit);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;
