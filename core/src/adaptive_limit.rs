@@ -3,15 +3,16 @@
 //! A bulkhead needs a number that somebody measured; a service's capacity changes with every release and every noisy
 //! neighbour. Too many calls in flight do not make a busy service faster, they only stand in its queue. So this limit
 //! starts somewhere, watches latency or failures, and moves. The two algorithms are those of Netflix's
-//! `concurrency-limits`: [gradient2](AdaptiveLimitKind::Gradient2) compares latency with its long-term average and needs
-//! no failure to see a queue grow; [AIMD](AdaptiveLimitKind::Aimd) grows by one and shrinks by a tenth on failures, as TCP
-//! does. Both go by windows of calls, as its `WindowedLimit` does; what each of them does differently, because the original
-//! has a known defect, stands in the header of its file.
+//! `concurrency-limits`: [gradient2](AdaptiveLimitKind::Gradient2) compares latency with its long-term average and
+//! needs no failure to see a queue grow; [AIMD](AdaptiveLimitKind::Aimd) grows by one and shrinks by a tenth on
+//! failures, as TCP does. Both go by windows of calls, as its `WindowedLimit` does; what each of them does differently,
+//! because the original has a known defect, stands in the header of its file.
 //!
 //! *A call never waits here.* At the limit it is rejected at once: whoever wants a queue has the bulkhead's, in front.
 //!
 //! *What a call teaches.* A success its latency, a failure (a timeout included) that it failed, both how many calls
-//! were in flight. A call that is cancelled, and one whose outcome is neutral, gives its permit back and teaches nothing.
+//! were in flight. A call that is cancelled, and one whose outcome is neutral, gives its permit back and teaches
+//! nothing.
 //!
 //! *One word* holds the limit and the calls in flight, `[limit 32 | in flight 32]`. So a permit is given in the same
 //! swap that compares the two, and there are never more permits than the limit that was in force when the last one was

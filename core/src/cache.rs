@@ -80,8 +80,9 @@ impl AnswerCache {
         Self::default()
     }
 
-    /// Keeps a live answer, in place of the one before it; skips one of more than `max_entry_bytes` (with its key, of more
-    /// than `max_bytes`), or older than the one it would replace. Past `max_entries` and `max_bytes`, what was stored longest ago leaves.
+    /// Keeps a live answer, in place of the one before it; skips one of more than `max_entry_bytes` (with its key, of
+    /// more than `max_bytes`), or older than the one it would replace. Past `max_entries` and `max_bytes`, what was
+    /// stored longest ago leaves.
     pub fn store(&self, policy: &CachedFallback, key: CacheKey, payload: Bytes, now: Timestamp) {
         let is_too_large = entries::size(&key, &payload) > u64::from(policy.max_bytes);
         if is_too_large || payload.len() > policy.max_entry_bytes as usize {

@@ -1,12 +1,10 @@
-//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, adaptive limit, breaker,
-//! attempt timeout, the
-//! call itself.
+//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, adaptive limit,
+//! breaker, attempt timeout, the call itself.
 //!
 //! Retry is outside the breaker, so every attempt is counted and an open breaker ends the retrying; the bulkhead is
 //! outside the breaker, so that waiting for a place holds no probe slot, and the adaptive limit between the two, so that
-//! it counts no call that waits. The rate limit counts calls, not attempts:
-//! retries have their budget. One deadline runs through all of it. Which of
-//! the stages are in force is the level's to say.
+//! it counts no call that waits. The rate limit counts calls, not attempts: retries have their budget. One deadline runs
+//! through all of it. Which of the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
 //! [`Runtime`]. It waits for nothing but the operation, a place and the pause before a
@@ -77,7 +75,7 @@ pub trait Operation: Send {
     /// What a result says.
     fn classify(&self, result: Result<&Self::Output, &Self::Error>, context: Context<'_>) -> Verdict;
 
-    /// A live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
+    /// A good live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
     fn encode(&self, output: &Self::Output) -> Option<Bytes>;
 
     /// A kept or static answer as a live one. `None`: it cannot be used, and the next step of the chain is tried.

@@ -5,7 +5,8 @@
 //!
 //! In reading order: a [`level`] says which sections of a [`policy`] are in force; an [`isolation`] holds the policy of
 //! one service and all that was learned about it; a [`call`] goes through it from outside in, by way of the
-//! [`rate_limit`], the [`bulkhead`], the [`adaptive_limit`], the [`breaker`], the [`retry`] budget and the [`cache`] of last good answers.
+//! [`rate_limit`], the [`bulkhead`], the [`adaptive_limit`], the [`breaker`], the [`retry`] budget and the [`cache`] of
+//! last good answers.
 
 pub mod adaptive_limit;
 pub mod breaker;

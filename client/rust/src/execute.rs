@@ -93,13 +93,11 @@ impl<'a, F, H, R> Execute<'a, F, H, R> {
     /// kept of the call, and nothing kept stands in.
     ///
     /// ```no_run
-    /// # async fn example(prices: cofferdam::Service, user: &str, region: &str) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
-    /// let price = prices
-    ///     .execute("Get", |_| async { Ok::<f64, std::io::Error>(12.5) })
-    ///     .codec(cofferdam::Json)
-    ///     .cache_fields(&[("user", user.as_bytes()), ("region", region.as_bytes())])
-    ///     .await?;
-    /// # Ok(price)
+    /// # type Done = Result<(), cofferdam::Error<std::io::Error>>;
+    /// # async fn example(prices: cofferdam::Service, user: &str, region: &str) -> Done {
+    /// let call = prices.execute("Get", || async { Ok::<f64, std::io::Error>(12.5) }).codec(cofferdam::Json);
+    /// let price = call.cache_fields(&[("user", user.as_bytes()), ("region", region.as_bytes())]).await?;
+    /// # Ok(())
     /// # }
     /// ```
     pub fn cache_fields(mut self, fields: &'a [(&'a str, &'a [u8])]) -> Self {

@@ -110,8 +110,8 @@ impl Service {
         self.state.isolation.breaker_states(Tokio.now())
     }
 
-    /// The adaptive limit of calls in flight, and how many are; without those of methods with a limit of their own. `None`:
-    /// none is in force.
+    /// The adaptive limit of calls in flight, and how many are; without those of methods with a limit of their own.
+    /// `None`: none is in force.
     pub fn adaptive_limit(&self) -> Option<AdaptiveLimitLoad> {
         self.state.isolation.adaptive_limit()
     }

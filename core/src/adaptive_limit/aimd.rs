@@ -2,8 +2,8 @@
 //! that went well and used at least half of the limit, a tenth less after one of overload.
 //!
 //! It needs failures to see overload: calls that run out of their timeout, and those that the service turns away. So it
-//! finds the most calls that a service answers in time, which may be with a long queue. In return a service whose latency
-//! varies for good reasons does not mislead it.
+//! finds the most calls that a service answers in time, which may be with a long queue. In return a service whose
+//! latency varies for good reasons does not mislead it.
 
 use super::window::Sample;
 

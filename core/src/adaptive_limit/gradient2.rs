@@ -6,23 +6,23 @@
 //! limit    = limit + smoothing * (target - limit)            smoothing = 0.2
 //! ```
 //!
-//! `short` is the mean latency of the window that has ended. `long` is its exponential average over 600 windows (the plain
-//! mean of the first ten). Where `short` is less than half of it, the load is over that had raised it, and it is cut by
-//! a tenth. A window with less than half of the limit in flight says nothing about the limit and changes none.
+//! `short` is the mean latency of the window that has ended. `long` is its exponential average over 600 windows (the
+//! plain mean of the first ten). Where `short` is less than half of it, the load is over that had raised it, and it is
+//! cut by a tenth. A window with less than half of the limit in flight says nothing about the limit and changes none.
 //!
 //! The original differs in these points:
 //!
 //! - *It adds the four in every window*, a queue that it allows. With a gradient of 0.8, a limit below 20 then grows
-//!   for as long as the overload lasts (<https://github.com/Netflix/concurrency-limits/pull/134>). Here only a gradient of 1
-//!   adds them, so that nothing grows under overload.
-//! - *Its long average learns from overload.* Latency up to the tolerance is taken for normal, so `long` follows, and the
-//!   limit after it: under a load that is always a little too much it doubles every few hundred windows. Here a
+//!   for as long as the overload lasts (<https://github.com/Netflix/concurrency-limits/pull/134>). Here only a gradient
+//!   of 1 adds them, so that nothing grows under overload.
+//! - *Its long average learns from overload.* Latency up to the tolerance is taken for normal, so `long` follows, and
+//!   the limit after it: under a load that is always a little too much it doubles every few hundred windows. Here a
 //!   window that has used half of the limit may lower `long`, but not raise it: what it measured may be the queue that
 //!   the limit itself has let in.
-//! - *It cannot tell a slower service from a longer queue*, and goes to its lowest limit for both. Half the calls have half
-//!   the queue; so where the limit has been halved and latency has not fallen by a quarter, nothing that the limit does
-//!   makes the service faster, and that latency is taken for normal. At the lowest limit there is nothing to halve, and
-//!   `long` rises by up to a tenth a window.
+//! - *It cannot tell a slower service from a longer queue*, and goes to its lowest limit for both. Half the calls have
+//!   half the queue; so where the limit has been halved and latency has not fallen by a quarter, nothing that the limit
+//!   does makes the service faster, and that latency is taken for normal. At the lowest limit there is nothing to
+//!   halve, and `long` rises by up to a tenth a window.
 //! - *It does not look at failures.* Overload is a gradient of 0.5 here, as the thread above proposes.
 //!
 //! What no such algorithm can know is the latency of an idle service that it has never seen idle: a process that

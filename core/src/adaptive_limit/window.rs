@@ -1,15 +1,15 @@
 //! The calls between two looks at the limit.
 //!
 //! One call says little: it may have hit a cache or a collector's pause. So calls are summed up over a while, as
-//! `WindowedLimit` does, and an algorithm sees the sums. A window lasts twice the mean latency, so that the calls it ends
-//! with began under the limit it began with, from 100 ms to 1 s, the bounds of the original; and at least ten calls, as
-//! there. The original drops a window with fewer calls; this one waits for them, so that a service that is called
-//! rarely is learned about as well.
+//! `WindowedLimit` does, and an algorithm sees the sums. A window lasts twice the mean latency, so that the calls it
+//! ends with began under the limit it began with; at least 100 ms, the least that the original takes, and at most 1 s,
+//! its default; and at least ten calls, as there. The original drops a window with fewer calls; this one waits for
+//! them, so that a service that is called rarely is learned about as well.
 //!
 //! *When a window speaks of overload.* The original says so on a single failure. A service that fails one call in a
-//! hundred, for reasons of its own, would then have its limit at the floor as soon as it gets a hundred calls a window. Here it
-//! takes more than a tenth of the calls, the share by which AIMD shrinks the limit. Failures say nothing of latency: a refused
-//! connection is fast, and a timeout lasts as long as the caller chose.
+//! hundred, for reasons of its own, would then have its limit at the floor as soon as it gets a hundred calls a window.
+//! Here it takes more than a tenth of the calls, the share by which AIMD shrinks the limit. Failures say nothing of
+//! latency: a refused connection is fast, and a timeout lasts as long as the caller chose.
 
 use crate::time::Timestamp;
 use std::time::Duration;

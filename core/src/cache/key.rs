@@ -21,8 +21,8 @@ enum Repr {
     Digest([u8; 32]),
 }
 
-/// What the key's bytes are. They cannot be mistaken for each other: a policy that names other fields, or none, must not
-/// find what was kept before it.
+/// What the key's bytes are. They cannot be mistaken for each other: a policy that names other fields, or none, must
+/// not find what was kept before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Form {
     /// What the caller gave.

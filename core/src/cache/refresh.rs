@@ -14,11 +14,11 @@ pub enum Turn<'a> {
 
 /// The one call that refreshes a stale answer. Dropped, it lets another one try.
 ///
-/// While a service is down, every call for a key would try it and, after a timeout perhaps, be answered by the same kept
-/// answer. That costs each of them the wait, and the service the load under which it may be failing. So from the time
-/// that an answer is *stale and has stood in for a live call*, one call at a time asks the service; those that come
-/// meanwhile get the kept answer at once. It needs all of that: a fresh answer is kept for the case of failure and says
-/// nothing of the service, and a stale one alone, whose service may be well, keeps no call from asking.
+/// While a service is down, every call for a key would try it and, after a timeout perhaps, be answered by the same
+/// kept answer. That costs each of them the wait, and the service the load under which it may be failing. So from the
+/// time that an answer is *stale and has stood in for a live call*, one call at a time asks the service; those that
+/// come meanwhile get the kept answer at once. It needs all of that: a fresh answer is kept for the case of failure and
+/// says nothing of the service, and a stale one alone, whose service may be well, keeps no call from asking.
 ///
 /// The first good answer ends it, and so does any other sign that the service answers. A call that does not come back
 /// holds the others off for no longer than `ttl`.

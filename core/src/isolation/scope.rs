@@ -1,9 +1,10 @@
 //! What one call goes by: the policy of its method, and the state that it shares with other calls.
 //!
 //! State belongs to whoever has numbers of its own. The service has a breaker, places for calls and for fallbacks, an
-//! adaptive limit, a rate and a cache of good answers. A pool has places, and a breaker where its policy isolates it. An override for methods has what its replaced
-//! sections are about. The narrower one wins: a breaker of the override, else of the pool, else of the service; and a
-//! bulkhead of the override takes its methods out of all pools, their breakers included.
+//! adaptive limit, a rate and a cache of good answers. A pool has places, and a breaker where its policy isolates it. An
+//! override for methods has what its replaced sections are about. The narrower one wins: a breaker of the override, else
+//! of the pool, else of the service; and a bulkhead of the override takes its methods out of all pools, their breakers
+//! included.
 
 use super::known::Known;
 use super::part::Part;

@@ -6,7 +6,8 @@ use super::{
 /// Sections of a policy replaced for the methods that match; what is `None` is the service's.
 ///
 /// A section is replaced whole. One that has state of its own gets that, too: a replaced breaker, bulkhead, adaptive
-/// limit, rate limit or fallback (its places and its cache) is shared by all methods that match, and by nobody else. Level, health and retry budget are always the service's.
+/// limit, rate limit or fallback (its places and its cache) is shared by all methods that match, and by nobody else.
+/// Level, health and retry budget are always the service's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodOverride {
     /// The methods, where `*` stands for any run of characters, and a slash at the front says nothing. Not empty; at most

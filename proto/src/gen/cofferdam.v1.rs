@@ -654,10 +654,11 @@ pub struct HealthPolicy {
 /// MethodOverride replaces sections of the policy for the methods that match.
 ///
 /// State belongs to whoever has numbers of its own. An override that replaces circuit_breaker has a breaker of its own,
-/// shared by all methods that match; one that replaces bulkhead, rate_limit or fallback has places, a rate or places for
-/// fallbacks of its own. All else is the service's: its breaker where circuit_breaker is inherited, its retry budget,
-/// cache, health and counters. What an override learned is kept under its glob, through every policy that has the same
-/// glob replace the same section; where a policy drops it, it is forgotten with the last call that began before.
+/// shared by all methods that match; one that replaces bulkhead, adaptive_limit, rate_limit or fallback has places, a
+/// limit, a rate, or places for fallbacks and a cache of its own. All else is the service's: its breaker where
+/// circuit_breaker is inherited, its retry budget, health and counters. What an override learned is kept under its glob,
+/// through every policy that has the same glob replace the same section; where a policy drops it, it is forgotten with
+/// the last call that began before.
 ///
 /// Where a call runs in a pool and its method has an override: an override's circuit_breaker wins over the pool's own
 /// breaker, and an override's bulkhead takes its methods out of all pools, their breakers included.
