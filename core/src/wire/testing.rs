@@ -52,12 +52,21 @@ pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Ve
 
 /// Any valid policy.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
-    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), limits(), health());
+    // Boxed, for all of it by value is more than a test's stack.
+    let sections = (
+        timeout().boxed(),
+        breaker().boxed(),
+        classification().boxed(),
+        retry().boxed(),
+        bulkhead().boxed(),
+        limits().boxed(),
+        health().boxed(),
+    );
     let level = prop::sample::select(Level::ALL.to_vec());
     (level, sections, vec(method_override().boxed(), 0..4))
         .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, limits, health), overrides)| {
             let (adaptive_limit, rate_limit) = limits;
-            fallback(timeout).prop_map(move |fallback| {
+            fallback(timeout).boxed().prop_map(move |fallback| {
                 let budget = retry.budget;
                 let mut spec = PolicySpec {
                     level,
