@@ -3,10 +3,10 @@
 //! A bulkhead needs a number that somebody measured; a service's capacity changes with every release and every noisy
 //! neighbour. Too many calls in flight do not make a busy service faster, they only stand in its queue. So this limit
 //! starts somewhere, watches latency or failures, and moves. The two algorithms are those of Netflix's
-//! `concurrency-limits`: [gradient2](AdaptiveLimitKind::Gradient2) compares latency with its long-term average and
-//! needs no failure to see a queue grow; [AIMD](AdaptiveLimitKind::Aimd) grows by one and shrinks by a tenth on
-//! failures, as TCP does. Both go by windows of calls, as its `WindowedLimit` does; what each of them does differently,
-//! because the original has a known defect, stands in the header of its file.
+//! `concurrency-limits`: [gradient2](crate::policy::AdaptiveLimitKind::Gradient2) compares latency with its long-term
+//! average and needs no failure to see a queue grow; [AIMD](crate::policy::AdaptiveLimitKind::Aimd) grows by one and
+//! shrinks by a tenth on failures, as TCP does. Both go by windows of calls, as its `WindowedLimit` does; what each of
+//! them does differently, because the original has a known defect, stands in the header of its file.
 //!
 //! *A call never waits here.* At the limit it is rejected at once: whoever wants a queue has the bulkhead's, in front.
 //!
