@@ -187,6 +187,12 @@ impl Breaker {
         (totals.successes, totals.failures)
     }
 
+    /// Whether it is closed and remembers no failure: a new one would do the same.
+    pub fn is_at_rest(&self, now: Timestamp) -> bool {
+        let word = self.load();
+        word.phase == Phase::Closed { consecutive: 0 } && self.window.load().totals(word.generation, now).failures == 0
+    }
+
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
     /// ends a running one earlier, a longer one leaves it; another shape of window starts an empty window.
     pub fn reconfigure(&self, new: &BreakerPolicy) {

@@ -131,6 +131,14 @@ impl Isolation {
         if open.is_empty() { derived } else { derived.worse(HealthStatus::Degraded) }
     }
 
+    /// Whether nothing is lost to the service's callers with what was learned: the breakers are closed, no failure is in
+    /// their windows nor in that of the health, and the rate limits owe no wait. Answers that the cache keeps do not
+    /// count.
+    pub fn is_at_rest(&self, now: Timestamp) -> bool {
+        let current = self.current.load();
+        current.scopes().all(|scope| scope.is_at_rest(now)) && !self.health.has_failures(now, &current.policy.health)
+    }
+
     /// What happened since the isolation was made.
     pub fn counters(&self) -> CounterSnapshot {
         self.counters.snapshot()
@@ -172,6 +180,10 @@ impl InForce {
         own.map_or(&self.base, |(_, scope)| scope)
     }
 
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, scope)| scope))
+    }
+
     /// The breakers that calls can meet, each with the policy that it goes by: the service's, then those of pools and
     /// overrides. Empty: no breaker is in force at this level.
     fn breakers(&self) -> Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> {
@@ -179,7 +191,7 @@ impl InForce {
         if !self.policy.level.enforces(Section::CircuitBreaker) {
             return all;
         }
-        for scope in std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, scope)| scope)) {
+        for scope in self.scopes() {
             for breaker in scope.breakers() {
                 if all.iter().all(|(known, _)| !Arc::ptr_eq(known, breaker)) {
                     all.push((breaker, &scope.policy.breaker));

@@ -276,16 +276,16 @@ impl Session {
 
     /// The instance does not use this service any more.
     pub fn unfollow(&self, key: &ServiceKey) {
-        self.with(|inner| {
-            if let Some(connected) = inner.by_id.get_mut(&self.id) {
-                connected.services.remove(key);
-            }
-            if let Some(service) = inner.services.get_mut(key)
-                && let Some(member) = service.members.remove(&self.session)
-            {
-                service.tally.remove(member.now);
-            }
+        let last = self.with(|inner| {
+            inner.by_id.get_mut(&self.id)?.services.remove(key);
+            let service = inner.services.get_mut(key)?;
+            let member = service.members.remove(&self.session)?;
+            service.tally.remove(member.now);
+            Some(member.now)
         });
+        if last.flatten().is_some_and(|last| last != Condition::default()) {
+            self.instances.changed();
+        }
     }
 
     /// A policy is in force at the instance.

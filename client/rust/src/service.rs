@@ -22,11 +22,14 @@ use std::sync::Arc;
 pub struct Service {
     client: Cofferdam,
     state: Arc<ServiceState>,
+    /// The name, where it is not that of the state: one of many that share it.
+    name: Option<Arc<str>>,
 }
 
 impl Service {
-    pub(crate) fn new(client: Cofferdam, state: Arc<ServiceState>) -> Self {
-        Self { client, state }
+    pub(crate) fn new(client: Cofferdam, name: &str, state: Arc<ServiceState>) -> Self {
+        let name = (*state.name != *name).then(|| name.into());
+        Self { client, state, name }
     }
 
     /// Prepares a protected call; awaiting it makes the call.
@@ -79,7 +82,7 @@ impl Service {
 
     /// The name.
     pub fn name(&self) -> &str {
-        &self.state.name
+        self.name.as_deref().unwrap_or(&self.state.name)
     }
 
     /// The policy in force.

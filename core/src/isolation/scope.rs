@@ -13,6 +13,7 @@ use crate::glob;
 use crate::level::Section;
 use crate::policy::{BulkheadPolicy, MethodOverride, Policy, PoolPolicy};
 use crate::rate_limit::RateLimit;
+use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +125,12 @@ impl Scope {
         let has_pools = self.policy.level.enforces(Section::Bulkhead);
         let pools = self.pools.iter().filter(move |_| has_pools).map(|(_, lane)| &lane.breaker);
         std::iter::once(&self.common.breaker).chain(pools)
+    }
+
+    /// Whether no breaker remembers a failure and no call has to wait for its turn.
+    pub(super) fn is_at_rest(&self, now: Timestamp) -> bool {
+        let lanes = std::iter::once(&self.common).chain(self.pools.iter().map(|(_, lane)| lane));
+        !self.rate_limit.is_ahead(now) && lanes.into_iter().all(|lane| lane.breaker.breaker.is_at_rest(now))
     }
 }
 

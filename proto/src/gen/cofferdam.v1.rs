@@ -2718,7 +2718,7 @@ pub mod sync_request {
         /// Who calls. First, and once.
         #[prost(message, tag = "1")]
         Hello(super::SyncHello),
-        /// Further services to follow.
+        /// Further services to follow, and services to follow no more.
         #[prost(message, tag = "2")]
         Subscribe(super::SyncSubscribe),
         /// A revision is in force.
@@ -2776,12 +2776,16 @@ pub struct AppliedPolicy {
     #[prost(bytes = "bytes", tag = "3")]
     pub policy_hash: ::prost::bytes::Bytes,
 }
-/// SyncSubscribe adds services to follow.
+/// SyncSubscribe changes which services an instance follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncSubscribe {
-    /// The services.
+    /// Services to follow from now on. At most 10000.
     #[prost(string, repeated, tag = "1")]
     pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Services to follow no more, which are let go before those above are taken in. A name that is not followed is
+    /// passed over; a service that all_services covers stays followed. At most 10000. Empty: none.
+    #[prost(string, repeated, tag = "2")]
+    pub unfollow: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// PolicyAck says that a revision is in force: it is sent after the swap.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

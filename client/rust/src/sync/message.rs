@@ -51,7 +51,11 @@ pub(crate) struct Refusal {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ToManager {
     Hello(Hello),
-    Subscribe(Vec<Arc<str>>),
+    /// Follow some services, and others no more.
+    Subscribe {
+        services: Vec<Arc<str>>,
+        gone: Vec<Arc<str>>,
+    },
     /// A policy is in force.
     Applied(Applied),
     /// A policy is refused.

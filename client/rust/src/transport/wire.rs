@@ -59,10 +59,10 @@ fn from_invalid(invalid: &InvalidPolicy) -> Refusal {
 pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
     let message = match message {
         ToManager::Hello(hello) => sync_request::Message::Hello(to_hello(hello)),
-        ToManager::Subscribe(services) => {
-            let services = services.iter().map(ToString::to_string).collect();
-            sync_request::Message::Subscribe(v1::SyncSubscribe { services })
-        }
+        ToManager::Subscribe { services, gone } => sync_request::Message::Subscribe(v1::SyncSubscribe {
+            services: services.iter().map(ToString::to_string).collect(),
+            unfollow: gone.iter().map(ToString::to_string).collect(),
+        }),
         ToManager::Applied(Applied { service, revision, hash }) => sync_request::Message::Ack(v1::PolicyAck {
             service: service.to_string(),
             revision: Some(revision_to_wire(revision)),

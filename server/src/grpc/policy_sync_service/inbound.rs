@@ -20,14 +20,24 @@ use crate::{
 const MAX_REASON_CHARS: usize = 1024;
 const MAX_PATH_CHARS: usize = 256;
 
-/// Reads the further services that an instance asks for.
-pub(super) fn subscribe(namespace: &Name, message: &v1::SyncSubscribe) -> Result<Vec<ServiceKey>, Error> {
+/// What an instance wants to follow, and what no more. Each service stands in each once.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub(super) services: Vec<ServiceKey>,
+    pub(super) unfollow: Vec<ServiceKey>,
+}
+
+/// Reads what an instance wants to follow, and what no more.
+pub(super) fn subscribe(namespace: &Name, message: &v1::SyncSubscribe) -> Result<Subscribe, Error> {
+    let v1::SyncSubscribe { services, unfollow } = message;
     let mut faults = Faults::default();
-    faults.count("subscribe.services", message.services.len(), MAX_SERVICES);
+    faults.count("subscribe.services", services.len(), MAX_SERVICES);
+    faults.count("subscribe.unfollow", unfollow.len(), MAX_SERVICES);
     faults.check()?;
-    let keys = hello::names(&mut faults, "subscribe.services", namespace, &message.services);
+    let services = hello::names(&mut faults, "subscribe.services", namespace, services);
+    let unfollow = hello::names(&mut faults, "subscribe.unfollow", namespace, unfollow);
     faults.into_result()?;
-    Ok(keys)
+    Ok(Subscribe { services, unfollow })
 }
 
 /// A policy is in force.

@@ -143,7 +143,7 @@ async fn a_service_that_stands_in_is_followed() {
     let spec = PolicySpec { level: Level::Enhanced, fallback, ..PolicySpec::default() };
     stream.update("a", at(1, 1), Ok(Policy::new(spec).unwrap()));
     let answers = [stream.answer().await, stream.answer().await];
-    assert!(answers.contains(&ToManager::Subscribe(vec!["replica".into()])), "{answers:?}");
+    assert!(answers.contains(&ToManager::Subscribe { services: vec!["replica".into()], gone: vec![] }), "{answers:?}");
 }
 
 #[tokio::test(start_paused = true)]
