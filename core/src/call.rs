@@ -18,6 +18,7 @@ mod timeout;
 #[cfg(test)]
 mod tests;
 
+use crate::breaker::OpenedBy;
 use crate::isolation::{InForce, Isolation, Lane, Scope};
 use crate::level::Section;
 use crate::outcome::Outcome;
@@ -27,6 +28,8 @@ use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tally::Tally;
@@ -86,7 +89,8 @@ pub trait Operation: Send {
     /// Makes a smaller answer. `None`: the host has none.
     fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
 
-    /// The caller's own fallback, asked after the policy's chain, at every level. `None`: there is none.
+    /// The caller's own fallback, asked after the policy's chain, at every level. `None`: there is none. As the chain, it
+    /// is not asked after an error that says nothing of the service's health: that one is the answer.
     fn local_fallback(&mut self, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
 }
 
@@ -171,6 +175,9 @@ pub struct Why {
     pub trigger: FallbackTrigger,
     /// When the service is worth calling again, where that is known.
     pub retry_after: Option<Duration>,
+    /// Whether an operator keeps calls from the service, who holds its breaker open, set its policy so or disabled it:
+    /// then nothing is known against the service.
+    pub is_forced: bool,
 }
 
 /// An answer.
@@ -233,8 +240,10 @@ pub enum FailureCause<E> {
     Timeout,
     /// The breaker is open, or half-open with all its probes out.
     Open {
-        /// When it is worth coming again. `None`: not before somebody changes the policy.
+        /// When it is worth coming again. `None`: not before somebody changes the policy, or releases the hold.
         retry_after: Option<Duration>,
+        /// On whose word.
+        by: OpenedBy,
     },
     /// Too many calls run at once, and the queue is full or the wait was too long.
     BulkheadFull,
@@ -263,28 +272,12 @@ pub async fn execute<R: Runtime, O: Operation>(
     let in_force = isolation.in_force();
     let mut tally = Tally::begin(isolation);
     let mut call = Call::begin(isolation, runtime, &in_force, options);
-
-    let cause = match call.attempts(operation).await {
-        Ok(value) => {
-            tally.end(Counter::ServedLive);
-            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(None) });
-        }
-        Err(cause) => cause,
+    let (result, ending) = {
+        let mut running = pin!(call.run(operation));
+        poll_fn(|context| tally.watch(|| running.as_mut().poll(context))).await
     };
-    let Some(why) = cause.why(call.last_outcome) else {
-        tally.end(Counter::Failed);
-        return Err(Failure { cause, receipt: call.receipt(None) });
-    };
-    match call.fall_back(operation, why).await {
-        Some((value, source)) => {
-            tally.end(source.counter());
-            Ok(Answer { value, source, receipt: call.receipt(Some(why)) })
-        }
-        None => {
-            tally.end(Counter::Failed);
-            Err(Failure { cause, receipt: call.receipt(Some(why)) })
-        }
-    }
+    tally.end(ending);
+    result
 }
 
 /// A call under way.
@@ -319,6 +312,33 @@ impl<'a, R: Runtime> Call<'a, R> {
         let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
         let (attempts, last_outcome) = (0, Outcome::Neutral);
         Self { isolation, runtime, in_force, scope, lane, options, limit, deadline, attempts, last_outcome }
+    }
+
+    /// Makes the call, and says what it is to be counted as.
+    async fn run<O: Operation>(
+        &mut self,
+        operation: &mut O,
+    ) -> (Result<Answer<O::Output>, Failure<O::Error>>, Counter) {
+        let cause = match self.attempts(operation).await {
+            Ok(value) => {
+                let answer = Answer { value, source: Source::Live, receipt: self.receipt(None) };
+                return (Ok(answer), Counter::ServedLive);
+            }
+            Err(cause) => cause,
+        };
+        let why = cause.why(self.last_outcome);
+        let stand_in = match why {
+            Some(why) => self.fall_back(operation, why).await,
+            None => None,
+        };
+        let receipt = self.receipt(why);
+        match stand_in {
+            Some((value, source)) => {
+                let ending = source.counter();
+                (Ok(Answer { value, source, receipt }), ending)
+            }
+            None => (Err(Failure { cause, receipt }), Counter::Failed),
+        }
     }
 
     fn policy(&self) -> &'a PolicySpec {
@@ -367,16 +387,20 @@ impl<'a, R: Runtime> Call<'a, R> {
 impl<E> FailureCause<E> {
     /// Why a fallback is to be asked. `None`: the service answered, and its answer is the caller's business.
     fn why(&self, outcome: Outcome) -> Option<Why> {
-        let why = |trigger| Some(Why { trigger, retry_after: None });
+        let why = |trigger| Some(Why { trigger, retry_after: None, is_forced: false });
         match self {
             Self::Inner(_) if outcome == Outcome::Failure => why(FallbackTrigger::Failure),
             Self::Inner(_) => None,
             Self::Timeout | Self::DeadlineSpent => why(FallbackTrigger::Timeout),
-            Self::Open { retry_after } => Some(Why { trigger: FallbackTrigger::Open, retry_after: *retry_after }),
-            Self::Disabled => why(FallbackTrigger::Open),
+            Self::Open { retry_after, by } => Some(Why {
+                trigger: FallbackTrigger::Open,
+                retry_after: *retry_after,
+                is_forced: *by != OpenedBy::Rules,
+            }),
+            Self::Disabled => Some(Why { trigger: FallbackTrigger::Open, retry_after: None, is_forced: true }),
             Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
             Self::RateLimited { retry_after } => {
-                Some(Why { trigger: FallbackTrigger::RateLimit, retry_after: Some(*retry_after) })
+                Some(Why { trigger: FallbackTrigger::RateLimit, retry_after: Some(*retry_after), is_forced: false })
             }
         }
     }

@@ -101,8 +101,8 @@ impl HealthWindow {
 
     /// Whether the window holds a failure.
     pub fn has_failures(&self, now: Timestamp, policy: &HealthPolicy) -> bool {
-        let at = self.scale.peek(now, width(policy));
-        at.is_some_and(|Tick { generation, tick }| self.failures.sum(generation, tick, BUCKETS) > 0)
+        let frame = self.scale.peek(policy.window, BUCKETS);
+        frame.is_some_and(|frame| self.failures.sum(frame, frame.tick(now)) > 0)
     }
 
     /// The health; `is_open` says whether a breaker keeps calls from the service.

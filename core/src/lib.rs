@@ -13,6 +13,7 @@ pub mod cache;
 pub mod call;
 pub mod glob;
 pub mod health;
+pub mod hold;
 pub mod isolation;
 pub mod level;
 pub mod name;

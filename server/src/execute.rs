@@ -4,8 +4,8 @@
 //! trusted place for whoever asks, it is fenced ([`Fence`]): only endpoints that are registered *and* on the operator's
 //! allow-list, checked on the resolved address; one hop; bounded sizes, time and concurrency; no metadata relayed.
 //!
-//! The manager is one more caller: it has a breaker, budget and cache of its own for each service that it was asked to
-//! call, in memory only.
+//! The manager is one more caller: it has a breaker, budget and cache of its own for each registered service that it was
+//! asked to call, in memory only.
 
 mod channels;
 mod fence;
@@ -28,6 +28,7 @@ use cofferdam_core::isolation::{Isolation, Unobserved};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::stats::CounterSnapshot;
+use cofferdam_core::time::Clocks;
 use runtime::TokioRuntime;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,21 +141,26 @@ impl Executor {
         isolations.get(key).map(|isolation| isolation.counters()).unwrap_or_default()
     }
 
-    /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way.
+    fn clocks(&self) -> Clocks {
+        Clocks { monotonic: self.runtime.now(), wall: self.registry.wall_time() }
+    }
+
+    /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way, so there are
+    /// never more than registered services, whose number has a limit.
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(isolation) = isolations.get(service.key()) {
             let revision = Some(service.revision());
             if isolation.in_force().revision < revision {
-                isolation.apply(service.policy().clone(), revision, service.is_enabled());
+                isolation.apply(service.policy().clone(), revision, service.is_enabled(), self.clocks());
             }
             return Arc::clone(isolation);
         }
         isolations.retain(|key, _| self.registry.get(key).is_some());
         let policy = service.policy().clone();
-        let isolation = Isolation::new(policy.clone(), Some(service.revision()), Arc::new(Unobserved));
+        let isolation = Isolation::new(policy.clone(), Some(service.revision()), self.clocks(), Arc::new(Unobserved));
         if !service.is_enabled() {
-            isolation.apply(policy, Some(service.revision()), false);
+            isolation.apply(policy, Some(service.revision()), false, self.clocks());
         }
         let isolation = Arc::new(isolation);
         isolations.insert(service.key().clone(), Arc::clone(&isolation));
@@ -180,9 +186,12 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
             Rejection::Upstream { code: tonic::Code::Unavailable.into(), message }
         }
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
-        FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
+        FailureCause::Open { retry_after, by } => Rejection::CircuitOpen { key: key.clone(), retry_after, by },
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
         FailureCause::RateLimited { .. } => Rejection::RateLimited(key.clone()),
         FailureCause::Disabled => Rejection::Disabled(key.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

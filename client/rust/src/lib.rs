@@ -83,11 +83,13 @@ pub use register::{Criticality, Register, RegisterError, Registered};
 pub use service::Service;
 
 #[doc(inline)]
-pub use cofferdam_core::breaker::{Cause, State as BreakerState};
+pub use cofferdam_core::breaker::{Cause, OpenedBy, State as BreakerState};
 #[doc(inline)]
 pub use cofferdam_core::call::{Answer, Attempt, Payload, Pushback, Receipt, Source, Verdict, Why};
 #[doc(inline)]
 pub use cofferdam_core::health::HealthStatus;
+#[doc(inline)]
+pub use cofferdam_core::hold::{Forced, Hold};
 #[doc(inline)]
 pub use cofferdam_core::isolation::Part;
 #[doc(inline)]

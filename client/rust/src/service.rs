@@ -80,7 +80,8 @@ impl Service {
         prepare(self, method, call)
     }
 
-    /// The name.
+    /// The name. One of [many](Cofferdam::service) may be protected by what they share: then all else
+    /// here is about that.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.state.name)
     }

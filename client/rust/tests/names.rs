@@ -1,13 +1,11 @@
 //! Names without end.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
-
 use cofferdam::{Cofferdam, Level, Policy, PolicySpec};
 use futures_util::FutureExt;
 use std::convert::Infallible;
 
 const NAMES: usize = 1_000_000;
-/// What the documentation of `Cofferdam::service` promises.
+/// What the documentation of `Cofferdam::service` promises, for services and for names that none can have.
 const PROMISED_BYTES: u64 = 64 << 20;
 
 /// Breakers by user, by URL or by call, which nobody ever forgets.

@@ -100,7 +100,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         // A look at the breaker before the wait for a place: an open breaker must not fill the queue.
         if self.enforces(Section::CircuitBreaker) {
             let now = self.runtime.now();
-            if let Some(rejection) = self.lane.breaker.breaker.would_reject(&self.policy().breaker, now) {
+            if let Some(rejection) = self.lane.breaker.breaker.would_reject(now) {
                 return Err(rejected(self.open(rejection)));
             }
         }
@@ -222,7 +222,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
         self.publish(rejected.transition);
         self.isolation.count(Counter::RejectedOpen);
-        FailureCause::Open { retry_after: rejected.retry_after }
+        FailureCause::Open { retry_after: rejected.retry_after, by: rejected.by }
     }
 
     fn verdict_on_timeout(&self) -> Verdict {
@@ -255,6 +255,13 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
+    /// Whether the breaker rejects calls now, and still will after a pause.
+    fn is_open_for(&self, pause: Duration) -> bool {
+        let rejection = self.lane.breaker.breaker.would_reject(self.runtime.now());
+        let is_longer = |rejected: Rejected| rejected.retry_after.is_none_or(|left| left > pause);
+        self.enforces(Section::CircuitBreaker) && rejection.is_some_and(is_longer)
+    }
+
     /// How long to wait before the next attempt. `None`: there is none.
     fn pause_before_retry(&self, verdict: Verdict, deadline: Option<Timestamp>) -> Option<Duration> {
         let retry = &self.policy().retry;
@@ -278,6 +285,10 @@ impl<'a, R: Runtime> Call<'a, R> {
         // A pause that leaves no time for an attempt is time lost: the caller gets the real error now.
         let needed = pause.saturating_add(self.policy().timeout.min_attempt_budget);
         if remaining.is_some_and(|remaining| remaining <= needed) {
+            return None;
+        }
+        // The failure may have been the one that opens: a pause that ends at a closed door is time lost, too.
+        if self.is_open_for(pause) {
             return None;
         }
         if !self.isolation.budget.withdraw(self.runtime.now(), &retry.budget) {

@@ -1,5 +1,7 @@
 mod changes;
 mod deadlines;
+mod holds;
+mod observers;
 mod overrides;
 mod panics;
 mod rates;
@@ -17,6 +19,7 @@ use crate::policy::{
     StaticFallback, TimeoutPolicy,
 };
 use crate::stats::CounterSnapshot;
+use crate::time::{Clocks, WallTime};
 use std::collections::VecDeque;
 
 const UNAVAILABLE: u32 = 14;
@@ -71,12 +74,22 @@ struct Script {
     local: Option<&'static str>,
     /// How long a degraded answer and the caller's own fallback take.
     delay: Duration,
+    /// Whether the caller's own fallback panics.
+    panics: bool,
 }
 
 impl Script {
     fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies = replies.into_iter().collect();
-        Self { replies, attempts: Vec::new(), alternative: None, degraded: None, local: None, delay: Duration::ZERO }
+        Self {
+            replies,
+            attempts: Vec::new(),
+            alternative: None,
+            degraded: None,
+            local: None,
+            delay: Duration::ZERO,
+            panics: false,
+        }
     }
 }
 
@@ -130,6 +143,7 @@ impl Operation for Script {
     }
 
     async fn local_fallback(&mut self, _: Why) -> Option<String> {
+        assert!(!self.panics, "a bug of the fallback's");
         tokio::time::sleep(self.delay).await;
         self.local.map(str::to_owned)
     }
@@ -144,12 +158,13 @@ type CallResult = Result<Answer<String>, Failure<Error>>;
 
 impl Bench {
     fn new(spec: PolicySpec) -> Self {
-        let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Arc::new(Unobserved));
+        let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Clocks::default(), Arc::new(Unobserved));
         Self { isolation, runtime: Paused(tokio::time::Instant::now()) }
     }
 
     fn apply(&self, spec: PolicySpec) {
-        self.isolation.apply(Policy::new(spec).unwrap(), None, true);
+        let clocks = Clocks { monotonic: self.runtime.now(), wall: WallTime::default() };
+        self.isolation.apply(Policy::new(spec).unwrap(), None, true, clocks);
     }
 
     async fn run(&self, script: &mut Script, options: CallOptions<'_>) -> CallResult {
@@ -329,7 +344,7 @@ async fn slow_answers_trip_the_breaker_and_the_wait_for_a_place_is_not_their_lat
 async fn a_disabled_service_is_not_called() {
     let bench = Bench::new(with_chain(Level::Basic, vec![static_step("static")]));
     let policy = bench.isolation.in_force().policy.clone();
-    bench.isolation.apply(policy, None, false);
+    bench.isolation.apply(policy, None, false, Clocks::default());
     let answer = bench.call([Reply::Answer("not asked")]).await.unwrap();
     assert_eq!((answer.source, answer.receipt.attempts), (Source::Static, 0));
     assert_eq!(bench.counters().rejected_disabled, 1);

@@ -1,7 +1,9 @@
+use super::holds::Holds;
 use super::part::Part;
 use super::scope::OwnBreaker;
 use crate::bulkhead::Bulkhead;
 use crate::rate_limit::RateLimit;
+use crate::time::Clocks;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -9,8 +11,11 @@ use std::sync::{Arc, Weak};
 ///
 /// It is known for as long as somebody uses it: the policy in force, or a call that began under an earlier one. So a
 /// part that a policy drops, and a later one brings back, begins afresh, unless calls are still in it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Known {
+    /// What the host's clocks read when it last put a policy in force.
+    pub(super) clocks: Clocks,
+    pub(super) holds: Holds,
     pub(super) breakers: States<OwnBreaker>,
     pub(super) places: States<Bulkhead>,
     pub(super) fallback_places: States<Bulkhead>,
@@ -22,9 +27,20 @@ pub(super) struct Known {
 pub(super) struct States<T>(HashMap<Part, Weak<T>>);
 
 impl Known {
+    pub(super) fn new(clocks: Clocks) -> Self {
+        Self {
+            clocks,
+            holds: Holds::default(),
+            breakers: States::default(),
+            places: States::default(),
+            fallback_places: States::default(),
+            rate_limits: States::default(),
+        }
+    }
+
     /// Forgets what nobody uses any more.
     pub(super) fn prune(&mut self) {
-        let Self { breakers, places, fallback_places, rate_limits } = self;
+        let Self { clocks: _, holds: _, breakers, places, fallback_places, rate_limits } = self;
         breakers.prune();
         places.prune();
         fallback_places.prune();
@@ -47,6 +63,11 @@ impl<T> States<T> {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// All that somebody uses.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = Arc<T>> {
+        self.0.values().filter_map(Weak::upgrade)
     }
 
     fn prune(&mut self) {

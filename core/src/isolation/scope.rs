@@ -135,8 +135,15 @@ impl Scope {
 }
 
 fn breaker(part: &Part, policy: &Policy, known: &mut Known) -> Arc<OwnBreaker> {
-    let new = || Arc::new(OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker) });
-    known.breakers.get(part, |known| known.breaker.reconfigure(&policy.breaker), new)
+    let new = || {
+        let own = OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker) };
+        own.breaker.set_holds(known.holds.of(part));
+        Arc::new(own)
+    };
+    let own = known.breakers.get(part, |known| known.breaker.reconfigure(&policy.breaker), new);
+    let until = policy.breaker.mode_until.map(|until| known.clocks.monotonic(until));
+    own.breaker.set_mode(policy.breaker.mode, until);
+    own
 }
 
 fn places(part: &Part, max_concurrent: u32, max_queue: u32, known: &mut Known) -> Arc<Bulkhead> {

@@ -24,3 +24,5 @@ pub const MAX_GLOBS: usize = 32;
 pub const MAX_OVERRIDES: usize = 64;
 /// The highest gRPC status code; each may stand in a list once.
 pub const MAX_GRPC_CODE: u32 = 16;
+/// The most holds over one service: as many as it can have breakers, and one for all.
+pub const MAX_HOLDS: usize = 1 + MAX_POOLS + MAX_OVERRIDES + 1;

@@ -9,6 +9,7 @@ use crate::policy::{
     Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
     TimeWindow, TimeoutPolicy,
 };
+use crate::time::WallTime;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
@@ -74,9 +75,15 @@ fn write_timeout(policy: TimeoutPolicy) -> v1::TimeoutPolicy {
     }
 }
 
+fn wall_time(time: WallTime) -> prost_types::Timestamp {
+    // Nanoseconds are below a billion.
+    prost_types::Timestamp { seconds: time.seconds(), nanos: time.nanos() as i32 }
+}
+
 fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
     let BreakerPolicy {
         mode,
+        mode_until,
         window,
         minimum_calls,
         consecutive_failures,
@@ -133,7 +140,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         ramp_duration: unless(*ramp_duration, Duration::ZERO).map(duration_to_wire),
         ramp_min_ratio: unless(*ramp_min_ratio, 0.1).and_then(real),
         mode: mode.into(),
-        mode_until: None,
+        mode_until: mode_until.map(wall_time),
     }
 }
 

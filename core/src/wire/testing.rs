@@ -10,6 +10,7 @@ use crate::policy::{
     InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
     StaticFallback, TimeWindow, TimeoutPolicy,
 };
+use crate::time::WallTime;
 use bytes::Bytes;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy as Step;
@@ -153,9 +154,11 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
     let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio(), between(Duration::ZERO, MAX_DURATION), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);
     let ramp = (between(Duration::ZERO, MAX_DURATION), ratio());
-    (modes, window, triggers, open, probes, ramp).prop_map(
+    let until = (-62_135_596_800..=253_402_300_799_i64, 0..1_000_000_000_u32);
+    let until = prop::option::of(until.prop_map(|(seconds, nanos)| WallTime::new(seconds, nanos).unwrap()));
+    ((modes, until), window, triggers, open, probes, ramp).prop_map(
         |(
-            mode,
+            (mode, mode_until),
             window,
             (minimum_calls, consecutive_failures, failure_count, failure_rate, slow_call_duration, slow_call_rate),
             (one, other, open_backoff_multiplier, open_jitter_ratio),
@@ -163,6 +166,7 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
             (ramp_duration, ramp_min_ratio),
         )| BreakerPolicy {
             mode,
+            mode_until,
             window,
             minimum_calls,
             consecutive_failures,

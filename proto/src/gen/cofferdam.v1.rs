@@ -29,7 +29,9 @@ pub enum ErrorReason {
     NoEndpoint = 10,
     /// PERMISSION_DENIED: the endpoint is not on the operator's allow-list.
     EndpointNotAllowed = 11,
-    /// UNAVAILABLE: the breaker is open. Metadata: retry_after_ms.
+    /// UNAVAILABLE: the breaker is open. Metadata: retry_after_ms, absent where only an operator can close it; opened_by,
+    /// which is rules where the service fails, policy where the policy's mode is forced open, and hold where an operator
+    /// holds it open.
     CircuitOpen = 12,
     /// RESOURCE_EXHAUSTED: the bulkhead is full. Metadata: pool.
     BulkheadFull = 13,
@@ -141,7 +143,8 @@ pub struct FallbackPolicy {
     /// Empty: the caller gets the error.
     #[prost(message, repeated, tag = "2")]
     pub chain: ::prost::alloc::vec::Vec<FallbackStep>,
-    /// What the chain answers for. Empty: all of them. The caller's own cancellation never falls back.
+    /// What the chain answers for. Empty: all of them. The caller's own cancellation never falls back, nor does an error
+    /// that says nothing bad of the service, such as NOT_FOUND.
     #[prost(enumeration = "FallbackTrigger", repeated, tag = "3")]
     pub on: ::prost::alloc::vec::Vec<i32>,
     /// Fallbacks at once. Unset: 25. In \[1, 100000\].
@@ -361,7 +364,8 @@ pub struct CircuitBreakerPolicy {
     /// Latency at or above which a call is slow. Unset or zero: no call is slow.
     #[prost(message, optional, tag = "7")]
     pub slow_call_duration: ::core::option::Option<::prost_types::Duration>,
-    /// Share of slow calls in the window at or above which it trips. Unset: 1. Zero: off.
+    /// Share of slow calls in the window at or above which it trips. Unset: 1. Zero: off. Unless it is off, a slow call that
+    /// probes a half-open breaker counts as a failed one.
     #[prost(double, optional, tag = "8")]
     pub slow_call_rate: ::core::option::Option<f64>,
     /// How long calls are rejected before the first probe. Unset: 30 s. At least 1 ms.
@@ -400,10 +404,13 @@ pub struct CircuitBreakerPolicy {
     /// The probability that the ramp starts from. Unset: 0.1.
     #[prost(double, optional, tag = "19")]
     pub ramp_min_ratio: ::core::option::Option<f64>,
-    /// What the policy says of the breaker apart from what it has learned. Unset: BREAKER_MODE_AUTO.
+    /// What the policy says of the breaker apart from what it has learned, for calls under way as well. Unset:
+    /// BREAKER_MODE_AUTO.
     #[prost(enumeration = "BreakerMode", tag = "20")]
     pub mode: i32,
-    /// When the mode goes back to BREAKER_MODE_AUTO by itself, by the instance's own clock. Unset: never.
+    /// When the mode goes back to BREAKER_MODE_AUTO by itself, whether the manager is there or not. An instance reads it
+    /// against its own wall clock once, when it puts the policy in force; a clock that is set later changes nothing. In the
+    /// past: it has gone back already. From 0001-01-01 to 9999-12-31. Unset: never.
     #[prost(message, optional, tag = "21")]
     pub mode_until: ::core::option::Option<::prost_types::Timestamp>,
     /// What the window holds. Unset: a time window of 30 s in 10 buckets.
@@ -712,11 +719,12 @@ pub enum BreakerMode {
     Unspecified = 0,
     /// Trip and recover by the rules of this policy.
     Auto = 1,
-    /// Reject every call.
+    /// Reject every call. Afterwards the breaker stands where it stood before.
     ForcedOpen = 2,
-    /// Admit and never trip; calls are still counted.
+    /// Admit and never trip; calls are still counted. Afterwards the breaker stands where it stood before; one that was
+    /// closed trips with the first failure that finds a trigger to hold, by all that was counted.
     Disabled = 3,
-    /// Compute when it would trip, and admit all the same.
+    /// Compute when it would trip, and admit all the same. Afterwards the breaker stands where the rules have put it.
     MetricsOnly = 4,
 }
 impl BreakerMode {

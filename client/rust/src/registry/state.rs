@@ -2,6 +2,7 @@
 
 use crate::events::Hub;
 use crate::journal::Journal;
+use crate::runtime::clocks;
 use cofferdam_core::breaker::State;
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::{Isolation, Part};
@@ -53,7 +54,7 @@ impl ServiceState {
     pub(super) fn new(name: &str, number: u64, policy: Policy, hub: &Hub) -> Self {
         let name: Arc<str> = name.into();
         let journal = Arc::new(Journal::new(Arc::clone(&name), hub.clone()));
-        let isolation = Isolation::new(policy, None, Arc::<Journal>::clone(&journal));
+        let isolation = Isolation::new(policy, None, clocks(), Arc::<Journal>::clone(&journal));
         Self {
             name,
             number,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::client::{Cofferdam, Identity, Shared};
 use crate::events::Events;
+use crate::runtime::clocks;
 use cofferdam_core::breaker::State;
 use cofferdam_core::level::Level;
 use cofferdam_core::policy::{CachedFallback, FallbackPolicy, PolicySpec};
@@ -155,7 +156,7 @@ fn t25_a_service_that_is_named_again_outlasts_those_named_once() {
 fn t25_a_service_with_a_policy_goes_last() {
     let cofferdam = cofferdam();
     let known = registry(&cofferdam).service("known");
-    known.isolation.apply(Policy::default(), Some(Revision { epoch: 1, revision: 1 }), true);
+    known.isolation.apply(Policy::default(), Some(Revision { epoch: 1, revision: 1 }), true, clocks());
     drop(known);
     fill(&cofferdam);
     for n in 0..2 * MAX_FOLLOWED {

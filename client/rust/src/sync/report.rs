@@ -93,8 +93,7 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
     let difference = counters.since(&told.counters);
     let state = shown(service, now);
     let unreported = service.journal.unreported();
-    let is_same =
-        difference == CounterSnapshot::default() && told.is_shown(stream, &state) && unreported.is_empty();
+    let is_same = difference == CounterSnapshot::default() && told.is_shown(stream, &state) && unreported.is_empty();
     if is_same {
         return None;
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::classify::IntoVerdict;
-use crate::runtime::Tokio;
+use crate::runtime::{Tokio, clocks};
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::health::HealthStatus;
@@ -104,7 +104,7 @@ async fn a_breakers_way_is_reported_also_without_calls() {
         ..BreakerPolicy::default()
     };
     let spec = PolicySpec { level: Level::Enhanced, breaker, ..PolicySpec::default() };
-    scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true);
+    scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true, clocks());
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete);
     assert_eq!(stream.report().await.services[0].breaker, Some(State::Closed));
@@ -148,7 +148,7 @@ fn parted() -> PolicySpec {
 #[tokio::test(start_paused = true)]
 async fn the_breakers_of_parts_are_reported_apart() {
     let mut scene = Scene::new(&["a"]);
-    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true);
+    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true, clocks());
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete);
     assert_eq!(stream.report().await.services[0].parts, []);

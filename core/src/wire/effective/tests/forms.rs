@@ -26,6 +26,18 @@ fn enumerations_have_their_numbers() {
 }
 
 #[test]
+fn a_mode_ends_in_the_years_1_to_9999() {
+    let set: Set<(i64, i32)> =
+        |p, (seconds, nanos)| breaker(p).mode_until = Some(prost_types::Timestamp { seconds, nanos });
+    for good in [(-62_135_596_800, 0), (0, 999_999_999), (253_402_300_799, 999_999_999)] {
+        assert_eq!(faults(set, good), []);
+    }
+    for bad in [(-62_135_596_801, 0), (253_402_300_800, 0), (0, -1), (0, 1_000_000_000), (i64::MIN, i32::MIN)] {
+        assert_eq!(faults(set, bad), refused("circuit_breaker.mode_until"), "{bad:?}");
+    }
+}
+
+#[test]
 fn an_error_type_is_something() {
     let set: Set<i32> = |p, outcome| {
         let rule = v1::ErrorTypeRule { type_name: "UserNotFoundError".to_owned(), outcome };

@@ -19,10 +19,6 @@ fn adaptive(kind: v1::AdaptiveLimitKind) -> v1::IsolationPolicy {
     v1::IsolationPolicy { adaptive_limit: Some(limit), ..Default::default() }
 }
 
-fn breaker(section: v1::CircuitBreakerPolicy) -> v1::IsolationPolicy {
-    v1::IsolationPolicy { circuit_breaker: Some(section), ..Default::default() }
-}
-
 fn rate(permits: u32) -> v1::IsolationPolicy {
     let limit = v1::RateLimitPolicy { permits, period: Some(secs(1)), burst: 7, max_wait: Some(millis(5)) };
     v1::IsolationPolicy { rate_limit: Some(limit), ..Default::default() }
@@ -31,13 +27,6 @@ fn rate(permits: u32) -> v1::IsolationPolicy {
 #[test]
 fn what_asks_for_something_is_refused_by_name() {
     let cases = [
-        (
-            breaker(v1::CircuitBreakerPolicy {
-                mode_until: Some(prost_types::Timestamp::default()),
-                ..Default::default()
-            }),
-            "circuit_breaker.mode_until",
-        ),
         (hedge(v1::HedgePolicy { delay: Some(millis(5)), ..Default::default() }), "hedge.delay"),
         (hedge(v1::HedgePolicy { percentile: 0.95, ..Default::default() }), "hedge.percentile"),
         (adaptive(v1::AdaptiveLimitKind::Gradient2), "adaptive_limit.kind"),
