@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn state(&self) -> State {
-        self.breaker.state(&self.policy, self.now)
+        self.breaker.state(self.now)
     }
 
     /// Asserts that an open breaker lets nothing through until exactly `open` has passed, and then a probe.

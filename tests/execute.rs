@@ -3,16 +3,18 @@
 mod failures;
 mod fallbacks;
 mod fence;
+mod hedges;
 mod overrides;
 
 use bytes::Bytes;
 use cofferdam_proto::v1::{
-    BreakerState, BulkheadPolicy, ExecuteWithIsolationRequest, IsolatedService, IsolationLevel, IsolationPolicy,
-    RegisterServiceRequest, RetryPolicy, ServedBy, Service,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, BreakerState, BulkheadPolicy, ExecuteWithIsolationRequest, IsolatedService,
+    IsolationLevel, IsolationPolicy, RegisterServiceRequest, RetryPolicy, ServedBy, Service,
 };
 use cofferdam_tests::wire::{fallback, millis, registration_at, static_json};
 use cofferdam_tests::{Behaviour, Client, Manager, Store, Upstream, eventually, wire};
 use futures_util::future::join_all;
+use std::collections::HashSet;
 use std::time::Duration;
 use tonic::Code;
 
@@ -175,6 +177,29 @@ async fn a_full_bulkhead_turns_calls_away() {
         assert_eq!(answer.unwrap().served_by(), ServedBy::Live);
     }
     assert_eq!(bench.upstream.peak(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adaptive_limit_turns_calls_away_and_says_so() {
+    let kind = AdaptiveLimitKind::Gradient2.into();
+    let limit = AdaptiveLimitPolicy { kind, initial: Some(2), ..AdaptiveLimitPolicy::default() };
+    let policy = IsolationPolicy { adaptive_limit: Some(limit), ..IsolationPolicy::default() };
+    let bench = Bench::new(IsolationLevel::Full, policy).await;
+    bench.upstream.behave(Behaviour::echo().after(Duration::from_millis(300)));
+    let answers = join_all((0..9).map(|_| bench.client.execute("payments", "charge", "x"))).await;
+    assert_eq!(bench.upstream.peak(), 2);
+    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    for refusal in &refused {
+        let reason = (refusal.code, &refusal.reason[..]);
+        assert_eq!(reason, (Code::ResourceExhausted, "ADAPTIVE_LIMIT_REACHED"), "{refusal:?}");
+    }
+    let counters = bench.client.info("payments").await.unwrap().stats.unwrap().counters.unwrap();
+    assert_eq!((counters.rejected_adaptive_limit, counters.rejected_bulkhead), (refused.len() as u64, 0));
+
+    bench.fall_back_on([static_json("{}")]).await;
+    let answers = join_all((0..9).map(|_| bench.client.execute("payments", "charge", "x"))).await;
+    let reasons: HashSet<String> = answers.into_iter().map(|answer| answer.unwrap().fallback_reason).collect();
+    assert_eq!(reasons, HashSet::from([String::new(), "the adaptive limit is reached".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

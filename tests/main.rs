@@ -16,6 +16,7 @@ mod api_grpcurl;
 mod api_policy;
 mod api_seed_002;
 mod api_seed_004;
+mod breaker_modes;
 mod engine_seeds;
 mod execute;
 mod health;

@@ -103,7 +103,7 @@ async fn all_services_means_those_to_come_too_and_subscribing_adds_some() {
     assert!(answers.is_empty(), "{answers:?}");
     let orders = register(&client, "orders").await;
     is_of(&update(all.next().await.unwrap()), &orders);
-    some.say(Request::Subscribe(SyncSubscribe { services: vec!["orders".into()] })).await;
+    some.say(Request::Subscribe(SyncSubscribe { services: vec!["orders".into()], unfollow: vec![] })).await;
     is_of(&update(some.next().await.unwrap()), &orders);
 }
 

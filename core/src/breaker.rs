@@ -9,8 +9,9 @@
 //! **Recovery.** *Open*, calls are rejected until a deadline that is written together with the state. The first
 //! admission after it makes the breaker *half-open*; no timer does. Half-open lets a few probes through: never more in
 //! flight than the cap, and never more than are still needed to close. `success_threshold` successes in a row close;
-//! one failure beyond the forgiven ones opens again, for longer where a backoff is set. A probe is judged by its outcome
-//! alone, however slow it was: one call is no rate.
+//! one failure beyond the forgiven ones opens again, for longer where a backoff is set. Where slow calls trip, a slow
+//! probe counts as one that failed, as resilience4j has it: a service that answers too slowly to be called has not
+//! recovered, and one call of a handful is rate enough.
 //!
 //! **Ramp-up.** Where a policy has a ramp, a breaker that has just closed lets a growing share of the calls through, drawn
 //! at random, so that a service that has just recovered is not met by all of its callers at once. The rest are rejected,
@@ -27,12 +28,31 @@
 //! written before it, so nobody can see a new state with an old deadline, and any origin of the clock will do.
 //! The policy is not part of the breaker: it is passed in at each step, so a policy change resets nothing.
 //!
-//! **Metrics-only** runs all of this and rejects nothing: a call that would have been rejected is admitted and teaches
-//! nothing, and each transition is told as one that is not enforced. Another mode takes over where the rules then stand,
-//! so a breaker that would be open is open as soon as the mode is automatic.
+//! # Modes and holds
+//!
+//! A policy's [mode](crate::policy::BreakerMode), or the [hold](crate::hold) of an operator, stands over these rules and
+//! apart from what was learned, until a time or until it is taken back. Where several do, the hold for a part counts
+//! before the hold for all breakers of the service, and both before the mode. They are in force at once, for calls under
+//! way as well, and over at their time without anybody there to end them.
+//!
+//! | | admits | counts in the window and in a row | trips, probes, closes | tells transitions | afterwards the breaker is |
+//! |---|---|---|---|---|---|
+//! | automatic | by the rules | yes | by the rules | yes | |
+//! | forced open | nothing | only calls that were under way | no | no | where it was before |
+//! | disabled | all | while it is closed | no | no | where it was before, with what was counted |
+//! | forced closed (a hold's) | all | yes | no | its close, if it was not closed | closed, with what was counted |
+//! | metrics-only | all; what the rules would reject teaches nothing | by the rules | by the rules | as not enforced | where the rules have put it |
+//!
+//! "Where it was before" does not stop the clock: a breaker that was open may be half-open by then. "With what was
+//! counted": nothing opens of itself, but the first failure afterwards that finds a trigger to hold, by all that was
+//! counted, opens. A probe that comes back under an order that moves nothing gives its slot back.
+//!
+//! By hand ([`trip`](Breaker::trip), [`reset`](Breaker::reset)) what was learned itself changes, under an order or not.
 
 mod admission;
 mod count;
+mod manual;
+mod orders;
 mod record;
 mod schedule;
 mod transition;
@@ -42,11 +62,12 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use self::admission::{Admission, Admitted, Recorded, Rejected};
+pub use self::admission::{Admission, Admitted, OpenedBy, Recorded, Rejected};
 pub use self::transition::{Cause, State, Transition};
 
 use self::admission::Kind;
-use self::schedule::{Draw, millis_up, open_time, unit};
+use self::orders::Board;
+use self::schedule::{Draw, jittered_open_time, millis_up, open_time, unit};
 use self::window::Window;
 use self::word::{Phase, Word};
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
@@ -68,15 +89,17 @@ pub struct Breaker {
     /// it; the largest wins, so a caller that was paused cannot set it back.
     since: [AtomicU64; 2],
     window: Window,
+    board: Board,
 }
 
 impl Breaker {
-    /// A closed breaker that has seen nothing.
+    /// A closed breaker that has seen nothing and goes by its rules.
     pub fn new(policy: &BreakerPolicy) -> Self {
         Self {
             word: AtomicU64::new(Word::INITIAL.encode()),
             since: [AtomicU64::new(0), AtomicU64::new(0)],
             window: Window::new(policy.window),
+            board: Board::default(),
         }
     }
 
@@ -91,24 +114,8 @@ impl Breaker {
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Result<Admitted<'_>, Rejected> {
-        match policy.mode {
-            BreakerMode::Auto => {}
-            BreakerMode::Disabled => return Ok(self.admitted(0, Kind::Untracked, None)),
-            BreakerMode::ForcedOpen => return Err(Rejected::new(State::Open, None)),
-            BreakerMode::MetricsOnly => return Ok(self.admit_watched(policy, now, random)),
-        }
-        self.admit_by_the_rules(policy, now, random)
-    }
-
-    #[inline]
-    fn admit_by_the_rules(
-        &self,
-        policy: &BreakerPolicy,
-        now: Timestamp,
-        random: impl FnOnce() -> u64,
-    ) -> Result<Admitted<'_>, Rejected> {
         let word = self.load();
-        if let Phase::Closed { .. } = word.phase {
+        if let Word { phase: Phase::Closed { .. }, is_ordered: false, .. } = word {
             return Ok(self.admitted(word.generation, Kind::Call, None));
         }
         self.admit_slowly(word, policy, now, random)
@@ -122,11 +129,12 @@ impl Breaker {
     ///
     /// [`Rejected`], by the closed state, says when the ramp is over.
     pub fn ramp(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Result<(), Rejected> {
-        if policy.ramp_duration.is_zero() || policy.mode != BreakerMode::Auto {
+        if policy.ramp_duration.is_zero() {
             return Ok(());
         }
         let word = self.load();
-        if word.generation == Word::INITIAL.generation || !matches!(word.phase, Phase::Closed { .. }) {
+        let has_closed = word.generation != Word::INITIAL.generation && matches!(word.phase, Phase::Closed { .. });
+        if !has_closed || self.mode(word, now) != BreakerMode::Auto {
             return Ok(());
         }
         // A closed generation's time counts from its close.
@@ -139,46 +147,36 @@ impl Breaker {
         Err(Rejected::new(State::Closed, Some(left)))
     }
 
-    /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been
-    /// learned of it.
-    fn admit_watched(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Admitted<'_> {
-        let mut admitted = self
-            .admit_by_the_rules(policy, now, random)
-            .unwrap_or_else(|rejected| self.admitted(0, Kind::Untracked, rejected.transition));
-        admitted.transition = admitted.transition.map(Transition::unenforced);
-        admitted
-    }
-
-    /// The state, as the next caller will find it: an open breaker whose time is over is half-open. Closed where the
-    /// policy says metrics-only, for no call is rejected.
-    pub fn state(&self, policy: &BreakerPolicy, now: Timestamp) -> State {
-        let word = self.load();
-        match (policy.mode, word.phase) {
-            (BreakerMode::ForcedOpen, _) => State::Open,
-            (BreakerMode::Disabled | BreakerMode::MetricsOnly, _) | (BreakerMode::Auto, Phase::Closed { .. }) => {
-                State::Closed
-            }
-            (BreakerMode::Auto, Phase::HalfOpen { .. }) => State::HalfOpen,
-            (BreakerMode::Auto, Phase::Open { wait, .. }) if now >= self.deadline(word, wait) => State::HalfOpen,
-            (BreakerMode::Auto, Phase::Open { .. }) => State::Open,
+    /// The state, as the next caller will find it: an open breaker whose time is over is half-open. An order stands over
+    /// what was learned: forced open is open, and whatever rejects no call is closed.
+    pub fn state(&self, now: Timestamp) -> State {
+        match self.mode(self.load(), now) {
+            BreakerMode::Auto => self.learned_state(now),
+            BreakerMode::ForcedOpen => State::Open,
+            BreakerMode::Disabled | BreakerMode::MetricsOnly => State::Closed,
         }
     }
 
-    /// Whether a call would be rejected now: a cheap look that takes nothing.
-    pub fn would_reject(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<Rejected> {
+    /// The state by the rules alone, whatever stands over them.
+    pub fn learned_state(&self, now: Timestamp) -> State {
         let word = self.load();
-        let retry_after = match (policy.mode, word.phase) {
-            (BreakerMode::ForcedOpen, _) => None,
-            (BreakerMode::Auto, Phase::Open { wait, .. }) => {
-                let left = self.deadline(word, wait).saturating_since(now);
-                if left.is_zero() {
-                    return None;
-                }
-                Some(left)
-            }
-            _ => return None,
-        };
-        Some(Rejected::new(State::Open, retry_after))
+        match word.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { wait, .. } if now < self.deadline(word, wait) => State::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    /// Whether a call would be rejected now, and would be at any time until the answer's `retry_after`: a cheap look that
+    /// takes nothing.
+    pub fn would_reject(&self, now: Timestamp) -> Option<Rejected> {
+        let word = self.load();
+        if let Some(order) = self.order(word, now) {
+            return (order.mode == BreakerMode::ForcedOpen).then(|| order.rejection(now));
+        }
+        let Phase::Open { wait, .. } = word.phase else { return None };
+        let left = self.deadline(word, wait).saturating_since(now);
+        (!left.is_zero()).then(|| Rejected::new(State::Open, Some(left)))
     }
 
     /// Successes and failures in the window.
@@ -187,8 +185,17 @@ impl Breaker {
         (totals.successes, totals.failures)
     }
 
+    /// Whether it is closed, remembers no failure and is under no order: a new one would do the same.
+    pub fn is_at_rest(&self, now: Timestamp) -> bool {
+        let word = self.load();
+        word.phase == Phase::Closed { consecutive: 0 }
+            && self.mode(word, now) == BreakerMode::Auto
+            && self.window.totals(word.generation, now).failures == 0
+    }
+
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
-    /// ends a running one earlier, a longer one leaves it; another shape of window starts an empty window.
+    /// ends a running one earlier, a longer one leaves it; another shape of window starts an empty window. The mode is for
+    /// [`set_mode`](Self::set_mode).
     pub fn reconfigure(&self, new: &BreakerPolicy) {
         self.window.reshape(new.window);
         loop {
@@ -198,7 +205,7 @@ impl Breaker {
             };
             let longest = open_time(new, reopens).mul_f64(1.0 + new.open_jitter_ratio);
             let wait = wait.min(millis_up(longest));
-            let next = Word { generation: word.generation, phase: Phase::Open { wait, reopens } };
+            let next = Word { phase: Phase::Open { wait, reopens }, ..word };
             if next == word || self.swap(word, next) {
                 return;
             }
@@ -214,58 +221,84 @@ impl Breaker {
     ) -> Result<Admitted<'_>, Rejected> {
         let mut draw = Draw::new(random);
         loop {
-            match word.phase {
-                Phase::Closed { .. } => return Ok(self.admitted(word.generation, Kind::Call, None)),
-                Phase::Open { wait, reopens } => {
-                    let left = self.deadline(word, wait).saturating_since(now);
-                    if !left.is_zero() {
-                        return Err(Rejected::new(State::Open, Some(left)));
-                    }
-                    if let Some(admitted) = self.begin_probing(word, State::Open, Cause::OpenElapsed, reopens, now) {
-                        return Ok(admitted);
+            let order = self.order(word, now);
+            match order.as_ref().map(|order| order.mode) {
+                None | Some(BreakerMode::Auto) => {
+                    if let Some(decided) = self.admit_by_the_rules(word, policy, now, &mut draw) {
+                        return decided;
                     }
                 }
-                Phase::HalfOpen { in_flight, successes, failures, reopens } => {
-                    // At least one: the threshold may have been lowered to below what is in already.
-                    let wanted = policy.success_threshold.saturating_sub(successes).max(1);
-                    if in_flight < wanted.min(policy.max_probes()) {
-                        self.count_from(word.generation, now);
-                        let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
-                        if self.swap(word, Word { generation: word.generation, phase }) {
-                            return Ok(self.admitted(word.generation, Kind::Probe, None));
-                        }
-                    } else {
-                        let expiry = self.since(word.generation).saturating_add(policy.lease());
-                        if now < expiry {
-                            return Err(Rejected::new(State::HalfOpen, Some(expiry.saturating_since(now))));
-                        }
-                        match policy.on_lease_expiry {
-                            LeaseExpiry::Reprobe => {
-                                let admitted =
-                                    self.begin_probing(word, State::HalfOpen, Cause::LeaseExpired, reopens, now);
-                                if let Some(admitted) = admitted {
-                                    return Ok(admitted);
-                                }
-                            }
-                            LeaseExpiry::Close => {
-                                if let Some(transition) = self.close(word, Cause::LeaseExpired, now) {
-                                    return Ok(self.admitted(word.next_generation(), Kind::Call, Some(transition)));
-                                }
-                            }
-                            LeaseExpiry::Open => {
-                                let opened = self.open(word, Cause::LeaseExpired, policy, now, draw.number());
-                                if let Some((transition, wait)) = opened {
-                                    return Err(Rejected {
-                                        transition: Some(transition),
-                                        ..Rejected::new(State::Open, Some(wait))
-                                    });
-                                }
-                            }
-                        }
+                Some(BreakerMode::MetricsOnly) => {
+                    if let Some(decided) = self.admit_by_the_rules(word, policy, now, &mut draw) {
+                        return Ok(self.admit_watched(decided));
                     }
+                }
+                Some(BreakerMode::Disabled) => {
+                    let is_closed = matches!(word.phase, Phase::Closed { .. });
+                    let kind = if is_closed { Kind::Call } else { Kind::Untracked };
+                    return Ok(self.admitted(word.generation, kind, None));
+                }
+                Some(BreakerMode::ForcedOpen) => {
+                    return Err(order.map_or_else(|| Rejected::new(State::Open, None), |order| order.rejection(now)));
                 }
             }
             word = self.load();
+        }
+    }
+
+    /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been
+    /// learned of it.
+    fn admit_watched<'a>(&'a self, decided: Result<Admitted<'a>, Rejected>) -> Admitted<'a> {
+        let mut admitted = decided.unwrap_or_else(|rejected| self.admitted(0, Kind::Untracked, rejected.transition));
+        admitted.transition = admitted.transition.map(Transition::unenforced);
+        admitted
+    }
+
+    /// What the rules say of a call; `None` where somebody else was faster.
+    fn admit_by_the_rules(
+        &self,
+        word: Word,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+        draw: &mut Draw<impl FnOnce() -> u64>,
+    ) -> Option<Result<Admitted<'_>, Rejected>> {
+        match word.phase {
+            Phase::Closed { .. } => Some(Ok(self.admitted(word.generation, Kind::Call, None))),
+            Phase::Open { wait, reopens } => {
+                let left = self.deadline(word, wait).saturating_since(now);
+                if !left.is_zero() {
+                    return Some(Err(Rejected::new(State::Open, Some(left))));
+                }
+                self.begin_probing(word, State::Open, Cause::OpenElapsed, reopens, now).map(Ok)
+            }
+            Phase::HalfOpen { in_flight, successes, failures, reopens } => {
+                // At least one: the threshold may have been lowered to below what is in already.
+                let wanted = policy.success_threshold.saturating_sub(successes).max(1);
+                if in_flight < wanted.min(policy.max_probes()) {
+                    self.count_from(word.generation, now);
+                    let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
+                    let is_in = self.swap(word, Word { phase, ..word });
+                    return is_in.then(|| Ok(self.admitted(word.generation, Kind::Probe, None)));
+                }
+                let expiry = self.since(word.generation).saturating_add(policy.lease());
+                if now < expiry {
+                    return Some(Err(Rejected::new(State::HalfOpen, Some(expiry.saturating_since(now)))));
+                }
+                match policy.on_lease_expiry {
+                    LeaseExpiry::Reprobe => {
+                        self.begin_probing(word, State::HalfOpen, Cause::LeaseExpired, reopens, now).map(Ok)
+                    }
+                    LeaseExpiry::Close => {
+                        let transition = self.close(word, Cause::LeaseExpired, now)?;
+                        Some(Ok(self.admitted(word.next_generation(), Kind::Call, Some(transition))))
+                    }
+                    LeaseExpiry::Open => {
+                        let (transition, wait) = self.open(word, Cause::LeaseExpired, policy, now, draw.number())?;
+                        let rejected = Rejected::new(State::Open, Some(wait));
+                        Some(Err(Rejected { transition: Some(transition), ..rejected }))
+                    }
+                }
+            }
         }
     }
 
@@ -298,9 +331,7 @@ impl Breaker {
             Phase::HalfOpen { reopens, .. } => (State::HalfOpen, (reopens + 1).min(word::MAX_REOPENS)),
             Phase::Open { .. } => return None,
         };
-        let open_time = open_time(policy, reopens);
-        let jitter = open_time.mul_f64(policy.open_jitter_ratio * unit(random));
-        let wait = millis_up(open_time.saturating_add(jitter));
+        let wait = millis_up(jittered_open_time(policy, reopens, random));
         self.advance(word, Phase::Open { wait, reopens }, now)?;
         let transition = Transition { from, to: State::Open, cause, at: now, is_enforced: true };
         Some((transition, Duration::from_millis(wait)))
@@ -313,7 +344,7 @@ impl Breaker {
 
     /// Moves to the next generation; `None` where somebody else was faster.
     fn advance(&self, word: Word, phase: Phase, now: Timestamp) -> Option<Word> {
-        let next = Word { generation: word.next_generation(), phase };
+        let next = Word { generation: word.next_generation(), phase, ..word };
         self.count_from(next.generation, now);
         self.swap(word, next).then_some(next)
     }

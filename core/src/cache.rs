@@ -3,28 +3,35 @@
 //! This is no cache in front of a service: a live answer is always preferred, and what is kept here stands in only when
 //! there is none. So answers are stored all the time and looked up rarely, which decides two things.
 //!
-//! *Which answers leave when there are too many:* those stored longest ago. While a service works, what is asked for
-//! often is stored often, so the order of storing is also the order of use; and as all answers live equally long, the
-//! one stored longest ago is also the first to expire. One order serves both, and a look-up changes nothing.
+//! *Which answers leave when there are too many*, or too many bytes of them: those stored longest ago. While a service
+//! works, what is asked for often is stored often, so the order of storing is also the order of use; and as all answers
+//! live equally long, the one stored longest ago is also the first to expire. One order serves both, and a look-up
+//! changes nothing.
 //!
 //! *What is kept of an answer:* a copy. The bytes of an answer are often a slice of a much larger buffer that a
 //! transport has read, and keeping the slice would keep all of it.
 //!
 //! An answer is fresh for `ttl`, and may stand in for `stale_if_error` after that (RFC 5861). An answer too large to
-//! keep leaves the one before it in place: that one is still within the age that the policy allows.
+//! keep leaves the one before it in place: that one is still within the age that the policy allows. An answer that the
+//! service has taken back, with a NOT_FOUND or another error that is no failure, is forgotten.
 //!
-//! The policy comes with each call, so a new one is in force at once. A lower `max_entries` shows at the next answer
-//! that is stored; a lower `max_entry_bytes` does not drop what is already kept.
+//! *One call at a time refreshes a stale answer* of a service that is failing; see [`Refresh`].
+//!
+//! The policy comes with each call, so a new one is in force at once. A lower `max_entries` or `max_bytes` shows at the
+//! next answer that is stored; a lower `max_entry_bytes` does not drop what is already kept.
 
+mod entries;
 mod key;
+mod refresh;
 
 pub use key::CacheKey;
+pub use refresh::{Refresh, Turn};
 
 use crate::policy::CachedFallback;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use entries::Entries;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -51,6 +58,9 @@ use std::time::Duration;
 pub struct AnswerCache {
     // One lock: only services with a cached step in force come here, once a call, for less than a microsecond.
     entries: Mutex<Entries>,
+    /// How many answers have stood in and not been refreshed since. Where there is none, no call needs to ask whether
+    /// it is the one to refresh.
+    unrefreshed: AtomicU64,
 }
 
 /// An answer of some time ago.
@@ -64,59 +74,51 @@ pub struct CachedAnswer {
     pub is_fresh: bool,
 }
 
-#[derive(Debug, Default)]
-struct Entries {
-    by_key: HashMap<CacheKey, Entry>,
-    /// The keys by the number of their storing: the first was stored longest ago.
-    by_number: BTreeMap<u64, CacheKey>,
-    next_number: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    number: u64,
-    payload: Bytes,
-    stored: Timestamp,
-}
-
 impl AnswerCache {
     /// A cache without answers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps a live answer, in place of the one before it; skips one of more than `max_entry_bytes`, or older than the
-    /// one it would replace. Past `max_entries`, what was stored longest ago leaves.
+    /// Keeps a live answer, in place of the one before it; skips one of more than `max_entry_bytes` (with its key, of
+    /// more than `max_bytes`), or older than the one it would replace. Past `max_entries` and `max_bytes`, what was
+    /// stored longest ago leaves.
     pub fn store(&self, policy: &CachedFallback, key: CacheKey, payload: Bytes, now: Timestamp) {
-        if payload.len() > policy.max_entry_bytes as usize {
+        let is_too_large = entries::size(&key, &payload) > u64::from(policy.max_bytes);
+        if is_too_large || payload.len() > policy.max_entry_bytes as usize {
+            self.refreshed(&key);
             return;
         }
         let payload = Bytes::copy_from_slice(&payload);
         let mut entries = self.lock();
-        if entries.by_key.get(&key).is_some_and(|last| last.stored > now) {
+        if entries.get(&key).is_some_and(|last| last.stored > now) {
             return;
         }
         entries.insert(key, payload, now);
-        while entries.by_key.len() > policy.max_entries as usize || entries.has_expired(policy, now) {
+        while entries.len() > policy.max_entries as usize
+            || entries.bytes() > u64::from(policy.max_bytes)
+            || entries.first_stored().is_some_and(|first| now.saturating_since(first) >= lifetime(policy))
+        {
             entries.remove_first();
         }
+        self.count_unrefreshed(&entries);
     }
 
     /// The last good answer for a key; `None` where there is none, or where `ttl` and `stale_if_error` are over.
     pub fn lookup(&self, policy: &CachedFallback, key: &CacheKey, now: Timestamp) -> Option<CachedAnswer> {
-        let entries = self.lock();
-        let entry = entries.by_key.get(key)?;
-        let age = now.saturating_since(entry.stored);
-        (age < lifetime(policy)).then(|| CachedAnswer {
-            payload: entry.payload.clone(),
-            age,
-            is_fresh: age < policy.ttl,
-        })
+        self.lock().get(key)?.answer(policy, now)
+    }
+
+    /// Drops the answer for a key: the service has since said something else.
+    pub fn forget(&self, key: &CacheKey) {
+        let mut entries = self.lock();
+        entries.remove(key);
+        self.count_unrefreshed(&entries);
     }
 
     /// Answers kept, those included that have expired since the last one was stored.
     pub fn len(&self) -> usize {
-        self.lock().by_key.len()
+        self.lock().len()
     }
 
     /// Whether no answer is kept.
@@ -124,31 +126,13 @@ impl AnswerCache {
         self.len() == 0
     }
 
+    /// The bytes of all answers kept and of their keys.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Entries {
-    fn insert(&mut self, key: CacheKey, payload: Bytes, stored: Timestamp) {
-        let number = self.next_number;
-        self.next_number += 1;
-        if let Some(last) = self.by_key.insert(key.clone(), Entry { number, payload, stored }) {
-            self.by_number.remove(&last.number);
-        }
-        self.by_number.insert(number, key);
-    }
-
-    fn remove_first(&mut self) {
-        if let Some((_, key)) = self.by_number.pop_first() {
-            self.by_key.remove(&key);
-        }
-    }
-
-    /// Whether the answer stored longest ago is of no use any more.
-    fn has_expired(&self, policy: &CachedFallback, now: Timestamp) -> bool {
-        let first = self.by_number.first_key_value().and_then(|(_, key)| self.by_key.get(key));
-        first.is_some_and(|entry| now.saturating_since(entry.stored) >= lifetime(policy))
     }
 }
 

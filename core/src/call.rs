@@ -1,23 +1,27 @@
-//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, bulkhead, breaker, attempt timeout, the
-//! call itself.
+//! A protected call, from outside in: fallback, deadline, rate limit, retry with budget, hedging, bulkhead, adaptive
+//! limit, breaker, attempt timeout, the call itself.
 //!
 //! Retry is outside the breaker, so every attempt is counted and an open breaker ends the retrying; the bulkhead is
-//! outside the breaker, so that waiting for a place holds no probe slot. The rate limit counts calls, not attempts:
-//! retries have their budget. One deadline runs through all of it. Which of
-//! the stages are in force is the level's to say.
+//! outside the breaker, so that waiting for a place holds no probe slot, and the adaptive limit between the two, so that
+//! it counts no call that waits. The rate limit counts calls, not attempts: retries and hedges have their budget. One
+//! deadline runs through all of it. Which of the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
 //! [`Runtime`]. It waits for nothing but the operation, a place and the pause before a
-//! retry. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
+//! retry or a hedge. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
 
 mod attempts;
+mod cached;
 mod chain;
+mod hedge;
+mod running;
 mod tally;
 mod timeout;
 
 #[cfg(test)]
 mod tests;
 
+use crate::breaker::OpenedBy;
 use crate::isolation::{InForce, Isolation, Lane, Scope};
 use crate::level::Section;
 use crate::outcome::Outcome;
@@ -27,6 +31,8 @@ use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tally::Tally;
@@ -45,6 +51,11 @@ pub struct CallOptions<'a> {
     /// What, beside the method, an answer in the cache belongs to. `None`: the caller has not said, so that nothing is
     /// kept, and nothing that was kept for others stands in.
     pub cache_key: Option<&'a [u8]>,
+    /// Fields of the request by name, of which [`CachedFallback::key_fields`] makes up the key where it names some; the
+    /// first counts where a name stands here twice.
+    ///
+    /// [`CachedFallback::key_fields`]: crate::policy::CachedFallback::key_fields
+    pub cache_fields: &'a [(&'a str, &'a [u8])],
     /// Whether the call stands in for another service's: it is tried once and has no fallback of its own, so that
     /// alternatives cannot chase each other.
     pub is_alternative: bool,
@@ -57,11 +68,14 @@ pub trait Operation: Send {
     /// The host's own error; it comes back to the caller as it is.
     type Error: Send;
 
-    /// Makes the call once. Dropping the future must cancel it.
-    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+    /// Makes the call once. Dropping the future must cancel it. It borrows nothing of the operation, so that another
+    /// attempt can run beside it.
+    fn attempt(
+        &mut self,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send + use<Self>;
 
-    /// Whether another attempt can be made. It is asked after every attempt that failed, a timeout included. Default:
-    /// yes.
+    /// Whether another attempt can be made. It is asked before each one but the first. Default: yes.
     fn can_repeat(&self) -> bool {
         true
     }
@@ -69,7 +83,7 @@ pub trait Operation: Send {
     /// What a result says.
     fn classify(&self, result: Result<&Self::Output, &Self::Error>, context: Context<'_>) -> Verdict;
 
-    /// A live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
+    /// A good live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
     fn encode(&self, output: &Self::Output) -> Option<Bytes>;
 
     /// A kept or static answer as a live one. `None`: it cannot be used, and the next step of the chain is tried.
@@ -86,7 +100,8 @@ pub trait Operation: Send {
     /// Makes a smaller answer. `None`: the host has none.
     fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
 
-    /// The caller's own fallback, asked after the policy's chain, at every level. `None`: there is none.
+    /// The caller's own fallback, asked after the policy's chain, at every level. `None`: there is none. As the chain, it
+    /// is not asked after an error that says nothing of the service's health: that one is the answer.
     fn local_fallback(&mut self, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
 }
 
@@ -169,8 +184,13 @@ pub struct Payload<'a> {
 pub struct Why {
     /// What kept the live call from answering.
     pub trigger: FallbackTrigger,
+    /// Whether the adaptive limit was reached, which is a full bulkhead to the policy.
+    pub is_adaptive_limit: bool,
     /// When the service is worth calling again, where that is known.
     pub retry_after: Option<Duration>,
+    /// Whether an operator keeps calls from the service, who holds its breaker open, set its policy so or disabled it:
+    /// then nothing is known against the service.
+    pub is_forced: bool,
 }
 
 /// An answer.
@@ -233,11 +253,15 @@ pub enum FailureCause<E> {
     Timeout,
     /// The breaker is open, or half-open with all its probes out.
     Open {
-        /// When it is worth coming again. `None`: not before somebody changes the policy.
+        /// When it is worth coming again. `None`: not before somebody changes the policy, or releases the hold.
         retry_after: Option<Duration>,
+        /// On whose word.
+        by: OpenedBy,
     },
     /// Too many calls run at once, and the queue is full or the wait was too long.
     BulkheadFull,
+    /// As many calls run at once as the service was found to take.
+    AdaptiveLimitReached,
     /// As many calls as may start have started, and the wait for a turn would be too long.
     RateLimited {
         /// When a call could start, if no other comes before.
@@ -262,29 +286,13 @@ pub async fn execute<R: Runtime, O: Operation>(
 ) -> Result<Answer<O::Output>, Failure<O::Error>> {
     let in_force = isolation.in_force();
     let mut tally = Tally::begin(isolation);
-    let mut call = Call::begin(isolation, runtime, &in_force, options);
-
-    let cause = match call.attempts(operation).await {
-        Ok(value) => {
-            tally.end(Counter::ServedLive);
-            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(None) });
-        }
-        Err(cause) => cause,
+    let call = Call::begin(isolation, runtime, &in_force, options);
+    let (result, ending) = {
+        let mut running = pin!(call.run(operation));
+        poll_fn(|context| tally.watch(|| running.as_mut().poll(context))).await
     };
-    let Some(why) = cause.why(call.last_outcome) else {
-        tally.end(Counter::Failed);
-        return Err(Failure { cause, receipt: call.receipt(None) });
-    };
-    match call.fall_back(operation, why).await {
-        Some((value, source)) => {
-            tally.end(source.counter());
-            Ok(Answer { value, source, receipt: call.receipt(Some(why)) })
-        }
-        None => {
-            tally.end(Counter::Failed);
-            Err(Failure { cause, receipt: call.receipt(Some(why)) })
-        }
-    }
+    tally.end(ending);
+    result
 }
 
 /// A call under way.
@@ -299,7 +307,16 @@ struct Call<'a, R> {
     limit: Option<Duration>,
     /// When that is over.
     deadline: Option<Timestamp>,
+}
+
+/// How far a call has come.
+#[derive(Debug)]
+struct Progress {
+    /// Attempts that were made.
     attempts: u32,
+    /// Hedges that were made or refused.
+    hedges: u32,
+    /// Of the last attempt that ended.
     last_outcome: Outcome,
 }
 
@@ -317,8 +334,41 @@ impl<'a, R: Runtime> Call<'a, R> {
             (own, callers) => own.or(callers),
         };
         let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
-        let (attempts, last_outcome) = (0, Outcome::Neutral);
-        Self { isolation, runtime, in_force, scope, lane, options, limit, deadline, attempts, last_outcome }
+        Self { isolation, runtime, in_force, scope, lane, options, limit, deadline }
+    }
+
+    /// Makes the call, and says what it is to be counted as.
+    async fn run<O: Operation>(&self, operation: &mut O) -> (Result<Answer<O::Output>, Failure<O::Error>>, Counter) {
+        let mut progress = Progress::default();
+        let refresh = match self.refresh(operation) {
+            Ok(refresh) => refresh,
+            Err((value, source, why)) => {
+                let ending = source.counter();
+                return (Ok(Answer { value, source, receipt: self.receipt(&progress, Some(why)) }), ending);
+            }
+        };
+        let result = self.attempts(operation, &mut progress).await;
+        drop(refresh);
+        let cause = match result {
+            Ok(value) => {
+                let answer = Answer { value, source: Source::Live, receipt: self.receipt(&progress, None) };
+                return (Ok(answer), Counter::ServedLive);
+            }
+            Err(cause) => cause,
+        };
+        let why = cause.why(progress.last_outcome);
+        let stand_in = match why {
+            Some(why) => self.fall_back(operation, &progress, why).await,
+            None => None,
+        };
+        let receipt = self.receipt(&progress, why);
+        match stand_in {
+            Some((value, source)) => {
+                let ending = source.counter();
+                (Ok(Answer { value, source, receipt }), ending)
+            }
+            None => (Err(Failure { cause, receipt }), Counter::Failed),
+        }
     }
 
     fn policy(&self) -> &'a PolicySpec {
@@ -349,13 +399,8 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
-    fn receipt(&self, why: Option<Why>) -> Receipt {
-        Receipt { attempts: self.attempts, why, revision: self.in_force.revision }
-    }
-
-    /// The cached step that says what to keep of live answers.
-    fn cached_step(&self) -> Option<&'a crate::policy::CachedFallback> {
-        self.policy().fallback.cached(self.policy().level).filter(|_| !self.options.is_alternative)
+    fn receipt(&self, progress: &Progress, why: Option<Why>) -> Receipt {
+        Receipt { attempts: progress.attempts, why, revision: self.in_force.revision }
     }
 
     fn has_alternative(&self) -> bool {
@@ -364,20 +409,32 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral }
+    }
+}
+
 impl<E> FailureCause<E> {
     /// Why a fallback is to be asked. `None`: the service answered, and its answer is the caller's business.
     fn why(&self, outcome: Outcome) -> Option<Why> {
-        let why = |trigger| Some(Why { trigger, retry_after: None });
+        let until =
+            |trigger, retry_after| Some(Why { trigger, retry_after, is_adaptive_limit: false, is_forced: false });
+        let why = |trigger| until(trigger, None);
         match self {
             Self::Inner(_) if outcome == Outcome::Failure => why(FallbackTrigger::Failure),
             Self::Inner(_) => None,
             Self::Timeout | Self::DeadlineSpent => why(FallbackTrigger::Timeout),
-            Self::Open { retry_after } => Some(Why { trigger: FallbackTrigger::Open, retry_after: *retry_after }),
-            Self::Disabled => why(FallbackTrigger::Open),
-            Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
-            Self::RateLimited { retry_after } => {
-                Some(Why { trigger: FallbackTrigger::RateLimit, retry_after: Some(*retry_after) })
+            Self::Open { retry_after, by } => {
+                let is_forced = *by != OpenedBy::Rules;
+                until(FallbackTrigger::Open, *retry_after).map(|why| Why { is_forced, ..why })
             }
+            Self::Disabled => why(FallbackTrigger::Open).map(|why| Why { is_forced: true, ..why }),
+            Self::BulkheadFull => why(FallbackTrigger::Bulkhead),
+            Self::AdaptiveLimitReached => {
+                why(FallbackTrigger::Bulkhead).map(|why| Why { is_adaptive_limit: true, ..why })
+            }
+            Self::RateLimited { retry_after } => until(FallbackTrigger::RateLimit, Some(*retry_after)),
         }
     }
 }

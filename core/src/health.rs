@@ -99,6 +99,12 @@ impl HealthWindow {
         (calls >= u64::from(policy.minimum_calls.max(1))).then(|| failures as f64 / calls as f64)
     }
 
+    /// Whether the window holds a failure.
+    pub fn has_failures(&self, now: Timestamp, policy: &HealthPolicy) -> bool {
+        let frame = self.scale.peek(policy.window, BUCKETS);
+        frame.is_some_and(|frame| self.failures.sum(frame, frame.tick(now)) > 0)
+    }
+
     /// The health; `is_open` says whether a breaker keeps calls from the service.
     pub fn status(&self, is_open: bool, now: Timestamp, policy: &HealthPolicy) -> HealthStatus {
         if is_open {

@@ -1,29 +1,32 @@
 //! The isolation of one service: its policy in force, and all that was learned under any policy so far.
 //!
-//! The two are apart on purpose. A policy is swapped whole, behind one pointer; breaker, budget, rate, places and cache stay
-//! where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
+//! The two are apart on purpose. A policy is swapped whole, behind one pointer; breaker, budget, limits, places and cache
+//! stay where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
 //! beginning to end, and no change of policy or level loses what was learned.
 
+mod holds;
 mod known;
 mod part;
 mod scope;
 
+pub use self::holds::TooManyHolds;
 pub use self::part::Part;
 pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
 
 use self::known::Known;
+use crate::adaptive_limit::Load;
 use crate::breaker::{State, Transition};
-use crate::cache::AnswerCache;
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
 use crate::level::Section;
-use crate::policy::{BreakerPolicy, Policy};
+use crate::policy::{AdaptiveLimitKind, BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
 use crate::stats::{Counter, CounterSnapshot, Counters};
-use crate::time::Timestamp;
+use crate::time::{Clocks, Timestamp};
 use arc_swap::ArcSwap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The isolation of one service, shared by all who call it.
@@ -32,14 +35,13 @@ pub struct Isolation {
     /// Held by whoever changes the policy; never by a call.
     known: Mutex<Known>,
     pub(crate) budget: RetryBudget,
-    pub(crate) cache: AnswerCache,
     pub(crate) health: HealthWindow,
     pub(crate) counters: Counters,
     observer: Arc<dyn Observer>,
 }
 
 /// Told of what happens to a service's isolation. It is called by the protected call itself, outside of any lock: it
-/// must be quick, and may call back into the isolation.
+/// must be quick, and may call back into the isolation. A panic of its own ends there.
 pub trait Observer: Send + Sync {
     /// The breaker of a part of the service changed its state, or would have: see [`Transition::is_enforced`].
     fn transition(&self, part: &Part, transition: &Transition);
@@ -65,14 +67,13 @@ pub struct InForce {
 }
 
 impl Isolation {
-    /// Isolation by a policy, with nothing learned.
-    pub fn new(policy: Policy, revision: Option<Revision>, observer: Arc<dyn Observer>) -> Self {
-        let mut known = Known::default();
+    /// Isolation by a policy, with nothing learned. `clocks`: what they read now, for times of day in the policy.
+    pub fn new(policy: Policy, revision: Option<Revision>, clocks: Clocks, observer: Arc<dyn Observer>) -> Self {
+        let mut known = Known::new(clocks);
         Self {
             current: ArcSwap::from_pointee(InForce::new(policy, revision, true, &mut known)),
             known: Mutex::new(known),
             budget: RetryBudget::new(),
-            cache: AnswerCache::new(),
             health: HealthWindow::new(),
             counters: Counters::default(),
             observer,
@@ -80,11 +81,15 @@ impl Isolation {
     }
 
     /// Puts another policy in force for calls that begin from now on. Calls under way end under the one they began
-    /// with. Breaker, window, timers, budget, rate, cache and the places in use stay as they are; so do those of a pool
+    /// with. Breaker, window, timers, budget, limits, cache and the places in use stay as they are; so do those of a pool
     /// of the same name and of an override of the same glob. What belongs to a pool or an override that the policy drops
     /// is gone with the last call that began under a policy which had it.
-    pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool) {
+    ///
+    /// A breaker's mode is in force for calls under way as well. `clocks`: what they read now; a time of day in the policy
+    /// becomes one of the monotonic clock here, once, so a wall clock that jumps later changes nothing.
+    pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool, clocks: Clocks) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clocks = clocks;
         let in_force = InForce::new(policy, revision, is_enabled, &mut known);
         self.current.store(Arc::new(in_force));
         known.prune();
@@ -100,7 +105,7 @@ impl Isolation {
     pub fn breaker_state(&self, now: Timestamp) -> Option<State> {
         let current = self.current.load();
         let in_force = current.policy.level.enforces(Section::CircuitBreaker);
-        in_force.then(|| current.base.breaker().state(&current.policy.breaker, now))
+        in_force.then(|| current.base.breaker().state(now))
     }
 
     /// The state of the breaker that a call of a method meets, in the pool that it names, as the next caller will find
@@ -109,26 +114,41 @@ impl Isolation {
         let current = self.current.load();
         let scope = current.scope(method);
         let in_force = scope.policy.level.enforces(Section::CircuitBreaker);
-        in_force.then(|| scope.lane(pool, method).breaker.breaker.state(&scope.policy.breaker, now))
+        in_force.then(|| scope.lane(pool, method).breaker.breaker.state(now))
     }
 
     /// The states of all breakers in force: first the service's, then those of pools and of methods that have their
     /// own. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self, now: Timestamp) -> Vec<(Part, State)> {
         let current = self.current.load();
-        let state =
-            |(own, policy): (&Arc<OwnBreaker>, &BreakerPolicy)| (own.part.clone(), own.breaker.state(policy, now));
-        current.breakers().into_iter().map(state).collect()
+        current.breakers().into_iter().map(|(own, _)| (own.part.clone(), own.breaker.state(now))).collect()
+    }
+
+    /// The service's adaptive limit, and how much of it is used; those of methods with a limit of their own are not in it.
+    /// `None`: none is in force.
+    pub fn adaptive_limit(&self) -> Option<Load> {
+        let current = self.current.load();
+        let in_force = current.policy.level.enforces(Section::AdaptiveLimit)
+            && current.policy.adaptive_limit.kind != AdaptiveLimitKind::Off;
+        in_force.then(|| current.base.adaptive_limit.load())
     }
 
     /// The health derived from outcomes. An open breaker of the service itself is "circuit open" whatever the rates; one
     /// of a pool or of an override keeps some calls from it, so it is degraded at best.
     pub fn health(&self, now: Timestamp) -> HealthStatus {
         let current = self.current.load();
-        let open = |(own, policy): &(&Arc<OwnBreaker>, &BreakerPolicy)| own.breaker.state(policy, now) == State::Open;
+        let open = |(own, _): &(&Arc<OwnBreaker>, &BreakerPolicy)| own.breaker.state(now) == State::Open;
         let open: Vec<&Part> = current.breakers().into_iter().filter(open).map(|(own, _)| &own.part).collect();
         let derived = self.health.status(open.contains(&&Part::Service), now, &current.policy.health);
         if open.is_empty() { derived } else { derived.worse(HealthStatus::Degraded) }
+    }
+
+    /// Whether nothing is lost to the service's callers with what was learned: the breakers are closed, no failure is in
+    /// their windows nor in that of the health, and the rate limits owe no wait. Answers that the cache keeps do not
+    /// count.
+    pub fn is_at_rest(&self, now: Timestamp) -> bool {
+        let current = self.current.load();
+        current.scopes().all(|scope| scope.is_at_rest(now)) && !self.health.has_failures(now, &current.policy.health)
     }
 
     /// What happened since the isolation was made.
@@ -151,7 +171,8 @@ impl Isolation {
         if transition.to == State::Open && transition.is_enforced {
             self.count(Counter::BreakerOpened);
         }
-        self.observer.transition(part, &transition);
+        // Whoever looks on is no reason for a call to fail.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.observer.transition(part, &transition)));
     }
 }
 
@@ -172,6 +193,10 @@ impl InForce {
         own.map_or(&self.base, |(_, scope)| scope)
     }
 
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, scope)| scope))
+    }
+
     /// The breakers that calls can meet, each with the policy that it goes by: the service's, then those of pools and
     /// overrides. Empty: no breaker is in force at this level.
     fn breakers(&self) -> Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> {
@@ -179,7 +204,7 @@ impl InForce {
         if !self.policy.level.enforces(Section::CircuitBreaker) {
             return all;
         }
-        for scope in std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, scope)| scope)) {
+        for scope in self.scopes() {
             for breaker in scope.breakers() {
                 if all.iter().all(|(known, _)| !Arc::ptr_eq(known, breaker)) {
                     all.push((breaker, &scope.policy.breaker));

@@ -14,7 +14,7 @@ pub enum Level {
     Basic,
     /// Basic, and circuit breaker, retry with budget, alternative fallback.
     Enhanced,
-    /// Enhanced, and bulkhead with pools, rate limit, and the circuit breaker's ramp.
+    /// Enhanced, and hedging, bulkhead with pools, adaptive limit, rate limit, and the circuit breaker's ramp.
     Full,
 }
 
@@ -31,8 +31,12 @@ pub enum Section {
     Retry,
     /// The fallback chain's alternative steps.
     AlternativeFallback,
+    /// Hedging.
+    Hedge,
     /// The bulkhead and its pools.
     Bulkhead,
+    /// The adaptive limit.
+    AdaptiveLimit,
     /// The rate limit.
     RateLimit,
     /// The circuit breaker's ramp after a close.
@@ -48,7 +52,9 @@ impl Level {
         let from = match section {
             Section::Timeout | Section::Fallback => Self::Basic,
             Section::CircuitBreaker | Section::Retry | Section::AlternativeFallback => Self::Enhanced,
-            Section::Bulkhead | Section::RateLimit | Section::RampUp => Self::Full,
+            Section::Hedge | Section::Bulkhead | Section::AdaptiveLimit | Section::RateLimit | Section::RampUp => {
+                Self::Full
+            }
         };
         self as u8 >= from as u8
     }
@@ -95,12 +101,14 @@ mod tests {
             Section::CircuitBreaker,
             Section::Retry,
             Section::AlternativeFallback,
+            Section::Hedge,
             Section::Bulkhead,
+            Section::AdaptiveLimit,
             Section::RateLimit,
             Section::RampUp,
         ];
         let in_force = |level: Level| sections.into_iter().filter(|section| level.enforces(*section)).count();
-        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 8]);
+        assert_eq!(Level::ALL.map(in_force), [0, 2, 5, 10]);
         for pair in Level::ALL.windows(2) {
             assert!(sections.into_iter().all(|section| !pair[0].enforces(section) || pair[1].enforces(section)));
         }

@@ -4,11 +4,13 @@
 //! is the only thing that the engine takes. The same check guards a manager's writes and an SDK's apply, so a policy
 //! that was stored is one that an instance accepts.
 
+mod adaptive_limit;
 mod breaker;
 mod bulkhead;
 mod classification;
 mod fallback;
 mod health;
+mod hedge;
 pub mod limits;
 mod method_override;
 mod preset;
@@ -17,6 +19,7 @@ mod retry;
 mod timeout;
 mod validate;
 
+pub use adaptive_limit::{AdaptiveLimitKind, AdaptiveLimitPolicy};
 pub use breaker::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
 pub use bulkhead::{BulkheadPolicy, PoolPolicy};
 pub use classification::{ClassificationPolicy, ErrorTypeRule};
@@ -25,12 +28,13 @@ pub use fallback::{
     StaticFallback,
 };
 pub use health::HealthPolicy;
+pub use hedge::HedgePolicy;
 pub use method_override::MethodOverride;
 pub use preset::{Preset, UnknownPreset};
 pub use rate_limit::RateLimitPolicy;
 pub use retry::{BudgetPolicy, Jitter, RetryPolicy};
 pub use timeout::TimeoutPolicy;
-pub use validate::{InvalidPolicy, Violation, ViolationKind};
+pub use validate::{InvalidPolicy, Violation};
 
 use crate::level::Level;
 use std::ops::Deref;
@@ -62,8 +66,12 @@ pub struct PolicySpec {
     pub classification: ClassificationPolicy,
     /// Further attempts after a failure.
     pub retry: RetryPolicy,
+    /// Further attempts while one still runs.
+    pub hedge: HedgePolicy,
     /// How many calls may run at once.
     pub bulkhead: BulkheadPolicy,
+    /// How many calls may run at once, by what the service turns out to take.
+    pub adaptive_limit: AdaptiveLimitPolicy,
     /// How many calls may start in a period. `None`: any number.
     pub rate_limit: Option<RateLimitPolicy>,
     /// What answers when the live call cannot.

@@ -60,6 +60,11 @@ impl RateLimit {
         Self::default()
     }
 
+    /// Whether calls have used more of the rate than time has given back since: a new limit would admit more.
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        self.next.load(Relaxed) > now.as_nanos()
+    }
+
     /// A turn, now or after a wait of no more than `longest`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! in three layers are twenty-seven calls for one, sent to a service that is already failing. A pause alone does not
 //! prevent that, for pauses only spread the same load over time. So each retry needs two things: a [`backoff()`], which
 //! keeps callers from coming back together, and a withdrawal from the service's [`RetryBudget`], which keeps all
-//! retries together at a share of the calls.
+//! retries together at a share of the calls, and the hedges with them.
 
 mod backoff;
 mod budget;

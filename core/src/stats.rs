@@ -74,7 +74,7 @@ counters! {
     attempt_neutrals AttemptNeutrals,
     /// Attempts that ran out of time.
     timeouts Timeouts,
-    /// Attempts after the first of their call.
+    /// Attempts after the first of their call, hedges left out.
     retries Retries,
     /// Retries that the budget refused.
     retries_refused RetriesRefused,
@@ -92,6 +92,14 @@ counters! {
     breaker_opened BreakerOpened,
     /// Results that came after their breaker had moved on, and changed nothing.
     stale_results StaleResults,
+    /// Attempts that hedging started, beside the first of their call.
+    hedges Hedges,
+    /// Hedges that brought their call's answer.
+    hedge_wins HedgeWins,
+    /// Hedges that were due and did not start: no budget, no place, or a breaker that was not closed.
+    hedges_refused HedgesRefused,
+    /// Calls rejected because the adaptive limit was reached.
+    rejected_adaptive_limit RejectedAdaptiveLimit,
 }
 
 /// Counts the calls of one service.

@@ -1,5 +1,9 @@
 //! Time as plain numbers. The engine never reads a clock: its host does, and passes what it read.
 
+mod wall;
+
+pub use wall::{Clocks, InvalidWallTime, WallTime};
+
 use std::time::Duration;
 
 /// A point on its host's monotonic clock: nanoseconds since an origin that the host chose.

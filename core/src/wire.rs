@@ -5,9 +5,8 @@
 //! checked [`Policy`](crate::policy::Policy) that follows from it: it is what is pushed, hashed and enforced.
 //! [`effective_policy`] leads from one to the other and [`to_wire`] back to a message that has every field set.
 //!
-//! Nothing that the contract can say is dropped in silence. What this release does not enforce is refused as
-//! [`NotInForce`](crate::policy::ViolationKind::NotInForce), unless it says "off", which is what happens anyway. Messages
-//! are taken apart without `..`, so that a field added to the contract fails the build here until it has a meaning.
+//! Nothing that the contract can say is dropped in silence. Messages are taken apart without `..`, so that a field added to
+//! the contract fails the build here until it has a meaning.
 
 mod duration;
 mod effective;

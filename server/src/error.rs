@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use cofferdam_core::{
+    breaker::OpenedBy,
     name::ServiceKey,
     policy::{InvalidPolicy, Violation},
     revision::Revision,
@@ -112,12 +113,14 @@ pub enum Rejection {
     )]
     EndpointNotAllowed(String),
     /// The breaker is open.
-    #[error("the circuit breaker of {key} is open{}", retry_hint(*retry_after))]
+    #[error("{}{}", opened(key, by), retry_hint(*retry_after))]
     CircuitOpen {
         /// The service.
         key: ServiceKey,
-        /// When it is worth coming again; absent where only a change of the policy helps.
+        /// When it is worth coming again; absent where only a change of the policy, or the release of a hold, helps.
         retry_after: Option<Duration>,
+        /// On whose word it is open.
+        by: OpenedBy,
     },
     /// The bulkhead is full.
     #[error("the bulkhead{} is full", of_pool(pool))]
@@ -125,6 +128,9 @@ pub enum Rejection {
         /// The pool; empty for the one without a name.
         pool: String,
     },
+    /// The adaptive limit is reached.
+    #[error("as many calls run as {0} was found to take: its adaptive limit is reached")]
+    AdaptiveLimitReached(ServiceKey),
     /// The rate limit is reached.
     #[error("the rate limit of {0} is reached")]
     RateLimited(ServiceKey),
@@ -167,6 +173,16 @@ impl Error {
 
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+}
+
+fn opened(key: &ServiceKey, by: &OpenedBy) -> String {
+    match by {
+        OpenedBy::Rules => format!("the circuit breaker of {key} is open"),
+        OpenedBy::Policy => format!("the policy of {key} forces its circuit breaker open"),
+        OpenedBy::Hold(hold) => {
+            format!("{} holds the circuit breaker of {key} open ({})", hold.owner(), hold.reason())
+        }
+    }
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {

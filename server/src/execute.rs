@@ -4,8 +4,8 @@
 //! trusted place for whoever asks, it is fenced ([`Fence`]): only endpoints that are registered *and* on the operator's
 //! allow-list, checked on the resolved address; one hop; bounded sizes, time and concurrency; no metadata relayed.
 //!
-//! The manager is one more caller: it has a breaker, budget and cache of its own for each service that it was asked to
-//! call, in memory only.
+//! The manager is one more caller: it has a breaker, budget and cache of its own for each registered service that it was
+//! asked to call, in memory only.
 
 mod channels;
 mod fence;
@@ -28,12 +28,13 @@ use cofferdam_core::isolation::{Isolation, Unobserved};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::stats::CounterSnapshot;
+use cofferdam_core::time::Clocks;
 use runtime::TokioRuntime;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use upstream::{UpstreamCall, UpstreamError};
+use upstream::{Endpoints, UpstreamCall, UpstreamError};
 
 /// The largest request that is relayed, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -67,6 +68,8 @@ pub struct Call {
     pub is_idempotent: bool,
     /// What an answer in the cache belongs to. Empty: the payload.
     pub cache_key: Bytes,
+    /// Fields of the request by name, for a policy whose cached fallback makes up the key of some.
+    pub cache_fields: Vec<(String, String)>,
     /// The pool to run in. `None`: as the policy's globs say.
     pub pool: Option<String>,
 }
@@ -111,15 +114,19 @@ impl Executor {
         };
         let _place = self.places.try_acquire().map_err(|_| quota())?;
         let isolation = self.isolation(service);
+        let cache_fields: Vec<_> =
+            call.cache_fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let options = CallOptions {
             method: call.method.path().as_str(),
             pool: call.pool.as_deref(),
             is_idempotent: call.is_idempotent,
             timeout: Some(call.timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)),
             cache_key: Some(if call.cache_key.is_empty() { &call.payload } else { &call.cache_key }),
+            cache_fields: &cache_fields,
             is_alternative: false,
         };
-        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone());
+        let endpoints = Endpoints::new();
+        let mut upstream = UpstreamCall::new(self, service, call, call.method.clone(), &endpoints);
         let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
         let breaker_state = isolation.breaker_state_for(options.method, options.pool, self.runtime.now());
         match result {
@@ -140,21 +147,26 @@ impl Executor {
         isolations.get(key).map(|isolation| isolation.counters()).unwrap_or_default()
     }
 
-    /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way.
+    fn clocks(&self) -> Clocks {
+        Clocks { monotonic: self.runtime.now(), wall: self.registry.wall_time() }
+    }
+
+    /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way, so there are
+    /// never more than registered services, whose number has a limit.
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(isolation) = isolations.get(service.key()) {
             let revision = Some(service.revision());
             if isolation.in_force().revision < revision {
-                isolation.apply(service.policy().clone(), revision, service.is_enabled());
+                isolation.apply(service.policy().clone(), revision, service.is_enabled(), self.clocks());
             }
             return Arc::clone(isolation);
         }
         isolations.retain(|key, _| self.registry.get(key).is_some());
         let policy = service.policy().clone();
-        let isolation = Isolation::new(policy.clone(), Some(service.revision()), Arc::new(Unobserved));
+        let isolation = Isolation::new(policy.clone(), Some(service.revision()), self.clocks(), Arc::new(Unobserved));
         if !service.is_enabled() {
-            isolation.apply(policy, Some(service.revision()), false);
+            isolation.apply(policy, Some(service.revision()), false, self.clocks());
         }
         let isolation = Arc::new(isolation);
         isolations.insert(service.key().clone(), Arc::clone(&isolation));
@@ -180,9 +192,13 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
             Rejection::Upstream { code: tonic::Code::Unavailable.into(), message }
         }
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
-        FailureCause::Open { retry_after } => Rejection::CircuitOpen { key: key.clone(), retry_after },
+        FailureCause::Open { retry_after, by } => Rejection::CircuitOpen { key: key.clone(), retry_after, by },
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
+        FailureCause::AdaptiveLimitReached => Rejection::AdaptiveLimitReached(key.clone()),
         FailureCause::RateLimited { .. } => Rejection::RateLimited(key.clone()),
         FailureCause::Disabled => Rejection::Disabled(key.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

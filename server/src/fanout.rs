@@ -6,7 +6,7 @@
 //! thousand) is emptied and closed, and its subscriber starts over. One that takes nothing for too long is hung up on.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -55,7 +55,7 @@ pub(crate) struct Subscription {
     id: u64,
     fanout: Arc<Fanout>,
     mailbox: Arc<Mailbox>,
-    services: Vec<ServiceKey>,
+    services: HashSet<ServiceKey>,
     namespace: Option<Name>,
 }
 
@@ -72,7 +72,7 @@ impl Fanout {
         index.last_id += 1;
         let id = index.last_id;
         index.mailboxes.insert(id, (Arc::clone(&mailbox), hang_up));
-        Subscription { id, fanout: Arc::clone(self), mailbox, services: Vec::new(), namespace: None }
+        Subscription { id, fanout: Arc::clone(self), mailbox, services: HashSet::new(), namespace: None }
     }
 
     /// Hangs up on those for whom something has been waiting so long with nothing taken. A subscriber that does not
@@ -96,6 +96,17 @@ impl Fanout {
     }
 }
 
+impl Index {
+    fn remove(&mut self, key: &ServiceKey, id: u64) {
+        if let Some(mailboxes) = self.by_service.get_mut(key) {
+            mailboxes.remove(&id);
+            if mailboxes.is_empty() {
+                self.by_service.remove(key);
+            }
+        }
+    }
+}
+
 impl Mailbox {
     fn fill(&self, change: Change) {
         let mut slots = lock(&self.slots);
@@ -114,6 +125,14 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    fn discard(&self, key: &ServiceKey) {
+        let mut slots = lock(&self.slots);
+        slots.changes.remove(key);
+        if slots.changes.is_empty() {
+            slots.waiting_since = None;
+        }
+    }
+
     fn take(&self) -> Result<Option<Change>, Overrun> {
         let mut slots = lock(&self.slots);
         if slots.closed {
@@ -130,8 +149,18 @@ impl Subscription {
     pub(crate) fn follow(&mut self, key: ServiceKey) {
         let mut index = lock(&self.fanout.index);
         let mailbox = Arc::clone(&self.mailbox);
-        if index.by_service.entry(key.clone()).or_default().insert(self.id, mailbox).is_none() {
-            self.services.push(key);
+        index.by_service.entry(key.clone()).or_default().insert(self.id, mailbox);
+        self.services.insert(key);
+    }
+
+    /// Follows a service no more, other than as part of a namespace. A change of it that waits is not told.
+    pub(crate) fn unfollow(&mut self, key: &ServiceKey) {
+        if !self.services.remove(key) {
+            return;
+        }
+        lock(&self.fanout.index).remove(key, self.id);
+        if self.namespace.as_ref() != Some(&key.namespace) {
+            self.mailbox.discard(key);
         }
     }
 
@@ -167,12 +196,7 @@ impl Drop for Subscription {
         let mut index = lock(&self.fanout.index);
         index.mailboxes.remove(&self.id);
         for key in &self.services {
-            if let Some(mailboxes) = index.by_service.get_mut(key) {
-                mailboxes.remove(&self.id);
-                if mailboxes.is_empty() {
-                    index.by_service.remove(key);
-                }
-            }
+            index.remove(key, self.id);
         }
         if let Some(namespace) = &self.namespace
             && let Some(mailboxes) = index.by_namespace.get_mut(namespace)

@@ -13,6 +13,7 @@ use std::{
 };
 
 use cofferdam_core::{
+    adaptive_limit::Load,
     breaker::State,
     health::HealthStatus,
     isolation::Part,
@@ -69,6 +70,8 @@ struct Member {
     now: Condition,
     /// The breakers that parts of the service have to themselves, as far as they are not closed.
     parts: Vec<(Part, State)>,
+    /// `None`: none is in force.
+    adaptive_limit: Option<Load>,
 }
 
 /// A policy that an instance would not put in force; the one before stays.
@@ -103,6 +106,8 @@ pub struct Observation {
     /// Of the breakers that parts of the service have to themselves and that are not closed everywhere: at how many
     /// instances each is open, and half-open.
     pub parts: HashMap<Part, (u32, u32)>,
+    /// The service's adaptive limit and the calls in flight under it, summed over the instances that have one.
+    pub adaptive_limit: Load,
     /// Instances that have the policy asked about in force.
     pub applied_instances: u32,
     /// Instances that refused it.
@@ -175,6 +180,13 @@ impl Instances {
         }
         Observation {
             parts,
+            adaptive_limit: service.members.values().filter_map(|member| member.adaptive_limit).fold(
+                Load::default(),
+                |sum, Load { limit, in_flight }| Load {
+                    limit: sum.limit.saturating_add(limit),
+                    in_flight: sum.in_flight.saturating_add(in_flight),
+                },
+            ),
             counters: service.sums,
             instances: count(&|_| true),
             open_instances: service.tally.open(),
@@ -276,16 +288,16 @@ impl Session {
 
     /// The instance does not use this service any more.
     pub fn unfollow(&self, key: &ServiceKey) {
-        self.with(|inner| {
-            if let Some(connected) = inner.by_id.get_mut(&self.id) {
-                connected.services.remove(key);
-            }
-            if let Some(service) = inner.services.get_mut(key)
-                && let Some(member) = service.members.remove(&self.session)
-            {
-                service.tally.remove(member.now);
-            }
+        let last = self.with(|inner| {
+            inner.by_id.get_mut(&self.id)?.services.remove(key);
+            let service = inner.services.get_mut(key)?;
+            let member = service.members.remove(&self.session)?;
+            service.tally.remove(member.now);
+            Some(member.now)
         });
+        if last.flatten().is_some_and(|last| last != Condition::default()) {
+            self.instances.changed();
+        }
     }
 
     /// A policy is in force at the instance.
@@ -305,13 +317,20 @@ impl Session {
 
     /// What happened to a service at the instance since its last report, and how it is now; `parts` are the breakers
     /// that parts of it have to themselves, as far as they are not closed.
-    pub fn report(&self, key: &ServiceKey, counters: &CounterSnapshot, now: Condition, parts: Vec<(Part, State)>) {
+    pub fn report(
+        &self,
+        key: &ServiceKey,
+        counters: &CounterSnapshot,
+        now: Condition,
+        parts: Vec<(Part, State)>,
+        adaptive_limit: Option<Load>,
+    ) {
         let changed = self.with(|inner| {
             let service = inner.services.get_mut(key)?;
             let member = service.members.get_mut(&self.session)?;
             service.sums.merge(counters);
             let before = std::mem::replace(&mut member.now, now);
-            member.parts = parts;
+            (member.parts, member.adaptive_limit) = (parts, adaptive_limit);
             service.tally.remove(before);
             service.tally.add(now);
             Some(before != now)

@@ -10,13 +10,14 @@
 
 use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use cofferdam_core::{
     health::HealthStatus,
     name::{Name, ServiceKey},
     revision::Revision,
+    time::WallTime,
     wire::health_from_wire,
 };
 use cofferdam_proto::v1;
@@ -117,6 +118,11 @@ impl Registry {
     /// A service, as last known good.
     pub fn get(&self, key: &ServiceKey) -> Option<Arc<Registered>> {
         self.shared.read().service(key).cloned()
+    }
+
+    /// What the wall clock reads.
+    pub(crate) fn wall_time(&self) -> WallTime {
+        WallTime::after_1970(self.shared.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     /// A service as the contract shows it, except for its derived health and breaker state.

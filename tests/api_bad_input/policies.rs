@@ -2,13 +2,12 @@
 
 use super::{Bench, breaker, retry, timeout};
 use cofferdam_proto::v1::{
-    AdaptiveLimitKind, AdaptiveLimitPolicy, BulkheadPolicy, BulkheadPool, CachedFallback, CircuitBreakerPolicy,
-    FallbackConfig, FallbackStep, HealthPolicy, HealthStatus, HedgePolicy, IsolationLevel, IsolationPolicy,
-    ListIsolatedServicesRequest, MethodOverride, RetryPolicy, SetIsolationLevelRequest, UpdateFallbackConfigRequest,
-    UpdateIsolationPolicyRequest, UpdateServiceHealthRequest,
+    BulkheadPolicy, BulkheadPool, CachedFallback, CircuitBreakerPolicy, FallbackConfig, FallbackStep, HealthPolicy,
+    HealthStatus, IsolationLevel, IsolationPolicy, ListIsolatedServicesRequest, RetryPolicy, SetIsolationLevelRequest,
+    UpdateFallbackConfigRequest, UpdateIsolationPolicyRequest, UpdateServiceHealthRequest,
 };
 use cofferdam_tests::wire;
-use cofferdam_tests::wire::{fallback, revision, seconds};
+use cofferdam_tests::wire::{fallback, seconds};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,28 +108,6 @@ async fn unspecified_and_unknown_enums_are_refused_where_they_would_decide() {
     bench.refuses("page size", bench.client.list_isolated_services(page).await, "page_size").await;
     let page = ListIsolatedServicesRequest { page_token: "nonsense".into(), ..Default::default() };
     bench.refuses("page token", bench.client.list_isolated_services(page).await, "page_token").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fields_that_are_not_in_force_are_refused_and_never_ignored() {
-    let bench = Bench::new().await;
-    let p = IsolationPolicy::default;
-    let limit = AdaptiveLimitPolicy { kind: AdaptiveLimitKind::Aimd.into(), ..AdaptiveLimitPolicy::default() };
-    let method = MethodOverride { glob: "Get*".into(), policy: Some(timeout(seconds(1))), idempotent: None };
-    for (section, policy) in [
-        (
-            "hedge",
-            IsolationPolicy { hedge: Some(HedgePolicy { delay: Some(seconds(1)), ..Default::default() }), ..p() },
-        ),
-        ("adaptive_limit", IsolationPolicy { adaptive_limit: Some(limit), ..p() }),
-        ("method_overrides", IsolationPolicy { method_overrides: vec![method], ..p() }),
-    ] {
-        let refusal = bench.client.update_policy("payments", policy, &[]).await.unwrap_err();
-        assert_eq!((refusal.code, &refusal.reason[..]), (Code::InvalidArgument, "FIELD_NOT_IN_FORCE"), "{refusal:?}");
-        let field = &refusal.fields[0];
-        assert!(field.starts_with(&format!("policy.{section}")), "{refusal:?}");
-        assert_eq!(bench.client.revision("payments").await.unwrap(), revision(Some(&bench.before)));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

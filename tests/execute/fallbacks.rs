@@ -1,8 +1,9 @@
 //! Who answers when the service does not.
 
 use super::{Bench, request, three_strikes};
+use cofferdam_proto::v1::fallback_step::Strategy;
 use cofferdam_proto::v1::{
-    ExecuteWithIsolationRequest, IsolationLevel, IsolationPolicy, RegisterServiceRequest, ServedBy,
+    CachedFallback, ExecuteWithIsolationRequest, IsolationLevel, IsolationPolicy, RegisterServiceRequest, ServedBy,
 };
 use cofferdam_tests::wire::{alternative, cached, degraded, registration_at, static_json};
 use cofferdam_tests::{Behaviour, Upstream};
@@ -27,6 +28,31 @@ async fn a_cached_answer_is_that_of_the_same_request() {
         (request("other", "a"), None),
         (keyed("anything", "k"), Some("c")),
         (keyed("a", "j"), None),
+    ] {
+        let answer = bench.client.execute_with_isolation(ask.clone()).await.unwrap();
+        let (by, payload) = kept.map_or((ServedBy::Static, "none kept"), |kept| (ServedBy::Cached, kept));
+        assert_eq!((answer.served_by(), &answer.payload[..]), (by, payload.as_bytes()), "{ask:?}");
+    }
+}
+
+/// The manager cannot read the payload, so that the fields of the request are the caller's to name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fields_that_the_policy_picks_decide_whose_answer_it_is() {
+    let mut bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    let by_user = CachedFallback { key_fields: vec!["user".to_owned()], ..CachedFallback::default() };
+    bench.fall_back_on([Strategy::Cached(by_user), static_json("none kept")]).await;
+    let of = |payload: &'static str, fields: &[(&str, &str)]| ExecuteWithIsolationRequest {
+        cache_fields: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..request("get", payload)
+    };
+    for ask in [of("ada's", &[("user", "ada"), ("trace", "1")]), of("nobody's", &[])] {
+        assert_eq!(bench.client.execute_with_isolation(ask).await.unwrap().served_by(), ServedBy::Live);
+    }
+    bench.upstream.down().await;
+    for (ask, kept) in [
+        (of("other bytes", &[("user", "ada"), ("trace", "2")]), Some("ada's")),
+        (of("ada's", &[("user", "bob")]), None),
+        (of("nobody's", &[]), None),
     ] {
         let answer = bench.client.execute_with_isolation(ask.clone()).await.unwrap();
         let (by, payload) = kept.map_or((ServedBy::Static, "none kept"), |kept| (ServedBy::Cached, kept));

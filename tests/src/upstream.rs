@@ -63,6 +63,11 @@ impl Upstream {
         self.plan.calls_of(method)
     }
 
+    /// Calls that are under way: that have arrived, and were neither answered nor given up by their caller.
+    pub fn under_way(&self) -> u64 {
+        self.plan.under_way()
+    }
+
     /// The most calls that were ever under way at once.
     pub fn peak(&self) -> u64 {
         self.plan.peak()

@@ -29,7 +29,8 @@ use serde::de::DeserializeOwned;
 /// }
 /// ```
 pub trait Codec<T> {
-    /// An answer as bytes, to be kept. `None`: it cannot be kept.
+    /// An answer as bytes, to be kept. `None`: it cannot be kept, or should not, as a page that says "not found"; what
+    /// was kept before it stays.
     fn encode(&self, answer: &T) -> Option<Bytes>;
 
     /// Kept or static bytes as an answer. `None`: they are none, and the next step of the chain is tried. A static

@@ -1,5 +1,6 @@
 //! How a protected call fails.
 
+use cofferdam_core::breaker::OpenedBy;
 use cofferdam_core::call::{self, FailureCause, Receipt};
 use std::convert::Infallible;
 use std::fmt;
@@ -15,12 +16,14 @@ pub enum Error<E> {
     /// The call's own error, of the last attempt; or the error of the caller's own fallback.
     #[error(transparent)]
     Inner(E),
-    /// The circuit breaker is open: the service keeps failing and is left alone.
-    #[error("the circuit breaker is open{}", Again(retry_after))]
+    /// The circuit breaker is open: the service keeps failing and is left alone, or somebody wants it left alone.
+    #[error("{}{}", OnWhoseWord(by), Again(retry_after))]
     #[non_exhaustive]
     Open {
-        /// When it is worth coming again. `None`: not before somebody changes the policy.
+        /// When it is worth coming again. `None`: not before somebody changes the policy, or releases the hold.
         retry_after: Option<Duration>,
+        /// On whose word it is open: its own, the policy's or an operator's.
+        by: OpenedBy,
     },
     /// The last attempt, or the call as a whole, took too long.
     #[error("the call timed out")]
@@ -28,6 +31,9 @@ pub enum Error<E> {
     /// As many calls as may run at once are running, and no place came free in time.
     #[error("too many calls are running")]
     BulkheadFull,
+    /// As many calls are running as the service was found to take.
+    #[error("as many calls are running as the service can take")]
+    AdaptiveLimitReached,
     /// As many calls as may start have started, and the wait for a turn would have been too long.
     #[error("the rate limit is reached; worth trying again in {retry_after:?}")]
     #[non_exhaustive]
@@ -65,9 +71,10 @@ impl<E> Error<E> {
     pub fn into_inner(self) -> Result<E, Rejection> {
         match self {
             Self::Inner(error) => Ok(error),
-            Self::Open { retry_after } => Err(Error::Open { retry_after }),
+            Self::Open { retry_after, by } => Err(Error::Open { retry_after, by }),
             Self::Timeout => Err(Error::Timeout),
             Self::BulkheadFull => Err(Error::BulkheadFull),
+            Self::AdaptiveLimitReached => Err(Error::AdaptiveLimitReached),
             Self::RateLimited { retry_after } => Err(Error::RateLimited { retry_after }),
             Self::DeadlineSpent => Err(Error::DeadlineSpent),
             Self::Disabled => Err(Error::Disabled),
@@ -89,7 +96,7 @@ impl<E> Error<E> {
     /// When the service is worth calling again, where the SDK knows: an open breaker and a rate limit say so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Open { retry_after } => *retry_after,
+            Self::Open { retry_after, .. } => *retry_after,
             Self::RateLimited { retry_after } => Some(*retry_after),
             _ => None,
         }
@@ -101,9 +108,10 @@ impl Rejection {
     pub fn widen<E>(self) -> Error<E> {
         match self {
             Self::Inner(never) => match never {},
-            Self::Open { retry_after } => Error::Open { retry_after },
+            Self::Open { retry_after, by } => Error::Open { retry_after, by },
             Self::Timeout => Error::Timeout,
             Self::BulkheadFull => Error::BulkheadFull,
+            Self::AdaptiveLimitReached => Error::AdaptiveLimitReached,
             Self::RateLimited { retry_after } => Error::RateLimited { retry_after },
             Self::DeadlineSpent => Error::DeadlineSpent,
             Self::Disabled => Error::Disabled,
@@ -115,9 +123,10 @@ impl<E> From<FailureCause<E>> for Error<E> {
     fn from(cause: FailureCause<E>) -> Self {
         match cause {
             FailureCause::Inner(error) => Self::Inner(error),
-            FailureCause::Open { retry_after } => Self::Open { retry_after },
+            FailureCause::Open { retry_after, by } => Self::Open { retry_after, by },
             FailureCause::Timeout => Self::Timeout,
             FailureCause::BulkheadFull => Self::BulkheadFull,
+            FailureCause::AdaptiveLimitReached => Self::AdaptiveLimitReached,
             FailureCause::RateLimited { retry_after } => Self::RateLimited { retry_after },
             FailureCause::DeadlineSpent => Self::DeadlineSpent,
             FailureCause::Disabled => Self::Disabled,
@@ -149,6 +158,18 @@ impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
     }
 }
 
+struct OnWhoseWord<'a>(&'a OpenedBy);
+
+impl fmt::Display for OnWhoseWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            OpenedBy::Rules => f.write_str("the circuit breaker is open"),
+            OpenedBy::Policy => f.write_str("the policy forces the circuit breaker open"),
+            OpenedBy::Hold(hold) => write!(f, "{} holds the circuit breaker open ({})", hold.owner(), hold.reason()),
+        }
+    }
+}
+
 struct Again<'a>(&'a Option<Duration>);
 
 impl fmt::Display for Again<'_> {
@@ -163,6 +184,8 @@ impl fmt::Display for Again<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofferdam_core::hold::{Forced, Hold, HoldSpec, Target};
+    use cofferdam_core::time::Timestamp;
     use std::error::Error as _;
 
     #[derive(Debug, thiserror::Error)]
@@ -190,11 +213,25 @@ mod tests {
 
     #[test]
     fn verdicts_say_what_happened() {
-        let error: Error<Outer> = Error::Open { retry_after: Some(Duration::from_millis(1500)) };
+        let retry_after = Some(Duration::from_millis(1500));
+        let error: Error<Outer> = Error::Open { retry_after, by: OpenedBy::Rules };
         assert_eq!(error.to_string(), "the circuit breaker is open; worth trying again in 1.5s");
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
         let rejection = error.into_inner().unwrap_err();
         assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1500)));
         assert_eq!(Error::<Outer>::Timeout.to_string(), "the call timed out");
+        let hold = HoldSpec {
+            target: Target::All,
+            forced: Forced::Open,
+            since: Timestamp::ZERO,
+            until: None,
+            owner: "alice".to_owned(),
+            reason: "the disk is being changed".to_owned(),
+        };
+        let by = OpenedBy::Hold(Hold::new(hold).unwrap().into());
+        let error: Error<Outer> = Error::Open { retry_after: None, by };
+        assert_eq!(error.to_string(), "alice holds the circuit breaker open (the disk is being changed)");
+        let error: Error<Outer> = Error::Open { retry_after, by: OpenedBy::Policy };
+        assert_eq!(error.to_string(), "the policy forces the circuit breaker open; worth trying again in 1.5s");
     }
 }

@@ -61,7 +61,8 @@ where
 }
 
 impl<'a, F, H, R> Execute<'a, F, H, R> {
-    /// Says that the call may safely run twice: it is then repeated even if the service may have seen it.
+    /// Says that the call may safely run twice: it is then repeated even if the service may have seen it, and may be
+    /// hedged, that is, run twice at the same time.
     pub fn idempotent(mut self) -> Self {
         self.call.options.is_idempotent = true;
         self
@@ -85,6 +86,23 @@ impl<'a, F, H, R> Execute<'a, F, H, R> {
     /// one user's answer would be another's. A method whose answer depends on nothing takes an empty key.
     pub fn cache_key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.call.options.cache_key = Some(key.as_ref());
+        self
+    }
+
+    /// Fields of the request by name, for a policy that says which of them make up the key of its cached fallback
+    /// (`key_fields`): it is those instead of the [`cache_key`](Self::cache_key). Without all that it names, nothing is
+    /// kept of the call, and nothing kept stands in.
+    ///
+    /// ```no_run
+    /// # type Done = Result<(), cofferdam::Error<std::io::Error>>;
+    /// # async fn example(prices: cofferdam::Service, user: &str, region: &str) -> Done {
+    /// let call = prices.execute("Get", || async { Ok::<f64, std::io::Error>(12.5) }).codec(cofferdam::Json);
+    /// let price = call.cache_fields(&[("user", user.as_bytes()), ("region", region.as_bytes())]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cache_fields(mut self, fields: &'a [(&'a str, &'a [u8])]) -> Self {
+        self.call.options.cache_fields = fields;
         self
     }
 

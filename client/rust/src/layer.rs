@@ -33,7 +33,8 @@
 //! # Retries
 //!
 //! A request is not repeated unless [`retry_with`](IsolationLayer::retry_with) says how to copy it: bodies are streams,
-//! and can be sent once. Policy decides, as ever, whether a request that can be repeated is.
+//! and can be sent once. Policy decides, as ever, whether a request that can be repeated is, and whether it is hedged,
+//! which is to be sent again while the first still runs.
 //!
 //! # Fallbacks
 //!

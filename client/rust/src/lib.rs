@@ -30,8 +30,8 @@
 //!   [`Cofferdam::connection`] and [`Cofferdam::events`] say so.
 //! - **A policy that cannot be used is refused**, and the manager is told which field is at fault; the one before stays.
 //! - **Your errors stay yours**: [`Error::Inner`] holds the call's own error, of its own type.
-//! - **A healthy call allocates nothing** and takes no lock of the SDK, unless the policy keeps its answers for a cached
-//!   fallback.
+//! - **A healthy call allocates nothing** and waits for no lock of the SDK, unless the policy keeps its answers for a
+//!   cached fallback.
 //!
 //! # Levels
 //!
@@ -40,7 +40,7 @@
 //! | [`None`](Level::None) | calls are counted, nothing else |
 //! | [`Basic`](Level::Basic) | timeout; fallback to a static, cached or degraded answer |
 //! | [`Enhanced`](Level::Enhanced) | and circuit breaker, retry with budget, fallback to an alternative service |
-//! | [`Full`](Level::Full) | and bulkhead with pools, rate limit, ramp-up after a breaker's close |
+//! | [`Full`](Level::Full) | and bulkhead with pools, adaptive limit, rate limit, ramp-up after a breaker's close |
 //!
 //! A level masks a policy, it does not replace it: an operator raises or lowers it at run time and nothing learned is
 //! lost. The caller's own [`fallback`](Execute::fallback) and [`timeout`](Execute::timeout) work at every level.
@@ -83,11 +83,15 @@ pub use register::{Criticality, Register, RegisterError, Registered};
 pub use service::Service;
 
 #[doc(inline)]
-pub use cofferdam_core::breaker::{Cause, State as BreakerState};
+pub use cofferdam_core::adaptive_limit::Load as AdaptiveLimitLoad;
+#[doc(inline)]
+pub use cofferdam_core::breaker::{Cause, OpenedBy, State as BreakerState};
 #[doc(inline)]
 pub use cofferdam_core::call::{Answer, Attempt, Payload, Pushback, Receipt, Source, Verdict, Why};
 #[doc(inline)]
 pub use cofferdam_core::health::HealthStatus;
+#[doc(inline)]
+pub use cofferdam_core::hold::{Forced, Hold};
 #[doc(inline)]
 pub use cofferdam_core::isolation::Part;
 #[doc(inline)]

@@ -1,214 +1,230 @@
-//! The services of a process: one isolation each, made when the service is first named, and kept.
+//! The services of a process: one isolation each, made when the service is first named.
 //!
-//! Names that are made of what a user sends never end, so there is a limit to what is kept. Past it a handle has an
-//! isolation of its own, which goes when the handle goes: memory is bounded, and no two names ever share what they
-//! learn or keep.
+//! Names that are made of what a user sends never end, so there is a limit to what is kept. Past it, a new name takes
+//! the place of one that rests ([`shelf`]). Where nothing rests, it shares one isolation with all others that found no
+//! room: protected by the built-in default as if they were one service, for as long as its handle lives. So memory is
+//! bounded, every call is protected by something that learns, and nothing learned of a failing service is lost.
+//!
+//! What is shared is what a service learns. Cached answers are not: one service's would be another's, so the shared
+//! isolation keeps none.
+
+mod shelf;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use state::{ServiceState, Shown, Told};
 
 use crate::events::{Event, Hub};
-use crate::journal::Journal;
-use cofferdam_core::isolation::Isolation;
+use crate::runtime::Tokio;
 use cofferdam_core::name::Name;
-use cofferdam_core::policy::Policy;
-use cofferdam_core::revision::Revision;
+use cofferdam_core::policy::{FallbackStep, Policy};
+use cofferdam_core::runtime::Runtime as _;
+use shelf::{Full, Shelf};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
-/// Services that a manager follows for one process; the contract's limit.
-const MAX_FOLLOWED: usize = 10_000;
-/// Services kept that no manager can follow, for their names.
-const MAX_NAMELESS: usize = 1_000;
+/// How many services are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    /// Those that a manager can follow.
+    pub(crate) followed: usize,
+    /// Those that none can, for their names.
+    pub(crate) nameless: usize,
+}
+
+/// The first is the contract's limit for one process.
+const CAPACITY: Capacity = Capacity { followed: 10_000, nameless: 1_000 };
+/// What the isolation of all further services is called. No service can have the name.
+const OTHER: &str = "__other__";
 
 /// All services of a process.
 #[derive(Debug)]
 pub(crate) struct Registry {
     services: RwLock<Services>,
-    /// How many services are followed.
-    followed: watch::Sender<usize>,
+    /// The number of the newest service to follow. Zero: there is none.
+    newest: watch::Sender<u64>,
+    /// What the services share that found no room.
+    other: OnceLock<Arc<ServiceState>>,
     default_policy: Policy,
     hub: Hub,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Services {
     by_name: HashMap<Arc<str>, Arc<ServiceState>>,
-    /// Those that the manager is asked for, in the order they were named.
-    followed: Vec<Arc<ServiceState>>,
-    /// Whether it has been told that no more are kept.
-    is_full: bool,
+    followed: Shelf,
+    nameless: Shelf,
+    /// The number of the next service.
+    next: u64,
+    /// Services with lower numbers have been asked for on the present stream. Zero: there is none.
+    asked: u64,
+    /// Of those, the ones that are not kept any more, which the manager has not been told. Never more than it follows.
+    gone: Vec<Arc<str>>,
 }
 
-/// One service.
+/// What a manager is to be asked for beside what it was asked for.
 #[derive(Debug)]
-pub(crate) struct ServiceState {
-    pub(crate) name: Arc<str>,
-    pub(crate) isolation: Isolation,
-    pub(crate) journal: Arc<Journal>,
-    /// The newest revision that the manager has told, be it of a policy or of a removal.
-    newest: Mutex<Option<Revision>>,
+pub(crate) struct News {
+    /// Services to follow, in the order they were named.
+    pub(crate) services: Vec<Arc<ServiceState>>,
+    /// Services not to follow any more.
+    pub(crate) gone: Vec<Arc<str>>,
 }
 
 impl Registry {
     pub(crate) fn new(default_policy: Policy, hub: Hub) -> Self {
-        Self { services: RwLock::default(), followed: watch::Sender::new(0), default_policy, hub }
+        Self::with_capacity(default_policy, hub, CAPACITY)
+    }
+
+    pub(crate) fn with_capacity(default_policy: Policy, hub: Hub, capacity: Capacity) -> Self {
+        let services = Services {
+            by_name: HashMap::new(),
+            followed: Shelf::new(capacity.followed),
+            nameless: Shelf::new(capacity.nameless),
+            next: 1,
+            asked: 0,
+            gone: Vec::new(),
+        };
+        let newest = watch::Sender::new(0);
+        Self { services: RwLock::new(services), newest, other: OnceLock::new(), default_policy, hub }
     }
 
     pub(crate) fn default_policy(&self) -> &Policy {
         &self.default_policy
     }
 
-    /// The service of a name, made where it is new.
+    /// The service of a name, made where it is new; of another name where there is no room for it.
     pub(crate) fn service(&self, name: &str) -> Arc<ServiceState> {
-        self.find(name).unwrap_or_else(|| self.add(name))
+        match self.find(name) {
+            Some(service) => {
+                service.name_again();
+                service
+            }
+            None => self.add(name),
+        }
     }
 
     /// The service of a name, where somebody asked for it.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<ServiceState>> {
-        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
-        services.by_name.get(name).cloned()
+        self.read().by_name.get(name).cloned()
     }
 
-    /// The services to follow, without the first so many, in the order they were named.
-    pub(crate) fn followed(&self, skip: usize) -> Vec<Arc<ServiceState>> {
-        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
-        services.followed.iter().skip(skip).cloned().collect()
+    /// Begins to ask a manager: for all services there are.
+    pub(crate) fn begin_stream(&self) -> Vec<Arc<ServiceState>> {
+        let mut services = self.write();
+        services.asked = 0;
+        services.news().services
     }
 
-    /// How many services there are to follow.
-    pub(crate) fn followed_count(&self) -> usize {
-        *self.followed.borrow()
+    /// Nobody is asked any more.
+    pub(crate) fn end_stream(&self) {
+        let mut services = self.write();
+        services.asked = 0;
+        services.gone = Vec::new();
+    }
+
+    /// What the manager has not been asked for yet, and now is.
+    pub(crate) fn news(&self) -> News {
+        self.write().news()
+    }
+
+    /// Whether a service has been named since the manager was last asked.
+    pub(crate) fn has_new(&self) -> bool {
+        let newest = *self.newest.borrow();
+        newest >= self.read().asked
+    }
+
+    /// Whether the manager follows services that are not kept any more.
+    pub(crate) fn has_gone(&self) -> bool {
+        !self.read().gone.is_empty()
+    }
+
+    /// The services that the manager has been asked for.
+    pub(crate) fn asked(&self) -> Vec<Arc<ServiceState>> {
+        let services = self.read();
+        let asked = services.followed.services().iter().filter(|service| service.number < services.asked);
+        asked.cloned().collect()
     }
 
     /// Changes when there is another service to follow.
-    pub(crate) fn watch(&self) -> watch::Receiver<usize> {
-        self.followed.subscribe()
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
     }
 
     fn add(&self, name: &str) -> Arc<ServiceState> {
-        let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
+        let mut services = self.write();
         if let Some(service) = services.by_name.get(name) {
+            service.name_again();
             return Arc::clone(service);
         }
-        let service = Arc::new(ServiceState::new(name, self.default_policy.clone(), &self.hub));
-        let refusal = services.keep(&service);
-        let followed = services.followed.len();
+        let service = Arc::new(ServiceState::new(name, services.next, self.default_policy.clone(), &self.hub));
+        let invalid = Name::new(name).err();
+        let kept = services.keep(&service, invalid.is_none());
         drop(services);
-        self.followed.send_if_modified(|count| std::mem::replace(count, followed.max(*count)) < followed);
-        if let Some(reason) = refusal {
-            tracing::warn!(service = name, %reason, "the service is protected by the built-in default alone");
-            self.hub.tell(Event::NotFollowed { service: Arc::clone(&service.name), reason: reason.into() });
+        match (kept, invalid) {
+            (Err(full), _) => return Arc::clone(self.other(name, full)),
+            (Ok(()), Some(invalid)) => self.not_followed(name, &format!("a service's name {invalid}")),
+            (Ok(()), None) => {
+                let number = service.number;
+                self.newest.send_if_modified(|newest| std::mem::replace(newest, number.max(*newest)) < number);
+            }
         }
         service
+    }
+
+    /// What all share that found no room; the first of them is told of.
+    fn other(&self, name: &str, Full { capacity }: Full) -> &Arc<ServiceState> {
+        self.other.get_or_init(|| {
+            let reason = format!(
+                "the process uses {capacity} such services already; this and later ones share one isolation, {OTHER}"
+            );
+            self.not_followed(name, &reason);
+            let mut spec = self.default_policy.to_spec();
+            spec.fallback.chain.retain(|step| !matches!(step, FallbackStep::Cached(_)));
+            Arc::new(ServiceState::new(OTHER, 0, Policy::new(spec).unwrap_or_default(), &self.hub))
+        })
+    }
+
+    fn not_followed(&self, name: &str, reason: &str) {
+        tracing::warn!(service = name, %reason, "the service is protected by the built-in default alone");
+        self.hub.tell(Event::NotFollowed { service: name.into(), reason: reason.into() });
+    }
+
+    /// Nothing that is done under the lock can panic half-way: a poisoned registry is whole.
+    fn read(&self) -> RwLockReadGuard<'_, Services> {
+        self.services.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Services> {
+        self.services.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Services {
-    /// Keeps a service, and follows it, where it can. Why it does not, where that is news.
-    fn keep(&mut self, service: &Arc<ServiceState>) -> Option<String> {
-        let invalid = Name::new(&service.name).err();
-        let (taken, room) = match invalid {
-            None => (self.followed.len(), MAX_FOLLOWED),
-            Some(_) => (self.by_name.len() - self.followed.len(), MAX_NAMELESS),
-        };
-        if taken >= room {
-            let is_news = !std::mem::replace(&mut self.is_full, true);
-            return is_news
-                .then(|| format!("the process uses {taken} services already; this and later ones are not kept"));
-        }
-        self.by_name.insert(Arc::clone(&service.name), Arc::clone(service));
-        if invalid.is_none() {
-            self.followed.push(Arc::clone(service));
-        }
-        invalid.map(|invalid| format!("a service's name {invalid}"))
-    }
-}
-
-impl ServiceState {
-    fn new(name: &str, policy: Policy, hub: &Hub) -> Self {
-        let name: Arc<str> = name.into();
-        let journal = Arc::new(Journal::new(Arc::clone(&name), hub.clone()));
-        let isolation = Isolation::new(policy, None, Arc::<Journal>::clone(&journal));
-        Self { name, isolation, journal, newest: Mutex::new(None) }
-    }
-
-    /// Takes note of a revision.
-    ///
-    /// # Errors
-    ///
-    /// The newest revision so far, where this one is older.
-    pub(crate) fn advance(&self, revision: Revision) -> Result<(), Revision> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        match *newest {
-            Some(newest) if revision < newest => Err(newest),
-            _ => {
-                *newest = Some(revision);
-                Ok(())
+    /// Keeps a service, in the place of another where there is no free one.
+    fn keep(&mut self, service: &Arc<ServiceState>, is_followed: bool) -> Result<(), Full> {
+        let shelf = if is_followed { &mut self.followed } else { &mut self.nameless };
+        let evicted = shelf.put(Arc::clone(service), is_followed && self.asked > 0, Tokio.now())?;
+        self.next += 1;
+        if let Some(evicted) = evicted {
+            self.by_name.remove(&evicted.name);
+            if is_followed && evicted.number < self.asked {
+                self.gone.push(Arc::clone(&evicted.name));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_name_is_one_service() {
-        let registry = Registry::new(Policy::default(), Hub::new());
-        let first = registry.service("orders-db");
-        assert!(Arc::ptr_eq(&first, &registry.service("orders-db")));
-        assert!(registry.find("payments").is_none());
-        assert_eq!(registry.followed(0).len(), 1);
+        self.by_name.insert(Arc::clone(&service.name), Arc::clone(service));
+        Ok(())
     }
 
-    #[tokio::test]
-    async fn a_name_that_is_none_is_protected_and_not_followed() {
-        let hub = Hub::new();
-        let mut events = hub.listen();
-        let registry = Registry::new(Policy::default(), hub);
-        let watch = registry.watch();
-        let service = registry.service("Orders DB");
-        assert!(Arc::ptr_eq(&service, &registry.service("Orders DB")));
-        assert!(registry.followed(0).is_empty());
-        assert!(!watch.has_changed().unwrap());
-        let Some(Event::NotFollowed { service, reason }) = events.next().await else { panic!("not told") };
-        assert_eq!(&*service, "Orders DB");
-        assert!(reason.contains("a-z"), "{reason}");
-    }
-
-    #[tokio::test]
-    async fn names_without_end_take_no_memory_without_end() {
-        let hub = Hub::new();
-        let mut events = hub.listen();
-        let registry = Registry::new(Policy::default(), hub);
-        let kept: Vec<_> = (0..MAX_FOLLOWED).map(|n| registry.service(&format!("service-{n}"))).collect();
-        let extra = Arc::downgrade(&registry.service("user-7"));
-        assert!(extra.upgrade().is_none(), "kept for nobody");
-        assert!(registry.find("user-7").is_none());
-        assert!(Arc::ptr_eq(&kept[0], &registry.service("service-0")));
-        assert_eq!(registry.followed(0).len(), MAX_FOLLOWED);
-        for n in 0..3 {
-            registry.service(&format!("user-{n}"));
-        }
-        drop(registry);
-        drop(kept);
-        let mut told = 0;
-        while let Some(event) = events.next().await {
-            assert!(matches!(event, Event::NotFollowed { .. }));
-            told += 1;
-        }
-        assert_eq!(told, 1, "one word is enough");
-    }
-
-    #[test]
-    fn revisions_only_grow() {
-        let registry = Registry::new(Policy::default(), Hub::new());
-        let service = registry.service("a");
-        let revision = |epoch, revision| Revision { epoch, revision };
-        assert_eq!(service.advance(revision(1, 5)), Ok(()));
-        assert_eq!(service.advance(revision(1, 5)), Ok(()));
-        assert_eq!(service.advance(revision(1, 4)), Err(revision(1, 5)));
-        assert_eq!(service.advance(revision(2, 1)), Ok(()));
-        assert_eq!(service.advance(revision(1, 9)), Err(revision(2, 1)));
+    /// What the manager has not been asked for, and now is.
+    fn news(&mut self) -> News {
+        let new = self.followed.services().iter().filter(|service| service.number >= self.asked);
+        let mut services: Vec<_> = new.cloned().collect();
+        services.sort_unstable_by_key(|service| service.number);
+        self.asked = self.next;
+        News { services, gone: std::mem::take(&mut self.gone) }
     }
 }

@@ -1,15 +1,15 @@
-//! The SDK's one clock, its timer, its random numbers, and the runtime its background task runs on.
+//! The SDK's clocks, its timer, its random numbers, and the runtime its background task runs on.
 //!
 //! All of it is tokio's: the caller's runtime where there is one. Where there is none, because `start()` was called
 //! before any runtime, or the application runs on another executor, one background thread hosts what needs tokio.
 
 use cofferdam_core::runtime::Runtime;
-use cofferdam_core::time::Timestamp;
+use cofferdam_core::time::{Clocks, Timestamp, WallTime};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -65,6 +65,13 @@ impl Future for Sleep {
         }
         Poll::Ready(())
     }
+}
+
+/// What the clocks read now.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub(crate) fn clocks() -> Clocks {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Clocks { monotonic: Tokio.now(), wall: WallTime::after_1970(since) }
 }
 
 /// The caller's runtime, else the SDK's own, which is started when it is first needed. `None`: the system has no

@@ -1,5 +1,6 @@
 //! The handle to one service.
 
+use crate::AdaptiveLimitLoad;
 use crate::Error;
 use crate::client::Cofferdam;
 use crate::execute::{Execute, Plain, prepare};
@@ -22,11 +23,14 @@ use std::sync::Arc;
 pub struct Service {
     client: Cofferdam,
     state: Arc<ServiceState>,
+    /// The name, where it is not that of the state: one of many that share it.
+    name: Option<Arc<str>>,
 }
 
 impl Service {
-    pub(crate) fn new(client: Cofferdam, state: Arc<ServiceState>) -> Self {
-        Self { client, state }
+    pub(crate) fn new(client: Cofferdam, name: &str, state: Arc<ServiceState>) -> Self {
+        let name = (*state.name != *name).then(|| name.into());
+        Self { client, state, name }
     }
 
     /// Prepares a protected call; awaiting it makes the call.
@@ -77,9 +81,10 @@ impl Service {
         prepare(self, method, call)
     }
 
-    /// The name.
+    /// The name. One of [many](Cofferdam::service) may be protected by what they share: then all else
+    /// here is about that.
     pub fn name(&self) -> &str {
-        &self.state.name
+        self.name.as_deref().unwrap_or(&self.state.name)
     }
 
     /// The policy in force.
@@ -107,6 +112,12 @@ impl Service {
     /// themselves. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self) -> Vec<(Part, State)> {
         self.state.isolation.breaker_states(Tokio.now())
+    }
+
+    /// The adaptive limit of calls in flight, and how many are; without those of methods with a limit of their own.
+    /// `None`: none is in force.
+    pub fn adaptive_limit(&self) -> Option<AdaptiveLimitLoad> {
+        self.state.isolation.adaptive_limit()
     }
 
     /// The health derived from how calls ended.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
-use cofferdam::policy::{BulkheadPolicy, CachedFallback, FallbackPolicy, FallbackStep, PoolPolicy, TimeoutPolicy};
+use cofferdam::policy::{
+    BulkheadPolicy, CachedFallback, FallbackPolicy, FallbackStep, HedgePolicy, PoolPolicy, TimeoutPolicy,
+};
 use cofferdam::{BreakerState, Cofferdam, Error, Level, Policy, PolicySpec, Service};
 use futures_util::FutureExt;
 use std::io;
@@ -22,6 +24,7 @@ fn service(level: Level) -> (Runtime, Service) {
     let policy = PolicySpec {
         level,
         timeout: TimeoutPolicy { attempt_timeout: Duration::from_secs(1), ..TimeoutPolicy::default() },
+        hedge: HedgePolicy { percentile: 0.95, ..HedgePolicy::after(Duration::from_secs(1)) },
         bulkhead: BulkheadPolicy { pools: vec![pool("writes", "put*"), pool("reads", "get*")], ..Default::default() },
         fallback: FallbackPolicy {
             chain: vec![FallbackStep::Cached(CachedFallback::default())],
@@ -79,7 +82,7 @@ fn a_call_that_waits_allocates_nothing_at_any_level() {
         let (runtime, service) = service(level);
         let _context = runtime.enter();
         let call = || {
-            let mut call = pin!(service.execute("get", yields).into_future());
+            let mut call = pin!(service.execute("get", yields).idempotent().into_future());
             let mut context = Context::from_waker(Waker::noop());
             assert!(call.as_mut().poll(&mut context).is_pending());
             assert!(matches!(call.as_mut().poll(&mut context), Poll::Ready(Ok(1))));

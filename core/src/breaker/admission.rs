@@ -1,18 +1,35 @@
-use super::{Breaker, State, Transition};
+use super::{Breaker, Cause, State, Transition};
+use crate::hold::Hold;
 use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy};
 use crate::time::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The breaker does not admit the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The state that rejected; closed where it ramps up after a close.
     pub state: State,
-    /// When it is worth asking again; in a ramp, some are let through before. `None`: not before somebody changes the policy.
+    /// When it is worth asking again; in a ramp, some are let through before. `None`: not before somebody changes the
+    /// policy, or releases the hold.
     pub retry_after: Option<Duration>,
+    /// On whose word it rejects.
+    pub by: OpenedBy,
     /// The transition, where asking made one: a breaker whose probes were lost may open again.
     pub transition: Option<Transition>,
+}
+
+/// On whose word a breaker rejects calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// Its own, by what it has learned: the service fails, or has failed lately.
+    #[default]
+    Rules,
+    /// The policy's, whose mode is forced open: nothing is said of the service.
+    Policy,
+    /// An operator's, who holds it open: nothing is said of the service.
+    Hold(Arc<Hold>),
 }
 
 /// Leave to make one call. [`record`](Self::record) says how it went; dropping it says nothing and frees its place.
@@ -56,11 +73,17 @@ pub struct Recorded {
 
 impl Recorded {
     pub(super) const STALE: Self = Self { transition: None, is_stale: true };
+
+    /// A transition in a mode that moves by the rules.
+    pub(super) fn made(transition: Transition, mode: BreakerMode) -> Self {
+        let is_felt = mode != BreakerMode::MetricsOnly;
+        Self { transition: Some(if is_felt { transition } else { transition.unenforced() }), is_stale: false }
+    }
 }
 
 impl Rejected {
     pub(super) fn new(state: State, retry_after: Option<Duration>) -> Self {
-        Self { state, retry_after, transition: None }
+        Self { state, retry_after, by: OpenedBy::Rules, transition: None }
     }
 }
 
@@ -82,23 +105,19 @@ impl Admission<'_> {
         if self.kind == Kind::Untracked {
             return Recorded::default();
         }
-        let mut recorded = match outcome {
+        let is_slow = policy.is_slow(latency);
+        let fails = match outcome {
             // Dropping the admission is the neutral verdict.
-            Outcome::Neutral => Recorded::default(),
-            Outcome::Success => {
-                let recorded = self.breaker.record_success(&self, policy, policy.is_slow(latency), now, random);
-                self.kind = Kind::Settled;
-                recorded
-            }
-            Outcome::Failure => {
-                let recorded = self.breaker.record_failure(&self, policy, policy.is_slow(latency), now, random);
-                self.kind = Kind::Settled;
-                recorded
-            }
+            Outcome::Neutral => return Recorded::default(),
+            Outcome::Success if self.is_probe() && is_slow && policy.slow_call_rate > 0.0 => Some(Cause::ProbeSlow),
+            Outcome::Success => None,
+            Outcome::Failure => Some(Cause::ProbeFailed),
         };
-        if policy.mode == BreakerMode::MetricsOnly {
-            recorded.transition = recorded.transition.map(Transition::unenforced);
-        }
+        let recorded = match fails {
+            None => self.breaker.record_success(&self, policy, is_slow, now, random),
+            Some(as_probe) => self.breaker.record_failure(&self, policy, is_slow, as_probe, now, random),
+        };
+        self.kind = Kind::Settled;
         recorded
     }
 }

@@ -25,34 +25,36 @@ impl Breaker {
             if word.generation != admission.generation {
                 return Recorded::STALE;
             }
+            let mode = self.mode(word, now);
             match word.phase {
                 Phase::Closed { consecutive } => {
                     if !counted {
                         self.window.add(word.generation, Sample { is_failure: false, is_slow }, now);
                         counted = true;
                     }
-                    if is_slow && self.is_too_slow(word.generation, policy, now) {
+                    if is_slow && !mode.is_fixed() && self.is_too_slow(word.generation, policy, now) {
                         if let Some((transition, _)) = self.open(word, Cause::SlowCallRate, policy, now, draw.number())
                         {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                            return Recorded::made(transition, mode);
                         }
                         continue;
                     }
-                    let next = Word { generation: word.generation, phase: Phase::Closed { consecutive: 0 } };
+                    let next = Word { phase: Phase::Closed { consecutive: 0 }, ..word };
                     if consecutive == 0 || self.swap(word, next) {
                         return Recorded::default();
                     }
                 }
+                Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation),
                 Phase::HalfOpen { in_flight, successes, failures, reopens } => {
                     let successes = successes + 1;
                     if successes >= policy.success_threshold {
                         if let Some(transition) = self.close(word, Cause::ProbesSucceeded, now) {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                            return Recorded::made(transition, mode);
                         }
                     } else {
                         let in_flight = in_flight.saturating_sub(1);
                         let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
-                        if self.swap(word, Word { generation: word.generation, phase }) {
+                        if self.swap(word, Word { phase, ..word }) {
                             return Recorded::default();
                         }
                     }
@@ -67,6 +69,7 @@ impl Breaker {
         admission: &Admission<'_>,
         policy: &BreakerPolicy,
         is_slow: bool,
+        as_probe: Cause,
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
@@ -77,6 +80,7 @@ impl Breaker {
             if word.generation != admission.generation {
                 return Recorded::STALE;
             }
+            let mode = self.mode(word, now);
             match word.phase {
                 Phase::Closed { consecutive } => {
                     if !counted {
@@ -85,28 +89,28 @@ impl Breaker {
                     }
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
                     let slow = || is_slow && self.is_too_slow(word.generation, policy, now);
-                    let trigger = self.trigger(consecutive, word.generation, policy, now);
-                    if let Some(cause) = trigger.or_else(|| slow().then_some(Cause::SlowCallRate)) {
+                    let trigger = || self.trigger(consecutive, word.generation, policy, now);
+                    let trips = || trigger().or_else(|| slow().then_some(Cause::SlowCallRate));
+                    if let Some(cause) = if mode.is_fixed() { None } else { trips() } {
                         if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                            return Recorded::made(transition, mode);
                         }
-                    } else if self
-                        .swap(word, Word { generation: word.generation, phase: Phase::Closed { consecutive } })
-                    {
+                    } else if self.swap(word, Word { phase: Phase::Closed { consecutive }, ..word }) {
                         return Recorded::default();
                     }
                 }
+                Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation),
                 Phase::HalfOpen { in_flight, failures, reopens, .. } => {
                     let failures = failures + 1;
                     if failures > policy.half_open_allowed_failures {
-                        if let Some((transition, _)) = self.open(word, Cause::ProbeFailed, policy, now, draw.number()) {
-                            return Recorded { transition: Some(transition), is_stale: false };
+                        if let Some((transition, _)) = self.open(word, as_probe, policy, now, draw.number()) {
+                            return Recorded::made(transition, mode);
                         }
                     } else {
                         // The successes that close must be consecutive.
                         let in_flight = in_flight.saturating_sub(1);
                         let phase = Phase::HalfOpen { in_flight, successes: 0, failures, reopens };
-                        if self.swap(word, Word { generation: word.generation, phase }) {
+                        if self.swap(word, Word { phase, ..word }) {
                             return Recorded::default();
                         }
                     }
@@ -141,6 +145,12 @@ impl Breaker {
         totals.calls() >= u64::from(policy.minimum_calls) && reaches(totals.slow, totals.calls(), policy.slow_call_rate)
     }
 
+    /// Takes a probe back whose result is not to move the breaker.
+    fn return_probe(&self, generation: u32) -> Recorded {
+        self.release(generation);
+        Recorded::default()
+    }
+
     /// Gives a probe's slot back.
     pub(super) fn release(&self, generation: u32) {
         loop {
@@ -153,7 +163,7 @@ impl Breaker {
             }
             let in_flight = in_flight.saturating_sub(1);
             let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
-            if self.swap(word, Word { generation, phase }) {
+            if self.swap(word, Word { phase, ..word }) {
                 return;
             }
         }

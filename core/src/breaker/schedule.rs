@@ -36,6 +36,12 @@ pub(super) fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
     }
 }
 
+/// The same with its jitter, which never shortens it.
+pub(super) fn jittered_open_time(policy: &BreakerPolicy, reopens: u32, random: u64) -> Duration {
+    let open_time = open_time(policy, reopens);
+    open_time.saturating_add(open_time.mul_f64(policy.open_jitter_ratio * unit(random)))
+}
+
 /// A random number as a real one in [0, 1).
 pub(super) fn unit(random: u64) -> f64 {
     let numerator = (random >> 11) as f64;

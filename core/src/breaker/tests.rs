@@ -1,6 +1,8 @@
+mod manual;
 mod memory;
 mod metrics_only;
 mod model;
+mod modes;
 mod racing;
 mod ramp;
 mod slow;
@@ -45,7 +47,7 @@ impl Bench {
     }
 
     fn state(&self) -> State {
-        self.breaker.state(&self.policy, self.now)
+        self.breaker.state(self.now)
     }
 }
 
@@ -222,7 +224,7 @@ fn t09_late_result_of_closed_admission_is_ignored_in_half_open() {
     assert!(success.record(&policy, Outcome::Success, Duration::ZERO, later, || 0).is_stale);
     assert!(failure.record(&policy, Outcome::Failure, Duration::ZERO, later, || 0).is_stale);
     drop(probe);
-    assert_eq!(bench.breaker.state(&policy, later), State::HalfOpen);
+    assert_eq!(bench.breaker.state(later), State::HalfOpen);
 }
 
 #[test]
@@ -347,17 +349,6 @@ fn a_breaker_that_flaps_counts_nothing_of_256_generations_ago() {
 }
 
 #[test]
-fn modes_stand_above_what_was_learned() {
-    let mut bench = opened();
-    bench.policy.mode = BreakerMode::Disabled;
-    assert_eq!(bench.calls(Outcome::Failure, 10), None);
-    bench.policy.mode = BreakerMode::ForcedOpen;
-    assert_eq!(bench.admit().unwrap_err().retry_after, None);
-    bench.policy.mode = BreakerMode::Auto;
-    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
-}
-
-#[test]
 fn probes_slower_than_a_short_open_time_still_close() {
     let policy = BreakerPolicy { open_duration: Duration::from_secs(1), ..consecutive() };
     let bench = Bench::new(policy.clone());
@@ -370,7 +361,7 @@ fn probes_slower_than_a_short_open_time_still_close() {
         drop(bench.breaker.admit(&policy, now, || 0));
         assert!(!slow.record(&policy, Outcome::Success, Duration::ZERO, now, || 0).is_stale);
     }
-    assert_eq!(bench.breaker.state(&policy, now), State::Closed);
+    assert_eq!(bench.breaker.state(now), State::Closed);
 }
 
 /// A service that is down for a day: the window of a breaker that closes after it is empty, and counts.

@@ -23,7 +23,7 @@ pub struct Transition {
     pub cause: Cause,
     /// When.
     pub at: Timestamp,
-    /// Whether calls felt it. Not where the policy says metrics-only: it is then what would have been.
+    /// Whether calls felt it. Not where a mode or a hold stands over the rules: it is then what would have been.
     pub is_enforced: bool,
 }
 
@@ -49,10 +49,16 @@ pub enum Cause {
     OpenElapsed,
     /// A probe failed.
     ProbeFailed,
+    /// A probe succeeded slowly, where slow calls trip.
+    ProbeSlow,
     /// Enough probes succeeded.
     ProbesSucceeded,
     /// Probes did not come back in time.
     LeaseExpired,
+    /// An operator opened it.
+    Tripped,
+    /// An operator closed it, by hand or with a hold.
+    Reset,
 }
 
 impl State {
@@ -82,8 +88,11 @@ impl Cause {
             Self::SlowCallRate => "slow_call_rate",
             Self::OpenElapsed => "open_elapsed",
             Self::ProbeFailed => "probe_failed",
+            Self::ProbeSlow => "probe_slow",
             Self::ProbesSucceeded => "probes_succeeded",
             Self::LeaseExpired => "lease_expired",
+            Self::Tripped => "tripped",
+            Self::Reset => "reset",
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The breaker's state as one 64-bit word: `[state 2][generation 19][payload 43]`.
+//! The breaker's state as one 64-bit word: `[state 2][ordered 1][generation 19][payload 42]`.
 //!
 //! | state | payload |
 //! |---|---|
 //! | closed | consecutive failures 10 |
-//! | open | reopenings 6, open time in milliseconds 37 (over four years) |
+//! | open | reopenings 6, open time in milliseconds 36 (over two years) |
 //! | half-open | reopenings 6, failures 10, successes 10, in flight 10 |
 //!
 //! The generation counts transitions and wraps: a permit would have to stay out for exactly 2^19 of them to be taken
-//! for a fresh one.
+//! for a fresh one. An ordered breaker is under an order that stands over its rules, or was until lately.
 
 /// The largest count of consecutive failures, and of each half-open number, that the word holds.
 pub(super) const MAX_CONSECUTIVE: u32 = MASK10 as u32;
@@ -15,8 +15,10 @@ pub(super) const MAX_CONSECUTIVE: u32 = MASK10 as u32;
 pub(super) const MAX_REOPENS: u32 = 63;
 
 const GENERATION_BITS: u32 = 19;
-const PAYLOAD_BITS: u32 = 43;
-const WAIT_BITS: u32 = 37;
+const PAYLOAD_BITS: u32 = 42;
+const WAIT_BITS: u32 = 36;
+const ORDERED_BIT: u32 = GENERATION_BITS + PAYLOAD_BITS;
+const STATE_SHIFT: u32 = ORDERED_BIT + 1;
 const MASK10: u64 = 0x3ff;
 const MASK6: u64 = 0x3f;
 const WAIT_MASK: u64 = (1 << WAIT_BITS) - 1;
@@ -30,6 +32,7 @@ const HALF_OPEN: u64 = 2;
 pub(super) struct Word {
     pub(super) generation: u32,
     pub(super) phase: Phase,
+    pub(super) is_ordered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub(super) enum Phase {
 }
 
 impl Word {
-    pub(super) const INITIAL: Self = Self { generation: 0, phase: Phase::Closed { consecutive: 0 } };
+    pub(super) const INITIAL: Self = Self { generation: 0, phase: Phase::Closed { consecutive: 0 }, is_ordered: false };
 
     pub(super) fn next_generation(self) -> u32 {
         (self.generation + 1) & GENERATION_MASK as u32
@@ -56,7 +59,8 @@ impl Word {
                 (HALF_OPEN, six(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight))
             }
         };
-        state << (GENERATION_BITS + PAYLOAD_BITS)
+        state << STATE_SHIFT
+            | u64::from(self.is_ordered) << ORDERED_BIT
             | (u64::from(self.generation) & GENERATION_MASK) << PAYLOAD_BITS
             | payload
     }
@@ -64,12 +68,13 @@ impl Word {
     pub(super) fn decode(word: u64) -> Self {
         let ten = |shift: u32| (word >> shift & MASK10) as u32;
         let six = |shift: u32| (word >> shift & MASK6) as u32;
-        let phase = match word >> (GENERATION_BITS + PAYLOAD_BITS) {
+        let phase = match word >> STATE_SHIFT {
             OPEN => Phase::Open { wait: word & WAIT_MASK, reopens: six(WAIT_BITS) },
             HALF_OPEN => Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: six(30) },
             _ => Phase::Closed { consecutive: ten(0) },
         };
-        Self { generation: (word >> PAYLOAD_BITS & GENERATION_MASK) as u32, phase }
+        let generation = (word >> PAYLOAD_BITS & GENERATION_MASK) as u32;
+        Self { generation, phase, is_ordered: word >> ORDERED_BIT & 1 == 1 }
     }
 }
 
@@ -89,22 +94,25 @@ mod tests {
         ];
         for generation in [0, 1, GENERATION_MASK as u32] {
             for phase in phases {
-                let word = Word { generation, phase };
-                assert_eq!(Word::decode(word.encode()), word);
+                for is_ordered in [false, true] {
+                    let word = Word { generation, phase, is_ordered };
+                    assert_eq!(Word::decode(word.encode()), word);
+                }
             }
         }
     }
 
     #[test]
     fn numbers_that_do_not_fit_saturate_and_touch_no_neighbour() {
-        let word = Word { generation: 7, phase: Phase::Open { wait: u64::MAX, reopens: u32::MAX } };
+        let phase = Phase::Open { wait: u64::MAX, reopens: u32::MAX };
+        let word = Word { generation: 7, phase, is_ordered: false };
         let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS };
-        assert_eq!(Word::decode(word.encode()), Word { generation: 7, phase });
+        assert_eq!(Word::decode(word.encode()), Word { phase, ..word });
     }
 
     #[test]
     fn the_generation_wraps() {
-        let last = Word { generation: GENERATION_MASK as u32, phase: Phase::Closed { consecutive: 0 } };
+        let last = Word { generation: GENERATION_MASK as u32, ..Word::INITIAL };
         assert_eq!(last.next_generation(), 0);
     }
 }

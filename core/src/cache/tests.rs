@@ -1,4 +1,9 @@
+mod refreshing;
+
 use super::*;
+use crate::policy::FallbackTrigger;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 fn policy() -> CachedFallback {
     CachedFallback {
@@ -6,6 +11,7 @@ fn policy() -> CachedFallback {
         stale_if_error: Duration::from_secs(20),
         max_entries: 3,
         max_entry_bytes: 4,
+        ..CachedFallback::default()
     }
 }
 
@@ -101,8 +107,7 @@ fn memory_is_bounded_over_many_keys() {
         store(&cache, &number.to_string(), "1", at(0));
         store(&cache, "hot", "2", at(0));
     }
-    let entries = cache.lock();
-    assert_eq!((entries.by_key.len(), entries.by_number.len()), (3, 3));
+    assert_eq!((cache.len(), cache.lock().keys_in_order().len()), (3, 3));
 }
 
 #[test]
@@ -138,4 +143,115 @@ fn a_slice_does_not_keep_its_buffer() {
     cache.store(&policy(), key("a"), buffer.slice(10..13), at(0));
     assert!(buffer.is_unique());
     assert_eq!(lookup(&cache, "a", at(0)).unwrap().payload, "xxx");
+}
+
+#[test]
+fn all_answers_and_their_keys_together_are_bounded() {
+    let narrow = CachedFallback { max_bytes: 36, ..policy() };
+    let cache = AnswerCache::new();
+    let store = |name: &str, payload: &'static str, second| cache.store(&narrow, key(name), payload.into(), at(second));
+    // The method has seven bytes, each name one.
+    for (second, name) in ["a", "b", "c"].into_iter().enumerate() {
+        store(name, "1234", second as u64);
+    }
+    assert_eq!((cache.bytes(), kept(&cache, &["a", "b", "c"], at(3))), (36, vec!["a", "b", "c"]));
+    store("b", "1", 3);
+    store("c", "1", 3);
+    assert_eq!(cache.bytes(), 30);
+    store("bb", "12", 4);
+    assert_eq!((cache.bytes(), kept(&cache, &["a", "b", "c", "bb"], at(4))), (29, vec!["b", "c", "bb"]));
+    cache.forget(&key("b"));
+    cache.forget(&key("b"));
+    assert_eq!(cache.bytes(), 20);
+}
+
+#[test]
+fn an_answer_larger_than_all_may_be_drives_out_none() {
+    let tiny = CachedFallback { max_bytes: 11, ..policy() };
+    let cache = AnswerCache::new();
+    cache.store(&tiny, key("a"), Bytes::from("123"), at(0));
+    cache.store(&tiny, key("b"), Bytes::from("1234"), at(0));
+    assert_eq!(kept(&cache, &["a", "b"], at(0)), ["a"]);
+}
+
+#[test]
+fn what_the_service_has_taken_back_is_forgotten() {
+    let cache = AnswerCache::new();
+    store(&cache, "a", "1", at(0));
+    store(&cache, "b", "1", at(0));
+    cache.forget(&key("a"));
+    assert_eq!((kept(&cache, &["a", "b"], at(0)), cache.len()), (vec!["b"], 1));
+}
+
+/// What a test does to a cache.
+#[derive(Clone, Debug)]
+enum Step {
+    Store { name: u8, bytes: usize },
+    Forget { name: u8 },
+    StandIn { name: u8 },
+    Wait { seconds: u64 },
+    Bounds { max_entries: u32, max_bytes: u32 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..8_u8, 0..30_usize).prop_map(|(name, bytes)| Step::Store { name, bytes }),
+        1 => (0..8_u8).prop_map(|name| Step::Forget { name }),
+        1 => (0..8_u8).prop_map(|name| Step::StandIn { name }),
+        1 => (0..20_u64).prop_map(|seconds| Step::Wait { seconds }),
+        1 => (1..6_u32, 20..120_u32).prop_map(|(max_entries, max_bytes)| Step::Bounds { max_entries, max_bytes }),
+    ]
+}
+
+proptest! {
+    /// Against a list of what was stored, oldest first.
+    #[test]
+    fn bytes_and_order_are_exact(steps in vec(step(), 1..200)) {
+        let cache = AnswerCache::new();
+        let mut policy = CachedFallback { max_entry_bytes: 25, ..policy() };
+        let mut now = at(0);
+        let mut model: Vec<(u8, usize, Timestamp, bool)> = Vec::new();
+        let of = |name: u8| CacheKey::new("m", &[name]);
+        for step in steps {
+            match step {
+                Step::Store { name, bytes } => {
+                    cache.store(&policy, of(name), vec![0; bytes].into(), now);
+                    let is_kept = bytes <= 25 && bytes + 2 <= policy.max_bytes as usize;
+                    for entry in model.iter_mut().filter(|entry| entry.0 == name) {
+                        entry.3 = false;
+                    }
+                    if is_kept {
+                        model.retain(|entry| entry.0 != name);
+                        model.push((name, bytes, now, false));
+                        let too_many = |model: &[(u8, usize, Timestamp, bool)]| {
+                            model.len() > policy.max_entries as usize
+                                || model.iter().map(|entry| entry.1 + 2).sum::<usize>() > policy.max_bytes as usize
+                                || now.saturating_since(model[0].2) >= lifetime(&policy)
+                        };
+                        while too_many(&model) {
+                            model.remove(0);
+                        }
+                    }
+                }
+                Step::Forget { name } => {
+                    cache.forget(&of(name));
+                    model.retain(|entry| entry.0 != name);
+                }
+                Step::StandIn { name } => {
+                    cache.stood_in(&of(name), FallbackTrigger::Failure);
+                    for entry in model.iter_mut().filter(|entry| entry.0 == name) {
+                        entry.3 = true;
+                    }
+                }
+                Step::Wait { seconds } => now = now.saturating_add(Duration::from_secs(seconds)),
+                Step::Bounds { max_entries, max_bytes } => {
+                    policy = CachedFallback { max_entries, max_bytes, ..policy };
+                }
+            }
+            prop_assert_eq!(cache.bytes(), model.iter().map(|entry| entry.1 as u64 + 2).sum::<u64>());
+            let order: Vec<CacheKey> = model.iter().map(|entry| of(entry.0)).collect();
+            prop_assert_eq!(cache.lock().keys_in_order(), order);
+            prop_assert_eq!(cache.takes_turns(), model.iter().any(|entry| entry.3));
+        }
+    }
 }

@@ -1,19 +1,20 @@
 //! The live part of a call: attempts, and the pauses between them.
 
-use super::tally::AttemptTally;
+use super::hedge::{First, Race};
+use super::running::{Held, Running, Step};
 use super::timeout::{Elapsed, timeout};
-use super::{Attempt, Call, Context, FailureCause, Operation, Pushback, Verdict};
+use super::{Attempt, Call, Context, FailureCause, Operation, Progress, Pushback, Verdict};
+use crate::adaptive_limit;
 use crate::breaker::{Admission, Rejected, Transition};
 use crate::bulkhead::Permit;
-use crate::cache::CacheKey;
 use crate::isolation::Lane;
 use crate::level::Section;
 use crate::outcome::Outcome;
+use crate::policy::AdaptiveLimitKind;
 use crate::retry;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
-use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -21,17 +22,54 @@ use std::time::Duration;
 const DEADLINE_EXCEEDED: u32 = 4;
 
 /// An attempt that did not bring an answer.
-struct Failed<E> {
-    cause: FailureCause<E>,
-    /// `None`: no attempt was made, for we rejected it ourselves.
-    verdict: Option<Verdict>,
+pub(super) struct Failed<E> {
+    pub(super) cause: FailureCause<E>,
+    pub(super) verdict: Verdict,
+}
+
+/// What it takes to make an attempt.
+pub(super) struct Begun<'a> {
+    pub(super) place: Option<Permit>,
+    pub(super) leave: Leave<'a>,
+    /// When it begins.
+    pub(super) since: Timestamp,
+    /// How long it may take. `None`: as long as it takes.
+    pub(super) limit: Option<Duration>,
+}
+
+/// Leave to make an attempt. Dropped, it is given back, and nothing is learned.
+#[derive(Default)]
+pub(super) struct Leave<'a> {
+    pub(super) permit: Option<adaptive_limit::Permit<'a>>,
+    pub(super) admission: Option<Admission<'a>>,
+}
+
+/// No leave to make an attempt.
+pub(super) enum Refused {
+    ByLimit,
+    ByBreaker(Rejected),
+}
+
+/// What came of an attempt.
+pub(super) struct Settled<T, E> {
+    pub(super) result: Result<T, FailureCause<E>>,
+    pub(super) verdict: Verdict,
+}
+
+/// How long to wait before another attempt.
+pub(super) enum Pause {
+    /// The service has said.
+    Asked(Duration),
+    /// It is ours to say.
+    Ours,
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
     /// Attempts until one succeeds or another would not help.
     pub(super) async fn attempts<O: Operation>(
-        &mut self,
+        &self,
         operation: &mut O,
+        progress: &mut Progress,
     ) -> Result<O::Output, FailureCause<O::Error>> {
         if !self.in_force.is_enabled {
             self.isolation.count(Counter::RejectedDisabled);
@@ -42,19 +80,24 @@ impl<'a, R: Runtime> Call<'a, R> {
         self.isolation.budget.deposit(self.runtime.now(), &self.policy().retry.budget);
         let mut last: Option<FailureCause<O::Error>> = None;
         loop {
-            let failed = match self.attempt(operation, deadline).await {
+            let begun = match self.begin_attempt(deadline).await {
+                Ok(begun) => begun,
+                // A rejection of our own ends the call; an earlier attempt's error says more than it does.
+                Err(rejection) => return Err(last.unwrap_or(rejection)),
+            };
+            if last.is_some() {
+                self.isolation.count(Counter::Retries);
+            }
+            let Failed { cause, verdict } = match self.attempt(operation, progress, begun, deadline).await {
                 Ok(output) => return Ok(output),
                 Err(failed) => failed,
             };
-            let Some(verdict) = failed.verdict else {
-                // A rejection of our own ends the call; an earlier attempt's error says more than it does.
-                return Err(last.unwrap_or(failed.cause));
-            };
-            let pause = if operation.can_repeat() { self.pause_before_retry(verdict, deadline) } else { None };
+            let pause =
+                if operation.can_repeat() { self.pause_before_retry(verdict, progress, deadline) } else { None };
             let Some(pause) = pause else {
-                return Err(failed.cause);
+                return Err(cause);
             };
-            last = Some(failed.cause);
+            last = Some(cause);
             self.runtime.sleep(pause).await;
         }
     }
@@ -91,65 +134,91 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
+    /// Makes an attempt, and others beside it where the policy says so.
     async fn attempt<O: Operation>(
-        &mut self,
+        &self,
         operation: &mut O,
+        progress: &mut Progress,
+        begun: Begun<'a>,
         deadline: Option<Timestamp>,
     ) -> Result<O::Output, Failed<O::Error>> {
-        let rejected = |cause| Failed { cause, verdict: None };
+        let attempt = self.next_attempt(progress, begun.limit);
+        let mut running = pin!(Running::new(self, begun, false, operation, O::attempt, attempt));
+        let delay = self.hedge_delay(operation, progress, running.is_probe());
+        let result = match running.as_mut().for_at_most(delay).await {
+            Step::Ended(result) => result,
+            Step::Slow(delay) => {
+                let race = Race::new(self, O::attempt, delay, deadline);
+                return Box::pin(race.run(operation, progress, First::Runs(running))).await;
+            }
+        };
+        let settled = self.settle(operation, progress, result, running.held());
+        match delay {
+            Some(delay) if !settled.is_answer() => {
+                let race = Race::new(self, O::attempt, delay, deadline);
+                Box::pin(race.run(operation, progress, First::Ended(settled))).await
+            }
+            _ => settled.into_result(),
+        }
+    }
+
+    /// Waits until an attempt may be made.
+    async fn begin_attempt<E>(&self, deadline: Option<Timestamp>) -> Result<Begun<'a>, FailureCause<E>> {
         // A look at the breaker before the wait for a place: an open breaker must not fill the queue.
         if self.enforces(Section::CircuitBreaker) {
             let now = self.runtime.now();
-            if let Some(rejection) = self.lane.breaker.breaker.would_reject(&self.policy().breaker, now) {
-                return Err(rejected(self.open(rejection)));
+            if let Some(rejection) = self.lane.breaker.breaker.would_reject(now) {
+                return Err(self.open(rejection));
             }
         }
-        let _place = self.place(deadline).await.map_err(rejected)?;
+        let place = self.place(deadline).await?;
         let remaining = self.remaining(deadline);
-        let least = Some(self.policy().timeout.min_attempt_budget).filter(|_| self.enforces(Section::Timeout));
-        if remaining.is_some_and(|left| left.is_zero() || left < least.unwrap_or_default()) {
+        if !self.is_enough(remaining) {
             self.isolation.count(Counter::RejectedDeadline);
-            return Err(rejected(FailureCause::DeadlineSpent));
+            return Err(FailureCause::DeadlineSpent);
         }
         // From here on: waiting for a place is not the service's latency.
         let since = self.runtime.now();
-        let admission = self.admit(since).map_err(rejected)?;
-        self.attempts += 1;
-        if self.attempts > 1 {
-            self.isolation.count(Counter::Retries);
-        }
-        let attempt_timeout = Some(self.policy().timeout.attempt_timeout)
+        let leave = self.leave(since).map_err(|refused| self.refused(refused))?;
+        Ok(Begun { place, leave, since, limit: self.limit_of_attempt(remaining) })
+    }
+
+    /// Whether an attempt may start with so much time left.
+    pub(super) fn is_enough(&self, remaining: Option<Duration>) -> bool {
+        let least = Some(self.policy().timeout.min_attempt_budget).filter(|_| self.enforces(Section::Timeout));
+        remaining.is_none_or(|left| !left.is_zero() && left >= least.unwrap_or_default())
+    }
+
+    /// How long an attempt may take that starts with so much time left.
+    pub(super) fn limit_of_attempt(&self, remaining: Option<Duration>) -> Option<Duration> {
+        let own = Some(self.policy().timeout.attempt_timeout)
             .filter(|timeout| self.enforces(Section::Timeout) && !timeout.is_zero());
-        let limit = match (remaining, attempt_timeout) {
-            (Some(remaining), Some(attempt)) => Some(remaining.min(attempt)),
-            (remaining, attempt) => remaining.or(attempt),
-        };
+        match (remaining, own) {
+            (Some(remaining), Some(own)) => Some(remaining.min(own)),
+            (remaining, own) => remaining.or(own),
+        }
+    }
+
+    /// Counts an attempt, and says what the operation is told of it.
+    pub(super) fn next_attempt(&self, progress: &mut Progress, limit: Option<Duration>) -> Attempt {
+        progress.attempts += 1;
         let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);
-        let attempt = Attempt { number: self.attempts, tell_remaining };
+        Attempt { number: progress.attempts, tell_remaining }
+    }
 
-        let mut guard = PanicGuard {
-            call: self,
-            admission,
-            tally: Some(AttemptTally::begin(self.isolation)),
-            is_polling: false,
-            since,
-        };
-        let result = {
-            let mut attempt = pin!(async { operation.attempt(attempt).await });
-            let watched = poll_fn(|context| {
-                guard.is_polling = true;
-                let poll = attempt.as_mut().poll(context);
-                guard.is_polling = false;
-                poll
-            });
-            timeout(self.runtime, limit, watched).await
-        };
-        let (admission, tally) = (guard.admission.take(), guard.tally.take());
-        drop(guard);
-
+    /// Judges an attempt that has ended, tells whoever learns from it, and gives back what it held.
+    #[inline]
+    pub(super) fn settle<O: Operation>(
+        &self,
+        operation: &O,
+        progress: &mut Progress,
+        result: Result<Result<O::Output, O::Error>, Elapsed>,
+        held: &mut Held<'_, 'a, R>,
+    ) -> Settled<O::Output, O::Error> {
+        let leave = std::mem::take(&mut held.leave);
         let context = Context {
             policy: self.policy(),
-            is_probe: admission.as_ref().is_some_and(Admission::is_probe),
+            is_probe: leave.admission.as_ref().is_some_and(Admission::is_probe),
             is_idempotent: self.options.is_idempotent,
             error_type: std::any::type_name::<O::Error>(),
         };
@@ -157,24 +226,28 @@ impl<'a, R: Runtime> Call<'a, R> {
             Ok(result) => operation.classify(result.as_ref(), context),
             Err(Elapsed) => self.verdict_on_timeout(),
         };
-        if let Some(tally) = tally {
+        if let Some(tally) = held.tally.take() {
             tally.end(verdict.outcome);
         }
-        self.learn(admission, verdict.outcome, since);
-        self.last_outcome = verdict.outcome;
-        match result {
-            Ok(Ok(output)) => {
-                if verdict.outcome == Outcome::Success {
-                    self.keep(operation, &output);
-                }
-                Ok(output)
-            }
-            Ok(Err(error)) => Err(Failed { cause: FailureCause::Inner(error), verdict: Some(verdict) }),
+        let now = self.runtime.now();
+        self.learn(leave, verdict.outcome, held.since, now);
+        if !held.is_hedge && (verdict.outcome == Outcome::Success || result.is_err()) {
+            self.measure(now.saturating_since(held.since));
+        }
+        progress.last_outcome = verdict.outcome;
+        if let Ok(result) = &result {
+            self.take_note(operation, result.as_ref(), verdict.outcome);
+        }
+        let result = match result {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(FailureCause::Inner(error)),
             Err(Elapsed) => {
                 self.isolation.count(Counter::Timeouts);
-                Err(Failed { cause: FailureCause::Timeout, verdict: Some(verdict) })
+                Err(FailureCause::Timeout)
             }
-        }
+        };
+        held.place = None;
+        Settled { result, verdict }
     }
 
     /// Waits for a place, no longer than the policy and the deadline allow.
@@ -196,49 +269,65 @@ impl<'a, R: Runtime> Call<'a, R> {
         Err(FailureCause::BulkheadFull)
     }
 
-    fn admit<E>(&self, now: Timestamp) -> Result<Option<Admission<'a>>, FailureCause<E>> {
+    /// Leave to make an attempt: of the adaptive limit, which nobody waits for, then of the breaker.
+    pub(super) fn leave(&self, now: Timestamp) -> Result<Leave<'a>, Refused> {
+        let mut leave = Leave::default();
+        if self.enforces(Section::AdaptiveLimit) && self.policy().adaptive_limit.kind != AdaptiveLimitKind::Off {
+            leave.permit = Some(self.scope.adaptive_limit.try_acquire().ok_or(Refused::ByLimit)?);
+        }
+        leave.admission = self.admit(now).map_err(Refused::ByBreaker)?;
+        Ok(leave)
+    }
+
+    fn refused<E>(&self, refused: Refused) -> FailureCause<E> {
+        match refused {
+            Refused::ByBreaker(rejected) => self.open(rejected),
+            Refused::ByLimit => {
+                self.isolation.count(Counter::RejectedAdaptiveLimit);
+                FailureCause::AdaptiveLimitReached
+            }
+        }
+    }
+
+    fn admit(&self, now: Timestamp) -> Result<Option<Admission<'a>>, Rejected> {
         if !self.enforces(Section::CircuitBreaker) {
             return Ok(None);
         }
         let (breaker, policy) = (&self.lane.breaker.breaker, &self.policy().breaker);
-        if self.enforces(Section::RampUp)
-            && let Err(rejection) = breaker.ramp(policy, now, || self.runtime.random())
-        {
-            return Err(self.open(rejection));
+        if self.enforces(Section::RampUp) {
+            breaker.ramp(policy, now, || self.runtime.random())?;
         }
-        match breaker.admit(policy, now, || self.runtime.random()) {
-            Ok(admitted) => {
-                self.publish(admitted.transition);
-                Ok(Some(admitted.admission))
-            }
-            Err(rejection) => Err(self.open(rejection)),
-        }
+        let admitted = breaker.admit(policy, now, || self.runtime.random())?;
+        self.publish(admitted.transition);
+        Ok(Some(admitted.admission))
     }
 
-    fn publish(&self, transition: Option<Transition>) {
+    pub(super) fn publish(&self, transition: Option<Transition>) {
         self.isolation.publish(&self.lane.breaker.part, transition);
     }
 
     fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
         self.publish(rejected.transition);
         self.isolation.count(Counter::RejectedOpen);
-        FailureCause::Open { retry_after: rejected.retry_after }
+        FailureCause::Open { retry_after: rejected.retry_after, by: rejected.by }
     }
 
-    fn verdict_on_timeout(&self) -> Verdict {
+    pub(super) fn verdict_on_timeout(&self) -> Verdict {
         let is_idempotent = self.options.is_idempotent;
         let context = Context { policy: self.policy(), is_probe: false, is_idempotent, error_type: "" };
         Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
 
-    /// Tells breaker and health how an attempt that began then went.
-    fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome, since: Timestamp) {
-        let now = self.runtime.now();
+    /// Tells adaptive limit, breaker and health how an attempt went that began at one time and has ended now.
+    pub(super) fn learn(&self, leave: Leave<'_>, outcome: Outcome, since: Timestamp, now: Timestamp) {
+        let latency = now.saturating_since(since);
+        if let Some(permit) = leave.permit {
+            permit.record(outcome, latency, now);
+        }
         if outcome != Outcome::Neutral {
             self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
         }
-        let Some(admission) = admission else { return };
-        let latency = now.saturating_since(since);
+        let Some(admission) = leave.admission else { return };
         let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.runtime.random());
         if recorded.is_stale {
             self.isolation.count(Counter::StaleResults);
@@ -246,38 +335,41 @@ impl<'a, R: Runtime> Call<'a, R> {
         self.publish(recorded.transition);
     }
 
-    /// Keeps a live answer for the cached fallback.
-    fn keep<O: Operation>(&self, operation: &O, output: &O::Output) {
-        let (Some(step), Some(key)) = (self.cached_step(), self.options.cache_key) else { return };
-        if let Some(payload) = operation.encode(output) {
-            let key = CacheKey::new(self.options.method, key);
-            self.isolation.cache.store(step, key, payload, self.runtime.now());
-        }
+    /// Whether the breaker rejects calls now, and still will after a pause.
+    fn is_open_for(&self, pause: Duration) -> bool {
+        let rejection = self.lane.breaker.breaker.would_reject(self.runtime.now());
+        let is_longer = |rejected: Rejected| rejected.retry_after.is_none_or(|left| left > pause);
+        self.enforces(Section::CircuitBreaker) && rejection.is_some_and(is_longer)
     }
 
     /// How long to wait before the next attempt. `None`: there is none.
-    fn pause_before_retry(&self, verdict: Verdict, deadline: Option<Timestamp>) -> Option<Duration> {
+    fn pause_before_retry(
+        &self,
+        verdict: Verdict,
+        progress: &Progress,
+        deadline: Option<Timestamp>,
+    ) -> Option<Duration> {
         let retry = &self.policy().retry;
         let in_force = self.enforces(Section::Retry) && !self.options.is_alternative;
         let is_safe = self.options.is_idempotent || !verdict.may_have_reached || !retry.only_idempotent;
         if !in_force || !verdict.is_retryable || !is_safe {
             return None;
         }
-        if self.attempts >= retry.max_attempts {
+        if progress.attempts >= retry.max_attempts {
             return None;
         }
         let remaining = self.remaining(deadline);
-        let pause = match verdict.pushback.filter(|_| retry.honour_pushback) {
-            Some(Pushback::Never) => return None,
-            Some(Pushback::After(pushback)) => {
-                let longest = Some(retry.max_pushback).filter(|longest| !longest.is_zero());
-                longest.is_none_or(|longest| pushback <= longest).then_some(pushback)?
-            }
-            None => retry::backoff(retry, self.attempts, self.runtime.random()),
+        let pause = match self.pause_asked(verdict)? {
+            Pause::Asked(pause) => pause,
+            Pause::Ours => retry::backoff(retry, progress.attempts, self.runtime.random()),
         };
         // A pause that leaves no time for an attempt is time lost: the caller gets the real error now.
         let needed = pause.saturating_add(self.policy().timeout.min_attempt_budget);
         if remaining.is_some_and(|remaining| remaining <= needed) {
+            return None;
+        }
+        // The failure may have been the one that opens: a pause that ends at a closed door is time lost, too.
+        if self.is_open_for(pause) {
             return None;
         }
         if !self.isolation.budget.withdraw(self.runtime.now(), &retry.budget) {
@@ -286,28 +378,23 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         Some(pause)
     }
-}
 
-/// Counts a panic of the operation as a failure of the service: it unwinds through the call like a cancellation, but
-/// an operation that panics at every attempt must trip the breaker. A panic elsewhere in the caller's task, which drops
-/// the call as well, is a cancellation.
-struct PanicGuard<'c, 'a, R: Runtime> {
-    call: &'c Call<'a, R>,
-    admission: Option<Admission<'a>>,
-    tally: Option<AttemptTally<'a>>,
-    /// Whether the operation has begun to run and not come back.
-    is_polling: bool,
-    /// When the attempt began.
-    since: Timestamp,
-}
-
-impl<R: Runtime> Drop for PanicGuard<'_, '_, R> {
-    fn drop(&mut self) {
-        if self.is_polling {
-            if let Some(tally) = self.tally.take() {
-                tally.end(Outcome::Failure);
+    /// What the service said of when to come again. `None`: not again, or later than the policy waits.
+    pub(super) fn pause_asked(&self, verdict: Verdict) -> Option<Pause> {
+        let retry = &self.policy().retry;
+        match verdict.pushback.filter(|_| retry.honour_pushback) {
+            None => Some(Pause::Ours),
+            Some(Pushback::Never) => None,
+            Some(Pushback::After(pause)) => {
+                let longest = Some(retry.max_pushback).filter(|longest| !longest.is_zero());
+                longest.is_none_or(|longest| pause <= longest).then_some(Pause::Asked(pause))
             }
-            self.call.learn(self.admission.take(), Outcome::Failure, self.since);
         }
+    }
+}
+
+impl<T, E> Settled<T, E> {
+    pub(super) fn into_result(self) -> Result<T, Failed<E>> {
+        self.result.map_err(|cause| Failed { cause, verdict: self.verdict })
     }
 }

@@ -1,8 +1,7 @@
 //! The fallback part of a call: the chain of the policy, then the caller's own fallback.
 
 use super::timeout::timeout;
-use super::{Call, Operation, Payload, Source, Why};
-use crate::cache::CacheKey;
+use super::{Call, Operation, Payload, Progress, Source, Why};
 use crate::level::Section;
 use crate::policy::FallbackStep;
 use crate::runtime::Runtime;
@@ -11,14 +10,19 @@ use std::time::Duration;
 impl<R: Runtime> Call<'_, R> {
     /// Asks the chain, then the caller's own fallback; the first that answers wins. A step that cannot answer, in
     /// whatever way, hands over to the next.
-    pub(super) async fn fall_back<O: Operation>(&self, operation: &mut O, why: Why) -> Option<(O::Output, Source)> {
+    pub(super) async fn fall_back<O: Operation>(
+        &self,
+        operation: &mut O,
+        progress: &Progress,
+        why: Why,
+    ) -> Option<(O::Output, Source)> {
         if self.options.is_alternative {
             return None;
         }
         let policy = self.policy();
         if policy.fallback.on.contains(&why.trigger) {
             for step in policy.fallback.steps(policy.level) {
-                if let Some(answer) = self.step(operation, step, why).await {
+                if let Some(answer) = self.step(operation, progress, step, why).await {
                     return Some(answer);
                 }
             }
@@ -32,6 +36,7 @@ impl<R: Runtime> Call<'_, R> {
     async fn step<O: Operation>(
         &self,
         operation: &mut O,
+        progress: &Progress,
         step: &FallbackStep,
         why: Why,
     ) -> Option<(O::Output, Source)> {
@@ -40,12 +45,7 @@ impl<R: Runtime> Call<'_, R> {
                 let payload = Payload { bytes: &step.payload, content_type: &step.content_type };
                 Some((operation.decode(payload)?, Source::Static))
             }
-            FallbackStep::Cached(step) => {
-                let key = CacheKey::new(self.options.method, self.options.cache_key?);
-                let cached = self.isolation.cache.lookup(step, &key, self.runtime.now())?;
-                let value = operation.decode(Payload { bytes: &cached.payload, content_type: "" })?;
-                Some((value, Source::Cached { age: cached.age }))
-            }
+            FallbackStep::Cached(step) => self.kept(operation, progress, step, why),
             FallbackStep::Alternative(step) => {
                 let _place = self.scope.fallback_places.try_acquire()?;
                 let remaining = self.remaining(self.deadline);

@@ -2,7 +2,8 @@ use crate::isolation::Isolation;
 use crate::outcome::Outcome;
 use crate::stats::Counter;
 
-/// Counts a call exactly once, however it ends: a call whose future is dropped was cancelled.
+/// Counts a call exactly once, however it ends: a call whose future is dropped was cancelled, unless its own code
+/// panicked.
 pub(super) struct Tally<'a> {
     isolation: &'a Isolation,
     ending: Counter,
@@ -13,7 +14,15 @@ impl<'a> Tally<'a> {
         Self { isolation, ending: Counter::Cancelled }
     }
 
-    pub(super) fn end(&mut self, ending: Counter) {
+    /// Runs the call for a while: if it does not come back from that, it has failed.
+    pub(super) fn watch<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        self.ending = Counter::Failed;
+        let result = run();
+        self.ending = Counter::Cancelled;
+        result
+    }
+
+    pub(super) fn end(mut self, ending: Counter) {
         self.ending = ending;
     }
 }

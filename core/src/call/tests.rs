@@ -1,5 +1,10 @@
+mod adaptive;
+mod cached;
 mod changes;
 mod deadlines;
+mod hedges;
+mod holds;
+mod observers;
 mod overrides;
 mod panics;
 mod rates;
@@ -17,7 +22,9 @@ use crate::policy::{
     StaticFallback, TimeoutPolicy,
 };
 use crate::stats::CounterSnapshot;
+use crate::time::{Clocks, WallTime};
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 const UNAVAILABLE: u32 = 14;
 const NOT_FOUND: u32 = 5;
@@ -43,7 +50,7 @@ impl Runtime for Paused {
 }
 
 /// What a scripted service does at one attempt.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Reply {
     Answer(&'static str),
     Code(u32),
@@ -51,6 +58,7 @@ enum Reply {
     Unreached,
     Pushback(Pushback),
     AnswerAfter(Duration, &'static str),
+    CodeAfter(Duration, u32),
     Hang,
     Panic,
 }
@@ -66,17 +74,50 @@ struct Error {
 struct Script {
     replies: VecDeque<Reply>,
     attempts: Vec<Attempt>,
+    /// The numbers of the attempts that were dropped before they ended.
+    cancelled: Arc<Mutex<Vec<u32>>>,
     alternative: Option<&'static str>,
     degraded: Option<&'static str>,
     local: Option<&'static str>,
     /// How long a degraded answer and the caller's own fallback take.
     delay: Duration,
+    /// Whether the caller's own fallback panics.
+    panics: bool,
 }
 
 impl Script {
     fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies = replies.into_iter().collect();
-        Self { replies, attempts: Vec::new(), alternative: None, degraded: None, local: None, delay: Duration::ZERO }
+        let (attempts, cancelled) = (Vec::new(), Arc::default());
+        Self {
+            replies,
+            attempts,
+            cancelled,
+            alternative: None,
+            degraded: None,
+            local: None,
+            delay: Duration::ZERO,
+            panics: false,
+        }
+    }
+
+    fn cancelled(&self) -> Vec<u32> {
+        self.cancelled.lock().unwrap().clone()
+    }
+}
+
+/// An attempt under way.
+struct UnderWay {
+    number: u32,
+    has_ended: bool,
+    cancelled: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.cancelled.lock().unwrap().push(self.number);
+        }
     }
 }
 
@@ -84,26 +125,38 @@ impl Operation for Script {
     type Output = String;
     type Error = Error;
 
-    async fn attempt(&mut self, attempt: Attempt) -> Result<String, Error> {
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<String, Error>> + Send + use<> {
         self.attempts.push(attempt);
         let reply = if self.replies.len() > 1 { self.replies.pop_front() } else { self.replies.front().copied() };
         let error = |code, reached, pushback| Err(Error { code, reached, pushback });
-        match reply.unwrap() {
-            Reply::Answer(answer) => Ok(answer.to_owned()),
-            Reply::AnswerAfter(delay, answer) => {
-                tokio::time::sleep(delay).await;
-                Ok(answer.to_owned())
-            }
-            Reply::Code(code) => error(code, true, None),
-            Reply::Unreached => error(UNAVAILABLE, false, None),
-            Reply::Pushback(pushback) => error(UNAVAILABLE, true, Some(pushback)),
-            Reply::Hang => std::future::pending().await,
-            Reply::Panic => panic!("the service's client panics"),
+        let cancelled = Arc::clone(&self.cancelled);
+        let under_way = UnderWay { number: attempt.number, has_ended: false, cancelled };
+        async move {
+            let mut under_way = under_way;
+            let result = match reply.unwrap() {
+                Reply::Answer(answer) => Ok(answer.to_owned()),
+                Reply::AnswerAfter(delay, answer) => {
+                    tokio::time::sleep(delay).await;
+                    Ok(answer.to_owned())
+                }
+                Reply::Code(code) => error(code, true, None),
+                Reply::Unreached => error(UNAVAILABLE, false, None),
+                Reply::Pushback(pushback) => error(UNAVAILABLE, true, Some(pushback)),
+                Reply::Hang => std::future::pending().await,
+                Reply::CodeAfter(delay, code) => {
+                    tokio::time::sleep(delay).await;
+                    error(code, true, None)
+                }
+                Reply::Panic => panic!("the service's client panics"),
+            };
+            under_way.has_ended = true;
+            result
         }
     }
 
     fn classify(&self, result: Result<&String, &Error>, context: Context<'_>) -> Verdict {
-        let code = result.map_or_else(|error| error.code, |_| 0);
+        // An error page is an answer that the transport takes for a good one.
+        let code = result.map_or_else(|error| error.code, |answer| if answer.starts_with("<html>") { 13 } else { 0 });
         Verdict {
             outcome: context.policy.classification.grpc(code, context.is_probe),
             is_retryable: context.policy.retry.retries_grpc(code, context.is_idempotent),
@@ -130,6 +183,7 @@ impl Operation for Script {
     }
 
     async fn local_fallback(&mut self, _: Why) -> Option<String> {
+        assert!(!self.panics, "a bug of the fallback's");
         tokio::time::sleep(self.delay).await;
         self.local.map(str::to_owned)
     }
@@ -144,12 +198,13 @@ type CallResult = Result<Answer<String>, Failure<Error>>;
 
 impl Bench {
     fn new(spec: PolicySpec) -> Self {
-        let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Arc::new(Unobserved));
+        let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Clocks::default(), Arc::new(Unobserved));
         Self { isolation, runtime: Paused(tokio::time::Instant::now()) }
     }
 
     fn apply(&self, spec: PolicySpec) {
-        self.isolation.apply(Policy::new(spec).unwrap(), None, true);
+        let clocks = Clocks { monotonic: self.runtime.now(), wall: WallTime::default() };
+        self.isolation.apply(Policy::new(spec).unwrap(), None, true, clocks);
     }
 
     async fn run(&self, script: &mut Script, options: CallOptions<'_>) -> CallResult {
@@ -329,7 +384,7 @@ async fn slow_answers_trip_the_breaker_and_the_wait_for_a_place_is_not_their_lat
 async fn a_disabled_service_is_not_called() {
     let bench = Bench::new(with_chain(Level::Basic, vec![static_step("static")]));
     let policy = bench.isolation.in_force().policy.clone();
-    bench.isolation.apply(policy, None, false);
+    bench.isolation.apply(policy, None, false, Clocks::default());
     let answer = bench.call([Reply::Answer("not asked")]).await.unwrap();
     assert_eq!((answer.source, answer.receipt.attempts), (Source::Static, 0));
     assert_eq!(bench.counters().rejected_disabled, 1);

@@ -1,7 +1,12 @@
+use super::holds::Holds;
 use super::part::Part;
 use super::scope::OwnBreaker;
+use crate::adaptive_limit::AdaptiveLimit;
 use crate::bulkhead::Bulkhead;
+use crate::cache::AnswerCache;
+use crate::latency::RecentLatency;
 use crate::rate_limit::RateLimit;
+use crate::time::Clocks;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -9,12 +14,18 @@ use std::sync::{Arc, Weak};
 ///
 /// It is known for as long as somebody uses it: the policy in force, or a call that began under an earlier one. So a
 /// part that a policy drops, and a later one brings back, begins afresh, unless calls are still in it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Known {
+    /// What the host's clocks read when it last put a policy in force.
+    pub(super) clocks: Clocks,
+    pub(super) holds: Holds,
     pub(super) breakers: States<OwnBreaker>,
     pub(super) places: States<Bulkhead>,
     pub(super) fallback_places: States<Bulkhead>,
+    pub(super) adaptive_limits: States<AdaptiveLimit>,
     pub(super) rate_limits: States<RateLimit>,
+    pub(super) latencies: States<RecentLatency>,
+    pub(super) caches: States<AnswerCache>,
 }
 
 /// One kind of state, by the part that it is for.
@@ -22,13 +33,40 @@ pub(super) struct Known {
 pub(super) struct States<T>(HashMap<Part, Weak<T>>);
 
 impl Known {
+    pub(super) fn new(clocks: Clocks) -> Self {
+        Self {
+            clocks,
+            holds: Holds::default(),
+            breakers: States::default(),
+            places: States::default(),
+            fallback_places: States::default(),
+            adaptive_limits: States::default(),
+            rate_limits: States::default(),
+            latencies: States::default(),
+            caches: States::default(),
+        }
+    }
+
     /// Forgets what nobody uses any more.
     pub(super) fn prune(&mut self) {
-        let Self { breakers, places, fallback_places, rate_limits } = self;
+        let Self {
+            clocks: _,
+            holds: _,
+            breakers,
+            places,
+            fallback_places,
+            adaptive_limits,
+            rate_limits,
+            latencies,
+            caches,
+        } = self;
         breakers.prune();
         places.prune();
         fallback_places.prune();
+        adaptive_limits.prune();
         rate_limits.prune();
+        latencies.prune();
+        caches.prune();
     }
 }
 
@@ -42,6 +80,11 @@ impl<T> States<T> {
         let state = new();
         self.0.insert(part.clone(), Arc::downgrade(&state));
         state
+    }
+
+    /// All that somebody uses.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = Arc<T>> {
+        self.0.values().filter_map(Weak::upgrade)
     }
 
     #[cfg(test)]

@@ -1,18 +1,23 @@
 //! What one call goes by: the policy of its method, and the state that it shares with other calls.
 //!
-//! State belongs to whoever has numbers of its own. The service has a breaker, places for calls and for fallbacks, and a
-//! rate. A pool has places, and a breaker where its policy isolates it. An override for methods has what its replaced
-//! sections are about. The narrower one wins: a breaker of the override, else of the pool, else of the service; and a
-//! bulkhead of the override takes its methods out of all pools, their breakers included.
+//! State belongs to whoever has numbers of its own. The service has a breaker, places for calls and for fallbacks, an
+//! adaptive limit, a rate and a cache of good answers. A pool has places, and a breaker where its policy isolates it. An
+//! override for methods has what its replaced sections are about. The narrower one wins: a breaker of the override, else
+//! of the pool, else of the service; and a bulkhead of the override takes its methods out of all pools, their breakers
+//! included.
 
 use super::known::Known;
 use super::part::Part;
+use crate::adaptive_limit::AdaptiveLimit;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
+use crate::cache::AnswerCache;
 use crate::glob;
+use crate::latency::RecentLatency;
 use crate::level::Section;
-use crate::policy::{BulkheadPolicy, MethodOverride, Policy, PoolPolicy};
+use crate::policy::{BulkheadPolicy, HedgePolicy, MethodOverride, Policy, PoolPolicy};
 use crate::rate_limit::RateLimit;
+use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +28,13 @@ pub(crate) struct Scope {
     pub(crate) policy: Policy,
     /// Whether these calls may safely run twice. `None`: as the caller says.
     pub(crate) is_idempotent: Option<bool>,
+    pub(crate) adaptive_limit: Arc<AdaptiveLimit>,
     pub(crate) rate_limit: Arc<RateLimit>,
+    /// How long attempts took of late. `None`: no part of the policy goes by that.
+    pub(crate) latency: Option<Arc<RecentLatency>>,
     /// The places of fallbacks that take time.
     pub(crate) fallback_places: Arc<Bulkhead>,
+    pub(crate) cache: Arc<AnswerCache>,
     common: Lane,
     pools: Vec<(PoolPolicy, Lane)>,
 }
@@ -69,8 +78,11 @@ impl Scope {
         Self {
             policy: policy.clone(),
             is_idempotent: None,
+            adaptive_limit: adaptive_limit(part, policy, known),
             rate_limit: rate_limit(part, known),
+            latency: latency(part, policy.hedge, known),
             fallback_places: fallback_places(part, policy, known),
+            cache: cache(part, known),
             common,
             pools,
         }
@@ -92,11 +104,18 @@ impl Scope {
             }
             scope.common.breaker = own;
         }
+        if let Some(hedge) = entry.hedge {
+            scope.latency = latency(part, hedge, known);
+        }
+        if entry.adaptive_limit.is_some() {
+            scope.adaptive_limit = adaptive_limit(part, &scope.policy, known);
+        }
         if entry.rate_limit.is_some() {
             scope.rate_limit = rate_limit(part, known);
         }
         if entry.fallback.is_some() {
             scope.fallback_places = fallback_places(part, &scope.policy, known);
+            scope.cache = cache(part, known);
         }
         scope
     }
@@ -125,11 +144,24 @@ impl Scope {
         let pools = self.pools.iter().filter(move |_| has_pools).map(|(_, lane)| &lane.breaker);
         std::iter::once(&self.common.breaker).chain(pools)
     }
+
+    /// Whether no breaker remembers a failure and no call has to wait for its turn.
+    pub(super) fn is_at_rest(&self, now: Timestamp) -> bool {
+        let lanes = std::iter::once(&self.common).chain(self.pools.iter().map(|(_, lane)| lane));
+        !self.rate_limit.is_ahead(now) && lanes.into_iter().all(|lane| lane.breaker.breaker.is_at_rest(now))
+    }
 }
 
 fn breaker(part: &Part, policy: &Policy, known: &mut Known) -> Arc<OwnBreaker> {
-    let new = || Arc::new(OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker) });
-    known.breakers.get(part, |known| known.breaker.reconfigure(&policy.breaker), new)
+    let new = || {
+        let own = OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker) };
+        own.breaker.set_holds(known.holds.of(part));
+        Arc::new(own)
+    };
+    let own = known.breakers.get(part, |known| known.breaker.reconfigure(&policy.breaker), new);
+    let until = policy.breaker.mode_until.map(|until| known.clocks.monotonic(until));
+    own.breaker.set_mode(policy.breaker.mode, until);
+    own
 }
 
 fn places(part: &Part, max_concurrent: u32, max_queue: u32, known: &mut Known) -> Arc<Bulkhead> {
@@ -143,6 +175,19 @@ fn fallback_places(part: &Part, policy: &Policy, known: &mut Known) -> Arc<Bulkh
     known.fallback_places.get(part, |known| known.set_limits(max_concurrent, 0), new)
 }
 
+fn adaptive_limit(part: &Part, policy: &Policy, known: &mut Known) -> Arc<AdaptiveLimit> {
+    let policy = &policy.adaptive_limit;
+    known.adaptive_limits.get(part, |known| known.set_policy(policy), || Arc::new(AdaptiveLimit::new(policy)))
+}
+
 fn rate_limit(part: &Part, known: &mut Known) -> Arc<RateLimit> {
     known.rate_limits.get(part, |_| {}, || Arc::new(RateLimit::new()))
+}
+
+fn latency(part: &Part, hedge: HedgePolicy, known: &mut Known) -> Option<Arc<RecentLatency>> {
+    (hedge.percentile > 0.0).then(|| known.latencies.get(part, |_| {}, || Arc::new(RecentLatency::new())))
+}
+
+fn cache(part: &Part, known: &mut Known) -> Arc<AnswerCache> {
+    known.caches.get(part, |_| {}, || Arc::new(AnswerCache::new()))
 }

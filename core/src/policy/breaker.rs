@@ -1,3 +1,4 @@
+use crate::time::WallTime;
 use std::time::Duration;
 
 /// The least time that probes get where the policy does not say.
@@ -9,6 +10,9 @@ const SHORTEST_DEFAULT_LEASE: Duration = Duration::from_secs(30);
 pub struct BreakerPolicy {
     /// What it says apart from what the breaker has learned. Default auto.
     pub mode: BreakerMode,
+    /// When the mode goes back to auto by itself. It is read once, when the policy is put in force, against what the
+    /// host's clocks read then. `None`: never. Default `None`.
+    pub mode_until: Option<WallTime>,
     /// The window that count and rates look at. Default 30 s in 10 buckets, as Polly's sampling.
     pub window: BreakerWindow,
     /// Calls that the window must hold before count and rates may trip. Default 10, between Sentinel's 5 and Hystrix's
@@ -23,7 +27,8 @@ pub struct BreakerPolicy {
     /// Latency at or above which a call is slow, whatever its outcome. Zero: no call is slow. Default zero: how long is
     /// too long is the service's to say, and resilience4j's 60 s is no help.
     pub slow_call_duration: Duration,
-    /// Share of slow calls in the window, in [0, 1], at or above which it trips. Zero: off. Default 1, as resilience4j.
+    /// Share of slow calls in the window, in [0, 1], at or above which it trips. Unless it is off, a slow probe counts as a
+    /// failed one. Zero: off. Default 1, as resilience4j.
     pub slow_call_rate: f64,
     /// How long calls are rejected before the first probe. Default 30 s, as Envoy and opossum.
     pub open_duration: Duration,
@@ -58,10 +63,17 @@ pub enum BreakerMode {
     Auto,
     /// Reject every call.
     ForcedOpen,
-    /// Admit every call and learn nothing.
+    /// Admit every call and never trip; calls are still counted.
     Disabled,
     /// Trip and recover by the rules, but admit every call: transitions are told as what would have been.
     MetricsOnly,
+}
+
+impl BreakerMode {
+    /// Whether the breaker stays where it is, whatever becomes of its calls.
+    pub(crate) fn is_fixed(self) -> bool {
+        matches!(self, Self::ForcedOpen | Self::Disabled)
+    }
 }
 
 /// What becomes of a half-open breaker whose probes never came back.
@@ -110,6 +122,7 @@ impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {
             mode: BreakerMode::Auto,
+            mode_until: None,
             window: BreakerWindow::default(),
             minimum_calls: 10,
             consecutive_failures: 5,

@@ -63,10 +63,16 @@ pub struct CachedFallback {
     pub ttl: Duration,
     /// How much longer it may stand in after that, as `stale-if-error` of RFC 5861. Default 3600 s.
     pub stale_if_error: Duration,
-    /// Answers kept for the service. Default 1024.
+    /// Answers kept, 1 to 100000. Default 1024.
     pub max_entries: u32,
-    /// Largest answer kept, in bytes. Default 65536.
+    /// Largest answer kept, in bytes, 1 to 1 MiB. Default 64 KiB.
     pub max_entry_bytes: u32,
+    /// All answers kept, with their keys, in bytes; from `max_entry_bytes` to 1 GiB. Default 64 MiB.
+    pub max_bytes: u32,
+    /// Fields of the request whose values are the key, in the order in which they make it up; at most 32, no two the
+    /// same. A call that does not name them all has no key: nothing is kept of it, and nothing kept stands in. Default
+    /// empty: the key that the caller gives.
+    pub key_fields: Vec<String>,
 }
 
 /// Another service, asked once, through its own breaker and without retry.
@@ -142,6 +148,8 @@ impl Default for CachedFallback {
             stale_if_error: Duration::from_secs(3600),
             max_entries: 1024,
             max_entry_bytes: 64 * 1024,
+            max_bytes: 64 * 1024 * 1024,
+            key_fields: Vec::new(),
         }
     }
 }

@@ -1,12 +1,13 @@
 use super::{
-    BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, PolicySpec, RateLimitPolicy, RetryPolicy,
-    TimeoutPolicy,
+    AdaptiveLimitPolicy, BreakerPolicy, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, HedgePolicy, PolicySpec,
+    RateLimitPolicy, RetryPolicy, TimeoutPolicy,
 };
 
 /// Sections of a policy replaced for the methods that match; what is `None` is the service's.
 ///
-/// A section is replaced whole. One that has state of its own gets that, too: a replaced breaker, bulkhead or rate limit
-/// is shared by all methods that match, and by nobody else. Level, health and retry budget are always the service's.
+/// A section is replaced whole. One that has state of its own gets that, too: a replaced breaker, bulkhead, adaptive
+/// limit, rate limit or fallback (its places and its cache) is shared by all methods that match, and by nobody else.
+/// Level, health and retry budget are always the service's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodOverride {
     /// The methods, where `*` stands for any run of characters, and a slash at the front says nothing. Not empty; at most
@@ -22,8 +23,12 @@ pub struct MethodOverride {
     pub classification: Option<ClassificationPolicy>,
     /// Further attempts after a failure. Its budget is the service's.
     pub retry: Option<RetryPolicy>,
+    /// Further attempts while one still runs.
+    pub hedge: Option<HedgePolicy>,
     /// How many calls may run at once, whatever pool they name. It has no pools.
     pub bulkhead: Option<BulkheadPolicy>,
+    /// How many calls may run at once, by what the service turns out to take.
+    pub adaptive_limit: Option<AdaptiveLimitPolicy>,
     /// How many calls may start in a period. `Some(None)`: any number, where the service has a limit.
     pub rate_limit: Option<Option<RateLimitPolicy>>,
     /// What answers when the live call cannot.
@@ -42,7 +47,9 @@ impl MethodOverride {
             breaker: either(&self.breaker, &service.breaker),
             classification: either(&self.classification, &service.classification),
             retry: either(&self.retry, &service.retry),
+            hedge: self.hedge.unwrap_or(service.hedge),
             bulkhead: either(&self.bulkhead, &service.bulkhead),
+            adaptive_limit: self.adaptive_limit.unwrap_or(service.adaptive_limit),
             rate_limit: self.rate_limit.unwrap_or(service.rate_limit),
             fallback: either(&self.fallback, &service.fallback),
             health: service.health,

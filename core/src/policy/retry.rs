@@ -40,7 +40,7 @@ pub enum Jitter {
     Full,
 }
 
-/// Caps retries to a share of the calls, for the whole service, as Finagle's retry budget does.
+/// Caps retries and hedges together to a share of the calls, for the whole service, as Finagle's retry budget does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetPolicy {
     /// Retries earned by each call, in [0, 1]. Default 0.2.

@@ -3,12 +3,13 @@
 mod method_overrides;
 
 use super::limits::{
-    MAX_ATTEMPTS, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HTTP_RANGES,
-    MAX_HTTP_STATUS, MAX_POOLS, MAX_STEPS,
+    MAX_ATTEMPTS, MAX_CONCURRENT, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HEDGES,
+    MAX_HTTP_RANGES, MAX_HTTP_STATUS, MAX_KEY_FIELDS, MAX_POOLS, MAX_STEPS,
 };
 use super::{
-    BreakerPolicy, BreakerWindow, BulkheadPolicy, ClassificationPolicy, FallbackPolicy, FallbackStep, HealthPolicy,
-    Jitter, PolicySpec, RateLimitPolicy, RetryPolicy, TimeWindow, TimeoutPolicy,
+    AdaptiveLimitPolicy, BreakerPolicy, BreakerWindow, BulkheadPolicy, CachedFallback, ClassificationPolicy,
+    FallbackPolicy, FallbackStep, HealthPolicy, HedgePolicy, Jitter, PolicySpec, RateLimitPolicy, RetryPolicy,
+    TimeWindow, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
@@ -19,11 +20,12 @@ use std::time::Duration;
 const MAX_PROBES: u32 = 1023;
 /// The most calls of a count window: its sums have eleven bits each.
 const MAX_WINDOW_CALLS: u32 = 1024;
-const MAX_CONCURRENT: u32 = 100_000;
 const MAX_GLOB_BYTES: usize = 256;
 const MAX_TYPE_NAME_BYTES: usize = 256;
 const MAX_STATIC_BYTES: usize = 64 * 1024;
 const MAX_CACHE_ENTRY_BYTES: u32 = 1024 * 1024;
+const MAX_CACHE_BYTES: u32 = 1024 * 1024 * 1024;
+const MAX_KEY_FIELD_BYTES: usize = 128;
 
 /// A spec that is not a policy: every field at fault, section by section in the order of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +40,6 @@ pub struct Violation {
     pub path: String,
     /// What is wrong and what would be right.
     pub description: String,
-    /// Which kind of fault it is.
-    pub kind: ViolationKind,
-}
-
-/// Why a field is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ViolationKind {
-    /// No release would take the value.
-    Invalid,
-    /// The value is part of the contract, but this release does not enforce it, and will not pretend to.
-    NotInForce,
 }
 
 impl InvalidPolicy {
@@ -89,18 +80,9 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    /// A value that no release would take.
+    /// A value that is not taken.
     pub fn invalid(path: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { path: path.into(), description: description.into(), kind: ViolationKind::Invalid }
-    }
-
-    /// A value that this release does not enforce.
-    pub fn not_in_force(path: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            description: "is not in force in this release: leave it unset".to_owned(),
-            kind: ViolationKind::NotInForce,
-        }
+        Self { path: path.into(), description: description.into() }
     }
 }
 
@@ -117,7 +99,9 @@ fn sections(faults: &mut Faults, spec: &PolicySpec) {
     breaker(faults, &spec.breaker);
     classification(faults, &spec.classification);
     retry(faults, &spec.retry);
+    hedge(faults, spec.hedge);
     bulkhead(faults, &spec.bulkhead);
+    adaptive_limit(faults, spec.adaptive_limit);
     if let Some(policy) = &spec.rate_limit {
         rate_limit(faults, policy);
     }
@@ -289,6 +273,20 @@ fn retry(faults: &mut Faults, policy: &RetryPolicy) {
     faults.duration_or_zero("retry.max_pushback", policy.max_pushback, MILLISECOND);
 }
 
+fn hedge(faults: &mut Faults, policy: HedgePolicy) {
+    faults.duration("hedge.delay", policy.delay, Duration::ZERO);
+    faults.number("hedge.max_extra", policy.max_extra, 1, MAX_HEDGES);
+    let percentile = policy.percentile;
+    faults.require(
+        (0.0..1.0).contains(&percentile),
+        "hedge.percentile",
+        format!("must be in [0, 1), not {percentile}"),
+    );
+    let starts = percentile == 0.0 || !policy.delay.is_zero();
+    let description = "must be above zero where percentile is: it is the delay until enough has been measured";
+    faults.relate(starts, "hedge.delay", "hedge.percentile", description);
+}
+
 fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
     faults.queue("bulkhead", policy.max_concurrent, policy.max_queue, policy.max_wait);
     faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format!("must be at most {MAX_POOLS}"));
@@ -317,6 +315,19 @@ fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
 fn glob(faults: &mut Faults, path: &str, glob: &str) {
     faults.require(!glob.is_empty(), path, "must not be empty: use * for all methods");
     faults.text(path, glob, MAX_GLOB_BYTES);
+}
+
+fn adaptive_limit(faults: &mut Faults, policy: AdaptiveLimitPolicy) {
+    let AdaptiveLimitPolicy { kind: _, min, initial, max } = policy;
+    let [min_path, initial_path, max_path] = ["adaptive_limit.min", "adaptive_limit.initial", "adaptive_limit.max"];
+    faults.number(min_path, min, 1, MAX_CONCURRENT);
+    faults.number(initial_path, initial, 1, MAX_CONCURRENT);
+    faults.number(max_path, max, 1, MAX_CONCURRENT);
+    faults.relate(min <= max, max_path, min_path, "must not be below min");
+    if min <= max {
+        faults.relate(min <= initial, initial_path, min_path, "must not be below min");
+        faults.relate(initial <= max, initial_path, max_path, "must not be above max");
+    }
 }
 
 fn rate_limit(faults: &mut Faults, policy: &RateLimitPolicy) {
@@ -363,12 +374,7 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
             faults.require(fits, &format!("{path}.payload"), format!("must be at most 64 KiB, not {length} bytes"));
             faults.text(&format!("{path}.content_type"), &step.content_type, 256);
         }
-        FallbackStep::Cached(step) => {
-            faults.duration(&format!("{path}.ttl"), step.ttl, MILLISECOND);
-            faults.duration(&format!("{path}.stale_if_error"), step.stale_if_error, Duration::ZERO);
-            faults.number(&format!("{path}.max_entries"), step.max_entries, 1, 100_000);
-            faults.number(&format!("{path}.max_entry_bytes"), step.max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
-        }
+        FallbackStep::Cached(step) => cached_step(faults, path, step),
         FallbackStep::Alternative(step) => {
             faults.text(&format!("{path}.method"), &step.method, 512);
             faults.duration(&format!("{path}.timeout"), step.timeout, MILLISECOND);
@@ -381,6 +387,26 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
             }
             faults.text(&format!("{path}.reason"), &step.reason, 256);
         }
+    }
+}
+
+fn cached_step(faults: &mut Faults, path: &str, step: &CachedFallback) {
+    let CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, max_bytes, key_fields } = step;
+    faults.duration(&format!("{path}.ttl"), *ttl, MILLISECOND);
+    faults.duration(&format!("{path}.stale_if_error"), *stale_if_error, Duration::ZERO);
+    faults.number(&format!("{path}.max_entries"), *max_entries, 1, 100_000);
+    let (largest, all) = (format!("{path}.max_entry_bytes"), format!("{path}.max_bytes"));
+    faults.number(&largest, *max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
+    faults.number(&all, *max_bytes, 1, MAX_CACHE_BYTES);
+    faults.relate(max_bytes >= max_entry_bytes, &all, &largest, "must not be below max_entry_bytes");
+    let path = format!("{path}.key_fields");
+    faults.require(key_fields.len() <= MAX_KEY_FIELDS, &path, format!("must be at most {MAX_KEY_FIELDS}"));
+    let mut names = HashSet::new();
+    for (index, name) in key_fields.iter().take(MAX_KEY_FIELDS).enumerate() {
+        let path = format!("{path}[{index}]");
+        faults.require(!name.is_empty(), &path, "must not be empty");
+        faults.text(&path, name, MAX_KEY_FIELD_BYTES);
+        faults.require(names.insert(name), &path, "must differ from the other fields");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all retries to a service may cost together.
+//! What all retries to a service may cost together, hedges included.
 //!
 //! Each call deposits a share of a retry, each retry withdraws a whole one, and a few a second are always there, so
 //! that a service with little traffic can be retried at all. With the defaults, a service that fails every call gets

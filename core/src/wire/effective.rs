@@ -3,10 +3,11 @@
 //! Each section starts from the preset's values, or the defaults, and each field that was written overrides one. All
 //! faults are collected: those of the messages here, those of the whole by [`Policy::new`].
 
+mod adaptive_limit;
 mod breaker;
 mod bulkhead;
 mod fallback;
-mod inert;
+mod hedge;
 mod method_overrides;
 mod rate_limit;
 mod retry;
@@ -79,13 +80,13 @@ fn read_sections(faults: &mut Faults, written: &v1::IsolationPolicy, spec: &mut 
         retry::read(faults, written, &mut spec.retry);
     }
     if let Some(written) = hedge {
-        inert::hedge(faults, written);
+        hedge::read(faults, *written, &mut spec.hedge);
     }
     if let Some(written) = bulkhead {
         bulkhead::read(faults, written, &mut spec.bulkhead);
     }
     if let Some(written) = adaptive_limit {
-        inert::adaptive_limit(faults, written);
+        adaptive_limit::read(faults, *written, &mut spec.adaptive_limit);
     }
     if let Some(written) = rate_limit {
         rate_limit::read(faults, *written, &mut spec.rate_limit);

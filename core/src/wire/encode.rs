@@ -4,11 +4,12 @@ use super::duration::duration_to_wire;
 use super::level::level_to_wire;
 use crate::outcome::Outcome;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
-    TimeWindow, TimeoutPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow,
+    BudgetPolicy, BulkheadPolicy, CachedFallback, ClassificationPolicy, DegradedFallback, ErrorTypeRule,
+    FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, HedgePolicy, Jitter, LeaseExpiry, MethodOverride,
+    Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
 };
+use crate::time::WallTime;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 use cofferdam_proto::v1::fallback_step::Strategy;
@@ -27,7 +28,9 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         breaker,
         classification,
         retry,
+        hedge,
         bulkhead,
+        adaptive_limit,
         rate_limit,
         fallback,
         health,
@@ -40,9 +43,9 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         circuit_breaker: Some(write_breaker(breaker)),
         classification: Some(write_classification(classification)),
         retry: Some(write_retry(retry)),
-        hedge: None,
+        hedge: unless(*hedge, HedgePolicy::default()).map(write_hedge),
         bulkhead: Some(write_bulkhead(bulkhead)),
-        adaptive_limit: None,
+        adaptive_limit: unless(*adaptive_limit, AdaptiveLimitPolicy::default()).map(write_adaptive_limit),
         rate_limit: rate_limit.map(write_rate_limit),
         fallback: Some(write_fallback(fallback)),
         health: Some(write_health(*health)),
@@ -74,9 +77,15 @@ fn write_timeout(policy: TimeoutPolicy) -> v1::TimeoutPolicy {
     }
 }
 
+fn wall_time(time: WallTime) -> prost_types::Timestamp {
+    // Nanoseconds are below a billion.
+    prost_types::Timestamp { seconds: time.seconds(), nanos: time.nanos() as i32 }
+}
+
 fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
     let BreakerPolicy {
         mode,
+        mode_until,
         window,
         minimum_calls,
         consecutive_failures,
@@ -133,7 +142,7 @@ fn write_breaker(policy: &BreakerPolicy) -> v1::CircuitBreakerPolicy {
         ramp_duration: unless(*ramp_duration, Duration::ZERO).map(duration_to_wire),
         ramp_min_ratio: unless(*ramp_min_ratio, 0.1).and_then(real),
         mode: mode.into(),
-        mode_until: None,
+        mode_until: mode_until.map(wall_time),
     }
 }
 
@@ -203,6 +212,11 @@ fn write_retry(policy: &RetryPolicy) -> v1::RetryPolicy {
     }
 }
 
+fn write_hedge(policy: HedgePolicy) -> v1::HedgePolicy {
+    let HedgePolicy { delay, max_extra, percentile } = policy;
+    v1::HedgePolicy { delay: duration(delay), max_extra: Some(max_extra), percentile: percentile + 0.0 }
+}
+
 fn write_bulkhead(policy: &BulkheadPolicy) -> v1::BulkheadPolicy {
     let BulkheadPolicy { max_concurrent, max_queue, max_wait, pools } = policy;
     v1::BulkheadPolicy {
@@ -225,6 +239,16 @@ fn write_pool(policy: &PoolPolicy) -> v1::BulkheadPool {
     }
 }
 
+fn write_adaptive_limit(policy: AdaptiveLimitPolicy) -> v1::AdaptiveLimitPolicy {
+    let AdaptiveLimitPolicy { kind, min, initial, max } = policy;
+    let kind = match kind {
+        AdaptiveLimitKind::Off => v1::AdaptiveLimitKind::Off,
+        AdaptiveLimitKind::Gradient2 => v1::AdaptiveLimitKind::Gradient2,
+        AdaptiveLimitKind::Aimd => v1::AdaptiveLimitKind::Aimd,
+    };
+    v1::AdaptiveLimitPolicy { kind: kind.into(), min: Some(min), initial: Some(initial), max: Some(max) }
+}
+
 fn write_rate_limit(policy: RateLimitPolicy) -> v1::RateLimitPolicy {
     let RateLimitPolicy { permits, period, burst, max_wait } = policy;
     v1::RateLimitPolicy { permits, period: duration(period), burst, max_wait: duration(max_wait) }
@@ -242,8 +266,19 @@ fn write_fallback(policy: &FallbackPolicy) -> v1::FallbackPolicy {
 }
 
 fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
-    let MethodOverride { glob, is_idempotent, timeout, breaker, classification, retry, bulkhead, rate_limit, fallback } =
-        entry;
+    let MethodOverride {
+        glob,
+        is_idempotent,
+        timeout,
+        breaker,
+        classification,
+        retry,
+        hedge,
+        bulkhead,
+        adaptive_limit,
+        rate_limit,
+        fallback,
+    } = entry;
     let no_limit = v1::RateLimitPolicy::default();
     let policy = v1::IsolationPolicy {
         timeout: timeout.map(write_timeout),
@@ -251,7 +286,9 @@ fn write_override(entry: &MethodOverride) -> v1::MethodOverride {
         classification: classification.as_ref().map(write_classification),
         // The budget is the service's.
         retry: retry.as_ref().map(|retry| v1::RetryPolicy { budget: None, ..write_retry(retry) }),
+        hedge: hedge.map(write_hedge),
         bulkhead: bulkhead.as_ref().map(write_bulkhead),
+        adaptive_limit: adaptive_limit.map(write_adaptive_limit),
         rate_limit: rate_limit.map(|limit| limit.map_or(no_limit, write_rate_limit)),
         fallback: fallback.as_ref().map(write_fallback),
         ..Default::default()
@@ -274,15 +311,7 @@ fn write_step(step: &FallbackStep) -> v1::FallbackStep {
         FallbackStep::Static(StaticFallback { payload, content_type }) => {
             Strategy::Static(v1::StaticFallback { payload: payload.clone(), content_type: content_type.clone() })
         }
-        FallbackStep::Cached(CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes }) => {
-            Strategy::Cached(v1::CachedFallback {
-                ttl: duration(*ttl),
-                stale_if_error: duration(*stale_if_error),
-                max_entries: Some(*max_entries),
-                max_entry_bytes: Some(*max_entry_bytes),
-                key_fields: Vec::new(),
-            })
-        }
+        FallbackStep::Cached(step) => Strategy::Cached(write_cached(step)),
         FallbackStep::Alternative(AlternativeFallback { service, method, timeout }) => {
             Strategy::Alternative(v1::AlternativeFallback {
                 service: service.to_string(),
@@ -295,6 +324,18 @@ fn write_step(step: &FallbackStep) -> v1::FallbackStep {
         }
     };
     v1::FallbackStep { strategy: Some(strategy) }
+}
+
+fn write_cached(step: &CachedFallback) -> v1::CachedFallback {
+    let CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, max_bytes, key_fields } = step;
+    v1::CachedFallback {
+        ttl: duration(*ttl),
+        stale_if_error: duration(*stale_if_error),
+        max_entries: Some(*max_entries),
+        max_entry_bytes: Some(*max_entry_bytes),
+        key_fields: key_fields.clone(),
+        max_bytes: unless(*max_bytes, CachedFallback::default().max_bytes),
+    }
 }
 
 fn write_health(policy: HealthPolicy) -> v1::HealthPolicy {

@@ -54,13 +54,6 @@ impl Faults {
         self.0.extend(below.map(|fault| Violation { path: format!("{path}.{}", fault.path), ..fault }));
     }
 
-    /// Refuses what asks for something that this release does not do.
-    pub(super) fn not_in_force(&mut self, asks: bool, path: impl Into<String>) {
-        if asks {
-            self.0.push(Violation::not_in_force(path));
-        }
-    }
-
     /// Overrides a duration by the one that was written, if any.
     pub(super) fn duration(&mut self, path: &str, written: Option<prost_types::Duration>, target: &mut Duration) {
         set(target, self.read_duration(path, written));

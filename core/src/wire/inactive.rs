@@ -34,7 +34,6 @@ fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String>
         // Sections again.
         method_overrides: _,
     } = written;
-    let full = level == Level::Full;
     let mut paths = Vec::new();
     let mut list = |set: bool, in_force: bool, path: &str| {
         if set && !in_force {
@@ -50,9 +49,9 @@ fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String>
         list(breaker.ramp_min_ratio.is_some(), ramps, "circuit_breaker.ramp_min_ratio");
     }
     list(retry.is_some(), level.enforces(Section::Retry), "retry");
-    list(hedge.is_some(), full, "hedge");
+    list(hedge.is_some(), level.enforces(Section::Hedge), "hedge");
     list(bulkhead.is_some(), level.enforces(Section::Bulkhead), "bulkhead");
-    list(adaptive_limit.is_some(), full, "adaptive_limit");
+    list(adaptive_limit.is_some(), level.enforces(Section::AdaptiveLimit), "adaptive_limit");
     list(rate_limit.is_some(), level.enforces(Section::RateLimit), "rate_limit");
     let falls_back = level.enforces(Section::Fallback);
     list(fallback.is_some(), falls_back, "fallback");

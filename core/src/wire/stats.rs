@@ -130,6 +130,10 @@ counters! {
     rejected_disabled,
     breaker_opened,
     stale_results,
+    hedges,
+    hedge_wins,
+    hedges_refused,
+    rejected_adaptive_limit,
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use crate::name::Name;
 use crate::outcome::Outcome;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, CachedFallback,
-    ClassificationPolicy, DegradedFallback, ErrorTypeRule, FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy,
-    InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
-    StaticFallback, TimeWindow, TimeoutPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow,
+    BudgetPolicy, BulkheadPolicy, CachedFallback, ClassificationPolicy, DegradedFallback, ErrorTypeRule,
+    FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, HedgePolicy, InvalidPolicy, Jitter, LeaseExpiry,
+    MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
+    TimeoutPolicy,
 };
+use crate::time::WallTime;
 use bytes::Bytes;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy as Step;
@@ -52,32 +54,47 @@ pub(super) fn paths<T: std::fmt::Debug>(result: &Result<T, InvalidPolicy>) -> Ve
 
 /// Any valid policy.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
-    let sections = (timeout(), breaker(), classification(), retry(), bulkhead(), rate_limit(), health());
+    // Boxed, for all of it by value is more than a test's stack.
+    let sections = (
+        timeout().boxed(),
+        breaker().boxed(),
+        classification().boxed(),
+        retry().boxed(),
+        hedge().boxed(),
+        bulkhead().boxed(),
+        limits().boxed(),
+        health().boxed(),
+    );
     let level = prop::sample::select(Level::ALL.to_vec());
     (level, sections, vec(method_override().boxed(), 0..4))
-        .prop_flat_map(|(level, (timeout, breaker, classification, retry, bulkhead, rate_limit, health), overrides)| {
-            fallback(timeout).prop_map(move |fallback| {
-                let budget = retry.budget;
-                let mut spec = PolicySpec {
-                    level,
-                    timeout,
-                    breaker: breaker.clone(),
-                    classification: classification.clone(),
-                    retry: retry.clone(),
-                    bulkhead: bulkhead.clone(),
-                    rate_limit,
-                    fallback,
-                    health,
-                    method_overrides: Vec::new(),
-                };
-                for (index, entry) in overrides.iter().cloned().enumerate() {
-                    let glob = format!("{}{index}", entry.glob);
-                    let retry = entry.retry.map(|retry| RetryPolicy { budget, ..retry });
-                    spec.method_overrides.push(MethodOverride { glob, retry, ..entry });
-                }
-                spec
-            })
-        })
+        .prop_flat_map(
+            |(level, (timeout, breaker, classification, retry, hedge, bulkhead, limits, health), overrides)| {
+                let (adaptive_limit, rate_limit) = limits;
+                fallback(timeout).boxed().prop_map(move |fallback| {
+                    let budget = retry.budget;
+                    let mut spec = PolicySpec {
+                        level,
+                        timeout,
+                        breaker: breaker.clone(),
+                        classification: classification.clone(),
+                        retry: retry.clone(),
+                        hedge,
+                        bulkhead: bulkhead.clone(),
+                        adaptive_limit,
+                        rate_limit,
+                        fallback,
+                        health,
+                        method_overrides: Vec::new(),
+                    };
+                    for (index, entry) in overrides.iter().cloned().enumerate() {
+                        let glob = format!("{}{index}", entry.glob);
+                        let retry = entry.retry.map(|retry| RetryPolicy { budget, ..retry });
+                        spec.method_overrides.push(MethodOverride { glob, retry, ..entry });
+                    }
+                    spec
+                })
+            },
+        )
         .prop_map(|spec| Policy::new(spec).unwrap())
 }
 
@@ -89,12 +106,14 @@ fn method_override() -> impl Strategy<Value = MethodOverride> {
         prop::option::of(breaker().boxed()),
         prop::option::of(classification().boxed()),
         prop::option::of(retry().boxed()),
+        prop::option::of(hedge().boxed()),
         prop::option::of(alone.boxed()),
+        prop::option::of(adaptive_limit().boxed()),
         prop::option::of(rate_limit().boxed()),
         prop::option::of(both.boxed()),
     );
     ("[^\\p{Cc}]{1,64}", any::<Option<bool>>(), sections).prop_map(
-        |(glob, is_idempotent, (breaker, classification, retry, bulkhead, rate_limit, both))| {
+        |(glob, is_idempotent, (breaker, classification, retry, hedge, bulkhead, adaptive_limit, rate_limit, both))| {
             let (timeout, fallback) = both.unzip();
             MethodOverride {
                 glob,
@@ -103,7 +122,9 @@ fn method_override() -> impl Strategy<Value = MethodOverride> {
                 breaker,
                 classification,
                 retry,
+                hedge,
                 bulkhead,
+                adaptive_limit,
                 rate_limit,
                 fallback,
             }
@@ -153,9 +174,11 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
     let triggers = (any::<u32>(), 0..=1023u32, any::<u32>(), ratio(), between(Duration::ZERO, MAX_DURATION), ratio());
     let probes = (0..=1023u32, 1..=1023u32, 0..=1023u32, or_zero(MILLISECOND), expiries);
     let ramp = (between(Duration::ZERO, MAX_DURATION), ratio());
-    (modes, window, triggers, open, probes, ramp).prop_map(
+    let until = (-62_135_596_800..=253_402_300_799_i64, 0..1_000_000_000_u32);
+    let until = prop::option::of(until.prop_map(|(seconds, nanos)| WallTime::new(seconds, nanos).unwrap()));
+    ((modes, until), window, triggers, open, probes, ramp).prop_map(
         |(
-            mode,
+            (mode, mode_until),
             window,
             (minimum_calls, consecutive_failures, failure_count, failure_rate, slow_call_duration, slow_call_rate),
             (one, other, open_backoff_multiplier, open_jitter_ratio),
@@ -163,6 +186,7 @@ fn breaker() -> impl Strategy<Value = BreakerPolicy> {
             (ramp_duration, ramp_min_ratio),
         )| BreakerPolicy {
             mode,
+            mode_until,
             window,
             minimum_calls,
             consecutive_failures,
@@ -233,6 +257,14 @@ fn retry() -> impl Strategy<Value = RetryPolicy> {
     )
 }
 
+fn hedge() -> impl Strategy<Value = HedgePolicy> {
+    let percentile = prop_oneof![Just(0.0), Just(-0.0), 0.0..1.0];
+    (or_zero(Duration::from_nanos(1)), 1..=4u32, percentile).prop_map(|(delay, max_extra, percentile)| {
+        let percentile = if delay.is_zero() { 0.0 } else { percentile };
+        HedgePolicy { delay, max_extra, percentile }
+    })
+}
+
 /// `max_concurrent`, `max_queue` and `max_wait`.
 fn places() -> impl Strategy<Value = (u32, u32, Duration)> {
     let waiting = prop_oneof![
@@ -258,6 +290,20 @@ fn bulkhead() -> impl Strategy<Value = BulkheadPolicy> {
     })
 }
 
+fn limits() -> impl Strategy<Value = (AdaptiveLimitPolicy, Option<RateLimitPolicy>)> {
+    (adaptive_limit(), rate_limit())
+}
+
+fn adaptive_limit() -> impl Strategy<Value = AdaptiveLimitPolicy> {
+    let kinds =
+        prop::sample::select(vec![AdaptiveLimitKind::Off, AdaptiveLimitKind::Gradient2, AdaptiveLimitKind::Aimd]);
+    (kinds, [1..=100_000u32, 1..=100_000u32, 1..=100_000u32]).prop_map(|(kind, mut bounds)| {
+        bounds.sort_unstable();
+        let [min, initial, max] = bounds;
+        AdaptiveLimitPolicy { kind, min, initial, max }
+    })
+}
+
 fn rate_limit() -> impl Strategy<Value = Option<RateLimitPolicy>> {
     let limit = (
         1..=u32::MAX,
@@ -277,11 +323,18 @@ fn fallback(timeout: TimeoutPolicy) -> impl Strategy<Value = FallbackPolicy> {
     let fixed = (vec(any::<u8>(), 0..64), "[^\\p{Cc}]{0,60}").prop_map(|(payload, content_type)| {
         FallbackStep::Static(StaticFallback { payload: Bytes::from(payload), content_type })
     });
-    let cached =
-        (between(MILLISECOND, MAX_DURATION), between(Duration::ZERO, MAX_DURATION), 1..=100_000u32, 1..=1_048_576u32)
-            .prop_map(|(ttl, stale_if_error, max_entries, max_entry_bytes)| {
-                FallbackStep::Cached(CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes })
-            });
+    let bytes = (1..=1_048_576u32).prop_flat_map(|max_entry_bytes| {
+        (Just(max_entry_bytes), prop_oneof![Just(67_108_864), max_entry_bytes..=1_073_741_824u32])
+    });
+    let key_fields = prop::sample::subsequence(vec!["user_id", "region", "a"], 0..=3).prop_shuffle();
+    let ages = (between(MILLISECOND, MAX_DURATION), between(Duration::ZERO, MAX_DURATION));
+    let cached = (ages, 1..=100_000u32, bytes, key_fields).prop_map(
+        |((ttl, stale_if_error), max_entries, (max_entry_bytes, max_bytes), key_fields)| {
+            let key_fields = key_fields.into_iter().map(str::to_owned).collect();
+            let step = CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, max_bytes, key_fields };
+            FallbackStep::Cached(step)
+        },
+    );
     let alternative = ("[a-z0-9]([a-z0-9._-]{0,60}[a-z0-9])?", "[^\\p{Cc}]{0,64}", between(MILLISECOND, MAX_DURATION))
         .prop_map(|(service, method, timeout)| {
             let service = Name::new(&service).unwrap();

@@ -10,8 +10,6 @@ pub enum ErrorReason {
     ServiceNotFound = 1,
     /// INVALID_ARGUMENT: a field is missing or out of range; see google.rpc.BadRequest.
     InvalidField = 2,
-    /// INVALID_ARGUMENT: a field is valid but not in force in this release; see google.rpc.BadRequest.
-    FieldNotInForce = 3,
     /// ABORTED: the service is at another revision. Metadata: expected_epoch, expected_revision, current_epoch,
     /// current_revision; none where others kept changing it while the write was tried.
     RevisionMismatch = 4,
@@ -29,7 +27,9 @@ pub enum ErrorReason {
     NoEndpoint = 10,
     /// PERMISSION_DENIED: the endpoint is not on the operator's allow-list.
     EndpointNotAllowed = 11,
-    /// UNAVAILABLE: the breaker is open. Metadata: retry_after_ms.
+    /// UNAVAILABLE: the breaker is open. Metadata: retry_after_ms, absent where only an operator can close it; opened_by,
+    /// which is rules where the service fails, policy where the policy's mode is forced open, and hold where an operator
+    /// holds it open.
     CircuitOpen = 12,
     /// RESOURCE_EXHAUSTED: the bulkhead is full. Metadata: pool.
     BulkheadFull = 13,
@@ -48,6 +48,8 @@ pub enum ErrorReason {
     Internal = 19,
     /// UNAVAILABLE: the manager stops; try another one, or again.
     ShuttingDown = 20,
+    /// RESOURCE_EXHAUSTED: as many calls run as the service was found to take (the adaptive limit).
+    AdaptiveLimitReached = 21,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -59,7 +61,6 @@ impl ErrorReason {
             Self::Unspecified => "ERROR_REASON_UNSPECIFIED",
             Self::ServiceNotFound => "ERROR_REASON_SERVICE_NOT_FOUND",
             Self::InvalidField => "ERROR_REASON_INVALID_FIELD",
-            Self::FieldNotInForce => "ERROR_REASON_FIELD_NOT_IN_FORCE",
             Self::RevisionMismatch => "ERROR_REASON_REVISION_MISMATCH",
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
             Self::StoreUnavailable => "ERROR_REASON_STORE_UNAVAILABLE",
@@ -77,6 +78,7 @@ impl ErrorReason {
             Self::PayloadTooLarge => "ERROR_REASON_PAYLOAD_TOO_LARGE",
             Self::Internal => "ERROR_REASON_INTERNAL",
             Self::ShuttingDown => "ERROR_REASON_SHUTTING_DOWN",
+            Self::AdaptiveLimitReached => "ERROR_REASON_ADAPTIVE_LIMIT_REACHED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -85,7 +87,6 @@ impl ErrorReason {
             "ERROR_REASON_UNSPECIFIED" => Some(Self::Unspecified),
             "ERROR_REASON_SERVICE_NOT_FOUND" => Some(Self::ServiceNotFound),
             "ERROR_REASON_INVALID_FIELD" => Some(Self::InvalidField),
-            "ERROR_REASON_FIELD_NOT_IN_FORCE" => Some(Self::FieldNotInForce),
             "ERROR_REASON_REVISION_MISMATCH" => Some(Self::RevisionMismatch),
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
             "ERROR_REASON_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
@@ -103,6 +104,7 @@ impl ErrorReason {
             "ERROR_REASON_PAYLOAD_TOO_LARGE" => Some(Self::PayloadTooLarge),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             "ERROR_REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
+            "ERROR_REASON_ADAPTIVE_LIMIT_REACHED" => Some(Self::AdaptiveLimitReached),
             _ => None,
         }
     }
@@ -141,7 +143,8 @@ pub struct FallbackPolicy {
     /// Empty: the caller gets the error.
     #[prost(message, repeated, tag = "2")]
     pub chain: ::prost::alloc::vec::Vec<FallbackStep>,
-    /// What the chain answers for. Empty: all of them. The caller's own cancellation never falls back.
+    /// What the chain answers for. Empty: all of them. The caller's own cancellation never falls back, nor does an error
+    /// that says nothing bad of the service, such as NOT_FOUND.
     #[prost(enumeration = "FallbackTrigger", repeated, tag = "3")]
     pub on: ::prost::alloc::vec::Vec<i32>,
     /// Fallbacks at once. Unset: 25. In \[1, 100000\].
@@ -190,24 +193,34 @@ pub struct StaticFallback {
     #[prost(string, tag = "2")]
     pub content_type: ::prost::alloc::string::String,
 }
-/// CachedFallback is the last good live answer for the same method and key.
+/// CachedFallback is the last good live answer for the same method and key. Only good answers of the service itself are
+/// kept: no error, and nothing that stood in for one. The service is asked first. The one exception, where this is the
+/// first step of the chain: while a call asks a service that has just failed for an answer that is past its ttl, further
+/// calls for the same answer get it at once, so that one call at a time refreshes it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CachedFallback {
-    /// How long an answer is fresh. Unset: 300 s.
+    /// How long an answer is fresh. Unset: 300 s. At least 1 ms.
     #[prost(message, optional, tag = "1")]
     pub ttl: ::core::option::Option<::prost_types::Duration>,
     /// How much longer it may stand in after that. Unset: 3600 s. Zero: not at all.
     #[prost(message, optional, tag = "2")]
     pub stale_if_error: ::core::option::Option<::prost_types::Duration>,
-    /// Answers kept for the service. Unset: 1024. In \[1, 100000\].
+    /// Answers kept for the service, or for the methods of an override that replaces the fallback. Past it, the one kept
+    /// longest leaves. Unset: 1024. In \[1, 100000\].
     #[prost(uint32, optional, tag = "3")]
     pub max_entries: ::core::option::Option<u32>,
-    /// Largest answer kept. Unset: 65536. In \[1, 1048576\].
+    /// Largest answer kept, in bytes. Unset: 65536, or max_bytes where that is less. In \[1, 1048576\].
     #[prost(uint32, optional, tag = "4")]
     pub max_entry_bytes: ::core::option::Option<u32>,
-    /// Fields of the request that make up the key. Empty: the key that the caller gives.
+    /// Fields of the request whose values make up the key, in this order, as the caller names them. A call that does not
+    /// name them all has no key: nothing is kept of it, and nothing kept stands in. At most 32, each 1 to 128 bytes, no two
+    /// the same. Empty: the key that the caller gives.
     #[prost(string, repeated, tag = "5")]
     pub key_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// All answers kept, with their keys, in bytes. Past it, the ones kept longest leave. Unset: 67108864. In
+    /// \[max_entry_bytes, 1073741824\].
+    #[prost(uint32, optional, tag = "6")]
+    pub max_bytes: ::core::option::Option<u32>,
 }
 /// AlternativeFallback asks another registered service, through that service's own breaker, once, without retry.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -244,7 +257,7 @@ pub enum FallbackTrigger {
     Timeout = 2,
     /// The breaker is open.
     Open = 3,
-    /// The bulkhead is full.
+    /// The bulkhead is full, or the adaptive limit is reached.
     Bulkhead = 4,
     /// The rate limit is reached.
     RateLimit = 5,
@@ -361,7 +374,8 @@ pub struct CircuitBreakerPolicy {
     /// Latency at or above which a call is slow. Unset or zero: no call is slow.
     #[prost(message, optional, tag = "7")]
     pub slow_call_duration: ::core::option::Option<::prost_types::Duration>,
-    /// Share of slow calls in the window at or above which it trips. Unset: 1. Zero: off.
+    /// Share of slow calls in the window at or above which it trips. Unset: 1. Zero: off. Unless it is off, a slow call that
+    /// probes a half-open breaker counts as a failed one.
     #[prost(double, optional, tag = "8")]
     pub slow_call_rate: ::core::option::Option<f64>,
     /// How long calls are rejected before the first probe. Unset: 30 s. At least 1 ms.
@@ -400,10 +414,13 @@ pub struct CircuitBreakerPolicy {
     /// The probability that the ramp starts from. Unset: 0.1.
     #[prost(double, optional, tag = "19")]
     pub ramp_min_ratio: ::core::option::Option<f64>,
-    /// What the policy says of the breaker apart from what it has learned. Unset: BREAKER_MODE_AUTO.
+    /// What the policy says of the breaker apart from what it has learned, for calls under way as well. Unset:
+    /// BREAKER_MODE_AUTO.
     #[prost(enumeration = "BreakerMode", tag = "20")]
     pub mode: i32,
-    /// When the mode goes back to BREAKER_MODE_AUTO by itself, by the instance's own clock. Unset: never.
+    /// When the mode goes back to BREAKER_MODE_AUTO by itself, whether the manager is there or not. An instance reads it
+    /// against its own wall clock once, when it puts the policy in force; a clock that is set later changes nothing. In the
+    /// past: it has gone back already. From 0001-01-01 to 9999-12-31. Unset: never.
     #[prost(message, optional, tag = "21")]
     pub mode_until: ::core::option::Option<::prost_types::Timestamp>,
     /// What the window holds. Unset: a time window of 30 s in 10 buckets.
@@ -531,16 +548,21 @@ pub struct RetryBudget {
     #[prost(message, optional, tag = "3")]
     pub ttl: ::core::option::Option<::prost_types::Duration>,
 }
-/// HedgePolicy starts another attempt of an idempotent method while the first still runs; the first answer wins.
+/// HedgePolicy starts another attempt of an idempotent method while the first still runs; the first answer wins, and
+/// the other attempts are cancelled. A failure that another attempt may mend starts the next one at once. Each attempt
+/// takes a place, passes the circuit breaker and has its own attempt timeout; each beside the first takes from the retry
+/// budget. None starts while the circuit breaker is not closed.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct HedgePolicy {
-    /// When the next attempt starts. Unset or zero: no hedging.
+    /// When the next attempt starts, from the start of the one before. Unset or zero: no hedging. At most 24 h; above zero
+    /// where percentile is.
     #[prost(message, optional, tag = "1")]
     pub delay: ::core::option::Option<::prost_types::Duration>,
     /// Further attempts at most. Unset: 1. In \[1, 4\].
     #[prost(uint32, optional, tag = "2")]
     pub max_extra: ::core::option::Option<u32>,
-    /// Where above zero, the delay is this quantile of the measured latency instead. In [0, 1).
+    /// Where above zero, the delay is this quantile of the latencies of the last 15 to 30 s instead, once there are
+    /// 10 / (1 - percentile) of them: 200 for 0.95. In [0, 1).
     #[prost(double, tag = "3")]
     pub percentile: f64,
 }
@@ -587,19 +609,21 @@ pub struct BulkheadPool {
     #[prost(bool, tag = "6")]
     pub isolate_breaker: bool,
 }
-/// AdaptiveLimitPolicy is a concurrency limit that follows the measured latency.
+/// AdaptiveLimitPolicy is a limit of the calls in flight that follows what the service can take. Every instance learns for
+/// itself. At the limit a call is rejected at once; it counts as rejected by a full bulkhead to fallback.on. A change of
+/// policy or level keeps what was learned, within the new bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdaptiveLimitPolicy {
     /// The algorithm. Unset: off.
     #[prost(enumeration = "AdaptiveLimitKind", tag = "1")]
     pub kind: i32,
-    /// Lowest limit. Unset: 1.
+    /// Lowest limit. Unset: 1. In \[1, 100000\].
     #[prost(uint32, optional, tag = "2")]
     pub min: ::core::option::Option<u32>,
-    /// Limit at the start. Unset: 20.
+    /// Limit until something was learned. Unset: 20, or min where that is more, or max where that is less. In \[min, max\].
     #[prost(uint32, optional, tag = "3")]
     pub initial: ::core::option::Option<u32>,
-    /// Highest limit. Unset: 200.
+    /// Highest limit. Unset: 200, or the greater of min and initial where that is more. In \[min, 100000\].
     #[prost(uint32, optional, tag = "4")]
     pub max: ::core::option::Option<u32>,
 }
@@ -638,10 +662,11 @@ pub struct HealthPolicy {
 /// MethodOverride replaces sections of the policy for the methods that match.
 ///
 /// State belongs to whoever has numbers of its own. An override that replaces circuit_breaker has a breaker of its own,
-/// shared by all methods that match; one that replaces bulkhead, rate_limit or fallback has places, a rate or places for
-/// fallbacks of its own. All else is the service's: its breaker where circuit_breaker is inherited, its retry budget,
-/// cache, health and counters. What an override learned is kept under its glob, through every policy that has the same
-/// glob replace the same section; where a policy drops it, it is forgotten with the last call that began before.
+/// shared by all methods that match; one that replaces bulkhead, adaptive_limit, rate_limit or fallback has places, a
+/// limit, a rate, or places for fallbacks and a cache of its own. All else is the service's: its breaker where
+/// circuit_breaker is inherited, its retry budget, health and counters. What an override learned is kept under its glob,
+/// through every policy that has the same glob replace the same section; where a policy drops it, it is forgotten with
+/// the last call that began before.
 ///
 /// Where a call runs in a pool and its method has an override: an override's circuit_breaker wins over the pool's own
 /// breaker, and an override's bulkhead takes its methods out of all pools, their breakers included.
@@ -712,11 +737,12 @@ pub enum BreakerMode {
     Unspecified = 0,
     /// Trip and recover by the rules of this policy.
     Auto = 1,
-    /// Reject every call.
+    /// Reject every call. Afterwards the breaker stands where it stood before.
     ForcedOpen = 2,
-    /// Admit and never trip; calls are still counted.
+    /// Admit and never trip; calls are still counted. Afterwards the breaker stands where it stood before; one that was
+    /// closed trips with the first failure that finds a trigger to hold, by all that was counted.
     Disabled = 3,
-    /// Compute when it would trip, and admit all the same.
+    /// Compute when it would trip, and admit all the same. Afterwards the breaker stands where the rules have put it.
     MetricsOnly = 4,
 }
 impl BreakerMode {
@@ -868,9 +894,9 @@ pub enum AdaptiveLimitKind {
     Unspecified = 0,
     /// No adaptive limit.
     Off = 1,
-    /// Shrinks as latency leaves its long-term average.
+    /// Grows while calls take no more than one and a half of the long-term average latency, shrinks as they take longer.
     Gradient2 = 2,
-    /// Grows by one, shrinks by a factor on failure.
+    /// Grows by one while calls succeed, shrinks by a tenth where more than a tenth of them fail or time out.
     Aimd = 3,
 }
 impl AdaptiveLimitKind {
@@ -1161,7 +1187,7 @@ pub struct CallCounters {
     /// Attempts that ran out of time.
     #[prost(uint64, tag = "13")]
     pub timeouts: u64,
-    /// Attempts after the first of their call.
+    /// Attempts after the first of their call, hedges left out.
     #[prost(uint64, tag = "14")]
     pub retries: u64,
     /// Retries that the budget refused.
@@ -1188,6 +1214,18 @@ pub struct CallCounters {
     /// Results that came after their breaker had moved on, and changed nothing.
     #[prost(uint64, tag = "22")]
     pub stale_results: u64,
+    /// Attempts that hedging started, beside the first of their call.
+    #[prost(uint64, tag = "23")]
+    pub hedges: u64,
+    /// Hedges that brought their call's answer.
+    #[prost(uint64, tag = "24")]
+    pub hedge_wins: u64,
+    /// Hedges that were due and did not start: no budget, no place, or a breaker that was not closed.
+    #[prost(uint64, tag = "25")]
+    pub hedges_refused: u64,
+    /// Calls rejected because the adaptive limit was reached.
+    #[prost(uint64, tag = "26")]
+    pub rejected_adaptive_limit: u64,
 }
 /// ServiceStats is what is known of one service.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1221,6 +1259,13 @@ pub struct ServiceStats {
     /// the service's breaker, or none is in force.
     #[prost(message, repeated, tag = "9")]
     pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
+    /// The service's adaptive limit, in calls, summed over the instances that report one: what they may have in flight
+    /// together. Zero: none is in force, or no instance has reported yet.
+    #[prost(uint32, tag = "10")]
+    pub adaptive_limit: u32,
+    /// Calls in flight under it, summed over the same instances.
+    #[prost(uint32, tag = "11")]
+    pub adaptive_in_flight: u32,
 }
 /// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1325,7 +1370,7 @@ pub struct UnregisterServiceResponse {
     pub revision: ::core::option::Option<Revision>,
 }
 /// ExecuteWithIsolationRequest is a call to a registered service.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecuteWithIsolationRequest {
     /// The namespace. Empty: default.
     #[prost(string, tag = "1")]
@@ -1343,15 +1388,25 @@ pub struct ExecuteWithIsolationRequest {
     /// The caller's own limit. Unset: the policy's. At most 30 s either way.
     #[prost(message, optional, tag = "5")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
-    /// Whether the call may safely run twice. Calls that are not are only repeated if they never reached the service.
+    /// Whether the call may safely run twice. Calls that may not are only repeated if they never reached the service, and
+    /// never hedged.
     #[prost(bool, tag = "6")]
     pub idempotent: bool,
-    /// The key under which a good answer is cached, and found again by a cached fallback. Empty: the payload.
+    /// The key under which a good answer is cached, and found again by a cached fallback. Empty: the payload. Not used
+    /// where the policy's key_fields say what the key is. At most 1024 bytes.
     #[prost(string, tag = "7")]
     pub cache_key: ::prost::alloc::string::String,
     /// The pool to run in. Empty: as the policy's globs say.
     #[prost(string, tag = "8")]
     pub pool: ::prost::alloc::string::String,
+    /// Fields of the request by name, of which the key_fields of a cached fallback make up the key: the manager cannot read
+    /// the payload. At most 32, names at most 128 bytes, values at most 1024. Empty: where the policy has key_fields,
+    /// nothing is kept, and nothing kept stands in.
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub cache_fields: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// ExecuteWithIsolationResponse is an answer and where it came from.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2718,7 +2773,7 @@ pub mod sync_request {
         /// Who calls. First, and once.
         #[prost(message, tag = "1")]
         Hello(super::SyncHello),
-        /// Further services to follow.
+        /// Further services to follow, and services to follow no more.
         #[prost(message, tag = "2")]
         Subscribe(super::SyncSubscribe),
         /// A revision is in force.
@@ -2776,12 +2831,16 @@ pub struct AppliedPolicy {
     #[prost(bytes = "bytes", tag = "3")]
     pub policy_hash: ::prost::bytes::Bytes,
 }
-/// SyncSubscribe adds services to follow.
+/// SyncSubscribe changes which services an instance follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncSubscribe {
-    /// The services.
+    /// Services to follow from now on. At most 10000.
     #[prost(string, repeated, tag = "1")]
     pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Services to follow no more, which are let go before those above are taken in. A name that is not followed is
+    /// passed over; a service that all_services covers stays followed. At most 10000. Empty: none.
+    #[prost(string, repeated, tag = "2")]
+    pub unfollow: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// PolicyAck says that a revision is in force: it is sent after the swap.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2854,6 +2913,12 @@ pub struct ServiceReport {
     /// more.
     #[prost(message, repeated, tag = "7")]
     pub breakers: ::prost::alloc::vec::Vec<BreakerReport>,
+    /// The service's adaptive limit now, in calls. Zero: none is in force.
+    #[prost(uint32, tag = "8")]
+    pub adaptive_limit: u32,
+    /// Calls in flight under it now. They may be more than the limit for a while after it has shrunk.
+    #[prost(uint32, tag = "9")]
+    pub adaptive_in_flight: u32,
 }
 /// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -10,6 +10,7 @@ use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
 use cofferdam_proto::BytesCodec;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
@@ -23,9 +24,11 @@ pub(super) struct UpstreamCall<'a> {
     service: &'a Registered,
     call: &'a Call,
     method: Method,
-    /// Empty until the first attempt, whose time it takes to resolve names.
-    channels: Vec<Channel>,
+    endpoints: &'a Endpoints,
 }
+
+/// The channels of a call; empty until the first attempt, whose time it takes to resolve names.
+pub(super) type Endpoints = OnceCell<Vec<Channel>>;
 
 /// An answer's bytes and what they are. Empty: what answers of its kind are.
 pub(super) struct Reply {
@@ -45,18 +48,27 @@ pub(super) enum UpstreamError {
 }
 
 impl<'a> UpstreamCall<'a> {
-    pub(super) fn new(executor: &'a Executor, service: &'a Registered, call: &'a Call, method: Method) -> Self {
-        Self { executor, service, call, method, channels: Vec::new() }
+    pub(super) fn new(
+        executor: &'a Executor,
+        service: &'a Registered,
+        call: &'a Call,
+        method: Method,
+        endpoints: &'a Endpoints,
+    ) -> Self {
+        Self { executor, service, call, method, endpoints }
     }
 
     /// The channel of an attempt: each goes to the next endpoint.
-    async fn channel(&mut self, number: u32) -> Result<Channel, UpstreamError> {
-        if self.channels.is_empty() {
-            self.channels = self.executor.channels.of(self.service).await?;
-        }
-        let index = (number as usize).saturating_sub(1).checked_rem(self.channels.len());
-        let channel = index.and_then(|index| self.channels.get(index)).cloned();
-        channel.ok_or_else(|| UpstreamError::Refused(Rejection::NoEndpoint(self.service.key().clone())))
+    async fn channel(
+        executor: &Executor,
+        service: &Registered,
+        endpoints: &Endpoints,
+        number: u32,
+    ) -> Result<Channel, UpstreamError> {
+        let channels = endpoints.get_or_try_init(|| executor.channels.of(service)).await?;
+        let index = (number as usize).saturating_sub(1).checked_rem(channels.len());
+        let channel = index.and_then(|index| channels.get(index)).cloned();
+        channel.ok_or_else(|| UpstreamError::Refused(Rejection::NoEndpoint(service.key().clone())))
     }
 }
 
@@ -84,30 +96,36 @@ impl UpstreamCall<'_> {
                 is_alternative: true,
                 ..CallOptions::default()
             };
-            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone());
+            let endpoints = Endpoints::new();
+            let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone(), &endpoints);
             let answer = execute(&isolation, &self.executor.runtime, &mut upstream, options).await;
             Some(answer.ok()?.value)
         })
     }
 }
 
-impl Operation for UpstreamCall<'_> {
+impl<'a> Operation for UpstreamCall<'a> {
     type Output = Reply;
     type Error = UpstreamError;
 
-    async fn attempt(&mut self, attempt: Attempt) -> Result<Reply, UpstreamError> {
-        let channel = self.channel(attempt.number).await?;
-        let mut request = Request::new(self.call.payload.clone());
-        if let Some(remaining) = attempt.tell_remaining {
-            request.set_timeout(remaining);
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Reply, UpstreamError>> + Send + use<'a> {
+        let (executor, service, endpoints) = (self.executor, self.service, self.endpoints);
+        let (payload, path) = (self.call.payload.clone(), self.method.path().clone());
+        async move {
+            let channel = Self::channel(executor, service, endpoints, attempt.number).await?;
+            let mut request = Request::new(payload);
+            if let Some(remaining) = attempt.tell_remaining {
+                request.set_timeout(remaining);
+            }
+            request.metadata_mut().insert(DEPTH_HEADER, MetadataValue::from_static("1"));
+            let mut client = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+            let unavailable =
+                |error: tonic::transport::Error| UpstreamError::Status(Status::from_error(Box::new(error)));
+            client.ready().await.map_err(unavailable)?;
+            let response = client.unary(request, path, BytesCodec).await;
+            let payload = response.map_err(UpstreamError::Status)?.into_inner();
+            Ok(Reply { payload, content_type: String::new() })
         }
-        request.metadata_mut().insert(DEPTH_HEADER, MetadataValue::from_static("1"));
-        let mut client = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let unavailable = |error: tonic::transport::Error| UpstreamError::Status(Status::from_error(Box::new(error)));
-        client.ready().await.map_err(unavailable)?;
-        let response = client.unary(request, self.method.path().clone(), BytesCodec).await;
-        let payload = response.map_err(UpstreamError::Status)?.into_inner();
-        Ok(Reply { payload, content_type: String::new() })
     }
 
     fn classify(&self, result: Result<&Reply, &UpstreamError>, context: Context<'_>) -> Verdict {

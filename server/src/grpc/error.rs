@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use cofferdam_core::policy::{Violation, ViolationKind};
+use cofferdam_core::breaker::OpenedBy;
+use cofferdam_core::policy::Violation;
 use cofferdam_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -103,11 +104,7 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             ]);
             (Code::NotFound, ErrorReason::ServiceNotFound, metadata)
         }
-        Error::Invalid { violations } => {
-            let not_in_force = violations.iter().all(|violation| violation.kind == ViolationKind::NotInForce);
-            let reason = if not_in_force { ErrorReason::FieldNotInForce } else { ErrorReason::InvalidField };
-            (Code::InvalidArgument, reason, Metadata::new())
-        }
+        Error::Invalid { .. } => (Code::InvalidArgument, ErrorReason::InvalidField, Metadata::new()),
         Error::RevisionMismatch { expected, current, .. } => {
             let metadata = metadata([
                 ("expected_epoch", expected.epoch.to_string()),
@@ -141,13 +138,20 @@ fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
     match rejection {
         Rejection::NoEndpoint(_) => (Code::FailedPrecondition, ErrorReason::NoEndpoint, none),
         Rejection::EndpointNotAllowed(_) => (Code::PermissionDenied, ErrorReason::EndpointNotAllowed, none),
-        Rejection::CircuitOpen { retry_after, .. } => {
-            let millis = retry_after.map(|after| ("retry_after_ms".to_owned(), after.as_millis().to_string()));
-            (Code::Unavailable, ErrorReason::CircuitOpen, millis.into_iter().collect())
+        Rejection::CircuitOpen { retry_after, by, .. } => {
+            let by = match by {
+                OpenedBy::Rules => "rules",
+                OpenedBy::Policy => "policy",
+                OpenedBy::Hold(_) => "hold",
+            };
+            let millis = retry_after.map(|after| ("retry_after_ms", after.as_millis().to_string()));
+            let metadata = metadata(millis.into_iter().chain([("opened_by", by.to_owned())]));
+            (Code::Unavailable, ErrorReason::CircuitOpen, metadata)
         }
         Rejection::BulkheadFull { pool } => {
             (Code::ResourceExhausted, ErrorReason::BulkheadFull, metadata([("pool", pool.clone())]))
         }
+        Rejection::AdaptiveLimitReached(_) => (Code::ResourceExhausted, ErrorReason::AdaptiveLimitReached, none),
         Rejection::RateLimited(_) => (Code::ResourceExhausted, ErrorReason::RateLimited, none),
         Rejection::Timeout => (Code::DeadlineExceeded, ErrorReason::Timeout, none),
         Rejection::Disabled(_) => (Code::Unavailable, ErrorReason::ServiceDisabled, none),
@@ -161,6 +165,6 @@ fn reason_name(reason: ErrorReason) -> &'static str {
     name.strip_prefix(REASON_PREFIX).unwrap_or(name)
 }
 
-fn metadata<const N: usize>(pairs: [(&str, String); N]) -> Metadata {
+fn metadata<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Metadata {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -32,9 +32,9 @@ fn counters_stay_and_states_go_with_their_instance() {
     let instances = Arc::new(Instances::new(10));
     let payments = key("default/payments");
     let (one, two) = (connect(&instances, "one"), connect(&instances, "two"));
-    one.report(&payments, &calls(3), FINE, Vec::new());
-    two.report(&payments, &calls(4), OPEN, Vec::new());
-    two.report(&payments, &calls(1), OPEN, Vec::new());
+    one.report(&payments, &calls(3), FINE, Vec::new(), None);
+    two.report(&payments, &calls(4), OPEN, Vec::new(), None);
+    two.report(&payments, &calls(1), OPEN, Vec::new(), None);
     assert_eq!(instances.condition(&payments), OPEN, "the least good one");
     let seen = instances.observe(&payments, at(1), hash());
     assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 2, 1));
@@ -83,11 +83,11 @@ fn a_second_session_takes_the_place_of_the_first() {
     let ended = first.ended();
     let second = connect(&instances, "one");
     assert!(ended.is_cancelled());
-    first.report(&payments, &calls(5), OPEN, Vec::new());
+    first.report(&payments, &calls(5), OPEN, Vec::new(), None);
     assert_eq!(instances.condition(&payments), Condition::default(), "the first has no say any more");
     drop(first);
     assert_eq!(instances.count(None), 1);
-    second.report(&payments, &calls(2), FINE, Vec::new());
+    second.report(&payments, &calls(2), FINE, Vec::new(), None);
     assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, 2);
     let refused = instances.connect("two", namespace()).unwrap_err();
     assert!(matches!(refused, Error::QuotaExceeded { quota: "instances", .. }), "{refused}");
@@ -98,7 +98,7 @@ fn counters_saturate() {
     let instances = Arc::new(Instances::new(1));
     let payments = key("default/payments");
     let session = connect(&instances, "one");
-    session.report(&payments, &calls(u64::MAX), FINE, Vec::new());
-    session.report(&payments, &calls(1), FINE, Vec::new());
+    session.report(&payments, &calls(u64::MAX), FINE, Vec::new(), None);
+    session.report(&payments, &calls(1), FINE, Vec::new(), None);
     assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, u64::MAX);
 }

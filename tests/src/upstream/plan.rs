@@ -110,6 +110,10 @@ impl Plan {
         self.seen().calls_of.get(method).copied().unwrap_or_default()
     }
 
+    pub(super) fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
     pub(super) fn peak(&self) -> u64 {
         self.seen().peak
     }

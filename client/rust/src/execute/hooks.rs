@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use bytes::Bytes;
 use cofferdam_core::call::{Context, Payload, Verdict, Why};
 use cofferdam_core::policy::DegradedFallback;
+use std::future::ready;
 
 /// What a call was given, for answers `T` and errors `E`. Implemented by [`Slots`] where all that fill them agree on
 /// the two.
@@ -21,7 +22,10 @@ pub trait Hooks<T, E>: Send {
 
     /// An error of `None`: there is no alternative.
     #[doc(hidden)]
-    fn alternative(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send;
+    fn alternative(
+        &mut self,
+        target: Alternative,
+    ) -> impl Future<Output = Result<T, Option<E>>> + Send + use<Self, T, E>;
 
     #[doc(hidden)]
     fn classify(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict;
@@ -105,7 +109,10 @@ where
         self.degraded.answer(step, why)
     }
 
-    fn alternative(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send {
+    fn alternative(
+        &mut self,
+        target: Alternative,
+    ) -> impl Future<Output = Result<T, Option<E>>> + Send + use<T, E, L, D, A, C, K> {
         self.alternative.answer(target)
     }
 
@@ -177,14 +184,14 @@ pub trait AlternativeSlot<T, E>: Send {
     const IS_GIVEN: bool;
 
     #[doc(hidden)]
-    fn answer(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send;
+    fn answer(&mut self, target: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send + use<Self, T, E>;
 }
 
 impl<T: Send, E: Send> AlternativeSlot<T, E> for Missing {
     const IS_GIVEN: bool = false;
 
-    async fn answer(&mut self, _: Alternative) -> Result<T, Option<E>> {
-        Err(None)
+    fn answer(&mut self, _: Alternative) -> impl Future<Output = Result<T, Option<E>>> + Send + use<T, E> {
+        ready(Err(None))
     }
 }
 
@@ -197,8 +204,12 @@ where
 {
     const IS_GIVEN: bool = true;
 
-    async fn answer(&mut self, target: Alternative) -> Result<T, Option<E>> {
-        (self.0)(target).await.map_err(Some)
+    fn answer(
+        &mut self,
+        target: Alternative,
+    ) -> impl Future<Output = Result<T, Option<E>>> + Send + use<T, E, G, Answered> {
+        let answer = (self.0)(target);
+        async move { answer.await.map_err(Some) }
     }
 }
 

@@ -77,7 +77,7 @@ struct Running<'a, F, H, E> {
     last_word: Option<E>,
 }
 
-impl<F, Fut, H, T, E> Operation for Running<'_, F, H, E>
+impl<'a, F, Fut, H, T, E> Operation for Running<'a, F, H, E>
 where
     F: FnMut(Attempt) -> Fut + Send,
     Fut: Future<Output = Result<T, E>> + Send,
@@ -88,7 +88,7 @@ where
     type Output = T;
     type Error = E;
 
-    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, E>> + Send {
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, E>> + Send + use<'a, F, Fut, H, T, E> {
         (self.call.attempt)(attempt)
     }
 
@@ -141,7 +141,7 @@ struct StandIn<'a, H, T, E> {
     answers: PhantomData<fn() -> (T, E)>,
 }
 
-impl<H, T, E> Operation for StandIn<'_, H, T, E>
+impl<'a, H, T, E> Operation for StandIn<'a, H, T, E>
 where
     H: Hooks<T, E>,
     T: Send,
@@ -150,7 +150,7 @@ where
     type Output = T;
     type Error = Option<E>;
 
-    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, Option<E>>> + Send {
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, Option<E>>> + Send + use<'a, H, T, E> {
         self.hooks.alternative(Alternative {
             service: self.service.to_owned(),
             method: self.method.to_owned(),

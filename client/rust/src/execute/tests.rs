@@ -2,8 +2,8 @@ use crate::{
     BreakerState, Cofferdam, Error, Event, HealthStatus, Json, Level, Outcome, Policy, PolicySpec, Service, Source,
 };
 use cofferdam_core::policy::{
-    AlternativeFallback, BreakerPolicy, BulkheadPolicy, CachedFallback, DegradedFallback, FallbackPolicy, FallbackStep,
-    Jitter, RetryPolicy, StaticFallback, TimeoutPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerPolicy, BulkheadPolicy, CachedFallback,
+    DegradedFallback, FallbackPolicy, FallbackStep, Jitter, RetryPolicy, StaticFallback, TimeoutPolicy,
 };
 use std::future::pending;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, advance, sleep};
 
 mod chain;
+mod hedges;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("boom {0}")]
@@ -160,6 +161,26 @@ async fn a_breaker_opens_probes_and_closes_from_enhanced_on() {
         }
         assert_eq!(states, [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_rejects_at_full_and_shows() {
+    let limit =
+        AdaptiveLimitPolicy { kind: AdaptiveLimitKind::Gradient2, initial: 1, ..AdaptiveLimitPolicy::default() };
+    let bulkhead = BulkheadPolicy::default();
+    let service = service(PolicySpec { adaptive_limit: limit, bulkhead, ..spec(Level::Full) });
+    let held = tokio::spawn({
+        let service = service.clone();
+        async move { service.execute("list", pending::<Result<(), Boom>>).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(service.adaptive_limit().unwrap().in_flight, 1);
+    let answered = service.execute("list", || async { Ok::<_, Boom>(1) }).await;
+    assert_eq!(answered, Err(Error::AdaptiveLimitReached));
+    assert_eq!(service.counters().rejected_adaptive_limit, 1);
+    held.abort();
+    tokio::task::yield_now().await;
+    assert_eq!(service.execute("list", || async { Ok::<_, Boom>(1) }).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,24 +115,30 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
     Req: Send,
-    I: Inspect<Req, S::Response>,
+    I: Inspect<Req, S::Response> + Clone,
     R: Replay<Req>,
 {
     type Output = S::Response;
     type Error = Bad<S::Response>;
 
-    async fn attempt(&mut self, attempt: Attempt) -> Result<S::Response, Bad<S::Response>> {
-        let Some(mut request) = self.request.take() else {
-            return Err(Bad::Error("the request cannot be sent twice".into()));
-        };
-        self.request = self.replay.copy(&request);
-        if let Some(remaining) = attempt.tell_remaining {
-            self.inspect.tell_remaining(&mut request, remaining);
+    fn attempt(
+        &mut self,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<S::Response, Bad<S::Response>>> + Send + use<S, Req, I, R> {
+        let mut request = self.request.take();
+        if let Some(request) = &mut request {
+            self.request = self.replay.copy(request);
+            if let Some(remaining) = attempt.tell_remaining {
+                self.inspect.tell_remaining(request, remaining);
+            }
         }
-        let mut inner = self.inner.clone();
-        poll_fn(|context| inner.poll_ready(context)).await.map_err(|error| Bad::Error(error.into()))?;
-        let response = inner.call(request).await.map_err(|error| Bad::Error(error.into()))?;
-        if self.inspect.is_error(&response) { Err(Bad::Response(response)) } else { Ok(response) }
+        let (mut inner, inspect) = (self.inner.clone(), self.inspect.clone());
+        async move {
+            let request = request.ok_or_else(|| Bad::Error("the request cannot be sent twice".into()))?;
+            poll_fn(|context| inner.poll_ready(context)).await.map_err(|error| Bad::Error(error.into()))?;
+            let response = inner.call(request).await.map_err(|error| Bad::Error(error.into()))?;
+            if inspect.is_error(&response) { Err(Bad::Response(response)) } else { Ok(response) }
+        }
     }
 
     fn can_repeat(&self) -> bool {

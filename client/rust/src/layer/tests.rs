@@ -1,3 +1,5 @@
+mod hedges;
+
 use super::*;
 use crate::{BreakerState, Error, Level, Outcome, Policy, PolicySpec};
 use cofferdam_core::policy::{BreakerPolicy, BulkheadPolicy, ErrorTypeRule, Jitter, RetryPolicy, TimeoutPolicy};

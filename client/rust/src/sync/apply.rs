@@ -4,6 +4,7 @@ use super::message::{Applied, FromManager, Refusal, ToManager, Update};
 use crate::client::Shared;
 use crate::events::Event;
 use crate::registry::ServiceState;
+use crate::runtime::clocks;
 use cofferdam_core::policy::{FallbackStep, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::policy_hash;
@@ -68,7 +69,7 @@ fn apply(shared: &Shared, service: &ServiceState, policy: Policy, revision: Revi
         }
     }
     let level = policy.level;
-    service.isolation.apply(policy, Some(revision), is_enabled);
+    service.isolation.apply(policy, Some(revision), is_enabled, clocks());
     tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied");
     shared.hub.tell(Event::PolicyApplied { service: Arc::clone(&service.name), revision });
 }
@@ -97,7 +98,7 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
     if in_force.revision.is_none() && in_force.is_enabled {
         return;
     }
-    service.isolation.apply(shared.registry.default_policy().clone(), None, true);
+    service.isolation.apply(shared.registry.default_policy().clone(), None, true, clocks());
     tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force");
     shared.hub.tell(Event::PolicyRemoved { service: Arc::clone(&service.name), revision });
 }

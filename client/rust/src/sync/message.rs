@@ -1,5 +1,6 @@
 //! What instance and manager say to each other, in the SDK's own terms.
 
+use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
@@ -51,7 +52,11 @@ pub(crate) struct Refusal {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ToManager {
     Hello(Hello),
-    Subscribe(Vec<Arc<str>>),
+    /// Follow some services, and others no more.
+    Subscribe {
+        services: Vec<Arc<str>>,
+        gone: Vec<Arc<str>>,
+    },
     /// A policy is in force.
     Applied(Applied),
     /// A policy is refused.
@@ -97,6 +102,8 @@ pub(crate) struct ServiceReport {
     /// The breakers of parts of the service, as far as they are not closed.
     pub(crate) parts: Vec<(Part, State)>,
     pub(crate) health: HealthStatus,
+    /// `None`: no adaptive limit is in force.
+    pub(crate) adaptive_limit: Option<Load>,
     /// What the breaker of which part did and how long before the report, oldest first.
     pub(crate) transitions: Vec<(Part, Transition, Duration)>,
     pub(crate) dropped: u64,

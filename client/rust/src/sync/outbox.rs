@@ -99,7 +99,7 @@ mod tests {
     use futures_util::StreamExt;
 
     fn message() -> ToManager {
-        ToManager::Subscribe(Vec::new())
+        ToManager::Subscribe { services: Vec::new(), gone: Vec::new() }
     }
 
     #[tokio::test]

@@ -5,9 +5,8 @@
 //! what a transport took and lost on its way is not told again.
 
 use super::message::{Report, ServiceReport};
-use crate::registry::ServiceState;
+use crate::registry::{ServiceState, Shown, Told};
 use cofferdam_core::breaker::{State, Transition};
-use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
@@ -19,27 +18,12 @@ const MAX_SERVICES: usize = 1000;
 /// Composes reports, over all the streams of a process.
 #[derive(Debug)]
 pub(super) struct Reporter {
-    /// How far each service has been told of, in the registry's order.
-    told: Vec<Told>,
+    /// Streams so far. What the manager of one knows of states, that of another does not.
+    streams: u64,
     /// Where the next report begins to look.
     next: usize,
     /// When the last report that was taken was composed.
     since: Timestamp,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Told {
-    counters: CounterSnapshot,
-    /// The state that this stream's manager knows. `None`: it knows none.
-    state: Option<Shown>,
-}
-
-/// How a service does.
-#[derive(Clone, Debug, PartialEq)]
-struct Shown {
-    breaker: Option<State>,
-    parts: Vec<(Part, State)>,
-    health: HealthStatus,
 }
 
 /// A report under way: what is told once it is taken.
@@ -52,7 +36,6 @@ pub(super) struct Pending {
 
 #[derive(Debug)]
 struct Entry {
-    index: usize,
     service: Arc<ServiceState>,
     told: Told,
     position: u64,
@@ -60,12 +43,12 @@ struct Entry {
 
 impl Reporter {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { told: Vec::new(), next: 0, since: now }
+        Self { streams: 0, next: 0, since: now }
     }
 
     /// Takes note that another stream begins, whose manager knows no states.
     pub(super) fn begin_stream(&mut self) {
-        self.told.iter_mut().for_each(|told| told.state = None);
+        self.streams += 1;
     }
 
     /// What has changed since the last report that was taken. `None`: nothing.
@@ -75,7 +58,6 @@ impl Reporter {
         now: Timestamp,
         sequence: u64,
     ) -> Option<(Report, Pending)> {
-        self.told.resize(services.len(), Told::default());
         let mut pending = Pending { at: now, entries: Vec::new(), next: self.next };
         let mut reports = Vec::new();
         for step in 0..services.len() {
@@ -83,11 +65,9 @@ impl Reporter {
                 break;
             }
             let index = (self.next + step) % services.len();
-            let (Some(service), Some(told)) = (services.get(index), self.told.get(index)) else {
-                continue;
-            };
+            let Some(service) = services.get(index) else { continue };
             pending.next = (index + 1) % services.len();
-            if let Some((report, entry)) = changes(index, service, told, now) {
+            if let Some((report, entry)) = changes(service, self.streams, now) {
                 reports.push(report);
                 pending.entries.push(entry);
             }
@@ -102,20 +82,18 @@ impl Reporter {
         self.next = pending.next;
         for entry in pending.entries {
             entry.service.journal.commit(entry.position);
-            if let Some(told) = self.told.get_mut(entry.index) {
-                *told = entry.told;
-            }
+            entry.service.tell(entry.told);
         }
     }
 }
 
-fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestamp) -> Option<(ServiceReport, Entry)> {
+fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(ServiceReport, Entry)> {
+    let told = service.told();
     let counters = service.isolation.counters();
     let difference = counters.since(&told.counters);
     let state = shown(service, now);
     let unreported = service.journal.unreported();
-    let is_same =
-        difference == CounterSnapshot::default() && told.state.as_ref() == Some(&state) && unreported.is_empty();
+    let is_same = difference == CounterSnapshot::default() && told.is_shown(stream, &state) && unreported.is_empty();
     if is_same {
         return None;
     }
@@ -126,11 +104,12 @@ fn changes(index: usize, service: &Arc<ServiceState>, told: &Told, now: Timestam
         breaker: state.breaker,
         parts: state.parts.clone(),
         health: state.health,
+        adaptive_limit: state.adaptive_limit,
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
-    let told = Told { counters, state: Some(state) };
-    Some((report, Entry { index, service: Arc::clone(service), told, position: unreported.position }))
+    let told = Told { counters, state: Some((stream, state)) };
+    Some((report, Entry { service: Arc::clone(service), told, position: unreported.position }))
 }
 
 fn shown(service: &ServiceState, now: Timestamp) -> Shown {
@@ -138,7 +117,8 @@ fn shown(service: &ServiceState, now: Timestamp) -> Shown {
     // A worse state is greater.
     let breaker = parts.iter().map(|(_, state)| *state).max();
     parts.retain(|(part, state)| *part != Part::Service && *state != State::Closed);
-    Shown { breaker, parts, health: service.isolation.health(now) }
+    let (health, adaptive_limit) = (service.isolation.health(now), service.isolation.adaptive_limit());
+    Shown { breaker, parts, health, adaptive_limit }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::message::{FromManager, Hello, ToManager};
 use super::outbox::{Outbox, channel};
 use super::report::{Pending, Reporter};
 use crate::client::Shared;
+use crate::registry::News;
 use crate::runtime::{Tokio, random_part};
 use cofferdam_core::runtime::Runtime;
 use futures_util::{Stream, StreamExt};
@@ -48,8 +49,8 @@ struct Session<'a> {
     outbox: Outbox,
     /// Whether the transport still takes messages.
     is_open: bool,
-    /// Services the manager has been asked for.
-    asked_for: usize,
+    /// Whether it is time to say which services have taken the place of others.
+    is_turning_over: bool,
     /// Answers to send, the latest of each service.
     answers: BTreeMap<Arc<str>, ToManager>,
     /// The last report, and its number, until it is taken.
@@ -115,6 +116,7 @@ pub(super) async fn run<T: Transport>(
             }
             true = session.outbox.room(), if session.has_something_to_say() => session.say_next(),
             () = &mut next_report => {
+                session.is_turning_over = session.shared.registry.has_gone();
                 session.report();
                 next_report.as_mut().reset(Instant::now() + REPORT_INTERVAL);
             }
@@ -131,7 +133,7 @@ impl<'a> Session<'a> {
             reporter,
             outbox,
             is_open: true,
-            asked_for: 0,
+            is_turning_over: false,
             answers: BTreeMap::new(),
             pending: None,
             reports: 0,
@@ -140,7 +142,7 @@ impl<'a> Session<'a> {
     }
 
     fn say_hello(&mut self) {
-        let services = self.shared.registry.followed(0);
+        let services = self.shared.registry.begin_stream();
         let identity = &self.shared.identity;
         let hello = Hello {
             instance_id: identity.instance_id.clone(),
@@ -150,7 +152,6 @@ impl<'a> Session<'a> {
             services: services.iter().map(|service| Arc::clone(&service.name)).collect(),
             applied: services.iter().filter_map(|service| applied(service)).collect(),
         };
-        self.asked_for = services.len();
         self.outbox.try_send(ToManager::Hello(hello));
     }
 
@@ -165,8 +166,14 @@ impl<'a> Session<'a> {
     }
 
     fn has_something_to_say(&self) -> bool {
-        let has_news = !self.answers.is_empty() || self.asked_for < self.shared.registry.followed_count();
-        self.is_open && has_news
+        self.is_open && (!self.answers.is_empty() || self.may_ask())
+    }
+
+    /// Whether there are services to ask for, or to ask for no more. Where services take each other's places there is
+    /// no end of them: then only now and then, and most have come and gone without a word.
+    fn may_ask(&self) -> bool {
+        let registry = &self.shared.registry;
+        self.is_turning_over || (registry.has_new() && !registry.has_gone())
     }
 
     /// Says the next thing, now that there is room for it.
@@ -174,11 +181,11 @@ impl<'a> Session<'a> {
         if !self.is_open {
             return;
         }
-        let new = self.shared.registry.followed(self.asked_for);
-        if !new.is_empty() {
-            self.asked_for += new.len();
-            let names = new.iter().map(|service| Arc::clone(&service.name)).collect();
-            self.outbox.try_send(ToManager::Subscribe(names));
+        if self.may_ask() {
+            self.is_turning_over = false;
+            let News { services, gone } = self.shared.registry.news();
+            let services = services.iter().map(|service| Arc::clone(&service.name)).collect();
+            self.outbox.try_send(ToManager::Subscribe { services, gone });
         } else if let Some((_, answer)) = self.answers.pop_first() {
             self.outbox.try_send(answer);
         }
@@ -187,13 +194,12 @@ impl<'a> Session<'a> {
     /// Queues a report, where there is room, something to report, and no report under way.
     fn report(&mut self) {
         self.settle();
-        // Services that the manager has not been asked for would be news to it.
-        let services = self.shared.registry.followed(0);
-        let asked_for = services.get(..self.asked_for).unwrap_or(&services);
         if self.pending.is_some() {
             return;
         }
-        let Some((report, pending)) = self.reporter.compose(asked_for, Tokio.now(), self.reports + 1) else {
+        // Services that the manager has not been asked for would be news to it.
+        let asked = self.shared.registry.asked();
+        let Some((report, pending)) = self.reporter.compose(&asked, Tokio.now(), self.reports + 1) else {
             return;
         };
         if let Some(number) = self.outbox.try_send(ToManager::Report(report)) {
@@ -229,6 +235,7 @@ impl<'a> Session<'a> {
 
     fn ended(mut self, reason: impl Into<String>) -> Ended {
         self.settle();
+        self.shared.registry.end_stream();
         Ended { reason: reason.into(), was_answered: self.was_answered, come_again_within: None }
     }
 }

@@ -4,7 +4,7 @@ use super::message::{Applied, FromManager, Hello, Refusal, Report, ToManager, Up
 use super::{Down, Outbound, Transport, run};
 use crate::client::{Identity, Shared};
 use crate::events::{Event, Events};
-use crate::registry::ServiceState;
+use crate::registry::{Capacity, Registry, ServiceState};
 use cofferdam_core::level::Level;
 use cofferdam_core::policy::{Policy, PolicySpec};
 use cofferdam_core::revision::Revision;
@@ -76,13 +76,26 @@ impl Scene {
     }
 
     fn with(services: &[&str], refuses: bool) -> Self {
+        Self::start(services, refuses, |shared| shared)
+    }
+
+    /// With room for so many services.
+    fn with_room(room: usize, services: &[&str]) -> Self {
+        let capacity = Capacity { followed: room, nameless: 0 };
+        Self::start(services, false, |shared| Shared {
+            registry: Registry::with_capacity(Policy::default(), shared.hub.clone(), capacity),
+            ..shared
+        })
+    }
+
+    fn start(services: &[&str], refuses: bool, set_up: impl FnOnce(Shared) -> Shared) -> Self {
         let identity = Identity {
             instance_id: "checkout-1".to_owned(),
             application: "checkout".to_owned(),
             namespace: "default".to_owned(),
             labels: vec![("zone".to_owned(), "a".to_owned())],
         };
-        let shared = Arc::new(Shared::new(identity, Policy::default(), None));
+        let shared = Arc::new(set_up(Shared::new(identity, Policy::default(), None)));
         for service in services {
             shared.registry.service(service);
         }

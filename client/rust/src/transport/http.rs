@@ -117,7 +117,9 @@ pub(crate) fn status_of_rejection(service: &str, rejection: &Rejection) -> Box<d
         CallError::Inner(never) => match *never {},
         CallError::Open { .. } | CallError::Disabled => Code::Unavailable,
         CallError::Timeout | CallError::DeadlineSpent => Code::DeadlineExceeded,
-        CallError::BulkheadFull | CallError::RateLimited { .. } => Code::ResourceExhausted,
+        CallError::BulkheadFull | CallError::AdaptiveLimitReached | CallError::RateLimited { .. } => {
+            Code::ResourceExhausted
+        }
     };
     Box::new(Status::new(code, format!("{service}: {rejection}")))
 }

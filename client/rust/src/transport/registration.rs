@@ -3,7 +3,7 @@
 use super::wire::to_revision;
 use super::{Manager, describe};
 use crate::register::{Criticality, RegisterError, Registered, Registration};
-use cofferdam_core::policy::{Violation, ViolationKind};
+use cofferdam_core::policy::Violation;
 use cofferdam_core::wire::{level_to_wire, to_wire};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
@@ -55,11 +55,8 @@ fn from_status(status: Status) -> RegisterError {
     match status.code() {
         Code::InvalidArgument => {
             let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
-            let violation = |field: tonic_types::FieldViolation| Violation {
-                path: field.field,
-                description: field.description,
-                kind: ViolationKind::Invalid,
-            };
+            let violation =
+                |field: tonic_types::FieldViolation| Violation { path: field.field, description: field.description };
             RegisterError::Invalid { message, violations: fields.into_iter().map(violation).collect() }
         }
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {

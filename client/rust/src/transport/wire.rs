@@ -2,6 +2,7 @@
 
 use crate::sync::message::{Applied, FromManager, Hello, Refusal, Report, ServiceReport, ToManager, Update};
 use crate::sync::unless_it_panics;
+use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::{InvalidPolicy, Policy};
@@ -59,10 +60,10 @@ fn from_invalid(invalid: &InvalidPolicy) -> Refusal {
 pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
     let message = match message {
         ToManager::Hello(hello) => sync_request::Message::Hello(to_hello(hello)),
-        ToManager::Subscribe(services) => {
-            let services = services.iter().map(ToString::to_string).collect();
-            sync_request::Message::Subscribe(v1::SyncSubscribe { services })
-        }
+        ToManager::Subscribe { services, gone } => sync_request::Message::Subscribe(v1::SyncSubscribe {
+            services: services.iter().map(ToString::to_string).collect(),
+            unfollow: gone.iter().map(ToString::to_string).collect(),
+        }),
         ToManager::Applied(Applied { service, revision, hash }) => sync_request::Message::Ack(v1::PolicyAck {
             service: service.to_string(),
             revision: Some(revision_to_wire(revision)),
@@ -106,7 +107,8 @@ fn to_report(report: Report) -> v1::SyncReport {
 }
 
 fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
-    let ServiceReport { service, counters, breaker, parts, health, transitions, dropped } = report;
+    let ServiceReport { service, counters, breaker, parts, health, adaptive_limit, transitions, dropped } = report;
+    let Load { limit, in_flight } = adaptive_limit.unwrap_or_default();
     v1::ServiceReport {
         service: service.to_string(),
         counters: Some(counters_to_wire(&counters)),
@@ -114,6 +116,8 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         health_status: health_to_wire(health).into(),
         transitions: transitions.into_iter().map(to_transition).collect(),
         transitions_dropped: u32::try_from(dropped).unwrap_or(u32::MAX),
+        adaptive_limit: limit,
+        adaptive_in_flight: in_flight,
         breakers: parts.into_iter().map(to_breaker).collect(),
     }
 }

@@ -36,7 +36,7 @@ async fn an_instance_says_who_it_is_and_acknowledges_what_it_applies() {
     assert!(!hello.all_services && hello.applied.is_empty());
     if hello.services.is_empty() {
         // The stream was faster than the test.
-        let subscribe = v1::SyncSubscribe { services: vec!["orders-db".to_owned()] };
+        let subscribe = v1::SyncSubscribe { services: vec!["orders-db".to_owned()], unfollow: vec![] };
         assert_eq!(stream.answer().await, sync_request::Message::Subscribe(subscribe));
     } else {
         assert_eq!(hello.services, ["orders-db"]);

@@ -3,7 +3,9 @@
 use super::*;
 
 fn watching() -> Bench {
-    Bench::new(BreakerPolicy { mode: BreakerMode::MetricsOnly, ..consecutive() })
+    let bench = Bench::new(consecutive());
+    bench.breaker.set_mode(BreakerMode::MetricsOnly, None);
+    bench
 }
 
 #[test]
@@ -12,7 +14,7 @@ fn what_would_open_is_told_and_nothing_is_rejected() {
     let opened = bench.calls(Outcome::Failure, 5).unwrap();
     assert_eq!((opened.to, opened.cause, opened.is_enforced), (State::Open, Cause::ConsecutiveFailures, false));
     assert_eq!(bench.calls(Outcome::Failure, 100), None, "they would have been rejected: nothing is learned");
-    assert_eq!((bench.state(), bench.breaker.would_reject(&bench.policy, bench.now)), (State::Closed, None));
+    assert_eq!((bench.state(), bench.breaker.would_reject(bench.now)), (State::Closed, None));
 
     bench.advance(Duration::from_secs(30));
     let probing = bench.call(Outcome::Success).unwrap();
@@ -38,10 +40,10 @@ fn a_call_beyond_the_probes_that_would_be_admitted_takes_no_slot() {
 
 #[test]
 fn t24_another_mode_takes_over_where_the_rules_stand() {
-    let mut bench = watching();
+    let bench = watching();
     bench.calls(Outcome::Failure, 5);
-    bench.policy.mode = BreakerMode::Auto;
+    bench.breaker.set_mode(BreakerMode::Auto, None);
     assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(30)));
-    bench.policy.mode = BreakerMode::MetricsOnly;
+    bench.breaker.set_mode(BreakerMode::MetricsOnly, None);
     assert!(bench.admit().is_ok());
 }

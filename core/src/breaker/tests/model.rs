@@ -77,6 +77,7 @@ impl Model {
                 match outcome {
                     Outcome::Neutral => {}
                     Outcome::Failure => self.open(now),
+                    Outcome::Success if is_slow && self.policy.slow_call_rate > 0.0 => self.open(now),
                     Outcome::Success => {
                         *successes += 1;
                         if *successes == self.policy.success_threshold {
@@ -174,6 +175,7 @@ proptest! {
             ..BreakerPolicy::default()
         };
         let breaker = Breaker::new(&policy);
+        breaker.set_mode(mode, None);
         let mut model = Model {
             policy: policy.clone(), state: ModelState::Closed, generation: 0, outcomes: Vec::new(), consecutive: 0,
             closed: None,
@@ -210,9 +212,7 @@ proptest! {
                 ModelState::Open { until } if now < until => State::Open,
                 _ => State::HalfOpen,
             };
-            // What the rules say, which is what any mode but metrics-only would show.
-            let rules = BreakerPolicy { mode: BreakerMode::Auto, ..policy.clone() };
-            prop_assert_eq!(breaker.state(&rules, Timestamp::from_millis(now)), expected);
+            prop_assert_eq!(breaker.learned_state(Timestamp::from_millis(now)), expected);
         }
     }
 }

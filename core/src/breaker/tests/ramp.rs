@@ -62,7 +62,7 @@ fn only_a_breaker_that_has_closed_ramps_up() {
     bench.calls(Outcome::Success, 2).unwrap();
     assert!(bench.passing() < 1_000);
     for mode in [BreakerMode::Disabled, BreakerMode::MetricsOnly] {
-        bench.policy.mode = mode;
+        bench.breaker.set_mode(mode, None);
         assert_eq!(bench.passing(), 1_000, "{mode:?} rejects nothing");
     }
 }

@@ -70,11 +70,30 @@ fn slow_calls_leave_the_window_with_their_buckets() {
     assert_eq!(bench.took(Outcome::Success, SECOND), None, "1 of 11");
 }
 
+/// A service that answers, too slowly to be called, has not recovered: closed, it would only be opened again. So it is
+/// with resilience4j, whose half-open state looks at the slow calls among its probes.
 #[test]
-fn a_slow_probe_is_judged_by_its_outcome() {
+fn a_slow_probe_fails_where_slow_calls_trip() {
     let mut bench = Bench::new(BreakerPolicy { consecutive_failures: 5, ..slow_policy() });
     bench.calls(Outcome::Failure, 5).unwrap();
     bench.advance(Duration::from_secs(30));
-    bench.took(Outcome::Success, SECOND);
-    assert_eq!(bench.took(Outcome::Success, SECOND).unwrap().to, State::Closed);
+    assert_eq!(bench.took(Outcome::Success, SECOND).unwrap().cause, Cause::ProbeSlow);
+    bench.advance(Duration::from_secs(30));
+    assert_eq!(bench.took(Outcome::Failure, SECOND).unwrap().cause, Cause::ProbeFailed, "it did not even succeed");
+    bench.advance(Duration::from_secs(30));
+    assert_eq!(bench.calls(Outcome::Success, 2).unwrap().to, State::Closed);
+}
+
+#[test]
+fn a_slow_probe_is_forgiven_as_a_failed_one_is_and_counts_where_no_slow_call_trips() {
+    let policy = BreakerPolicy { consecutive_failures: 5, half_open_allowed_failures: 1, ..slow_policy() };
+    for (policy, closes) in [(policy.clone(), false), (BreakerPolicy { slow_call_rate: 0.0, ..policy }, true)] {
+        let mut bench = Bench::new(policy);
+        bench.calls(Outcome::Failure, 5).unwrap();
+        bench.advance(Duration::from_secs(30));
+        bench.took(Outcome::Success, SECOND);
+        assert_eq!(bench.state(), State::HalfOpen);
+        let second = bench.call(Outcome::Success);
+        assert_eq!(second.is_some_and(|made| made.to == State::Closed), closes, "successes must be in a row");
+    }
 }

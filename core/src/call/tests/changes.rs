@@ -29,7 +29,7 @@ async fn a_call_ends_under_the_policy_it_began_with() {
     assert!(call.as_mut().now_or_never().is_none(), "in the pause before its retry");
     let newer = Revision { epoch: 1, revision: 2 };
     let policy = Policy::new(with_chain(Level::None, vec![static_step("new")])).unwrap();
-    bench.isolation.apply(policy, Some(newer), true);
+    bench.isolation.apply(policy, Some(newer), true, Clocks::default());
 
     let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
     assert_eq!((failure.receipt.attempts, failure.receipt.revision), (1, Some(newer)));
@@ -44,7 +44,7 @@ async fn a_call_under_way_ends_though_its_service_is_disabled() {
     let mut call = pin!(bench.call([Reply::Code(UNAVAILABLE), Reply::Answer("second")]));
     assert!(call.as_mut().now_or_never().is_none());
     let policy = bench.isolation.in_force().policy.clone();
-    bench.isolation.apply(policy, None, false);
+    bench.isolation.apply(policy, None, false, Clocks::default());
     assert_eq!(call.await.unwrap().value, "second");
     let failure = bench.call([Reply::Answer("not asked")]).await.unwrap_err();
     assert_eq!(failure.cause, FailureCause::Disabled);

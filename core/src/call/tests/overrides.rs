@@ -230,7 +230,7 @@ async fn transitions_say_whose_breaker_it_was() {
     let told = Arc::new(Told::default());
     let spec = with(Level::Enhanced, vec![MethodOverride { breaker: Some(breaker_after(1)), ..named("Get*") }]);
     let observer = Arc::<Told>::clone(&told);
-    let isolation = Isolation::new(Policy::new(spec).unwrap(), None, observer);
+    let isolation = Isolation::new(Policy::new(spec).unwrap(), None, Clocks::default(), observer);
     let bench = Bench { isolation, runtime: Paused(tokio::time::Instant::now()) };
     fail(&bench, of("Get")).await;
     for _ in 0..5 {

@@ -24,6 +24,18 @@ async fn a_panic_is_counted_as_a_failed_attempt() {
     assert!(caught.is_err());
     let counters = bench.counters();
     assert_eq!((counters.calls, counters.attempts, counters.attempt_failures), (1, 1, 1));
+    assert_eq!((counters.failed, counters.cancelled), (1, 0), "nobody has cancelled it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_callers_own_fallback_is_a_failed_call() {
+    let bench = Bench::new(at(Level::Enhanced));
+    let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
+    script.panics = true;
+    let caught = AssertUnwindSafe(bench.run(&mut script, CallOptions::default())).catch_unwind().await;
+    assert!(caught.is_err());
+    let counters = bench.counters();
+    assert_eq!((counters.calls, counters.failed, counters.cancelled), (1, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]

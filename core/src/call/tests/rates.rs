@@ -35,7 +35,12 @@ async fn the_chain_answers_for_a_call_over_the_rate() {
     let bench = Bench::new(PolicySpec { fallback: chain, ..limited(one_per_second(Duration::ZERO)) });
     assert_eq!(bench.call([Reply::Answer("live")]).await.unwrap().source, Source::Live);
     let answer = bench.call([Reply::Answer("not asked")]).await.unwrap();
-    let why = Why { trigger: FallbackTrigger::RateLimit, retry_after: Some(SECOND) };
+    let why = Why {
+        trigger: FallbackTrigger::RateLimit,
+        retry_after: Some(SECOND),
+        is_adaptive_limit: false,
+        is_forced: false,
+    };
     assert_eq!((answer.source, answer.receipt.why), (Source::Static, Some(why)));
 }
 

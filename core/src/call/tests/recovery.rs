@@ -53,7 +53,7 @@ async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
     }
     assert_eq!(bench.breaker(), Some(State::Open));
     let failure = bench.call([Reply::Answer("not asked")]).await.unwrap_err();
-    assert_eq!(failure.cause, FailureCause::Open { retry_after: Some(30 * SECOND) });
+    assert_eq!(failure.cause, FailureCause::Open { retry_after: Some(30 * SECOND), by: OpenedBy::Rules });
     assert_eq!(failure.receipt.attempts, 0);
     assert_eq!(bench.isolation.health(bench.runtime.now()), crate::health::HealthStatus::CircuitOpen);
 
@@ -128,42 +128,4 @@ async fn t09_a_probe_that_outlives_its_lease_changes_nothing() {
     late.await.unwrap();
     assert_eq!(bench.breaker(), Some(State::Open));
     assert_eq!(bench.counters().stale_results, 1);
-}
-
-/// Calls back into the isolation that it observes, and writes down what it sees.
-#[derive(Default)]
-struct Curious {
-    isolation: std::sync::OnceLock<std::sync::Weak<Isolation>>,
-    seen: std::sync::Mutex<Vec<(State, Option<State>)>>,
-}
-
-impl crate::isolation::Observer for Curious {
-    fn transition(&self, _: &crate::isolation::Part, transition: &crate::breaker::Transition) {
-        let isolation = self.isolation.get().and_then(std::sync::Weak::upgrade).unwrap();
-        let policy = isolation.in_force().policy.clone();
-        isolation.apply(policy, None, true);
-        let state = isolation.breaker_state(transition.at);
-        self.seen.lock().unwrap().push((transition.to, state));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn t14_an_observer_may_call_back() {
-    let observer = Arc::new(Curious::default());
-    let policy = Policy::new(once(Level::Enhanced)).unwrap();
-    let isolation = Arc::new(Isolation::new(policy, None, Arc::clone(&observer) as _));
-    observer.isolation.set(Arc::downgrade(&isolation)).unwrap();
-    let runtime = Paused(tokio::time::Instant::now());
-    let call = async |reply| {
-        let _ = execute(&isolation, &runtime, &mut Script::new([reply]), idempotent()).await;
-    };
-    for _ in 0..5 {
-        call(Reply::Code(UNAVAILABLE)).await;
-    }
-    tokio::time::advance(30 * SECOND).await;
-    for _ in 0..2 {
-        call(Reply::Answer("probe")).await;
-    }
-    let expected = [State::Open, State::HalfOpen, State::Closed].map(|state| (state, Some(state)));
-    assert_eq!(*observer.seen.lock().unwrap(), expected);
 }

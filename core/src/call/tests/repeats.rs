@@ -7,10 +7,29 @@ async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
     let spec =
         PolicySpec { retry: RetryPolicy { max_attempts: 10, ..at(Level::Enhanced).retry }, ..at(Level::Enhanced) };
     let bench = Bench::new(spec);
+    let begin = bench.runtime.now();
     let failure = bench.call([Reply::Code(UNAVAILABLE)]).await.unwrap_err();
     assert!(matches!(failure.cause, FailureCause::Inner(Error { code: UNAVAILABLE, .. })));
     assert_eq!((failure.receipt.attempts, bench.breaker()), (5, Some(State::Open)));
-    assert_eq!(bench.counters().rejected_open, 1);
+    // Four pauses, and not a fifth for a retry that would be rejected; that one costs the budget nothing either.
+    assert_eq!(bench.runtime.now().saturating_since(begin), Duration::from_millis(100 + 200 + 400 + 800));
+    assert_eq!((bench.counters().rejected_open, bench.counters().retries_refused), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_outlasts_the_open_time_ends_with_a_probe() {
+    let mut spec = at(Level::Enhanced);
+    spec.breaker = BreakerPolicy { consecutive_failures: 1, open_duration: SECOND, ..spec.breaker };
+    spec.retry.initial_backoff = SECOND;
+    let bench = Bench::new(spec.clone());
+    let answer = bench.call([Reply::Code(UNAVAILABLE), Reply::Answer("probe")]).await.unwrap();
+    assert_eq!((answer.receipt.attempts, bench.breaker()), (2, Some(State::HalfOpen)));
+
+    spec.retry.initial_backoff = SECOND - Duration::from_millis(1);
+    let bench = Bench::new(spec);
+    let begin = bench.runtime.now();
+    bench.call([Reply::Code(UNAVAILABLE), Reply::Answer("probe")]).await.unwrap_err();
+    assert_eq!(bench.runtime.now(), begin);
 }
 
 #[tokio::test(start_paused = true)]

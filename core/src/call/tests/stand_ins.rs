@@ -104,6 +104,6 @@ async fn t38_a_chain_that_is_disabled_keeps_nothing_and_answers_nothing() {
     spec.fallback.enabled = false;
     let bench = Bench::new(spec);
     bench.call([Reply::Answer("live")]).await.unwrap();
-    assert!(bench.isolation.cache.is_empty());
+    assert!(bench.isolation.in_force().scope("list").cache.is_empty());
     assert!(bench.call([Reply::Code(UNAVAILABLE)]).await.is_err());
 }

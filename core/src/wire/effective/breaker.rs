@@ -1,6 +1,7 @@
 use super::super::faults::{Faults, set};
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
+use crate::time::{InvalidWallTime, WallTime};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 
@@ -53,7 +54,7 @@ pub(super) fn read(faults: &mut Faults, written: &v1::CircuitBreakerPolicy, poli
     faults.duration("circuit_breaker.ramp_duration", *ramp_duration, &mut policy.ramp_duration);
     set(&mut policy.ramp_min_ratio, *ramp_min_ratio);
     set(&mut policy.mode, breaker_mode(faults, *mode));
-    faults.not_in_force(mode_until.is_some(), "circuit_breaker.mode_until");
+    set(&mut policy.mode_until, wall_time(faults, "circuit_breaker.mode_until", *mode_until).map(Some));
 }
 
 fn time_window(faults: &mut Faults, written: v1::TimeWindow, policy: &mut BreakerWindow) {
@@ -67,6 +68,12 @@ fn time_window(faults: &mut Faults, written: v1::TimeWindow, policy: &mut Breake
         window.buckets = buckets;
     }
     *policy = BreakerWindow::Time(window);
+}
+
+fn wall_time(faults: &mut Faults, path: &str, written: Option<prost_types::Timestamp>) -> Option<WallTime> {
+    let prost_types::Timestamp { seconds, nanos } = written?;
+    let time = u32::try_from(nanos).map_err(|_| InvalidWallTime).and_then(|nanos| WallTime::new(seconds, nanos));
+    time.map_err(|fault| faults.invalid(path, fault)).ok()
 }
 
 fn lease_expiry(faults: &mut Faults, number: i32) -> Option<LeaseExpiry> {

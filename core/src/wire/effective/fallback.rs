@@ -1,6 +1,6 @@
 use super::super::faults::{Faults, set};
 use crate::name::{DEFAULT_NAMESPACE, Name};
-use crate::policy::limits::{MAX_FEATURES, MAX_STEPS};
+use crate::policy::limits::{MAX_FEATURES, MAX_KEY_FIELDS, MAX_STEPS};
 use crate::policy::{
     AlternativeFallback, CachedFallback, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger,
     StaticFallback,
@@ -81,13 +81,16 @@ fn read_static(written: &v1::StaticFallback) -> StaticFallback {
 }
 
 fn read_cached(faults: &mut Faults, path: &str, written: &v1::CachedFallback) -> CachedFallback {
-    let v1::CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, key_fields } = written;
+    let v1::CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, key_fields, max_bytes } = written;
     let mut step = CachedFallback::default();
     faults.duration(&format!("{path}.cached.ttl"), *ttl, &mut step.ttl);
     faults.duration(&format!("{path}.cached.stale_if_error"), *stale_if_error, &mut step.stale_if_error);
     set(&mut step.max_entries, *max_entries);
-    set(&mut step.max_entry_bytes, *max_entry_bytes);
-    faults.not_in_force(!key_fields.is_empty(), format!("{path}.cached.key_fields"));
+    // What is left unset moves out of the way of what is set, unless that is at fault itself.
+    let all = max_bytes.filter(|all| *all > 0).unwrap_or(step.max_bytes);
+    step.max_entry_bytes = max_entry_bytes.unwrap_or(step.max_entry_bytes.min(all));
+    set(&mut step.max_bytes, *max_bytes);
+    step.key_fields = key_fields.iter().take(MAX_KEY_FIELDS + 1).cloned().collect();
     step
 }
 

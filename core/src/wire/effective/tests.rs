@@ -1,7 +1,7 @@
 mod coverage;
 mod fields;
 mod forms;
-mod inert;
+mod off;
 mod overrides;
 mod presence;
 mod presets;

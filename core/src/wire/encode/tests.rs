@@ -32,6 +32,7 @@ fn every_field_in_force_is_set() {
     assert_eq!(breaker.failure_count, Some(0));
     assert_eq!(breaker.mode(), v1::BreakerMode::Auto);
     assert_eq!(breaker.half_open_lease, Some(prost_types::Duration::default()));
+    assert_eq!((message.hedge, message.rate_limit), (None, None), "off is written as nothing");
     assert_eq!(message.fallback.unwrap().on, [1, 2, 3, 4, 5]);
     assert_eq!(message.classification.unwrap().grpc_failure_codes, [2, 4, 13, 14, 15]);
 }

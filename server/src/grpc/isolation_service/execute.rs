@@ -1,7 +1,7 @@
 //! ExecuteWithIsolation: from the contract to the call and back.
 
 use cofferdam_core::{
-    call::Source,
+    call::{Source, Why},
     policy::FallbackTrigger,
     wire::{breaker_state_to_wire, duration_from_wire, duration_to_wire, revision_to_wire},
 };
@@ -17,6 +17,8 @@ use crate::{
 
 const MAX_CACHE_KEY_BYTES: usize = 1024;
 const MAX_POOL_BYTES: usize = 64;
+const MAX_CACHE_FIELDS: usize = 32;
+const MAX_FIELD_NAME_BYTES: usize = 128;
 
 impl IsolationApi {
     pub(super) async fn execute(
@@ -46,6 +48,7 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
         idempotent,
         cache_key,
         pool,
+        cache_fields,
     } = request;
     let mut faults = Faults::default();
     if payload.len() > MAX_REQUEST_BYTES {
@@ -59,6 +62,11 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
     }
     faults.text("cache_key", &cache_key, MAX_CACHE_KEY_BYTES);
     faults.text("pool", &pool, MAX_POOL_BYTES);
+    faults.count("cache_fields", cache_fields.len(), MAX_CACHE_FIELDS);
+    for (name, value) in cache_fields.iter().take(MAX_CACHE_FIELDS) {
+        faults.text("cache_fields", name, MAX_FIELD_NAME_BYTES);
+        faults.text("cache_fields", value, MAX_CACHE_KEY_BYTES);
+    }
     match method {
         Ok(method) if faults.is_empty() => Ok(Call {
             method,
@@ -66,6 +74,7 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
             timeout,
             is_idempotent: idempotent,
             cache_key: cache_key.into(),
+            cache_fields: cache_fields.into_iter().collect(),
             pool: Some(pool).filter(|pool| !pool.is_empty()),
         }),
         _ => Err(faults.into_error()),
@@ -73,7 +82,7 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
 }
 
 fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
-    let why = executed.receipt.why.map(|why| reason(why.trigger).to_owned()).unwrap_or_default();
+    let why = executed.receipt.why.map(|why| reason(why).to_owned()).unwrap_or_default();
     let fallback_reason = match &executed.source {
         Source::Degraded(step) if !step.reason.is_empty() => step.reason.clone(),
         _ => why,
@@ -100,8 +109,9 @@ fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
     }
 }
 
-fn reason(trigger: FallbackTrigger) -> &'static str {
-    match trigger {
+fn reason(why: Why) -> &'static str {
+    match why.trigger {
+        FallbackTrigger::Bulkhead if why.is_adaptive_limit => "the adaptive limit is reached",
         FallbackTrigger::Failure => "the service answered with a failure",
         FallbackTrigger::Timeout => "the service did not answer in time",
         FallbackTrigger::Open => "the circuit breaker is open",

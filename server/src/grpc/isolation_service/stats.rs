@@ -42,6 +42,8 @@ pub(super) fn of_service(
             .iter()
             .map(|part| breaker(part, seen.parts.get(part).copied().unwrap_or_default()))
             .collect(),
+        adaptive_limit: seen.adaptive_limit.limit,
+        adaptive_in_flight: seen.adaptive_limit.in_flight,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an instance says after its hello.
 
 use cofferdam_core::{
+    adaptive_limit::Load,
     breaker::State,
     health::HealthStatus,
     isolation::Part,
@@ -20,14 +21,24 @@ use crate::{
 const MAX_REASON_CHARS: usize = 1024;
 const MAX_PATH_CHARS: usize = 256;
 
-/// Reads the further services that an instance asks for.
-pub(super) fn subscribe(namespace: &Name, message: &v1::SyncSubscribe) -> Result<Vec<ServiceKey>, Error> {
+/// What an instance wants to follow, and what no more. Each service stands in each once.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub(super) services: Vec<ServiceKey>,
+    pub(super) unfollow: Vec<ServiceKey>,
+}
+
+/// Reads what an instance wants to follow, and what no more.
+pub(super) fn subscribe(namespace: &Name, message: &v1::SyncSubscribe) -> Result<Subscribe, Error> {
+    let v1::SyncSubscribe { services, unfollow } = message;
     let mut faults = Faults::default();
-    faults.count("subscribe.services", message.services.len(), MAX_SERVICES);
+    faults.count("subscribe.services", services.len(), MAX_SERVICES);
+    faults.count("subscribe.unfollow", unfollow.len(), MAX_SERVICES);
     faults.check()?;
-    let keys = hello::names(&mut faults, "subscribe.services", namespace, &message.services);
+    let services = hello::names(&mut faults, "subscribe.services", namespace, services);
+    let unfollow = hello::names(&mut faults, "subscribe.unfollow", namespace, unfollow);
     faults.into_result()?;
-    Ok(keys)
+    Ok(Subscribe { services, unfollow })
 }
 
 /// A policy is in force.
@@ -83,7 +94,9 @@ pub(super) fn report(
             health: health_from_wire(service.health_status).ok().flatten().or_else(|| health_of_breakers(service)),
         };
         let counters = counters_from_wire(&service.counters.unwrap_or_default());
-        place.report(&key, &counters, condition, parts(registry, &key, &service.breakers));
+        let limit = Load { limit: service.adaptive_limit, in_flight: service.adaptive_in_flight };
+        let limit = Some(limit).filter(|limit| limit.limit > 0);
+        place.report(&key, &counters, condition, parts(registry, &key, &service.breakers), limit);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;

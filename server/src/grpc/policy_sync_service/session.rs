@@ -24,7 +24,7 @@ use tonic::{Status, Streaming};
 use super::{
     Shared, frame,
     hello::{Hello, MAX_SERVICES},
-    inbound,
+    inbound::{self, Subscribe},
 };
 use crate::{error::Error, fanout::Subscription, grpc::error::status, instances::Session as Place, registry::Change};
 
@@ -276,7 +276,10 @@ impl Session {
     }
 
     fn subscribe(&mut self, message: &v1::SyncSubscribe) -> Result<(), Error> {
-        let mut keys = inbound::subscribe(&self.namespace, message)?;
+        let Subscribe { services: mut keys, unfollow } = inbound::subscribe(&self.namespace, message)?;
+        if !unfollow.is_empty() {
+            self.unfollow(unfollow);
+        }
         keys.retain(|key| !self.follows.contains(key));
         if self.follows.len() + keys.len() > MAX_SERVICES {
             return Err(Error::QuotaExceeded {
@@ -291,5 +294,24 @@ impl Session {
         let waiting = std::mem::take(&mut self.opening);
         self.opening = waiting.chain(opening.changes).collect::<Vec<_>>().into_iter();
         Ok(())
+    }
+
+    fn unfollow(&mut self, mut keys: Vec<ServiceKey>) {
+        keys.retain(|key| self.follows.remove(key));
+        for key in &keys {
+            self.subscription.unfollow(key);
+        }
+        let registry = &self.shared.registry;
+        keys.retain(|key| !self.follows_all || registry.get(key).is_none());
+        for key in &keys {
+            self.place.unfollow(key);
+            // Names of unregistered services have no end; the sums of the others are kept.
+            if registry.get(key).is_none() {
+                self.shared.instances.forget(key);
+            }
+        }
+        let unfollowed: HashSet<_> = keys.into_iter().collect();
+        let waiting = std::mem::take(&mut self.opening);
+        self.opening = waiting.filter(|change| !unfollowed.contains(change.key())).collect::<Vec<_>>().into_iter();
     }
 }

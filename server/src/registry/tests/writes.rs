@@ -154,16 +154,6 @@ fn with_policy(change: impl FnOnce(&mut v1::IsolationPolicy)) -> v1::RegisterSer
 }
 
 #[tokio::test]
-async fn what_is_not_in_force_is_refused_as_such() {
-    let (_, registry) = fresh().await;
-    let delay = prost_types::Duration { seconds: 1, nanos: 0 };
-    let hedge = v1::HedgePolicy { delay: Some(delay), ..v1::HedgePolicy::default() };
-    let refused = registry.register(with_policy(|p| p.hedge = Some(hedge))).await.unwrap_err();
-    let Error::Invalid { violations } = refused else { panic!("{refused}") };
-    assert!(violations.iter().all(|v| v.kind == cofferdam_core::policy::ViolationKind::NotInForce), "{violations:?}");
-}
-
-#[tokio::test]
 async fn an_expected_revision_decides() {
     let (_, registry) = fresh().await;
     let at = register(&registry, "payments").await;

@@ -104,6 +104,24 @@ async fn cached_answers_belong_to_their_key_and_age() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_policy_picks_the_fields_that_an_answer_belongs_to() {
+    let key_fields = vec!["user".to_owned()];
+    let cached = FallbackStep::Cached(CachedFallback { key_fields, ..CachedFallback::default() });
+    let service = service(with_chain(Level::Basic, vec![cached]));
+    let call = |user: &'static str, trace: &'static str, result: Result<u32, Boom>| {
+        let service = service.clone();
+        async move {
+            let call = service.execute("get", || std::future::ready(result.clone())).codec(Json).cache_key("ignored");
+            let fields = [("trace", trace.as_bytes()), ("user", user.as_bytes())];
+            call.cache_fields(&fields).answer().await.map(|answer| answer.value).map_err(Error::from)
+        }
+    };
+    assert_eq!(call("ada", "1", Ok(7)).await, Ok(7));
+    assert_eq!(call("ada", "2", Err(Boom(1))).await, Ok(7));
+    assert_eq!(call("bob", "3", Err(Boom(1))).await, Err(Error::Inner(Boom(1))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn degraded_answers_are_the_callers_to_make() {
     let service = service(with_chain(Level::Basic, vec![degraded("search"), fixed("\"fixed\"")]));
     let call = |is_able: bool| {

@@ -1,6 +1,10 @@
 use super::*;
+use crate::runtime::{Tokio, clocks};
+use cofferdam_core::breaker::State;
 use cofferdam_core::name::Name;
-use cofferdam_core::policy::{AlternativeFallback, FallbackPolicy, FallbackStep};
+use cofferdam_core::policy::{AlternativeFallback, BreakerMode, BreakerPolicy, FallbackPolicy, FallbackStep};
+use cofferdam_core::runtime::Runtime as _;
+use cofferdam_core::time::WallTime;
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_is_acknowledged_once_it_is_in_force() {
@@ -33,6 +37,32 @@ async fn an_older_policy_is_ignored_and_a_repeated_one_acknowledged_again() {
     let outdated = |revision| Event::PolicyOutdated { service: "a".into(), revision, newest: at(1, 7) };
     scene.event().await;
     assert_eq!([scene.event().await, scene.event().await], [outdated(at(1, 6)), outdated(at(0, 99))]);
+}
+
+/// Nobody has to end it, and no clock that is set: the manager is gone from here on.
+#[tokio::test(start_paused = true)]
+async fn t16_a_mode_ends_by_itself_on_the_clock_that_does_not_jump() {
+    let mut scene = Scene::new(&["a", "late"]);
+    let (mut stream, _) = scene.accept().await;
+    let hour = Duration::from_secs(3600);
+    let now = clocks().wall;
+    let forced_for = |seconds: i64| {
+        let until = WallTime::new(now.seconds() + seconds, now.nanos()).unwrap();
+        let (mode, mode_until) = (BreakerMode::ForcedOpen, Some(until));
+        let breaker = BreakerPolicy { mode, mode_until, ..BreakerPolicy::default() };
+        Policy::new(PolicySpec { level: Level::Enhanced, breaker, ..PolicySpec::default() }).unwrap()
+    };
+    stream.update("a", at(1, 1), Ok(forced_for(3600)));
+    stream.update("late", at(1, 1), Ok(forced_for(-3600)));
+    stream.answer().await;
+    stream.answer().await;
+    drop(stream);
+    let state = |name: &str| scene.service(name).isolation.breaker_state(Tokio.now());
+    assert_eq!((state("a"), state("late")), (Some(State::Open), Some(State::Closed)));
+    tokio::time::advance(hour - Duration::from_secs(60)).await;
+    assert_eq!(state("a"), Some(State::Open));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(state("a"), Some(State::Closed));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +173,7 @@ async fn a_service_that_stands_in_is_followed() {
     let spec = PolicySpec { level: Level::Enhanced, fallback, ..PolicySpec::default() };
     stream.update("a", at(1, 1), Ok(Policy::new(spec).unwrap()));
     let answers = [stream.answer().await, stream.answer().await];
-    assert!(answers.contains(&ToManager::Subscribe(vec!["replica".into()])), "{answers:?}");
+    assert!(answers.contains(&ToManager::Subscribe { services: vec!["replica".into()], gone: vec![] }), "{answers:?}");
 }
 
 #[tokio::test(start_paused = true)]

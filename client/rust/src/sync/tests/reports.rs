@@ -1,13 +1,15 @@
 use super::*;
 use crate::classify::IntoVerdict;
-use crate::runtime::Tokio;
+use crate::runtime::{Tokio, clocks};
+use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{
-    AlternativeFallback, BreakerPolicy, BulkheadPolicy, DegradedFallback, MethodOverride, PoolPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerPolicy, BulkheadPolicy, DegradedFallback,
+    MethodOverride, PoolPolicy,
 };
 use cofferdam_core::stats::CounterSnapshot;
 
@@ -20,8 +22,8 @@ impl Operation for Ends {
     type Output = ();
     type Error = ();
 
-    async fn attempt(&mut self, _: Attempt) -> Result<(), ()> {
-        self.0
+    fn attempt(&mut self, _: Attempt) -> impl Future<Output = Result<(), ()>> + Send + use<> {
+        std::future::ready(self.0)
     }
 
     fn classify(&self, result: Result<&(), &()>, _: Context<'_>) -> Verdict {
@@ -104,7 +106,7 @@ async fn a_breakers_way_is_reported_also_without_calls() {
         ..BreakerPolicy::default()
     };
     let spec = PolicySpec { level: Level::Enhanced, breaker, ..PolicySpec::default() };
-    scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true);
+    scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true, clocks());
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete);
     assert_eq!(stream.report().await.services[0].breaker, Some(State::Closed));
@@ -123,6 +125,19 @@ async fn a_breakers_way_is_reported_also_without_calls() {
     let service = &report.services[0];
     assert_eq!((service.breaker, service.transitions.len()), (Some(State::HalfOpen), 0));
     assert!(service.counters.is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_adaptive_limit_is_reported_where_there_is_one() {
+    let mut scene = Scene::new(&["a"]);
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete);
+    assert_eq!(stream.report().await.services[0].adaptive_limit, None);
+    let kind = AdaptiveLimitKind::Gradient2;
+    let adaptive_limit = AdaptiveLimitPolicy { kind, initial: 7, ..AdaptiveLimitPolicy::default() };
+    let spec = PolicySpec { level: Level::Full, adaptive_limit, ..PolicySpec::default() };
+    scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true, clocks());
+    assert_eq!(stream.report().await.services[0].adaptive_limit, Some(Load { limit: 7, in_flight: 0 }));
 }
 
 /// A pool and some methods with a breaker to themselves.
@@ -148,7 +163,7 @@ fn parted() -> PolicySpec {
 #[tokio::test(start_paused = true)]
 async fn the_breakers_of_parts_are_reported_apart() {
     let mut scene = Scene::new(&["a"]);
-    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true);
+    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true, clocks());
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete);
     assert_eq!(stream.report().await.services[0].parts, []);

@@ -12,12 +12,31 @@ async fn services_named_later_are_asked_for() {
     scene.service("not a name");
     let mut asked = Vec::new();
     while asked.len() < 2 {
-        let ToManager::Subscribe(services) = stream.answer().await else { panic!("not asked for") };
+        let ToManager::Subscribe { services, .. } = stream.answer().await else { panic!("not asked for") };
         asked.extend(services);
     }
     assert_eq!(asked, ["b".into(), "c".into()]);
     drop(stream);
     assert_eq!(scene.accept().await.1.services, ["a".into(), "b".into(), "c".into()]);
+}
+
+/// Names without end must not be traffic without end, nor ever more services than a manager follows for one instance.
+#[tokio::test(start_paused = true)]
+async fn t25_services_that_take_each_others_places_are_told_of_now_and_then() {
+    let mut scene = Scene::with_room(3, &["a", "b", "c"]);
+    let (mut stream, hello) = scene.accept().await;
+    assert_eq!(hello.services.len(), 3);
+    for round in 0..10 {
+        let names: Vec<_> = (0..100).map(|n| format!("user-{round}-{n}")).collect();
+        names.iter().for_each(|name| drop(scene.service(name)));
+        let ToManager::Subscribe { services, gone } = stream.answer().await else { panic!("not told") };
+        let last: Vec<Arc<str>> = names[97..].iter().map(|name| name.as_str().into()).collect();
+        assert_eq!((services, gone.len()), (last, 3));
+        let said = tokio::time::timeout(SECOND / 4, stream.answer()).await;
+        assert!(said.is_err(), "{said:?}");
+    }
+    drop(stream);
+    assert_eq!(scene.accept().await.1.services, ["user-9-97".into(), "user-9-98".into(), "user-9-99".into()]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use super::*;
+use cofferdam_core::breaker::OpenedBy;
 use cofferdam_core::policy::PolicySpec;
 
 fn response(status: u16, headers: &[(&'static str, &'static str)]) -> Response<()> {
@@ -125,10 +126,11 @@ fn verdicts_have_a_status_of_their_own() {
         assert!(status.message().starts_with("users: "), "{}", status.message());
         status.code()
     };
-    assert_eq!(code(Rejection::Open { retry_after: None }), Code::Unavailable);
+    assert_eq!(code(Rejection::Open { retry_after: None, by: OpenedBy::Rules }), Code::Unavailable);
     assert_eq!(code(Rejection::Disabled), Code::Unavailable);
     assert_eq!(code(Rejection::Timeout), Code::DeadlineExceeded);
     assert_eq!(code(Rejection::DeadlineSpent), Code::DeadlineExceeded);
     assert_eq!(code(Rejection::BulkheadFull), Code::ResourceExhausted);
+    assert_eq!(code(Rejection::AdaptiveLimitReached), Code::ResourceExhausted);
     assert_eq!(code(Rejection::RateLimited { retry_after: Duration::ZERO }), Code::ResourceExhausted);
 }

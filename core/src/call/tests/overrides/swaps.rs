@@ -111,7 +111,8 @@ async fn t24_what_a_dropped_override_learned_is_gone_once_nobody_uses_it() {
 async fn t24_calls_of_a_dropped_override_end_in_its_breaker_and_in_the_services_figures() {
     let told = Arc::new(Told::default());
     let observer = Arc::<Told>::clone(&told);
-    let isolation = Isolation::new(Policy::new(enhanced(vec![own("Get*", 1)])).unwrap(), None, observer);
+    let isolation =
+        Isolation::new(Policy::new(enhanced(vec![own("Get*", 1)])).unwrap(), None, Clocks::default(), observer);
     let bench = Bench { isolation, runtime: Paused(tokio::time::Instant::now()) };
     let mut script = Script::new([Reply::Hang]);
     let mut in_flight = pin!(bench.run(&mut script, of("Get")));

@@ -7,8 +7,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Messa
 
 /// Fields that mean nothing until another one switches them on, and that the contract gives no range either; in a policy
 /// and in the policy of an override.
-const MEANINGLESS_ALONE: [&str; 4] =
-    ["adaptive_limit.min", "adaptive_limit.initial", "adaptive_limit.max", "rate_limit.burst"];
+const MEANINGLESS_ALONE: [&str; 1] = ["rate_limit.burst"];
 
 /// A message that is one value: a duration or a time.
 fn is_leaf(message: &MessageDescriptor) -> bool {

@@ -1,10 +1,9 @@
 //! Every number at the ends of its range, and beyond them: a fault there is named by its path, and nothing else is.
 
 use super::roomy::{
-    Set, alternative, breaker, budget, bulkhead, cached, fallback, faults, health, hedge, length, pool, rate, refused,
-    retry, timeout,
+    Set, adaptive, alternative, breaker, budget, bulkhead, cached, fallback, faults, health, hedge, length, pool, rate,
+    refused, retry, timeout,
 };
-use crate::policy::ViolationKind;
 use crate::policy::limits::MAX_DURATION;
 use crate::wire::duration_to_wire;
 use cofferdam_proto::v1;
@@ -70,7 +69,8 @@ fn durations() -> Vec<Field<Duration, Wire>> {
             breaker(p).slow_call_duration = Some(d);
         }),
         field!("circuit_breaker.ramp_duration", Duration::ZERO, day, |p, d| breaker(p).ramp_duration = Some(d)),
-        // In this release these take nothing but zero, or wait for another field.
+        field!("hedge.delay", Duration::ZERO, day, |p, d| hedge(p).delay = Some(d)),
+        // These wait for another field.
         field!("rate_limit.period", Duration::ZERO, day, |p, d| rate(p).period = Some(d)),
         field!("rate_limit.max_wait", Duration::ZERO, day, |p, d| rate(p).max_wait = Some(d)),
     ]
@@ -140,6 +140,10 @@ fn numbers() -> Vec<Field<u32>> {
         field!("fallback.chain[0].cached.max_entry_bytes", 1, 1_048_576, |p, n| {
             cached(p).max_entry_bytes = Some(n);
         }),
+        field!("fallback.chain[0].cached.max_bytes", 1, 1_073_741_824, |p, n| cached(p).max_bytes = Some(n)),
+        field!("adaptive_limit.min", 1, 100_000, |p, n| adaptive(p).min = Some(n)),
+        field!("adaptive_limit.initial", 1, 100_000, |p, n| adaptive(p).initial = Some(n)),
+        field!("adaptive_limit.max", 1, 100_000, |p, n| adaptive(p).max = Some(n)),
         field!("health.minimum_calls", 0, u32::MAX, |p, n| health(p).minimum_calls = Some(n)),
     ]
 }
@@ -149,7 +153,7 @@ fn durations_have_their_range() {
     let mut refusals = 0;
     for Field { path, min, max, or_zero, set } in durations() {
         for good in [min, max].into_iter().chain(or_zero.then_some(Duration::ZERO)) {
-            assert_eq!(faults(set, duration_to_wire(good)), [], "{path} at {good:?}");
+            assert_eq!(faults(set, duration_to_wire(good)), Vec::<String>::new(), "{path} at {good:?}");
         }
         let below = (min > Duration::ZERO).then(|| min - NANOSECOND).filter(|below| !(or_zero && below.is_zero()));
         let zero = (min > Duration::ZERO && !or_zero).then_some(Duration::ZERO);
@@ -164,43 +168,35 @@ fn durations_have_their_range() {
     assert!(refusals >= 150, "{refusals}");
 }
 
-/// Durations that only say "off" are checked like the others.
-#[test]
-fn durations_of_what_is_not_in_force_are_checked_all_the_same() {
-    let fields: [(&str, Set<Wire>); 1] = [("hedge.delay", |p, d| hedge(p).delay = Some(d))];
-    for (path, set) in fields {
-        assert_eq!(faults(set, Wire::default()), []);
-        for good in [NANOSECOND, MAX_DURATION] {
-            let not_in_force = vec![(path.to_owned(), ViolationKind::NotInForce)];
-            assert_eq!(faults(set, duration_to_wire(good)), not_in_force, "{path} at {good:?}");
-        }
-        for (seconds, nanos) in [(-1, 0), (0, i32::MAX), (86_400, 1), (i64::MAX, 0)] {
-            assert_eq!(faults(set, Wire { seconds, nanos }), refused(path), "{path}");
-        }
-    }
-}
-
 #[test]
 fn reals_have_their_range() {
     for Field { path, min, max, or_zero: _, set } in reals() {
         for good in [min, max, f64::midpoint(min, max)] {
-            assert_eq!(faults(set, good), [], "{path} at {good}");
+            assert_eq!(faults(set, good), Vec::<String>::new(), "{path} at {good}");
         }
         for bad in [min.next_down(), max.next_up(), -1.0, 1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -f64::NAN]
         {
             assert_eq!(faults(set, bad), refused(path), "{path} at {bad}");
         }
     }
-    for bad in [-f64::MIN_POSITIVE, 1.0, f64::INFINITY, f64::NAN] {
-        assert_eq!(faults(|p, x| hedge(p).percentile = x, bad), refused("hedge.percentile"));
+    let percentile: Set<f64> = |p, percentile| {
+        *hedge(p) = v1::HedgePolicy { delay: Some(Wire { seconds: 1, nanos: 0 }), max_extra: None, percentile };
+    };
+    for good in [0.0, f64::MIN_POSITIVE, 0.95, 1.0_f64.next_down()] {
+        assert_eq!(faults(percentile, good), Vec::<String>::new());
     }
+    for bad in [-f64::MIN_POSITIVE, 1.0, f64::INFINITY, f64::NAN] {
+        assert_eq!(faults(percentile, bad), refused("hedge.percentile"));
+        assert_eq!(faults(|p, x| hedge(p).percentile = x, bad), refused("hedge.percentile"), "without a delay, too");
+    }
+    assert_eq!(faults(|p, x| hedge(p).percentile = x, 0.95), refused("hedge.delay"), "until enough is measured");
 }
 
 #[test]
 fn numbers_have_their_range() {
     for Field { path, min, max, or_zero: _, set } in numbers() {
         for good in [min, max] {
-            assert_eq!(faults(set, good), [], "{path} at {good}");
+            assert_eq!(faults(set, good), Vec::<String>::new(), "{path} at {good}");
         }
         for bad in [min.checked_sub(1), max.checked_add(1), (max < u32::MAX).then_some(u32::MAX)].into_iter().flatten()
         {

@@ -1,9 +1,10 @@
 //! What absence means.
 
-use crate::policy::{Jitter, Policy, PolicySpec};
+use crate::policy::{AdaptiveLimitKind, AdaptiveLimitPolicy, Jitter, Policy, PolicySpec};
 use crate::wire::effective_policy;
-use crate::wire::testing::{alternative, cached, millis, secs, with_chain};
+use crate::wire::testing::{alternative, cached, millis, secs, step, with_chain};
 use cofferdam_proto::v1;
+use cofferdam_proto::v1::fallback_step::Strategy;
 use std::time::Duration;
 
 #[test]
@@ -42,7 +43,7 @@ fn steps_and_pools_have_defaults_of_their_own() {
     let policy = effective_policy(&written).unwrap();
     let step = policy.fallback.cached(crate::level::Level::Basic).unwrap();
     assert_eq!((step.ttl, step.stale_if_error), (Duration::from_secs(300), Duration::from_secs(3600)));
-    assert_eq!((step.max_entries, step.max_entry_bytes), (1024, 65_536));
+    assert_eq!((step.max_entries, step.max_entry_bytes, step.max_bytes), (1024, 65_536, 67_108_864));
     let crate::policy::FallbackStep::Alternative(step) = &policy.fallback.chain[1] else { panic!() };
     assert_eq!((step.service.as_str(), step.timeout), ("backup-service", Duration::from_secs(1)));
     assert_eq!(policy.bulkhead.pools[0].max_concurrent, 10);
@@ -92,4 +93,22 @@ fn an_upper_bound_that_nobody_set_follows_the_value_below_it() {
     let policy = effective_policy(&written).unwrap();
     assert_eq!(policy.breaker.max_open_duration, Duration::from_secs(600));
     assert_eq!(policy.retry.max_backoff, Duration::from_secs(7));
+
+    let limit = |min, initial, max| {
+        let limit = v1::AdaptiveLimitPolicy { kind: 2, min, initial, max };
+        let written = v1::IsolationPolicy { adaptive_limit: Some(limit), ..Default::default() };
+        let AdaptiveLimitPolicy { kind, min, initial, max } = effective_policy(&written).unwrap().adaptive_limit;
+        assert_eq!(kind, AdaptiveLimitKind::Gradient2);
+        (min, initial, max)
+    };
+    assert_eq!(limit(None, None, None), (1, 20, 200));
+    assert_eq!(limit(Some(30), None, None), (30, 30, 200));
+    assert_eq!(limit(Some(300), None, None), (300, 300, 300));
+    assert_eq!(limit(None, Some(300), None), (1, 300, 300));
+    assert_eq!(limit(None, None, Some(10)), (1, 10, 10));
+    assert_eq!(limit(Some(5), Some(6), Some(7)), (5, 6, 7));
+
+    let cached = v1::CachedFallback { max_bytes: Some(1000), ..Default::default() };
+    let policy = effective_policy(&with_chain(vec![step(Strategy::Cached(cached))])).unwrap();
+    assert_eq!(policy.fallback.cached(crate::level::Level::Basic).unwrap().max_entry_bytes, 1000);
 }

@@ -39,7 +39,6 @@ fn all_faults_are_named_in_the_order_of_the_contract() {
         "circuit_breaker.success_threshold",
         "retry.jitter",
         "retry.max_attempts",
-        "hedge.delay",
         "hedge.max_extra",
         "hedge.percentile",
         "fallback.chain[0]",

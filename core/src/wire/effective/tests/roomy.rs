@@ -1,7 +1,7 @@
 //! A policy in which every section is set, short ways to its fields, and what is at fault once one is changed.
 
+use crate::policy::InvalidPolicy;
 use crate::policy::limits::MAX_DURATION;
-use crate::policy::{InvalidPolicy, ViolationKind};
 use crate::wire::testing::step;
 use crate::wire::{duration_to_wire, effective_policy};
 use cofferdam_proto::v1;
@@ -13,16 +13,16 @@ use prost_types::Duration as Wire;
 pub(super) type Set<W> = fn(&mut v1::IsolationPolicy, W);
 
 /// The paths at fault once a field of a roomy policy is set.
-pub(super) fn faults<W>(set: Set<W>, value: W) -> Vec<(String, ViolationKind)> {
+pub(super) fn faults<W>(set: Set<W>, value: W) -> Vec<String> {
     let mut policy = roomy();
     set(&mut policy, value);
     let result = effective_policy(&policy);
     let violations = result.as_ref().err().map_or(&[][..], InvalidPolicy::violations);
-    violations.iter().map(|violation| (violation.path.clone(), violation.kind)).collect()
+    violations.iter().map(|violation| violation.path.clone()).collect()
 }
 
-pub(super) fn refused(path: &str) -> Vec<(String, ViolationKind)> {
-    vec![(path.to_owned(), ViolationKind::Invalid)]
+pub(super) fn refused(path: &str) -> Vec<String> {
+    vec![path.to_owned()]
 }
 
 /// A policy in which each field can take its whole range: nothing that it is compared with stands in its way.
@@ -101,6 +101,10 @@ pub(super) fn bulkhead(policy: &mut v1::IsolationPolicy) -> &mut v1::BulkheadPol
 
 pub(super) fn pool(policy: &mut v1::IsolationPolicy) -> &mut v1::BulkheadPool {
     &mut bulkhead(policy).pools[0]
+}
+
+pub(super) fn adaptive(policy: &mut v1::IsolationPolicy) -> &mut v1::AdaptiveLimitPolicy {
+    policy.adaptive_limit.get_or_insert_default()
 }
 
 pub(super) fn rate(policy: &mut v1::IsolationPolicy) -> &mut v1::RateLimitPolicy {

@@ -47,13 +47,6 @@ async fn fields_at_fault() {
     let refused = client.register_service(request).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
     assert_eq!(fields(&refused), ["service.name", "service.version"]);
-
-    let hedge = v1::HedgePolicy { max_extra: Some(2), percentile: 0.9, ..v1::HedgePolicy::default() };
-    let policy = v1::IsolationPolicy { hedge: Some(hedge), ..v1::IsolationPolicy::default() };
-    let request = v1::RegisterServiceRequest { policy: Some(policy), ..registration("payments") };
-    let refused = client.register_service(request).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "FIELD_NOT_IN_FORCE"));
-    assert!(fields(&refused).iter().all(|path| path.starts_with("policy.hedge")), "{refused}");
 }
 
 #[tokio::test]

@@ -185,12 +185,19 @@ async fn bad_calls_are_refused() {
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SERVICE_DISABLED"));
     let status = refused(&manager, call("nobody")).await;
     assert_eq!(status.code(), Code::NotFound);
+    let with_fields = |fields: Vec<(String, String)>| v1::ExecuteWithIsolationRequest {
+        cache_fields: fields.into_iter().collect(),
+        ..call("disabled")
+    };
     let too_long = Some(prost_types::Duration { seconds: 31, nanos: 0 });
     for request in [
         v1::ExecuteWithIsolationRequest { method: String::new(), ..call("disabled") },
         v1::ExecuteWithIsolationRequest { method: "http://host/a".to_owned(), ..call("disabled") },
         v1::ExecuteWithIsolationRequest { timeout: too_long, ..call("disabled") },
         v1::ExecuteWithIsolationRequest { cache_key: "k".repeat(1025), ..call("disabled") },
+        with_fields((0..33).map(|number| (number.to_string(), String::new())).collect()),
+        with_fields(vec![("n".repeat(129), String::new())]),
+        with_fields(vec![("name".to_owned(), "v".repeat(1025))]),
         v1::ExecuteWithIsolationRequest { payload: vec![0; 256 * 1024 + 1].into(), ..call("disabled") },
     ] {
         assert_eq!(refused(&manager, request).await.code(), Code::InvalidArgument);

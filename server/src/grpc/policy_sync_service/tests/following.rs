@@ -125,12 +125,59 @@ async fn further_services_may_be_asked_for() {
     let mut instance = Instance::connect(&manager, hello("one", &[])).await;
     instance.complete().await;
     let services = vec!["payments".to_owned(), "orders".to_owned(), "payments".to_owned()];
-    instance.say(Message::Subscribe(v1::SyncSubscribe { services })).await;
+    instance.say(Message::Subscribe(v1::SyncSubscribe { services, unfollow: vec![] })).await;
     assert_eq!(instance.removal().await.service, "orders");
     assert_eq!(instance.update().await.service, "payments");
     stats_become(&manager, "payments", |stats| stats.instances == 1).await;
     set_level(&manager, "payments", v1::IsolationLevel::Full).await;
     assert_eq!(policy(&instance.update().await).level, Level::Full);
+}
+
+#[tokio::test]
+async fn services_may_be_left() {
+    let manager = Manager::start().await;
+    for name in ["payments", "orders"] {
+        register(&manager, name).await;
+    }
+    let mut instance = Instance::connect(&manager, hello("one", &["payments", "orders", "nobody"])).await;
+    instance.removal().await;
+    instance.update().await;
+    instance.update().await;
+    instance.complete().await;
+    let unfollow = vec!["payments".to_owned(), "nobody".to_owned(), "never-followed".to_owned()];
+    instance.say(Message::Subscribe(v1::SyncSubscribe { services: vec![], unfollow })).await;
+    stats_become(&manager, "payments", |stats| stats.instances == 0).await;
+    assert!(manager.instances.abandoned().iter().all(|key| key.name.as_str() == "payments"), "no sums to keep");
+    set_level(&manager, "payments", v1::IsolationLevel::Full).await;
+    set_level(&manager, "orders", v1::IsolationLevel::Full).await;
+    assert_eq!(instance.update().await.service, "orders", "the other one is left");
+
+    // The place of one that is left is free for another, in the same message.
+    let all: Vec<_> = (0..10_000).map(|n| format!("s{n}")).collect();
+    let mut full = Instance::connect(&manager, hello("two", &[])).await;
+    full.complete().await;
+    full.say(Message::Subscribe(v1::SyncSubscribe { services: all.clone(), unfollow: vec![] })).await;
+    let another = v1::SyncSubscribe { services: vec!["payments".to_owned()], unfollow: vec!["s0".to_owned()] };
+    full.say(Message::Subscribe(another)).await;
+    stats_become(&manager, "payments", |stats| stats.instances == 1).await;
+    let back = v1::SyncSubscribe { services: vec!["s0".to_owned()], unfollow: all };
+    full.say(Message::Subscribe(back)).await;
+    stats_become(&manager, "payments", |stats| stats.instances == 1).await;
+}
+
+#[tokio::test]
+async fn a_service_of_the_namespace_that_is_left_stays_followed() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let hello = v1::SyncHello { all_services: true, ..hello("one", &["payments"]) };
+    let mut instance = Instance::connect(&manager, hello).await;
+    instance.update().await;
+    instance.complete().await;
+    let unfollow = vec!["payments".to_owned()];
+    instance.say(Message::Subscribe(v1::SyncSubscribe { services: vec![], unfollow })).await;
+    set_level(&manager, "payments", v1::IsolationLevel::Full).await;
+    assert_eq!(policy(&instance.update().await).level, Level::Full);
+    assert_eq!(stats(&manager, "payments").await.instances, 1);
 }
 
 #[tokio::test]

@@ -98,6 +98,30 @@ async fn counters_are_summed_once_and_stay() {
 }
 
 #[tokio::test]
+async fn adaptive_limits_are_summed_over_the_instances_that_have_one() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let instances = [
+        Instance::connect(&manager, hello("one", &["payments"])).await,
+        Instance::connect(&manager, hello("two", &["payments"])).await,
+        Instance::connect(&manager, hello("none", &["payments"])).await,
+    ];
+    let limits = async |sequence, loads: [(u32, u32); 3]| {
+        for (instance, (adaptive_limit, adaptive_in_flight)) in instances.iter().zip(loads) {
+            let service = "payments".to_owned();
+            let report = v1::ServiceReport { service, adaptive_limit, adaptive_in_flight, ..Default::default() };
+            let report = v1::SyncReport { sequence, interval: None, services: vec![report] };
+            instance.say(Message::Report(report)).await;
+        }
+    };
+    let shown = |stats: &v1::ServiceStats| (stats.adaptive_limit, stats.adaptive_in_flight);
+    limits(1, [(20, 3), (35, 40), (0, 0)]).await;
+    stats_become(&manager, "payments", |stats| shown(stats) == (55, 43)).await;
+    limits(2, [(18, 1), (0, 0), (0, 0)]).await;
+    stats_become(&manager, "payments", |stats| shown(stats) == (18, 1)).await;
+}
+
+#[tokio::test]
 async fn what_it_does_not_follow_is_not_counted() {
     let manager = Manager::start().await;
     register(&manager, "payments").await;

@@ -104,8 +104,10 @@ async fn what_breaks_the_protocol_ends_the_stream() {
         revision: Some(v1::Revision::default()),
         policy_hash: vec![0; 15].into(),
     };
-    let too_many = v1::SyncSubscribe { services: vec!["a".to_owned(); 10_001] };
-    for message in [Message::Ack(nameless), Message::Ack(unhashed), Message::Subscribe(too_many)] {
+    let too_many = v1::SyncSubscribe { services: vec!["a".to_owned(); 10_001], unfollow: vec![] };
+    let too_many_less = v1::SyncSubscribe { services: vec![], unfollow: vec!["a".to_owned(); 10_001] };
+    let subscribes = [too_many, too_many_less].map(Message::Subscribe);
+    for message in [Message::Ack(nameless), Message::Ack(unhashed)].into_iter().chain(subscribes) {
         let mut instance = Instance::connect(&manager, hello("two", &[])).await;
         instance.complete().await;
         instance.say(message).await;

@@ -1,0 +1,31 @@
+//! Names without end.
+
+use cofferdam::{Cofferdam, Level, Policy, PolicySpec};
+use futures_util::FutureExt;
+use std::convert::Infallible;
+
+const NAMES: usize = 1_000_000;
+/// What the documentation of `Cofferdam::service` promises, for services and for names that none can have.
+const PROMISED_BYTES: u64 = 64 << 20;
+
+/// Breakers by user, by URL or by call, which nobody ever forgets.
+/// <https://github.com/alibaba/Sentinel/issues/1329>, <https://github.com/fedify-dev/fedify/issues/916>,
+/// <https://github.com/nodeshift/opossum/issues/365>
+#[test]
+fn t25_a_million_names_take_bounded_memory() {
+    let policy = PolicySpec { level: Level::Full, ..PolicySpec::default() };
+    let cofferdam = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
+    let name = |n: usize| format!("user-{n}");
+    let use_once = |n: usize| {
+        let service = cofferdam.service(&name(n));
+        // A call to each would take this test a minute without teaching more.
+        if n.is_multiple_of(100) {
+            let answer = service.execute("get", || async { Ok::<_, Infallible>(1) }).into_future().now_or_never();
+            assert_eq!(answer.unwrap().unwrap(), 1);
+        }
+    };
+    let memory = allocation_counter::measure(|| (0..NAMES).for_each(use_once));
+    assert!(memory.bytes_max < PROMISED_BYTES, "{} MiB at once", memory.bytes_max >> 20);
+    // They are kept: what each call makes anew protects nobody.
+    assert_eq!(cofferdam.service(&name(NAMES - 100)).counters().calls, 1);
+}

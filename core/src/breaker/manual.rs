@@ -1,0 +1,68 @@
+//! What an operator does to a breaker by hand, once.
+
+use super::Breaker;
+use super::schedule::{Draw, jittered_open_time, millis_up};
+use super::transition::{Cause, State, Transition};
+use super::word::{Phase, Word};
+use crate::policy::{BreakerMode, BreakerPolicy};
+use crate::time::Timestamp;
+use std::time::Duration;
+
+impl Breaker {
+    /// Opens the breaker for a time, or for the policy's open time, after which it recovers by the rules. One that is
+    /// open already stays open until both times are over: a trip never shortens a recovery, and never cancels one.
+    ///
+    /// Returns the transition, where this made one. It changes what was learned: a hold that is in force stands over it.
+    pub fn trip(
+        &self,
+        policy: &BreakerPolicy,
+        open_for: Option<Duration>,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> Option<Transition> {
+        let mut draw = Draw::new(random);
+        loop {
+            let word = self.load();
+            let (from, reopens) = match word.phase {
+                Phase::Closed { .. } => (State::Closed, 0),
+                Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
+                Phase::Open { reopens, .. } => (State::Open, reopens),
+            };
+            let open_for = open_for.unwrap_or_else(|| jittered_open_time(policy, reopens, draw.number()));
+            if let Phase::Open { wait, .. } = word.phase {
+                let until = now.saturating_add(open_for);
+                let longer = wait.max(millis_up(until.saturating_since(self.since(word.generation))));
+                let next = Word { phase: Phase::Open { wait: longer, reopens }, ..word };
+                if longer == wait || self.swap(word, next) {
+                    return None;
+                }
+            } else if self.advance(word, Phase::Open { wait: millis_up(open_for), reopens }, now).is_some() {
+                return Some(self.by_hand(word, from, State::Open, Cause::Tripped, now));
+            }
+        }
+    }
+
+    /// Closes the breaker, with nothing learned: no failure in the window nor in a row, no reopening, and calls that are
+    /// under way count as stale. A breaker that was open or half-open ramps up as after any close.
+    ///
+    /// Returns the transition, where this made one. It changes what was learned: a hold that is in force stands over it.
+    pub fn reset(&self, now: Timestamp) -> Option<Transition> {
+        loop {
+            let word = self.load();
+            let (from, since) = match word.phase {
+                // One that was closed already goes on with its ramp, if it is in one.
+                Phase::Closed { .. } => (None, self.since(word.generation)),
+                Phase::Open { .. } => (Some(State::Open), now),
+                Phase::HalfOpen { .. } => (Some(State::HalfOpen), now),
+            };
+            if self.advance(word, Phase::Closed { consecutive: 0 }, since).is_some() {
+                return from.map(|from| self.by_hand(word, from, State::Closed, Cause::Reset, now));
+            }
+        }
+    }
+
+    fn by_hand(&self, word: Word, from: State, to: State, cause: Cause, now: Timestamp) -> Transition {
+        let is_enforced = self.mode(word, now) == BreakerMode::Auto;
+        Transition { from, to, cause, at: now, is_enforced }
+    }
+}

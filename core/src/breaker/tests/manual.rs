@@ -1,0 +1,117 @@
+//! What an operator does by hand.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn trip(bench: &Bench, open_for: impl Into<Option<Duration>>) -> Option<Transition> {
+    bench.breaker.trip(&bench.policy, open_for.into(), bench.now, || 0)
+}
+
+fn left(bench: &Bench) -> Option<Duration> {
+    bench.admit().unwrap_err().retry_after
+}
+
+#[test]
+fn a_trip_opens_and_recovers_by_the_rules() {
+    let mut bench = Bench::new(consecutive());
+    let late = Bench::new(consecutive());
+    let tripped = trip(&bench, 5 * SECOND).unwrap();
+    let expected =
+        Transition { from: State::Closed, to: State::Open, cause: Cause::Tripped, at: bench.now, is_enforced: true };
+    assert_eq!((tripped, left(&bench)), (expected, Some(5 * SECOND)));
+    bench.advance(5 * SECOND);
+    assert_eq!(bench.calls(Outcome::Success, 2).unwrap().cause, Cause::ProbesSucceeded);
+    trip(&late, None).unwrap();
+    assert_eq!(left(&late), Some(30 * SECOND), "the policy's");
+}
+
+#[test]
+fn t09_a_call_admitted_before_a_trip_or_a_reset_changes_nothing() {
+    let bench = Bench::new(BreakerPolicy { consecutive_failures: 1, ..consecutive() });
+    let before = bench.admit().unwrap().admission;
+    trip(&bench, SECOND);
+    assert!(bench.record(before, Outcome::Success).is_stale);
+    bench.breaker.reset(bench.now).unwrap();
+    let before = bench.admit().unwrap().admission;
+    assert_eq!(bench.breaker.reset(bench.now), None, "it was closed already");
+    assert!(bench.record(before, Outcome::Failure).is_stale);
+    assert_eq!((bench.state(), bench.breaker.window_counts(bench.now)), (State::Closed, (0, 0)));
+}
+
+/// <https://github.com/nodeshift/opossum/issues/385>, <https://github.com/nodeshift/opossum/issues/277>: the second
+/// `open()` threw the recovery timer away.
+#[test]
+fn t12_a_second_trip_while_open_neither_shortens_nor_cancels_the_recovery() {
+    let mut bench = opened();
+    assert_eq!(trip(&bench, SECOND), None);
+    assert_eq!(left(&bench), Some(30 * SECOND), "not shortened");
+    bench.advance(10 * SECOND);
+    assert_eq!(trip(&bench, None), None);
+    assert_eq!(left(&bench), Some(30 * SECOND), "it begins again");
+    assert_eq!(trip(&bench, 60 * SECOND), None);
+    assert_eq!(left(&bench), Some(60 * SECOND));
+    bench.advance(60 * SECOND);
+    assert!(bench.admit().unwrap().admission.is_probe(), "and it ends");
+    let tripped = trip(&bench, SECOND).unwrap();
+    assert_eq!((tripped.from, tripped.to), (State::HalfOpen, State::Open));
+    bench.advance(2 * SECOND);
+    trip(&bench, 5 * SECOND);
+    assert_eq!(left(&bench), Some(5 * SECOND), "one whose time is over, and that nobody has asked since");
+}
+
+#[test]
+fn a_trip_of_any_length_ends() {
+    let mut bench = Bench::new(consecutive());
+    trip(&bench, Duration::MAX).unwrap();
+    assert!(left(&bench).unwrap() > Duration::from_secs(600 * 24 * 3600));
+    trip(&bench, Duration::MAX);
+    bench.advance(left(&bench).unwrap());
+    assert!(bench.admit().unwrap().admission.is_probe());
+    trip(&bench, Duration::ZERO).unwrap();
+    assert!(bench.admit().unwrap().admission.is_probe());
+}
+
+#[test]
+fn a_trip_keeps_the_growth_of_the_open_time_and_a_reset_forgets_it() {
+    let policy = BreakerPolicy { open_backoff_multiplier: 2.0, ..consecutive() };
+    let mut bench = Bench::new(policy);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(30 * SECOND);
+    bench.call(Outcome::Failure).unwrap();
+    assert_eq!(left(&bench), Some(60 * SECOND));
+    bench.advance(60 * SECOND);
+    drop(bench.admit().unwrap());
+    trip(&bench, None).unwrap();
+    assert_eq!(left(&bench), Some(60 * SECOND));
+    let reset = bench.breaker.reset(bench.now).unwrap();
+    assert_eq!((reset.from, reset.to, reset.cause), (State::Open, State::Closed, Cause::Reset));
+    bench.calls(Outcome::Failure, 5).unwrap();
+    assert_eq!(left(&bench), Some(30 * SECOND));
+}
+
+#[test]
+fn a_reset_ramps_up_a_breaker_that_was_open_and_no_other() {
+    let mut bench = Bench::new(BreakerPolicy { ramp_duration: 10 * SECOND, ..consecutive() });
+    bench.breaker.reset(bench.now);
+    let ramps = |bench: &Bench| bench.breaker.ramp(&bench.policy, bench.now, || u64::MAX).is_err();
+    assert!(!ramps(&bench));
+    trip(&bench, SECOND);
+    bench.breaker.reset(bench.now);
+    assert!(ramps(&bench));
+    bench.advance(9 * SECOND);
+    bench.breaker.reset(bench.now);
+    assert!(ramps(&bench));
+    bench.advance(SECOND);
+    assert!(!ramps(&bench), "a reset of a closed one does not begin it again");
+}
+
+#[test]
+fn by_hand_what_was_learned_changes_under_an_order_too() {
+    let bench = Bench::new(consecutive());
+    bench.breaker.set_mode(BreakerMode::Disabled, None);
+    assert!(!trip(&bench, 5 * SECOND).unwrap().is_enforced);
+    assert!(bench.admit().is_ok());
+    bench.breaker.set_mode(BreakerMode::Auto, None);
+    assert_eq!(left(&bench), Some(5 * SECOND));
+}
