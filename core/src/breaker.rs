@@ -50,6 +50,7 @@
 //! By hand ([`trip`](Breaker::trip), [`reset`](Breaker::reset)) what was learned itself changes, under an order or not.
 
 mod admission;
+mod admit;
 mod count;
 mod manual;
 mod orders;
@@ -65,12 +66,11 @@ mod tests;
 pub use self::admission::{Admission, Admitted, OpenedBy, Recorded, Rejected};
 pub use self::transition::{Cause, State, Transition};
 
-use self::admission::Kind;
 use self::orders::Board;
-use self::schedule::{Draw, jittered_open_time, millis_up, open_time, unit};
+use self::schedule::{jittered_open_time, millis_up, open_time};
 use self::window::Window;
 use self::word::{Phase, Word};
-use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
+use crate::policy::{BreakerMode, BreakerPolicy};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -103,50 +103,6 @@ impl Breaker {
         }
     }
 
-    /// Asks for leave to make a call. `random` is asked for a number only where an open time begins.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] says for how long.
-    pub fn admit(
-        &self,
-        policy: &BreakerPolicy,
-        now: Timestamp,
-        random: impl FnOnce() -> u64,
-    ) -> Result<Admitted<'_>, Rejected> {
-        let word = self.load();
-        if let Word { phase: Phase::Closed { .. }, is_ordered: false, .. } = word {
-            return Ok(self.admitted(word.generation, Kind::Call, None));
-        }
-        self.admit_slowly(word, policy, now, random)
-    }
-
-    /// Lets a growing share of the calls through while the breaker ramps up after a close: from `ramp_min_ratio` to all
-    /// of them at the end of `ramp_duration`. To be asked right before [`admit`](Self::admit), where a ramp is in force.
-    /// A breaker that has never closed does not ramp up.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`], by the closed state, says when the ramp is over.
-    pub fn ramp(&self, policy: &BreakerPolicy, now: Timestamp, random: impl FnOnce() -> u64) -> Result<(), Rejected> {
-        if policy.ramp_duration.is_zero() {
-            return Ok(());
-        }
-        let word = self.load();
-        let has_closed = word.generation != Word::INITIAL.generation && matches!(word.phase, Phase::Closed { .. });
-        if !has_closed || self.mode(word, now) != BreakerMode::Auto {
-            return Ok(());
-        }
-        // A closed generation's time counts from its close.
-        let elapsed = now.saturating_since(self.since(word.generation));
-        let left = policy.ramp_duration.saturating_sub(elapsed);
-        let share = elapsed.as_secs_f64() / policy.ramp_duration.as_secs_f64();
-        if left.is_zero() || unit(random()) < share.max(policy.ramp_min_ratio) {
-            return Ok(());
-        }
-        Err(Rejected::new(State::Closed, Some(left)))
-    }
-
     /// The state, as the next caller will find it: an open breaker whose time is over is half-open. An order stands over
     /// what was learned: forced open is open, and whatever rejects no call is closed.
     pub fn state(&self, now: Timestamp) -> State {
@@ -162,21 +118,9 @@ impl Breaker {
         let word = self.load();
         match word.phase {
             Phase::Closed { .. } => State::Closed,
-            Phase::Open { wait, .. } if now < self.deadline(word, wait) => State::Open,
+            Phase::Open { wait, .. } if now < self.deadline(word.generation, wait) => State::Open,
             Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
         }
-    }
-
-    /// Whether a call would be rejected now, and would be at any time until the answer's `retry_after`: a cheap look that
-    /// takes nothing.
-    pub fn would_reject(&self, now: Timestamp) -> Option<Rejected> {
-        let word = self.load();
-        if let Some(order) = self.order(word, now) {
-            return (order.mode == BreakerMode::ForcedOpen).then(|| order.rejection(now));
-        }
-        let Phase::Open { wait, .. } = word.phase else { return None };
-        let left = self.deadline(word, wait).saturating_since(now);
-        (!left.is_zero()).then(|| Rejected::new(State::Open, Some(left)))
     }
 
     /// Successes and failures in the window.
@@ -212,111 +156,6 @@ impl Breaker {
         }
     }
 
-    fn admit_slowly(
-        &self,
-        mut word: Word,
-        policy: &BreakerPolicy,
-        now: Timestamp,
-        random: impl FnOnce() -> u64,
-    ) -> Result<Admitted<'_>, Rejected> {
-        let mut draw = Draw::new(random);
-        loop {
-            let order = self.order(word, now);
-            match order.as_ref().map(|order| order.mode) {
-                None | Some(BreakerMode::Auto) => {
-                    if let Some(decided) = self.admit_by_the_rules(word, policy, now, &mut draw) {
-                        return decided;
-                    }
-                }
-                Some(BreakerMode::MetricsOnly) => {
-                    if let Some(decided) = self.admit_by_the_rules(word, policy, now, &mut draw) {
-                        return Ok(self.admit_watched(decided));
-                    }
-                }
-                Some(BreakerMode::Disabled) => {
-                    let is_closed = matches!(word.phase, Phase::Closed { .. });
-                    let kind = if is_closed { Kind::Call } else { Kind::Untracked };
-                    return Ok(self.admitted(word.generation, kind, None));
-                }
-                Some(BreakerMode::ForcedOpen) => {
-                    return Err(order.map_or_else(|| Rejected::new(State::Open, None), |order| order.rejection(now)));
-                }
-            }
-            word = self.load();
-        }
-    }
-
-    /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been
-    /// learned of it.
-    fn admit_watched<'a>(&'a self, decided: Result<Admitted<'a>, Rejected>) -> Admitted<'a> {
-        let mut admitted = decided.unwrap_or_else(|rejected| self.admitted(0, Kind::Untracked, rejected.transition));
-        admitted.transition = admitted.transition.map(Transition::unenforced);
-        admitted
-    }
-
-    /// What the rules say of a call; `None` where somebody else was faster.
-    fn admit_by_the_rules(
-        &self,
-        word: Word,
-        policy: &BreakerPolicy,
-        now: Timestamp,
-        draw: &mut Draw<impl FnOnce() -> u64>,
-    ) -> Option<Result<Admitted<'_>, Rejected>> {
-        match word.phase {
-            Phase::Closed { .. } => Some(Ok(self.admitted(word.generation, Kind::Call, None))),
-            Phase::Open { wait, reopens } => {
-                let left = self.deadline(word, wait).saturating_since(now);
-                if !left.is_zero() {
-                    return Some(Err(Rejected::new(State::Open, Some(left))));
-                }
-                self.begin_probing(word, State::Open, Cause::OpenElapsed, reopens, now).map(Ok)
-            }
-            Phase::HalfOpen { in_flight, successes, failures, reopens } => {
-                // At least one: the threshold may have been lowered to below what is in already.
-                let wanted = policy.success_threshold.saturating_sub(successes).max(1);
-                if in_flight < wanted.min(policy.max_probes()) {
-                    self.count_from(word.generation, now);
-                    let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
-                    let is_in = self.swap(word, Word { phase, ..word });
-                    return is_in.then(|| Ok(self.admitted(word.generation, Kind::Probe, None)));
-                }
-                let expiry = self.since(word.generation).saturating_add(policy.lease());
-                if now < expiry {
-                    return Some(Err(Rejected::new(State::HalfOpen, Some(expiry.saturating_since(now)))));
-                }
-                match policy.on_lease_expiry {
-                    LeaseExpiry::Reprobe => {
-                        self.begin_probing(word, State::HalfOpen, Cause::LeaseExpired, reopens, now).map(Ok)
-                    }
-                    LeaseExpiry::Close => {
-                        let transition = self.close(word, Cause::LeaseExpired, now)?;
-                        Some(Ok(self.admitted(word.next_generation(), Kind::Call, Some(transition))))
-                    }
-                    LeaseExpiry::Open => {
-                        let (transition, wait) = self.open(word, Cause::LeaseExpired, policy, now, draw.number())?;
-                        let rejected = Rejected::new(State::Open, Some(wait));
-                        Some(Err(Rejected { transition: Some(transition), ..rejected }))
-                    }
-                }
-            }
-        }
-    }
-
-    /// Starts a round of probes, the caller's being the first.
-    fn begin_probing(
-        &self,
-        word: Word,
-        from: State,
-        cause: Cause,
-        reopens: u32,
-        now: Timestamp,
-    ) -> Option<Admitted<'_>> {
-        let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
-        let next = self.advance(word, phase, now)?;
-        let transition = Transition { from, to: State::HalfOpen, cause, at: now, is_enforced: true };
-        Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
-    }
-
     /// Opens, and says for how long; `None` where somebody else was faster.
     fn open(
         &self,
@@ -349,10 +188,6 @@ impl Breaker {
         self.swap(word, next).then_some(next)
     }
 
-    fn admitted(&self, generation: u32, kind: Kind, transition: Option<Transition>) -> Admitted<'_> {
-        Admitted { admission: Admission { breaker: self, generation, kind }, transition }
-    }
-
     fn load(&self) -> Word {
         Word::decode(self.word.load(Ordering::SeqCst))
     }
@@ -362,10 +197,13 @@ impl Breaker {
     }
 
     /// When an open breaker lets the next call through.
-    fn deadline(&self, word: Word, wait: u64) -> Timestamp {
-        self.since(word.generation).saturating_add(Duration::from_millis(wait))
+    #[inline]
+    fn deadline(&self, generation: u32, wait: u64) -> Timestamp {
+        let wait = Timestamp::from_millis(wait).as_nanos();
+        Timestamp::from_nanos(self.since(generation).as_nanos().saturating_add(wait))
     }
 
+    #[inline]
     fn since(&self, generation: u32) -> Timestamp {
         Timestamp::from_nanos(self.since_cell(generation).load(Ordering::Acquire))
     }
@@ -374,6 +212,7 @@ impl Breaker {
         self.since_cell(generation).fetch_max(now.as_nanos(), Ordering::AcqRel);
     }
 
+    #[inline]
     fn since_cell(&self, generation: u32) -> &AtomicU64 {
         let [even, odd] = &self.since;
         if generation.is_multiple_of(2) { even } else { odd }

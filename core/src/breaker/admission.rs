@@ -1,7 +1,10 @@
+use super::transition::Move;
+use super::word::Word;
 use super::{Breaker, Cause, State, Transition};
 use crate::hold::Hold;
 use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy};
+use crate::sync::Ordering;
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +56,22 @@ pub(super) enum Kind {
     Settled,
 }
 
+/// An admission and its transition as plain numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leave {
+    pub(super) generation: u32,
+    pub(super) kind: Kind,
+    pub(super) moved: Option<Move>,
+}
+
+impl From<Admitted<'_>> for Leave {
+    fn from(admitted: Admitted<'_>) -> Self {
+        let Admitted { admission, transition } = admitted;
+        let (generation, kind) = admission.into_parts();
+        Self { generation, kind, moved: transition.map(Move::from) }
+    }
+}
+
 /// An admission, and the transition that making it caused.
 #[derive(Debug)]
 pub struct Admitted<'a> {
@@ -69,6 +88,13 @@ pub struct Recorded {
     pub transition: Option<Transition>,
     /// Whether the result came too late to count: the breaker has moved on since the admission.
     pub is_stale: bool,
+}
+
+/// How a call went.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    outcome: Outcome,
+    latency: Duration,
 }
 
 impl Recorded {
@@ -94,11 +120,39 @@ impl Admission<'_> {
     }
 
     /// Says how the call went and how long it took. `random` is asked for a number only where an open time begins.
+    #[inline]
     pub fn record(
-        mut self,
+        self,
         policy: &BreakerPolicy,
         outcome: Outcome,
         latency: Duration,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> Recorded {
+        let breaker = self.breaker;
+        let (generation, kind) = self.into_parts();
+        // Nearly every call: nothing of the breaker is written to, and the count is this thread's own.
+        let is_plain = kind == Kind::Call && outcome == Outcome::Success && !policy.is_slow(latency);
+        if is_plain && breaker.rests(generation) && breaker.window.add_success(generation, now) {
+            return Recorded::default();
+        }
+        let ended = Ended { outcome, latency };
+        let (moved, is_stale) = breaker.record_slowly((generation, kind), policy, ended, now, random);
+        Recorded { transition: moved.map(|moved| moved.at(now)), is_stale }
+    }
+
+    /// What it is, once it is no more: whoever asks takes over what dropping it would do.
+    #[inline]
+    fn into_parts(self) -> (u32, Kind) {
+        let parts = (self.generation, self.kind);
+        std::mem::forget(self);
+        parts
+    }
+
+    fn settle(
+        mut self,
+        policy: &BreakerPolicy,
+        Ended { outcome, latency }: Ended,
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
@@ -122,7 +176,31 @@ impl Admission<'_> {
     }
 }
 
+impl Breaker {
+    /// Whether it is closed in a generation, under no order, and has seen no failure since the last success: a success
+    /// changes nothing but a count.
+    #[inline]
+    fn rests(&self, generation: u32) -> bool {
+        self.word.load(Ordering::SeqCst) == Word::at_rest(generation)
+    }
+
+    #[inline(never)]
+    fn record_slowly(
+        &self,
+        (generation, kind): (u32, Kind),
+        policy: &BreakerPolicy,
+        ended: Ended,
+        now: Timestamp,
+        random: impl FnOnce() -> u64,
+    ) -> (Option<Move>, bool) {
+        let admission = Admission { breaker: self, generation, kind };
+        let Recorded { transition, is_stale } = admission.settle(policy, ended, now, random);
+        (transition.map(Move::from), is_stale)
+    }
+}
+
 impl Drop for Admission<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.kind == Kind::Probe {
             self.breaker.release(self.generation);

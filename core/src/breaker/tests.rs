@@ -10,7 +10,7 @@ mod waits;
 
 use super::*;
 use crate::outcome::Outcome;
-use crate::policy::{BreakerWindow, Preset, TimeWindow};
+use crate::policy::{BreakerWindow, LeaseExpiry, Preset, TimeWindow};
 
 /// A breaker under test with its policy and a clock of its own.
 struct Bench {

@@ -34,6 +34,31 @@ impl Transition {
     }
 }
 
+/// A transition without its time: small enough to be handed over in a register, with which the usual calls, that make
+/// none, need no memory for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Move {
+    from: State,
+    to: State,
+    cause: Cause,
+    is_enforced: bool,
+}
+
+impl From<Transition> for Move {
+    fn from(transition: Transition) -> Self {
+        let Transition { from, to, cause, at: _, is_enforced } = transition;
+        Self { from, to, cause, is_enforced }
+    }
+}
+
+impl Move {
+    #[inline]
+    pub(super) fn at(self, at: Timestamp) -> Transition {
+        let Self { from, to, cause, is_enforced } = self;
+        Transition { from, to, cause, at, is_enforced }
+    }
+}
+
 /// Why a breaker changed its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {

@@ -45,6 +45,25 @@ pub(super) enum Phase {
 impl Word {
     pub(super) const INITIAL: Self = Self { generation: 0, phase: Phase::Closed { consecutive: 0 }, is_ordered: false };
 
+    /// The generation of a closed word under no order: the only one with no bit above the generation's.
+    #[inline]
+    pub(super) fn generation_if_plain(word: u64) -> Option<u32> {
+        u32::try_from(word >> PAYLOAD_BITS).ok().filter(|generation| *generation <= GENERATION_MASK as u32)
+    }
+
+    /// The word of a generation that is closed, under no order, and without a failure since the last success.
+    #[inline]
+    pub(super) fn at_rest(generation: u32) -> u64 {
+        u64::from(generation) << PAYLOAD_BITS
+    }
+
+    /// The generation of an open word under no order, and for how many milliseconds it is open.
+    #[inline]
+    pub(super) fn wait_if_open(word: u64) -> Option<(u32, u64)> {
+        let generation = (word >> PAYLOAD_BITS & GENERATION_MASK) as u32;
+        (word >> ORDERED_BIT == OPEN << 1).then_some((generation, word & WAIT_MASK))
+    }
+
     pub(super) fn next_generation(self) -> u32 {
         (self.generation + 1) & GENERATION_MASK as u32
     }
@@ -108,6 +127,28 @@ mod tests {
         let word = Word { generation: 7, phase, is_ordered: false };
         let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS };
         assert_eq!(Word::decode(word.encode()), Word { phase, ..word });
+    }
+
+    #[test]
+    fn the_short_cuts_say_what_the_whole_word_says() {
+        for generation in [0, 1, 77, GENERATION_MASK as u32] {
+            for phase in [
+                Phase::Closed { consecutive: 0 },
+                Phase::Closed { consecutive: 1 },
+                Phase::Closed { consecutive: MAX_CONSECUTIVE },
+                Phase::Open { wait: 7, reopens: MAX_REOPENS },
+                Phase::HalfOpen { in_flight: 0, successes: 0, failures: 0, reopens: 0 },
+            ] {
+                for is_ordered in [false, true] {
+                    let word = Word { generation, phase, is_ordered }.encode();
+                    let closed = (matches!(phase, Phase::Closed { .. }) && !is_ordered).then_some(generation);
+                    let open = (matches!(phase, Phase::Open { .. }) && !is_ordered).then_some((generation, 7));
+                    assert_eq!((Word::generation_if_plain(word), Word::wait_if_open(word)), (closed, open));
+                    let rests = phase == Phase::Closed { consecutive: 0 } && !is_ordered;
+                    assert_eq!(word == Word::at_rest(generation), rests);
+                }
+            }
+        }
     }
 
     #[test]
