@@ -7,15 +7,34 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// There were more when this was written; fewer is a mistake.
-const LEAST_CASES: usize = 250;
+const LEAST_CASES: usize = 500;
 
-/// Fields of a policy that no case writes, and why.
-const NOT_WRITTEN: &[(&str, &str)] = &[];
+/// Fields of a policy that no case writes: this release does not enforce them.
+const NOT_WRITTEN: &[&str] = &[
+    "adaptiveLimit.initial",
+    "adaptiveLimit.kind",
+    "adaptiveLimit.max",
+    "adaptiveLimit.min",
+    "bulkhead.pools.isolateBreaker",
+    "circuitBreaker.modeUntil",
+    "fallback.chain.cached.keyFields",
+    "hedge.delay",
+    "hedge.maxExtra",
+    "hedge.percentile",
+    "methodOverrides.glob",
+    "methodOverrides.idempotent",
+    "methodOverrides.policy",
+];
 
-/// Checks names, count and the fields of a policy.
+/// The known bugs, `T1` to `T44`, that no case can cover: they are about threads, locks and listeners (14, 15, 17), the wall
+/// clock (16), many services or instances (25, 26, 42), and what is not in force (34, 41).
+const NOT_COVERED: &[u32] = &[14, 15, 16, 17, 25, 26, 34, 41, 42];
+
+/// Checks names, count, the fields of a policy and the known bugs.
 pub(crate) fn check(suites: &[Suite]) -> Result<(), String> {
     let mut names = BTreeSet::new();
     let mut written = BTreeSet::new();
+    let mut covered = BTreeSet::new();
     for suite in suites {
         let file = suite.file()?;
         if file.subject != suite.name {
@@ -29,6 +48,7 @@ pub(crate) fn check(suites: &[Suite]) -> Result<(), String> {
             if !names.insert(format!("{} {}", suite.name, case.name)) {
                 return Err(format!("{}: two cases are called {}", suite.name, case.name));
             }
+            covered.extend(case.covered);
         }
         collect(&suite.json, &mut written);
     }
@@ -37,15 +57,25 @@ pub(crate) fn check(suites: &[Suite]) -> Result<(), String> {
     }
     let mut fields = BTreeSet::new();
     list(&policy::descriptor(), "", &mut fields);
-    let excused: BTreeSet<String> = NOT_WRITTEN.iter().map(|(path, _)| (*path).to_owned()).collect();
-    let missing: Vec<&String> = fields.difference(&written).filter(|path| !excused.contains(*path)).collect();
-    if !missing.is_empty() {
-        return Err(format!("no case writes {missing:?}"));
+    same("fields of a policy that are written", &written, fields, NOT_WRITTEN.iter().map(ToString::to_string))?;
+    let bugs = (1..=44).map(|number| format!("T{number}")).collect();
+    same("known bugs that are covered", &covered, bugs, NOT_COVERED.iter().map(|number| format!("T{number}")))
+}
+
+/// Checks that all of `whole` but for those excused are among those there are, and that no excuse is idle.
+fn same(
+    what: &str,
+    there: &BTreeSet<String>,
+    whole: BTreeSet<String>,
+    excused: impl Iterator<Item = String>,
+) -> Result<(), String> {
+    let excused: BTreeSet<String> = excused.collect();
+    let missing: Vec<&String> = whole.iter().filter(|one| !there.contains(*one) && !excused.contains(*one)).collect();
+    let idle: Vec<&String> = excused.iter().filter(|one| there.contains(*one) || !whole.contains(*one)).collect();
+    if missing.is_empty() && idle.is_empty() {
+        return Ok(());
     }
-    match excused.intersection(&written).next() {
-        Some(path) => Err(format!("{path} is excused and written: take it out of NOT_WRITTEN")),
-        None => Ok(()),
-    }
+    Err(format!("{what}: missing {missing:?}, excused without need {idle:?}"))
 }
 
 /// The paths of a policy's fields, without the numbers of list items.

@@ -3,11 +3,7 @@
 //!
 //! What the cases say, and how to run them in another language, stands in `tests/conformance/README.md`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests: a broken expectation ends the test, and says why"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "tests: a broken expectation ends the test, and says why")]
 
 mod calls;
 mod case;

@@ -6,9 +6,7 @@ use super::duration;
 use super::world::World;
 use bytes::Bytes;
 use cofferdam::layer::{Http, Inspect};
-use cofferdam_core::call::{
-    Answer, Attempt, CallOptions, Context, Failure, Operation, Payload, Verdict, Why, execute,
-};
+use cofferdam_core::call::{Answer, Attempt, CallOptions, Context, Failure, Operation, Payload, Verdict, Why, execute};
 use cofferdam_core::isolation::Isolation;
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
 use cofferdam_core::runtime::Runtime;

@@ -91,7 +91,8 @@ impl World {
     pub(crate) fn observe(&self, service: &str, keys: &Map<String, Value>, observed: &mut Map<String, Value>) {
         let Some(known) = self.services.get(service) else { return };
         let (isolation, now) = (&known.isolation, self.clock.now());
-        observed.insert("state".to_owned(), isolation.breaker_state(now).map_or(Value::Null, |state| json!(name(state))));
+        observed
+            .insert("state".to_owned(), isolation.breaker_state(now).map_or(Value::Null, |state| json!(name(state))));
         let parts = isolation.breaker_states(now).into_iter().filter(|(part, _)| *part != Part::Service);
         let parts = parts.map(|(part, state)| (part.to_string(), json!(name(state))));
         observed.insert("parts".to_owned(), Value::Object(parts.collect()));
