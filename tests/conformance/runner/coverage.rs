@@ -15,15 +15,11 @@ const NOT_WRITTEN: &[&str] = &[
     "adaptiveLimit.kind",
     "adaptiveLimit.max",
     "adaptiveLimit.min",
-    "bulkhead.pools.isolateBreaker",
     "circuitBreaker.modeUntil",
     "fallback.chain.cached.keyFields",
     "hedge.delay",
     "hedge.maxExtra",
     "hedge.percentile",
-    "methodOverrides.glob",
-    "methodOverrides.idempotent",
-    "methodOverrides.policy",
 ];
 
 /// The known bugs, `T1` to `T44`, that no case can cover: they are about threads, locks and listeners (14, 15, 17), the wall
