@@ -54,8 +54,32 @@ pub(crate) struct Step {
     pub(crate) policy: Option<Value>,
     pub(crate) level: Option<String>,
     pub(crate) enabled: Option<bool>,
+    pub(crate) hold: Option<HoldStep>,
+    pub(crate) release: Option<String>,
+    pub(crate) trip: Option<TripStep>,
+    pub(crate) reset: Option<String>,
+    pub(crate) wall: Option<String>,
     #[serde(default)]
     pub(crate) expect: Map<String, Value>,
+}
+
+/// An operator's hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoldStep {
+    pub(crate) target: String,
+    pub(crate) forced: String,
+    #[serde(rename = "for")]
+    pub(crate) lasting: Option<Span>,
+}
+
+/// An operator's trip.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TripStep {
+    pub(crate) target: String,
+    #[serde(rename = "for")]
+    pub(crate) lasting: Option<Span>,
 }
 
 /// A call, and what its service, its stand-ins and its caller do.
@@ -66,6 +90,7 @@ pub(crate) struct Call {
     pub(crate) pool: Option<String>,
     pub(crate) idempotent: bool,
     pub(crate) key: Option<String>,
+    pub(crate) fields: BTreeMap<String, String>,
     pub(crate) timeout: Option<Span>,
     pub(crate) attempts: Vec<Script>,
     pub(crate) alternatives: BTreeMap<String, Vec<Script>>,
@@ -107,6 +132,7 @@ impl Default for Call {
             pool: None,
             idempotent: false,
             key: None,
+            fields: BTreeMap::new(),
             timeout: None,
             attempts: vec![Script::default()],
             alternatives: BTreeMap::new(),

@@ -1,20 +1,25 @@
 //! Virtual time, and numbers that are not random: the engine's runtime.
 
 use cofferdam_core::runtime::Runtime;
-use cofferdam_core::time::Timestamp;
+use cofferdam_core::time::{Clocks, Timestamp, WallTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// A clock that stands still until it is moved.
+/// 2030-01-01T00:00:00Z, since 1970: what the wall clock says when a case begins.
+const WALL: Duration = Duration::from_secs(1_893_456_000);
+
+/// A clock that stands still until it is moved, and a wall clock that goes along with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
     now: Timestamp,
+    /// What the wall clock said when it was last set, and when that was.
+    wall: (Duration, Timestamp),
     timers: BTreeMap<(Timestamp, u64), Waker>,
     next_timer: u64,
     /// The numbers that the case gives. `None`: it gives none.
@@ -35,7 +40,20 @@ impl Clock {
     pub(crate) fn new(start: Duration, random: Option<Vec<u64>>) -> Self {
         let (timers, random) = (BTreeMap::new(), random.map(VecDeque::from));
         let now = Timestamp::ZERO.saturating_add(start);
-        Self(Arc::new(Mutex::new(Inner { now, timers, next_timer: 0, random, overdrawn: 0 })))
+        Self(Arc::new(Mutex::new(Inner { now, wall: (WALL, now), timers, next_timer: 0, random, overdrawn: 0 })))
+    }
+
+    /// What both clocks say.
+    pub(crate) fn both(&self) -> Clocks {
+        self.with(|Inner { now, wall: (set_to, set_at), .. }| Clocks {
+            monotonic: *now,
+            wall: WallTime::after_1970(set_to.saturating_add(now.saturating_since(*set_at))),
+        })
+    }
+
+    /// Sets the wall clock to a time since 1970.
+    pub(crate) fn set_wall(&self, wall: Duration) {
+        self.with(|inner| inner.wall = (wall, inner.now));
     }
 
     /// When the next timer is due.

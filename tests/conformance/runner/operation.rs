@@ -85,26 +85,29 @@ impl Operation for Scripted {
     type Output = Reply;
     type Error = ScriptedError;
 
-    async fn attempt(&mut self, attempt: Attempt) -> Result<Reply, ScriptedError> {
-        let now = self.clock().now();
+    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Reply, ScriptedError>> + Send + use<> {
+        let clock = self.clock().clone();
+        let now = clock.now();
         self.traced(|trace| {
             trace.starts.push(now);
             trace.told.push(attempt.tell_remaining);
         });
         let last = self.attempts.len().saturating_sub(1);
         let script = self.attempts.get(last.min(attempt.number as usize - 1)).cloned().unwrap_or_default();
-        if script.never {
-            pending::<()>().await;
+        async move {
+            if script.never {
+                pending::<()>().await;
+            }
+            clock.sleep(script.latency.0).await;
+            if script.panic {
+                // Without the hook that prints it.
+                resume_unwind(Box::new("scripted"));
+            }
+            if script.error.is_some() || Inspect::<http::Request<()>, _>::is_error(&Http, &script.response()) {
+                return Err(ScriptedError(script));
+            }
+            Ok(Reply { text: script.answer.clone(), script: Some(script) })
         }
-        self.clock().sleep(script.latency.0).await;
-        if script.panic {
-            // Without the hook that prints it.
-            resume_unwind(Box::new("scripted"));
-        }
-        if script.error.is_some() || Inspect::<http::Request<()>, _>::is_error(&Http, &script.response()) {
-            return Err(ScriptedError(script));
-        }
-        Ok(Reply { text: script.answer.clone(), script: Some(script) })
     }
 
     fn classify(&self, result: Result<&Reply, &ScriptedError>, context: Context<'_>) -> Verdict {
@@ -137,7 +140,9 @@ impl Operation for Scripted {
         let asked = json!({ "service": service, "method": method, "limit": limit.map(duration::format) });
         self.traced(|trace| trace.asked.push(asked));
         let attempts = self.call.alternatives.get(service)?.clone();
-        let options = CallOptions { method, pool: None, timeout: limit, is_alternative: true, ..self.call.options() };
+        let fields = self.call.fields();
+        let options = self.call.options(&fields);
+        let options = CallOptions { method, pool: None, timeout: limit, is_alternative: true, ..options };
         let mut operation = Self {
             world: Arc::clone(&self.world),
             call: Arc::clone(&self.call),
@@ -158,14 +163,20 @@ impl Operation for Scripted {
 }
 
 impl Call {
+    /// The fields that its request has.
+    pub(crate) fn fields(&self) -> Vec<(&str, &[u8])> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+    }
+
     /// What the caller says of it.
-    pub(crate) fn options(&self) -> CallOptions<'_> {
+    pub(crate) fn options<'a>(&'a self, fields: &'a [(&'a str, &'a [u8])]) -> CallOptions<'a> {
         CallOptions {
             method: &self.method,
             pool: self.pool.as_deref(),
             is_idempotent: self.idempotent,
             timeout: self.timeout.map(|span| span.0),
             cache_key: self.key.as_deref().map(str::as_bytes),
+            cache_fields: fields,
             is_alternative: false,
         }
     }

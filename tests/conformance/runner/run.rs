@@ -7,6 +7,7 @@ use super::duration;
 use super::operation::{CallResult, Scripted, Trace};
 use super::policy::Refused;
 use super::world::{MAIN, World, lock};
+use cofferdam_core::breaker::OpenedBy;
 use cofferdam_core::call::{Answer, Failure, FailureCause, Source, Why};
 use cofferdam_core::policy::FallbackTrigger;
 use cofferdam_core::runtime::Runtime;
@@ -95,6 +96,7 @@ impl Run {
         if let Some(is_enabled) = step.enabled {
             self.world.enable(service, is_enabled);
         }
+        self.operate(service, step)?;
         self.calls.settle();
         if let Some(duration) = step.advance {
             self.calls.run_until(self.world.clock.now().saturating_add(duration.0));
@@ -107,6 +109,21 @@ impl Run {
         Ok(Map::from_iter([("refused".to_owned(), refused)]))
     }
 
+    /// What an operator does to breakers, and whoever sets the wall clock.
+    fn operate(&self, service: &str, step: &Step) -> Result<(), String> {
+        let world = &self.world;
+        step.hold.as_ref().map_or(Ok(()), |hold| world.hold(service, hold))?;
+        step.release.as_ref().map_or(Ok(()), |target| world.release(service, target))?;
+        step.trip.as_ref().map_or(Ok(()), |trip| world.trip(service, trip))?;
+        step.reset.as_ref().map_or(Ok(()), |target| world.reset(service, target))?;
+        if let Some(wall) = &step.wall {
+            let wall: prost_types::Timestamp = wall.parse().map_err(|error| format!("{wall}: {error:?}"))?;
+            let seconds = u64::try_from(wall.seconds).map_err(|_| "no case is set before 1970")?;
+            world.clock.set_wall(Duration::from_secs(seconds));
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, service: &str, id: &str, call: &Call) {
         let trace = Arc::<Mutex<Trace>>::default();
         self.traces.insert(id.to_owned(), Arc::clone(&trace));
@@ -115,7 +132,8 @@ impl Run {
         self.calls.begin(id.to_owned(), async move {
             let mut operation = Scripted { world: Arc::clone(&world), call: Arc::clone(&call), attempts, trace };
             let isolation = world.isolation(&service).expect("the step's service was looked up");
-            operation.execute_on(isolation, call.options()).await
+            let fields = call.fields();
+            operation.execute_on(isolation, call.options(&fields)).await
         });
     }
 
@@ -197,7 +215,11 @@ fn describe(result: CallResult, seen: &mut Observed) {
                     ("error", None)
                 }
                 FailureCause::Timeout => ("timeout", None),
-                FailureCause::Open { retry_after } => ("open", retry_after),
+                FailureCause::Open { retry_after, by } => {
+                    set("by", json!(opened_by(&by)));
+                    ("open", retry_after)
+                }
+                FailureCause::AdaptiveLimitReached => ("adaptive_limit_reached", None),
                 FailureCause::BulkheadFull => ("bulkhead_full", None),
                 FailureCause::RateLimited { retry_after } => ("rate_limited", Some(retry_after)),
                 FailureCause::DeadlineSpent => ("deadline_spent", None),
@@ -210,8 +232,18 @@ fn describe(result: CallResult, seen: &mut Observed) {
     };
     set("attempts", json!(receipt.attempts));
     set("trigger", json!(receipt.why.map(|why| trigger(why.trigger))));
-    if let Some(Why { retry_after, .. }) = receipt.why {
+    if let Some(Why { retry_after, is_adaptive_limit, is_forced, .. }) = receipt.why {
         set("retry_after", json!(retry_after.map(duration::format)));
+        set("adaptive", json!(is_adaptive_limit));
+        set("forced", json!(is_forced));
+    }
+}
+
+fn opened_by(by: &OpenedBy) -> &'static str {
+    match by {
+        OpenedBy::Rules => "rules",
+        OpenedBy::Policy => "policy",
+        OpenedBy::Hold(_) => "hold",
     }
 }
 

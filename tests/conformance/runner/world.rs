@@ -1,9 +1,11 @@
 //! The services of a case, and all that can be seen of them.
 
+use super::case::{HoldStep, TripStep};
 use super::clock::Clock;
 use super::duration;
 use super::policy::{self, Refused};
 use cofferdam_core::breaker::{State, Transition};
+use cofferdam_core::hold::{Forced, Hold, HoldSpec, Target};
 use cofferdam_core::isolation::{Isolation, Observer, Part};
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::stats::{Counter, CounterSnapshot};
@@ -51,7 +53,7 @@ impl World {
         let mut services = BTreeMap::new();
         for (name, written) in policies {
             let observer = Journal { service: name.clone(), transitions: Arc::clone(&transitions) };
-            let isolation = Isolation::new(policy::read(&written)?, None, Arc::new(observer));
+            let isolation = Isolation::new(policy::read(&written)?, None, clock.both(), Arc::new(observer));
             services.insert(name, Service { isolation, written: Mutex::new(written), seen: Mutex::default() });
         }
         let start = clock.now();
@@ -67,7 +69,7 @@ impl World {
         let Some(service) = self.services.get(service) else { return Ok(()) };
         let policy = policy::read(written)?;
         let is_enabled = service.isolation.in_force().is_enabled;
-        service.isolation.apply(policy, None, is_enabled);
+        service.isolation.apply(policy, None, is_enabled, self.clock.both());
         lock(&service.written).clone_from(written);
         Ok(())
     }
@@ -83,8 +85,47 @@ impl World {
     /// Lets a service be called, or not.
     pub(crate) fn enable(&self, service: &str, is_enabled: bool) {
         if let Some(isolation) = self.isolation(service) {
-            isolation.apply(isolation.in_force().policy.clone(), None, is_enabled);
+            isolation.apply(isolation.in_force().policy.clone(), None, is_enabled, self.clock.both());
         }
+    }
+
+    /// Puts a hold in force.
+    pub(crate) fn hold(&self, service: &str, step: &HoldStep) -> Result<(), String> {
+        let forced = match step.forced.as_str() {
+            "open" => Forced::Open,
+            "closed" => Forced::Closed,
+            "disabled" => Forced::Disabled,
+            "metrics_only" => Forced::MetricsOnly,
+            other => return Err(format!("nothing is forced {other}")),
+        };
+        let since = self.clock.now();
+        let until = step.lasting.map(|lasting| since.saturating_add(lasting.0));
+        let (owner, reason) = ("conformance".to_owned(), "a case says so".to_owned());
+        let spec = HoldSpec { target: target(&step.target), forced, since, until, owner, reason };
+        let hold = Hold::new(spec).map_err(|error| error.to_string())?;
+        let isolation = self.isolation(service).ok_or("no such service")?;
+        isolation.hold(hold, since).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Ends a hold.
+    pub(crate) fn release(&self, service: &str, of: &str) -> Result<(), String> {
+        let isolation = self.isolation(service).ok_or("no such service")?;
+        isolation.release(&target(of), self.clock.now()).map(drop).ok_or_else(|| format!("{of} is not held"))
+    }
+
+    /// Opens breakers by hand.
+    pub(crate) fn trip(&self, service: &str, step: &TripStep) -> Result<(), String> {
+        let isolation = self.isolation(service).ok_or("no such service")?;
+        let lasting = step.lasting.map(|lasting| lasting.0);
+        isolation.trip(&target(&step.target), lasting, self.clock.now(), || self.clock.random());
+        Ok(())
+    }
+
+    /// Closes breakers by hand.
+    pub(crate) fn reset(&self, service: &str, of: &str) -> Result<(), String> {
+        let isolation = self.isolation(service).ok_or("no such service")?;
+        isolation.reset(&target(of), self.clock.now());
+        Ok(())
     }
 
     /// What can be seen of a service, by the names of expectations. `keys` are those that are looked at.
@@ -97,6 +138,11 @@ impl World {
         let parts = parts.map(|(part, state)| (part.to_string(), json!(name(state))));
         observed.insert("parts".to_owned(), Value::Object(parts.collect()));
         observed.insert("health".to_owned(), json!(isolation.health(now).name()));
+        let limit = isolation.adaptive_limit();
+        let limit = limit.map(|load| json!({ "limit": load.limit, "in_flight": load.in_flight }));
+        observed.insert("limit".to_owned(), limit.unwrap_or_default());
+        let hold = |hold: Arc<Hold>| json!({ "target": text(hold.target()), "forced": hold.forced().name().replace('-', "_") });
+        observed.insert("holds".to_owned(), isolation.holds(now).into_iter().map(hold).collect());
         let (successes, failures) = isolation.window_counts(now);
         observed.insert("window".to_owned(), json!({ "successes": successes, "failures": failures }));
         observed.insert("transitions".to_owned(), self.take_transitions(service));
@@ -130,6 +176,23 @@ impl World {
             json
         };
         transitions.into_iter().map(to_json).collect()
+    }
+}
+
+/// What `all`, `service`, `pool NAME` and `methods GLOB` stand for.
+fn target(text: &str) -> Target {
+    match text.split_once(' ') {
+        Some(("pool", name)) => Target::Part(Part::Pool(name.into())),
+        Some(("methods", glob)) => Target::Part(Part::Methods(glob.into())),
+        _ if text == "all" => Target::All,
+        _ => Target::Part(Part::Service),
+    }
+}
+
+fn text(target: &Target) -> String {
+    match target {
+        Target::All => "all".to_owned(),
+        Target::Part(part) => part.to_string(),
     }
 }
 
