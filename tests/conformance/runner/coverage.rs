@@ -2,6 +2,7 @@
 
 use super::policy;
 use super::suite::{Suite, case};
+use cofferdam_core::stats::Counter;
 use prost_reflect::{Kind, MessageDescriptor};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -13,11 +14,12 @@ const LEAST_CASES: usize = 500;
 /// many services or instances (25, 26, 42).
 const NOT_COVERED: &[u32] = &[14, 15, 17, 25, 26, 42];
 
-/// Checks names, count, the fields of a policy and the known bugs.
+/// Checks names, count, the fields of a policy, the counters and the known bugs.
 pub(crate) fn check(suites: &[Suite]) -> Result<(), String> {
     let mut names = BTreeSet::new();
     let mut written = BTreeSet::new();
     let mut covered = BTreeSet::new();
+    let mut counted = BTreeSet::new();
     for suite in suites {
         let file = suite.file()?;
         if file.subject != suite.name {
@@ -32,6 +34,8 @@ pub(crate) fn check(suites: &[Suite]) -> Result<(), String> {
                 return Err(format!("{}: two cases are called {}", suite.name, case.name));
             }
             covered.extend(case.covered);
+            let counters = case.steps.iter().filter_map(|step| step.expect.get("counters")?.as_object());
+            counted.extend(counters.flat_map(|counters| counters.keys().cloned()));
         }
         collect(&suite.json, &mut written);
     }
@@ -40,25 +44,16 @@ pub(crate) fn check(suites: &[Suite]) -> Result<(), String> {
     }
     let mut fields = BTreeSet::new();
     list(&policy::descriptor(), "", &mut fields);
-    same("fields of a policy that are written", &written, fields, std::iter::empty())?;
-    let bugs = (1..=44).map(|number| format!("T{number}")).collect();
-    same("known bugs that are covered", &covered, bugs, NOT_COVERED.iter().map(|number| format!("T{number}")))
+    all("fields of a policy", fields, &written)?;
+    all("counters", Counter::ALL.into_iter().map(|counter| counter.name().to_owned()), &counted)?;
+    let bugs = (1..=44).filter(|number| !NOT_COVERED.contains(number)).map(|number| format!("T{number}"));
+    all("known bugs", bugs, &covered)
 }
 
-/// Checks that all of `whole` but for those excused are among those there are, and that no excuse is idle.
-fn same(
-    what: &str,
-    there: &BTreeSet<String>,
-    whole: BTreeSet<String>,
-    excused: impl Iterator<Item = String>,
-) -> Result<(), String> {
-    let excused: BTreeSet<String> = excused.collect();
-    let missing: Vec<&String> = whole.iter().filter(|one| !there.contains(*one) && !excused.contains(*one)).collect();
-    let idle: Vec<&String> = excused.iter().filter(|one| there.contains(*one) || !whole.contains(*one)).collect();
-    if missing.is_empty() && idle.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{what}: missing {missing:?}, excused without need {idle:?}"))
+/// Checks that all of `whole` are there.
+fn all(what: &str, whole: impl IntoIterator<Item = String>, there: &BTreeSet<String>) -> Result<(), String> {
+    let missing: Vec<String> = whole.into_iter().filter(|one| !there.contains(one)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("{what} in no case: {missing:?}")) }
 }
 
 /// The paths of a policy's fields, without the numbers of list items.
