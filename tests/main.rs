@@ -26,6 +26,7 @@ mod sandbox;
 mod sdk_calls;
 mod store_durability;
 mod store_outage;
+mod sync_convergence;
 mod sync_fleet;
 mod sync_outage;
 mod sync_protocol;

@@ -32,9 +32,9 @@ fn position(service: &IsolatedService) -> Revision {
 }
 
 /// An application in a process of its own, calling.
-async fn caller(manager: &Manager, id: &str, service: &str, upstream: &Upstream) -> Process {
+pub(crate) async fn caller(manager: &str, id: &str, service: &str, upstream: &Upstream) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_caller"));
-    let mut process = Process::start(id, command.args([&manager.url(), id, service, &upstream.address()]));
+    let mut process = Process::start(id, command.args([manager, id, service, &upstream.address()]));
     process.printed("that it calls", |line| (line == "calling").then_some(())).await;
     process
 }
@@ -63,8 +63,8 @@ async fn fifty_instances_and_three_processes_follow_each_level_without_losing_a_
     let mut instances: Vec<_> = (0..TASKS)
         .map(|index| Instance::start(&manager.url(), &format!("task-{index}"), "orders-db", &upstream.address()))
         .collect();
-    let starting =
-        (0..PROCESSES).map(async |index| caller(&manager, &format!("process-{index}"), "orders-db", &upstream).await);
+    let starting = (0..PROCESSES)
+        .map(async |index| caller(&manager.url(), &format!("process-{index}"), "orders-db", &upstream).await);
     let processes = join_all(starting).await;
     applied(&client, "orders-db", TASKS + PROCESSES).await;
 
@@ -157,8 +157,8 @@ async fn an_instance_that_is_gone_is_not_counted() {
     let manager = Manager::embedded().await;
     let client = manager.client();
     client.register(registration("orders-db", IsolationLevel::Basic)).await.unwrap();
-    let mut killed = caller(&manager, "killed", "orders-db", &upstream).await;
-    let ended = caller(&manager, "ended", "orders-db", &upstream).await;
+    let mut killed = caller(&manager.url(), "killed", "orders-db", &upstream).await;
+    let ended = caller(&manager.url(), "ended", "orders-db", &upstream).await;
     let instance = Instance::start(&manager.url(), "stays", "orders-db", &upstream.address());
     applied(&client, "orders-db", 3).await;
     killed.kill();

@@ -133,6 +133,11 @@ impl Isolation {
         in_force.then(|| current.base.adaptive_limit.load())
     }
 
+    /// Successes and failures in the window of the service's own breaker, whatever the level.
+    pub fn window_counts(&self, now: Timestamp) -> (u64, u64) {
+        self.current.load().base.breaker().window_counts(now)
+    }
+
     /// The health derived from outcomes. An open breaker of the service itself is "circuit open" whatever the rates; one
     /// of a pool or of an override keeps some calls from it, so it is degraded at best.
     pub fn health(&self, now: Timestamp) -> HealthStatus {

@@ -8,8 +8,9 @@
 //! its old connection was noticed to be dead: it takes the place of the first, which is ended.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use cofferdam_core::{
@@ -22,13 +23,22 @@ use cofferdam_core::{
     stats::CounterSnapshot,
     wire::PolicyHash,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 
+mod convergence;
+mod progress;
+mod session;
+mod silent;
 mod tally;
 
+pub use self::convergence::{LagState, Laggard, Standing, Target};
+pub use self::session::Session;
+
+use self::progress::Progress;
+use self::silent::Silent;
 use self::tally::Tally;
 
 /// The instances of this manager.
@@ -38,18 +48,26 @@ pub struct Instances {
     max: usize,
     /// Counts changes of breaker states and health.
     version: watch::Sender<u64>,
+    /// Counts what instances say about policies, their coming and their going.
+    progress: watch::Sender<u64>,
+    since: Instant,
+    settling: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     by_id: HashMap<String, Connected>,
     services: HashMap<ServiceKey, Service>,
+    /// Instances whose stream broke off, by their id.
+    silent: HashMap<String, Silent>,
     last_session: u64,
 }
 
 #[derive(Debug)]
 struct Connected {
     session: u64,
+    since: Instant,
+    application: String,
     namespace: Name,
     services: HashSet<ServiceKey>,
     ended: CancellationToken,
@@ -59,6 +77,10 @@ struct Connected {
 struct Service {
     sums: CounterSnapshot,
     members: BTreeMap<u64, Member>,
+    /// How many members have which policy in force.
+    progress: Progress,
+    /// How many instances that used it are silent.
+    silent: u32,
     tally: Tally,
 }
 
@@ -83,15 +105,8 @@ pub struct Refusal {
     pub reason: String,
     /// The field at fault, by its path in the policy; empty where it is not one field.
     pub field_path: String,
-}
-
-/// One instance's place here. Dropping it disconnects the instance.
-#[derive(Debug)]
-pub struct Session {
-    instances: Arc<Instances>,
-    id: String,
-    session: u64,
-    ended: CancellationToken,
+    /// When it was refused.
+    pub since: Instant,
 }
 
 /// What the instances say about a service.
@@ -124,16 +139,24 @@ pub struct Condition {
 }
 
 impl Instances {
-    /// No instance yet, and never more than `max` at once.
-    pub fn new(max: usize) -> Self {
-        Self { inner: Mutex::default(), max, version: watch::Sender::new(0) }
+    /// No instance yet, and never more than `max` at once. Those that this manager had before a restart may take
+    /// `settling` to come back.
+    pub fn new(max: usize, settling: Duration) -> Self {
+        Self {
+            inner: Mutex::default(),
+            max,
+            version: watch::Sender::new(0),
+            progress: watch::Sender::new(0),
+            since: Instant::now(),
+            settling,
+        }
     }
 
     /// Takes an instance in, and ends the session that had its id before.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`] where there is no room.
-    pub fn connect(self: &Arc<Self>, id: &str, namespace: Name) -> Result<Session, Error> {
+    pub fn connect(self: &Arc<Self>, id: &str, application: &str, namespace: Name) -> Result<Session, Error> {
         let mut inner = self.lock();
         if inner.by_id.len() >= self.max && !inner.by_id.contains_key(id) {
             return Err(Error::QuotaExceeded {
@@ -142,13 +165,21 @@ impl Instances {
                 remedy: "connect to another manager, or raise limits.max_instances",
             });
         }
-        inner.remove(id);
+        // What it used counts on, as silent, until it has said what it uses now: nobody must take it for gone.
+        inner.depart(id, true, self.max);
         inner.last_session += 1;
         let session = inner.last_session;
         let ended = CancellationToken::new();
-        let connected = Connected { session, namespace, services: HashSet::new(), ended: ended.clone() };
+        let connected = Connected {
+            session,
+            since: Instant::now(),
+            application: application.to_owned(),
+            namespace,
+            services: HashSet::new(),
+            ended: ended.clone(),
+        };
         inner.by_id.insert(id.to_owned(), connected);
-        Ok(Session { instances: Arc::clone(self), id: id.to_owned(), session, ended })
+        Ok(Session::new(Arc::clone(self), id.to_owned(), session, ended))
     }
 
     /// How many instances are connected, in one namespace or in all.
@@ -216,13 +247,13 @@ impl Instances {
     /// The services that nobody follows any more, whose sums are still kept.
     pub fn abandoned(&self) -> Vec<ServiceKey> {
         let inner = self.lock();
-        inner.services.iter().filter(|(_, service)| service.members.is_empty()).map(|(key, _)| key.clone()).collect()
+        inner.services.iter().filter(|(_, service)| service.is_abandoned()).map(|(key, _)| key.clone()).collect()
     }
 
     /// Forgets the sums of a service, unless somebody follows it by now.
     pub fn forget(&self, key: &ServiceKey) {
         let mut inner = self.lock();
-        if inner.services.get(key).is_some_and(|service| service.members.is_empty()) {
+        if inner.services.get(key).is_some_and(Service::is_abandoned) {
             inner.services.remove(key);
         }
     }
@@ -236,132 +267,26 @@ impl Instances {
         self.version.send_modify(|version| *version = version.wrapping_add(1));
     }
 
+    fn progressed(&self) {
+        self.progress.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
     /// Nothing between two steps of a change can panic: a poisoned state is whole.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    /// Ends the session of an id and takes out what was its own.
-    fn remove(&mut self, id: &str) {
-        let Some(connected) = self.by_id.remove(id) else {
-            return;
-        };
-        connected.ended.cancel();
-        for key in &connected.services {
-            if let Some(service) = self.services.get_mut(key)
-                && let Some(member) = service.members.remove(&connected.session)
-            {
-                service.tally.remove(member.now);
-            }
-        }
-    }
-}
-
-impl Session {
-    /// The instance's own name.
-    pub fn instance_id(&self) -> &str {
-        &self.id
+impl Service {
+    fn is_abandoned(&self) -> bool {
+        self.members.is_empty() && self.silent == 0
     }
 
-    /// Fires when another stream takes this session's place.
-    pub fn ended(&self) -> CancellationToken {
-        self.ended.clone()
-    }
-
-    /// The instance uses these services.
-    pub fn follow<'a>(&self, keys: impl IntoIterator<Item = &'a ServiceKey>) {
-        self.with(|inner| {
-            for key in keys {
-                let service = inner.services.entry(key.clone()).or_default();
-                if let Entry::Vacant(vacant) = service.members.entry(self.session) {
-                    let member = vacant.insert(Member::default());
-                    service.tally.add(member.now);
-                    if let Some(connected) = inner.by_id.get_mut(&self.id) {
-                        connected.services.insert(key.clone());
-                    }
-                }
-            }
-        });
-    }
-
-    /// The instance does not use this service any more.
-    pub fn unfollow(&self, key: &ServiceKey) {
-        let last = self.with(|inner| {
-            inner.by_id.get_mut(&self.id)?.services.remove(key);
-            let service = inner.services.get_mut(key)?;
-            let member = service.members.remove(&self.session)?;
-            service.tally.remove(member.now);
-            Some(member.now)
-        });
-        if last.flatten().is_some_and(|last| last != Condition::default()) {
-            self.instances.changed();
-        }
-    }
-
-    /// A policy is in force at the instance.
-    pub fn applied(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) {
-        self.with_member(key, |member| {
-            member.applied = Some((revision, hash));
-            if member.refused.as_ref().is_some_and(|refusal| refusal.revision <= revision) {
-                member.refused = None;
-            }
-        });
-    }
-
-    /// A policy was refused by the instance.
-    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) {
-        self.with_member(key, |member| member.refused = Some(refusal));
-    }
-
-    /// What happened to a service at the instance since its last report, and how it is now; `parts` are the breakers
-    /// that parts of it have to themselves, as far as they are not closed.
-    pub fn report(
-        &self,
-        key: &ServiceKey,
-        counters: &CounterSnapshot,
-        now: Condition,
-        parts: Vec<(Part, State)>,
-        adaptive_limit: Option<Load>,
-    ) {
-        let changed = self.with(|inner| {
-            let service = inner.services.get_mut(key)?;
-            let member = service.members.get_mut(&self.session)?;
-            service.sums.merge(counters);
-            let before = std::mem::replace(&mut member.now, now);
-            (member.parts, member.adaptive_limit) = (parts, adaptive_limit);
-            service.tally.remove(before);
-            service.tally.add(now);
-            Some(before != now)
-        });
-        if changed == Some(Some(true)) {
-            self.instances.changed();
-        }
-    }
-
-    /// Runs `change` unless another session has taken this one's place.
-    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Option<T> {
-        let mut inner = self.instances.lock();
-        let current = inner.by_id.get(&self.id).is_some_and(|connected| connected.session == self.session);
-        current.then(|| change(&mut inner))
-    }
-
-    fn with_member(&self, key: &ServiceKey, change: impl FnOnce(&mut Member)) {
-        self.with(|inner| {
-            if let Some(service) = inner.services.get_mut(key)
-                && let Some(member) = service.members.get_mut(&self.session)
-            {
-                change(member);
-            }
-        });
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.with(|inner| inner.remove(&self.id));
-        self.instances.changed();
+    fn take_out(&mut self, session: u64) -> Option<Member> {
+        let member = self.members.remove(&session)?;
+        self.tally.remove(member.now);
+        self.progress.remove(member.applied);
+        Some(member)
     }
 }
 

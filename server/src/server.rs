@@ -82,6 +82,9 @@ pub enum StartError {
     Contract(String),
 }
 
+/// How long instances may take to come back after a restart: twice the longest pause of an SDK.
+const SETTLING: Duration = Duration::from_secs(10);
+
 impl Server {
     /// Opens the store, loads it and binds the address.
     ///
@@ -107,7 +110,7 @@ impl Server {
         };
         let registry = Registry::open(store, clock, options).await;
         let registry = Arc::new(registry.map_err(|error| StartError::Load { kind: config.store.kind, error })?);
-        let instances = Arc::new(Instances::new(config.limits.max_instances));
+        let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let drain = CancellationToken::new();
         let api = Api {

@@ -5,12 +5,13 @@ use crate::wire;
 use bytes::Bytes;
 use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use cofferdam_proto::v1::{
-    ExecuteWithIsolationRequest, ExecuteWithIsolationResponse, FallbackConfig, GetIsolationStatsRequest,
-    GetIsolationStatsResponse, GetServiceIsolationInfoRequest, GetServiceIsolationInfoResponse, HealthStatus,
-    IsolatedService, IsolationLevel, IsolationPolicy, ListIsolatedServicesRequest, ListIsolatedServicesResponse,
-    RegisterServiceRequest, RegisterServiceResponse, Revision, ServiceHealth, SetIsolationLevelRequest,
-    UnregisterServiceRequest, UpdateFallbackConfigRequest, UpdateIsolationPolicyRequest, UpdateServiceHealthRequest,
-    UpdateServiceHealthResponse,
+    ExecuteWithIsolationRequest, ExecuteWithIsolationResponse, FallbackConfig, GetConvergenceRequest,
+    GetConvergenceResponse, GetIsolationStatsRequest, GetIsolationStatsResponse, GetServiceIsolationInfoRequest,
+    GetServiceIsolationInfoResponse, HealthStatus, IsolatedService, IsolationLevel, IsolationPolicy,
+    ListIsolatedServicesRequest, ListIsolatedServicesResponse, RegisterServiceRequest, RegisterServiceResponse,
+    Revision, ServiceHealth, SetIsolationLevelRequest, UnregisterServiceRequest, UpdateFallbackConfigRequest,
+    UpdateIsolationPolicyRequest, UpdateServiceHealthRequest, UpdateServiceHealthResponse, WaitForConvergenceRequest,
+    WaitForConvergenceResponse,
 };
 use prost_types::FieldMask;
 use tonic::transport::Channel;
@@ -56,6 +57,10 @@ calls! {
     get_service_isolation_info(GetServiceIsolationInfoRequest) -> GetServiceIsolationInfoResponse;
     /// ListIsolatedServices.
     list_isolated_services(ListIsolatedServicesRequest) -> ListIsolatedServicesResponse;
+    /// GetConvergence.
+    get_convergence(GetConvergenceRequest) -> GetConvergenceResponse;
+    /// WaitForConvergence.
+    wait_for_convergence(WaitForConvergenceRequest) -> WaitForConvergenceResponse;
     /// GetIsolationStats.
     get_isolation_stats(GetIsolationStatsRequest) -> GetIsolationStatsResponse;
 }

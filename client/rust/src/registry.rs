@@ -74,6 +74,13 @@ pub(crate) struct News {
     pub(crate) gone: Vec<Arc<str>>,
 }
 
+/// How a service was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    InFreePlace,
+    InPlaceOfAnother,
+}
+
 impl Registry {
     pub(crate) fn new(default_policy: Policy, hub: Hub) -> Self {
         Self::with_capacity(default_policy, hub, CAPACITY)
@@ -166,8 +173,12 @@ impl Registry {
         drop(services);
         match (kept, invalid) {
             (Err(full), _) => return Arc::clone(self.other(name, full)),
-            (Ok(()), Some(invalid)) => self.not_followed(name, &format!("a service's name {invalid}")),
-            (Ok(()), None) => {
+            (Ok(Kept::InFreePlace), Some(invalid)) => {
+                self.not_followed(name, &format!("a service's name {invalid}"));
+            }
+            // Names that take each other's places have no end, and enough was said of such names.
+            (Ok(Kept::InPlaceOfAnother), Some(_)) => {}
+            (Ok(_), None) => {
                 let number = service.number;
                 self.newest.send_if_modified(|newest| std::mem::replace(newest, number.max(*newest)) < number);
             }
@@ -182,9 +193,7 @@ impl Registry {
                 "the process uses {capacity} such services already; this and later ones share one isolation, {OTHER}"
             );
             self.not_followed(name, &reason);
-            let mut spec = self.default_policy.to_spec();
-            spec.fallback.chain.retain(|step| !matches!(step, FallbackStep::Cached(_)));
-            Arc::new(ServiceState::new(OTHER, 0, Policy::new(spec).unwrap_or_default(), &self.hub))
+            Arc::new(ServiceState::new(OTHER, 0, without_cache(&self.default_policy), &self.hub))
         })
     }
 
@@ -205,10 +214,11 @@ impl Registry {
 
 impl Services {
     /// Keeps a service, in the place of another where there is no free one.
-    fn keep(&mut self, service: &Arc<ServiceState>, is_followed: bool) -> Result<(), Full> {
+    fn keep(&mut self, service: &Arc<ServiceState>, is_followed: bool) -> Result<Kept, Full> {
         let shelf = if is_followed { &mut self.followed } else { &mut self.nameless };
         let evicted = shelf.put(Arc::clone(service), is_followed && self.asked > 0, Tokio.now())?;
         self.next += 1;
+        let kept = if evicted.is_some() { Kept::InPlaceOfAnother } else { Kept::InFreePlace };
         if let Some(evicted) = evicted {
             self.by_name.remove(&evicted.name);
             if is_followed && evicted.number < self.asked {
@@ -216,7 +226,7 @@ impl Services {
             }
         }
         self.by_name.insert(Arc::clone(&service.name), Arc::clone(service));
-        Ok(())
+        Ok(kept)
     }
 
     /// What the manager has not been asked for, and now is.
@@ -227,4 +237,14 @@ impl Services {
         self.asked = self.next;
         News { services, gone: std::mem::take(&mut self.gone) }
     }
+}
+
+/// A policy without its cached steps: what answers one service must not answer another.
+fn without_cache(policy: &Policy) -> Policy {
+    let mut spec = policy.to_spec();
+    let overridden = spec.method_overrides.iter_mut().filter_map(|entry| entry.fallback.as_mut());
+    for fallback in std::iter::once(&mut spec.fallback).chain(overridden) {
+        fallback.chain.retain(|step| !matches!(step, FallbackStep::Cached(_)));
+    }
+    Policy::new(spec).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use cofferdam_core::{
     wire::{breaker_state_to_wire, duration_to_wire},
 };
 use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::error::status;
@@ -18,6 +19,7 @@ use crate::{
     registry::{Registered, Registry, validate},
 };
 
+mod convergence;
 mod execute;
 mod health;
 mod page;
@@ -29,12 +31,18 @@ pub struct IsolationApi {
     registry: Arc<Registry>,
     instances: Arc<Instances>,
     executor: Arc<Executor>,
+    drain: CancellationToken,
 }
 
 impl IsolationApi {
-    /// Over these services and instances.
-    pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, executor: Arc<Executor>) -> Self {
-        Self { registry, instances, executor }
+    /// Over these services and instances. When `drain` fires, calls that wait for something end.
+    pub fn new(
+        registry: Arc<Registry>,
+        instances: Arc<Instances>,
+        executor: Arc<Executor>,
+        drain: CancellationToken,
+    ) -> Self {
+        Self { registry, instances, executor, drain }
     }
 
     /// Fills in what the store does not know: the health in force and the breaker state.
@@ -175,6 +183,22 @@ impl IsolationService for IsolationApi {
         request: Request<v1::GetIsolationStatsRequest>,
     ) -> Result<Response<v1::GetIsolationStatsResponse>, Status> {
         self.stats(request.get_ref()).map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn get_convergence(
+        &self,
+        request: Request<v1::GetConvergenceRequest>,
+    ) -> Result<Response<v1::GetConvergenceResponse>, Status> {
+        let convergence = self.convergence(request.get_ref()).map_err(|error| status(&error))?;
+        Ok(Response::new(v1::GetConvergenceResponse { convergence: Some(convergence) }))
+    }
+
+    async fn wait_for_convergence(
+        &self,
+        request: Request<v1::WaitForConvergenceRequest>,
+    ) -> Result<Response<v1::WaitForConvergenceResponse>, Status> {
+        let answer = IsolationApi::wait_for_convergence(self, request.get_ref()).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Api {
 /// [`ReflectionError`] where the descriptors that are part of this program contradict each other.
 pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
     let Api { registry, instances, executor, sync, drain } = api;
-    let isolation = IsolationApi::new(Arc::clone(&registry), Arc::clone(&instances), executor);
+    let isolation = IsolationApi::new(Arc::clone(&registry), Arc::clone(&instances), executor, drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
     let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
     Ok(Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))

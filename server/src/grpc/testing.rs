@@ -34,7 +34,7 @@ impl Manager {
 
     pub(crate) async fn start_on(store: Arc<FaultyStore>, sync: SyncOptions) -> Self {
         let registry = Arc::new(registry(&store).await);
-        let instances = Arc::new(Instances::new(100));
+        let instances = Arc::new(Instances::new(100, Duration::ZERO));
         let options = ListenerOptions { max_connections: 100, grace: Duration::from_secs(5) };
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr().unwrap();
@@ -53,6 +53,12 @@ impl Manager {
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
         endpoint.connect().await.unwrap()
+    }
+
+    /// A channel whose connection is another runtime's, and ends with it without a word.
+    pub(crate) async fn channel_of(&self, runtime: &tokio::runtime::Handle) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
+        runtime.spawn(async move { endpoint.connect().await.unwrap() }).await.unwrap()
     }
 
     pub(crate) async fn client(&self) -> IsolationServiceClient<Channel> {

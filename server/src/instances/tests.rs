@@ -7,7 +7,7 @@ fn namespace() -> Name {
 }
 
 fn connect(instances: &Arc<Instances>, id: &str) -> Session {
-    let session = instances.connect(id, namespace()).unwrap();
+    let session = instances.connect(id, "app", namespace()).unwrap();
     session.follow([&key("default/payments")]);
     session
 }
@@ -24,12 +24,17 @@ fn calls(calls: u64) -> CounterSnapshot {
     CounterSnapshot { calls, served_live: calls, ..CounterSnapshot::default() }
 }
 
+fn refusal(revision: u64) -> Refusal {
+    let (reason, field_path) = ("no".to_owned(), "retry".to_owned());
+    Refusal { revision: at(revision), reason, field_path, since: Instant::now() }
+}
+
 const FINE: Condition = Condition { breaker: Some(State::Closed), health: Some(HealthStatus::Healthy) };
 const OPEN: Condition = Condition { breaker: Some(State::Open), health: Some(HealthStatus::CircuitOpen) };
 
 #[test]
 fn counters_stay_and_states_go_with_their_instance() {
-    let instances = Arc::new(Instances::new(10));
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
     let payments = key("default/payments");
     let (one, two) = (connect(&instances, "one"), connect(&instances, "two"));
     one.report(&payments, &calls(3), FINE, Vec::new(), None);
@@ -39,6 +44,9 @@ fn counters_stay_and_states_go_with_their_instance() {
     let seen = instances.observe(&payments, at(1), hash());
     assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 2, 1));
 
+    for session in [&one, &two] {
+        session.says_goodbye();
+    }
     drop(two);
     assert_eq!(instances.condition(&payments), FINE);
     let seen = instances.observe(&payments, at(1), hash());
@@ -52,7 +60,7 @@ fn counters_stay_and_states_go_with_their_instance() {
 
 #[test]
 fn applied_is_the_revision_with_the_fingerprint() {
-    let instances = Arc::new(Instances::new(10));
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
     let payments = key("default/payments");
     let session = connect(&instances, "one");
     let applied = |revision| {
@@ -64,7 +72,7 @@ fn applied_is_the_revision_with_the_fingerprint() {
     assert_eq!(applied(5), (0, 0), "another policy under the same revision is not this one");
     session.applied(&payments, at(5), hash());
     assert_eq!(applied(5), (1, 0));
-    let refusal = Refusal { revision: at(6), reason: "no".to_owned(), field_path: "retry".to_owned() };
+    let refusal = refusal(6);
     session.refused(&payments, refusal.clone());
     assert_eq!(instances.refusals(&payments), [("one".to_owned(), refusal)].into());
     assert_eq!((applied(5), applied(6)), ((1, 0), (0, 1)));
@@ -77,7 +85,7 @@ fn applied_is_the_revision_with_the_fingerprint() {
 
 #[test]
 fn a_second_session_takes_the_place_of_the_first() {
-    let instances = Arc::new(Instances::new(1));
+    let instances = Arc::new(Instances::new(1, Duration::ZERO));
     let payments = key("default/payments");
     let first = connect(&instances, "one");
     let ended = first.ended();
@@ -89,13 +97,13 @@ fn a_second_session_takes_the_place_of_the_first() {
     assert_eq!(instances.count(None), 1);
     second.report(&payments, &calls(2), FINE, Vec::new(), None);
     assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, 2);
-    let refused = instances.connect("two", namespace()).unwrap_err();
+    let refused = instances.connect("two", "app", namespace()).unwrap_err();
     assert!(matches!(refused, Error::QuotaExceeded { quota: "instances", .. }), "{refused}");
 }
 
 #[test]
 fn counters_saturate() {
-    let instances = Arc::new(Instances::new(1));
+    let instances = Arc::new(Instances::new(1, Duration::ZERO));
     let payments = key("default/payments");
     let session = connect(&instances, "one");
     session.report(&payments, &calls(u64::MAX), FINE, Vec::new(), None);

@@ -14,6 +14,7 @@ use cofferdam_core::{
 use cofferdam_proto::{storage::v1 as storage, v1};
 use prost::Message;
 use prost_types::Timestamp;
+use tokio::time::Instant;
 
 use super::{Revision, validate};
 
@@ -32,6 +33,7 @@ pub struct Registered {
     hash: PolicyHash,
     revision: Revision,
     update_frame: OnceLock<Bytes>,
+    since: Instant,
 }
 
 /// Why a stored value is not served.
@@ -78,6 +80,7 @@ impl Registered {
             policy,
             revision,
             update_frame: OnceLock::new(),
+            since: Instant::now(),
         })
     }
 
@@ -109,6 +112,11 @@ impl Registered {
     /// Where service and policy last changed.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Since when this manager has it to send.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// Whether it may be called.

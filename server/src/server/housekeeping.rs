@@ -26,6 +26,7 @@ pub(super) async fn keep(registry: Arc<Registry>, instances: Arc<Instances>, exp
         if stalled > 0 {
             tracing::warn!(stalled, "hung up on instances that had stopped reading");
         }
+        instances.forget_silent();
         for key in instances.abandoned() {
             if registry.get(&key).is_none() {
                 instances.forget(&key);

@@ -4,7 +4,7 @@ use crate::events::Events;
 use crate::runtime::clocks;
 use cofferdam_core::breaker::State;
 use cofferdam_core::level::Level;
-use cofferdam_core::policy::{CachedFallback, FallbackPolicy, PolicySpec};
+use cofferdam_core::policy::{CachedFallback, FallbackPolicy, MethodOverride, PolicySpec};
 use cofferdam_core::revision::Revision;
 use futures_util::FutureExt;
 use std::io;
@@ -193,19 +193,27 @@ fn t25_the_manager_hears_only_of_those_that_it_was_asked_for() {
 fn t25_a_shared_isolation_keeps_no_answers() {
     let fallback =
         FallbackPolicy { chain: vec![FallbackStep::Cached(CachedFallback::default())], ..FallbackPolicy::default() };
-    let policy = Policy::new(PolicySpec { fallback, ..PolicySpec::default() }).unwrap();
+    let glob = "Get*".to_owned();
+    let gets = MethodOverride { glob, fallback: Some(fallback.clone()), ..MethodOverride::default() };
+    let spec = PolicySpec { fallback, method_overrides: vec![gets], ..PolicySpec::default() };
+    let policy = Policy::new(spec).unwrap();
     let cofferdam = cofferdam_by(policy.clone());
     let kept: Vec<_> = (0..MAX_FOLLOWED).map(|n| cofferdam.service(&format!("service-{n}"))).collect();
     assert_eq!(kept[0].policy(), policy);
-    assert!(cofferdam.service("user-1").policy().fallback.chain.is_empty(), "one user would be answered for another");
+    let shared = cofferdam.service("user-1").policy();
+    let gets = shared.method_overrides[0].fallback.as_ref().unwrap();
+    assert!(shared.fallback.chain.is_empty() && gets.chain.is_empty(), "one user would be answered for another");
 }
 
 #[test]
 fn t25_names_that_are_none_are_bounded_too() {
     let cofferdam = cofferdam();
+    let mut events = cofferdam.events();
     for n in 0..5 * MAX_NAMELESS {
         cofferdam.service(&format!("User {n}"));
     }
+    let told = std::iter::from_fn(|| told(&mut events)).count();
+    assert_eq!(told, MAX_NAMELESS, "warnings are bounded as well");
     assert_eq!(registry(&cofferdam).read().by_name.len(), MAX_NAMELESS);
     cofferdam.service("orders-db");
     assert!(registry(&cofferdam).find("orders-db").is_some(), "they take no other's place");

@@ -184,8 +184,11 @@ impl<'a> Session<'a> {
         if self.may_ask() {
             self.is_turning_over = false;
             let News { services, gone } = self.shared.registry.news();
-            let services = services.iter().map(|service| Arc::clone(&service.name)).collect();
-            self.outbox.try_send(ToManager::Subscribe { services, gone });
+            let services: Vec<_> = services.iter().map(|service| Arc::clone(&service.name)).collect();
+            // What was named may have gone again.
+            if !services.is_empty() || !gone.is_empty() {
+                self.outbox.try_send(ToManager::Subscribe { services, gone });
+            }
         } else if let Some((_, answer)) = self.answers.pop_first() {
             self.outbox.try_send(answer);
         }

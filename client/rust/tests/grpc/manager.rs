@@ -239,5 +239,7 @@ impl IsolationService for Handler {
         get_service_isolation_info GetServiceIsolationInfoRequest GetServiceIsolationInfoResponse,
         list_isolated_services ListIsolatedServicesRequest ListIsolatedServicesResponse,
         get_isolation_stats GetIsolationStatsRequest GetIsolationStatsResponse,
+        get_convergence GetConvergenceRequest GetConvergenceResponse,
+        wait_for_convergence WaitForConvergenceRequest WaitForConvergenceResponse,
     }
 }

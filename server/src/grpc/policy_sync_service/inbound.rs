@@ -10,6 +10,7 @@ use cofferdam_core::{
     wire::{breaker_state_from_wire, counters_from_wire, health_from_wire, part_is, revision_from_wire},
 };
 use cofferdam_proto::v1;
+use tokio::time::Instant;
 
 use super::hello::{self, MAX_SERVICES};
 use crate::{
@@ -65,6 +66,7 @@ pub(super) fn nack(namespace: &Name, place: &Place, nack: &v1::PolicyNack) -> Re
             revision: revision_from_wire(revision),
             reason: shortened(&nack.reason, MAX_REASON_CHARS),
             field_path: shortened(&nack.field_path, MAX_PATH_CHARS),
+            since: Instant::now(),
         };
         let stays = nack.applied_revision.map(revision_from_wire).unwrap_or_default();
         warn_of(&key, &refusal, stays, place.instance_id());

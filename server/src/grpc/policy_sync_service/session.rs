@@ -93,7 +93,7 @@ impl Session {
             return Err(no_hello());
         };
         let hello = Hello::read(hello).map_err(|error| status(&error))?;
-        let place = shared.instances.connect(&hello.instance_id, hello.namespace.clone());
+        let place = shared.instances.connect(&hello.instance_id, &hello.application, hello.namespace.clone());
         let place = place.map_err(|error| status(&error))?;
         tracing::debug!(
             instance = hello.instance_id,
@@ -248,6 +248,7 @@ impl Session {
             Ok(None) => {
                 // It has nothing more to say and may still want to hear.
                 self.is_listening = false;
+                self.place.says_goodbye();
                 return Step::Listen;
             }
             Err(status) => return Step::Fail(status),

@@ -11,10 +11,11 @@ use cofferdam_proto::v1::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
 use crate::testing::{Manager, PATIENCE, registration};
 
+mod converging;
 mod following;
 mod reporting;
 mod staying;
@@ -27,7 +28,11 @@ struct Instance {
 
 impl Instance {
     async fn connect(manager: &Manager, hello: v1::SyncHello) -> Self {
-        let mut client = PolicySyncServiceClient::new(manager.channel().await);
+        Self::on(manager.channel().await, hello).await
+    }
+
+    async fn on(channel: Channel, hello: v1::SyncHello) -> Self {
+        let mut client = PolicySyncServiceClient::new(channel);
         let (say, said) = mpsc::channel(64);
         say.send(request(v1::sync_request::Message::Hello(hello))).await.unwrap();
         let hear = client.sync(ReceiverStream::new(said)).await.unwrap().into_inner();

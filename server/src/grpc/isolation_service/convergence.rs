@@ -1,0 +1,261 @@
+//! GetConvergence and WaitForConvergence.
+//!
+//! Waiting is looking again whenever an instance has said something, or a policy has changed. A look is cheap: it asks
+//! how many, and only the answer asks who.
+
+use std::time::Duration;
+
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+    wire::{duration_from_wire, duration_to_wire, revision_from_wire, revision_to_wire},
+};
+use cofferdam_proto::v1::{self, wait_for_convergence_request::Quorum as WireQuorum};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::IsolationApi;
+use crate::{
+    error::Error,
+    instances::{LagState, Laggard, Standing, Target},
+    registry::validate,
+};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+const DEFAULT_LAGGARDS: usize = 100;
+const MAX_LAGGARDS: usize = 1_000;
+/// Services of a namespace that are named at most.
+const MAX_SERVICES: usize = 1_000;
+
+/// What is asked about.
+enum Scope {
+    Service(ServiceKey, Option<Revision>),
+    Namespace(Name),
+}
+
+/// How many instances are enough.
+#[derive(Clone, Copy)]
+enum Quorum {
+    Count(u32),
+    /// In [1, 100].
+    Percent(u32),
+}
+
+impl Quorum {
+    fn is_reached(self, applied: u32, instances: u32) -> bool {
+        match self {
+            Self::Count(count) => applied >= count,
+            // Of none, nothing is enough: nobody has it in force.
+            Self::Percent(percent) => {
+                applied > 0 && u64::from(applied) * 100 >= u64::from(instances) * u64::from(percent)
+            }
+        }
+    }
+
+    /// Whether it can be judged before all instances have had the time to come.
+    fn is_absolute(self) -> bool {
+        matches!(self, Self::Count(_))
+    }
+}
+
+impl IsolationApi {
+    pub(super) fn convergence(&self, request: &v1::GetConvergenceRequest) -> Result<v1::Convergence, Error> {
+        let scope = Scope::read(&request.namespace, &request.service, request.revision)?;
+        let max = max_laggards(request.max_laggards)?;
+        self.look(&scope, Quorum::Percent(100), max).map(|(convergence, _)| convergence)
+    }
+
+    pub(super) async fn wait_for_convergence(
+        &self,
+        request: &v1::WaitForConvergenceRequest,
+    ) -> Result<v1::WaitForConvergenceResponse, Error> {
+        let scope = Scope::read(&request.namespace, &request.service, request.revision)?;
+        let max = max_laggards(request.max_laggards)?;
+        let quorum = read_quorum(request.quorum)?;
+        let deadline = Instant::now() + read_timeout(request.timeout)?;
+        let answer =
+            |reached, convergence| Ok(v1::WaitForConvergenceResponse { reached, convergence: Some(convergence) });
+        let reaching = async {
+            loop {
+                self.reach(&scope, quorum).await?;
+                // An instance may have gone since: what is said to be reached is true of what is shown.
+                let (convergence, is_reached) = self.look(&scope, quorum, max)?;
+                if is_reached {
+                    return Ok::<_, Error>(convergence);
+                }
+            }
+        };
+        match timeout_at(deadline, reaching).await {
+            Ok(reached) => answer(true, reached?),
+            Err(_) => answer(false, self.look(&scope, quorum, max)?.0),
+        }
+    }
+
+    /// Returns once the quorum is reached.
+    async fn reach(&self, scope: &Scope, quorum: Quorum) -> Result<(), Error> {
+        let mut progress = self.instances.progress();
+        let mut policies = self.registry.version();
+        let settled = self.instances.settled_at();
+        loop {
+            progress.borrow_and_update();
+            policies.borrow_and_update();
+            let targets = self.targets(scope)?;
+            let is_reached = |target: &Target| {
+                let (applied, instances) = self.instances.applied(target);
+                quorum.is_reached(applied, instances)
+            };
+            let is_settled = quorum.is_absolute() || Instant::now() >= settled;
+            if is_settled && !targets.is_empty() && targets.iter().all(is_reached) {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = progress.changed() => {}
+                _ = policies.changed() => {}
+                () = sleep_until(settled), if !is_settled => {}
+                () = self.drain.cancelled() => return Err(Error::ShuttingDown),
+            }
+        }
+    }
+
+    /// Where things stand, and whether every service has reached the quorum.
+    fn look(&self, scope: &Scope, quorum: Quorum, max: usize) -> Result<(v1::Convergence, bool), Error> {
+        let targets = self.targets(scope)?;
+        let total_services = number(targets.len());
+        let mut room = max;
+        let (mut services, mut converged_services) = (Vec::new(), 0);
+        let mut is_reached = !targets.is_empty();
+        for target in &targets {
+            let (standing, laggards) = self.instances.standing(target, room);
+            let is_done = standing.instances() > 0 && standing.applied == standing.instances();
+            converged_services += u32::from(is_done);
+            is_reached &= quorum.is_reached(standing.applied, standing.instances());
+            if matches!(scope, Scope::Service(..)) || (!is_done && services.len() < MAX_SERVICES) {
+                room -= laggards.len();
+                services.push(of_service(target, standing, laggards));
+            }
+        }
+        let convergence = v1::Convergence {
+            services,
+            total_services,
+            converged_services,
+            observed_for: Some(duration_to_wire(self.instances.observed_for())),
+            stale_for: self.stale_for(),
+        };
+        Ok((convergence, is_reached))
+    }
+
+    /// What is to be in force, by the policies of now.
+    fn targets(&self, scope: &Scope) -> Result<Vec<Target>, Error> {
+        let target = |key: &ServiceKey, asked: Option<Revision>| {
+            let registered = self.registry.get(key)?;
+            let current = registered.revision();
+            Some(Target {
+                key: key.clone(),
+                revision: asked.unwrap_or(current),
+                current,
+                hash: registered.policy_hash(),
+                since: registered.since(),
+            })
+        };
+        match scope {
+            Scope::Service(key, asked) => match target(key, *asked) {
+                Some(target) => Ok(vec![target]),
+                // Says so, with the names that come close.
+                None => self.registry.describe(key).map(|_| Vec::new()),
+            },
+            Scope::Namespace(namespace) => {
+                let mut used = self.instances.used(namespace);
+                used.sort();
+                Ok(used.iter().filter_map(|key| target(key, None)).collect())
+            }
+        }
+    }
+}
+
+impl Scope {
+    fn read(namespace: &str, service: &str, revision: Option<v1::Revision>) -> Result<Self, Error> {
+        if !service.is_empty() {
+            let key = validate::target(namespace, service)?;
+            return Ok(Self::Service(key, revision.map(revision_from_wire)));
+        }
+        if revision.is_some() {
+            return Err(Error::invalid("revision", "goes with a service: each has a revision of its own"));
+        }
+        let namespace = validate::namespace(namespace);
+        Ok(Self::Namespace(namespace.map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?))
+    }
+}
+
+fn read_quorum(quorum: Option<WireQuorum>) -> Result<Quorum, Error> {
+    match quorum {
+        None => Ok(Quorum::Percent(100)),
+        Some(WireQuorum::Count(0)) => Err(Error::invalid("count", "must be at least 1")),
+        Some(WireQuorum::Count(count)) => Ok(Quorum::Count(count)),
+        Some(WireQuorum::Percent(percent @ 1..=100)) => Ok(Quorum::Percent(percent)),
+        Some(WireQuorum::Percent(percent)) => {
+            Err(Error::invalid("percent", format!("must be in [1, 100], not {percent}")))
+        }
+    }
+}
+
+fn read_timeout(timeout: Option<prost_types::Duration>) -> Result<Duration, Error> {
+    let timeout = timeout.map(duration_from_wire).transpose();
+    let timeout = timeout.map_err(|invalid| Error::invalid("timeout", invalid.to_string()))?;
+    match timeout.unwrap_or(DEFAULT_TIMEOUT) {
+        timeout if timeout <= MAX_TIMEOUT => Ok(timeout),
+        _ => Err(Error::invalid("timeout", "must be at most 10 min: ask again, for nothing is lost between two calls")),
+    }
+}
+
+fn max_laggards(asked: u32) -> Result<usize, Error> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(DEFAULT_LAGGARDS),
+        Ok(max) if max <= MAX_LAGGARDS => Ok(max),
+        _ => Err(Error::invalid("max_laggards", format!("must be in [0, {MAX_LAGGARDS}], not {asked}"))),
+    }
+}
+
+fn of_service(target: &Target, standing: Standing, laggards: Vec<Laggard>) -> v1::ServiceConvergence {
+    let behind = standing.instances() - standing.applied;
+    v1::ServiceConvergence {
+        namespace: target.key.namespace.to_string(),
+        service: target.key.name.to_string(),
+        revision: Some(revision_to_wire(target.revision)),
+        current_revision: Some(revision_to_wire(target.current)),
+        instances: standing.instances(),
+        applied: standing.applied,
+        pending: standing.pending,
+        refused: standing.refused,
+        silent: standing.silent,
+        laggards_left_out: behind.saturating_sub(number(laggards.len())),
+        laggards: laggards.into_iter().map(of_laggard).collect(),
+    }
+}
+
+fn of_laggard(laggard: Laggard) -> v1::Laggard {
+    let (state, reason, field_path) = match laggard.state {
+        LagState::Refused { reason, field_path } => (v1::InstanceSyncState::Refused, reason, field_path),
+        LagState::Silent => (v1::InstanceSyncState::Silent, "its stream broke off".to_owned(), String::new()),
+        LagState::Diverged => {
+            let reason = "it has another policy in force under this revision: its SDK may be of another release";
+            (v1::InstanceSyncState::Pending, reason.to_owned(), String::new())
+        }
+        LagState::Pending => (v1::InstanceSyncState::Pending, "no answer yet".to_owned(), String::new()),
+    };
+    v1::Laggard {
+        instance_id: laggard.id,
+        application: laggard.application,
+        state: state.into(),
+        applied_revision: laggard.applied.map(revision_to_wire),
+        reason,
+        field_path,
+        age: Some(duration_to_wire(laggard.age)),
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

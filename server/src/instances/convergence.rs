@@ -1,0 +1,214 @@
+//! How far a policy has come.
+//!
+//! Everything here is one look under one lock, so that no instance is counted twice or not at all because it moved
+//! from one state to another in between. What counts as done is an acknowledgement on a stream that still stands, of
+//! the policy asked for or of a later one, with the fingerprint that we would have computed.
+
+use std::time::Duration;
+
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+    wire::PolicyHash,
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::{Connected, Instances, Member, Service};
+
+/// What instances are to have in force.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The service.
+    pub key: ServiceKey,
+    /// The revision asked for, or a later one.
+    pub revision: Revision,
+    /// The present revision.
+    pub current: Revision,
+    /// The fingerprint of the present policy.
+    pub hash: PolicyHash,
+    /// Since when there is the present policy to be sent.
+    pub since: Instant,
+}
+
+/// How many instances stand where. Their sum is how many use the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Connected, and it is in force.
+    pub applied: u32,
+    /// Connected, and not heard of yet.
+    pub pending: u32,
+    /// Connected, and refused.
+    pub refused: u32,
+    /// Not connected, and expected back.
+    pub silent: u32,
+}
+
+/// An instance that is not done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Laggard {
+    /// The instance.
+    pub id: String,
+    /// The application it belongs to.
+    pub application: String,
+    /// Where it stands.
+    pub state: LagState,
+    /// What it has acknowledged last.
+    pub applied: Option<Revision>,
+    /// For how long.
+    pub age: Duration,
+}
+
+/// Where an instance stands that is not done. Those to look at first come first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LagState {
+    /// It refused.
+    Refused {
+        /// Why, in its own words.
+        reason: String,
+        /// The field at fault; empty where it is not one field.
+        field_path: String,
+    },
+    /// Its stream broke off.
+    Silent,
+    /// It has another policy in force under the same revision.
+    Diverged,
+    /// It has not answered yet.
+    Pending,
+}
+
+impl Standing {
+    /// All that use the service.
+    pub fn instances(&self) -> u32 {
+        self.applied.saturating_add(self.pending).saturating_add(self.refused).saturating_add(self.silent)
+    }
+}
+
+impl Target {
+    fn is_met_by(&self, revision: Revision, hash: PolicyHash) -> bool {
+        revision >= self.revision && (revision != self.current || hash == self.hash)
+    }
+
+    fn is_met(&self, member: &Member) -> bool {
+        member.applied.is_some_and(|(revision, hash)| self.is_met_by(revision, hash))
+    }
+
+    fn is_refused(&self, member: &Member) -> bool {
+        member.refused.as_ref().is_some_and(|refusal| refusal.revision >= self.revision)
+    }
+}
+
+impl Instances {
+    /// How many have a policy in force, of how many. Its cost does not grow with the number of instances.
+    pub fn applied(&self, target: &Target) -> (u32, u32) {
+        let inner = self.lock();
+        let Some(service) = inner.services.get(&target.key) else {
+            return (0, 0);
+        };
+        let members = u32::try_from(service.members.len()).unwrap_or(u32::MAX);
+        let applied = service.progress.count(|revision, hash| target.is_met_by(revision, hash));
+        (applied, members.saturating_add(service.silent))
+    }
+
+    /// How many instances stand where, and who is not done: at most `max` of them, those to look at first.
+    pub fn standing(&self, target: &Target, max: usize) -> (Standing, Vec<Laggard>) {
+        let inner = self.lock();
+        let Some(service) = inner.services.get(&target.key) else {
+            return (Standing::default(), Vec::new());
+        };
+        let now = Instant::now();
+        let mut laggards = Vec::new();
+        for (id, connected) in &inner.by_id {
+            if let Some(member) = service.members.get(&connected.session)
+                && !target.is_met(member)
+            {
+                laggards.push(laggard(id, connected, member, target, now));
+            }
+        }
+        for (id, silent) in &inner.silent {
+            if let Some(applied) = silent.services.get(&target.key) {
+                laggards.push(Laggard {
+                    id: id.clone(),
+                    application: silent.application.clone(),
+                    state: LagState::Silent,
+                    applied: *applied,
+                    age: now.saturating_duration_since(silent.since),
+                });
+            }
+        }
+        let standing = standing(service, target, &laggards);
+        drop(inner);
+        let order = |laggard: &Laggard| (laggard.state.rank(), std::cmp::Reverse(laggard.age), laggard.id.clone());
+        laggards.sort_by_cached_key(order);
+        laggards.truncate(max);
+        (standing, laggards)
+    }
+
+    /// The services of a namespace that some instance uses.
+    pub fn used(&self, namespace: &Name) -> Vec<ServiceKey> {
+        let inner = self.lock();
+        let used =
+            inner.services.iter().filter(|(key, service)| key.namespace == *namespace && !service.is_abandoned());
+        used.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Counts what instances say about policies, their coming and their going: wakes those who wait for it.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+
+    /// How many wait for such news.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.progress.receiver_count()
+    }
+
+    /// For how long instances have been collected here.
+    pub fn observed_for(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// When all instances have had the time to come: from then on a share of them says something.
+    pub fn settled_at(&self) -> Instant {
+        self.since + self.settling
+    }
+}
+
+impl LagState {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Refused { .. } => 0,
+            Self::Silent => 1,
+            Self::Diverged => 2,
+            Self::Pending => 3,
+        }
+    }
+}
+
+fn standing(service: &Service, target: &Target, laggards: &[Laggard]) -> Standing {
+    let count = |holds: fn(&LagState) -> bool| {
+        u32::try_from(laggards.iter().filter(|laggard| holds(&laggard.state)).count()).unwrap_or(u32::MAX)
+    };
+    Standing {
+        applied: service.progress.count(|revision, hash| target.is_met_by(revision, hash)),
+        pending: count(|state| matches!(state, LagState::Pending | LagState::Diverged)),
+        refused: count(|state| matches!(state, LagState::Refused { .. })),
+        silent: count(|state| matches!(state, LagState::Silent)),
+    }
+}
+
+fn laggard(id: &str, connected: &Connected, member: &Member, target: &Target, now: Instant) -> Laggard {
+    let applied = member.applied.map(|(revision, _)| revision);
+    let (state, since) = match &member.refused {
+        Some(refusal) if target.is_refused(member) => {
+            let (reason, field_path) = (refusal.reason.clone(), refusal.field_path.clone());
+            (LagState::Refused { reason, field_path }, refusal.since)
+        }
+        _ if applied == Some(target.current) => (LagState::Diverged, target.since),
+        _ => (LagState::Pending, target.since.max(connected.since)),
+    };
+    let age = now.saturating_duration_since(since);
+    Laggard { id: id.to_owned(), application: connected.application.clone(), state, applied, age }
+}
+
+#[cfg(test)]
+mod tests;

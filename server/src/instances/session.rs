@@ -1,0 +1,153 @@
+//! One instance's place among the others, for as long as its stream lasts.
+
+use std::{
+    collections::btree_map::Entry,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use cofferdam_core::{
+    adaptive_limit::Load, breaker::State, isolation::Part, name::ServiceKey, revision::Revision,
+    stats::CounterSnapshot, wire::PolicyHash,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Condition, Inner, Instances, Member, Refusal};
+
+/// One instance's place here. Dropping it disconnects the instance.
+#[derive(Debug)]
+pub struct Session {
+    instances: Arc<Instances>,
+    id: String,
+    session: u64,
+    ended: CancellationToken,
+    has_said_goodbye: AtomicBool,
+}
+
+impl Session {
+    pub(super) fn new(instances: Arc<Instances>, id: String, session: u64, ended: CancellationToken) -> Self {
+        Self { instances, id, session, ended, has_said_goodbye: AtomicBool::new(false) }
+    }
+
+    /// The instance's own name.
+    pub fn instance_id(&self) -> &str {
+        &self.id
+    }
+
+    /// Fires when another stream takes this session's place.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// The instance has said goodbye: it is not silent when its stream ends.
+    pub fn says_goodbye(&self) {
+        self.has_said_goodbye.store(true, Ordering::Relaxed);
+    }
+
+    /// The instance uses these services. What it used on a stream before this one, and has not named, it uses no more.
+    pub fn follow<'a>(&self, keys: impl IntoIterator<Item = &'a ServiceKey>) {
+        self.with(|inner| {
+            inner.forget_silent(&self.id);
+            for key in keys {
+                let service = inner.services.entry(key.clone()).or_default();
+                if let Entry::Vacant(vacant) = service.members.entry(self.session) {
+                    let member = vacant.insert(Member::default());
+                    service.tally.add(member.now);
+                    service.progress.add(None);
+                    if let Some(connected) = inner.by_id.get_mut(&self.id) {
+                        connected.services.insert(key.clone());
+                    }
+                }
+            }
+        });
+    }
+
+    /// The instance does not use this service any more.
+    pub fn unfollow(&self, key: &ServiceKey) {
+        let last = self.with(|inner| {
+            inner.by_id.get_mut(&self.id)?.services.remove(key);
+            inner.services.get_mut(key)?.take_out(self.session).map(|member| member.now)
+        });
+        if last.flatten().is_some_and(|last| last != Condition::default()) {
+            self.instances.changed();
+        }
+        self.instances.progressed();
+    }
+
+    /// A policy is in force at the instance.
+    pub fn applied(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) {
+        self.with_member(key, |member| {
+            member.applied = Some((revision, hash));
+            if member.refused.as_ref().is_some_and(|refusal| refusal.revision <= revision) {
+                member.refused = None;
+            }
+        });
+    }
+
+    /// A policy was refused by the instance. One that it had acknowledged before is not in force there any more.
+    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) {
+        self.with_member(key, |member| {
+            if member.applied.is_some_and(|(applied, _)| applied >= refusal.revision) {
+                member.applied = None;
+            }
+            member.refused = Some(refusal);
+        });
+    }
+
+    /// What happened to a service at the instance since its last report, and how it is now; `parts` are the breakers
+    /// that parts of it have to themselves, as far as they are not closed.
+    pub fn report(
+        &self,
+        key: &ServiceKey,
+        counters: &CounterSnapshot,
+        now: Condition,
+        parts: Vec<(Part, State)>,
+        adaptive_limit: Option<Load>,
+    ) {
+        let changed = self.with(|inner| {
+            let service = inner.services.get_mut(key)?;
+            let member = service.members.get_mut(&self.session)?;
+            service.sums.merge(counters);
+            let before = std::mem::replace(&mut member.now, now);
+            (member.parts, member.adaptive_limit) = (parts, adaptive_limit);
+            service.tally.remove(before);
+            service.tally.add(now);
+            Some(before != now)
+        });
+        if changed == Some(Some(true)) {
+            self.instances.changed();
+        }
+    }
+
+    /// Runs `change` unless another session has taken this one's place.
+    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Option<T> {
+        let mut inner = self.instances.lock();
+        let current = inner.by_id.get(&self.id).is_some_and(|connected| connected.session == self.session);
+        current.then(|| change(&mut inner))
+    }
+
+    fn with_member(&self, key: &ServiceKey, change: impl FnOnce(&mut Member)) {
+        self.with(|inner| {
+            if let Some(service) = inner.services.get_mut(key)
+                && let Some(member) = service.members.get_mut(&self.session)
+            {
+                let before = member.applied;
+                change(member);
+                service.progress.remove(before);
+                service.progress.add(member.applied);
+            }
+        });
+        self.instances.progressed();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let is_expected_back = !*self.has_said_goodbye.get_mut();
+        self.with(|inner| inner.depart(&self.id, is_expected_back, self.instances.max));
+        self.instances.changed();
+        self.instances.progressed();
+    }
+}

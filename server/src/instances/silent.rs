@@ -1,0 +1,91 @@
+//! Instances whose stream broke off without a word.
+//!
+//! A process that crashed, or that a network keeps from us, may go on with whatever policy it had. So it still counts
+//! among those that use a service, and never among those that are done, until it comes back, or has been silent for so
+//! long that it is taken for gone.
+
+use std::{collections::HashMap, time::Duration};
+
+use cofferdam_core::{name::ServiceKey, revision::Revision};
+use tokio::time::Instant;
+
+use super::{Inner, Instances};
+
+/// How long an instance may be silent before it is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Silent {
+    pub(super) since: Instant,
+    pub(super) application: String,
+    /// What it used, and what of that it had acknowledged last.
+    pub(super) services: HashMap<ServiceKey, Option<Revision>>,
+}
+
+impl Instances {
+    /// Forgets those that have been silent for too long.
+    pub fn forget_silent(&self) {
+        let mut inner = self.lock();
+        let is_over = |silent: &Silent| silent.since.elapsed() >= FORGOTTEN_AFTER;
+        let over: Vec<_> =
+            inner.silent.iter().filter(|(_, silent)| is_over(silent)).map(|(id, _)| id.clone()).collect();
+        over.iter().for_each(|id| inner.forget_silent(id));
+        drop(inner);
+        if !over.is_empty() {
+            tracing::warn!(instances = over.len(), "instances that broke off have not come back: forgotten");
+            self.progressed();
+        }
+    }
+}
+
+impl Inner {
+    /// Ends the session of an id and takes out what was its own. Where it is expected back, it is silent from now on;
+    /// of those, `max` are remembered.
+    pub(super) fn depart(&mut self, id: &str, is_expected_back: bool, max: usize) {
+        let Some(connected) = self.by_id.remove(id) else {
+            return;
+        };
+        connected.ended.cancel();
+        let (since, application) = (Instant::now(), connected.application);
+        let mut used = HashMap::new();
+        for key in connected.services {
+            if let Some(service) = self.services.get_mut(&key)
+                && let Some(member) = service.take_out(connected.session)
+            {
+                used.insert(key, member.applied.map(|(revision, _)| revision));
+            }
+        }
+        if !is_expected_back {
+            self.forget_silent(id);
+            return;
+        }
+        if self.silent.len() >= max
+            && !self.silent.contains_key(id)
+            && let Some(oldest) = self.silent.iter().min_by_key(|(_, silent)| silent.since).map(|(id, _)| id.clone())
+        {
+            self.forget_silent(&oldest);
+        }
+        let silent = self.silent.entry(id.to_owned());
+        let silent = silent.or_insert_with(|| Silent { since, application, services: HashMap::new() });
+        for (key, applied) in used {
+            if let Some(service) = self.services.get_mut(&key)
+                && silent.services.insert(key, applied).is_none()
+            {
+                service.silent = service.silent.saturating_add(1);
+            }
+        }
+    }
+
+    /// An instance is not silent any more, or not counted any more.
+    pub(super) fn forget_silent(&mut self, id: &str) {
+        let Some(silent) = self.silent.remove(id) else {
+            return;
+        };
+        for key in silent.services.keys() {
+            if let Some(service) = self.services.get_mut(key) {
+                service.silent = service.silent.saturating_sub(1);
+            }
+        }
+    }
+}
