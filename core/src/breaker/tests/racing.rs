@@ -4,6 +4,8 @@ use super::*;
 use std::sync::Barrier;
 use std::thread;
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/1432>,
+/// <https://github.com/resilience4j/resilience4j/issues/674>.
 #[test]
 fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
     let policy = BreakerPolicy { success_threshold: 3, ..consecutive() };
@@ -50,6 +52,9 @@ fn race(threads: usize, work: impl Fn() -> usize + Sync) -> usize {
 }
 
 /// Every transition begins a generation, so as many must have been told as have begun.
+///
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/674>,
+/// <https://github.com/App-vNext/Polly/issues/218>.
 #[test]
 fn t13_no_transition_is_lost_and_none_is_told_twice() {
     for (expiry, round) in [LeaseExpiry::Reprobe, LeaseExpiry::Open, LeaseExpiry::Close]

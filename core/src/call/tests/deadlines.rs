@@ -7,6 +7,7 @@ fn limited(timeout: Duration) -> CallOptions<'static> {
     CallOptions { timeout: Some(timeout), ..idempotent() }
 }
 
+/// Seen in <https://github.com/alexfalkowski/go-service/issues/3173>.
 #[tokio::test(start_paused = true)]
 async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
     let bench = Bench::new(PolicySpec {
@@ -22,6 +23,8 @@ async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
     assert_eq!(bench.counters().rejected_deadline, 20);
 }
 
+/// Seen in <https://github.com/vert-x3/vertx-circuit-breaker/issues/62>,
+/// <https://github.com/connor4312/cockatiel/issues/69>.
 #[tokio::test(start_paused = true)]
 async fn t33_an_answer_at_the_very_end_wins_over_the_timeout() {
     let bench = Bench::new(at(Level::Enhanced));

@@ -64,6 +64,8 @@ async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1638>,
+/// <https://github.com/alibaba/sentinel-golang/issues/196>.
 #[tokio::test(start_paused = true)]
 async fn t05_probes_that_a_full_bulkhead_keeps_out_take_no_slot() {
     let mut spec = once(Level::Full);
@@ -81,6 +83,7 @@ async fn t05_probes_that_a_full_bulkhead_keeps_out_take_no_slot() {
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/674>, <https://github.com/App-vNext/Polly/issues/311>.
 #[tokio::test(start_paused = true)]
 async fn t06_a_neutral_probe_leaves_its_slot_to_the_next() {
     let mut spec = once(Level::Enhanced);
@@ -114,6 +117,8 @@ async fn calls_at_a_level_without_a_breaker_teach_it_nothing() {
     assert_eq!(bench.breaker(), Some(State::HalfOpen));
 }
 
+/// Seen in <https://github.com/App-vNext/Polly/issues/217>, <https://github.com/Netflix/Hystrix/issues/1350>,
+/// <https://github.com/sony/gobreaker/issues/122>.
 #[tokio::test(start_paused = true)]
 async fn t09_a_probe_that_outlives_its_lease_changes_nothing() {
     let mut spec = once(Level::Enhanced);
