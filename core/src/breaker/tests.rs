@@ -1,3 +1,4 @@
+mod half_open;
 mod manual;
 mod memory;
 mod metrics_only;

@@ -72,8 +72,9 @@ fn places_are_limited_and_come_back() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/365>.
 #[test]
-fn waiters_are_served_in_order_and_not_overtaken() {
+fn t36_waiters_are_served_in_order_and_not_overtaken() {
     let bulkhead = Bulkhead::new(1, 2);
     let permit = bulkhead.try_acquire().unwrap();
     let (mut first, mut second) = (waiting(&bulkhead), waiting(&bulkhead));
@@ -97,8 +98,10 @@ fn an_unpolled_call_takes_nothing() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/393>,
+/// <https://github.com/connor4312/cockatiel/issues/112>.
 #[test]
-fn a_waiter_that_gives_up_leaves_the_queue() {
+fn t35_a_waiter_that_gives_up_leaves_the_queue() {
     let bulkhead = Bulkhead::new(1, 3);
     let permit = bulkhead.try_acquire().unwrap();
     let (first, second, mut third) = (waiting(&bulkhead), waiting(&bulkhead), waiting(&bulkhead));
@@ -110,8 +113,10 @@ fn a_waiter_that_gives_up_leaves_the_queue() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/393>,
+/// <https://github.com/connor4312/cockatiel/issues/112>.
 #[test]
-fn a_waiter_that_gives_up_with_a_place_passes_it_on() {
+fn t35_a_waiter_that_gives_up_with_a_place_passes_it_on() {
     let bulkhead = Bulkhead::new(1, 2);
     let permit = bulkhead.try_acquire().unwrap();
     let (first, mut second) = (waiting(&bulkhead), waiting(&bulkhead));

@@ -7,10 +7,12 @@ mod holds;
 mod observers;
 mod overrides;
 mod panics;
+mod places;
 mod rates;
 mod recovery;
 mod repeats;
 mod stand_ins;
+mod threads;
 
 use super::*;
 use crate::breaker::State;

@@ -36,6 +36,34 @@ fn t07_t13_racing_callers_make_one_transition_and_get_no_more_than_the_cap() {
     }
 }
 
+/// One opens the breaker while the others ask at a time at which the open time has only begun. The cells that open times
+/// count from are used again and again, so that all but the first rounds find an older time in them.
+///
+/// Seen in <https://github.com/alibaba/Sentinel/blob/dae4621e6e41576fb6133b01426a721ae3a9260e/sentinel-core/src/main/java/com/alibaba/csp/sentinel/slots/block/degrade/circuitbreaker/AbstractCircuitBreaker.java>.
+#[test]
+fn t11_nobody_sees_an_open_breaker_with_the_deadline_of_the_last_time() {
+    let policy = BreakerPolicy { consecutive_failures: 1, success_threshold: 1, ..consecutive() };
+    let breaker = Breaker::new(&policy);
+    for round in 1..=400 {
+        let now = Timestamp::from_millis(round * 60_000);
+        let turn = AtomicU64::new(0);
+        let probes: usize = race(4, || {
+            if turn.fetch_add(1, Ordering::SeqCst) == 0 {
+                let admission = breaker.admit(&policy, now, || 0).unwrap().admission;
+                admission.record(&policy, Outcome::Failure, Duration::ZERO, now, || 0);
+                return 0;
+            }
+            let soon = now.saturating_add(Duration::from_millis(1));
+            let asked = (0..50).filter_map(|_| breaker.admit(&policy, soon, || 0).ok());
+            asked.filter(|admitted| admitted.admission.is_probe()).count()
+        });
+        assert_eq!((probes, breaker.state(&policy, now)), (0, State::Open));
+        let later = now.saturating_add(Duration::from_secs(30));
+        let probe = breaker.admit(&policy, later, || 0).unwrap().admission;
+        probe.record(&policy, Outcome::Success, Duration::ZERO, later, || 0);
+    }
+}
+
 fn race(threads: usize, work: impl Fn() -> usize + Sync) -> usize {
     let barrier = Barrier::new(threads);
     thread::scope(|scope| {

@@ -78,6 +78,20 @@ async fn t28_the_budget_bounds_retries_over_all_calls() {
     assert!(counters.retries_refused >= 80);
 }
 
+/// Seen in <https://github.com/tower-rs/tower/issues/857>,
+/// <https://github.com/joshrotenberg/tower-resilience/issues/370>,
+/// <https://github.com/failsafe-go/failsafe-go/issues/139>.
+#[tokio::test(start_paused = true)]
+async fn t29_a_budget_that_is_spent_leaves_the_last_attempts_own_error() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.budget = crate::policy::BudgetPolicy { ratio: 0.0, min_per_second: 1, ttl: SECOND };
+    let bench = Bench::new(spec);
+    let failure = bench.call([Reply::Code(UNAVAILABLE), Reply::Unreached]).await.unwrap_err();
+    let last = Error { code: UNAVAILABLE, reached: false, pushback: None };
+    assert_eq!((failure.cause, failure.receipt.attempts), (FailureCause::Inner(last), 2));
+    assert_eq!(bench.counters().retries_refused, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn codes_that_the_policy_lists_are_retried_whatever_they_say_of_the_service() {
     let mut spec = at(Level::Enhanced);

@@ -24,8 +24,10 @@ async fn live_answers_are_cached_and_stand_in_with_their_age() {
     assert_eq!(answer.source, Source::Static, "past ttl and stale_if_error; and no fallback was ever cached");
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/691>,
+/// <https://github.com/resilience4j/resilience4j/issues/575>.
 #[tokio::test(start_paused = true)]
-async fn steps_that_cannot_answer_hand_over_to_the_next() {
+async fn t38_steps_that_cannot_answer_hand_over_to_the_next() {
     let degraded = DegradedFallback { features: vec!["basic_functionality".to_owned()], reason: String::new() };
     let chain = vec![alternative_step(), FallbackStep::Degraded(degraded.clone())];
     let bench = Bench::new(with_chain(Level::Enhanced, chain));
