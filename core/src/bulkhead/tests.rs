@@ -1,4 +1,5 @@
 use super::*;
+use crate::tests::property;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -237,9 +238,9 @@ impl Model {
     }
 }
 
-proptest! {
-    #[test]
-    fn agrees_with_a_model(steps in prop::collection::vec(any_step(), 1..100)) {
+#[test]
+fn agrees_with_a_model() {
+    property(800, prop::collection::vec(any_step(), 1..200), |steps| {
         let (mut max_concurrent, mut max_queue) = (2, 2);
         let bulkhead = Bulkhead::new(max_concurrent, max_queue);
         let mut model = Model::default();
@@ -315,7 +316,8 @@ proptest! {
         drop(calls);
         drop(permits);
         prop_assert_eq!(counts(&bulkhead), (0, 0));
-    }
+        Ok(())
+    });
 }
 
 /// Wakes a thread.

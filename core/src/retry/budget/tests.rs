@@ -1,3 +1,5 @@
+mod model;
+
 use super::*;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
