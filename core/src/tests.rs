@@ -1,6 +1,7 @@
 //! What the tests of the whole crate share.
 
 mod health;
+mod stress;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};

@@ -53,13 +53,9 @@ fn lifetime(policy: &CachedFallback) -> u64 {
 #[test]
 fn agrees_with_a_list_of_answers() {
     let policy = (0_u64..40, 0_u64..80, 1_u32..7, 1_u32..7).prop_map(|(ttl, stale, max_entries, max_entry_bytes)| {
-        CachedFallback {
-            ttl: Duration::from_millis(ttl * UNIT),
-            stale_if_error: Duration::from_millis(stale * UNIT),
-            max_entries,
-            max_entry_bytes,
-            ..CachedFallback::default()
-        }
+        let (ttl, stale_if_error) = (Duration::from_millis(ttl * UNIT), Duration::from_millis(stale * UNIT));
+        let sizes = CachedFallback { max_entries, max_entry_bytes, ..CachedFallback::default() };
+        CachedFallback { ttl, stale_if_error, ..sizes }
     });
     let steps = prop::collection::vec(any::<u64>().prop_map(step), 0..400);
     property(400, (prop::array::uniform2(policy), steps), |(policies, steps)| {
