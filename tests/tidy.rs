@@ -66,7 +66,20 @@ const CONFINED: &[Confined] = &[
         except: &["core/src/sync"],
         reason: "model checkers bring their own: the engine takes its atomics and thread-locals from core/src/sync.rs",
     },
+    Confined {
+        words: &["SystemTime"],
+        within: "client/rust/src/",
+        except: &[],
+        reason: "breakers, leases and deadlines go by a clock that nobody sets",
+    },
 ];
+
+/// The bugs of other libraries of this kind that ours is tested for: T1 to T44, each with one test at least that is named
+/// after it (`t07_...`, or `t07_t13_...`) and says in its comment where the bug was seen.
+const KNOWN_BUGS: std::ops::RangeInclusive<u8> = 1..=44;
+
+/// Those of them that nobody has written a test for yet.
+const UNTESTED: &[u8] = &[25, 34, 39, 40, 41];
 
 type Complaints = Vec<String>;
 
@@ -114,6 +127,31 @@ fn broken_links(root: &Path, path: &str, text: &str) -> Complaints {
         .filter(|target| !root.join(folder).join(target).exists())
         .map(|target| format!("{path}: links to {target}, which does not exist"))
         .collect()
+}
+
+/// The known bugs that the tests in `text` are named after, with what a test that names no source is to be told.
+fn known_bugs(path: &str, text: &str) -> (Vec<u8>, Complaints) {
+    let (mut bugs, mut complaints, mut names_source) = (Vec::new(), Complaints::new(), false);
+    for line in text.lines().map(str::trim_start) {
+        let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        let numbers: Vec<u8> = name.into_iter().flat_map(numbers_of).collect();
+        if !numbers.is_empty() && !names_source {
+            complaints.push(format!("{path}: say in the comment where the bug was seen, as https://...: {line}"));
+        }
+        bugs.extend(numbers);
+        // What stands right above a test: its comment and its attributes.
+        names_source = match line {
+            _ if line.starts_with("///") => names_source || line.contains("https://"),
+            _ => names_source && line.starts_with("#["),
+        };
+    }
+    (bugs, complaints)
+}
+
+/// The numbers that a test's name begins with: 7 and 13 of `t07_t13_racing_callers`.
+fn numbers_of(name: &str) -> impl Iterator<Item = u8> {
+    let number = |part: &str| part.strip_prefix('t').filter(|digits| digits.len() == 2)?.parse().ok();
+    name.split('_').map_while(number)
 }
 
 /// The lines of `text` that are code outside tests: no comments, and nothing from an inline `#[cfg(test)] mod` on.
@@ -178,6 +216,17 @@ fn sources_keep_the_rules() {
 }
 
 #[test]
+fn every_known_bug_has_a_test_that_says_where_it_was_seen() {
+    let sources = files(&root(), &["rs"]).unwrap();
+    let (bugs, complaints): (Vec<_>, Vec<_>) = sources.iter().map(|(path, text)| known_bugs(path, text)).unzip();
+    let (tested, mut complaints) = (bugs.concat(), complaints.concat());
+    let missing = KNOWN_BUGS.filter(|bug| !tested.contains(bug) && !UNTESTED.contains(bug));
+    complaints.extend(missing.map(|bug| format!("no test is named after T{bug}")));
+    complaints.extend(tested.iter().filter(|bug| !KNOWN_BUGS.contains(bug)).map(|bug| format!("there is no T{bug}")));
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
 fn documents_link_to_what_exists() {
     let root = root();
     let documents = files(&root, &["md"]).unwrap();
@@ -208,6 +257,17 @@ fn words_are_confined_to_their_homes() {
     assert_eq!(confined("core/src/retry.rs", "let now = std::time::Instant::now();\n").len(), 1);
     assert_eq!(confined("core/src/retry.rs", "use cofferdam_proto::v1;\n").len(), 1);
     assert!(confined("core/src/wire/policy.rs", "use cofferdam_proto::v1;\n").is_empty());
+}
+
+#[test]
+fn a_known_bugs_test_needs_its_source() {
+    let test = |comment: &str, name: &str| format!("fn other() {{}}\n{comment}#[test]\nasync fn {name}() {{}}\n");
+    let found = |text: String| known_bugs("a.rs", &text);
+    let source = "/// Seen in <https://example.org/1>.\n";
+    assert_eq!(found(test(source, "t07_t13_racing")), (vec![7, 13], vec![]));
+    assert_eq!(found(test("/// Seen somewhere.\n", "t07_racing")).1.len(), 1);
+    assert_eq!(found(format!("{source}fn helper() {{}}\n{}", test("", "t07_racing"))).1.len(), 1);
+    assert_eq!(found(test("", "two_racing_t07")), (vec![], vec![]));
 }
 
 #[test]

@@ -33,3 +33,6 @@ mod sync;
 pub mod time;
 #[cfg(feature = "proto")]
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What a result says about the service, where the caller has not said it.
 
+use crate::error::Rejection;
 use crate::transport;
 use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
@@ -58,14 +59,19 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> V
     Verdict { may_have_reached: verdict.may_have_reached && !sources(error).any(is_refused), ..verdict }
 }
 
-/// Whether a layer of ours, somewhere below, has rejected the call: that says nothing about the service.
-#[cfg(feature = "tower")]
+/// Whether a protected call of ours, somewhere below, was rejected: that says nothing about the service.
 fn is_own_rejection(error: &(dyn Error + 'static)) -> bool {
-    sources(error).filter_map(|source| source.downcast_ref()).any(crate::layer::LayerError::is_local)
+    let is_rejection = |source: &(dyn Error + 'static)| source.downcast_ref().is_some_and(Rejection::is_local);
+    sources(error).any(|source| is_rejection(source) || is_rejected_by_layer(source))
+}
+
+#[cfg(feature = "tower")]
+fn is_rejected_by_layer(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref().is_some_and(|error: &crate::layer::LayerError| error.error().is_local())
 }
 
 #[cfg(not(feature = "tower"))]
-fn is_own_rejection(_: &(dyn Error + 'static)) -> bool {
+fn is_rejected_by_layer(_: &(dyn Error + 'static)) -> bool {
     false
 }
 
@@ -92,6 +98,7 @@ fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     boxed
         .or_else(|| error.downcast_ref::<Box<dyn Error + Send>>().map(|error| -> &(dyn Error + 'static) { &**error }))
         .or_else(|| error.downcast_ref::<io::Error>().map(|error| -> &(dyn Error + 'static) { error }))
+        .or_else(|| error.downcast_ref::<Rejection>().map(|error| -> &(dyn Error + 'static) { error }))
         .or_else(|| transport::as_error(error))
 }
 

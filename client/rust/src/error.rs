@@ -82,7 +82,8 @@ impl<E> Error<E> {
     }
 
     /// As a boxed error, for callers whose own error is one (or is `anyhow`'s), which are not errors themselves:
-    /// `call.await.map_err(Error::boxed)?`.
+    /// `call.await.map_err(Error::boxed)?`. A protected call around that one knows a rejection in such a box for ours,
+    /// and neither counts it against its own service nor repeats it.
     pub fn boxed(self) -> Box<dyn std::error::Error + Send + Sync>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -91,6 +92,11 @@ impl<E> Error<E> {
             Ok(error) => error.into(),
             Err(rejection) => rejection.into(),
         }
+    }
+
+    /// Whether the service was not called at all.
+    pub(crate) fn is_local(&self) -> bool {
+        !matches!(self, Self::Inner(_) | Self::Timeout)
     }
 
     /// When the service is worth calling again, where the SDK knows: an open breaker and a rate limit say so.

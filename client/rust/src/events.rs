@@ -145,8 +145,9 @@ mod tests {
         Event::Disconnected { reason: number.to_string().into() }
     }
 
+    /// Seen in <https://github.com/sony/gobreaker/issues/37>, <https://github.com/danielfm/pybreaker/issues/41>.
     #[tokio::test]
-    async fn a_slow_listener_is_told_how_much_it_missed() {
+    async fn t14_a_slow_listener_is_told_how_much_it_missed_and_delays_nobody() {
         let hub = Hub::new();
         let mut slow = hub.listen();
         for number in 0..CAPACITY + 7 {

@@ -24,6 +24,21 @@ async fn breaks_and_recovers() {
     assert_eq!(service.breaker_state(), Some(BreakerState::HalfOpen));
 }
 
+/// The system's clock stands still here while the monotonic one runs for days, as if it had been set back: breakers go
+/// by the one that nobody sets.
+///
+/// Seen in <https://github.com/kubeflow/mcp-server/issues/222>.
+#[test]
+fn t16_a_system_clock_that_is_set_back_changes_nothing() {
+    let paused = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    paused.block_on(async {
+        for _ in 0..48 {
+            tokio::time::advance(Duration::from_secs(3600)).await;
+            breaks_and_recovers().await;
+        }
+    });
+}
+
 #[test]
 fn a_runtime_whose_time_is_behind_still_has_time() {
     let paused = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

@@ -1,3 +1,4 @@
+mod half_open;
 mod manual;
 mod memory;
 mod metrics_only;
@@ -67,6 +68,7 @@ fn half_open() -> Bench {
     bench
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/6>.
 #[test]
 fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
     let bench = Bench::new(consecutive());
@@ -85,6 +87,7 @@ fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
     );
 }
 
+/// Seen in <https://github.com/App-vNext/Polly/issues/131>.
 #[test]
 fn t21_a_success_starts_the_count_of_consecutive_failures_anew() {
     let bench = Bench::new(consecutive());
@@ -151,6 +154,7 @@ fn the_failure_count_waits_for_the_minimum_of_calls() {
     assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureCount);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/6>.
 #[test]
 fn t22_the_failure_rate_opens_at_its_threshold_and_not_below() {
     let policy = BreakerPolicy { consecutive_failures: 0, ..BreakerPolicy::default() };
@@ -160,6 +164,7 @@ fn t22_the_failure_rate_opens_at_its_threshold_and_not_below() {
     assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureRate, "10 of 20");
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/6>.
 #[test]
 fn t22_a_failure_rate_that_no_binary_fraction_is_opens_at_its_threshold() {
     let bench = Bench::new(BreakerPolicy { consecutive_failures: 0, failure_rate: 0.55, ..BreakerPolicy::default() });
@@ -176,6 +181,7 @@ fn a_success_never_opens() {
     assert_eq!(bench.calls(Outcome::Success, 100), None);
 }
 
+/// Seen in <https://github.com/rubyist/circuitbreaker/issues/36>.
 #[test]
 fn t18_what_is_older_than_the_window_does_not_count() {
     let mut bench = Bench::new(Preset::Database.spec().breaker);
@@ -187,6 +193,7 @@ fn t18_what_is_older_than_the_window_does_not_count() {
     assert_eq!(bench.call(Outcome::Failure), None);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/2379>.
 #[test]
 fn t19_a_window_of_one_bucket_works() {
     let window = TimeWindow { length: Duration::from_secs(1), buckets: 1 };
@@ -199,6 +206,7 @@ fn t19_a_window_of_one_bucket_works() {
     assert!(bench.call(Outcome::Failure).is_some());
 }
 
+/// Seen in <https://github.com/joshrotenberg/tower-resilience/blob/f0d1a3c13c4408d63a9f4f92f2b9c8c9d9788e99/crates/tower-resilience-circuitbreaker/src/circuit.rs>.
 #[test]
 fn t20_a_window_of_calls_forgets_what_more_calls_have_pushed_out() {
     let window = BreakerWindow::Count(4);
@@ -213,6 +221,8 @@ fn t20_a_window_of_calls_forgets_what_more_calls_have_pushed_out() {
     assert_eq!(bench.call(Outcome::Failure).unwrap().cause, Cause::FailureCount);
 }
 
+/// Seen in <https://github.com/App-vNext/Polly/issues/217>, <https://github.com/Netflix/Hystrix/issues/1350>,
+/// <https://github.com/sony/gobreaker/issues/122>.
 #[test]
 fn t09_late_result_of_closed_admission_is_ignored_in_half_open() {
     let bench = Bench::new(consecutive());
@@ -227,6 +237,8 @@ fn t09_late_result_of_closed_admission_is_ignored_in_half_open() {
     assert_eq!(bench.breaker.state(later), State::HalfOpen);
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/391>,
+/// <https://github.com/dsx-ai-factory/nv-redfish/issues/211>.
 #[test]
 fn t10_a_late_neutral_result_adds_no_half_open_permit() {
     let bench = Bench::new(BreakerPolicy { success_threshold: 1, ..consecutive() });
@@ -238,6 +250,8 @@ fn t10_a_late_neutral_result_adds_no_half_open_permit() {
     assert!(bench.breaker.admit(&bench.policy, later, || 0).is_err());
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/544>,
+/// <https://github.com/Netflix/Hystrix/issues/1621>.
 #[test]
 fn t01_t03_a_probe_that_is_dropped_or_neutral_gives_its_slot_back() {
     let bench = half_open();
@@ -258,6 +272,8 @@ fn no_more_probes_than_are_still_needed() {
     assert_eq!(bench.admit().unwrap_err().state, State::HalfOpen, "one success is in, one probe is out, two close");
 }
 
+/// Seen in <https://github.com/diegosouzapw/OmniRoute/issues/13836>,
+/// <https://github.com/resilience4j/resilience4j/issues/935>.
 #[test]
 fn t02_probes_that_never_return_are_written_off_when_their_lease_ends() {
     for (mode, expected) in
@@ -284,6 +300,8 @@ fn t02_probes_that_never_return_are_written_off_when_their_lease_ends() {
     }
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[test]
 fn t24_a_lower_success_threshold_while_half_open_asks_for_one_more_probe() {
     let mut bench = Bench::new(BreakerPolicy { success_threshold: 5, ..consecutive() });
@@ -295,6 +313,8 @@ fn t24_a_lower_success_threshold_while_half_open_asks_for_one_more_probe() {
     assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[test]
 fn t24_a_policy_change_keeps_counts_and_another_window_shape_starts_empty() {
     let mut bench = Bench::new(consecutive());

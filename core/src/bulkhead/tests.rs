@@ -1,4 +1,5 @@
 use super::*;
+use crate::tests::property;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -72,8 +73,9 @@ fn places_are_limited_and_come_back() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/365>.
 #[test]
-fn waiters_are_served_in_order_and_not_overtaken() {
+fn t36_waiters_are_served_in_order_and_not_overtaken() {
     let bulkhead = Bulkhead::new(1, 2);
     let permit = bulkhead.try_acquire().unwrap();
     let (mut first, mut second) = (waiting(&bulkhead), waiting(&bulkhead));
@@ -97,8 +99,10 @@ fn an_unpolled_call_takes_nothing() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/393>,
+/// <https://github.com/connor4312/cockatiel/issues/112>.
 #[test]
-fn a_waiter_that_gives_up_leaves_the_queue() {
+fn t35_a_waiter_that_gives_up_leaves_the_queue() {
     let bulkhead = Bulkhead::new(1, 3);
     let permit = bulkhead.try_acquire().unwrap();
     let (first, second, mut third) = (waiting(&bulkhead), waiting(&bulkhead), waiting(&bulkhead));
@@ -110,8 +114,10 @@ fn a_waiter_that_gives_up_leaves_the_queue() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/393>,
+/// <https://github.com/connor4312/cockatiel/issues/112>.
 #[test]
-fn a_waiter_that_gives_up_with_a_place_passes_it_on() {
+fn t35_a_waiter_that_gives_up_with_a_place_passes_it_on() {
     let bulkhead = Bulkhead::new(1, 2);
     let permit = bulkhead.try_acquire().unwrap();
     let (first, mut second) = (waiting(&bulkhead), waiting(&bulkhead));
@@ -232,9 +238,9 @@ impl Model {
     }
 }
 
-proptest! {
-    #[test]
-    fn agrees_with_a_model(steps in prop::collection::vec(any_step(), 1..100)) {
+#[test]
+fn agrees_with_a_model() {
+    property(800, prop::collection::vec(any_step(), 1..200), |steps| {
         let (mut max_concurrent, mut max_queue) = (2, 2);
         let bulkhead = Bulkhead::new(max_concurrent, max_queue);
         let mut model = Model::default();
@@ -310,7 +316,8 @@ proptest! {
         drop(calls);
         drop(permits);
         prop_assert_eq!(counts(&bulkhead), (0, 0));
-    }
+        Ok(())
+    });
 }
 
 /// Wakes a thread.

@@ -7,10 +7,12 @@ mod holds;
 mod observers;
 mod overrides;
 mod panics;
+mod places;
 mod rates;
 mod recovery;
 mod repeats;
 mod stand_ins;
+mod threads;
 
 use super::*;
 use crate::breaker::State;
@@ -349,6 +351,7 @@ async fn full_caps_the_calls_that_run_at_once() {
     assert_eq!(bench.counters().rejected_bulkhead, 2);
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1621>, <https://github.com/sony/gobreaker/issues/105>.
 #[tokio::test(start_paused = true)]
 async fn t03_t23_a_cancelled_call_gives_everything_back_and_says_nothing() {
     let bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };

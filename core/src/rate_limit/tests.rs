@@ -1,3 +1,5 @@
+mod model;
+
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -91,6 +91,24 @@ mod tests {
         assert_eq!(at(Jitter::PlusMinus(1.0), 0), Duration::from_nanos(1));
     }
 
+    /// Seen in <https://github.com/connor4312/cockatiel/issues/86>,
+    /// <https://github.com/Polly-Contrib/Polly.Contrib.WaitAndRetry/issues/24>.
+    #[test]
+    fn t30_the_millionth_pause_is_as_long_as_the_longest() {
+        for (jitter, least, most) in [
+            (Jitter::None, 2_000, 2_000),
+            (Jitter::PlusMinus(0.2), 1_600, 2_400),
+            (Jitter::Equal, 1_000, 2_000),
+            (Jitter::Full, 1, 2_000),
+        ] {
+            let policy = policy(Duration::from_millis(1), 10.0, Duration::from_secs(2), jitter);
+            for retry in [1_000_000, u32::MAX] {
+                let pauses = [u64::MAX / 2_000, u64::MAX / 2, u64::MAX].map(|random| backoff(&policy, retry, random));
+                assert!(pauses.iter().all(|pause| (least..=most).contains(&pause.as_millis())), "{pauses:?}");
+            }
+        }
+    }
+
     #[test]
     fn no_pause_stays_no_pause() {
         for jitter in [Jitter::None, Jitter::PlusMinus(0.5), Jitter::Equal, Jitter::Full] {

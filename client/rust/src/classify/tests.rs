@@ -17,6 +17,10 @@ fn judged<E: 'static>(error: &E, is_probe: bool, is_idempotent: bool) -> Verdict
 #[error("while fetching")]
 struct Fetching(#[source] Status);
 
+#[derive(Debug, thiserror::Error)]
+#[error("while calling")]
+struct Calling(#[source] Rejection);
+
 #[test]
 fn an_answer_is_a_success() {
     let policy = PolicySpec::default();
@@ -70,6 +74,21 @@ fn a_call_that_found_no_connection_has_not_arrived() {
     let verdict = judge(&io::Error::from(io::ErrorKind::ConnectionRefused));
     assert_eq!((verdict.outcome, verdict.is_retryable, verdict.may_have_reached), (Outcome::Failure, true, false));
     assert!(judge(&io::Error::from(io::ErrorKind::ConnectionReset)).may_have_reached);
+}
+
+/// The rejection of a call within a call is not the outer service's failure, and repeating the outer call would ask the
+/// same breaker again.
+///
+/// Seen in <https://github.com/projectbeskar/virtrigaud/issues/70>,
+/// <https://github.com/resilience4j/resilience4j/issues/1065>.
+#[test]
+fn t37_a_rejection_of_our_own_below_is_neither_counted_nor_retried() {
+    let open = Rejection::Open { retry_after: None };
+    let boxed: Box<dyn Error + Send + Sync> = Box::new(Calling(open.clone()));
+    for verdict in [judge(&open), judge(&Rejection::BulkheadFull), judge(&boxed)] {
+        assert_eq!((verdict.outcome, verdict.is_retryable), (Outcome::Neutral, false));
+    }
+    assert_eq!(judge(&Rejection::Timeout).outcome, Outcome::Failure, "that service was called");
 }
 
 #[test]

@@ -198,8 +198,9 @@ async fn a_bulkhead_rejects_at_full() {
     }
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1621>, <https://github.com/sony/gobreaker/issues/105>.
 #[tokio::test(start_paused = true)]
-async fn a_dropped_call_gives_its_place_back_and_teaches_nothing() {
+async fn t03_t23_a_dropped_call_gives_its_place_back_and_teaches_nothing() {
     let service = service(spec(Level::Full));
     for _ in 0..10 {
         let call = service.execute("list", pending::<Result<(), Boom>>).into_future();
@@ -239,6 +240,24 @@ async fn a_classification_of_the_callers_own_decides() {
     }
     assert_eq!(service.breaker_state(), Some(BreakerState::Closed));
     assert_eq!((service.counters().attempts, service.counters().attempt_successes), (10, 10));
+}
+
+/// Seen in <https://github.com/projectbeskar/virtrigaud/issues/70>,
+/// <https://github.com/resilience4j/resilience4j/issues/1065>.
+#[tokio::test(start_paused = true)]
+async fn t37_a_call_within_a_call_that_is_rejected_opens_no_outer_breaker() {
+    let client = client(spec(Level::Enhanced));
+    let (outer, inner) = (client.service("orders"), client.service("orders-db"));
+    for _ in 0..3 {
+        fails(&inner).await.unwrap_err();
+    }
+    for _ in 0..10 {
+        let call = outer.execute("list", || async { fails(&inner).await.map_err(Error::boxed) });
+        let failure = call.idempotent().answer().await.unwrap_err();
+        assert_eq!(failure.receipt.attempts, 1);
+    }
+    assert_eq!((inner.breaker_state(), outer.breaker_state()), (Some(BreakerState::Open), Some(BreakerState::Closed)));
+    assert_eq!(outer.counters().attempt_neutrals, 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,11 +60,6 @@ impl LayerError {
     pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         sources(error).find_map(|source| source.downcast_ref())
     }
-
-    /// Whether the service was not called at all.
-    pub(crate) fn is_local(&self) -> bool {
-        !matches!(self.error, Error::Inner(_) | Error::Timeout)
-    }
 }
 
 impl fmt::Display for LayerError {

@@ -16,6 +16,7 @@ fn totals_of<'a>(calls: impl Iterator<Item = &'a Sample>) -> Totals {
     totals
 }
 
+/// Seen in <https://github.com/joshrotenberg/tower-resilience/blob/f0d1a3c13c4408d63a9f4f92f2b9c8c9d9788e99/crates/tower-resilience-circuitbreaker/src/circuit.rs>.
 #[test]
 fn t20_the_window_slides_by_one_call() {
     for size in [1, 2, 7, 64, 1_024] {
@@ -49,6 +50,9 @@ fn another_generation_starts_empty_and_the_late_ones_are_dropped() {
 }
 
 /// The sums in the head are those of the slots, whoever wrote them in whatever order.
+///
+/// Seen in <https://github.com/redis/go-redis/issues/3836>, <https://github.com/samber/slog-sampling/issues/58>,
+/// <https://github.com/alibaba/Sentinel/issues/3309>.
 #[test]
 fn t17_racing_callers_lose_no_call_and_count_none_twice() {
     for size in [1, 3, 64, 1_000] {

@@ -38,6 +38,8 @@ fn a_call_beyond_the_probes_that_would_be_admitted_takes_no_slot() {
     assert_eq!(closed, [None, Some(State::Closed)]);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[test]
 fn t24_another_mode_takes_over_where_the_rules_stand() {
     let bench = watching();

@@ -1,218 +1,203 @@
-//! The breaker against a model that keeps every outcome.
+//! The breaker against a model that keeps every call: both are taken through the same random steps under the same
+//! random policies, and all that the breaker says has to be what the model says.
 
+mod naive;
+mod policies;
+
+use self::naive::{Answer, Change, Naive};
+use self::policies::{SLOW, policy};
 use super::*;
+use crate::tests::property;
 use proptest::prelude::*;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// What a breaker does, told as plainly as possible: every outcome is kept, and looked through at each decision.
-struct Model {
-    policy: BreakerPolicy,
-    state: ModelState,
-    generation: u64,
-    outcomes: Vec<(u64, Outcome, bool)>,
-    consecutive: u32,
-    /// When it last closed.
-    closed: Option<u64>,
-}
-
-enum ModelState {
-    Closed,
-    Open { until: u64 },
-    HalfOpen { since: u64, in_flight: u32, successes: u32 },
-}
-
-impl Model {
-    fn admit(&mut self, now: u64) -> bool {
-        if let ModelState::Open { until } = self.state {
-            if now < until {
-                return false;
-            }
-            self.probe(now);
-        }
-        let (threshold, lease) = (self.policy.success_threshold, self.policy.lease().as_millis() as u64);
-        match &mut self.state {
-            ModelState::HalfOpen { since, in_flight, successes } if *in_flight + *successes < threshold => {
-                *since = now;
-                *in_flight += 1;
-            }
-            ModelState::HalfOpen { since, .. } if now < *since + lease => return false,
-            ModelState::HalfOpen { .. } => {
-                self.probe(now);
-                return self.admit(now);
-            }
-            _ => {}
-        }
-        true
-    }
-
-    fn ramp(&self, now: u64, share: f64) -> bool {
-        let (ModelState::Closed, Some(closed)) = (&self.state, self.closed) else { return true };
-        let passed = (now - closed) as f64 / self.policy.ramp_duration.as_millis() as f64;
-        self.policy.ramp_duration.is_zero()
-            || self.policy.mode != BreakerMode::Auto
-            || share < passed.max(self.policy.ramp_min_ratio)
-    }
-
-    fn probe(&mut self, now: u64) {
-        self.generation += 1;
-        self.state = ModelState::HalfOpen { since: now, in_flight: 0, successes: 0 };
-    }
-
-    fn record(&mut self, generation: u64, outcome: Outcome, is_slow: bool, now: u64) {
-        if generation != self.generation {
-            return;
-        }
-        match (&mut self.state, outcome) {
-            (ModelState::Closed, Outcome::Neutral) | (ModelState::Open { .. }, _) => {}
-            (ModelState::Closed, _) => {
-                self.outcomes.push((now, outcome, is_slow));
-                self.consecutive = if outcome == Outcome::Failure { self.consecutive + 1 } else { 0 };
-                if (outcome == Outcome::Failure && self.trips(now)) || (is_slow && self.is_too_slow(now)) {
-                    self.open(now);
-                }
-            }
-            (ModelState::HalfOpen { in_flight, successes, .. }, outcome) => {
-                *in_flight -= 1;
-                match outcome {
-                    Outcome::Neutral => {}
-                    Outcome::Failure => self.open(now),
-                    Outcome::Success if is_slow && self.policy.slow_call_rate > 0.0 => self.open(now),
-                    Outcome::Success => {
-                        *successes += 1;
-                        if *successes == self.policy.success_threshold {
-                            self.generation += 1;
-                            self.state = ModelState::Closed;
-                            self.closed = Some(now);
-                            self.outcomes.clear();
-                            self.consecutive = 0;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn open(&mut self, now: u64) {
-        self.generation += 1;
-        self.state = ModelState::Open { until: now + self.policy.open_duration.as_millis() as u64 };
-    }
-
-    /// The calls in the window.
-    fn inside(&self, now: u64) -> impl Iterator<Item = &(u64, Outcome, bool)> + Clone {
-        let (newest, oldest, bucket) = match self.policy.window {
-            BreakerWindow::Time(window) => {
-                let bucket = window.length.as_millis() as u64 / u64::from(window.buckets);
-                (usize::MAX, (now / bucket + 1).saturating_sub(u64::from(window.buckets)), bucket)
-            }
-            BreakerWindow::Count(size) => (size as usize, 0, 1),
-        };
-        let skipped = self.outcomes.len().saturating_sub(newest);
-        self.outcomes.iter().skip(skipped).filter(move |(at, ..)| at / bucket >= oldest)
-    }
-
-    fn is_too_slow(&self, now: u64) -> bool {
-        let calls = self.inside(now).count() as f64;
-        let slow = self.inside(now).filter(|(.., is_slow)| *is_slow).count() as f64;
-        let rate = self.policy.slow_call_rate;
-        calls >= f64::from(self.policy.minimum_calls) && rate > 0.0 && slow / calls >= rate
-    }
-
-    fn trips(&self, now: u64) -> bool {
-        let inside = self.inside(now);
-        let calls = inside.clone().count() as f64;
-        let failures = inside.filter(|(_, outcome, _)| *outcome == Outcome::Failure).count() as f64;
-        let consecutive = self.policy.consecutive_failures;
-        (consecutive > 0 && self.consecutive >= consecutive)
-            || (calls >= f64::from(self.policy.minimum_calls)
-                && ((self.policy.failure_count > 0 && failures >= f64::from(self.policy.failure_count))
-                    || (self.policy.failure_rate > 0.0 && failures / calls >= self.policy.failure_rate)))
-    }
-}
-
-#[derive(Clone, Debug)]
+/// A step, as the bits of a random number say: so that millions of them are quick to draw.
+#[derive(Debug)]
 enum Step {
-    Begin(u16),
-    End(usize, Outcome, bool),
-    Advance(u64),
+    /// Asks for leave, through the ramp or past it.
+    Ask { share: u64, ramps: bool },
+    /// Ends one of the calls that are out.
+    End { which: usize, outcome: Outcome, slow: bool, share: u64 },
+    /// Drops the admission of one.
+    Drop { which: usize },
+    /// Lets time pass, in nanoseconds.
+    Pass(u64),
+    /// Goes to where the present wait is over, or the present bucket; or to the nanosecond before.
+    ToDeadline { early: u64 },
+    /// Puts another of the run's policies in force.
+    Apply { which: usize },
+    /// Compares what the windows hold: a step of its own, for it takes the model longest.
+    Count,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let outcome = prop_oneof![3 => Just(Outcome::Success), 3 => Just(Outcome::Failure), 1 => Just(Outcome::Neutral)];
-    prop_oneof![
-        4 => any::<u16>().prop_map(Step::Begin),
-        4 => (any::<usize>(), outcome, prop::bool::weighted(0.3))
-            .prop_map(|(which, outcome, is_slow)| Step::End(which, outcome, is_slow)),
-        1 => (0u64..3_000).prop_map(Step::Advance),
-        1 => (0u64..40_000).prop_map(Step::Advance),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
-
-    #[test]
-    fn behaves_as_the_model(
-        (consecutive, count, rate, minimum, threshold) in (0u32..6, 0u32..8, 0u8..3, 0u32..8, 1u32..4),
-        (slow_call_duration, slow_rate) in (prop_oneof![Just(SECOND), Just(Duration::ZERO)], 0u8..4),
-        window in prop_oneof![Just(BreakerWindow::default()), (1u32..12).prop_map(BreakerWindow::Count)],
-        (is_watched, ramp) in (any::<bool>(), prop_oneof![Just(Duration::ZERO), Just(10 * SECOND)]),
-        steps in prop::collection::vec(step(), 1..300),
-    ) {
-        let mode = if is_watched { BreakerMode::MetricsOnly } else { BreakerMode::Auto };
-        let policy = BreakerPolicy {
-            mode,
-            window,
-            ramp_duration: ramp,
-            consecutive_failures: consecutive,
-            failure_count: count,
-            failure_rate: f64::from(rate) / 2.0,
-            slow_call_duration,
-            slow_call_rate: f64::from(slow_rate) / 4.0,
-            minimum_calls: minimum,
-            success_threshold: threshold,
-            open_jitter_ratio: 0.0,
-            ..BreakerPolicy::default()
-        };
-        let breaker = Breaker::new(&policy);
-        breaker.set_mode(mode, None);
-        let mut model = Model {
-            policy: policy.clone(), state: ModelState::Closed, generation: 0, outcomes: Vec::new(), consecutive: 0,
-            closed: None,
-        };
-        let mut now = 50_000;
-        let mut out: Vec<(Admission<'_>, u64)> = Vec::new();
-        for step in steps {
-            let at = Timestamp::from_millis(now);
-            match step {
-                Step::Advance(millis) => now += millis,
-                Step::Begin(random) => {
-                    let ramp = breaker.ramp(&policy, at, || u64::from(random) << 48);
-                    prop_assert_eq!(ramp.is_ok(), model.ramp(now, f64::from(random) / 65_536.0));
-                    if ramp.is_err() {
-                        continue;
-                    }
-                    let admitted = breaker.admit(&policy, at, || 0);
-                    let expected = model.admit(now);
-                    prop_assert_eq!(admitted.is_ok(), expected || is_watched);
-                    // One that would have been rejected belongs to no generation.
-                    let generation = if expected { model.generation } else { u64::MAX };
-                    out.extend(admitted.ok().map(|admitted| (admitted.admission, generation)));
-                }
-                Step::End(which, outcome, is_slow) if !out.is_empty() => {
-                    let (admission, generation) = out.swap_remove(which % out.len());
-                    let latency = if is_slow { SECOND } else { SECOND - Duration::from_nanos(1) };
-                    admission.record(&policy, outcome, latency, at, || 0);
-                    model.record(generation, outcome, is_slow && policy.slow_call_duration == SECOND, now);
-                }
-                Step::End(..) => {}
+impl Step {
+    fn decode(bits: u64) -> Self {
+        let field = |from: u32, width: u32| bits >> from & ((1 << width) - 1);
+        let (which, share) = (field(8, 16) as usize, field(24, 6));
+        match field(0, 5) {
+            0..=10 => Self::Ask { share, ramps: field(30, 1) == 1 },
+            11..=24 => {
+                let outcome = [Outcome::Failure, Outcome::Success, Outcome::Neutral]
+                    [[0, 0, 0, 0, 1, 1, 1, 2][field(32, 3) as usize]];
+                Self::End { which, outcome, slow: field(36, 2) == 0, share }
             }
-            let expected = match model.state {
-                ModelState::Closed => State::Closed,
-                ModelState::Open { until } if now < until => State::Open,
-                _ => State::HalfOpen,
-            };
-            prop_assert_eq!(breaker.learned_state(Timestamp::from_millis(now)), expected);
+            25 => Self::Drop { which },
+            26 => Self::Pass(field(32, 20)),
+            27 => Self::Pass(field(32, 30)),
+            28 => Self::Pass(field(32, 32) * 10),
+            29 => Self::ToDeadline { early: field(40, 2) & 1 },
+            30 if field(32, 5) == 0 => Self::Pass(field(40, 24) * 50_000_000),
+            30 => Self::ToDeadline { early: 0 },
+            _ if field(32, 2) == 0 => Self::Apply { which },
+            _ => Self::Count,
         }
     }
+}
+
+/// Breaker and model, side by side.
+struct Pair<'a> {
+    breaker: &'a Breaker,
+    model: Naive,
+    now: u64,
+    out: Vec<(Admission<'a>, Option<u64>)>,
+}
+
+impl Pair<'_> {
+    fn take(&mut self, step: Step, policies: &[BreakerPolicy]) -> Result<(), TestCaseError> {
+        let at = Timestamp::from_nanos(self.now);
+        let policy = self.model.policy.clone();
+        match step {
+            Step::Pass(nanos) => self.now += nanos,
+            Step::ToDeadline { early } => {
+                let deadline = self.model.deadline().unwrap_or_else(|| self.model.bucket_end(self.now));
+                self.now = self.now.max(deadline.saturating_sub(early));
+            }
+            Step::Ask { share, ramps } => {
+                if ramps {
+                    let passes = self.breaker.ramp(&policy, at, || share << 58).is_ok();
+                    prop_assert_eq!(passes, self.model.ramp(self.now, share), "ramp");
+                }
+                let told = match self.breaker.admit(&policy, at, || share << 58) {
+                    Ok(admitted) => {
+                        let is_probe = admitted.admission.is_probe();
+                        let change = self.change(admitted.transition)?;
+                        self.out.push((admitted.admission, None));
+                        Answer::Admitted { round: None, is_probe, change }
+                    }
+                    Err(rejected) => Answer::Rejected {
+                        state: rejected.state,
+                        left: rejected.retry_after.map(|left| left.as_nanos() as u64),
+                        change: self.change(rejected.transition)?,
+                    },
+                };
+                let mut expected = self.model.admit(self.now, share);
+                if let Answer::Admitted { round, .. } = &mut expected
+                    && let Some((_, last)) = self.out.last_mut()
+                {
+                    // The round is the model's own, to judge the result by.
+                    *last = round.take();
+                }
+                prop_assert_eq!(told, expected);
+            }
+            Step::End { which, outcome, slow, share } if !self.out.is_empty() => {
+                let (admission, round) = self.out.swap_remove(which % self.out.len());
+                let latency = if slow { SLOW } else { SLOW - Duration::from_nanos(1) };
+                let recorded = admission.record(&policy, outcome, latency, at, || share << 58);
+                let told = (self.change(recorded.transition)?, recorded.is_stale);
+                let slow = slow && !policy.slow_call_duration.is_zero();
+                prop_assert_eq!(told, self.model.record(round, outcome, slow, self.now, share));
+            }
+            Step::Drop { which } if !self.out.is_empty() => {
+                let (admission, round) = self.out.swap_remove(which % self.out.len());
+                drop(admission);
+                round.into_iter().for_each(|round| self.model.give_back(round));
+            }
+            Step::End { .. } | Step::Drop { .. } => {}
+            Step::Count => prop_assert_eq!(self.breaker.window_counts(at), self.model.counts(self.now), "counts"),
+            Step::Apply { which } => {
+                let policy = &policies[which % policies.len()];
+                self.breaker.reconfigure(policy);
+                self.model.reconfigure(policy.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, transition: Option<Transition>) -> Result<Option<Change>, TestCaseError> {
+        let Some(transition) = transition else { return Ok(None) };
+        prop_assert_eq!(transition.at.as_nanos(), self.now);
+        prop_assert_eq!(transition.is_enforced, self.model.policy.mode != BreakerMode::MetricsOnly);
+        Ok(Some((transition.from, transition.to, transition.cause)))
+    }
+
+    /// What can be seen from outside.
+    fn compare(&self) -> Result<(), TestCaseError> {
+        let (at, policy, rules) = (Timestamp::from_nanos(self.now), &self.model.policy, self.model.rules(self.now));
+        let shown = match policy.mode {
+            BreakerMode::Auto => rules,
+            BreakerMode::ForcedOpen => State::Open,
+            BreakerMode::Disabled | BreakerMode::MetricsOnly => State::Closed,
+        };
+        prop_assert_eq!(self.breaker.state(policy, at), shown);
+        let rejected = self.breaker.would_reject(policy, at).map(|rejected| rejected.retry_after);
+        let left = self.model.deadline().map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.now)));
+        let expected = match policy.mode {
+            BreakerMode::Auto if rules == State::Open => Some(left),
+            BreakerMode::ForcedOpen => Some(None),
+            _ => None,
+        };
+        prop_assert_eq!(rejected, expected);
+        Ok(())
+    }
+}
+
+fn behaves_as_the_model(cases: u32, is_count: bool) {
+    let policies = prop::collection::vec(policy(is_count), 1..4);
+    take_through(cases, policies, prop::collection::vec(any::<u64>().prop_map(Step::decode), 0..1_200));
+}
+
+fn take_through(
+    cases: u32,
+    policies: impl Strategy<Value = Vec<BreakerPolicy>>,
+    steps: impl Strategy<Value = Vec<Step>>,
+) {
+    property(cases, (policies, steps), |(policies, steps)| {
+        let breaker = Breaker::new(&policies[0]);
+        let model = Naive::new(policies[0].clone());
+        let mut pair = Pair { breaker: &breaker, model, now: 50_000_000_000, out: Vec::new() };
+        for step in steps {
+            pair.take(step, &policies)?;
+            pair.compare()?;
+        }
+        Ok(())
+    });
+}
+
+/// With the next one, a million steps.
+#[test]
+fn behaves_as_the_model_with_windows_of_time() {
+    behaves_as_the_model(900, false);
+}
+
+#[test]
+fn behaves_as_the_model_with_windows_of_calls() {
+    behaves_as_the_model(900, true);
+}
+
+/// Hundreds of transitions a run, as of a service that is down for hours.
+#[test]
+fn behaves_as_the_model_through_long_outages() {
+    let unstable = |policy| BreakerPolicy {
+        mode: BreakerMode::Auto,
+        consecutive_failures: 3,
+        ramp_duration: Duration::ZERO,
+        ..policy
+    };
+    let policies = prop::collection::vec(policy(true).prop_map(unstable), 1..2);
+    let step = any::<u64>().prop_map(|bits| match bits & 7 {
+        0 | 1 => Step::ToDeadline { early: 0 },
+        2..=4 => Step::decode(bits & !31),
+        5 if bits & 0x1ff == 5 => Step::Count,
+        _ => Step::decode(bits & !31 | 11),
+    });
+    take_through(60, policies, prop::collection::vec(step, 0..6_000));
 }

@@ -21,13 +21,24 @@ impl Bench {
     }
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1647>.
 #[test]
-fn the_share_grows_with_time_and_never_begins_below_the_least() {
+fn t27_the_share_grows_with_time_and_never_begins_below_the_least() {
     let mut bench = closed_again();
     for (advance, share) in [(0, 100), (500, 100), (1_500, 200), (3_000, 500), (4_999, 1_000), (1, 1_000)] {
         bench.advance(Duration::from_millis(advance));
         assert!(bench.passing().abs_diff(share) <= 1, "{} of {share}", bench.passing());
     }
+}
+
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1647>.
+#[test]
+fn t27_what_was_counted_before_does_not_open_a_breaker_that_has_closed() {
+    let mut bench = Bench::new(BreakerPolicy { failure_count: 5, minimum_calls: 0, ..consecutive() });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(Duration::from_secs(30));
+    bench.calls(Outcome::Success, 2).unwrap();
+    assert_eq!(bench.calls(Outcome::Failure, 4), None, "the first five are within the window, and do not count");
 }
 
 #[test]

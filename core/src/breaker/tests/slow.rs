@@ -15,6 +15,7 @@ impl Bench {
     }
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/6>.
 #[test]
 fn t22_the_share_of_slow_successes_opens_at_its_threshold_once_there_are_calls_enough() {
     let bench = Bench::new(slow_policy());

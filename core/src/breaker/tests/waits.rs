@@ -54,6 +54,7 @@ fn a_wait_of_a_day_with_all_its_jitter_is_kept() {
     assert!(wait > 2 * day - Duration::from_millis(2) && wait <= 2 * day, "{wait:?}");
 }
 
+/// Seen in <https://github.com/failsafe-lib/failsafe/issues/70>, <https://github.com/envoyproxy/envoy/issues/19869>.
 #[test]
 fn t26_jitter_only_lengthens_the_open_time() {
     let policy = BreakerPolicy { open_jitter_ratio: 0.5, ..consecutive() };
@@ -101,6 +102,8 @@ fn a_lease_is_as_long_as_a_probe_is_out_and_not_as_the_round() {
     assert_eq!(transition.unwrap().to, State::Closed);
 }
 
+/// Seen in <https://github.com/nodeshift/opossum/issues/385>,
+/// <https://github.com/resilience4j/resilience4j/issues/975>.
 #[test]
 fn t12_t24_a_policy_change_while_open_keeps_the_state_and_can_only_shorten_the_wait() {
     let mut bench = opened();

@@ -7,6 +7,7 @@ fn limited(timeout: Duration) -> CallOptions<'static> {
     CallOptions { timeout: Some(timeout), ..idempotent() }
 }
 
+/// Seen in <https://github.com/alexfalkowski/go-service/issues/3173>.
 #[tokio::test(start_paused = true)]
 async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
     let bench = Bench::new(PolicySpec {
@@ -22,12 +23,38 @@ async fn t44_a_deadline_spent_before_the_call_says_nothing_of_the_service() {
     assert_eq!(bench.counters().rejected_deadline, 20);
 }
 
+/// Seen in <https://github.com/vert-x3/vertx-circuit-breaker/issues/62>,
+/// <https://github.com/connor4312/cockatiel/issues/69>.
 #[tokio::test(start_paused = true)]
 async fn t33_an_answer_at_the_very_end_wins_over_the_timeout() {
     let bench = Bench::new(at(Level::Enhanced));
     let answer = bench.call([Reply::AnswerAfter(5 * SECOND, "just in time")]).await;
     assert_eq!(answer.unwrap().value, "just in time");
     assert_eq!(bench.counters().timeouts, 0);
+}
+
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/905>,
+/// <https://github.com/failsafe-lib/failsafe/issues/120>.
+#[tokio::test(start_paused = true)]
+async fn t32_a_timeout_cancels_the_attempt() {
+    let mut spec = at(Level::Enhanced);
+    spec.timeout.attempt_timeout = SECOND;
+    let bench = Bench::new(spec);
+    let mut script = Script::new([Reply::Hang]);
+    bench.run(&mut script, idempotent()).await.unwrap_err();
+    assert_eq!((script.attempts.len(), script.cancelled()), (3, vec![1, 2, 3]));
+}
+
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/905>,
+/// <https://github.com/failsafe-lib/failsafe/issues/120>.
+#[tokio::test(start_paused = true)]
+async fn t32_a_call_that_times_out_in_the_queue_is_never_made() {
+    let bulkhead = BulkheadPolicy { max_concurrent: 1, max_queue: 1, max_wait: 60 * SECOND, pools: Vec::new() };
+    let bench = Bench::new(PolicySpec { bulkhead, ..at(Level::Full) });
+    let mut queued = Script::new([Reply::Answer("not asked")]);
+    let (running, waiting) = tokio::join!(bench.call([Reply::Hang]), bench.run(&mut queued, limited(SECOND)));
+    assert_eq!(running.unwrap_err().cause, FailureCause::Timeout);
+    assert_eq!((waiting.unwrap_err().cause, queued.attempts.len()), (FailureCause::BulkheadFull, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use super::*;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/1389>.
 #[tokio::test(start_paused = true)]
 async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
     let bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };

@@ -78,6 +78,8 @@ async fn a_cancelled_wait_gives_its_turn_back() {
     assert_eq!(bench.runtime.now().saturating_since(before), SECOND - SECOND / 5);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[tokio::test(start_paused = true)]
 async fn t24_neither_policy_nor_level_gives_a_fresh_burst() {
     let bench = Bench::new(limited(RateLimitPolicy { burst: 1, ..RateLimitPolicy::per_second(10) }));

@@ -18,8 +18,9 @@ async fn half_open(spec: PolicySpec) -> Bench {
     bench
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1647>.
 #[tokio::test(start_paused = true)]
-async fn at_full_a_closed_breaker_ramps_up_and_what_it_keeps_out_falls_back() {
+async fn t27_at_full_a_closed_breaker_ramps_up_and_what_it_keeps_out_falls_back() {
     for (level, expected) in [(Level::Enhanced, Source::Live), (Level::Full, Source::Static)] {
         let mut spec = with_chain(level, vec![static_step("static")]);
         spec.breaker.ramp_duration = 10 * SECOND;
@@ -64,6 +65,8 @@ async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1638>,
+/// <https://github.com/alibaba/sentinel-golang/issues/196>.
 #[tokio::test(start_paused = true)]
 async fn t05_probes_that_a_full_bulkhead_keeps_out_take_no_slot() {
     let mut spec = once(Level::Full);
@@ -81,6 +84,7 @@ async fn t05_probes_that_a_full_bulkhead_keeps_out_take_no_slot() {
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/674>, <https://github.com/App-vNext/Polly/issues/311>.
 #[tokio::test(start_paused = true)]
 async fn t06_a_neutral_probe_leaves_its_slot_to_the_next() {
     let mut spec = once(Level::Enhanced);
@@ -91,6 +95,29 @@ async fn t06_a_neutral_probe_leaves_its_slot_to_the_next() {
     }
     assert_eq!(bench.breaker(), Some(State::HalfOpen));
     bench.call([Reply::Answer("probe")]).await.unwrap();
+    assert_eq!(bench.breaker(), Some(State::Closed));
+}
+
+/// Seen in <https://github.com/OpenLiberty/open-liberty/issues/7080>,
+/// <https://github.com/smallrye/smallrye-fault-tolerance/issues/319>,
+/// <https://github.com/nodeshift/opossum/issues/119>.
+#[tokio::test(start_paused = true)]
+async fn t08_of_many_calls_at_once_only_the_probes_reach_the_service() {
+    let bench = half_open(once(Level::Enhanced)).await;
+    let calls: Vec<_> = (0..50).map(|_| bench.call([Reply::AnswerAfter(SECOND, "probe")])).collect();
+    let answered = futures_util::future::join_all(calls).await;
+    assert_eq!(answered.iter().filter(|answer| answer.is_ok()).count(), 2);
+    let counters = bench.counters();
+    assert_eq!((counters.attempts, counters.rejected_open, bench.breaker()), (5 + 2, 48, Some(State::Closed)));
+}
+
+/// Seen in <https://github.com/smallrye/smallrye-fault-tolerance/issues/320>.
+#[tokio::test(start_paused = true)]
+async fn t43_an_error_that_is_a_success_when_closed_is_one_as_a_probe() {
+    let bench = half_open(once(Level::Enhanced)).await;
+    for _ in 0..2 {
+        bench.call([Reply::Code(NOT_FOUND)]).await.unwrap_err();
+    }
     assert_eq!(bench.breaker(), Some(State::Closed));
 }
 
@@ -114,6 +141,8 @@ async fn calls_at_a_level_without_a_breaker_teach_it_nothing() {
     assert_eq!(bench.breaker(), Some(State::HalfOpen));
 }
 
+/// Seen in <https://github.com/App-vNext/Polly/issues/217>, <https://github.com/Netflix/Hystrix/issues/1350>,
+/// <https://github.com/sony/gobreaker/issues/122>.
 #[tokio::test(start_paused = true)]
 async fn t09_a_probe_that_outlives_its_lease_changes_nothing() {
     let mut spec = once(Level::Enhanced);

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// Seen in <https://github.com/projectbeskar/virtrigaud/issues/70>,
+/// <https://github.com/resilience4j/resilience4j/issues/1065>.
 #[tokio::test(start_paused = true)]
 async fn t37_an_open_breaker_ends_the_retries_with_the_real_error() {
     let spec =
@@ -32,6 +34,8 @@ async fn a_pause_that_outlasts_the_open_time_ends_with_a_probe() {
     assert_eq!(bench.runtime.now(), begin);
 }
 
+/// Seen in <https://github.com/thomhurst/Kevlar/issues/506>,
+/// <https://github.com/googleapis/java-bigtable-hbase/issues/1858>.
 #[tokio::test(start_paused = true)]
 async fn t31_a_pause_that_leaves_no_time_is_not_begun() {
     let spec = PolicySpec {
@@ -55,6 +59,8 @@ async fn the_services_own_word_decides_the_pause() {
     assert_eq!(bench.call([Reply::Pushback(Pushback::Never)]).await.unwrap_err().receipt.attempts, 1);
 }
 
+/// Seen in <https://github.com/joshrotenberg/tower-resilience/issues/171>,
+/// <https://github.com/HKUDS/nanobot/issues/2760>.
 #[tokio::test(start_paused = true)]
 async fn t28_the_budget_bounds_retries_over_all_calls() {
     let mut spec = at(Level::Enhanced);
@@ -70,6 +76,20 @@ async fn t28_the_budget_bounds_retries_over_all_calls() {
     let counters = bench.counters();
     assert_eq!((counters.calls, counters.attempts, counters.retries), (100, 120, 20));
     assert!(counters.retries_refused >= 80);
+}
+
+/// Seen in <https://github.com/tower-rs/tower/issues/857>,
+/// <https://github.com/joshrotenberg/tower-resilience/issues/370>,
+/// <https://github.com/failsafe-go/failsafe-go/issues/139>.
+#[tokio::test(start_paused = true)]
+async fn t29_a_budget_that_is_spent_leaves_the_last_attempts_own_error() {
+    let mut spec = at(Level::Enhanced);
+    spec.retry.budget = crate::policy::BudgetPolicy { ratio: 0.0, min_per_second: 1, ttl: SECOND };
+    let bench = Bench::new(spec);
+    let failure = bench.call([Reply::Code(UNAVAILABLE), Reply::Unreached]).await.unwrap_err();
+    let last = Error { code: UNAVAILABLE, reached: false, pushback: None };
+    assert_eq!((failure.cause, failure.receipt.attempts), (FailureCause::Inner(last), 2));
+    assert_eq!(bench.counters().retries_refused, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,8 +24,10 @@ async fn live_answers_are_cached_and_stand_in_with_their_age() {
     assert_eq!(answer.source, Source::Static, "past ttl and stale_if_error; and no fallback was ever cached");
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/691>,
+/// <https://github.com/resilience4j/resilience4j/issues/575>.
 #[tokio::test(start_paused = true)]
-async fn steps_that_cannot_answer_hand_over_to_the_next() {
+async fn t38_steps_that_cannot_answer_hand_over_to_the_next() {
     let degraded = DegradedFallback { features: vec!["basic_functionality".to_owned()], reason: String::new() };
     let chain = vec![alternative_step(), FallbackStep::Degraded(degraded.clone())];
     let bench = Bench::new(with_chain(Level::Enhanced, chain));
@@ -60,6 +62,8 @@ async fn an_alternative_gets_the_time_kept_back_for_it() {
     assert_eq!(bench.runtime.now().saturating_since(before), Duration::from_millis(4_500));
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/691>,
+/// <https://github.com/resilience4j/resilience4j/issues/575>.
 #[tokio::test(start_paused = true)]
 async fn t38_an_alternative_has_no_retry_and_no_fallback_of_its_own() {
     let bench = Bench::new(with_chain(Level::Full, vec![static_step("static")]));
@@ -97,6 +101,8 @@ async fn the_chain_answers_for_its_triggers_only_and_the_caller_for_all() {
     assert_eq!(bench.call([Reply::Hang]).await.unwrap().source, Source::Static);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/691>,
+/// <https://github.com/resilience4j/resilience4j/issues/575>.
 #[tokio::test(start_paused = true)]
 async fn t38_a_chain_that_is_disabled_keeps_nothing_and_answers_nothing() {
     let cached = FallbackStep::Cached(CachedFallback::default());

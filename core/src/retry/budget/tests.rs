@@ -1,3 +1,5 @@
+mod model;
+
 use super::*;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
@@ -16,8 +18,11 @@ fn drain(budget: &RetryBudget, now: Timestamp, policy: &BudgetPolicy) -> usize {
     (0..10_000).take_while(|_| budget.withdraw(now, policy)).count()
 }
 
+/// Seen in <https://github.com/tower-rs/tower/issues/857>,
+/// <https://github.com/joshrotenberg/tower-resilience/issues/370>,
+/// <https://github.com/failsafe-go/failsafe-go/issues/139>.
 #[test]
-fn a_ratio_of_six_tenths_allows_six_of_ten() {
+fn t29_a_ratio_of_six_tenths_allows_six_of_ten() {
     let (budget, policy) = (RetryBudget::new(), policy(0.6, 0, 10));
     let allowed = (0..10)
         .filter(|_| {
@@ -117,8 +122,11 @@ fn an_unchecked_policy_does_no_harm() {
     assert!(budget.withdraw(at(1), &boundless));
 }
 
+/// Seen in <https://github.com/tower-rs/tower/issues/857>,
+/// <https://github.com/joshrotenberg/tower-resilience/issues/370>,
+/// <https://github.com/failsafe-go/failsafe-go/issues/139>.
 #[test]
-fn racing_withdrawals_take_no_more_than_there_is() {
+fn t29_racing_withdrawals_take_no_more_than_there_is() {
     let policy = policy(0.0, 7, 1);
     let budget = RetryBudget::new();
     for round in 0..300 {
@@ -137,8 +145,11 @@ fn racing_withdrawals_take_no_more_than_there_is() {
     }
 }
 
+/// Seen in <https://github.com/tower-rs/tower/issues/857>,
+/// <https://github.com/joshrotenberg/tower-resilience/issues/370>,
+/// <https://github.com/failsafe-go/failsafe-go/issues/139>.
 #[test]
-fn racing_withdrawals_across_a_tick_take_no_more_than_there_is() {
+fn t29_racing_withdrawals_across_a_tick_take_no_more_than_there_is() {
     const ROUNDS: usize = 50_000;
     let policy = policy(0.0, 1, 1);
     let budget = RetryBudget::new();

@@ -42,8 +42,10 @@ async fn an_alternative_must_be_registered_in_the_namespace() {
     registry.update_fallback(stand_in("payments", "backup")).await.unwrap();
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/691>,
+/// <https://github.com/resilience4j/resilience4j/issues/575>.
 #[tokio::test]
-async fn alternatives_never_lead_back() {
+async fn t38_alternatives_never_lead_back() {
     let registry = with(&["a", "b", "c"]).await;
     let refused = registry.update_fallback(stand_in("a", "a")).await.unwrap_err();
     assert!(refused.to_string().contains("a -> a"), "{refused}");

@@ -1,0 +1,303 @@
+//! What a breaker does, told as plainly as possible: every call is kept and looked through at each decision, time is a
+//! number, and nothing is packed, striped or shared. It knows the engine by its policy and its words only.
+
+use crate::breaker::{Cause, State};
+use crate::outcome::Outcome;
+use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry};
+use std::time::Duration;
+
+const MILLISECOND: u64 = 1_000_000;
+
+pub(super) struct Naive {
+    pub(super) policy: BreakerPolicy,
+    phase: Phase,
+    /// Counts the transitions; a result belongs to the one after which its call was admitted.
+    pub(super) round: u64,
+    /// The calls since the last close, or since the window got its shape.
+    calls: Vec<Call>,
+    /// Whether it has ever closed, and when it last did.
+    closed_at: Option<u64>,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Closed { in_a_row: u32 },
+    Open { since: u64, wait: u64, reopens: u32 },
+    HalfOpen { last_probe: u64, out: u32, good: u32, bad: u32, reopens: u32 },
+}
+
+#[derive(Clone, Copy)]
+struct Call {
+    at: u64,
+    failed: bool,
+    slow: bool,
+}
+
+/// From, to, and why.
+pub(super) type Change = (State, State, Cause);
+
+/// What the engine should say to somebody who asks for leave.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    /// In a round of its own right, or in none; as a probe or not.
+    Admitted {
+        round: Option<u64>,
+        is_probe: bool,
+        change: Option<Change>,
+    },
+    Rejected {
+        state: State,
+        left: Option<u64>,
+        change: Option<Change>,
+    },
+}
+
+impl Naive {
+    pub(super) fn new(policy: BreakerPolicy) -> Self {
+        Self { policy, phase: Phase::Closed { in_a_row: 0 }, round: 0, calls: Vec::new(), closed_at: None }
+    }
+
+    pub(super) fn reconfigure(&mut self, policy: BreakerPolicy) {
+        if policy.window != self.policy.window {
+            self.calls.clear();
+        }
+        self.policy = policy;
+        if let Phase::Open { since, wait, reopens } = self.phase {
+            let longest = self.open_time(reopens);
+            let longest = whole_millis(longest + portion(longest, self.policy.open_jitter_ratio, 64));
+            self.phase = Phase::Open { since, wait: wait.min(longest), reopens };
+        }
+    }
+
+    /// `share` in sixty-fourths stands for the random number.
+    pub(super) fn ramp(&self, now: u64, share: u64) -> bool {
+        let (Phase::Closed { .. }, Some(closed_at)) = (self.phase, self.closed_at) else { return true };
+        let ramp = nanos(self.policy.ramp_duration);
+        let passed = now - closed_at;
+        self.policy.mode != BreakerMode::Auto
+            || passed >= ramp
+            || (share as f64 / 64.0) < self.policy.ramp_min_ratio
+            || u128::from(share) * u128::from(ramp) < 64 * u128::from(passed)
+    }
+
+    pub(super) fn admit(&mut self, now: u64, share: u64) -> Answer {
+        match self.policy.mode {
+            BreakerMode::Auto => self.ask(now, share),
+            BreakerMode::Disabled => Answer::Admitted { round: None, is_probe: false, change: None },
+            BreakerMode::ForcedOpen => Answer::Rejected { state: State::Open, left: None, change: None },
+            BreakerMode::MetricsOnly => match self.ask(now, share) {
+                Answer::Rejected { change, .. } => Answer::Admitted { round: None, is_probe: false, change },
+                admitted @ Answer::Admitted { .. } => admitted,
+            },
+        }
+    }
+
+    fn ask(&mut self, now: u64, share: u64) -> Answer {
+        match self.phase {
+            Phase::Closed { .. } => self.admitted(false, None),
+            Phase::Open { since, wait, .. } if now < since + wait => {
+                Answer::Rejected { state: State::Open, left: Some(since + wait - now), change: None }
+            }
+            Phase::Open { reopens, .. } => self.probe(State::Open, Cause::OpenElapsed, reopens, now),
+            Phase::HalfOpen { last_probe, out, good, bad, reopens } => {
+                let needed = self.policy.success_threshold.saturating_sub(good).max(1);
+                let cap = match self.policy.half_open_max_in_flight {
+                    0 => self.policy.success_threshold,
+                    cap => cap,
+                };
+                if out < needed && out < cap {
+                    self.phase = Phase::HalfOpen { last_probe: now.max(last_probe), out: out + 1, good, bad, reopens };
+                    return self.admitted(true, None);
+                }
+                let lease = match nanos(self.policy.half_open_lease) {
+                    0 => nanos(self.policy.open_duration).max(30_000 * MILLISECOND),
+                    lease => lease,
+                };
+                if now < last_probe + lease {
+                    let left = Some(last_probe + lease - now);
+                    return Answer::Rejected { state: State::HalfOpen, left, change: None };
+                }
+                match self.policy.on_lease_expiry {
+                    LeaseExpiry::Reprobe => self.probe(State::HalfOpen, Cause::LeaseExpired, reopens, now),
+                    LeaseExpiry::Close => {
+                        let change = self.close(Cause::LeaseExpired, now);
+                        self.admitted(false, Some(change))
+                    }
+                    LeaseExpiry::Open => {
+                        let change = Some(self.open(State::HalfOpen, Cause::LeaseExpired, reopens + 1, now, share));
+                        let Phase::Open { wait, .. } = self.phase else { unreachable!() };
+                        Answer::Rejected { state: State::Open, left: Some(wait), change }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The change that a result makes, and whether it came too late to count.
+    pub(super) fn record(
+        &mut self,
+        round: Option<u64>,
+        outcome: Outcome,
+        slow: bool,
+        now: u64,
+        share: u64,
+    ) -> (Option<Change>, bool) {
+        let Some(round) = round else { return (None, false) };
+        if outcome == Outcome::Neutral {
+            self.give_back(round);
+            return (None, false);
+        }
+        if round != self.round {
+            return (None, true);
+        }
+        let failed = outcome == Outcome::Failure;
+        let change = match self.phase {
+            Phase::Open { .. } => unreachable!("an open breaker admits nobody"),
+            Phase::Closed { in_a_row } => {
+                let in_a_row = if failed { in_a_row + 1 } else { 0 };
+                self.phase = Phase::Closed { in_a_row };
+                self.calls.push(Call { at: now, failed, slow });
+                let cause = self.trigger(in_a_row, failed, slow, now);
+                cause.map(|cause| self.open(State::Closed, cause, 0, now, share))
+            }
+            Phase::HalfOpen { bad, reopens, .. } if failed && bad + 1 > self.policy.half_open_allowed_failures => {
+                Some(self.open(State::HalfOpen, Cause::ProbeFailed, reopens + 1, now, share))
+            }
+            Phase::HalfOpen { last_probe, out, bad, reopens, .. } if failed => {
+                self.phase = Phase::HalfOpen { last_probe, out: out - 1, good: 0, bad: bad + 1, reopens };
+                None
+            }
+            Phase::HalfOpen { good, .. } if good + 1 >= self.policy.success_threshold => {
+                Some(self.close(Cause::ProbesSucceeded, now))
+            }
+            Phase::HalfOpen { last_probe, out, good, bad, reopens } => {
+                self.phase = Phase::HalfOpen { last_probe, out: out - 1, good: good + 1, bad, reopens };
+                None
+            }
+        };
+        (change, false)
+    }
+
+    /// Takes back the slot of a probe that said nothing.
+    pub(super) fn give_back(&mut self, round: u64) {
+        if let Phase::HalfOpen { out, .. } = &mut self.phase
+            && round == self.round
+        {
+            *out -= 1;
+        }
+    }
+
+    /// The state that the rules are in, whatever the mode makes of it.
+    pub(super) fn rules(&self, now: u64) -> State {
+        match self.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { since, wait, .. } if now < since + wait => State::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    /// Successes and failures in the window.
+    pub(super) fn counts(&self, now: u64) -> (u64, u64) {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            return (0, 0);
+        }
+        let (calls, failures, _) = self.sums(now);
+        (calls - failures, failures)
+    }
+
+    /// When what waits now is over.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Closed { .. } => None,
+            Phase::Open { since, wait, .. } => Some(since + wait),
+            Phase::HalfOpen { last_probe, .. } => Some(last_probe + nanos(self.policy.lease())),
+        }
+    }
+
+    /// When the next bucket begins.
+    pub(super) fn bucket_end(&self, now: u64) -> u64 {
+        match self.policy.window {
+            BreakerWindow::Count(_) => now,
+            BreakerWindow::Time(window) => {
+                let width = nanos(window.length) / u64::from(window.buckets);
+                (now / width + 1) * width
+            }
+        }
+    }
+
+    fn trigger(&self, in_a_row: u32, failed: bool, slow: bool, now: u64) -> Option<Cause> {
+        let policy = &self.policy;
+        let (calls, failures, slow_calls) = self.sums(now);
+        let enough = calls >= u64::from(policy.minimum_calls);
+        let share = |part: u64, rate: f64| enough && rate > 0.0 && part as f64 / calls as f64 >= rate;
+        let count = policy.failure_count > 0 && failures >= u64::from(policy.failure_count);
+        let row = policy.consecutive_failures > 0 && in_a_row >= policy.consecutive_failures;
+        [
+            (failed && row, Cause::ConsecutiveFailures),
+            (failed && enough && count, Cause::FailureCount),
+            (failed && share(failures, policy.failure_rate), Cause::FailureRate),
+            (slow && share(slow_calls, policy.slow_call_rate), Cause::SlowCallRate),
+        ]
+        .into_iter()
+        .find_map(|(holds, cause)| holds.then_some(cause))
+    }
+
+    /// Calls, failures and slow calls in the window.
+    fn sums(&self, now: u64) -> (u64, u64, u64) {
+        let inside = |index: usize, call: &Call| match self.policy.window {
+            BreakerWindow::Count(size) => index + size as usize >= self.calls.len(),
+            BreakerWindow::Time(window) => {
+                let width = nanos(window.length) / u64::from(window.buckets);
+                now / width - call.at / width < u64::from(window.buckets)
+            }
+        };
+        self.calls.iter().enumerate().filter(|(index, call)| inside(*index, call)).fold((0, 0, 0), |sums, (_, call)| {
+            (sums.0 + 1, sums.1 + u64::from(call.failed), sums.2 + u64::from(call.slow))
+        })
+    }
+
+    fn admitted(&self, is_probe: bool, change: Option<Change>) -> Answer {
+        Answer::Admitted { round: Some(self.round), is_probe, change }
+    }
+
+    fn probe(&mut self, from: State, cause: Cause, reopens: u32, now: u64) -> Answer {
+        self.round += 1;
+        self.phase = Phase::HalfOpen { last_probe: now, out: 1, good: 0, bad: 0, reopens };
+        self.admitted(true, Some((from, State::HalfOpen, cause)))
+    }
+
+    fn open(&mut self, from: State, cause: Cause, reopens: u32, now: u64, share: u64) -> Change {
+        self.round += 1;
+        let open_time = self.open_time(reopens);
+        let jitter = portion(open_time, self.policy.open_jitter_ratio, share);
+        self.phase = Phase::Open { since: now, wait: whole_millis(open_time + jitter), reopens };
+        (from, State::Open, cause)
+    }
+
+    fn close(&mut self, cause: Cause, now: u64) -> Change {
+        self.round += 1;
+        self.phase = Phase::Closed { in_a_row: 0 };
+        self.calls.clear();
+        self.closed_at = Some(now);
+        (State::HalfOpen, State::Closed, cause)
+    }
+
+    /// The multipliers of these tests are whole.
+    fn open_time(&self, reopens: u32) -> u64 {
+        let (longest, factor) = (nanos(self.policy.max_open_duration), self.policy.open_backoff_multiplier as u64);
+        (0..reopens).fold(nanos(self.policy.open_duration), |time, _| (time * factor).min(longest)).min(longest)
+    }
+}
+
+/// `ratio`, in whole eighths, of `sixty-fourths` of a time.
+fn portion(time: u64, ratio: f64, sixty_fourths: u64) -> u64 {
+    time * (ratio * 8.0) as u64 * sixty_fourths / 8 / 64
+}
+
+fn whole_millis(nanos: u64) -> u64 {
+    nanos.div_ceil(MILLISECOND) * MILLISECOND
+}
+
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}

@@ -1,0 +1,87 @@
+//! The limit against a leaking bucket: each call pours in the time between two calls, a nanosecond leaks out in a
+//! nanosecond, and a call that makes the bucket run over waits until it would not.
+
+use super::*;
+use crate::tests::property;
+
+/// What the bucket held, and when.
+#[derive(Default)]
+struct Bucket {
+    level: u64,
+    at: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Enter { longest: u64 },
+    Take { which: usize },
+    GiveUp { which: usize },
+    Pass(u64),
+    Apply(usize),
+}
+
+fn step(bits: u64) -> Step {
+    let which = (bits >> 8) as usize & 0xff;
+    match bits & 15 {
+        0..=6 => Step::Enter { longest: [0, 1_000, bits >> 16 & 0xfff][(bits >> 4) as usize % 3] },
+        7 | 8 => Step::Take { which },
+        9..=11 => Step::GiveUp { which },
+        12..=14 => Step::Pass(bits >> 16 & 0x3ff),
+        _ => Step::Apply(which % 2),
+    }
+}
+
+/// A turn, and the bucket's end in time as it left it: only the last in line gives back what it has poured in.
+type Out<'a> = (Turn<'a>, u64, u64);
+
+#[test]
+fn agrees_with_a_leaking_bucket() {
+    let policy = (1_u32..20, 1_u64..20_000, 0_u32..10).prop_map(|(permits, period, burst)| RateLimitPolicy {
+        permits,
+        period: Duration::from_nanos(period),
+        burst,
+        max_wait: Duration::ZERO,
+    });
+    let steps = vec(any::<u64>().prop_map(step), 0..400);
+    property(400, ([policy.clone(), policy], steps), |(policies, steps)| {
+        let (limit, mut bucket, mut policy, mut now) = (RateLimit::new(), Bucket::default(), &policies[0], 1);
+        let mut out: Vec<Out<'_>> = Vec::new();
+        for step in steps {
+            bucket.level = bucket.level.saturating_sub(now - bucket.at);
+            bucket.at = now;
+            match step {
+                Step::Pass(nanos) => now += nanos,
+                Step::Apply(which) => policy = &policies[which],
+                Step::Enter { longest } => {
+                    let entered = limit.enter(policy, Duration::from_nanos(longest), Timestamp::from_nanos(now));
+                    let drop = (policy.period.as_nanos() as u64).div_ceil(u64::from(policy.permits));
+                    let burst = if policy.burst == 0 { policy.permits } else { policy.burst };
+                    let wait = (bucket.level + drop).saturating_sub(u64::from(burst) * drop);
+                    let told = match &entered {
+                        Ok(turn) => (true, turn.wait()),
+                        Err(limited) => (false, limited.retry_after),
+                    };
+                    prop_assert_eq!(told, (wait <= longest, Duration::from_nanos(wait)));
+                    if let Ok(turn) = entered {
+                        bucket.level += drop;
+                        out.push((turn, now + bucket.level, drop));
+                    }
+                }
+                Step::Take { which } if !out.is_empty() => {
+                    let (turn, ..) = out.swap_remove(which % out.len());
+                    turn.take();
+                }
+                Step::GiveUp { which } if !out.is_empty() => {
+                    let (turn, end, poured) = out.swap_remove(which % out.len());
+                    drop(turn);
+                    // An end that has passed belongs to a bucket that has run empty since.
+                    if now + bucket.level == end {
+                        bucket.level -= poured.min(bucket.level);
+                    }
+                }
+                Step::Take { .. } | Step::GiveUp { .. } => {}
+            }
+        }
+        Ok(())
+    });
+}
