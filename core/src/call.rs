@@ -13,6 +13,7 @@
 mod attempts;
 mod cached;
 mod chain;
+mod clock;
 mod hedge;
 mod running;
 mod tally;
@@ -22,18 +23,17 @@ mod timeout;
 mod tests;
 
 use crate::breaker::OpenedBy;
-use crate::isolation::{InForce, Isolation, Lane, Scope};
-use crate::level::Section;
+use crate::isolation::{InForce, Isolation, Lane, Plan, Scope};
 use crate::outcome::Outcome;
-use crate::policy::{AlternativeFallback, DegradedFallback, FallbackStep, FallbackTrigger, PolicySpec};
+use crate::policy::{AlternativeFallback, DegradedFallback, FallbackTrigger, PolicySpec};
 use crate::revision::Revision;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
+use attempts::Hindered;
 use bytes::Bytes;
-use std::future::poll_fn;
+use clock::Clock;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tally::Tally;
 
@@ -282,27 +282,74 @@ pub async fn execute<R: Runtime, O: Operation>(
     isolation: &Isolation,
     runtime: &R,
     operation: &mut O,
-    options: CallOptions<'_>,
+    options: &CallOptions<'_>,
 ) -> Result<Answer<O::Output>, Failure<O::Error>> {
-    let in_force = isolation.in_force();
+    let in_force = isolation.look();
     let mut tally = Tally::begin(isolation);
     let call = Call::begin(isolation, runtime, &in_force, options);
-    let (result, ending) = {
-        let mut running = pin!(call.run(operation));
-        poll_fn(|context| tally.watch(|| running.as_mut().poll(context))).await
+    let mut progress = Progress::default();
+    let refresh = match call.refresh(operation) {
+        Ok(refresh) => refresh,
+        Err((value, source, why)) => {
+            tally.end(source.counter());
+            return Ok(Answer { value, source, receipt: call.receipt(&progress, Some(why)) });
+        }
     };
-    tally.end(ending);
-    result
+    let begun = call.begin_at_once();
+    let begun = match begun {
+        Ok(begun) => {
+            let attempted = tally.watch(pin!(call.attempt(operation, &mut progress, begun))).await;
+            match attempted {
+                Ok(value) => {
+                    tally.end(Counter::ServedLive);
+                    return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
+                }
+                Err(failed) => call.wait_after(failed, operation, &progress),
+            }
+        }
+        Err(hindered) => hindered,
+    };
+    let result = match begun {
+        Hindered::Rejected(cause) => Err(cause),
+        // Boxed: it is rare, and costs little beside the wait.
+        Hindered::MustWait(wait) => tally.watch(Box::pin(call.attempts(operation, &mut progress, wait)).as_mut()).await,
+    };
+    drop(refresh);
+    let cause = match result {
+        Ok(value) => {
+            tally.end(Counter::ServedLive);
+            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
+        }
+        Err(cause) => cause,
+    };
+    let why = cause.why(progress.last_outcome);
+    let receipt = call.receipt(&progress, why);
+    let stand_in = match why {
+        Some(why) => tally.watch(pin!(call.fall_back(operation, &progress, why))).await,
+        None => None,
+    };
+    match stand_in {
+        Some((value, source)) => {
+            tally.end(source.counter());
+            Ok(Answer { value, source, receipt })
+        }
+        None => {
+            tally.end(Counter::Failed);
+            Err(Failure { cause, receipt })
+        }
+    }
 }
 
 /// A call under way.
 struct Call<'a, R> {
     isolation: &'a Isolation,
-    runtime: &'a R,
+    clock: Clock<'a, R>,
     in_force: &'a InForce,
     scope: &'a Scope,
     lane: &'a Lane,
-    options: CallOptions<'a>,
+    options: &'a CallOptions<'a>,
+    /// Whether it may safely run twice.
+    is_idempotent: bool,
     /// The time for the whole call. `None`: as long as it takes.
     limit: Option<Duration>,
     /// When that is over.
@@ -321,67 +368,31 @@ struct Progress {
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
-    fn begin(isolation: &'a Isolation, runtime: &'a R, in_force: &'a Arc<InForce>, options: CallOptions<'a>) -> Self {
+    #[inline]
+    fn begin(isolation: &'a Isolation, runtime: &'a R, in_force: &'a InForce, options: &'a CallOptions<'a>) -> Self {
         let scope = in_force.scope(options.method);
-        let policy = &scope.policy;
         let lane = scope.lane(options.pool, options.method);
         let is_idempotent = scope.is_idempotent.unwrap_or(options.is_idempotent);
-        let options = CallOptions { is_idempotent, ..options };
-        let own = Some(policy.timeout.call_timeout)
-            .filter(|timeout| policy.level.enforces(Section::Timeout) && !timeout.is_zero());
-        let limit = match (own, options.timeout) {
+        let limit = match (scope.plan.call_timeout, options.timeout) {
             (Some(own), Some(callers)) => Some(own.min(callers)),
             (own, callers) => own.or(callers),
         };
-        let deadline = limit.map(|limit| runtime.now().saturating_add(limit));
-        Self { isolation, runtime, in_force, scope, lane, options, limit, deadline }
-    }
-
-    /// Makes the call, and says what it is to be counted as.
-    async fn run<O: Operation>(&self, operation: &mut O) -> (Result<Answer<O::Output>, Failure<O::Error>>, Counter) {
-        let mut progress = Progress::default();
-        let refresh = match self.refresh(operation) {
-            Ok(refresh) => refresh,
-            Err((value, source, why)) => {
-                let ending = source.counter();
-                return (Ok(Answer { value, source, receipt: self.receipt(&progress, Some(why)) }), ending);
-            }
-        };
-        let result = self.attempts(operation, &mut progress).await;
-        drop(refresh);
-        let cause = match result {
-            Ok(value) => {
-                let answer = Answer { value, source: Source::Live, receipt: self.receipt(&progress, None) };
-                return (Ok(answer), Counter::ServedLive);
-            }
-            Err(cause) => cause,
-        };
-        let why = cause.why(progress.last_outcome);
-        let stand_in = match why {
-            Some(why) => self.fall_back(operation, &progress, why).await,
-            None => None,
-        };
-        let receipt = self.receipt(&progress, why);
-        match stand_in {
-            Some((value, source)) => {
-                let ending = source.counter();
-                (Ok(Answer { value, source, receipt }), ending)
-            }
-            None => (Err(Failure { cause, receipt }), Counter::Failed),
-        }
+        let clock = Clock::new(runtime);
+        let deadline = limit.map(|limit| clock.now().saturating_add(limit));
+        Self { isolation, clock, in_force, scope, lane, options, is_idempotent, limit, deadline }
     }
 
     fn policy(&self) -> &'a PolicySpec {
         &self.scope.policy
     }
 
-    fn enforces(&self, section: Section) -> bool {
-        self.policy().level.enforces(section)
+    fn plan(&self) -> &'a Plan {
+        &self.scope.plan
     }
 
     /// The time left until a deadline. `None`: for ever.
     fn remaining(&self, deadline: Option<Timestamp>) -> Option<Duration> {
-        deadline.map(|deadline| deadline.saturating_since(self.runtime.now()))
+        deadline.map(|deadline| deadline.saturating_since(self.clock.now()))
     }
 
     /// Time of the call that an alternative, or the caller's own code, can count on after the live call. A caller with
@@ -401,11 +412,6 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     fn receipt(&self, progress: &Progress, why: Option<Why>) -> Receipt {
         Receipt { attempts: progress.attempts, why, revision: self.in_force.revision }
-    }
-
-    fn has_alternative(&self) -> bool {
-        let mut steps = self.policy().fallback.steps(self.policy().level);
-        !self.options.is_alternative && steps.any(|step| matches!(step, FallbackStep::Alternative(_)))
     }
 }
 

@@ -7,10 +7,12 @@
 mod holds;
 mod known;
 mod part;
+mod plan;
 mod scope;
 
 pub use self::holds::TooManyHolds;
 pub use self::part::Part;
+pub(crate) use self::plan::Plan;
 pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
 
 use self::known::Known;
@@ -24,7 +26,7 @@ use crate::retry::RetryBudget;
 use crate::revision::Revision;
 use crate::stats::{Counter, CounterSnapshot, Counters};
 use crate::time::{Clocks, Timestamp};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,6 +102,11 @@ impl Isolation {
         self.current.load_full()
     }
 
+    /// The same, to be looked at. A few at once cost nothing that is shared; see [`ArcSwap::load`].
+    pub(crate) fn look(&self) -> Guard<Arc<InForce>> {
+        self.current.load()
+    }
+
     /// The state of the service's own breaker, as the next caller will find it. `None`: no breaker is in force at this
     /// level.
     pub fn breaker_state(&self, now: Timestamp) -> Option<State> {
@@ -167,8 +174,14 @@ impl Isolation {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).breakers.len()
     }
 
+    #[inline]
     pub(crate) fn count(&self, counter: Counter) {
         self.counters.add(counter);
+    }
+
+    #[inline]
+    pub(crate) fn count_each<const N: usize>(&self, counters: [Counter; N]) {
+        self.counters.add_each(counters);
     }
 
     pub(crate) fn publish(&self, part: &Part, transition: Option<Transition>) {

@@ -133,9 +133,15 @@ impl Counters {
     /// Counts one more.
     #[inline]
     pub fn add(&self, counter: Counter) {
+        self.add_each([counter]);
+    }
+
+    /// Counts one more of each.
+    #[inline]
+    pub fn add_each<const N: usize>(&self, counters: [Counter; N]) {
         match self.stripes.own() {
-            Some(own) => own.get().add_to_own(counter),
-            None => self.add_at_first(counter),
+            Some(own) => counters.into_iter().for_each(|counter| own.get().add_to_own(counter)),
+            None => counters.into_iter().for_each(|counter| self.add_at_first(counter)),
         }
     }
 

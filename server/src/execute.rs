@@ -127,7 +127,7 @@ impl Executor {
         };
         let endpoints = Endpoints::new();
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone(), &endpoints);
-        let result = call::execute(&isolation, &self.runtime, &mut upstream, options).await;
+        let result = call::execute(&isolation, &self.runtime, &mut upstream, &options).await;
         let breaker_state = isolation.breaker_state_for(options.method, options.pool, self.runtime.now());
         match result {
             Ok(answer) => Ok(Executed {

@@ -8,9 +8,8 @@ use crate::adaptive_limit;
 use crate::breaker::{Admission, Rejected, Transition};
 use crate::bulkhead::Permit;
 use crate::isolation::Lane;
-use crate::level::Section;
 use crate::outcome::Outcome;
-use crate::policy::AdaptiveLimitKind;
+use crate::rate_limit::Turn;
 use crate::retry;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
@@ -50,6 +49,24 @@ pub(super) enum Refused {
     ByBreaker(Rejected),
 }
 
+/// What keeps a call from making an attempt at once.
+pub(super) enum Hindered<'a, E> {
+    /// It makes none.
+    Rejected(FailureCause<E>),
+    /// It has to wait.
+    MustWait(Wait<'a, E>),
+}
+
+/// What there is to wait for before an attempt.
+pub(super) enum Wait<'a, E> {
+    /// The call's turn under the rate limit.
+    ForTurn(Turn<'a>),
+    /// A place in the bulkhead.
+    ForPlace,
+    /// The end of the pause after an attempt that failed like this.
+    ForRetry(Duration, FailureCause<E>),
+}
+
 /// What came of an attempt.
 pub(super) struct Settled<T, E> {
     pub(super) result: Result<T, FailureCause<E>>,
@@ -65,22 +82,49 @@ pub(super) enum Pause {
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
-    /// Attempts until one succeeds or another would not help.
+    /// What the first attempt takes, if there is nothing to wait for.
+    #[inline]
+    pub(super) fn begin_at_once<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
+        if !self.in_force.is_enabled {
+            self.isolation.count(Counter::RejectedDisabled);
+            return Err(Hindered::Rejected(FailureCause::Disabled));
+        }
+        if self.plan().has_rate_limit {
+            self.turn_at_once()?;
+        }
+        self.deposit();
+        self.try_begin()
+    }
+
+    /// Makes attempts until one succeeds or another would not help, from where there is something to wait for.
     pub(super) async fn attempts<O: Operation>(
         &self,
         operation: &mut O,
         progress: &mut Progress,
+        mut wait: Wait<'a, O::Error>,
     ) -> Result<O::Output, FailureCause<O::Error>> {
-        if !self.in_force.is_enabled {
-            self.isolation.count(Counter::RejectedDisabled);
-            return Err(FailureCause::Disabled);
-        }
-        let deadline = self.live_deadline();
-        self.turn(deadline).await?;
-        self.isolation.budget.deposit(self.runtime.now(), &self.policy().retry.budget);
         let mut last: Option<FailureCause<O::Error>> = None;
         loop {
-            let begun = match self.begin_attempt(deadline).await {
+            match wait {
+                Wait::ForTurn(turn) => {
+                    self.clock.runtime.sleep(turn.wait()).await;
+                    self.clock.has_moved();
+                    turn.take();
+                    self.deposit();
+                }
+                Wait::ForPlace => {}
+                Wait::ForRetry(pause, cause) => {
+                    last = Some(cause);
+                    self.clock.runtime.sleep(pause).await;
+                    self.clock.has_moved();
+                }
+            }
+            let begun = match self.try_begin() {
+                Err(Hindered::MustWait(_)) => self.begin_with_place().await,
+                Err(Hindered::Rejected(cause)) => Err(cause),
+                Ok(begun) => Ok(begun),
+            };
+            let begun = match begun {
                 Ok(begun) => begun,
                 // A rejection of our own ends the call; an earlier attempt's error says more than it does.
                 Err(rejection) => return Err(last.unwrap_or(rejection)),
@@ -88,59 +132,74 @@ impl<'a, R: Runtime> Call<'a, R> {
             if last.is_some() {
                 self.isolation.count(Counter::Retries);
             }
-            let Failed { cause, verdict } = match self.attempt(operation, progress, begun, deadline).await {
+            wait = match self.attempt(operation, progress, begun).await {
                 Ok(output) => return Ok(output),
-                Err(failed) => failed,
+                Err(failed) => match self.wait_after(failed, operation, progress) {
+                    Hindered::MustWait(wait) => wait,
+                    Hindered::Rejected(cause) => return Err(cause),
+                },
             };
-            let pause =
-                if operation.can_repeat() { self.pause_before_retry(verdict, progress, deadline) } else { None };
-            let Some(pause) = pause else {
-                return Err(cause);
-            };
-            last = Some(cause);
-            self.runtime.sleep(pause).await;
+        }
+    }
+
+    /// What comes after an attempt that has failed: the pause before the next one, or the end.
+    pub(super) fn wait_after<O: Operation>(
+        &self,
+        failed: Failed<O::Error>,
+        operation: &O,
+        progress: &Progress,
+    ) -> Hindered<'a, O::Error> {
+        let Failed { cause, verdict } = failed;
+        let pause = if operation.can_repeat() { self.pause_before_retry(verdict, progress) } else { None };
+        match pause {
+            Some(pause) => Hindered::MustWait(Wait::ForRetry(pause, cause)),
+            None => Hindered::Rejected(cause),
+        }
+    }
+
+    /// Earns the call's share of a retry.
+    fn deposit(&self) {
+        if self.plan().has_retry {
+            self.isolation.budget.deposit(self.clock.now(), &self.policy().retry.budget);
         }
     }
 
     /// Until when attempts may run: an alternative needs some of the call's time.
     fn live_deadline(&self) -> Option<Timestamp> {
-        let deadline = self.deadline?;
-        if !self.has_alternative() {
-            return Some(deadline);
-        }
-        Some(deadline.saturating_sub(self.reserve()))
+        let is_followed = self.plan().has_alternative && !self.options.is_alternative;
+        self.deadline.map(|deadline| if is_followed { deadline.saturating_sub(self.reserve()) } else { deadline })
     }
 
-    /// Waits for the call's turn under the rate limit, no longer than leaves time for an attempt.
-    async fn turn<E>(&self, deadline: Option<Timestamp>) -> Result<(), FailureCause<E>> {
-        let Some(policy) = self.policy().rate_limit.as_ref().filter(|_| self.enforces(Section::RateLimit)) else {
-            return Ok(());
-        };
-        let least = self.policy().timeout.min_attempt_budget;
-        let spare = self.remaining(deadline).map(|remaining| remaining.saturating_sub(least));
+    /// The time that is left for attempts. `None`: as much as they take.
+    pub(super) fn live_time(&self) -> Option<Duration> {
+        self.remaining(self.live_deadline())
+    }
+
+    /// Takes the call's turn under the rate limit, if it has come; it is waited for no longer than leaves time for an
+    /// attempt.
+    fn turn_at_once<E>(&self) -> Result<(), Hindered<'a, E>> {
+        let Some(policy) = self.scope.rate_limit_policy() else { return Ok(()) };
+        let spare = self.live_time().map(|left| left.saturating_sub(self.plan().least));
         let longest = spare.map_or(policy.max_wait, |spare| spare.min(policy.max_wait));
-        match self.scope.rate_limit.enter(policy, longest, self.runtime.now()) {
-            Ok(turn) => {
-                if !turn.wait().is_zero() {
-                    self.runtime.sleep(turn.wait()).await;
-                }
+        match self.scope.rate_limit.enter(policy, longest, self.clock.now()) {
+            Ok(turn) if turn.wait().is_zero() => {
                 turn.take();
                 Ok(())
             }
+            Ok(turn) => Err(Hindered::MustWait(Wait::ForTurn(turn))),
             Err(limited) => {
                 self.isolation.count(Counter::RejectedRateLimit);
-                Err(FailureCause::RateLimited { retry_after: limited.retry_after })
+                Err(Hindered::Rejected(FailureCause::RateLimited { retry_after: limited.retry_after }))
             }
         }
     }
 
     /// Makes an attempt, and others beside it where the policy says so.
-    async fn attempt<O: Operation>(
+    pub(super) async fn attempt<O: Operation>(
         &self,
         operation: &mut O,
         progress: &mut Progress,
         begun: Begun<'a>,
-        deadline: Option<Timestamp>,
     ) -> Result<O::Output, Failed<O::Error>> {
         let attempt = self.next_attempt(progress, begun.limit);
         let mut running = pin!(Running::new(self, begun, false, operation, O::attempt, attempt));
@@ -148,52 +207,75 @@ impl<'a, R: Runtime> Call<'a, R> {
         let result = match running.as_mut().for_at_most(delay).await {
             Step::Ended(result) => result,
             Step::Slow(delay) => {
-                let race = Race::new(self, O::attempt, delay, deadline);
+                self.clock.has_moved();
+                let race = Race::new(self, O::attempt, delay, self.live_deadline());
                 return Box::pin(race.run(operation, progress, First::Runs(running))).await;
             }
         };
         let settled = self.settle(operation, progress, result, running.held());
         match delay {
             Some(delay) if !settled.is_answer() => {
-                let race = Race::new(self, O::attempt, delay, deadline);
+                let race = Race::new(self, O::attempt, delay, self.live_deadline());
                 Box::pin(race.run(operation, progress, First::Ended(settled))).await
             }
             _ => settled.into_result(),
         }
     }
 
-    /// Waits until an attempt may be made.
-    async fn begin_attempt<E>(&self, deadline: Option<Timestamp>) -> Result<Begun<'a>, FailureCause<E>> {
+    /// What an attempt takes, if there is a place for it.
+    #[inline]
+    fn try_begin<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
         // A look at the breaker before the wait for a place: an open breaker must not fill the queue.
-        if self.enforces(Section::CircuitBreaker) {
-            let now = self.runtime.now();
-            if let Some(rejection) = self.lane.breaker.breaker.would_reject(now) {
-                return Err(self.open(rejection));
-            }
+        if self.plan().has_breaker
+            && let Some(rejection) = self.lane.breaker.breaker.would_reject(self.clock.now())
+        {
+            return Err(Hindered::Rejected(self.open(rejection)));
         }
-        let place = self.place(deadline).await?;
-        let remaining = self.remaining(deadline);
-        if !self.is_enough(remaining) {
+        let place = if self.plan().has_bulkhead {
+            Some(self.lane.places.try_acquire().ok_or(Hindered::MustWait(Wait::ForPlace))?)
+        } else {
+            None
+        };
+        self.begin_at(place).map_err(Hindered::Rejected)
+    }
+
+    /// Waits for a place, no longer than the policy and the deadline allow, and for no more than that.
+    async fn begin_with_place<E>(&self) -> Result<Begun<'a>, FailureCause<E>> {
+        let Lane { places, max_wait, .. } = self.lane;
+        let wait = self.live_time().map_or(*max_wait, |left| left.min(*max_wait));
+        let mut place = None;
+        if !wait.is_zero() {
+            place = timeout(self.clock.runtime, Some(wait), places.acquire()).await.ok().and_then(Result::ok);
+            self.clock.has_moved();
+        }
+        if place.is_none() {
+            self.isolation.count(Counter::RejectedBulkhead);
+            return Err(FailureCause::BulkheadFull);
+        }
+        self.begin_at(place)
+    }
+
+    /// What else an attempt takes that has its place. Waiting for that is not the service's latency.
+    #[inline]
+    fn begin_at<E>(&self, place: Option<Permit>) -> Result<Begun<'a>, FailureCause<E>> {
+        let left = self.live_time();
+        if !self.is_enough(left) {
             self.isolation.count(Counter::RejectedDeadline);
             return Err(FailureCause::DeadlineSpent);
         }
-        // From here on: waiting for a place is not the service's latency.
-        let since = self.runtime.now();
+        let since = self.clock.now();
         let leave = self.leave(since).map_err(|refused| self.refused(refused))?;
-        Ok(Begun { place, leave, since, limit: self.limit_of_attempt(remaining) })
+        Ok(Begun { place, leave, since, limit: self.limit_of_attempt(left) })
     }
 
     /// Whether an attempt may start with so much time left.
     pub(super) fn is_enough(&self, remaining: Option<Duration>) -> bool {
-        let least = Some(self.policy().timeout.min_attempt_budget).filter(|_| self.enforces(Section::Timeout));
-        remaining.is_none_or(|left| !left.is_zero() && left >= least.unwrap_or_default())
+        remaining.is_none_or(|left| !left.is_zero() && left >= self.plan().least)
     }
 
     /// How long an attempt may take that starts with so much time left.
     pub(super) fn limit_of_attempt(&self, remaining: Option<Duration>) -> Option<Duration> {
-        let own = Some(self.policy().timeout.attempt_timeout)
-            .filter(|timeout| self.enforces(Section::Timeout) && !timeout.is_zero());
-        match (remaining, own) {
+        match (remaining, self.plan().attempt_timeout) {
             (Some(remaining), Some(own)) => Some(remaining.min(own)),
             (remaining, own) => remaining.or(own),
         }
@@ -219,7 +301,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         let context = Context {
             policy: self.policy(),
             is_probe: leave.admission.as_ref().is_some_and(Admission::is_probe),
-            is_idempotent: self.options.is_idempotent,
+            is_idempotent: self.is_idempotent,
             error_type: std::any::type_name::<O::Error>(),
         };
         let verdict = match &result {
@@ -229,7 +311,11 @@ impl<'a, R: Runtime> Call<'a, R> {
         if let Some(tally) = held.tally.take() {
             tally.end(verdict.outcome);
         }
-        let now = self.runtime.now();
+        // A success that came at once is counted where the call began, unless somebody asks how long it took.
+        if held.has_waited || verdict.outcome != Outcome::Success || self.plan().measures {
+            self.clock.has_moved();
+        }
+        let now = self.clock.now();
         self.learn(leave, verdict.outcome, held.since, now);
         if !held.is_hedge && (verdict.outcome == Outcome::Success || result.is_err()) {
             self.measure(now.saturating_since(held.since));
@@ -250,29 +336,10 @@ impl<'a, R: Runtime> Call<'a, R> {
         Settled { result, verdict }
     }
 
-    /// Waits for a place, no longer than the policy and the deadline allow.
-    async fn place<E>(&self, deadline: Option<Timestamp>) -> Result<Option<Permit>, FailureCause<E>> {
-        if !self.enforces(Section::Bulkhead) {
-            return Ok(None);
-        }
-        let Lane { places, max_wait, .. } = self.lane;
-        if let Some(permit) = places.try_acquire() {
-            return Ok(Some(permit));
-        }
-        let wait = self.remaining(deadline).map_or(*max_wait, |remaining| remaining.min(*max_wait));
-        if !wait.is_zero()
-            && let Ok(Ok(permit)) = timeout(self.runtime, Some(wait), places.acquire()).await
-        {
-            return Ok(Some(permit));
-        }
-        self.isolation.count(Counter::RejectedBulkhead);
-        Err(FailureCause::BulkheadFull)
-    }
-
     /// Leave to make an attempt: of the adaptive limit, which nobody waits for, then of the breaker.
     pub(super) fn leave(&self, now: Timestamp) -> Result<Leave<'a>, Refused> {
         let mut leave = Leave::default();
-        if self.enforces(Section::AdaptiveLimit) && self.policy().adaptive_limit.kind != AdaptiveLimitKind::Off {
+        if self.plan().has_adaptive_limit {
             leave.permit = Some(self.scope.adaptive_limit.try_acquire().ok_or(Refused::ByLimit)?);
         }
         leave.admission = self.admit(now).map_err(Refused::ByBreaker)?;
@@ -290,14 +357,14 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     fn admit(&self, now: Timestamp) -> Result<Option<Admission<'a>>, Rejected> {
-        if !self.enforces(Section::CircuitBreaker) {
+        if !self.plan().has_breaker {
             return Ok(None);
         }
         let (breaker, policy) = (&self.lane.breaker.breaker, &self.policy().breaker);
-        if self.enforces(Section::RampUp) {
-            breaker.ramp(policy, now, || self.runtime.random())?;
+        if self.plan().has_ramp {
+            breaker.ramp(policy, now, || self.clock.runtime.random())?;
         }
-        let admitted = breaker.admit(policy, now, || self.runtime.random())?;
+        let admitted = breaker.admit(policy, now, || self.clock.runtime.random())?;
         self.publish(admitted.transition);
         Ok(Some(admitted.admission))
     }
@@ -313,7 +380,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     pub(super) fn verdict_on_timeout(&self) -> Verdict {
-        let is_idempotent = self.options.is_idempotent;
+        let is_idempotent = self.is_idempotent;
         let context = Context { policy: self.policy(), is_probe: false, is_idempotent, error_type: "" };
         Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
@@ -328,7 +395,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
         }
         let Some(admission) = leave.admission else { return };
-        let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.runtime.random());
+        let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.clock.runtime.random());
         if recorded.is_stale {
             self.isolation.count(Counter::StaleResults);
         }
@@ -337,31 +404,26 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Whether the breaker rejects calls now, and still will after a pause.
     fn is_open_for(&self, pause: Duration) -> bool {
-        let rejection = self.lane.breaker.breaker.would_reject(self.runtime.now());
+        let rejection = self.lane.breaker.breaker.would_reject(self.clock.now());
         let is_longer = |rejected: Rejected| rejected.retry_after.is_none_or(|left| left > pause);
-        self.enforces(Section::CircuitBreaker) && rejection.is_some_and(is_longer)
+        self.plan().has_breaker && rejection.is_some_and(is_longer)
     }
 
     /// How long to wait before the next attempt. `None`: there is none.
-    fn pause_before_retry(
-        &self,
-        verdict: Verdict,
-        progress: &Progress,
-        deadline: Option<Timestamp>,
-    ) -> Option<Duration> {
+    fn pause_before_retry(&self, verdict: Verdict, progress: &Progress) -> Option<Duration> {
         let retry = &self.policy().retry;
-        let in_force = self.enforces(Section::Retry) && !self.options.is_alternative;
-        let is_safe = self.options.is_idempotent || !verdict.may_have_reached || !retry.only_idempotent;
+        let in_force = self.plan().has_retry && !self.options.is_alternative;
+        let is_safe = self.is_idempotent || !verdict.may_have_reached || !retry.only_idempotent;
         if !in_force || !verdict.is_retryable || !is_safe {
             return None;
         }
         if progress.attempts >= retry.max_attempts {
             return None;
         }
-        let remaining = self.remaining(deadline);
+        let remaining = self.live_time();
         let pause = match self.pause_asked(verdict)? {
             Pause::Asked(pause) => pause,
-            Pause::Ours => retry::backoff(retry, progress.attempts, self.runtime.random()),
+            Pause::Ours => retry::backoff(retry, progress.attempts, self.clock.runtime.random()),
         };
         // A pause that leaves no time for an attempt is time lost: the caller gets the real error now.
         let needed = pause.saturating_add(self.policy().timeout.min_attempt_budget);
@@ -372,7 +434,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if self.is_open_for(pause) {
             return None;
         }
-        if !self.isolation.budget.withdraw(self.runtime.now(), &retry.budget) {
+        if !self.isolation.budget.withdraw(self.clock.now(), &retry.budget) {
             self.isolation.count(Counter::RetriesRefused);
             return None;
         }

@@ -16,10 +16,13 @@ impl<'a, R: Runtime> Call<'a, R> {
         &self,
         operation: &mut O,
     ) -> Result<Option<Refresh<'a>>, (O::Output, Source, Why)> {
+        if !self.plan().has_cache {
+            return Ok(None);
+        }
         let cache = &self.scope.cache;
         let Some(step) = self.first_step().filter(|_| cache.takes_turns()) else { return Ok(None) };
         let Some(key) = self.cache_key(step) else { return Ok(None) };
-        match cache.turn(step, &key, self.runtime.now()) {
+        match cache.turn(step, &key, self.clock.now()) {
             Turn::Live(refresh) => Ok(refresh),
             Turn::Stale(_, failed) if !self.policy().fallback.on.contains(&failed) => Ok(None),
             Turn::Stale(answer, failed) => {
@@ -40,10 +43,10 @@ impl<'a, R: Runtime> Call<'a, R> {
         result: Result<&O::Output, &O::Error>,
         outcome: Outcome,
     ) {
-        let Some(step) = self.policy().fallback.cached(self.policy().level) else { return };
-        if outcome != Outcome::Success || self.options.is_alternative {
+        if outcome != Outcome::Success || self.options.is_alternative || !self.plan().has_cache {
             return;
         }
+        let Some(step) = self.policy().fallback.cached(self.policy().level) else { return };
         let cache = &self.scope.cache;
         let payload = result.map(|output| operation.encode(output));
         // A key costs an allocation, which a call whose answers cannot be kept does not need.
@@ -52,7 +55,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         let Some(key) = self.cache_key(step) else { return };
         match payload {
-            Ok(Some(payload)) => cache.store(step, key, payload, self.runtime.now()),
+            Ok(Some(payload)) => cache.store(step, key, payload, self.clock.now()),
             Ok(None) => cache.refreshed(&key),
             Err(_) => cache.forget(&key),
         }
@@ -67,7 +70,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         why: Why,
     ) -> Option<(O::Output, Source)> {
         let key = self.cache_key(step)?;
-        let kept = self.scope.cache.lookup(step, &key, self.runtime.now())?;
+        let kept = self.scope.cache.lookup(step, &key, self.clock.now())?;
         let value = operation.decode(Payload { bytes: &kept.payload, content_type: "" })?;
         let has_failed = progress.last_outcome == Outcome::Failure || why.trigger == FallbackTrigger::Open;
         if has_failed && self.first_step().is_some() {

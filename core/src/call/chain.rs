@@ -2,7 +2,6 @@
 
 use super::timeout::timeout;
 use super::{Call, Operation, Payload, Progress, Source, Why};
-use crate::level::Section;
 use crate::policy::FallbackStep;
 use crate::runtime::Runtime;
 use std::time::Duration;
@@ -25,11 +24,11 @@ impl<R: Runtime> Call<'_, R> {
                 if let Some(answer) = self.step(operation, progress, step, why).await {
                     return Some(answer);
                 }
+                self.clock.has_moved();
             }
         }
-        let _place =
-            if self.enforces(Section::Fallback) { Some(self.scope.fallback_places.try_acquire()?) } else { None };
-        let answer = timeout(self.runtime, self.own_limit(), operation.local_fallback(why)).await;
+        let _place = if self.plan().has_fallback { Some(self.scope.fallback_places.try_acquire()?) } else { None };
+        let answer = timeout(self.clock.runtime, self.own_limit(), operation.local_fallback(why)).await;
         Some((answer.ok()??, Source::Local))
     }
 
@@ -53,12 +52,12 @@ impl<R: Runtime> Call<'_, R> {
                 if limit.is_zero() {
                     return None;
                 }
-                let answer = timeout(self.runtime, Some(limit), operation.alternative(step, Some(limit))).await;
+                let answer = timeout(self.clock.runtime, Some(limit), operation.alternative(step, Some(limit))).await;
                 Some((answer.ok()??, Source::Alternative))
             }
             FallbackStep::Degraded(step) => {
                 let _place = self.scope.fallback_places.try_acquire()?;
-                let answer = timeout(self.runtime, self.own_limit(), operation.degraded(step, why)).await;
+                let answer = timeout(self.clock.runtime, self.own_limit(), operation.degraded(step, why)).await;
                 Some((answer.ok()??, Source::Degraded(step.clone())))
             }
         }

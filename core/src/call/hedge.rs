@@ -29,7 +29,6 @@ pub(super) use race::{First, Race};
 use super::attempts::{Begun, Refused, Settled};
 use super::{Call, Operation, Progress};
 use crate::breaker::{Admission, State};
-use crate::level::Section;
 use crate::outcome::Outcome;
 use crate::runtime::Runtime;
 use crate::time::Timestamp;
@@ -44,14 +43,14 @@ impl<'a, R: Runtime> Call<'a, R> {
         is_probe: bool,
     ) -> Option<Duration> {
         let policy = &self.policy().hedge;
-        if policy.delay.is_zero() || !self.may_be_hedged() {
+        if !self.may_be_hedged() {
             return None;
         }
         if is_probe || progress.hedges >= policy.max_extra || !operation.can_repeat() {
             return None;
         }
         let latency = self.scope.latency.as_ref();
-        let measured = latency.and_then(|latency| latency.quantile(policy.percentile, self.runtime.now()));
+        let measured = latency.and_then(|latency| latency.quantile(policy.percentile, self.clock.now()));
         Some(measured.unwrap_or(policy.delay))
     }
 
@@ -63,17 +62,17 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     fn may_be_hedged(&self) -> bool {
-        self.options.is_idempotent && !self.options.is_alternative && self.enforces(Section::Hedge)
+        self.is_idempotent && !self.options.is_alternative && self.plan().has_hedge
     }
 
     /// Leave to make a hedge. `None`: it is refused.
     fn begin_hedge(&self, deadline: Option<Timestamp>) -> Option<Begun<'a>> {
-        let now = self.runtime.now();
+        let now = self.clock.now();
         let (breaker, policy) = (&self.lane.breaker.breaker, self.policy());
-        if self.enforces(Section::CircuitBreaker) && breaker.state(now) != State::Closed {
+        if self.plan().has_breaker && breaker.state(now) != State::Closed {
             return None;
         }
-        let place = if self.enforces(Section::Bulkhead) { Some(self.lane.places.try_acquire()?) } else { None };
+        let place = if self.plan().has_bulkhead { Some(self.lane.places.try_acquire()?) } else { None };
         let leave = match self.leave(now) {
             Ok(leave) => leave,
             Err(Refused::ByBreaker(rejected)) => {

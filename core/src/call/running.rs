@@ -51,6 +51,8 @@ pub(super) struct Held<'c, 'a, R: Runtime> {
     pub(super) since: Timestamp,
     /// Whether it was started beside another one.
     pub(super) is_hedge: bool,
+    /// Whether the operation had to be waited for.
+    pub(super) has_waited: bool,
     /// Whether the operation's code has begun to run and not come back.
     is_in_operation: bool,
 }
@@ -68,7 +70,7 @@ impl<'c, 'a, R: Runtime, F: Future> Running<'c, 'a, R, F> {
     ) -> Self {
         let Begun { place, leave, since, limit } = begun;
         let tally = Some(AttemptTally::begin(call.isolation));
-        let mut held = Held { call, leave, tally, place, since, is_hedge, is_in_operation: true };
+        let mut held = Held { call, leave, tally, place, since, is_hedge, has_waited: false, is_in_operation: true };
         let future = start(operation, attempt);
         held.is_in_operation = false;
         Self { future: Some(future), timer: None, limit, held }
@@ -115,12 +117,13 @@ impl<'c, 'a, R: Runtime, F: Future> Running<'c, 'a, R, F> {
         this.held.is_in_operation = true;
         let poll = future.poll(context);
         this.held.is_in_operation = false;
+        this.held.has_waited |= poll.is_pending();
         let result = match (poll, soonest(*this.limit, patience)) {
             (Poll::Ready(output), _) => Ok(output),
             (Poll::Pending, None) => return Poll::Pending,
             (Poll::Pending, Some(wait)) => {
                 if this.timer.is_none() {
-                    let runtime = this.held.call.runtime;
+                    let runtime = this.held.call.clock.runtime;
                     let spent = runtime.now().saturating_since(this.held.since);
                     this.timer.set(Some(runtime.sleep(wait.saturating_sub(spent))));
                 }
@@ -155,7 +158,12 @@ impl<R: Runtime> Drop for Held<'_, '_, R> {
             if let Some(tally) = self.tally.take() {
                 tally.end(Outcome::Failure);
             }
-            self.call.learn(std::mem::take(&mut self.leave), Outcome::Failure, self.since, self.call.runtime.now());
+            self.call.learn(
+                std::mem::take(&mut self.leave),
+                Outcome::Failure,
+                self.since,
+                self.call.clock.runtime.now(),
+            );
         }
     }
 }

@@ -1,6 +1,8 @@
 use crate::isolation::Isolation;
 use crate::outcome::Outcome;
 use crate::stats::Counter;
+use std::future::poll_fn;
+use std::pin::Pin;
 
 /// Counts a call exactly once, however it ends: a call whose future is dropped was cancelled, unless its own code
 /// panicked.
@@ -11,15 +13,20 @@ pub(super) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     pub(super) fn begin(isolation: &'a Isolation) -> Self {
-        Self { isolation, ending: Counter::Cancelled }
+        Self { isolation, ending: Counter::Failed }
     }
 
-    /// Runs the call for a while: if it does not come back from that, it has failed.
-    pub(super) fn watch<T>(&mut self, run: impl FnOnce() -> T) -> T {
-        self.ending = Counter::Failed;
-        let result = run();
-        self.ending = Counter::Cancelled;
-        result
+    /// Waits for a part of the call. It is cancelled if it is dropped on the way.
+    #[inline]
+    pub(super) fn watch<F: Future>(&mut self, mut part: Pin<&mut F>) -> impl Future<Output = F::Output> {
+        poll_fn(move |context| {
+            self.ending = Counter::Failed;
+            let poll = part.as_mut().poll(context);
+            if poll.is_pending() {
+                self.ending = Counter::Cancelled;
+            }
+            poll
+        })
     }
 
     pub(super) fn end(mut self, ending: Counter) {
@@ -29,8 +36,7 @@ impl<'a> Tally<'a> {
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
-        self.isolation.count(Counter::Calls);
-        self.isolation.count(self.ending);
+        self.isolation.count_each([Counter::Calls, self.ending]);
     }
 }
 
@@ -52,11 +58,11 @@ impl<'a> AttemptTally<'a> {
 
 impl Drop for AttemptTally<'_> {
     fn drop(&mut self) {
-        self.isolation.count(Counter::Attempts);
-        self.isolation.count(match self.outcome {
+        let ended = match self.outcome {
             Outcome::Success => Counter::AttemptSuccesses,
             Outcome::Failure => Counter::AttemptFailures,
             Outcome::Neutral => Counter::AttemptNeutrals,
-        });
+        };
+        self.isolation.count_each([Counter::Attempts, ended]);
     }
 }

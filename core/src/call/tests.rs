@@ -20,12 +20,13 @@ use crate::isolation::Unobserved;
 use crate::level::Level;
 use crate::name::Name;
 use crate::policy::{
-    BreakerPolicy, BulkheadPolicy, CachedFallback, FallbackPolicy, Jitter, Policy, PoolPolicy, RetryPolicy,
-    StaticFallback, TimeoutPolicy,
+    BreakerPolicy, BulkheadPolicy, CachedFallback, FallbackPolicy, FallbackStep, Jitter, Policy, PoolPolicy,
+    RetryPolicy, StaticFallback, TimeoutPolicy,
 };
 use crate::stats::CounterSnapshot;
 use crate::time::{Clocks, WallTime};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 const UNAVAILABLE: u32 = 14;
@@ -210,7 +211,7 @@ impl Bench {
     }
 
     async fn run(&self, script: &mut Script, options: CallOptions<'_>) -> CallResult {
-        execute(&self.isolation, &self.runtime, script, options).await
+        execute(&self.isolation, &self.runtime, script, &options).await
     }
 
     async fn call(&self, replies: impl IntoIterator<Item = Reply>) -> CallResult {

@@ -8,6 +8,7 @@
 
 use super::known::Known;
 use super::part::Part;
+use super::plan::Plan;
 use crate::adaptive_limit::AdaptiveLimit;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
@@ -15,7 +16,7 @@ use crate::cache::AnswerCache;
 use crate::glob;
 use crate::latency::RecentLatency;
 use crate::level::Section;
-use crate::policy::{BulkheadPolicy, HedgePolicy, MethodOverride, Policy, PoolPolicy};
+use crate::policy::{BulkheadPolicy, HedgePolicy, MethodOverride, Policy, PoolPolicy, RateLimitPolicy};
 use crate::rate_limit::RateLimit;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use std::time::Duration;
 pub(crate) struct Scope {
     /// The policy, its sections replaced where an override does.
     pub(crate) policy: Policy,
+    /// What of it is in force.
+    pub(crate) plan: Plan,
     /// Whether these calls may safely run twice. `None`: as the caller says.
     pub(crate) is_idempotent: Option<bool>,
     pub(crate) adaptive_limit: Arc<AdaptiveLimit>,
@@ -77,6 +80,7 @@ impl Scope {
         let pools = bulkhead.pools.iter().map(&mut pool).collect();
         Self {
             policy: policy.clone(),
+            plan: Plan::of(policy),
             is_idempotent: None,
             adaptive_limit: adaptive_limit(part, policy, known),
             rate_limit: rate_limit(part, known),
@@ -91,7 +95,8 @@ impl Scope {
     /// What the methods of an override go by, where its policy is already put together.
     pub(super) fn of_methods(&self, entry: &MethodOverride, policy: Policy, known: &mut Known) -> Self {
         let part = &Part::Methods(entry.glob.as_str().into());
-        let mut scope = Self { policy, is_idempotent: entry.is_idempotent, ..self.clone() };
+        let plan = Plan::of(&policy);
+        let mut scope = Self { policy, plan, is_idempotent: entry.is_idempotent, ..self.clone() };
         if let Some(BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: _ }) = entry.bulkhead {
             scope.common.places = places(part, max_concurrent, max_queue, known);
             scope.common.max_wait = max_wait;
@@ -120,10 +125,15 @@ impl Scope {
         scope
     }
 
+    /// The rate limit's policy. `None`: none is in force.
+    pub(crate) fn rate_limit_policy(&self) -> Option<&RateLimitPolicy> {
+        self.policy.rate_limit.as_ref().filter(|_| self.plan.has_rate_limit)
+    }
+
     /// Where a call runs: in the pool that it names, else in the first whose globs take the method, else in none. A pool
     /// that the policy does not know is none: a call must not fail because code and policy are of different ages.
     pub(crate) fn lane(&self, pool: Option<&str>, method: &str) -> &Lane {
-        if !self.policy.level.enforces(Section::Bulkhead) {
+        if self.pools.is_empty() || !self.plan.has_bulkhead {
             return &self.common;
         }
         let takes = |(candidate, _): &&(PoolPolicy, Lane)| match pool {

@@ -98,7 +98,7 @@ impl UpstreamCall<'_> {
             };
             let endpoints = Endpoints::new();
             let mut upstream = UpstreamCall::new(self.executor, &alternative, self.call, method.clone(), &endpoints);
-            let answer = execute(&isolation, &self.executor.runtime, &mut upstream, options).await;
+            let answer = execute(&isolation, &self.executor.runtime, &mut upstream, &options).await;
             Some(answer.ok()?.value)
         })
     }

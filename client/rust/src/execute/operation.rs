@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cofferdam_core::call::{self, Answer, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
+use futures_util::FutureExt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ impl<'a, F, H> Call<'a, F, H> {
         Call { service, options, attempt, hooks: change(hooks) }
     }
 
-    pub(super) async fn value<Fut, T, E>(self) -> Result<T, Error<E>>
+    #[inline]
+    pub(super) fn value<Fut, T, E>(self) -> impl Future<Output = Result<T, Error<E>>> + Send
     where
         F: FnMut(Attempt) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
@@ -46,10 +48,12 @@ impl<'a, F, H> Call<'a, F, H> {
         T: Send,
         E: Send,
     {
-        Ok(self.answer().await?.value)
+        // Not awaited: what awaits a future holds it twice.
+        self.answer().map(|answered| Ok(answered?.value))
     }
 
-    pub(super) async fn answer<Fut, T, E>(self) -> Result<Answer<T>, Failure<E>>
+    #[inline]
+    pub(super) fn answer<Fut, T, E>(self) -> impl Future<Output = Result<Answer<T>, Failure<E>>> + Send
     where
         F: FnMut(Attempt) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
@@ -59,14 +63,16 @@ impl<'a, F, H> Call<'a, F, H> {
     {
         let (service, options) = (self.service, self.options);
         let mut operation = Running { call: self, last_word: None };
-        let answered = call::execute(service.isolation(), &Tokio, &mut operation, options).await;
-        answered.map_err(|failure| {
-            let failure = Failure::from(failure);
-            match operation.last_word {
-                Some(error) => Failure { error: Error::Inner(error), ..failure },
-                None => failure,
-            }
-        })
+        async move {
+            let answered = call::execute(service.isolation(), &Tokio, &mut operation, &options).await;
+            answered.map_err(|failure| {
+                let failure = Failure::from(failure);
+                match operation.last_word {
+                    Some(error) => Failure { error: Error::Inner(error), ..failure },
+                    None => failure,
+                }
+            })
+        }
     }
 }
 
@@ -108,14 +114,8 @@ where
         if !H::HAS_ALTERNATIVE {
             return None;
         }
-        let method = if step.method.is_empty() { self.call.options.method } else { &step.method };
-        let options = CallOptions { method, pool: None, timeout: limit, is_alternative: true, ..self.call.options };
-        let service = self.call.service.sibling(step.service.as_str());
-        let hooks = &mut self.call.hooks;
-        let mut stand_in = StandIn { hooks, service: step.service.as_str(), method, answers: PhantomData };
         // Boxed, for a call within a call would make every call's future that much larger.
-        let answer = Box::pin(call::execute(service.isolation(), &Tokio, &mut stand_in, options)).await;
-        answer.ok().map(|answer| answer.value)
+        Box::pin(self.ask(step, limit)).await
     }
 
     fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send {
@@ -130,6 +130,23 @@ where
                 None
             }
         }
+    }
+}
+
+impl<F, H, E> Running<'_, F, H, E> {
+    async fn ask<T>(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<T>
+    where
+        H: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        let method = if step.method.is_empty() { self.call.options.method } else { &step.method };
+        let options = CallOptions { method, pool: None, timeout: limit, is_alternative: true, ..self.call.options };
+        let service = self.call.service.sibling(step.service.as_str());
+        let hooks = &mut self.call.hooks;
+        let mut stand_in = StandIn { hooks, service: step.service.as_str(), method, answers: PhantomData };
+        let answer = call::execute(service.isolation(), &Tokio, &mut stand_in, &options).await;
+        answer.ok().map(|answer| answer.value)
     }
 }
 

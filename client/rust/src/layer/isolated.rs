@@ -74,7 +74,7 @@ where
             let is_idempotent = inspect.is_idempotent(&request);
             let options = CallOptions { method: &method, is_idempotent, ..CallOptions::default() };
             let mut carried = Carried { inner, request: Some(request), inspect, replay, responses: PhantomData };
-            let answered = call::execute(service.isolation(), &Tokio, &mut carried, options).await;
+            let answered = call::execute(service.isolation(), &Tokio, &mut carried, &options).await;
             let failure = match answered {
                 Ok(answer) => return Ok(answer.value),
                 Err(failure) => failure,

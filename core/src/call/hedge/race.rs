@@ -80,7 +80,9 @@ where
             First::Ended(settled) => self.take_note(operation, progress, settled),
         }
         loop {
-            match poll_fn(|context| self.poll(context)).await {
+            let event = poll_fn(|context| self.poll(context)).await;
+            self.call.clock.has_moved();
+            match event {
                 Event::Ended(result, mut attempt) => {
                     let settled = self.call.settle(operation, progress, result, attempt.held());
                     if settled.is_answer() {
@@ -142,7 +144,7 @@ where
     /// Makes the next hedge due after a pause.
     fn wait(&mut self, operation: &O, progress: &Progress, pause: Duration) {
         let is_due = self.has_next(operation, progress, pause);
-        self.due = is_due.then(|| Box::pin(self.call.runtime.sleep(pause)));
+        self.due = is_due.then(|| Box::pin(self.call.clock.runtime.sleep(pause)));
     }
 
     /// Whether a hedge may start after a pause.
@@ -175,7 +177,7 @@ where
             self.call.isolation.count(Counter::HedgeWins);
         }
         if let Some(first) = &self.first {
-            self.call.measure(self.call.runtime.now().saturating_since(first.since()));
+            self.call.measure(self.call.clock.now().saturating_since(first.since()));
         }
     }
 

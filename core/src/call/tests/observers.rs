@@ -13,7 +13,7 @@ fn policy() -> Policy {
 }
 
 async fn call(isolation: &Isolation, runtime: &Paused, reply: Reply) -> CallResult {
-    execute(isolation, runtime, &mut Script::new([reply]), idempotent()).await
+    execute(isolation, runtime, &mut Script::new([reply]), &idempotent()).await
 }
 
 /// Calls back into the isolation that it observes, and writes down what it sees.

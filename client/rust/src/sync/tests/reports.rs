@@ -59,7 +59,7 @@ async fn calls_of(scene: &Scene, service: &str, method: &str, count: usize, resu
     let service = scene.service(service);
     for _ in 0..count {
         let options = CallOptions { method, ..CallOptions::default() };
-        let _ = call::execute(&service.isolation, &Tokio, &mut Ends(result), options).await;
+        let _ = call::execute(&service.isolation, &Tokio, &mut Ends(result), &options).await;
     }
 }
 
