@@ -3,7 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy lint audit fmt proto baseline build-without-protoc bench demo setup-bench
+.PHONY: help setup test tidy lint audit fmt proto baseline build-without-protoc bench instructions record-instructions \
+	demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -40,6 +41,7 @@ audit: ## known vulnerabilities and yanked crates (fetches the RustSec database 
 fmt: ## format Rust and proto files
 	cargo fmt --all
 	cargo fmt --manifest-path tools/protoc/Cargo.toml
+	cargo fmt --manifest-path bench/Cargo.toml
 	buf format --write
 
 proto: ## regenerate the committed code of proto/
@@ -51,11 +53,17 @@ baseline: ## promise the contract as it is now: what `buf breaking` compares wit
 build-without-protoc: ## prove that no protoc is needed to build
 	@tools/check-without-protoc
 
-bench: ## the cost of a protected call, ours beside its peers' (bench/; times are not asserted)
-	cargo run --quiet --release --manifest-path bench/Cargo.toml
+bench: ## the cost of a protected call, ours beside its peers', into docs/performance.md (times are not asserted)
+	@tools/bench docs/performance.md
+
+instructions: ## the instructions of the hot paths, held to the bounds in bench/instructions.toml
+	@tools/check-instructions check
+
+record-instructions: ## new bounds for the instructions, where a change of them is meant
+	@tools/check-instructions record
 
 demo: ## the live demo in the terminal
 	cargo run --quiet -- demo $(DEMO)
 
-setup-bench: ## install the load generator ghz into .tools/
+setup-bench: ## install the load generator ghz, and valgrind, into .tools/
 	@tools/setup bench
