@@ -53,7 +53,8 @@ impl Ring {
         self.cells().add(frame, tick);
     }
 
-    /// The counts over the frame's buckets, of which `newest` is the last; those of later ticks are left out.
+    /// The counts over the frame's buckets, of which `newest` is the last, and what was counted of later ticks already: of
+    /// two that race as a tick ends, the one with the older clock may be the last to look.
     pub(crate) fn sum(&self, frame: Frame, newest: u64) -> u64 {
         // As a whole, so that no cell is read before what the caller has written.
         sequentially_consistent();
@@ -91,7 +92,9 @@ impl Cells {
     }
 
     fn sum(&self, frame: Frame, newest: u64) -> u64 {
-        (0..frame.buckets()).map(|age| self.count(frame, newest, age)).sum()
+        let earlier = (0..frame.buckets()).map(|age| self.count(frame, newest, age));
+        let later = (1..=frame.spare()).filter_map(|ahead| Some(self.count(frame, newest.checked_add(ahead)?, 0)));
+        earlier.chain(later).sum()
     }
 
     /// What is counted of a tick that is so many before the newest.

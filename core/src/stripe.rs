@@ -18,6 +18,9 @@
 
 mod slot;
 
+#[cfg(all(loom, test))]
+pub(crate) use self::slot::begin_process;
+
 use self::slot::{GROUPS, Slot};
 use crate::sync::OnceLock;
 use std::marker::PhantomData;

@@ -10,9 +10,11 @@
 
 #[cfg(loom)]
 mod once;
+#[cfg(loom)]
+mod process;
 
 #[cfg(loom)]
-pub(crate) use self::once::OnceLock;
+pub(crate) use self::{once::OnceLock, process::ProcessWide};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
@@ -44,7 +46,7 @@ pub(crate) fn sequentially_consistent() {
 macro_rules! process_wide {
     ($(#[$attribute:meta])* static $name:ident;) => {
         #[cfg(loom)]
-        loom::lazy_static! { $(#[$attribute])* static ref $name: $crate::sync::AtomicU64 = $crate::sync::AtomicU64::new(0); }
+        $(#[$attribute])* static $name: $crate::sync::ProcessWide = $crate::sync::ProcessWide(stringify!($name));
         #[cfg(shuttle)]
         shuttle::lazy_static! { $(#[$attribute])* static ref $name: $crate::sync::AtomicU64 = $crate::sync::AtomicU64::new(0); }
         #[cfg(not(any(loom, shuttle)))]

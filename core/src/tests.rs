@@ -1,6 +1,8 @@
 //! What the tests of the whole crate share.
 
 mod health;
+#[cfg(any(loom, shuttle))]
+mod models;
 mod stress;
 
 use proptest::prelude::*;

@@ -50,12 +50,13 @@ impl Breaker {
             return Ok(());
         }
         let word = self.load();
-        let has_closed = word.generation != Word::INITIAL.generation && matches!(word.phase, Phase::Closed { .. });
+        // A closed generation's time counts from its close, and is zero where there was none.
+        let closed = self.since(word.generation);
+        let has_closed = matches!(word.phase, Phase::Closed { .. }) && closed != Timestamp::ZERO;
         if !has_closed || self.mode(word, now) != BreakerMode::Auto {
             return Ok(());
         }
-        // A closed generation's time counts from its close.
-        let elapsed = now.saturating_since(self.since(word.generation));
+        let elapsed = now.saturating_since(closed);
         let left = policy.ramp_duration.saturating_sub(elapsed);
         let share = elapsed.as_secs_f64() / policy.ramp_duration.as_secs_f64();
         if left.is_zero() || unit(random()) < share.max(policy.ramp_min_ratio) {

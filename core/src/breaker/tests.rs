@@ -329,6 +329,8 @@ fn t24_a_policy_change_keeps_counts_and_another_window_shape_starts_empty() {
     assert!(bench.call(Outcome::Failure).is_some(), "the sixth in a row");
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[test]
 fn t24_a_trigger_that_is_turned_on_finds_what_was_counted_before() {
     let off = BreakerPolicy { consecutive_failures: 0, ..consecutive() };

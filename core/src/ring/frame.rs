@@ -109,6 +109,11 @@ impl Frame {
         (self.buckets() as usize) < FEW
     }
 
+    /// How many ticks there are cells for beside the window's.
+    pub(super) fn spare(self) -> u64 {
+        (self.cells() as u64).saturating_sub(u64::from(self.buckets()))
+    }
+
     pub(super) fn id(self, tick: u64) -> Id {
         Id(self.0 >> SHAPE_BITS << Id::ROUND_BITS | ((tick / self.cells() as u64) & Id::ROUND_MASK))
     }

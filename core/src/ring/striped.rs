@@ -55,7 +55,7 @@ impl StripedRing {
         }
     }
 
-    /// The counts over the frame's buckets, of which `newest` is the last; those of later ticks are left out.
+    /// The counts over the frame's buckets, of which `newest` is the last, and what was counted of later ticks already.
     pub(crate) fn sum(&self, frame: Frame, newest: u64) -> u64 {
         sequentially_consistent();
         self.rows.all().map(|row| row.cells.sum(frame, newest)).sum()

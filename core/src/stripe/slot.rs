@@ -113,6 +113,12 @@ fn give_back(taken: &AtomicU64, number: u32) {
     taken.fetch_and(!(1 << number), Ordering::Release);
 }
 
+/// Begins a run of a model, in which no thread has a slot yet.
+#[cfg(all(loom, test))]
+pub(crate) fn begin_process() {
+    TAKEN.begin();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 use proptest::prelude::*;
 use std::time::Duration;
 
-const BUCKETS: u64 = 60;
+const BUCKETS: u64 = 12;
 
 #[test]
 fn agrees_with_a_model_that_remembers_everything() {

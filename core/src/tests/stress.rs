@@ -12,7 +12,7 @@ use crate::policy::{
     LeaseExpiry, Policy, PolicySpec, RetryPolicy, TimeoutPolicy,
 };
 use crate::runtime::Runtime;
-use crate::time::Timestamp;
+use crate::time::{Clocks, Timestamp};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -90,26 +90,32 @@ impl Drop for There<'_> {
     }
 }
 
-impl Operation for Call<'_> {
+impl<'a> Operation for Call<'a> {
     type Output = ();
     type Error = u64;
 
-    async fn attempt(&mut self, _: Attempt) -> Result<(), u64> {
-        self.world.attempts.fetch_add(1, SeqCst);
-        let running = self.world.running.fetch_add(1, SeqCst) + 1;
-        self.world.most.fetch_max(running, SeqCst);
-        let _there = There(&self.world.running);
-        let random = match &mut self.end {
-            End::Any { random } => next(random),
-            End::Well => return Ok(()),
-            End::Never => return std::future::pending().await,
-        };
-        polled(random >> 8 & 7).await;
-        match random >> 16 & 15 {
-            0 => resume_unwind(Box::new("the service's client panics")),
-            1..=6 => Err(random >> 20 & 3),
-            8 => std::future::pending().await,
-            _ => Ok(()),
+    fn attempt(&mut self, _: Attempt) -> impl Future<Output = Result<(), u64>> + Send + use<'a> {
+        let (world, end) = (self.world, self.end);
+        if let End::Any { random } = &mut self.end {
+            next(random);
+        }
+        async move {
+            world.attempts.fetch_add(1, SeqCst);
+            let running = world.running.fetch_add(1, SeqCst) + 1;
+            world.most.fetch_max(running, SeqCst);
+            let _there = There(&world.running);
+            let random = match end {
+                End::Any { mut random } => next(&mut random),
+                End::Well => return Ok(()),
+                End::Never => return std::future::pending().await,
+            };
+            polled(random >> 8 & 7).await;
+            match random >> 16 & 15 {
+                0 => resume_unwind(Box::new("the service's client panics")),
+                1..=6 => Err(random >> 20 & 3),
+                8 => std::future::pending().await,
+                _ => Ok(()),
+            }
         }
     }
 
@@ -207,7 +213,7 @@ fn play(world: &World, isolation: &Isolation, mut random: u64) -> u64 {
                 drop(calls.swap_remove(which));
                 continue;
             }
-            10 => isolation.apply(policy(step >> 32, world.lease), None, true),
+            10 => isolation.apply(policy(step >> 32, world.lease), None, true, Clocks::default()),
             11..=13 => {
                 world.nanos.fetch_add(step >> 8 & 0xf_ffff, SeqCst);
             }
@@ -227,7 +233,7 @@ fn play(world: &World, isolation: &Isolation, mut random: u64) -> u64 {
 fn nothing_is_lost_however_calls_end_and_policies_change() {
     for (seed, lease) in [MILLISECOND, MILLISECOND, Duration::from_secs(3600)].into_iter().enumerate() {
         let world = Arc::new(World { lease, nanos: AtomicU64::new(1_000_000_000), ..World::default() });
-        let isolation = Isolation::new(policy(0, lease), None, Arc::clone(&world) as _);
+        let isolation = Isolation::new(policy(0, lease), None, Clocks::default(), Arc::clone(&world) as _);
         let begun: u64 = std::thread::scope(|scope| {
             let (world, isolation) = (&*world, &isolation);
             let play = |thread| move || play(world, isolation, seed as u64 * THREADS + thread);
@@ -275,7 +281,7 @@ fn every_place_is_free(isolation: &Isolation, world: &World) {
     let mut spec = PolicySpec::clone(&policy(u64::from(MOST - 2), world.lease));
     (spec.bulkhead.max_queue, spec.breaker.mode) = (0, BreakerMode::Disabled);
     spec.timeout.call_timeout = Duration::ZERO;
-    isolation.apply(Policy::new(spec).unwrap(), None, true);
+    isolation.apply(Policy::new(spec).unwrap(), None, true, Clocks::default());
     let mut hanging: Vec<_> = (0..MOST).map(|_| Call { world, end: End::Never }).collect();
     let mut hanging: Vec<_> =
         hanging.iter_mut().map(|call| Box::pin(execute(isolation, world, call, options()))).collect();
@@ -287,7 +293,7 @@ fn every_place_is_free(isolation: &Isolation, world: &World) {
 
 /// Whatever state the breaker was left in, calls that succeed close it.
 fn it_recovers(isolation: &Isolation, world: &World) {
-    isolation.apply(policy(0, world.lease), None, true);
+    isolation.apply(policy(0, world.lease), None, true, Clocks::default());
     for _ in 0..4 {
         world.nanos.fetch_add(10_000_000, SeqCst);
         let mut call = Call { world, end: End::Well };

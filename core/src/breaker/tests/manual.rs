@@ -93,6 +93,8 @@ fn a_trip_keeps_the_growth_of_the_open_time_and_a_reset_forgets_it() {
 #[test]
 fn a_reset_ramps_up_a_breaker_that_was_open_and_no_other() {
     let mut bench = Bench::new(BreakerPolicy { ramp_duration: 10 * SECOND, ..consecutive() });
+    // Early on the clock, whose origin is no close.
+    bench.now = Timestamp::from_millis(1);
     bench.breaker.reset(bench.now);
     let ramps = |bench: &Bench| bench.breaker.ramp(&bench.policy, bench.now, || u64::MAX).is_err();
     assert!(!ramps(&bench));

@@ -26,6 +26,8 @@ fn a_call_counts_once_whatever_it_was() {
     }
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[test]
 fn t24_another_shape_starts_empty_even_where_it_was_there_before() {
     let shapes = [time(30), time(60), BreakerWindow::Count(50), BreakerWindow::Count(5)];
@@ -43,6 +45,8 @@ fn t24_another_shape_starts_empty_even_where_it_was_there_before() {
     }
 }
 
+/// Seen in <https://github.com/redis/go-redis/issues/3836>, <https://github.com/samber/slog-sampling/issues/58>,
+/// <https://github.com/alibaba/Sentinel/issues/3309>.
 #[test]
 fn t17_a_window_that_changes_its_shape_under_load_counts_again_at_once() {
     let window = Window::new(time(30));

@@ -30,9 +30,12 @@ impl Operation for Meeting {
     type Output = ();
     type Error = ();
 
-    async fn attempt(&mut self, _: Attempt) -> Result<(), ()> {
-        self.0.wait();
-        Ok(())
+    fn attempt(&mut self, _: Attempt) -> impl Future<Output = Result<(), ()>> + Send + use<> {
+        let barrier = Arc::clone(&self.0);
+        async move {
+            barrier.wait();
+            Ok(())
+        }
     }
 
     fn classify(&self, _: Result<&(), &()>, _: Context<'_>) -> Verdict {
@@ -66,7 +69,8 @@ impl Operation for Meeting {
 #[test]
 fn t15_the_callers_own_code_runs_under_no_lock() {
     const CALLERS: usize = 10;
-    let isolation = Arc::new(Isolation::new(Policy::new(at(Level::Full)).unwrap(), None, Arc::new(Unobserved)));
+    let isolation =
+        Arc::new(Isolation::new(Policy::new(at(Level::Full)).unwrap(), None, Clocks::default(), Arc::new(Unobserved)));
     let barrier = Arc::new(Barrier::new(CALLERS));
     let (sender, receiver) = mpsc::channel();
     for _ in 0..CALLERS {

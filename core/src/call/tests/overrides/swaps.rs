@@ -67,6 +67,8 @@ async fn t24_an_override_that_stays_keeps_its_half_open_breaker_and_its_probes()
     assert_eq!(bench.counters().stale_results, 0);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[tokio::test(start_paused = true)]
 async fn t24_an_override_that_comes_or_goes_moves_its_methods_to_another_breaker() {
     let bench = Bench::new(enhanced(Vec::new()));
@@ -87,6 +89,8 @@ async fn t24_an_override_that_comes_or_goes_moves_its_methods_to_another_breaker
     assert_eq!(state(&bench, "Get"), State::Closed);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[tokio::test(start_paused = true)]
 async fn t24_what_a_dropped_override_learned_is_gone_once_nobody_uses_it() {
     let bench = Bench::new(enhanced(vec![own("Get*", 1)]));
@@ -131,6 +135,8 @@ async fn t24_calls_of_a_dropped_override_end_in_its_breaker_and_in_the_services_
     assert_eq!(bench.counters().breaker_opened, 2);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>,
+/// <https://github.com/nodeshift/opossum/issues/450>.
 #[tokio::test(start_paused = true)]
 async fn t24_places_and_rate_of_an_override_outlive_a_policy() {
     let narrow = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };
