@@ -188,9 +188,15 @@ fn next(random: &mut u64) -> u64 {
     *random ^ *random >> 29
 }
 
-fn options() -> CallOptions<'static> {
-    CallOptions { method: "get", is_idempotent: true, ..CallOptions::default() }
-}
+const OPTIONS: CallOptions<'static> = CallOptions {
+    method: "get",
+    pool: None,
+    is_idempotent: true,
+    timeout: None,
+    cache_key: None,
+    cache_fields: &[],
+    is_alternative: false,
+};
 
 /// A thread's part: it begins calls, polls them, drops them, lets time pass and changes the policy. Returns how many
 /// calls it began.
@@ -204,7 +210,7 @@ fn play(world: &World, isolation: &Isolation, mut random: u64) -> u64 {
             0..=7 if calls.len() < 8 => {
                 let mut call = Call { world, end: End::Any { random: step } };
                 calls.push(Box::pin(async move {
-                    let _ = execute(isolation, world, &mut call, options()).await;
+                    let _ = execute(isolation, world, &mut call, &OPTIONS).await;
                 }));
                 which = calls.len() - 1;
                 begun += 1;
@@ -284,10 +290,10 @@ fn every_place_is_free(isolation: &Isolation, world: &World) {
     isolation.apply(Policy::new(spec).unwrap(), None, true, Clocks::default());
     let mut hanging: Vec<_> = (0..MOST).map(|_| Call { world, end: End::Never }).collect();
     let mut hanging: Vec<_> =
-        hanging.iter_mut().map(|call| Box::pin(execute(isolation, world, call, options()))).collect();
+        hanging.iter_mut().map(|call| Box::pin(execute(isolation, world, call, &OPTIONS))).collect();
     assert!(hanging.iter_mut().all(|call| poll_once(call.as_mut()).is_pending()));
     let mut one_more = Call { world, end: End::Well };
-    let ended = poll_once(std::pin::pin!(execute(isolation, world, &mut one_more, options())));
+    let ended = poll_once(std::pin::pin!(execute(isolation, world, &mut one_more, &OPTIONS)));
     assert!(matches!(ended, Poll::Ready(Err(failure)) if failure.cause == FailureCause::BulkheadFull));
 }
 
@@ -297,7 +303,7 @@ fn it_recovers(isolation: &Isolation, world: &World) {
     for _ in 0..4 {
         world.nanos.fetch_add(10_000_000, SeqCst);
         let mut call = Call { world, end: End::Well };
-        let ended = poll_once(std::pin::pin!(execute(isolation, world, &mut call, options())));
+        let ended = poll_once(std::pin::pin!(execute(isolation, world, &mut call, &OPTIONS)));
         assert!(matches!(ended, Poll::Ready(Ok(_))), "let through, for a lease or an open time is over");
     }
     assert_eq!(isolation.breaker_state(world.now()), Some(State::Closed));

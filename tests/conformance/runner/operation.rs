@@ -68,7 +68,7 @@ impl Scripted {
         options: CallOptions<'a>,
     ) -> Pin<Box<dyn Future<Output = CallResult> + Send + 'a>> {
         let clock = self.clock().clone();
-        Box::pin(async move { execute(isolation, &clock, self, options).await })
+        Box::pin(async move { execute(isolation, &clock, self, &options).await })
     }
 
     async fn stand_in(&self, stand_in: Option<&StandIn>) -> Option<Reply> {

@@ -83,7 +83,7 @@ fn a_call_that_found_no_connection_has_not_arrived() {
 /// <https://github.com/resilience4j/resilience4j/issues/1065>.
 #[test]
 fn t37_a_rejection_of_our_own_below_is_neither_counted_nor_retried() {
-    let open = Rejection::Open { retry_after: None };
+    let open = Rejection::Open { retry_after: None, by: cofferdam_core::breaker::OpenedBy::Rules };
     let boxed: Box<dyn Error + Send + Sync> = Box::new(Calling(open.clone()));
     for verdict in [judge(&open), judge(&Rejection::BulkheadFull), judge(&boxed)] {
         assert_eq!((verdict.outcome, verdict.is_retryable), (Outcome::Neutral, false));

@@ -76,7 +76,8 @@ fn t15_the_callers_own_code_runs_under_no_lock() {
     for _ in 0..CALLERS {
         let (isolation, sender, mut meeting) = (Arc::clone(&isolation), sender.clone(), Meeting(Arc::clone(&barrier)));
         thread::spawn(move || {
-            let call = execute(&isolation, &Still, &mut meeting, idempotent());
+            let options = idempotent();
+            let call = execute(&isolation, &Still, &mut meeting, &options);
             sender.send(futures_util::FutureExt::now_or_never(call).is_some_and(|call| call.is_ok()))
         });
     }
