@@ -2,7 +2,6 @@
 //! number, and nothing is packed, striped or shared. It knows the engine by its policy and its words only.
 
 use crate::breaker::{Cause, State};
-use crate::hold::Forced;
 use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry};
 use std::time::Duration;
@@ -11,14 +10,10 @@ const MILLISECOND: u64 = 1_000_000;
 
 pub(super) struct Naive {
     pub(super) policy: BreakerPolicy,
-    /// The policy's mode, and when it is over.
-    pub(super) mode: (BreakerMode, Option<u64>),
-    /// What operators hold, and until when. The first that is not over counts.
-    pub(super) holds: Vec<(Forced, Option<u64>)>,
     phase: Phase,
-    /// Counts the transitions and resets; a result belongs to the one after which its call was admitted.
-    round: u64,
-    /// The calls since the last close or reset, or since the window got its shape.
+    /// Counts the transitions; a result belongs to the one after which its call was admitted.
+    pub(super) round: u64,
+    /// The calls since the last close, or since the window got its shape.
     calls: Vec<Call>,
     /// Whether it has ever closed, and when it last did.
     closed_at: Option<u64>,
@@ -38,15 +33,8 @@ struct Call {
     slow: bool,
 }
 
-/// How a call went.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    pub(super) outcome: Outcome,
-    pub(super) slow: bool,
-}
-
-/// From, to, why, and whether calls feel it.
-pub(super) type Change = (State, State, Cause, bool);
+/// From, to, and why.
+pub(super) type Change = (State, State, Cause);
 
 /// What the engine should say to somebody who asks for leave.
 #[derive(Debug, PartialEq)]
@@ -60,23 +48,13 @@ pub(super) enum Answer {
     Rejected {
         state: State,
         left: Option<u64>,
-        by: By,
         change: Option<Change>,
     },
 }
 
-/// On whose word it rejects.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum By {
-    Rules,
-    Policy,
-    Hold,
-}
-
 impl Naive {
     pub(super) fn new(policy: BreakerPolicy) -> Self {
-        let (phase, mode) = (Phase::Closed { in_a_row: 0 }, (BreakerMode::Auto, None));
-        Self { policy, mode, holds: Vec::new(), phase, round: 0, calls: Vec::new(), closed_at: None }
+        Self { policy, phase: Phase::Closed { in_a_row: 0 }, round: 0, calls: Vec::new(), closed_at: None }
     }
 
     pub(super) fn reconfigure(&mut self, policy: BreakerPolicy) {
@@ -85,28 +63,10 @@ impl Naive {
         }
         self.policy = policy;
         if let Phase::Open { since, wait, reopens } = self.phase {
-            let longest = self.jittered_open_time(reopens, 64);
+            let longest = self.open_time(reopens);
+            let longest = whole_millis(longest + portion(longest, self.policy.open_jitter_ratio, 64));
             self.phase = Phase::Open { since, wait: wait.min(longest), reopens };
         }
-    }
-
-    /// The mode that counts, until when, and on whose word.
-    fn order(&self, now: u64) -> (BreakerMode, Option<u64>, By) {
-        let stands = |until: &Option<u64>| until.is_none_or(|until| now < until);
-        if let Some((forced, until)) = self.holds.iter().find(|(_, until)| stands(until)) {
-            let mode = match forced {
-                Forced::Open => BreakerMode::ForcedOpen,
-                Forced::Closed | Forced::Disabled => BreakerMode::Disabled,
-                Forced::MetricsOnly => BreakerMode::MetricsOnly,
-            };
-            return (mode, *until, By::Hold);
-        }
-        let (mode, until) = self.mode;
-        if stands(&until) { (mode, until, By::Policy) } else { (BreakerMode::Auto, None, By::Policy) }
-    }
-
-    pub(super) fn mode(&self, now: u64) -> BreakerMode {
-        self.order(now).0
     }
 
     /// `share` in sixty-fourths stands for the random number.
@@ -114,41 +74,27 @@ impl Naive {
         let (Phase::Closed { .. }, Some(closed_at)) = (self.phase, self.closed_at) else { return true };
         let ramp = nanos(self.policy.ramp_duration);
         let passed = now - closed_at;
-        self.mode(now) != BreakerMode::Auto
+        self.policy.mode != BreakerMode::Auto
             || passed >= ramp
             || (share as f64 / 64.0) < self.policy.ramp_min_ratio
             || u128::from(share) * u128::from(ramp) < 64 * u128::from(passed)
     }
 
     pub(super) fn admit(&mut self, now: u64, share: u64) -> Answer {
-        match self.mode(now) {
-            BreakerMode::Auto => self.ask(now, share),
-            BreakerMode::Disabled => {
-                let is_closed = matches!(self.phase, Phase::Closed { .. });
-                Answer::Admitted { round: is_closed.then_some(self.round), is_probe: false, change: None }
+        match self.ask(now, share) {
+            Answer::Rejected { change, .. } if self.policy.mode == BreakerMode::MetricsOnly => {
+                Answer::Admitted { round: None, is_probe: false, change }
             }
-            BreakerMode::ForcedOpen => {
-                let (left, by) = self.forced_open(now);
-                Answer::Rejected { state: State::Open, left, by, change: None }
-            }
-            BreakerMode::MetricsOnly => match self.ask(now, share) {
-                Answer::Rejected { change, .. } => Answer::Admitted { round: None, is_probe: false, change },
-                admitted @ Answer::Admitted { .. } => admitted,
-            },
+            answer => answer,
         }
     }
 
-    /// Until when it is forced open, and by whom.
-    fn forced_open(&self, now: u64) -> (Option<u64>, By) {
-        let (_, until, by) = self.order(now);
-        (until.map(|until| until - now), by)
-    }
-
     fn ask(&mut self, now: u64, share: u64) -> Answer {
-        let rejected = |state, left, change| Answer::Rejected { state, left: Some(left), by: By::Rules, change };
         match self.phase {
             Phase::Closed { .. } => self.admitted(false, None),
-            Phase::Open { since, wait, .. } if now < since + wait => rejected(State::Open, since + wait - now, None),
+            Phase::Open { since, wait, .. } if now < since + wait => {
+                Answer::Rejected { state: State::Open, left: Some(since + wait - now), change: None }
+            }
             Phase::Open { reopens, .. } => self.probe(State::Open, Cause::OpenElapsed, reopens, now),
             Phase::HalfOpen { last_probe, out, good, bad, reopens } => {
                 let needed = self.policy.success_threshold.saturating_sub(good).max(1);
@@ -157,23 +103,27 @@ impl Naive {
                     cap => cap,
                 };
                 if out < needed && out < cap {
-                    self.phase = Phase::HalfOpen { last_probe: now, out: out + 1, good, bad, reopens };
+                    self.phase = Phase::HalfOpen { last_probe: now.max(last_probe), out: out + 1, good, bad, reopens };
                     return self.admitted(true, None);
                 }
-                let lease = self.lease();
+                let lease = match nanos(self.policy.half_open_lease) {
+                    0 => nanos(self.policy.open_duration).max(30_000 * MILLISECOND),
+                    lease => lease,
+                };
                 if now < last_probe + lease {
-                    return rejected(State::HalfOpen, last_probe + lease - now, None);
+                    let left = Some(last_probe + lease - now);
+                    return Answer::Rejected { state: State::HalfOpen, left, change: None };
                 }
                 match self.policy.on_lease_expiry {
                     LeaseExpiry::Reprobe => self.probe(State::HalfOpen, Cause::LeaseExpired, reopens, now),
                     LeaseExpiry::Close => {
-                        let change = self.close(State::HalfOpen, Cause::LeaseExpired, now);
+                        let change = self.close(Cause::LeaseExpired, now);
                         self.admitted(false, Some(change))
                     }
                     LeaseExpiry::Open => {
-                        let wait = self.jittered_open_time(reopens + 1, share);
-                        let change = self.open(State::HalfOpen, Cause::LeaseExpired, reopens + 1, wait, now);
-                        rejected(State::Open, wait, Some(change))
+                        let change = Some(self.open(State::HalfOpen, Cause::LeaseExpired, reopens + 1, now, share));
+                        let Phase::Open { wait, .. } = self.phase else { unreachable!() };
+                        Answer::Rejected { state: State::Open, left: Some(wait), change }
                     }
                 }
             }
@@ -181,43 +131,47 @@ impl Naive {
     }
 
     /// The change that a result makes, and whether it came too late to count.
-    pub(super) fn record(&mut self, round: Option<u64>, end: End, now: u64, share: u64) -> (Option<Change>, bool) {
+    pub(super) fn record(
+        &mut self,
+        round: Option<u64>,
+        outcome: Outcome,
+        slow: bool,
+        now: u64,
+        share: u64,
+    ) -> (Option<Change>, bool) {
         let Some(round) = round else { return (None, false) };
-        let failed = end.outcome == Outcome::Failure;
-        if end.outcome == Outcome::Neutral {
+        if outcome == Outcome::Neutral {
             self.give_back(round);
             return (None, false);
         }
         if round != self.round {
             return (None, true);
         }
-        let is_fixed = matches!(self.mode(now), BreakerMode::ForcedOpen | BreakerMode::Disabled);
+        let is_slow_probe = matches!(self.phase, Phase::HalfOpen { .. }) && slow && self.policy.slow_call_rate > 0.0;
+        let failed = outcome == Outcome::Failure || is_slow_probe;
         let change = match self.phase {
             Phase::Open { .. } => unreachable!("an open breaker admits nobody"),
             Phase::Closed { in_a_row } => {
                 let in_a_row = if failed { in_a_row + 1 } else { 0 };
                 self.phase = Phase::Closed { in_a_row };
-                self.calls.push(Call { at: now, failed, slow: end.slow });
-                let cause = self.trigger(in_a_row, failed, end.slow, now).filter(|_| !is_fixed);
-                cause.map(|cause| self.open(State::Closed, cause, 0, self.jittered_open_time(0, share), now))
+                self.calls.push(Call { at: now, failed, slow });
+                let cause = self.trigger(in_a_row, failed, slow, now);
+                cause.map(|cause| self.open(State::Closed, cause, 0, now, share))
             }
-            Phase::HalfOpen { .. } if is_fixed => {
-                self.give_back(round);
+            Phase::HalfOpen { bad, reopens, .. } if failed && bad + 1 > self.policy.half_open_allowed_failures => {
+                let cause = if outcome == Outcome::Failure { Cause::ProbeFailed } else { Cause::ProbeSlow };
+                Some(self.open(State::HalfOpen, cause, reopens + 1, now, share))
+            }
+            Phase::HalfOpen { last_probe, out, bad, reopens, .. } if failed => {
+                self.phase = Phase::HalfOpen { last_probe, out: out - 1, good: 0, bad: bad + 1, reopens };
                 None
             }
+            Phase::HalfOpen { good, .. } if good + 1 >= self.policy.success_threshold => {
+                Some(self.close(Cause::ProbesSucceeded, now))
+            }
             Phase::HalfOpen { last_probe, out, good, bad, reopens } => {
-                let too_slow = end.slow && self.policy.slow_call_rate > 0.0;
-                if failed || too_slow {
-                    let cause = if failed { Cause::ProbeFailed } else { Cause::ProbeSlow };
-                    self.phase = Phase::HalfOpen { last_probe, out: out - 1, good: 0, bad: bad + 1, reopens };
-                    let wait = self.jittered_open_time(reopens + 1, share);
-                    (bad + 1 > self.policy.half_open_allowed_failures)
-                        .then(|| self.open(State::HalfOpen, cause, reopens + 1, wait, now))
-                } else {
-                    self.phase = Phase::HalfOpen { last_probe, out: out - 1, good: good + 1, bad, reopens };
-                    (good + 1 >= self.policy.success_threshold)
-                        .then(|| self.close(State::HalfOpen, Cause::ProbesSucceeded, now))
-                }
+                self.phase = Phase::HalfOpen { last_probe, out: out - 1, good: good + 1, bad, reopens };
+                None
             }
         };
         (change, false)
@@ -232,51 +186,12 @@ impl Naive {
         }
     }
 
-    /// What an operator's trip changes: never does it make an open breaker close earlier.
-    pub(super) fn trip(&mut self, open_for: Option<u64>, now: u64, share: u64) -> Option<Change> {
-        let (from, reopens) = match self.phase {
-            Phase::Closed { .. } => (State::Closed, 0),
-            Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
-            Phase::Open { since, wait, reopens } => {
-                let open_for = open_for.unwrap_or_else(|| self.jittered_open_time(reopens, share));
-                self.phase = Phase::Open { since, wait: wait.max(whole_millis(now + open_for - since)), reopens };
-                return None;
-            }
-        };
-        let wait = open_for.map_or_else(|| self.jittered_open_time(reopens, share), whole_millis);
-        Some(self.open(from, Cause::Tripped, reopens, wait, now))
-    }
-
-    /// What an operator's reset changes: nothing is learned any more, and who is out is late.
-    pub(super) fn reset(&mut self, now: u64) -> Option<Change> {
-        let from = match self.phase {
-            Phase::Closed { .. } => {
-                let closed_at = self.closed_at;
-                self.close(State::Closed, Cause::Reset, now);
-                self.closed_at = closed_at;
-                return None;
-            }
-            Phase::Open { .. } => State::Open,
-            Phase::HalfOpen { .. } => State::HalfOpen,
-        };
-        Some(self.close(from, Cause::Reset, now))
-    }
-
-    /// The state by the rules, whatever stands over them.
-    pub(super) fn learned(&self, now: u64) -> State {
+    /// The state that the rules are in, whatever the mode makes of it.
+    pub(super) fn rules(&self, now: u64) -> State {
         match self.phase {
             Phase::Closed { .. } => State::Closed,
             Phase::Open { since, wait, .. } if now < since + wait => State::Open,
             Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
-        }
-    }
-
-    /// Whether a call would be rejected: for how long still, and on whose word.
-    pub(super) fn rejects(&self, now: u64) -> Option<(Option<u64>, By)> {
-        match (self.mode(now), self.learned(now)) {
-            (BreakerMode::ForcedOpen, _) => Some(self.forced_open(now)),
-            (BreakerMode::Auto, State::Open) => Some((self.deadline().map(|deadline| deadline - now), By::Rules)),
-            _ => None,
         }
     }
 
@@ -294,7 +209,7 @@ impl Naive {
         match self.phase {
             Phase::Closed { .. } => None,
             Phase::Open { since, wait, .. } => Some(since + wait),
-            Phase::HalfOpen { last_probe, .. } => Some(last_probe + self.lease()),
+            Phase::HalfOpen { last_probe, .. } => Some(last_probe + nanos(self.policy.lease())),
         }
     }
 
@@ -347,41 +262,35 @@ impl Naive {
     fn probe(&mut self, from: State, cause: Cause, reopens: u32, now: u64) -> Answer {
         self.round += 1;
         self.phase = Phase::HalfOpen { last_probe: now, out: 1, good: 0, bad: 0, reopens };
-        self.admitted(true, Some(self.change(from, State::HalfOpen, cause, now)))
+        self.admitted(true, Some((from, State::HalfOpen, cause)))
     }
 
-    fn open(&mut self, from: State, cause: Cause, reopens: u32, wait: u64, now: u64) -> Change {
+    fn open(&mut self, from: State, cause: Cause, reopens: u32, now: u64, share: u64) -> Change {
         self.round += 1;
-        self.phase = Phase::Open { since: now, wait, reopens };
-        self.change(from, State::Open, cause, now)
+        let open_time = self.open_time(reopens);
+        let jitter = portion(open_time, self.policy.open_jitter_ratio, share);
+        self.phase = Phase::Open { since: now, wait: whole_millis(open_time + jitter), reopens };
+        (from, State::Open, cause)
     }
 
-    fn close(&mut self, from: State, cause: Cause, now: u64) -> Change {
+    fn close(&mut self, cause: Cause, now: u64) -> Change {
         self.round += 1;
         self.phase = Phase::Closed { in_a_row: 0 };
         self.calls.clear();
         self.closed_at = Some(now);
-        self.change(from, State::Closed, cause, now)
+        (State::HalfOpen, State::Closed, cause)
     }
 
-    fn change(&self, from: State, to: State, cause: Cause, now: u64) -> Change {
-        (from, to, cause, self.mode(now) == BreakerMode::Auto)
-    }
-
-    fn lease(&self) -> u64 {
-        match nanos(self.policy.half_open_lease) {
-            0 => nanos(self.policy.open_duration).max(30_000 * MILLISECOND),
-            lease => lease,
-        }
-    }
-
-    /// The multipliers of these tests are whole, and their ratios of jitter eighths.
-    fn jittered_open_time(&self, reopens: u32, share: u64) -> u64 {
+    /// The multipliers of these tests are whole.
+    fn open_time(&self, reopens: u32) -> u64 {
         let (longest, factor) = (nanos(self.policy.max_open_duration), self.policy.open_backoff_multiplier as u64);
-        let grown = (0..reopens).fold(nanos(self.policy.open_duration), |time, _| (time * factor).min(longest));
-        let open_time = grown.min(longest);
-        whole_millis(open_time + open_time * (self.policy.open_jitter_ratio * 8.0) as u64 * share / 8 / 64)
+        (0..reopens).fold(nanos(self.policy.open_duration), |time, _| (time * factor).min(longest)).min(longest)
     }
+}
+
+/// `ratio`, in whole eighths, of `sixty-fourths` of a time.
+fn portion(time: u64, ratio: f64, sixty_fourths: u64) -> u64 {
+    time * (ratio * 8.0) as u64 * sixty_fourths / 8 / 64
 }
 
 fn whole_millis(nanos: u64) -> u64 {

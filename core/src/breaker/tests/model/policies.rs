@@ -10,8 +10,10 @@ use proptest::sample::select;
 pub(super) fn policy(is_count: bool) -> impl Strategy<Value = BreakerPolicy> {
     // Now and then the other shape, for the changes of policy within a run.
     let window = prop_oneof![7 => window(is_count), 1 => window(!is_count)];
-    (window, triggers(), open(), half_open(), ramp()).prop_map(|(window, triggers, open, half_open, ramp)| {
-        BreakerPolicy {
+    (mode(), window, triggers(), open(), half_open(), ramp()).prop_map(
+        |(mode, window, triggers, open, half_open, ramp)| BreakerPolicy {
+            mode,
+            mode_until: None,
             window,
             minimum_calls: triggers.0,
             consecutive_failures: triggers.1,
@@ -30,9 +32,15 @@ pub(super) fn policy(is_count: bool) -> impl Strategy<Value = BreakerPolicy> {
             on_lease_expiry: half_open.4,
             ramp_duration: ramp.0,
             ramp_min_ratio: ramp.1,
-            ..BreakerPolicy::default()
-        }
-    })
+        },
+    )
+}
+
+fn mode() -> impl Strategy<Value = BreakerMode> {
+    prop_oneof![
+        8 => Just(BreakerMode::Auto),
+        3 => Just(BreakerMode::MetricsOnly),
+    ]
 }
 
 fn window(is_count: bool) -> BoxedStrategy<BreakerWindow> {
