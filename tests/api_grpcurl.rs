@@ -23,7 +23,7 @@ async fn reflection_lists_and_describes_everything_that_is_served() {
         grpcurl.ask(&["describe", service]).unwrap();
     }
     let methods = grpcurl.ask(&["list", "cofferdam.v1.IsolationService"]).unwrap();
-    assert_eq!(methods.lines().count(), 10, "{methods}");
+    assert_eq!(methods.lines().count(), 12, "{methods}");
     let method = grpcurl.ask(&["describe", "cofferdam.v1.IsolationService.SetIsolationLevel"]).unwrap();
     assert!(method.contains("( .cofferdam.v1.SetIsolationLevelRequest )"), "{method}");
     let policy = grpcurl.ask(&["describe", "cofferdam.v1.IsolationPolicy"]).unwrap();

@@ -157,11 +157,9 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
-    /// Earns the call's share of a retry.
+    /// Earns the call's share of a retry, at every level: a level masks what is done, not what is counted.
     fn deposit(&self) {
-        if self.plan().has_retry {
-            self.isolation.budget.deposit(self.clock.now(), &self.policy().retry.budget);
-        }
+        self.isolation.budget.deposit(self.clock.now(), &self.policy().retry.budget);
     }
 
     /// Until when attempts may run: an alternative needs some of the call's time.
