@@ -26,6 +26,7 @@ fn a_trip_opens_and_recovers_by_the_rules() {
     assert_eq!(left(&late), Some(30 * SECOND), "the policy's");
 }
 
+/// Seen in <https://github.com/App-vNext/Polly/issues/217>.
 #[test]
 fn t09_a_call_admitted_before_a_trip_or_a_reset_changes_nothing() {
     let bench = Bench::new(BreakerPolicy { consecutive_failures: 1, ..consecutive() });

@@ -14,6 +14,7 @@ fn turn<'a>(cache: &'a AnswerCache, name: &str, seconds: u64) -> Turn<'a> {
     cache.turn(&policy(), &key(name), at(seconds))
 }
 
+/// Seen in <https://github.com/getnora-io/nora/issues/532>.
 #[test]
 fn t40_of_all_calls_for_a_stale_answer_one_asks_the_service() {
     let cache = failing();
@@ -29,6 +30,7 @@ fn t40_of_all_calls_for_a_stale_answer_one_asks_the_service() {
     assert!(matches!(turn(&cache, "a", 24), Turn::Live(Some(_))), "the next one asks");
 }
 
+/// Seen in <https://github.com/getnora-io/nora/issues/532>.
 #[test]
 fn t40_past_its_time_nothing_stands_in() {
     let cache = failing();
@@ -81,6 +83,8 @@ fn a_good_answer_ends_it_and_so_does_one_that_is_not_kept() {
 }
 
 /// Its time may have no end: the deadlines are the policy's, and can be switched off.
+///
+/// Seen in <https://github.com/getnora-io/nora/issues/532>.
 #[test]
 fn t40_a_call_that_does_not_come_back_holds_the_others_off_for_a_while_only() {
     let cache = failing();

@@ -136,6 +136,7 @@ async fn a_call_that_waits_for_a_place_is_not_in_flight() {
     assert_eq!(turned_away(&bench, 4, Reply::AnswerAfter(SECOND / 2, "live")).await, 0);
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/975>.
 #[tokio::test(start_paused = true)]
 async fn t24_what_was_learned_outlives_level_and_policy_and_calls_in_flight_stay_so() {
     let bench = Bench::new(limited(Level::Full, 20));

@@ -125,6 +125,7 @@ async fn t40_of_the_calls_for_a_stale_answer_of_a_failing_service_one_asks_it() 
     assert_eq!((counters.calls, counters.served_cached, counters.attempts), (16, 11, 6));
 }
 
+/// Seen in <https://github.com/codeinthehole/django-cacheback/issues/74>.
 #[tokio::test(start_paused = true)]
 async fn t40_a_refresher_that_fails_or_is_cancelled_leaves_the_turn_to_the_next() {
     let bench = Bench::new(cached(Level::Basic));

@@ -40,6 +40,8 @@ async fn an_older_policy_is_ignored_and_a_repeated_one_acknowledged_again() {
 }
 
 /// Nobody has to end it, and no clock that is set: the manager is gone from here on.
+///
+/// Seen in <https://github.com/kubeflow/mcp-server/issues/222>.
 #[tokio::test(start_paused = true)]
 async fn t16_a_mode_ends_by_itself_on_the_clock_that_does_not_jump() {
     let mut scene = Scene::new(&["a", "late"]);

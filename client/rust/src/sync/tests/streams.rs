@@ -21,6 +21,8 @@ async fn services_named_later_are_asked_for() {
 }
 
 /// Names without end must not be traffic without end, nor ever more services than a manager follows for one instance.
+///
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[tokio::test(start_paused = true)]
 async fn t25_services_that_take_each_others_places_are_told_of_now_and_then() {
     let mut scene = Scene::with_room(3, &["a", "b", "c"]);

@@ -40,6 +40,7 @@ async fn hedges_and_retries_share_one_budget() {
     assert_eq!((counters.hedges, counters.retries, counters.retries_refused), (2, 1, 1));
 }
 
+/// Seen in <https://github.com/joshrotenberg/tower-resilience/issues/171>.
 #[tokio::test(start_paused = true)]
 async fn t28_a_slow_service_gets_a_fifth_more_at_most() {
     let mut spec = hedging(4);
