@@ -3,6 +3,8 @@ use crate::testing::{FaultyStore, key, registration, registry};
 use cofferdam_proto::v1;
 
 /// Services that come and go by the thousand leave nothing behind: what is kept has the registry's own limit.
+///
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[tokio::test]
 async fn t25_isolations_go_with_their_services() {
     let registry = Arc::new(registry(&FaultyStore::new()).await);

@@ -139,6 +139,7 @@ fn t25_what_was_learned_of_a_failing_service_is_never_given_up() {
     assert_eq!(registry(&cofferdam).read().by_name.len(), MAX_FOLLOWED);
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[test]
 fn t25_a_service_that_is_named_again_outlasts_those_named_once() {
     let cofferdam = cofferdam();
@@ -152,6 +153,7 @@ fn t25_a_service_that_is_named_again_outlasts_those_named_once() {
     assert_eq!(registry(&cofferdam).find("service-0").unwrap().number, first);
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[test]
 fn t25_a_service_with_a_policy_goes_last() {
     let cofferdam = cofferdam();
@@ -165,6 +167,7 @@ fn t25_a_service_with_a_policy_goes_last() {
     assert!(registry(&cofferdam).find("known").is_some());
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[test]
 fn t25_the_manager_hears_only_of_those_that_it_was_asked_for() {
     let cofferdam = cofferdam();
@@ -189,6 +192,7 @@ fn t25_the_manager_hears_only_of_those_that_it_was_asked_for() {
     assert!(!registry.has_gone(), "the next stream asks for what there is");
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[test]
 fn t25_a_shared_isolation_keeps_no_answers() {
     let fallback =
@@ -205,6 +209,7 @@ fn t25_a_shared_isolation_keeps_no_answers() {
     assert!(shared.fallback.chain.is_empty() && gets.chain.is_empty(), "one user would be answered for another");
 }
 
+/// Seen in <https://github.com/alibaba/Sentinel/issues/1329>.
 #[test]
 fn t25_names_that_are_none_are_bounded_too() {
     let cofferdam = cofferdam();
