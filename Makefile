@@ -3,8 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy lint audit fmt proto baseline build-without-protoc bench instructions record-instructions \
-	demo setup-bench
+.PHONY: help setup test tidy loom shuttle test-long lint audit fmt proto baseline build-without-protoc bench \
+	instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -34,6 +34,17 @@ lint: ## formatting, clippy, docs, the contract's rules, licences and banned dep
 
 tidy: ## the rules about files that no compiler checks (tests/tidy.rs; part of the tests)
 	cargo test --package cofferdam-tests --test tidy
+
+# The model checkers' atomics are chosen by a flag that all crates see, so each has a target folder of its own.
+loom: ## every order in which threads can go through the engine, up to a bound; LOOM_MAX_PREEMPTIONS=4 goes further
+	RUSTFLAGS="--cfg loom" cargo test --profile models --target-dir target/loom --package cofferdam-core --lib -- tests::models
+
+shuttle: ## many random orders of more threads; COFFERDAM_LONG=1 tries a hundred times as many
+	RUSTFLAGS="--cfg shuttle" cargo test --profile models --target-dir target/shuttle --package cofferdam-core --lib -- tests::models
+
+test-long: ## the property tests, fifty times as long; SEED=n repeats a run
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed"; \
+	COFFERDAM_LONG=1 PROPTEST_RNG_SEED=$$seed cargo test --release --package cofferdam-core --lib -- model:: agrees_with
 
 audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)
 	cargo deny check advisories
