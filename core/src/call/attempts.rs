@@ -60,11 +60,11 @@ pub(super) enum Hindered<'a, E> {
 /// What there is to wait for before an attempt.
 pub(super) enum Wait<'a, E> {
     /// The call's turn under the rate limit.
-    ForTurn(Turn<'a>),
+    Turn(Turn<'a>),
     /// A place in the bulkhead.
-    ForPlace,
+    Place,
     /// The end of the pause after an attempt that failed like this.
-    ForRetry(Duration, FailureCause<E>),
+    Retry(Duration, FailureCause<E>),
 }
 
 /// What came of an attempt.
@@ -106,14 +106,14 @@ impl<'a, R: Runtime> Call<'a, R> {
         let mut last: Option<FailureCause<O::Error>> = None;
         loop {
             match wait {
-                Wait::ForTurn(turn) => {
+                Wait::Turn(turn) => {
                     self.clock.runtime.sleep(turn.wait()).await;
                     self.clock.has_moved();
                     turn.take();
                     self.deposit();
                 }
-                Wait::ForPlace => {}
-                Wait::ForRetry(pause, cause) => {
+                Wait::Place => {}
+                Wait::Retry(pause, cause) => {
                     last = Some(cause);
                     self.clock.runtime.sleep(pause).await;
                     self.clock.has_moved();
@@ -152,7 +152,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         let Failed { cause, verdict } = failed;
         let pause = if operation.can_repeat() { self.pause_before_retry(verdict, progress) } else { None };
         match pause {
-            Some(pause) => Hindered::MustWait(Wait::ForRetry(pause, cause)),
+            Some(pause) => Hindered::MustWait(Wait::Retry(pause, cause)),
             None => Hindered::Rejected(cause),
         }
     }
@@ -184,7 +184,7 @@ impl<'a, R: Runtime> Call<'a, R> {
                 turn.take();
                 Ok(())
             }
-            Ok(turn) => Err(Hindered::MustWait(Wait::ForTurn(turn))),
+            Ok(turn) => Err(Hindered::MustWait(Wait::Turn(turn))),
             Err(limited) => {
                 self.isolation.count(Counter::RejectedRateLimit);
                 Err(Hindered::Rejected(FailureCause::RateLimited { retry_after: limited.retry_after }))
@@ -230,7 +230,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             return Err(Hindered::Rejected(self.open(rejection)));
         }
         let place = if self.plan().has_bulkhead {
-            Some(self.lane.places.try_acquire().ok_or(Hindered::MustWait(Wait::ForPlace))?)
+            Some(self.lane.places.try_acquire().ok_or(Hindered::MustWait(Wait::Place))?)
         } else {
             None
         };
