@@ -1,6 +1,7 @@
 //! How the SDK stands with its manager.
 
 use crate::events::{Event, Hub};
+use crate::panics::tell;
 use crate::runtime::Tokio;
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::time::Timestamp;
@@ -51,7 +52,7 @@ impl Link {
         }
         *state = State { is_connected: true, since: Tokio.now(), confirmed: state.confirmed, reason: None };
         drop(state);
-        tracing::info!(%manager, "connected to the manager");
+        tell(|| tracing::info!(%manager, "connected to the manager"));
         self.hub.tell(Event::Connected { manager: Arc::clone(manager) });
     }
 
@@ -72,11 +73,11 @@ impl Link {
         state.is_connected = false;
         state.reason = Some(Arc::clone(&reason));
         drop(state);
-        match (is_news, is_expected) {
+        tell(|| match (is_news, is_expected) {
             (true, false) => tracing::warn!(%reason, "the manager is out of reach; policies stay in force"),
             (true, true) => tracing::info!(%reason, "disconnected from the manager; policies stay in force"),
             (false, _) => tracing::debug!(%reason, "the manager is still out of reach"),
-        }
+        });
         if is_news {
             self.hub.tell(Event::Disconnected { reason });
         }

@@ -1,5 +1,6 @@
 //! What happens inside the SDK, told to whoever listens.
 
+use crate::panics::unless_it_panics;
 use cofferdam_core::breaker::{Cause, State};
 use cofferdam_core::isolation::Part;
 use cofferdam_core::revision::Revision;
@@ -128,8 +129,8 @@ impl Hub {
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        // An error says that nobody listens.
-        let _ = self.0.send(event);
+        // An error says that nobody listens; a panic is that of a listener's waker.
+        let _ = unless_it_panics(|| self.0.send(event));
     }
 
     pub(crate) fn listen(&self) -> Events {

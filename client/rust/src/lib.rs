@@ -64,6 +64,7 @@ mod execute;
 mod journal;
 #[cfg(feature = "tower")]
 pub mod layer;
+mod panics;
 mod register;
 mod registry;
 mod runtime;

@@ -1,7 +1,8 @@
 //! Staying in step with the manager: one stream per process, opened again and again.
 //!
 //! No protected call waits for any of this. The task applies policies by swapping a pointer and reads counters that
-//! calls have already written; with no manager, or a stuck one, calls go on by the last policy they had.
+//! calls have already written; with no manager, or a stuck one, calls go on by the last policy they had. A stream over
+//! which the SDK panics is one that broke off.
 
 mod apply;
 mod backoff;
@@ -13,16 +14,18 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use apply::unless_it_panics;
 pub(crate) use outbox::Outbound;
 
 use crate::client::Shared;
+use crate::panics::Panicked;
 use crate::runtime::{Tokio, random_part};
 use backoff::Backoff;
 use cofferdam_core::runtime::Runtime;
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
 use message::FromManager;
 use report::Reporter;
+use session::Ended;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +57,8 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
     let mut backoff = Backoff::default();
     let mut reporter = Reporter::new(Tokio.now());
     while !stop.is_cancelled() {
-        let ended = session::run(&shared, &mut transport, &mut reporter, &stop).await;
+        let session = AssertUnwindSafe(session::run(&shared, &mut transport, &mut reporter, &stop)).catch_unwind();
+        let ended = session.await.unwrap_or_else(|payload| Ended::by(&Panicked::new(&*payload)));
         let is_expected = stop.is_cancelled() || ended.come_again_within.is_some();
         shared.link.disconnected(&ended.reason, is_expected);
         if ended.was_answered {

@@ -1,14 +1,18 @@
 //! What a message of the manager does to the services.
+//!
+//! A policy is in force as a whole or not at all. Where putting it in force panics, the one before is put back, with all
+//! that was learned, and the manager gets a refusal with the panic's own words. Telling the log and the listeners of it
+//! comes after that and apart from it: a log that panics is no reason to refuse a policy, nor to end the stream.
 
 use super::message::{Applied, FromManager, Refusal, ToManager, Update};
 use crate::client::Shared;
 use crate::events::Event;
+use crate::panics::{Panicked, tell, unless_it_panics};
 use crate::registry::ServiceState;
 use crate::runtime::clocks;
 use cofferdam_core::policy::{FallbackStep, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::policy_hash;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Takes a message in. The answer to it, where it calls for one.
@@ -51,9 +55,7 @@ fn receive_update(shared: &Shared, service: &ServiceState, update: Update) -> Op
         // Told twice; the manager gets its acknowledgement twice.
         Ok(())
     } else {
-        update
-            .policy
-            .and_then(|policy| unless_it_panics(|| apply(shared, service, policy, revision, update.is_enabled)))
+        update.policy.and_then(|policy| apply(shared, service, policy, revision, update.is_enabled))
     };
     match outcome {
         Ok(()) => applied(service).map(ToManager::Applied),
@@ -61,28 +63,49 @@ fn receive_update(shared: &Shared, service: &ServiceState, update: Update) -> Op
     }
 }
 
-fn apply(shared: &Shared, service: &ServiceState, policy: Policy, revision: Revision, is_enabled: bool) {
-    // A service that stands in must have its own policy before it is needed.
-    for step in &policy.fallback.chain {
-        if let FallbackStep::Alternative(alternative) = step {
-            shared.registry.service(alternative.service.as_str());
-        }
-    }
+fn apply(
+    shared: &Shared,
+    service: &ServiceState,
+    policy: Policy,
+    revision: Revision,
+    is_enabled: bool,
+) -> Result<(), Refusal> {
     let level = policy.level;
-    service.isolation.apply(policy, Some(revision), is_enabled, clocks());
-    tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied");
+    let swap = |policy: Policy| {
+        // A service that stands in must have its own policy before it is needed.
+        for step in &policy.fallback.chain {
+            if let FallbackStep::Alternative(alternative) = step {
+                shared.registry.service(alternative.service.as_str());
+            }
+        }
+        service.isolation.apply(policy, Some(revision), is_enabled, clocks());
+    };
+    swap_or_restore(service, || swap(policy))?;
+    tell(|| tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied"));
     shared.hub.tell(Event::PolicyApplied { service: Arc::clone(&service.name), revision });
+    Ok(())
+}
+
+/// Puts another policy in force. Where that panics, half of it may be: then the one before is put back. What belongs to
+/// the pools and overrides of that one is kept for so long.
+fn swap_or_restore(service: &ServiceState, swap: impl FnOnce()) -> Result<(), Panicked> {
+    let before = service.isolation.in_force();
+    unless_it_panics(swap).inspect_err(|_| {
+        tell(|| service.isolation.apply(before.policy.clone(), before.revision, before.is_enabled, clocks()));
+    })
 }
 
 fn refuse(shared: &Shared, service: &ServiceState, revision: Option<Revision>, refusal: Refusal) -> ToManager {
     let in_force = service.isolation.in_force().revision;
-    tracing::error!(
-        service = %service.name,
-        revision = revision.map(tracing::field::display),
-        in_force = in_force.map(tracing::field::display),
-        reason = refusal.reason,
-        "policy refused; the one before stays in force"
-    );
+    tell(|| {
+        tracing::error!(
+            service = %service.name,
+            revision = revision.map(tracing::field::display),
+            in_force = in_force.map(tracing::field::display),
+            reason = refusal.reason,
+            "policy refused; the one before stays in force"
+        );
+    });
     let reason = refusal.reason.as_str().into();
     shared.hub.tell(Event::PolicyRefused { service: Arc::clone(&service.name), revision, reason });
     ToManager::Refused { service: Arc::clone(&service.name), revision, refusal, in_force }
@@ -98,8 +121,13 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
     if in_force.revision.is_none() && in_force.is_enabled {
         return;
     }
-    service.isolation.apply(shared.registry.default_policy().clone(), None, true, clocks());
-    tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force");
+    let default = shared.registry.default_policy().clone();
+    let removed = swap_or_restore(service, || service.isolation.apply(default, None, true, clocks()));
+    if let Err(Panicked { message }) = removed {
+        tell(|| tracing::error!(service = %service.name, %revision, message, "the policy cannot be removed"));
+        return;
+    }
+    tell(|| tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force"));
     shared.hub.tell(Event::PolicyRemoved { service: Arc::clone(&service.name), revision });
 }
 
@@ -107,27 +135,9 @@ fn is_outdated(shared: &Shared, service: &ServiceState, revision: Revision) -> b
     let Err(newest) = service.advance(revision) else {
         return false;
     };
-    tracing::warn!(service = %service.name, %revision, %newest, "the manager sent an outdated policy; ignored");
+    tell(|| {
+        tracing::warn!(service = %service.name, %revision, %newest, "the manager sent an outdated policy; ignored");
+    });
     shared.hub.tell(Event::PolicyOutdated { service: Arc::clone(&service.name), revision, newest });
     true
-}
-
-/// A policy must not take its application down, whatever is in it.
-pub(crate) fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, Refusal> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Refusal {
-        reason: "this instance panicked over the policy, which is a bug of the SDK".to_owned(),
-        field_path: String::new(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_a_refusal() {
-        let refusal = unless_it_panics(|| panic!("bad policy")).unwrap_err();
-        assert!(refusal.reason.contains("panicked"));
-        assert_eq!(unless_it_panics(|| 7), Ok(7));
-    }
 }

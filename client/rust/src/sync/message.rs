@@ -1,5 +1,6 @@
 //! What instance and manager say to each other, in the SDK's own terms.
 
+use crate::panics::Panicked;
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
@@ -46,6 +47,13 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// The field at fault. Empty: not one field.
     pub(crate) field_path: String,
+}
+
+impl From<Panicked> for Refusal {
+    fn from(Panicked { message }: Panicked) -> Self {
+        let reason = format!("this instance panicked over the policy, which is a bug of the SDK: {message}");
+        Self { reason, field_path: String::new() }
+    }
 }
 
 /// A message of the instance.

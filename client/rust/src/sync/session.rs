@@ -9,6 +9,7 @@ use super::message::{FromManager, Hello, ToManager};
 use super::outbox::{Outbox, channel};
 use super::report::{Pending, Reporter};
 use crate::client::Shared;
+use crate::panics::Panicked;
 use crate::registry::News;
 use crate::runtime::{Tokio, random_part};
 use cofferdam_core::runtime::Runtime;
@@ -41,6 +42,15 @@ pub(super) struct Ended {
     pub(super) was_answered: bool,
     /// Within which time to come again, where the manager asked for it.
     pub(super) come_again_within: Option<Duration>,
+}
+
+impl Ended {
+    /// The end of a stream that the SDK panicked over. It does not count as answered: one that does so every time is
+    /// opened ever more rarely.
+    pub(super) fn by(Panicked { message }: &Panicked) -> Self {
+        let reason = format!("the SDK panicked over the stream, which is a bug of it: {message}");
+        Self { reason, was_answered: false, come_again_within: None }
+    }
 }
 
 struct Session<'a> {

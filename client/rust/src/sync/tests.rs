@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+mod panics;
 mod policies;
 mod reports;
 mod streams;
@@ -26,7 +27,15 @@ mod streams;
 struct Scripted {
     address: Arc<str>,
     opened: mpsc::UnboundedSender<Opened>,
-    refuses: bool,
+    way: Way,
+}
+
+/// What opening a stream leads to.
+enum Way {
+    IsOpen,
+    Refuses,
+    /// So many times, by a bug of the transport.
+    PanicsAtFirst(u32),
 }
 
 /// An attempt to open a stream.
@@ -50,9 +59,17 @@ impl Transport for Scripted {
 
     async fn open(&mut self, from_instance: Outbound) -> Result<Self::Inbound, Down> {
         let at = Instant::now();
-        if self.refuses {
-            let _ = self.opened.send(Opened { at, stream: None });
-            return Err(Down("connection refused".to_owned()));
+        match &mut self.way {
+            Way::IsOpen | Way::PanicsAtFirst(0) => {}
+            Way::Refuses => {
+                let _ = self.opened.send(Opened { at, stream: None });
+                return Err(Down("connection refused".to_owned()));
+            }
+            Way::PanicsAtFirst(times) => {
+                *times -= 1;
+                let _ = self.opened.send(Opened { at, stream: None });
+                panic!("a bug");
+            }
         }
         let (to_instance, inbound) = mpsc::unbounded_channel();
         let stream = Some(Stream { from_instance, to_instance });
@@ -72,23 +89,23 @@ struct Scene {
 
 impl Scene {
     fn new(services: &[&str]) -> Self {
-        Self::with(services, false)
+        Self::with(services, Way::IsOpen)
     }
 
-    fn with(services: &[&str], refuses: bool) -> Self {
-        Self::start(services, refuses, |shared| shared)
+    fn with(services: &[&str], way: Way) -> Self {
+        Self::start(services, way, |shared| shared)
     }
 
     /// With room for so many services.
     fn with_room(room: usize, services: &[&str]) -> Self {
         let capacity = Capacity { followed: room, nameless: 0 };
-        Self::start(services, false, |shared| Shared {
+        Self::start(services, Way::IsOpen, |shared| Shared {
             registry: Registry::with_capacity(Policy::default(), shared.hub.clone(), capacity),
             ..shared
         })
     }
 
-    fn start(services: &[&str], refuses: bool, set_up: impl FnOnce(Shared) -> Shared) -> Self {
+    fn start(services: &[&str], way: Way, set_up: impl FnOnce(Shared) -> Shared) -> Self {
         let identity = Identity {
             instance_id: "checkout-1".to_owned(),
             application: "checkout".to_owned(),
@@ -100,7 +117,7 @@ impl Scene {
             shared.registry.service(service);
         }
         let (sender, opened) = mpsc::unbounded_channel();
-        let transport = Scripted { address: "test".into(), opened: sender, refuses };
+        let transport = Scripted { address: "test".into(), opened: sender, way };
         let stop = CancellationToken::new();
         let events = shared.hub.listen();
         let task = tokio::spawn(run(Arc::clone(&shared), transport, stop.clone()));

@@ -1,7 +1,7 @@
 //! The contract's messages as the SDK's own, and back.
 
+use crate::panics::unless_it_panics;
 use crate::sync::message::{Applied, FromManager, Hello, Refusal, Report, ServiceReport, ToManager, Update};
-use crate::sync::unless_it_panics;
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::isolation::Part;
@@ -49,7 +49,7 @@ fn from_policy(policy: Option<&v1::IsolationPolicy>) -> Result<Policy, Refusal> 
     let Some(policy) = policy else {
         return Err(Refusal { reason: "the update holds no policy".to_owned(), field_path: String::new() });
     };
-    unless_it_panics(|| effective_policy(policy))?.map_err(|invalid| from_invalid(&invalid))
+    unless_it_panics(|| effective_policy(policy)).map_err(Refusal::from)?.map_err(|invalid| from_invalid(&invalid))
 }
 
 fn from_invalid(invalid: &InvalidPolicy) -> Refusal {

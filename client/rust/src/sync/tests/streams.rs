@@ -55,7 +55,7 @@ async fn a_cut_stream_is_resumed_with_what_is_in_force() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_go_on_for_ever_with_growing_random_pauses() {
-    let mut scene = Scene::with(&["a"], true);
+    let mut scene = Scene::with(&["a"], Way::Refuses);
     let mut last = scene.attempt().await.at;
     let mut pauses = Vec::new();
     for _ in 0..400 {
@@ -179,7 +179,7 @@ async fn the_connection_is_told_as_it_changes() {
 #[tokio::test(start_paused = true)]
 async fn stopping_ends_the_task_wherever_it_is() {
     // While it waits to try again.
-    let mut scene = Scene::with(&["a"], true);
+    let mut scene = Scene::with(&["a"], Way::Refuses);
     for _ in 0..20 {
         scene.attempt().await;
     }
@@ -214,7 +214,7 @@ async fn a_task_that_is_dropped_before_its_first_stream_does_not_pass_for_trying
     scene.task.await.unwrap_err();
     assert_eq!(scene.shared.link.look().reason, Some(Arc::clone(&reason)));
 
-    let mut scene = Scene::with(&["a"], true);
+    let mut scene = Scene::with(&["a"], Way::Refuses);
     scene.attempt().await;
     assert!(matches!(scene.events.next().await, Some(Event::Disconnected { .. })));
     scene.task.abort();
