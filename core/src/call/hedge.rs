@@ -26,7 +26,9 @@ mod race;
 
 pub(super) use race::{First, Race};
 
-use super::attempts::{Begun, Refused, Settled};
+use super::attempts::Begun;
+use super::leave::Refused;
+use super::settle::Settled;
 use super::{Call, Operation, Progress};
 use crate::breaker::{Admission, State};
 use crate::outcome::Outcome;

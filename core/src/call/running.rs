@@ -1,6 +1,7 @@
 //! An attempt under way.
 
-use super::attempts::{Begun, Leave};
+use super::attempts::Begun;
+use super::leave::Leave;
 use super::tally::AttemptTally;
 use super::timeout::Elapsed;
 use super::{Attempt, Call};

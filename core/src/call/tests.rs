@@ -15,16 +15,18 @@ mod stand_ins;
 mod threads;
 
 use super::*;
-use crate::breaker::State;
+use crate::breaker::{OpenedBy, State};
 use crate::isolation::Unobserved;
 use crate::level::Level;
 use crate::name::Name;
 use crate::policy::{
-    BreakerPolicy, BulkheadPolicy, CachedFallback, FallbackPolicy, FallbackStep, Jitter, Policy, PoolPolicy,
-    RetryPolicy, StaticFallback, TimeoutPolicy,
+    AlternativeFallback, BreakerPolicy, BulkheadPolicy, CachedFallback, DegradedFallback, FallbackPolicy, FallbackStep,
+    FallbackTrigger, Jitter, Policy, PoolPolicy, RetryPolicy, StaticFallback, TimeoutPolicy,
 };
+use crate::revision::Revision;
 use crate::stats::CounterSnapshot;
 use crate::time::{Clocks, WallTime};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,7 +1,8 @@
 //! Attempts of one call that run side by side, until one has answered or none is left.
 
-use crate::call::attempts::{Failed, Pause, Settled};
+use crate::call::retries::Pause;
 use crate::call::running::{Held, Running, Step};
+use crate::call::settle::{Failed, Settled};
 use crate::call::timeout::Elapsed;
 use crate::call::{Attempt, Call, FailureCause, Operation, Progress};
 use crate::runtime::Runtime;

@@ -1,0 +1,105 @@
+//! What an attempt that has ended says, and to whom.
+
+use super::leave::Leave;
+use super::running::Held;
+use super::timeout::Elapsed;
+use super::{Call, Context, FailureCause, Operation, Progress, Verdict};
+use crate::breaker::Admission;
+use crate::outcome::Outcome;
+use crate::runtime::Runtime;
+use crate::stats::Counter;
+use crate::time::Timestamp;
+
+/// DEADLINE_EXCEEDED: what a timeout of our own is, in the terms of the retry policy.
+const DEADLINE_EXCEEDED: u32 = 4;
+
+/// An attempt that did not bring an answer.
+pub(super) struct Failed<E> {
+    pub(super) cause: FailureCause<E>,
+    pub(super) verdict: Verdict,
+}
+
+/// What came of an attempt.
+pub(super) struct Settled<T, E> {
+    pub(super) result: Result<T, FailureCause<E>>,
+    pub(super) verdict: Verdict,
+}
+
+impl<'a, R: Runtime> Call<'a, R> {
+    /// Judges an attempt that has ended, tells whoever learns from it, and gives back what it held.
+    #[inline]
+    pub(super) fn settle<O: Operation>(
+        &self,
+        operation: &O,
+        progress: &mut Progress,
+        result: Result<Result<O::Output, O::Error>, Elapsed>,
+        held: &mut Held<'_, 'a, R>,
+    ) -> Settled<O::Output, O::Error> {
+        let leave = std::mem::take(&mut held.leave);
+        let context = Context {
+            policy: self.policy(),
+            is_probe: leave.admission.as_ref().is_some_and(Admission::is_probe),
+            is_idempotent: self.is_idempotent,
+            error_type: std::any::type_name::<O::Error>(),
+        };
+        let verdict = match &result {
+            Ok(result) => operation.classify(result.as_ref(), context),
+            Err(Elapsed) => self.verdict_on_timeout(),
+        };
+        if let Some(tally) = held.tally.take() {
+            tally.end(verdict.outcome);
+        }
+        // A success that came at once is counted where the call began, unless somebody asks how long it took.
+        if held.has_waited || verdict.outcome != Outcome::Success || self.plan().measures {
+            self.clock.has_moved();
+        }
+        let now = self.clock.now();
+        self.learn(leave, verdict.outcome, held.since, now);
+        if !held.is_hedge && (verdict.outcome == Outcome::Success || result.is_err()) {
+            self.measure(now.saturating_since(held.since));
+        }
+        progress.last_outcome = verdict.outcome;
+        if let Ok(result) = &result {
+            self.take_note(operation, result.as_ref(), verdict.outcome);
+        }
+        let result = match result {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(FailureCause::Inner(error)),
+            Err(Elapsed) => {
+                self.isolation.count(Counter::Timeouts);
+                Err(FailureCause::Timeout)
+            }
+        };
+        held.place = None;
+        Settled { result, verdict }
+    }
+
+    pub(super) fn verdict_on_timeout(&self) -> Verdict {
+        let is_idempotent = self.is_idempotent;
+        let context = Context { policy: self.policy(), is_probe: false, is_idempotent, error_type: "" };
+        Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
+    }
+
+    /// Tells adaptive limit, breaker and health how an attempt went that began at one time and has ended now.
+    pub(super) fn learn(&self, leave: Leave<'_>, outcome: Outcome, since: Timestamp, now: Timestamp) {
+        let latency = now.saturating_since(since);
+        if let Some(permit) = leave.permit {
+            permit.record(outcome, latency, now);
+        }
+        if outcome != Outcome::Neutral {
+            self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
+        }
+        let Some(admission) = leave.admission else { return };
+        let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.clock.runtime.random());
+        if recorded.is_stale {
+            self.isolation.count(Counter::StaleResults);
+        }
+        self.publish(recorded.transition);
+    }
+}
+
+impl<T, E> Settled<T, E> {
+    pub(super) fn into_result(self) -> Result<T, Failed<E>> {
+        self.result.map_err(|cause| Failed { cause, verdict: self.verdict })
+    }
+}
