@@ -96,7 +96,8 @@ counters! {
     hedges Hedges,
     /// Hedges that brought their call's answer.
     hedge_wins HedgeWins,
-    /// Hedges that were due and did not start: no budget, no place, or a breaker that was not closed.
+    /// Hedges that were due and did not start: a breaker that was not closed or ramps up, no place, the adaptive limit
+    /// reached, or no budget.
     hedges_refused HedgesRefused,
     /// Calls rejected because the adaptive limit was reached.
     rejected_adaptive_limit RejectedAdaptiveLimit,

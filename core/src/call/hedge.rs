@@ -10,11 +10,14 @@
 //!
 //! **Hedges are attempts.** Each has its own place, admission and attempt timeout, and counts towards
 //! `retry.max_attempts`. A call is not retried while an attempt of it runs, so it makes at most `retry.max_attempts`
-//! attempts or `1 + max_extra`, whichever is more.
+//! attempts or `1 + max_extra`, whichever is more. Each counts for the breaker when it has ended, as that of a retry does:
+//! a call whose three attempts all run out of time is three failures in a row, for the service was asked three times and
+//! did not answer. Those that are cancelled because another has won are neutral.
 //!
-//! **A hedge is a luxury.** It takes a place that is free and never waits for one, starts only while the breaker is
-//! closed, for a probe must not be doubled, and takes from the budget that it shares with the retries. One that is
-//! refused is counted, and the call goes on with what it has: it must not fail for what it did not need.
+//! **A hedge is a luxury.** It takes a place that is free and never waits for one, and the adaptive limit's permit as any
+//! attempt does. It starts only while the breaker is closed, for a probe must not be doubled, and takes from the budget
+//! that it shares with the retries. One that is refused is counted, and the call goes on with what it has: it must not fail
+//! for what it did not need.
 //!
 //! **What is measured** is how long attempts take that are no hedges: those that succeed; those that time out, as long
 //! as they took; and those that lost, for as long as they ran, which was longer than the delay. Without the last two the

@@ -1412,7 +1412,8 @@ pub struct CallCounters {
     /// Hedges that brought their call's answer.
     #[prost(uint64, tag = "24")]
     pub hedge_wins: u64,
-    /// Hedges that were due and did not start: no budget, no place, or a breaker that was not closed.
+    /// Hedges that were due and did not start: a breaker that was not closed or ramps up, no place, the adaptive limit reached,
+    /// or no budget.
     #[prost(uint64, tag = "25")]
     pub hedges_refused: u64,
     /// Calls rejected because the adaptive limit was reached.
