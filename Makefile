@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long lint audit fmt proto baseline build-without-protoc bench \
+.PHONY: help setup test tidy loom shuttle test-long lint audit fmt proto baseline build-without-protoc bench bench-fleet \
 	instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -66,6 +66,9 @@ build-without-protoc: ## prove that no protoc is needed to build
 
 bench: ## the cost of a protected call, ours beside its peers', into docs/performance.md (times are not asserted)
 	@tools/bench docs/performance.md
+
+bench-fleet: ## the cost of a change of policy to the manager, beside Redis and etcd, into docs/performance.md; SHORT=1 is a taste
+	@tools/bench-fleet $(if $(SHORT),--short,docs/performance.md)
 
 instructions: ## the instructions of the hot paths, held to the bounds in bench/instructions.toml
 	@tools/check-instructions check

@@ -7,10 +7,14 @@
 //! - `counts`: allocations of each case, and the memory of what stays; `times` takes them into its tables.
 //! - `instructions`: instructions of our own hot paths, under callgrind. They do not depend on the machine, so
 //!   `make instructions` holds them to the bounds in `instructions.toml`.
+//!
+//! Apart from these, `fleet` measures the manager: what a change of policy costs it, and how soon a fleet has it.
 
 pub mod bounds;
 pub mod cases;
 pub mod conditions;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod harness;
 #[cfg(feature = "peers")]
 pub mod memory;

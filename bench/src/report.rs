@@ -4,9 +4,6 @@ use crate::conditions::Conditions;
 use crate::harness::{FEW, ROUNDS, Times};
 use std::fmt::Write as _;
 
-/// Where the tables begin and end in the page.
-const BEGIN: &str = "<!-- make bench: begin -->";
-const END: &str = "<!-- make bench: end -->";
 /// A load from which on the machine has something else to do.
 pub const BUSY: f64 = 0.5;
 
@@ -68,11 +65,12 @@ pub fn page(tables: &[Table], memory: &[(String, Footprint)], before: &Condition
     page + &of_memory(memory)
 }
 
-/// The document with another text between its marks. `None`: it has no marks.
-pub fn replace(document: &str, text: &str) -> Option<String> {
-    let (head, rest) = document.split_once(BEGIN)?;
-    let (_, tail) = rest.split_once(END)?;
-    Some(format!("{head}{BEGIN}\n\n{}\n\n{END}{tail}", text.trim()))
+/// The document with another text between the marks of a task of the Makefile. `None`: it has none.
+pub fn replace(document: &str, task: &str, text: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- make {task}: begin -->"), format!("<!-- make {task}: end -->"));
+    let (head, rest) = document.split_once(&begin)?;
+    let (_, tail) = rest.split_once(&end)?;
+    Some(format!("{head}{begin}\n\n{}\n\n{end}{tail}", text.trim()))
 }
 
 impl Table {
@@ -184,7 +182,8 @@ fn ratio(ratio: f64) -> String {
     if ratio < 1.0 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
 }
 
-fn line(cells: &[String]) -> String {
+/// A line of a table.
+pub fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
@@ -227,15 +226,16 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {
-        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let replaced = replace(&document, "\nnew\n\n").unwrap();
-        assert_eq!(replaced, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert_eq!(replace("no marks", "new"), None);
+        let marked = |text: &str| format!("before\n<!-- make x: begin -->\n{text}\n<!-- make x: end -->\nafter\n");
+        assert_eq!(replace(&marked("old"), "x", "\nnew\n\n"), Some(marked("\nnew\n")));
+        assert_eq!(replace(&marked("old"), "y", "new"), None);
     }
 
-    /// `make bench` would find no place for its tables.
+    /// `make bench` and `make bench-fleet` would find no place for their tables.
     #[test]
     fn the_page_has_marks() {
-        assert!(replace(include_str!("../../docs/performance.md"), "").is_some());
+        for task in ["bench", "bench-fleet"] {
+            assert!(replace(include_str!("../../docs/performance.md"), task, "").is_some(), "{task}");
+        }
     }
 }

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let into = arguments.next();
     if let Some(path) = &into {
         // Now rather than when all is measured.
-        replace(&fs::read_to_string(path)?, "").ok_or_else(|| format!("{path} has no marks"))?;
+        replace(&fs::read_to_string(path)?, "bench", "").ok_or_else(|| format!("{path} has no marks"))?;
     }
     let before = Conditions::now();
     if before.load > BUSY {
@@ -51,7 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let text = page(&tables, &counts.memory, &before, &Conditions::now());
     println!("{text}");
     if let Some(path) = into {
-        let document = replace(&fs::read_to_string(&path)?, &text).ok_or_else(|| format!("{path} has no marks"))?;
+        let document =
+            replace(&fs::read_to_string(&path)?, "bench", &text).ok_or_else(|| format!("{path} has no marks"))?;
         fs::write(&path, document)?;
     }
     Ok(())

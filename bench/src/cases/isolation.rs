@@ -33,7 +33,7 @@ pub fn subject(level: Level) -> Isolation {
 pub fn call(isolation: &Isolation) {
     let options = CallOptions { method: "get", ..CallOptions::default() };
     let mut operation = Answered;
-    let mut call = pin!(call::execute(isolation, &Given, &mut operation, options));
+    let mut call = pin!(call::execute(isolation, &Given, &mut operation, &options));
     let poll = call.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
     assert!(matches!(black_box(poll), Poll::Ready(Ok(_))), "the call must be answered");
 }

@@ -1,0 +1,169 @@
+//! Our own manager, its operator and its instances.
+
+use super::Outcome;
+use super::changes::Operator;
+use super::process::{Process, free_port};
+use super::streams::{Meaning, Protocol};
+use super::unary::Caller;
+use cofferdam_proto::v1::{self, sync_request, sync_response};
+use prost::Message;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+/// The service whose policy is changed.
+const SERVICE: &str = "payments";
+
+macro_rules! method {
+    ($name:literal) => {
+        concat!("/cofferdam.v1.IsolationService/", $name)
+    };
+}
+
+/// Where a manager keeps its services.
+#[derive(Clone, Copy)]
+pub enum Store<'a> {
+    Memory,
+    Embedded(&'a Path),
+}
+
+/// Starts a manager.
+pub fn start(binary: &Path, address: SocketAddr, store: Store<'_>) -> Outcome<Process> {
+    let mut command = Command::new(binary);
+    command.args(["serve", "--listen", &address.to_string(), "--log-level", "error"]);
+    match store {
+        Store::Memory => command.args(["--store", "memory"]),
+        Store::Embedded(folder) => command.args(["--store", "embedded", "--data-dir"]).arg(folder),
+    };
+    Process::serving(&mut command, address)
+}
+
+/// Starts a manager without anything in it.
+pub fn start_empty(binary: &Path) -> Outcome<(Process, SocketAddr)> {
+    let address = free_port()?;
+    Ok((start(binary, address, Store::Memory)?, address))
+}
+
+/// Changes the policy, and waits until so many instances have it in force.
+pub struct Admin {
+    caller: Caller,
+    /// Bytes of the static answer that is part of the policy.
+    payload: usize,
+    /// How many have to confirm. Zero: it is not waited for.
+    quorum: u32,
+}
+
+impl Admin {
+    pub fn register(address: SocketAddr, payload: usize, quorum: u32) -> Outcome<Self> {
+        let mut admin = Self { caller: Caller::connect(address)?, payload, quorum };
+        let service = v1::Service { name: SERVICE.to_owned(), ..v1::Service::default() };
+        let policy = Some(admin.policy(0));
+        let request =
+            v1::RegisterServiceRequest { service: Some(service), policy, ..v1::RegisterServiceRequest::default() };
+        admin.caller.call::<v1::RegisterServiceResponse>(method!("RegisterService"), &request)?;
+        Ok(admin)
+    }
+
+    /// The same operator, on another connection.
+    pub fn reconnect(&mut self, address: SocketAddr) -> Outcome<()> {
+        self.caller = Caller::connect(address)?;
+        Ok(())
+    }
+
+    /// How far the present policy has come.
+    pub fn convergence(&mut self) -> Outcome<v1::ServiceConvergence> {
+        let request = v1::GetConvergenceRequest { service: SERVICE.to_owned(), ..v1::GetConvergenceRequest::default() };
+        let answer: v1::GetConvergenceResponse = self.caller.call(method!("GetConvergence"), &request)?;
+        let service = answer.convergence.and_then(|convergence| convergence.services.into_iter().next());
+        service.ok_or_else(|| "the manager says nothing about the service".into())
+    }
+
+    fn policy(&self, number: u32) -> v1::IsolationPolicy {
+        let seconds = i64::from(1 + number % 100);
+        let timeout = v1::TimeoutPolicy {
+            call_timeout: Some(prost_types::Duration { seconds, nanos: 0 }),
+            ..v1::TimeoutPolicy::default()
+        };
+        let payload = vec![b'x'; self.payload].into();
+        let answer = v1::StaticFallback { payload, content_type: "application/octet-stream".to_owned() };
+        let step = v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Static(answer)) };
+        let fallback = v1::FallbackPolicy { chain: vec![step], ..v1::FallbackPolicy::default() };
+        let level = v1::IsolationLevel::Full.into();
+        v1::IsolationPolicy {
+            level,
+            timeout: Some(timeout),
+            fallback: Some(fallback),
+            ..v1::IsolationPolicy::default()
+        }
+    }
+}
+
+impl Operator for Admin {
+    const CONFIRMS: bool = true;
+
+    fn change(&mut self, number: u32) -> Outcome<()> {
+        let update = v1::UpdateIsolationPolicyRequest {
+            service: SERVICE.to_owned(),
+            policy: Some(self.policy(number + 1)),
+            ..v1::UpdateIsolationPolicyRequest::default()
+        };
+        let answer: v1::UpdateIsolationPolicyResponse = self.caller.call(method!("UpdateIsolationPolicy"), &update)?;
+        if self.quorum == 0 {
+            return Ok(());
+        }
+        let wait = v1::WaitForConvergenceRequest {
+            service: SERVICE.to_owned(),
+            revision: answer.service.and_then(|service| service.revision),
+            quorum: Some(v1::wait_for_convergence_request::Quorum::Count(self.quorum)),
+            ..v1::WaitForConvergenceRequest::default()
+        };
+        let answer: v1::WaitForConvergenceResponse = self.caller.call(method!("WaitForConvergence"), &wait)?;
+        if answer.reached { Ok(()) } else { Err("the manager has not seen all acknowledgements".into()) }
+    }
+}
+
+/// An instance: it follows the service, and acknowledges each policy at once.
+pub struct Instance {
+    /// Whether it acknowledges.
+    pub acknowledges: bool,
+    /// The last update, and the answer to it: everybody gets the same one.
+    last: (Vec<u8>, Vec<u8>),
+    /// Bytes of the last update.
+    pub update_bytes: usize,
+}
+
+impl Instance {
+    pub fn new(acknowledges: bool) -> Self {
+        Self { acknowledges, last: Default::default(), update_bytes: 0 }
+    }
+}
+
+impl Protocol for Instance {
+    const PATH: &'static str = "/cofferdam.v1.PolicySyncService/Sync";
+
+    fn hello(&self, number: usize) -> Vec<u8> {
+        let hello = v1::SyncHello {
+            instance_id: format!("bench-{number}"),
+            application: "bench".to_owned(),
+            services: vec![SERVICE.to_owned()],
+            ..v1::SyncHello::default()
+        };
+        v1::SyncRequest { message: Some(sync_request::Message::Hello(hello)) }.encode_to_vec()
+    }
+
+    fn hear(&mut self, message: &[u8]) -> Meaning {
+        if self.last.0 != message {
+            let answer = v1::SyncResponse::decode(message).ok().and_then(|response| response.message);
+            let update = match answer {
+                Some(sync_response::Message::Update(update)) => update,
+                Some(sync_response::Message::Complete(_)) => return Meaning::Ready,
+                _ => return Meaning::Nothing,
+            };
+            let v1::PolicyUpdate { service, revision, policy_hash, .. } = update;
+            let ack = sync_request::Message::Ack(v1::PolicyAck { service, revision, policy_hash });
+            self.update_bytes = message.len();
+            self.last = (message.to_vec(), v1::SyncRequest { message: Some(ack) }.encode_to_vec());
+        }
+        Meaning::Change(self.acknowledges.then(|| self.last.1.clone()))
+    }
+}
