@@ -138,18 +138,18 @@ impl Breaker {
     }
 
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
-    /// ends a running one earlier, a longer one leaves it; another shape of window starts an empty window. The mode is for
-    /// [`set_mode`](Self::set_mode).
+    /// ends a running one earlier, unless that is the time of a [`trip`](Self::trip), and a longer one leaves it; another
+    /// shape of window starts an empty window. The mode is for [`set_mode`](Self::set_mode).
     pub fn reconfigure(&self, new: &BreakerPolicy) {
         self.window.reshape(new.window);
         loop {
             let word = self.load();
-            let Phase::Open { wait, reopens } = word.phase else {
+            let Phase::Open { wait, reopens, by_hand: false } = word.phase else {
                 return;
             };
             let longest = open_time(new, reopens).mul_f64(1.0 + new.open_jitter_ratio);
             let wait = wait.min(millis_up(longest));
-            let next = Word { phase: Phase::Open { wait, reopens }, ..word };
+            let next = Word { phase: Phase::Open { wait, reopens, by_hand: false }, ..word };
             if next == word || self.swap(word, next) {
                 return;
             }
@@ -171,7 +171,7 @@ impl Breaker {
             Phase::Open { .. } => return None,
         };
         let wait = millis_up(jittered_open_time(policy, reopens, random));
-        self.advance(word, Phase::Open { wait, reopens }, now)?;
+        self.advance(word, Phase::Open { wait, reopens, by_hand: false }, now)?;
         let transition = Transition { from, to: State::Open, cause, at: now, is_enforced: true };
         Some((transition, Duration::from_millis(wait)))
     }

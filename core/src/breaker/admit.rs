@@ -149,7 +149,7 @@ impl Breaker {
     ) -> Option<Result<Admitted<'_>, Rejected>> {
         match word.phase {
             Phase::Closed { .. } => Some(Ok(self.admitted(word.generation, Kind::Call, None))),
-            Phase::Open { wait, reopens } => {
+            Phase::Open { wait, reopens, .. } => {
                 let left = self.deadline(word.generation, wait).saturating_since(now);
                 if !left.is_zero() {
                     return Some(Err(Rejected::new(State::Open, Some(left))));

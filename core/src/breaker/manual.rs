@@ -9,8 +9,9 @@ use crate::time::Timestamp;
 use std::time::Duration;
 
 impl Breaker {
-    /// Opens the breaker for a time, or for the policy's open time, after which it recovers by the rules. One that is
-    /// open already stays open until both times are over: a trip never shortens a recovery, and never cancels one.
+    /// Opens the breaker for a time, of at most 24 days, or for the policy's open time, after which it recovers by the
+    /// rules. One that is open already stays open until both times are over: a trip never shortens a recovery, and never
+    /// cancels one. Another policy does not shorten a time that was given here.
     ///
     /// Returns the transition, where this made one. It changes what was learned: a hold that is in force stands over it.
     pub fn trip(
@@ -28,15 +29,16 @@ impl Breaker {
                 Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
                 Phase::Open { reopens, .. } => (State::Open, reopens),
             };
+            let by_hand = open_for.is_some();
             let open_for = open_for.unwrap_or_else(|| jittered_open_time(policy, reopens, draw.number()));
             if let Phase::Open { wait, .. } = word.phase {
                 let until = now.saturating_add(open_for);
-                let longer = wait.max(millis_up(until.saturating_since(self.since(word.generation))));
-                let next = Word { phase: Phase::Open { wait: longer, reopens }, ..word };
-                if longer == wait || self.swap(word, next) {
+                let longer = millis_up(until.saturating_since(self.since(word.generation)));
+                let next = Word { phase: Phase::Open { wait: longer, reopens, by_hand }, ..word };
+                if longer <= wait || self.swap(word, next) {
                     return None;
                 }
-            } else if self.advance(word, Phase::Open { wait: millis_up(open_for), reopens }, now).is_some() {
+            } else if self.advance(word, Phase::Open { wait: millis_up(open_for), reopens, by_hand }, now).is_some() {
                 return Some(self.by_hand(word, from, State::Open, Cause::Tripped, now));
             }
         }

@@ -3,24 +3,24 @@
 //! | state | payload |
 //! |---|---|
 //! | closed | consecutive failures 10 |
-//! | open | reopenings 6, open time in milliseconds 36 (over two years) |
-//! | half-open | reopenings 6, failures 10, successes 10, in flight 10 |
+//! | open | reopenings 10, by hand 1, open time in milliseconds 31 (24 days) |
+//! | half-open | reopenings 10, failures 10, successes 10, in flight 10 |
 //!
 //! The generation counts transitions and wraps: a permit would have to stay out for exactly 2^19 of them to be taken
 //! for a fresh one. An ordered breaker is under an order that stands over its rules, or was until lately.
 
 /// The largest count of consecutive failures, and of each half-open number, that the word holds.
 pub(super) const MAX_CONSECUTIVE: u32 = MASK10 as u32;
-/// The largest count of reopenings; the open time has reached its bound long before.
-pub(super) const MAX_REOPENS: u32 = 63;
+/// The largest count of reopenings; the open time has reached its bound long before, unless it hardly grows.
+pub(super) const MAX_REOPENS: u32 = MASK10 as u32;
 
 const GENERATION_BITS: u32 = 19;
 const PAYLOAD_BITS: u32 = 42;
-const WAIT_BITS: u32 = 36;
+const WAIT_BITS: u32 = 31;
+const REOPENS_SHIFT: u32 = WAIT_BITS + 1;
 const ORDERED_BIT: u32 = GENERATION_BITS + PAYLOAD_BITS;
 const STATE_SHIFT: u32 = ORDERED_BIT + 1;
 const MASK10: u64 = 0x3ff;
-const MASK6: u64 = 0x3f;
 const WAIT_MASK: u64 = (1 << WAIT_BITS) - 1;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
@@ -37,9 +37,21 @@ pub(super) struct Word {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Closed { consecutive: u32 },
-    Open { wait: u64, reopens: u32 },
-    HalfOpen { in_flight: u32, successes: u32, failures: u32, reopens: u32 },
+    Closed {
+        consecutive: u32,
+    },
+    Open {
+        wait: u64,
+        reopens: u32,
+        /// Whether the time is an operator's, and no policy's.
+        by_hand: bool,
+    },
+    HalfOpen {
+        in_flight: u32,
+        successes: u32,
+        failures: u32,
+        reopens: u32,
+    },
 }
 
 impl Word {
@@ -70,12 +82,13 @@ impl Word {
 
     pub(super) fn encode(self) -> u64 {
         let ten = |count: u32| u64::from(count).min(MASK10);
-        let six = |count: u32| u64::from(count).min(MASK6);
         let (state, payload) = match self.phase {
             Phase::Closed { consecutive } => (CLOSED, ten(consecutive)),
-            Phase::Open { wait, reopens } => (OPEN, six(reopens) << WAIT_BITS | wait.min(WAIT_MASK)),
+            Phase::Open { wait, reopens, by_hand } => {
+                (OPEN, ten(reopens) << REOPENS_SHIFT | u64::from(by_hand) << WAIT_BITS | wait.min(WAIT_MASK))
+            }
             Phase::HalfOpen { in_flight, successes, failures, reopens } => {
-                (HALF_OPEN, six(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight))
+                (HALF_OPEN, ten(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight))
             }
         };
         state << STATE_SHIFT
@@ -86,10 +99,11 @@ impl Word {
 
     pub(super) fn decode(word: u64) -> Self {
         let ten = |shift: u32| (word >> shift & MASK10) as u32;
-        let six = |shift: u32| (word >> shift & MASK6) as u32;
         let phase = match word >> STATE_SHIFT {
-            OPEN => Phase::Open { wait: word & WAIT_MASK, reopens: six(WAIT_BITS) },
-            HALF_OPEN => Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: six(30) },
+            OPEN => {
+                Phase::Open { wait: word & WAIT_MASK, reopens: ten(REOPENS_SHIFT), by_hand: word >> WAIT_BITS & 1 == 1 }
+            }
+            HALF_OPEN => Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: ten(30) },
             _ => Phase::Closed { consecutive: ten(0) },
         };
         let generation = (word >> PAYLOAD_BITS & GENERATION_MASK) as u32;
@@ -106,8 +120,8 @@ mod tests {
         let phases = [
             Phase::Closed { consecutive: 0 },
             Phase::Closed { consecutive: MAX_CONSECUTIVE },
-            Phase::Open { wait: 0, reopens: 0 },
-            Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS },
+            Phase::Open { wait: 0, reopens: 0, by_hand: true },
+            Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS, by_hand: false },
             Phase::HalfOpen { in_flight: 1, successes: 2, failures: 3, reopens: 4 },
             Phase::HalfOpen { in_flight: 1023, successes: 1023, failures: 1023, reopens: MAX_REOPENS },
         ];
@@ -123,9 +137,9 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_saturate_and_touch_no_neighbour() {
-        let phase = Phase::Open { wait: u64::MAX, reopens: u32::MAX };
+        let phase = Phase::Open { wait: u64::MAX, reopens: u32::MAX, by_hand: false };
         let word = Word { generation: 7, phase, is_ordered: false };
-        let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS };
+        let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS, by_hand: false };
         assert_eq!(Word::decode(word.encode()), Word { phase, ..word });
     }
 
@@ -136,7 +150,7 @@ mod tests {
                 Phase::Closed { consecutive: 0 },
                 Phase::Closed { consecutive: 1 },
                 Phase::Closed { consecutive: MAX_CONSECUTIVE },
-                Phase::Open { wait: 7, reopens: MAX_REOPENS },
+                Phase::Open { wait: 7, reopens: MAX_REOPENS, by_hand: true },
                 Phase::HalfOpen { in_flight: 0, successes: 0, failures: 0, reopens: 0 },
             ] {
                 for is_ordered in [false, true] {

@@ -61,11 +61,51 @@ fn t12_a_second_trip_while_open_neither_shortens_nor_cancels_the_recovery() {
     assert_eq!(left(&bench), Some(5 * SECOND), "one whose time is over, and that nobody has asked since");
 }
 
+/// A push that has nothing to do with the breaker once ended a trip of ten minutes after the policy's half of one.
+#[test]
+fn a_policy_does_not_cut_short_the_time_of_a_trip() {
+    let mut bench = Bench::new(consecutive());
+    let shorter = BreakerPolicy { open_duration: 10 * SECOND, ..bench.policy.clone() };
+    trip(&bench, 600 * SECOND).unwrap();
+    bench.breaker.reconfigure(&bench.policy);
+    bench.breaker.reconfigure(&shorter);
+    assert_eq!(left(&bench), Some(600 * SECOND));
+    bench.breaker.reset(bench.now);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    trip(&bench, 20 * SECOND);
+    bench.breaker.reconfigure(&shorter);
+    assert_eq!(left(&bench), Some(10 * SECOND), "the rules' own, which the trip has not lengthened");
+    trip(&bench, 60 * SECOND);
+    bench.breaker.reconfigure(&shorter);
+    assert_eq!(left(&bench), Some(60 * SECOND), "lengthened by hand");
+    bench.advance(60 * SECOND);
+    bench.call(Outcome::Failure).unwrap();
+    bench.breaker.reconfigure(&shorter);
+    assert_eq!(left(&bench), Some(10 * SECOND), "opened by the rules again");
+    bench.breaker.reset(bench.now);
+    trip(&bench, None).unwrap();
+    bench.breaker.reconfigure(&shorter);
+    assert_eq!(left(&bench), Some(10 * SECOND), "a trip for the policy's time");
+}
+
+/// The count of reopenings once ended at 63, at which a factor of 1.01 has not made five minutes of a second.
+#[test]
+fn an_open_time_that_grows_slowly_reaches_its_bound() {
+    let policy = BreakerPolicy { open_duration: SECOND, open_backoff_multiplier: 1.01, ..consecutive() };
+    let mut bench = Bench::new(policy);
+    bench.calls(Outcome::Failure, 5).unwrap();
+    for _ in 0..600 {
+        bench.advance(left(&bench).unwrap());
+        bench.call(Outcome::Failure).unwrap();
+    }
+    assert_eq!(left(&bench), Some(300 * SECOND));
+}
+
 #[test]
 fn a_trip_of_any_length_ends() {
     let mut bench = Bench::new(consecutive());
     trip(&bench, Duration::MAX).unwrap();
-    assert!(left(&bench).unwrap() > Duration::from_secs(600 * 24 * 3600));
+    assert!(left(&bench).unwrap() > Duration::from_secs(24 * 24 * 3600));
     trip(&bench, Duration::MAX);
     bench.advance(left(&bench).unwrap());
     assert!(bench.admit().unwrap().admission.is_probe());
