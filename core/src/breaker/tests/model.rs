@@ -1,6 +1,6 @@
 //! The breaker against a model that keeps every call: both are taken through the same random steps under the same
-//! random policies, and all that the breaker says has to be what the model says. The modes are automatic and metrics-only;
-//! what the others do is in `modes.rs`.
+//! random policies, modes and holds, and tripped and reset by hand, and all that the breaker says has to be what the model
+//! says.
 
 mod naive;
 mod policies;
@@ -8,8 +8,10 @@ mod policies;
 use self::naive::{Answer, Change, Naive};
 use self::policies::{SLOW, policy};
 use super::*;
+use crate::hold::{Forced, Hold, HoldSpec, Target};
 use crate::tests::property;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// A step, as the bits of a random number say: so that millions of them are quick to draw.
 #[derive(Debug)]
@@ -24,8 +26,18 @@ enum Step {
     Pass(u64),
     /// Goes to where the present wait is over, or the present bucket; or to the nanosecond before.
     ToDeadline { early: u64 },
-    /// Puts another of the run's policies in force.
-    Apply { which: usize },
+    /// Goes to where the mode or the hold that counts is over, where it ever is.
+    ToEndOfOrder,
+    /// Puts another of the run's policies in force, its mode for so long.
+    Apply { which: usize, mode_for: Option<u64> },
+    /// Opens by hand.
+    Trip { open_for: Option<u64>, share: u64 },
+    /// Closes by hand.
+    Reset,
+    /// Puts a hold before the others.
+    Hold { forced: Forced, until: Option<u64> },
+    /// Ends the first hold.
+    Release,
     /// Compares what the windows hold: a step of its own, for it takes the model longest.
     Count,
 }
@@ -48,8 +60,20 @@ impl Step {
             29 => Self::ToDeadline { early: field(40, 2) & 1 },
             30 if field(32, 5) == 0 => Self::Pass(field(40, 24) * 50_000_000),
             30 => Self::ToDeadline { early: 0 },
-            _ if field(32, 2) == 0 => Self::Apply { which },
-            _ => Self::Count,
+            // Seconds, and half of the times without an end.
+            _ => {
+                let time = (field(45, 1) == 0).then(|| field(46, 16) * 1_000_001);
+                let forced = [Forced::Open, Forced::Closed, Forced::Disabled, Forced::MetricsOnly];
+                match field(32, 4) {
+                    0..=3 => Self::Apply { which, mode_for: time },
+                    4 => Self::Trip { open_for: time, share },
+                    5 => Self::Reset,
+                    6 => Self::Hold { forced: forced[field(36, 2) as usize], until: time },
+                    7 | 8 => Self::Release,
+                    9 => Self::ToEndOfOrder,
+                    _ => Self::Count,
+                }
+            }
         }
     }
 }
@@ -59,6 +83,7 @@ struct Pair<'a> {
     breaker: &'a Breaker,
     model: Naive,
     now: u64,
+    holds: Vec<Arc<Hold>>,
     out: Vec<(Admission<'a>, Option<u64>)>,
 }
 
@@ -114,32 +139,69 @@ impl Pair<'_> {
             }
             Step::End { .. } | Step::Drop { .. } => {}
             Step::Count => prop_assert_eq!(self.breaker.window_counts(at), self.model.counts(self.now), "counts"),
-            Step::Apply { which } => {
+            Step::Apply { which, mode_for } => {
                 let policy = &policies[which % policies.len()];
+                let until = mode_for.map(|time| self.now + time);
                 self.breaker.reconfigure(policy);
-                self.breaker.set_mode(policy.mode, None);
-                self.model.reconfigure(policy.clone());
+                self.breaker.set_mode(policy.mode, until.map(Timestamp::from_nanos));
+                self.model.reconfigure(policy.clone(), until);
             }
+            Step::Trip { open_for, share } => {
+                let transition = self.breaker.trip(&policy, open_for.map(Duration::from_nanos), at, || share << 58);
+                let told = self.change_by_hand(transition)?;
+                prop_assert_eq!(told, self.model.trip(open_for, self.now, share));
+            }
+            Step::Reset => {
+                let told = self.change_by_hand(self.breaker.reset(at))?;
+                prop_assert_eq!(told, self.model.reset(self.now));
+            }
+            Step::Hold { forced, until } => {
+                let until = until.map(|time| self.now + time + 1);
+                self.model.hold(forced, until);
+                let (owner, reason) = ("ops".to_owned(), "drill".to_owned());
+                let until = until.map(Timestamp::from_nanos);
+                let spec = HoldSpec { target: Target::All, forced, since: at, until, owner, reason };
+                self.holds.insert(0, Arc::new(Hold::new(spec).unwrap()));
+                self.holds.truncate(2);
+                self.breaker.set_holds(self.holds.clone());
+            }
+            Step::Release => {
+                self.model.release();
+                self.holds.drain(..self.holds.len().min(1));
+                self.breaker.set_holds(self.holds.clone());
+            }
+            Step::ToEndOfOrder => self.now = self.now.max(self.model.order(self.now).1.unwrap_or(self.now)),
         }
         Ok(())
     }
 
+    /// By the rules, which only those modes leave to move it that also tell so.
     fn change(&self, transition: Option<Transition>) -> Result<Option<Change>, TestCaseError> {
+        let mode = self.model.mode(self.now);
+        prop_assert!(transition.is_none() || matches!(mode, BreakerMode::Auto | BreakerMode::MetricsOnly));
+        self.change_by_hand(transition)
+    }
+
+    fn change_by_hand(&self, transition: Option<Transition>) -> Result<Option<Change>, TestCaseError> {
         let Some(transition) = transition else { return Ok(None) };
         prop_assert_eq!(transition.at.as_nanos(), self.now);
-        prop_assert_eq!(transition.is_enforced, self.model.policy.mode != BreakerMode::MetricsOnly);
+        prop_assert_eq!(transition.is_enforced, self.model.mode(self.now) == BreakerMode::Auto);
         Ok(Some((transition.from, transition.to, transition.cause)))
     }
 
     /// What can be seen from outside.
     fn compare(&self) -> Result<(), TestCaseError> {
-        let (at, policy, rules) = (Timestamp::from_nanos(self.now), &self.model.policy, self.model.rules(self.now));
-        let is_watched = policy.mode == BreakerMode::MetricsOnly;
-        let shown = if is_watched { State::Closed } else { rules };
+        let (at, rules) = (Timestamp::from_nanos(self.now), self.model.rules(self.now));
+        let (mode, order_until) = self.model.order(self.now);
+        let (shown, until) = match mode {
+            BreakerMode::Auto => (rules, self.model.deadline()),
+            BreakerMode::ForcedOpen => (State::Open, order_until),
+            BreakerMode::Disabled | BreakerMode::MetricsOnly => (State::Closed, None),
+        };
+        let left = until.map(|until| Duration::from_nanos(until.saturating_sub(self.now)));
         prop_assert_eq!(self.breaker.state(at), shown);
         let rejected = self.breaker.would_reject(at).map(|rejected| rejected.retry_after);
-        let left = self.model.deadline().map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.now)));
-        prop_assert_eq!(rejected, (rules == State::Open && !is_watched).then_some(left));
+        prop_assert_eq!(rejected, (shown == State::Open).then_some(left));
         prop_assert_eq!(self.breaker.learned_state(at), rules);
         Ok(())
     }
@@ -159,7 +221,7 @@ fn take_through(
         let breaker = Breaker::new(&policies[0]);
         breaker.set_mode(policies[0].mode, None);
         let model = Naive::new(policies[0].clone());
-        let mut pair = Pair { breaker: &breaker, model, now: 50_000_000_000, out: Vec::new() };
+        let mut pair = Pair { breaker: &breaker, model, now: 50_000_000_000, holds: Vec::new(), out: Vec::new() };
         for step in steps {
             pair.take(step, &policies)?;
             pair.compare()?;

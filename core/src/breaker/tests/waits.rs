@@ -115,3 +115,19 @@ fn t12_t24_a_policy_change_while_open_keeps_the_state_and_can_only_shorten_the_w
     bench.breaker.reconfigure(&bench.policy);
     assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_secs(5)));
 }
+
+/// A tenth of whole milliseconds is whole milliseconds, though in floating point 30,000 x 1.1 is more than 33,000: rounding
+/// up must not make one more of them, neither where it opens nor where a policy shortens the wait.
+#[test]
+fn no_millisecond_is_added_by_the_arithmetic() {
+    let policy = BreakerPolicy { open_jitter_ratio: 0.1, ..consecutive() };
+    let bench = Bench::new(BreakerPolicy { open_duration: Duration::from_secs(60), ..policy });
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.breaker.reconfigure(&policy);
+    assert_eq!(bench.admit().unwrap_err().retry_after, Some(Duration::from_millis(33_000)));
+    let breaker = Breaker::new(&policy);
+    breaker.trip(&policy, None, bench.now, || u64::MAX);
+    breaker.reconfigure(&policy);
+    let wait = breaker.admit(&policy, bench.now, || 0).unwrap_err().retry_after;
+    assert_eq!(wait, Some(Duration::from_millis(33_000)), "the same policy takes nothing off");
+}

@@ -2,6 +2,7 @@
 //! number, and nothing is packed, striped or shared. It knows the engine by its policy and its words only.
 
 use crate::breaker::{Cause, State};
+use crate::hold::Forced;
 use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry};
 use std::time::Duration;
@@ -17,12 +18,16 @@ pub(super) struct Naive {
     calls: Vec<Call>,
     /// Whether it has ever closed, and when it last did.
     closed_at: Option<u64>,
+    /// When the policy's mode is over.
+    mode_until: Option<u64>,
+    /// Operators' holds, and when they are over; the first that is not counts.
+    holds: Vec<(Forced, Option<u64>)>,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
     Closed { in_a_row: u32 },
-    Open { since: u64, wait: u64, reopens: u32 },
+    Open { since: u64, wait: u64, reopens: u32, by_hand: bool },
     HalfOpen { last_probe: u64, out: u32, good: u32, bad: u32, reopens: u32 },
 }
 
@@ -54,18 +59,86 @@ pub(super) enum Answer {
 
 impl Naive {
     pub(super) fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, phase: Phase::Closed { in_a_row: 0 }, round: 0, calls: Vec::new(), closed_at: None }
+        Self {
+            policy,
+            phase: Phase::Closed { in_a_row: 0 },
+            round: 0,
+            calls: Vec::new(),
+            closed_at: None,
+            mode_until: None,
+            holds: Vec::new(),
+        }
     }
 
-    pub(super) fn reconfigure(&mut self, policy: BreakerPolicy) {
+    /// What stands over the rules, and until when.
+    pub(super) fn order(&self, now: u64) -> (BreakerMode, Option<u64>) {
+        let is_on = |until: Option<u64>| until.is_none_or(|until| now < until);
+        let mode_of = |forced| match forced {
+            Forced::Open => BreakerMode::ForcedOpen,
+            Forced::Closed | Forced::Disabled => BreakerMode::Disabled,
+            Forced::MetricsOnly => BreakerMode::MetricsOnly,
+        };
+        let hold = self.holds.iter().find(|(_, until)| is_on(*until));
+        let hold = hold.map(|(forced, until)| (mode_of(*forced), *until));
+        let mode = is_on(self.mode_until).then_some((self.policy.mode, self.mode_until));
+        hold.or(mode).unwrap_or((BreakerMode::Auto, None))
+    }
+
+    pub(super) fn mode(&self, now: u64) -> BreakerMode {
+        self.order(now).0
+    }
+
+    /// The newer one first; of two, for there are no more kinds of targets.
+    pub(super) fn hold(&mut self, forced: Forced, until: Option<u64>) {
+        self.holds.insert(0, (forced, until));
+        self.holds.truncate(2);
+    }
+
+    pub(super) fn release(&mut self) {
+        self.holds.drain(..self.holds.len().min(1));
+    }
+
+    pub(super) fn trip(&mut self, open_for: Option<u64>, now: u64, share: u64) -> Option<Change> {
+        let (from, reopens) = match self.phase {
+            Phase::Closed { .. } => (State::Closed, 0),
+            Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
+            Phase::Open { reopens, .. } => (State::Open, reopens),
+        };
+        let by_hand = open_for.is_some();
+        let time = open_for.unwrap_or_else(|| self.jittered(reopens, share));
+        if let Phase::Open { since, wait, .. } = self.phase {
+            let longer = whole_millis(now + time - since);
+            if longer > wait {
+                self.phase = Phase::Open { since, wait: longer, reopens, by_hand };
+            }
+            return None;
+        }
+        self.round += 1;
+        self.phase = Phase::Open { since: now, wait: whole_millis(time), reopens, by_hand };
+        Some((from, State::Open, Cause::Tripped))
+    }
+
+    pub(super) fn reset(&mut self, now: u64) -> Option<Change> {
+        if let Phase::Closed { in_a_row } = &mut self.phase {
+            *in_a_row = 0;
+            self.round += 1;
+            self.calls.clear();
+            return None;
+        }
+        let from = if matches!(self.phase, Phase::Open { .. }) { State::Open } else { State::HalfOpen };
+        let (_, to, cause) = self.close(Cause::Reset, now);
+        Some((from, to, cause))
+    }
+
+    pub(super) fn reconfigure(&mut self, policy: BreakerPolicy, mode_until: Option<u64>) {
+        self.mode_until = mode_until;
         if policy.window != self.policy.window {
             self.calls.clear();
         }
         self.policy = policy;
-        if let Phase::Open { since, wait, reopens } = self.phase {
-            let longest = self.open_time(reopens);
-            let longest = whole_millis(longest + portion(longest, self.policy.open_jitter_ratio, 64));
-            self.phase = Phase::Open { since, wait: wait.min(longest), reopens };
+        if let Phase::Open { since, wait, reopens, by_hand: false } = self.phase {
+            let wait = wait.min(whole_millis(self.jittered(reopens, 64)));
+            self.phase = Phase::Open { since, wait, reopens, by_hand: false };
         }
     }
 
@@ -74,15 +147,26 @@ impl Naive {
         let (Phase::Closed { .. }, Some(closed_at)) = (self.phase, self.closed_at) else { return true };
         let ramp = nanos(self.policy.ramp_duration);
         let passed = now - closed_at;
-        self.policy.mode != BreakerMode::Auto
+        self.mode(now) != BreakerMode::Auto
             || passed >= ramp
             || (share as f64 / 64.0) < self.policy.ramp_min_ratio
             || u128::from(share) * u128::from(ramp) < 64 * u128::from(passed)
     }
 
     pub(super) fn admit(&mut self, now: u64, share: u64) -> Answer {
+        let (mode, until) = self.order(now);
+        match mode {
+            BreakerMode::ForcedOpen => {
+                let left = until.map(|until| until - now);
+                return Answer::Rejected { state: State::Open, left, change: None };
+            }
+            BreakerMode::Disabled if !matches!(self.phase, Phase::Closed { .. }) => {
+                return Answer::Admitted { round: None, is_probe: false, change: None };
+            }
+            _ => {}
+        }
         match self.ask(now, share) {
-            Answer::Rejected { change, .. } if self.policy.mode == BreakerMode::MetricsOnly => {
+            Answer::Rejected { change, .. } if mode == BreakerMode::MetricsOnly => {
                 Answer::Admitted { round: None, is_probe: false, change }
             }
             answer => answer,
@@ -147,6 +231,11 @@ impl Naive {
         if round != self.round {
             return (None, true);
         }
+        let is_fixed = matches!(self.mode(now), BreakerMode::ForcedOpen | BreakerMode::Disabled);
+        if is_fixed && matches!(self.phase, Phase::HalfOpen { .. }) {
+            self.give_back(round);
+            return (None, false);
+        }
         let is_slow_probe = matches!(self.phase, Phase::HalfOpen { .. }) && slow && self.policy.slow_call_rate > 0.0;
         let failed = outcome == Outcome::Failure || is_slow_probe;
         let change = match self.phase {
@@ -155,7 +244,7 @@ impl Naive {
                 let in_a_row = if failed { in_a_row + 1 } else { 0 };
                 self.phase = Phase::Closed { in_a_row };
                 self.calls.push(Call { at: now, failed, slow });
-                let cause = self.trigger(in_a_row, failed, slow, now);
+                let cause = self.trigger(in_a_row, failed, slow, now).filter(|_| !is_fixed);
                 cause.map(|cause| self.open(State::Closed, cause, 0, now, share))
             }
             Phase::HalfOpen { bad, reopens, .. } if failed && bad + 1 > self.policy.half_open_allowed_failures => {
@@ -267,9 +356,8 @@ impl Naive {
 
     fn open(&mut self, from: State, cause: Cause, reopens: u32, now: u64, share: u64) -> Change {
         self.round += 1;
-        let open_time = self.open_time(reopens);
-        let jitter = portion(open_time, self.policy.open_jitter_ratio, share);
-        self.phase = Phase::Open { since: now, wait: whole_millis(open_time + jitter), reopens };
+        let wait = whole_millis(self.jittered(reopens, share));
+        self.phase = Phase::Open { since: now, wait, reopens, by_hand: false };
         (from, State::Open, cause)
     }
 
@@ -279,6 +367,11 @@ impl Naive {
         self.calls.clear();
         self.closed_at = Some(now);
         (State::HalfOpen, State::Closed, cause)
+    }
+
+    fn jittered(&self, reopens: u32, share: u64) -> u64 {
+        let open_time = self.open_time(reopens);
+        open_time + portion(open_time, self.policy.open_jitter_ratio, share)
     }
 
     /// The multipliers of these tests are whole.

@@ -39,7 +39,9 @@ pub(super) fn policy(is_count: bool) -> impl Strategy<Value = BreakerPolicy> {
 fn mode() -> impl Strategy<Value = BreakerMode> {
     prop_oneof![
         8 => Just(BreakerMode::Auto),
-        3 => Just(BreakerMode::MetricsOnly),
+        2 => Just(BreakerMode::MetricsOnly),
+        1 => Just(BreakerMode::Disabled),
+        1 => Just(BreakerMode::ForcedOpen),
     ]
 }
 
