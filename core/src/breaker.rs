@@ -63,6 +63,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::admission::Detached;
 pub use self::admission::{Admission, Admitted, OpenedBy, Recorded, Rejected};
 pub use self::transition::{Cause, State, Transition};
 

@@ -23,12 +23,14 @@ mod running;
 mod settle;
 mod tally;
 mod timeout;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::answer::{Answer, Failure, FailureCause, Receipt, Source, Why};
 pub use self::operation::{Attempt, CallOptions, Context, Operation, Payload, Pushback, Verdict};
+pub use self::unfinished::Unfinished;
 
 use crate::isolation::{InForce, Isolation, Lane, Plan, Scope};
 use crate::outcome::Outcome;

@@ -21,8 +21,12 @@
 //! error types are for the inner service's error as its type has it: a boxed one tells no name of what it holds.
 //!
 //! gRPC puts a call's status in a response's headers where there is nothing but a status, as with most errors, and else
-//! in its trailers, which come after this layer has let go of the response. A failure told in trailers, after a body
-//! has begun, is not seen.
+//! in its trailers, behind the body. The layer hands such a response on when it begins, and follows it: the breaker, the
+//! health and the counters of attempts learn of the call when its trailers come, or when the body breaks off. Nothing is
+//! buffered. By then the caller has the response, so there is no retry; nor does the call's timeout end a body. A body that
+//! is dropped early says nothing, unless messages had come, which make it a success. A probe of a half-open breaker is a
+//! success with its first message. This is for the bodies of tonic; an [`Inspect`] of your own can
+//! [follow](Inspect::follow) those of others.
 //!
 //! # Readiness
 //!
@@ -38,11 +42,14 @@
 //!
 //! # Fallbacks
 //!
-//! A policy's fallback chain is not used: a middleware cannot know how to make a response.
+//! A policy's fallback chain is not used, at no level: a middleware cannot know how to make a response of a static payload,
+//! nor how to keep one whose body is a stream. What the policy would have answered is the caller's to do on a
+//! [`LayerError`]. Calls that need the chain go through [`Service::execute`].
 
 mod error;
 mod inspect;
 mod isolated;
+mod ongoing;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +59,7 @@ pub use cofferdam_core::call::Context;
 pub use error::{BoxError, LayerError};
 pub use inspect::{ClassifiedBy, Inspect, MethodOf};
 pub use isolated::{Isolated, Never, Replay};
+pub use ongoing::Ongoing;
 
 use crate::classify::IntoVerdict;
 use crate::client::Cofferdam;

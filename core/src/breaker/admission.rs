@@ -44,6 +44,14 @@ pub struct Admission<'a> {
     pub(super) kind: Kind,
 }
 
+/// An admission apart from its breaker, for whoever keeps both alive without a borrow. [`Breaker::attach`] puts them
+/// together again; until then nobody gives its place back.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    generation: u32,
+    kind: Kind,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Admitted by a closed breaker.
@@ -141,6 +149,12 @@ impl Admission<'_> {
         Recorded { transition: moved.map(|moved| moved.at(now)), is_stale }
     }
 
+    /// Takes it apart from its breaker.
+    pub(crate) fn detach(self) -> Detached {
+        let (generation, kind) = self.into_parts();
+        Detached { generation, kind }
+    }
+
     /// What it is, once it is no more: whoever asks takes over what dropping it would do.
     #[inline]
     fn into_parts(self) -> (u32, Kind) {
@@ -177,6 +191,12 @@ impl Admission<'_> {
 }
 
 impl Breaker {
+    /// The admission that was taken apart from this breaker.
+    pub(crate) fn attach(&self, detached: Detached) -> Admission<'_> {
+        let Detached { generation, kind } = detached;
+        Admission { breaker: self, generation, kind }
+    }
+
     /// Whether it is closed in a generation, under no order, and has seen no failure since the last success: a success
     /// changes nothing but a count.
     #[inline]

@@ -1,6 +1,6 @@
 //! What the host of a call says of it, and does for it.
 
-use super::Why;
+use super::{Unfinished, Why};
 use crate::outcome::Outcome;
 use crate::policy::{AlternativeFallback, DegradedFallback, PolicySpec};
 use bytes::Bytes;
@@ -51,6 +51,18 @@ pub trait Operation: Send {
 
     /// What a result says.
     fn classify(&self, result: Result<&Self::Output, &Self::Error>, context: Context<'_>) -> Verdict;
+
+    /// Whether an answer has only begun, so that what it says of the service is known when it ends. Default: no.
+    fn is_unfinished(&self, output: &Self::Output) -> bool {
+        let _ = output;
+        false
+    }
+
+    /// Takes an answer that has only begun, to say how it ends. The call has its answer with that; no fallback comes after
+    /// it, no retry, and it is not kept. Default: never says it, which is as if its caller had left.
+    fn follow(&mut self, output: &mut Self::Output, unfinished: Unfinished) {
+        let _ = (output, unfinished);
+    }
 
     /// A good live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
     fn encode(&self, output: &Self::Output) -> Option<Bytes>;

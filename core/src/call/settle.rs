@@ -3,12 +3,15 @@
 use super::leave::Leave;
 use super::running::Held;
 use super::timeout::Elapsed;
-use super::{Call, Context, FailureCause, Operation, Progress, Verdict};
+use super::{Call, Context, FailureCause, Operation, Progress, Unfinished, Verdict};
 use crate::breaker::Admission;
+use crate::isolation::{Isolation, Part};
 use crate::outcome::Outcome;
+use crate::policy::PolicySpec;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
+use std::time::Duration;
 
 /// DEADLINE_EXCEEDED: what a timeout of our own is, in the terms of the retry policy.
 const DEADLINE_EXCEEDED: u32 = 4;
@@ -30,11 +33,17 @@ impl<'a, R: Runtime> Call<'a, R> {
     #[inline]
     pub(super) fn settle<O: Operation>(
         &self,
-        operation: &O,
+        operation: &mut O,
         progress: &mut Progress,
         result: Result<Result<O::Output, O::Error>, Elapsed>,
         held: &mut Held<'_, 'a, R>,
     ) -> Settled<O::Output, O::Error> {
+        let result = match result {
+            Ok(Ok(output)) if operation.is_unfinished(&output) => {
+                return self.hand_over(operation, progress, output, held);
+            }
+            result => result,
+        };
         let leave = std::mem::take(&mut held.leave);
         let context = Context {
             policy: self.policy(),
@@ -74,6 +83,37 @@ impl<'a, R: Runtime> Call<'a, R> {
         Settled { result, verdict }
     }
 
+    /// Leaves it to the host to say how an answer that has begun ends. That it has come this far, and when, is a success to
+    /// those who go by latency; breaker, health and counters wait for the end.
+    fn hand_over<O: Operation>(
+        &self,
+        operation: &mut O,
+        progress: &mut Progress,
+        mut output: O::Output,
+        held: &mut Held<'_, 'a, R>,
+    ) -> Settled<O::Output, O::Error> {
+        let Leave { permit, admission } = std::mem::take(&mut held.leave);
+        self.clock.has_moved();
+        let now = self.clock.now();
+        let latency = now.saturating_since(held.since);
+        if let Some(permit) = permit {
+            permit.record(Outcome::Success, latency, now);
+        }
+        if !held.is_hedge {
+            self.measure(latency);
+        }
+        if let Some(tally) = held.tally.take() {
+            tally.hand_over();
+        }
+        held.place = None;
+        progress.last_outcome = Outcome::Success;
+        let (own, policy) = (&self.lane.breaker, self.scope.policy.clone());
+        operation.follow(&mut output, Unfinished::new(own, policy, admission, self.is_idempotent, latency));
+        let verdict =
+            Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None };
+        Settled { result: Ok(output), verdict }
+    }
+
     pub(super) fn verdict_on_timeout(&self) -> Verdict {
         let is_idempotent = self.is_idempotent;
         let context = Context { policy: self.policy(), is_probe: false, is_idempotent, error_type: "" };
@@ -86,15 +126,40 @@ impl<'a, R: Runtime> Call<'a, R> {
         if let Some(permit) = leave.permit {
             permit.record(outcome, latency, now);
         }
+        let said = Said { outcome, latency, now };
+        said.to(self.isolation, &self.lane.breaker.part, self.policy(), leave.admission, self.clock.runtime);
+    }
+}
+
+/// What an attempt has said of the service.
+#[derive(Clone, Copy)]
+pub(super) struct Said {
+    pub(super) outcome: Outcome,
+    pub(super) latency: Duration,
+    pub(super) now: Timestamp,
+}
+
+impl Said {
+    /// Tells health and the breaker of a part.
+    #[inline]
+    pub(super) fn to<R: Runtime>(
+        self,
+        isolation: &Isolation,
+        part: &Part,
+        policy: &PolicySpec,
+        admission: Option<Admission<'_>>,
+        runtime: &R,
+    ) {
+        let Self { outcome, latency, now } = self;
         if outcome != Outcome::Neutral {
-            self.isolation.health.record(outcome == Outcome::Failure, now, &self.policy().health);
+            isolation.health.record(outcome == Outcome::Failure, now, &policy.health);
         }
-        let Some(admission) = leave.admission else { return };
-        let recorded = admission.record(&self.policy().breaker, outcome, latency, now, || self.clock.runtime.random());
+        let Some(admission) = admission else { return };
+        let recorded = admission.record(&policy.breaker, outcome, latency, now, || runtime.random());
         if recorded.is_stale {
-            self.isolation.count(Counter::StaleResults);
+            isolation.count(Counter::StaleResults);
         }
-        self.publish(recorded.transition);
+        isolation.publish(part, recorded.transition);
     }
 }
 

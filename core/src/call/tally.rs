@@ -54,15 +54,24 @@ impl<'a> AttemptTally<'a> {
     pub(super) fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
+
+    /// Leaves the counting to whoever knows its end.
+    pub(super) fn hand_over(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for AttemptTally<'_> {
     fn drop(&mut self) {
-        let ended = match self.outcome {
-            Outcome::Success => Counter::AttemptSuccesses,
-            Outcome::Failure => Counter::AttemptFailures,
-            Outcome::Neutral => Counter::AttemptNeutrals,
-        };
-        self.isolation.count_each([Counter::Attempts, ended]);
+        count_attempt(self.isolation, self.outcome);
     }
+}
+
+pub(super) fn count_attempt(isolation: &Isolation, outcome: Outcome) {
+    let ended = match outcome {
+        Outcome::Success => Counter::AttemptSuccesses,
+        Outcome::Failure => Counter::AttemptFailures,
+        Outcome::Neutral => Counter::AttemptNeutrals,
+    };
+    isolation.count_each([Counter::Attempts, ended]);
 }

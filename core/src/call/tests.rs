@@ -13,6 +13,7 @@ mod recovery;
 mod repeats;
 mod stand_ins;
 mod threads;
+mod unfinished;
 
 use super::*;
 use crate::breaker::{OpenedBy, State};
@@ -88,6 +89,8 @@ struct Script {
     delay: Duration,
     /// Whether the caller's own fallback panics.
     panics: bool,
+    /// Answers that have begun: those that say so.
+    unfinished: Vec<Unfinished>,
 }
 
 impl Script {
@@ -103,6 +106,7 @@ impl Script {
             local: None,
             delay: Duration::ZERO,
             panics: false,
+            unfinished: Vec::new(),
         }
     }
 
@@ -168,6 +172,15 @@ impl Operation for Script {
             may_have_reached: result.err().is_none_or(|error| error.reached),
             pushback: result.err().and_then(|error| error.pushback),
         }
+    }
+
+    fn is_unfinished(&self, output: &String) -> bool {
+        output == "begun"
+    }
+
+    fn follow(&mut self, output: &mut String, unfinished: Unfinished) {
+        output.push_str(", to be continued");
+        self.unfinished.push(unfinished);
     }
 
     fn encode(&self, output: &String) -> Option<Bytes> {

@@ -1,3 +1,4 @@
+use super::ongoing::Ongoing;
 use crate::classify::{IntoVerdict, on_error};
 use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
@@ -28,6 +29,18 @@ pub trait Inspect<Req, Res>: Send + Sync {
     fn is_error(&self, response: &Res) -> bool {
         let _ = response;
         false
+    }
+
+    /// Whether a response has only begun, and its end will say what it says of the service. Default: no.
+    fn is_unfinished(&self, response: &Res) -> bool {
+        let _ = response;
+        false
+    }
+
+    /// Takes a response that has only begun, to say how it ends: by a wrapper around its body, for example. Default: says
+    /// nothing.
+    fn follow(&self, response: &mut Res, ongoing: Ongoing) {
+        let _ = (response, ongoing);
     }
 
     /// What a result says about the service. Default: a response is a success, and an error is what a gRPC status
@@ -74,6 +87,14 @@ where
 
     fn is_error(&self, response: &Res) -> bool {
         self.inspect.is_error(response)
+    }
+
+    fn is_unfinished(&self, response: &Res) -> bool {
+        self.inspect.is_unfinished(response)
+    }
+
+    fn follow(&self, response: &mut Res, ongoing: Ongoing) {
+        self.inspect.follow(response, ongoing);
     }
 
     fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {

@@ -1,11 +1,12 @@
 use super::error::{BoxError, LayerError};
 use super::inspect::Inspect;
+use super::ongoing::Ongoing;
 use crate::error::Error;
 use crate::runtime::Tokio;
 use crate::service::Service;
 use crate::transport::is_timeout;
 use bytes::Bytes;
-use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Unfinished, Verdict, Why};
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -73,7 +74,8 @@ where
             let method = inspect.method(&request);
             let is_idempotent = inspect.is_idempotent(&request);
             let options = CallOptions { method: &method, is_idempotent, ..CallOptions::default() };
-            let mut carried = Carried { inner, request: Some(request), inspect, replay, responses: PhantomData };
+            let (request, responses) = (Some(request), PhantomData);
+            let mut carried = Carried { inner, service: service.clone(), request, inspect, replay, responses };
             let answered = call::execute(service.isolation(), &Tokio, &mut carried, &options).await;
             let failure = match answered {
                 Ok(answer) => return Ok(answer.value),
@@ -95,6 +97,7 @@ where
 /// A request on its way.
 struct Carried<S, Req, Res, I, R> {
     inner: S,
+    service: Service,
     /// The request of the next attempt. `None`: it was sent, and there is no copy.
     request: Option<Req>,
     inspect: I,
@@ -151,6 +154,14 @@ where
             Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),
         }
+    }
+
+    fn is_unfinished(&self, response: &S::Response) -> bool {
+        self.inspect.is_unfinished(response)
+    }
+
+    fn follow(&mut self, response: &mut S::Response, unfinished: Unfinished) {
+        self.inspect.follow(response, Ongoing::new(self.service.clone(), unfinished));
     }
 
     fn encode(&self, _: &S::Response) -> Option<Bytes> {

@@ -1,4 +1,5 @@
 mod hedges;
+mod trailers;
 
 use super::*;
 use crate::{BreakerState, Error, Level, Outcome, Policy, PolicySpec};

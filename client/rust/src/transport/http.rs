@@ -1,14 +1,18 @@
 //! HTTP requests and responses, gRPC's among them, for the tower layer.
 
+mod followed;
+
 use super::status::on_code;
 use crate::classify::{IntoVerdict, on_error};
 use crate::error::{Error as CallError, Rejection};
-use crate::layer::Inspect;
+use crate::layer::{Inspect, Ongoing};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_proto::status::PUSHBACK;
+use followed::Followed;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use std::any::Any;
 use std::error::Error;
 use std::time::Duration;
@@ -23,8 +27,10 @@ const MAX_TIMEOUT_DIGITS: u128 = 99_999_999;
 ///
 /// The method is the path. A request is idempotent where HTTP says so of its method, which it does not of gRPC's POST.
 /// A response is judged by its `grpc-status`, where the headers hold one, else by its HTTP status: the policy's lists say
-/// what each is. Of those that are failures, another attempt may mend 502, 503 and 504. `retry-after` and `grpc-retry-pushback-ms` are the service's own word on when to come again. The
-/// remaining time is told to gRPC services, by `grpc-timeout`, unless the caller has.
+/// what each is. Of those that are failures, another attempt may mend 502, 503 and 504. `retry-after` and
+/// `grpc-retry-pushback-ms` are the service's own word on when to come again. The remaining time is told to gRPC services,
+/// by `grpc-timeout`, unless the caller has. A gRPC response of a tonic channel that has its status in trailers is judged
+/// when they come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http;
 
@@ -35,7 +41,7 @@ pub struct Auto;
 type TonicRequest = Request<tonic::body::Body>;
 type TonicResponse = Response<tonic::body::Body>;
 
-impl<B, C> Inspect<Request<B>, Response<C>> for Http {
+impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
     fn method(&self, request: &Request<B>) -> String {
         request.uri().path().to_owned()
     }
@@ -46,8 +52,7 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
 
     fn tell_remaining(&self, request: &mut Request<B>, remaining: Duration) {
         let headers = request.headers_mut();
-        let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc
+        if is_grpc(headers)
             && !headers.contains_key(GRPC_TIMEOUT)
             && let Ok(value) = HeaderValue::try_from(timeout(remaining))
         {
@@ -73,6 +78,27 @@ impl<B, C> Inspect<Request<B>, Response<C>> for Http {
             None => on_http_status(response.status(), headers, context),
         }
     }
+
+    fn is_unfinished(&self, response: &Response<C>) -> bool {
+        let headers = response.headers();
+        let has_body = || tonics(response).is_some_and(|response| !response.body().is_end_stream());
+        response.status() == StatusCode::OK && is_grpc(headers) && grpc_code(headers).is_none() && has_body()
+    }
+
+    fn follow(&self, response: &mut Response<C>, ongoing: Ongoing) {
+        if let Some(response) = (response as &mut dyn Any).downcast_mut::<TonicResponse>() {
+            let body = std::mem::take(response.body_mut());
+            *response.body_mut() = tonic::body::Body::new(Followed::new(body, ongoing));
+        }
+    }
+}
+
+fn tonics<Res: 'static>(response: &Res) -> Option<&TonicResponse> {
+    (response as &dyn Any).downcast_ref()
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
@@ -93,19 +119,25 @@ impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
     }
 
     fn is_error(&self, response: &Res) -> bool {
-        let known = (response as &dyn Any).downcast_ref::<TonicResponse>();
-        known.is_some_and(|response| Inspect::<TonicRequest, _>::is_error(&Http, response))
+        tonics(response).is_some_and(|response| Inspect::<TonicRequest, _>::is_error(&Http, response))
+    }
+
+    fn is_unfinished(&self, response: &Res) -> bool {
+        tonics(response).is_some_and(|response| Inspect::<TonicRequest, _>::is_unfinished(&Http, response))
+    }
+
+    fn follow(&self, response: &mut Res, ongoing: Ongoing) {
+        if let Some(response) = (response as &mut dyn Any).downcast_mut::<TonicResponse>() {
+            Inspect::<TonicRequest, _>::follow(&Http, response, ongoing);
+        }
     }
 
     fn classify(&self, result: Result<&Res, &(dyn Error + 'static)>, context: Context<'_>) -> Verdict {
         match result {
-            Ok(response) => {
-                let known = (response as &dyn Any).downcast_ref::<TonicResponse>();
-                match known {
-                    Some(response) => Inspect::<TonicRequest, _>::classify(&Http, Ok(response), context),
-                    None => Outcome::Success.into_verdict(),
-                }
-            }
+            Ok(response) => match tonics(response) {
+                Some(response) => Inspect::<TonicRequest, _>::classify(&Http, Ok(response), context),
+                None => Outcome::Success.into_verdict(),
+            },
             Err(error) => on_error(error, context),
         }
     }

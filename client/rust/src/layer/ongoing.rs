@@ -1,0 +1,42 @@
+use crate::runtime::Tokio;
+use crate::service::Service;
+use cofferdam_core::call::{Context, Unfinished};
+use cofferdam_core::outcome::Outcome;
+
+/// A response that has begun, and whose end will say what it says of the service; see
+/// [`Inspect::follow`](super::Inspect::follow). Dropped, it says nothing, as a cancelled call.
+#[derive(Debug)]
+pub struct Ongoing {
+    service: Service,
+    /// `None`: it has ended.
+    unfinished: Option<Unfinished>,
+}
+
+impl Ongoing {
+    pub(super) fn new(service: Service, unfinished: Unfinished) -> Self {
+        Self { service, unfinished: Some(unfinished) }
+    }
+
+    /// Says how it ended, by what `judge` makes of the policy that the call began with.
+    pub fn end(mut self, judge: impl FnOnce(Context<'_>) -> Outcome) {
+        self.settle(judge);
+    }
+
+    /// Whether it is a probe of a half-open breaker, which waits for it.
+    pub fn is_probe(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|unfinished| unfinished.context().is_probe)
+    }
+
+    fn settle(&mut self, judge: impl FnOnce(Context<'_>) -> Outcome) {
+        if let Some(unfinished) = self.unfinished.take() {
+            let outcome = judge(unfinished.context());
+            unfinished.end(self.service.isolation(), &Tokio, outcome);
+        }
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        self.settle(|_| Outcome::Neutral);
+    }
+}
