@@ -23,6 +23,7 @@ mod running;
 mod settle;
 mod tally;
 mod timeout;
+mod timing;
 mod unfinished;
 
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub async fn execute<R: Runtime, O: Operation>(
     let refresh = match call.refresh(operation) {
         Ok(refresh) => refresh,
         Err((value, source, why)) => {
+            call.time_other();
             tally.end(source.counter());
             return Ok(Answer { value, source, receipt: call.receipt(&progress, Some(why)) });
         }
@@ -72,6 +74,7 @@ pub async fn execute<R: Runtime, O: Operation>(
             let attempted = tally.watch(pin!(call.attempt(operation, &mut progress, begun))).await;
             match attempted {
                 Ok(value) => {
+                    call.time_live(&progress);
                     tally.end(Counter::ServedLive);
                     return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
                 }
@@ -88,6 +91,7 @@ pub async fn execute<R: Runtime, O: Operation>(
     drop(refresh);
     let cause = match result {
         Ok(value) => {
+            call.time_live(&progress);
             tally.end(Counter::ServedLive);
             return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
         }
@@ -99,6 +103,10 @@ pub async fn execute<R: Runtime, O: Operation>(
         Some(why) => tally.watch(pin!(call.fall_back(operation, &progress, why))).await,
         None => None,
     };
+    if tally.has_waited() {
+        call.clock.has_moved();
+    }
+    call.time_other();
     match stand_in {
         Some((value, source)) => {
             tally.end(source.counter());
@@ -119,6 +127,8 @@ struct Call<'a, R> {
     scope: &'a Scope,
     lane: &'a Lane,
     options: &'a CallOptions<'a>,
+    /// When it began.
+    since: Timestamp,
     /// Whether it may safely run twice.
     is_idempotent: bool,
     /// The time for the whole call. `None`: as long as it takes.
@@ -136,6 +146,8 @@ struct Progress {
     hedges: u32,
     /// Of the last attempt that ended.
     last_outcome: Outcome,
+    /// How long the attempt took that makes up the whole call.
+    alone: Option<Duration>,
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
@@ -149,8 +161,9 @@ impl<'a, R: Runtime> Call<'a, R> {
             (own, callers) => own.or(callers),
         };
         let clock = Clock::new(runtime);
-        let deadline = limit.map(|limit| clock.now().saturating_add(limit));
-        Self { isolation, clock, in_force, scope, lane, options, is_idempotent, limit, deadline }
+        let since = clock.now();
+        let deadline = limit.map(|limit| since.saturating_add(limit));
+        Self { isolation, clock, in_force, scope, lane, options, since, is_idempotent, limit, deadline }
     }
 
     fn policy(&self) -> &'a PolicySpec {
@@ -188,6 +201,6 @@ impl<'a, R: Runtime> Call<'a, R> {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral }
+        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral, alone: None }
     }
 }

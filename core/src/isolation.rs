@@ -20,6 +20,7 @@ use crate::adaptive_limit::Load;
 use crate::breaker::{State, Transition};
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
+use crate::latency::{CallLatencies, CallLatencySnapshot};
 use crate::level::Section;
 use crate::policy::{AdaptiveLimitKind, BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
@@ -39,6 +40,7 @@ pub struct Isolation {
     pub(crate) budget: RetryBudget,
     pub(crate) health: HealthWindow,
     pub(crate) counters: Counters,
+    pub(crate) latencies: CallLatencies,
     observer: Arc<dyn Observer>,
 }
 
@@ -78,6 +80,7 @@ impl Isolation {
             budget: RetryBudget::new(),
             health: HealthWindow::new(),
             counters: Counters::default(),
+            latencies: CallLatencies::default(),
             observer,
         }
     }
@@ -166,6 +169,12 @@ impl Isolation {
     /// What happened since the isolation was made.
     pub fn counters(&self) -> CounterSnapshot {
         self.counters.snapshot()
+    }
+
+    /// How long calls and attempts took since the isolation was made. What [`counters`](Self::counters) told before of
+    /// calls that have ended is in it.
+    pub fn latencies(&self) -> CallLatencySnapshot {
+        self.latencies.snapshot()
     }
 
     /// How many breakers are known, those that nobody uses any more included.

@@ -19,19 +19,24 @@
 //! ends: by at most 1/17, or 5.9 %, the widest buckets being an eighth of their lower bound. The first bucket's value
 //! is its upper bound and the last one's its lower bound.
 //!
-//! [`LatencyHistogram`] counts, [`LatencySnapshot`] is what it counted at one time, and [`RecentLatency`] says what a
-//! quantile was of late.
+//! [`LatencyHistogram`] counts, [`LatencySnapshot`] is what it counted at one time, [`SparseLatency`] the same without
+//! its zeros, and [`RecentLatency`] says what a quantile was of late. [`CallLatencies`] counts what is reported of a
+//! service.
 
 mod bucket;
 mod recent;
+mod recorder;
 mod snapshot;
+mod sparse;
 
 #[cfg(test)]
 mod tests;
 
 pub use bucket::{BUCKETS, bucket_bounds, bucket_of};
 pub use recent::{RecentLatency, enough_for};
+pub use recorder::{CallLatencies, CallLatencySnapshot};
 pub use snapshot::LatencySnapshot;
+pub use sparse::{InvalidLatency, SparseLatency};
 
 use crate::stripe::{Stripe, Striped};
 use crate::sync::{AtomicU64, Ordering::Relaxed};

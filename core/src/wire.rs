@@ -15,6 +15,7 @@ mod fallback_config;
 mod faults;
 mod hash;
 mod inactive;
+mod latency;
 mod level;
 mod stats;
 mod update;
@@ -28,6 +29,7 @@ pub use encode::to_wire;
 pub use fallback_config::apply_fallback_config;
 pub use hash::{InvalidPolicyHash, PolicyHash, policy_hash};
 pub use inactive::inactive_fields;
+pub use latency::{latency_from_wire, latency_to_wire};
 pub use level::{UnknownLevelNumber, level_from_wire, level_to_wire};
 pub use stats::{
     UnknownNumber, breaker_state_from_wire, breaker_state_to_wire, counters_from_wire, counters_to_wire,

@@ -55,14 +55,19 @@ impl<'a, R: Runtime> Call<'a, R> {
             Ok(result) => operation.classify(result.as_ref(), context),
             Err(Elapsed) => self.verdict_on_timeout(),
         };
-        if let Some(tally) = held.tally.take() {
-            tally.end(verdict.outcome);
-        }
         // A success that came at once is counted where the call began, unless somebody asks how long it took.
-        if held.has_waited || verdict.outcome != Outcome::Success || self.plan().measures {
+        let is_timed = held.has_waited || verdict.outcome != Outcome::Success || self.plan().measures;
+        if is_timed {
             self.clock.has_moved();
         }
         let now = self.clock.now();
+        if is_timed {
+            let is_answer = verdict.outcome != Outcome::Failure && matches!(result, Ok(Ok(_)));
+            self.time_attempt(progress, held.since, now, is_answer);
+        }
+        if let Some(tally) = held.tally.take() {
+            tally.end(verdict.outcome);
+        }
         self.learn(leave, verdict.outcome, held.since, now);
         if !held.is_hedge && (verdict.outcome == Outcome::Success || result.is_err()) {
             self.measure(now.saturating_since(held.since));
@@ -102,6 +107,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !held.is_hedge {
             self.measure(latency);
         }
+        self.time_attempt(progress, held.since, now, true);
         if let Some(tally) = held.tally.take() {
             tally.hand_over();
         }

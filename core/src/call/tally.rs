@@ -9,11 +9,12 @@ use std::pin::Pin;
 pub(super) struct Tally<'a> {
     isolation: &'a Isolation,
     ending: Counter,
+    has_waited: bool,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn begin(isolation: &'a Isolation) -> Self {
-        Self { isolation, ending: Counter::Failed }
+        Self { isolation, ending: Counter::Failed, has_waited: false }
     }
 
     /// Waits for a part of the call. It is cancelled if it is dropped on the way.
@@ -24,9 +25,15 @@ impl<'a> Tally<'a> {
             let poll = part.as_mut().poll(context);
             if poll.is_pending() {
                 self.ending = Counter::Cancelled;
+                self.has_waited = true;
             }
             poll
         })
+    }
+
+    /// Whether any part of it had to be waited for.
+    pub(super) fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     pub(super) fn end(mut self, ending: Counter) {

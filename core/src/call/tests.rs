@@ -13,6 +13,7 @@ mod recovery;
 mod repeats;
 mod stand_ins;
 mod threads;
+mod timing;
 mod unfinished;
 
 use super::*;

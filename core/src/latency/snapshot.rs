@@ -1,4 +1,5 @@
 use super::bucket::{BUCKETS, value_of};
+use super::sparse::quantile_bucket;
 use std::fmt;
 use std::time::Duration;
 
@@ -53,13 +54,7 @@ impl LatencySnapshot {
 
     /// The bucket of a quantile.
     pub(super) fn quantile_bucket(&self, share: f64) -> Option<usize> {
-        let count = self.count();
-        let rank = ((share * count as f64).ceil() as u64).clamp(1, count.max(1));
-        let mut sum: u64 = 0;
-        self.counts.iter().position(|count| {
-            sum = sum.saturating_add(*count);
-            sum >= rank
-        })
+        quantile_bucket(self.counts.iter().copied().enumerate(), self.count(), share)
     }
 }
 

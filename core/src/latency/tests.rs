@@ -1,4 +1,5 @@
 mod recent;
+mod sparse;
 
 use super::bucket::value_of;
 use super::*;

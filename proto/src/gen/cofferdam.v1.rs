@@ -1420,6 +1420,112 @@ pub struct CallCounters {
     #[prost(uint64, tag = "26")]
     pub rejected_adaptive_limit: u64,
 }
+/// LatencyHistogram counts durations in 210 buckets, which are the same everywhere and never change, so that histograms
+/// add up bucket by bucket. Each power of two is cut into eight of one width. Of a duration of n nanoseconds,
+///    bucket 0 counts n < 2^10, which is 1,024 ns;
+///    bucket 1 + 8 * (e - 10) + s counts 2^e + s * 2^(e-3) <= n < 2^e + (s+1) * 2^(e-3), for e from 10 to 35 and s from 0
+///    to 7;
+///    bucket 209 counts n >= 2^36, which is 68.7 s.
+/// A histogram that breaks a rule below is passed over as a whole, and counted as lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LatencyHistogram {
+    /// The buckets that count something, in ascending order. From 0 to 209.
+    #[prost(uint32, repeated, tag = "1")]
+    pub buckets: ::prost::alloc::vec::Vec<u32>,
+    /// How many durations each of them counts, in the same order. As many as buckets; their sum fits 64 bits.
+    #[prost(uint64, repeated, tag = "2")]
+    pub counts: ::prost::alloc::vec::Vec<u64>,
+}
+/// LatencyStats is what a histogram says. A percentile is off by at most 5.9 % between 1.024 us and 68.7 s; below it is
+/// 1.024 us, above 68.7 s.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LatencyStats {
+    /// Durations counted.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// Half of them took no longer.
+    #[prost(message, optional, tag = "2")]
+    pub p50: ::core::option::Option<::prost_types::Duration>,
+    /// 90 % of them took no longer.
+    #[prost(message, optional, tag = "3")]
+    pub p90: ::core::option::Option<::prost_types::Duration>,
+    /// 99 % of them took no longer.
+    #[prost(message, optional, tag = "4")]
+    pub p99: ::core::option::Option<::prost_types::Duration>,
+}
+/// CallStats is what happened to calls in a period, in figures. Shares are in basis points, hundredths of a percent, from
+/// 0 to 10000, rounded to the nearest; unset where there is nothing to take a share of.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CallStats {
+    /// The period.
+    #[prost(message, optional, tag = "1")]
+    pub period: ::core::option::Option<::prost_types::Duration>,
+    /// What happened in it.
+    #[prost(message, optional, tag = "2")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// Calls that ended, for each second of the period.
+    #[prost(double, tag = "3")]
+    pub calls_per_second: f64,
+    /// Attempts that reached the service, for each second of the period.
+    #[prost(double, tag = "4")]
+    pub attempts_per_second: f64,
+    /// Calls that ended with an error for the caller, of those that the caller did not cancel:
+    /// failed / (calls - cancelled).
+    #[prost(uint32, optional, tag = "5")]
+    pub error_bp: ::core::option::Option<u32>,
+    /// Attempts that failed, timeouts included, of those that said something about the service:
+    /// attempt_failures / (attempt_successes + attempt_failures).
+    #[prost(uint32, optional, tag = "6")]
+    pub attempt_error_bp: ::core::option::Option<u32>,
+    /// Attempts after the first of their call, hedges left out, of all attempts: retries / attempts.
+    #[prost(uint32, optional, tag = "7")]
+    pub retry_bp: ::core::option::Option<u32>,
+    /// Who answered the calls. Unset: there were none.
+    #[prost(message, optional, tag = "8")]
+    pub served: ::core::option::Option<ServedShares>,
+    /// How often calls or attempts were rejected, by reason: open, bulkhead, rate_limit, deadline, disabled and
+    /// adaptive_limit, which are the counters of these names after rejected_. Reasons that rejected nothing are left out.
+    #[prost(btree_map = "string, uint64", tag = "9")]
+    pub rejected: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+    /// How long calls took: waits, pauses, retries and fallbacks included, and rejected ones as well. Left out: calls that
+    /// were cancelled, and calls whose only attempt succeeded without having been waited for, unless their policy goes by
+    /// latency. Unset: none was timed.
+    #[prost(message, optional, tag = "10")]
+    pub call_latency: ::core::option::Option<LatencyStats>,
+    /// How long attempts took, whatever they ended with. Left out: attempts that were cancelled, and those of the calls left
+    /// out above. Unset: none was timed.
+    #[prost(message, optional, tag = "11")]
+    pub attempt_latency: ::core::option::Option<LatencyStats>,
+}
+/// ServedShares says who answered calls, and how many were not answered, in basis points of all calls. Each is rounded for
+/// itself, so their sum may be a few off 10000.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServedShares {
+    /// The service itself.
+    #[prost(uint32, tag = "1")]
+    pub live_bp: u32,
+    /// A cached fallback.
+    #[prost(uint32, tag = "2")]
+    pub cached_bp: u32,
+    /// A static fallback.
+    #[prost(uint32, tag = "3")]
+    pub static_bp: u32,
+    /// An alternative service.
+    #[prost(uint32, tag = "4")]
+    pub alternative_bp: u32,
+    /// A degraded fallback, or the caller's own.
+    #[prost(uint32, tag = "5")]
+    pub degraded_bp: u32,
+    /// Nobody: the caller got an error.
+    #[prost(uint32, tag = "6")]
+    pub failed_bp: u32,
+    /// Nobody: the caller cancelled.
+    #[prost(uint32, tag = "7")]
+    pub cancelled_bp: u32,
+}
 /// ServiceStats is what is known of one service.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceStats {
@@ -1459,6 +1565,26 @@ pub struct ServiceStats {
     /// Calls in flight under it, summed over the same instances.
     #[prost(uint32, tag = "11")]
     pub adaptive_in_flight: u32,
+    /// What happened to its calls since this manager started, in figures: from all instances, and those that this manager
+    /// made itself for ExecuteWithIsolation.
+    #[prost(message, optional, tag = "12")]
+    pub calls: ::core::option::Option<CallStats>,
+    /// What its instances reported and the figures lack, since this manager started.
+    #[prost(message, optional, tag = "13")]
+    pub losses: ::core::option::Option<ReportLosses>,
+}
+/// ReportLosses is what instances reported, or would have, and nobody can see. All zero: nothing was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportLosses {
+    /// Reports that never came: gaps in the sequence of a stream. Not known of one service.
+    #[prost(uint64, tag = "1")]
+    pub reports_missed: u64,
+    /// Breaker transitions that found no room in a report.
+    #[prost(uint64, tag = "2")]
+    pub transitions_dropped: u64,
+    /// Latency histograms that broke the rules of LatencyHistogram.
+    #[prost(uint64, tag = "3")]
+    pub histograms_refused: u64,
 }
 /// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1477,7 +1603,7 @@ pub struct BreakerStats {
     pub half_open_instances: u32,
 }
 /// IsolationStats is what is known of all services of a namespace, or of all namespaces.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IsolationStats {
     /// Registered services.
     #[prost(uint32, tag = "1")]
@@ -1503,6 +1629,12 @@ pub struct IsolationStats {
     /// Sums over all services.
     #[prost(message, optional, tag = "8")]
     pub counters: ::core::option::Option<CallCounters>,
+    /// What happened to the calls of all services since this manager started, in figures.
+    #[prost(message, optional, tag = "9")]
+    pub calls: ::core::option::Option<CallStats>,
+    /// What instances reported and the figures lack, since this manager started, over all services.
+    #[prost(message, optional, tag = "10")]
+    pub losses: ::core::option::Option<ReportLosses>,
 }
 /// RegisterServiceRequest is a service with its first policy, or what replaces them.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3282,6 +3414,16 @@ pub struct ServiceReport {
     /// Calls in flight under it now. They may be more than the limit for a while after it has shrunk.
     #[prost(uint32, tag = "9")]
     pub adaptive_in_flight: u32,
+    /// How long the calls took that have ended since the last report, from their beginning to the answer or error: waits,
+    /// pauses, retries and fallbacks included, and calls that were rejected. Left out: calls that the caller cancelled, and
+    /// calls whose only attempt succeeded without having been waited for, which an SDK need not time. Unset: none was timed.
+    #[prost(message, optional, tag = "10")]
+    pub call_latency: ::core::option::Option<LatencyHistogram>,
+    /// How long the attempts took that have ended since the last report, whatever they ended with, from the moment they had
+    /// leave to begin. Left out: attempts that were cancelled, and those of the calls that an SDK need not time. Unset: none
+    /// was timed.
+    #[prost(message, optional, tag = "11")]
+    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
 }
 /// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
