@@ -7,6 +7,7 @@ use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::State;
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::{Isolation, Part};
+use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
@@ -32,6 +33,7 @@ pub(crate) struct ServiceState {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) counters: CounterSnapshot,
+    pub(crate) latencies: CallLatencySnapshot,
     /// The stream, counted from 1, and the state that its manager knows. `None`: no manager knows any.
     pub(crate) state: Option<(u64, Shown)>,
 }

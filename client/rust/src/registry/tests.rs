@@ -175,7 +175,7 @@ fn t25_the_manager_hears_only_of_those_that_it_was_asked_for() {
     let registry = registry(&cofferdam);
     assert_eq!(registry.begin_stream().len(), MAX_FOLLOWED);
     let asked: Vec<_> = registry.asked();
-    asked.iter().for_each(|service| service.tell(Told { counters: service.isolation.counters(), state: None }));
+    asked.iter().for_each(|service| service.tell(Told { counters: service.isolation.counters(), ..Told::default() }));
     drop(asked);
     for n in 0..3 * MAX_FOLLOWED {
         registry.service(&format!("user-{n}"));

@@ -5,6 +5,7 @@ use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
+use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
@@ -105,6 +106,8 @@ pub(crate) struct Report {
 pub(crate) struct ServiceReport {
     pub(crate) service: Arc<str>,
     pub(crate) counters: CounterSnapshot,
+    /// How long calls and attempts took.
+    pub(crate) latencies: CallLatencySnapshot,
     /// The least good of all breakers.
     pub(crate) breaker: Option<State>,
     /// The breakers of parts of the service, as far as they are not closed.

@@ -12,8 +12,12 @@ use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
 use std::sync::Arc;
 
-/// Services in one report; more of them wait for the next. Keeps a report far below the transport's limit of 4 MiB.
+/// Services in one report; more of them wait for the next.
 const MAX_SERVICES: usize = 1000;
+/// Buckets of latencies in one report; services that come after wait for the next. With at most 12 bytes each, and a
+/// hundred transitions of at most 300 bytes, no report reaches the transport's limit of 4 MiB unless hundreds of breakers
+/// flap at once.
+const MAX_BUCKETS: usize = 50_000;
 
 /// Composes reports, over all the streams of a process.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub(super) struct Reporter {
     next: usize,
     /// When the last report that was taken was composed.
     since: Timestamp,
+    max_buckets: usize,
 }
 
 /// A report under way: what is told once it is taken.
@@ -43,7 +48,7 @@ struct Entry {
 
 impl Reporter {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { streams: 0, next: 0, since: now }
+        Self { streams: 0, next: 0, since: now, max_buckets: MAX_BUCKETS }
     }
 
     /// Takes note that another stream begins, whose manager knows no states.
@@ -60,14 +65,16 @@ impl Reporter {
     ) -> Option<(Report, Pending)> {
         let mut pending = Pending { at: now, entries: Vec::new(), next: self.next };
         let mut reports = Vec::new();
+        let mut buckets = 0;
         for step in 0..services.len() {
-            if reports.len() == MAX_SERVICES {
+            if reports.len() == MAX_SERVICES || buckets >= self.max_buckets {
                 break;
             }
             let index = (self.next + step) % services.len();
             let Some(service) = services.get(index) else { continue };
             pending.next = (index + 1) % services.len();
             if let Some((report, entry)) = changes(service, self.streams, now) {
+                buckets += report.latencies.calls.iter().count() + report.latencies.attempts.iter().count();
                 reports.push(report);
                 pending.entries.push(entry);
             }
@@ -97,10 +104,13 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
     if is_same {
         return None;
     }
+    // After the counters: what they tell of calls that have ended is in it.
+    let latencies = service.isolation.latencies();
     let aged = |(part, made): (_, Transition)| (part, made, now.saturating_since(made.at));
     let report = ServiceReport {
         service: Arc::clone(&service.name),
         counters: difference,
+        latencies: latencies.since(&told.latencies),
         breaker: state.breaker,
         parts: state.parts.clone(),
         health: state.health,
@@ -108,7 +118,7 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
-    let told = Told { counters, state: Some((stream, state)) };
+    let told = Told { counters, latencies, state: Some((stream, state)) };
     Some((report, Entry { service: Arc::clone(service), told, position: unreported.position }))
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 mod panics;
 mod policies;
-mod reports;
+pub(in crate::sync) mod reports;
 mod streams;
 
 /// A way to a manager that is the test itself.

@@ -9,7 +9,7 @@ use cofferdam_core::policy::{InvalidPolicy, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::{
     breaker_state_to_wire, counters_to_wire, duration_from_wire, duration_to_wire, effective_policy, health_to_wire,
-    part_to_wire, revision_from_wire, revision_to_wire,
+    latency_to_wire, part_to_wire, revision_from_wire, revision_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
@@ -107,7 +107,8 @@ fn to_report(report: Report) -> v1::SyncReport {
 }
 
 fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
-    let ServiceReport { service, counters, breaker, parts, health, adaptive_limit, transitions, dropped } = report;
+    let ServiceReport { service, counters, latencies, breaker, parts, health, adaptive_limit, transitions, dropped } =
+        report;
     let Load { limit, in_flight } = adaptive_limit.unwrap_or_default();
     v1::ServiceReport {
         service: service.to_string(),
@@ -119,6 +120,8 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         adaptive_limit: limit,
         adaptive_in_flight: in_flight,
         breakers: parts.into_iter().map(to_breaker).collect(),
+        call_latency: latency_to_wire(&latencies.calls),
+        attempt_latency: latency_to_wire(&latencies.attempts),
     }
 }
 

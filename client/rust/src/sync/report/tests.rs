@@ -1,7 +1,13 @@
 use super::*;
 use crate::events::Hub;
 use crate::registry::Registry;
-use cofferdam_core::policy::Policy;
+use crate::runtime::{Tokio, clocks};
+use crate::sync::tests::reports::Ends;
+use cofferdam_core::call::{self, CallOptions};
+use cofferdam_core::latency::CallLatencySnapshot;
+use cofferdam_core::level::Level;
+use cofferdam_core::policy::{BreakerPolicy, Policy, PolicySpec};
+use futures_util::FutureExt;
 use std::time::Duration;
 
 fn services(count: usize) -> Vec<Arc<ServiceState>> {
@@ -52,6 +58,33 @@ fn many_services_take_turns() {
     assert_eq!((first.services.len(), second.services.len()), (MAX_SERVICES, 10));
     assert_eq!(names(&second)[0], format!("s{MAX_SERVICES}"));
     assert!(reporter.compose(&services, NOW, 3).is_none());
+}
+
+#[test]
+fn many_buckets_take_turns_too() {
+    let services = services(5);
+    let policy = PolicySpec {
+        level: Level::Enhanced,
+        breaker: BreakerPolicy { slow_call_duration: Duration::from_secs(1), ..BreakerPolicy::default() },
+        ..PolicySpec::default()
+    };
+    for service in &services {
+        // A policy that goes by latency times every call.
+        service.isolation.apply(Policy::new(policy.clone()).unwrap(), None, true, clocks());
+        let call = call::execute(&service.isolation, &Tokio, &mut Ends(Ok(())), &CallOptions::default()).now_or_never();
+        assert!(call.unwrap().is_ok());
+    }
+    // Each has a bucket of calls and one of attempts.
+    let mut reporter = Reporter { max_buckets: 4, ..Reporter::new(NOW) };
+    let mut sums = CallLatencySnapshot::default();
+    for (sequence, expected) in [(1, 2), (2, 2), (3, 1)] {
+        let (report, pending) = reporter.compose(&services, NOW, sequence).unwrap();
+        assert_eq!(report.services.len(), expected);
+        report.services.iter().for_each(|service| sums.merge(&service.latencies));
+        reporter.commit(pending);
+    }
+    assert!(reporter.compose(&services, NOW, 4).is_none());
+    assert_eq!((sums.calls.count(), sums.attempts.count()), (5, 5));
 }
 
 #[test]

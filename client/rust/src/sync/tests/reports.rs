@@ -6,6 +6,7 @@ use cofferdam_core::breaker::State;
 use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
+use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerPolicy, BulkheadPolicy, DegradedFallback,
@@ -16,7 +17,7 @@ use cofferdam_core::stats::CounterSnapshot;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A call that ends as it is told to.
-struct Ends(Result<(), ()>);
+pub(in crate::sync) struct Ends(pub(in crate::sync) Result<(), ()>);
 
 impl Operation for Ends {
     type Output = ();
@@ -63,8 +64,11 @@ async fn calls_of(scene: &Scene, service: &str, method: &str, count: usize, resu
     }
 }
 
-fn add(sums: &mut CounterSnapshot, report: &Report) {
-    report.services.iter().for_each(|service| sums.merge(&service.counters));
+fn add((counters, latencies): &mut (CounterSnapshot, CallLatencySnapshot), report: &Report) {
+    for service in &report.services {
+        counters.merge(&service.counters);
+        latencies.merge(&service.latencies);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,8 +188,14 @@ async fn the_breakers_of_parts_are_reported_apart() {
 #[tokio::test(start_paused = true)]
 async fn reports_add_up_over_cut_streams() {
     let mut scene = Scene::new(&["a", "b"]);
-    let mut sums = CounterSnapshot::default();
+    let mut sums = (CounterSnapshot::default(), CallLatencySnapshot::default());
     let mut made = 0;
+    // A policy that goes by latency times every call.
+    let breaker = BreakerPolicy { slow_call_duration: SECOND, ..BreakerPolicy::default() };
+    let spec = PolicySpec { level: Level::Enhanced, breaker, ..PolicySpec::default() };
+    for service in ["a", "b"] {
+        scene.service(service).isolation.apply(Policy::new(spec.clone()).unwrap(), None, true, clocks());
+    }
     for round in 0..30 {
         let (mut stream, _) = scene.accept().await;
         stream.say(FromManager::Complete);
@@ -199,10 +209,10 @@ async fn reports_add_up_over_cut_streams() {
         made += 3;
         tokio::time::sleep(3 * SECOND).await;
     }
-    assert!(sums.calls < made, "nothing was left untold");
+    assert!(sums.0.calls < made, "nothing was left untold");
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete);
-    while sums.calls < made {
+    while sums.0.calls < made {
         add(&mut sums, &stream.report().await);
     }
     scene.stop.cancel();
@@ -211,7 +221,9 @@ async fn reports_add_up_over_cut_streams() {
             add(&mut sums, &report);
         }
     }
-    assert_eq!((sums.calls, sums.served_live, sums.attempts), (made, made, made));
+    let (counters, latencies) = sums;
+    assert_eq!((counters.calls, counters.served_live, counters.attempts), (made, made, made));
+    assert_eq!((latencies.calls.count(), latencies.attempts.count()), (made, made));
 }
 
 #[tokio::test(start_paused = true)]
