@@ -18,6 +18,7 @@ pub use fence::Fence;
 pub use method::{InvalidMethod, Method};
 pub(crate) use upstream::DEPTH_HEADER;
 
+use crate::activity::Activity;
 use crate::error::{Error, Rejection};
 use crate::registry::{Registered, Registry};
 use bytes::Bytes;
@@ -27,7 +28,6 @@ use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, So
 use cofferdam_core::isolation::{Isolation, Unobserved};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
-use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Clocks;
 use runtime::TokioRuntime;
 use std::collections::HashMap;
@@ -142,9 +142,9 @@ impl Executor {
     }
 
     /// What came of the calls to a service so far.
-    pub fn counters(&self, key: &ServiceKey) -> CounterSnapshot {
+    pub fn activity(&self, key: &ServiceKey) -> Activity {
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        isolations.get(key).map(|isolation| isolation.counters()).unwrap_or_default()
+        isolations.get(key).map(|isolation| Activity::of(isolation)).unwrap_or_default()
     }
 
     fn clocks(&self) -> Clocks {

@@ -20,21 +20,24 @@ use cofferdam_core::{
     isolation::Part,
     name::{Name, ServiceKey},
     revision::Revision,
-    stats::CounterSnapshot,
     wire::PolicyHash,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Error;
+use crate::{activity::Activity, error::Error};
 
 mod convergence;
+mod losses;
 mod progress;
+mod report;
 mod session;
 mod silent;
 mod tally;
 
 pub use self::convergence::{LagState, Laggard, Standing, Target};
+pub use self::losses::Losses;
+pub use self::report::Report;
 pub use self::session::Session;
 
 use self::progress::Progress;
@@ -61,6 +64,7 @@ struct Inner {
     /// Instances whose stream broke off, by their id.
     silent: HashMap<String, Silent>,
     last_session: u64,
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -75,7 +79,8 @@ struct Connected {
 
 #[derive(Debug, Default)]
 struct Service {
-    sums: CounterSnapshot,
+    sums: Activity,
+    losses: Losses,
     members: BTreeMap<u64, Member>,
     /// How many members have which policy in force.
     progress: Progress,
@@ -113,7 +118,9 @@ pub struct Refusal {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
     /// Sums over all instances since this manager started.
-    pub counters: CounterSnapshot,
+    pub activity: Activity,
+    /// What they reported and is lost.
+    pub losses: Losses,
     /// Instances that use the service.
     pub instances: u32,
     /// Instances that have a breaker open or half-open.
@@ -191,6 +198,16 @@ impl Instances {
         }
     }
 
+    /// For how long this manager has counted.
+    pub fn uptime(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// What instances reported and is lost, over all services.
+    pub fn losses(&self) -> Losses {
+        self.lock().losses
+    }
+
     /// What is known of a service whose policy is at this revision with this fingerprint.
     pub fn observe(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) -> Observation {
         let inner = self.lock();
@@ -218,7 +235,8 @@ impl Instances {
                     in_flight: sum.in_flight.saturating_add(in_flight),
                 },
             ),
-            counters: service.sums,
+            activity: service.sums.clone(),
+            losses: service.losses,
             instances: count(&|_| true),
             open_instances: service.tally.open(),
             applied_instances: count(&|member| member.applied == Some((revision, hash))),

@@ -1,5 +1,6 @@
 //! The Cofferdam manager as a library: everything the `cofferdam` binary runs, startable from a test.
 
+pub mod activity;
 pub mod clock;
 pub mod config;
 pub mod error;

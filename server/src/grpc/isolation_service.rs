@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::error::status;
 use crate::{
+    activity::Activity,
     error::Error,
     execute::Executor,
     instances::Instances,
@@ -21,6 +22,7 @@ use crate::{
 
 mod convergence;
 mod execute;
+mod figures;
 mod health;
 mod page;
 mod stats;
@@ -78,7 +80,7 @@ impl IsolationApi {
     }
 
     fn stats_of(&self, registered: &Registered) -> v1::ServiceStats {
-        stats::of_service(&self.registry, &self.instances, &self.executor, registered)
+        stats::of_service(&self.registry, &self.instances, &self.executor, registered).0
     }
 
     fn stats(&self, request: &v1::GetIsolationStatsRequest) -> Result<v1::GetIsolationStatsResponse, Error> {
@@ -87,8 +89,16 @@ impl IsolationApi {
             text => Some(Name::new(text).map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?),
         };
         let services = self.registry.services(namespace.as_ref());
-        let each: Vec<_> = services.iter().map(|registered| self.stats_of(registered)).collect();
-        let stats = stats::of_all(&services, &each, &self.instances, namespace.as_ref());
+        let mut sum = Activity::default();
+        let each: Vec<_> = services
+            .iter()
+            .map(|registered| {
+                let (stats, activity) = stats::of_service(&self.registry, &self.instances, &self.executor, registered);
+                sum.merge(&activity);
+                stats
+            })
+            .collect();
+        let stats = stats::of_all(&services, &sum, &self.instances, namespace.as_ref());
         Ok(v1::GetIsolationStatsResponse {
             totals: stats::totals(&stats),
             stats: Some(stats),

@@ -8,10 +8,7 @@ use std::{
     },
 };
 
-use cofferdam_core::{
-    adaptive_limit::Load, breaker::State, isolation::Part, name::ServiceKey, revision::Revision,
-    stats::CounterSnapshot, wire::PolicyHash,
-};
+use cofferdam_core::{name::ServiceKey, revision::Revision, wire::PolicyHash};
 use tokio_util::sync::CancellationToken;
 
 use super::{Condition, Inner, Instances, Member, Refusal};
@@ -19,9 +16,9 @@ use super::{Condition, Inner, Instances, Member, Refusal};
 /// One instance's place here. Dropping it disconnects the instance.
 #[derive(Debug)]
 pub struct Session {
-    instances: Arc<Instances>,
-    id: String,
-    session: u64,
+    pub(super) instances: Arc<Instances>,
+    pub(super) id: String,
+    pub(super) session: u64,
     ended: CancellationToken,
     has_said_goodbye: AtomicBool,
 }
@@ -96,33 +93,8 @@ impl Session {
         });
     }
 
-    /// What happened to a service at the instance since its last report, and how it is now; `parts` are the breakers
-    /// that parts of it have to themselves, as far as they are not closed.
-    pub fn report(
-        &self,
-        key: &ServiceKey,
-        counters: &CounterSnapshot,
-        now: Condition,
-        parts: Vec<(Part, State)>,
-        adaptive_limit: Option<Load>,
-    ) {
-        let changed = self.with(|inner| {
-            let service = inner.services.get_mut(key)?;
-            let member = service.members.get_mut(&self.session)?;
-            service.sums.merge(counters);
-            let before = std::mem::replace(&mut member.now, now);
-            (member.parts, member.adaptive_limit) = (parts, adaptive_limit);
-            service.tally.remove(before);
-            service.tally.add(now);
-            Some(before != now)
-        });
-        if changed == Some(Some(true)) {
-            self.instances.changed();
-        }
-    }
-
     /// Runs `change` unless another session has taken this one's place.
-    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Option<T> {
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Option<T> {
         let mut inner = self.instances.lock();
         let current = inner.by_id.get(&self.id).is_some_and(|connected| connected.session == self.session);
         current.then(|| change(&mut inner))

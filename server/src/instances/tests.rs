@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::key;
-use cofferdam_core::{policy::Policy, wire::policy_hash};
+use cofferdam_core::{policy::Policy, stats::CounterSnapshot, wire::policy_hash};
 
 fn namespace() -> Name {
     key("default/a").namespace
@@ -20,8 +20,9 @@ fn hash() -> PolicyHash {
     policy_hash(&Policy::default())
 }
 
-fn calls(calls: u64) -> CounterSnapshot {
-    CounterSnapshot { calls, served_live: calls, ..CounterSnapshot::default() }
+fn report(calls: u64, condition: Condition) -> Report {
+    let counters = CounterSnapshot { calls, served_live: calls, ..CounterSnapshot::default() };
+    Report { activity: Activity { counters, ..Activity::default() }, condition, ..Report::default() }
 }
 
 fn refusal(revision: u64) -> Refusal {
@@ -37,12 +38,12 @@ fn counters_stay_and_states_go_with_their_instance() {
     let instances = Arc::new(Instances::new(10, Duration::ZERO));
     let payments = key("default/payments");
     let (one, two) = (connect(&instances, "one"), connect(&instances, "two"));
-    one.report(&payments, &calls(3), FINE, Vec::new(), None);
-    two.report(&payments, &calls(4), OPEN, Vec::new(), None);
-    two.report(&payments, &calls(1), OPEN, Vec::new(), None);
+    one.report(&payments, report(3, FINE));
+    two.report(&payments, report(4, OPEN));
+    two.report(&payments, report(1, OPEN));
     assert_eq!(instances.condition(&payments), OPEN, "the least good one");
     let seen = instances.observe(&payments, at(1), hash());
-    assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 2, 1));
+    assert_eq!((seen.activity.counters.calls, seen.instances, seen.open_instances), (8, 2, 1));
 
     for session in [&one, &two] {
         session.says_goodbye();
@@ -50,7 +51,7 @@ fn counters_stay_and_states_go_with_their_instance() {
     drop(two);
     assert_eq!(instances.condition(&payments), FINE);
     let seen = instances.observe(&payments, at(1), hash());
-    assert_eq!((seen.counters.calls, seen.instances, seen.open_instances), (8, 1, 0));
+    assert_eq!((seen.activity.counters.calls, seen.instances, seen.open_instances), (8, 1, 0));
     drop(one);
     assert_eq!(instances.condition(&payments), Condition::default());
     assert_eq!(instances.abandoned(), std::slice::from_ref(&payments));
@@ -91,12 +92,12 @@ fn a_second_session_takes_the_place_of_the_first() {
     let ended = first.ended();
     let second = connect(&instances, "one");
     assert!(ended.is_cancelled());
-    first.report(&payments, &calls(5), OPEN, Vec::new(), None);
+    first.report(&payments, report(5, OPEN));
     assert_eq!(instances.condition(&payments), Condition::default(), "the first has no say any more");
     drop(first);
     assert_eq!(instances.count(None), 1);
-    second.report(&payments, &calls(2), FINE, Vec::new(), None);
-    assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, 2);
+    second.report(&payments, report(2, FINE));
+    assert_eq!(instances.observe(&payments, at(1), hash()).activity.counters.calls, 2);
     let refused = instances.connect("two", "app", namespace()).unwrap_err();
     assert!(matches!(refused, Error::QuotaExceeded { quota: "instances", .. }), "{refused}");
 }
@@ -106,7 +107,25 @@ fn counters_saturate() {
     let instances = Arc::new(Instances::new(1, Duration::ZERO));
     let payments = key("default/payments");
     let session = connect(&instances, "one");
-    session.report(&payments, &calls(u64::MAX), FINE, Vec::new(), None);
-    session.report(&payments, &calls(1), FINE, Vec::new(), None);
-    assert_eq!(instances.observe(&payments, at(1), hash()).counters.calls, u64::MAX);
+    session.report(&payments, report(u64::MAX, FINE));
+    session.report(&payments, report(1, FINE));
+    assert_eq!(instances.observe(&payments, at(1), hash()).activity.counters.calls, u64::MAX);
+}
+
+#[test]
+fn what_is_lost_is_counted_for_the_service_and_in_all() {
+    let instances = Arc::new(Instances::new(2, Duration::ZERO));
+    let payments = key("default/payments");
+    let (one, two) = (connect(&instances, "one"), connect(&instances, "two"));
+    let losses = |transitions_dropped, histograms_refused| Losses {
+        transitions_dropped,
+        histograms_refused,
+        ..Losses::default()
+    };
+    one.report(&payments, Report { losses: losses(3, 0), ..report(1, FINE) });
+    two.report(&payments, Report { losses: losses(u64::MAX, 2), ..report(1, FINE) });
+    two.missed_reports(4);
+    drop((one, two));
+    assert_eq!(instances.observe(&payments, at(1), hash()).losses, losses(u64::MAX, 2));
+    assert_eq!(instances.losses(), Losses { reports_missed: 4, ..losses(u64::MAX, 2) });
 }

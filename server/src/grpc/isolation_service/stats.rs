@@ -6,33 +6,34 @@ use cofferdam_core::{
     isolation::Part,
     level::Level,
     name::Name,
-    stats::CounterSnapshot,
-    wire::{counters_from_wire, counters_to_wire, health_to_wire, part_to_wire},
+    wire::{counters_to_wire, health_to_wire, part_to_wire},
 };
 use cofferdam_proto::v1;
 
+use super::figures;
 use crate::{
+    activity::Activity,
     execute::Executor,
     health,
-    instances::Instances,
+    instances::{Instances, Losses},
     registry::{Registered, Registry},
 };
 
-/// What is known of one service.
+/// What is known of one service, and what of it adds up over services.
 pub(super) fn of_service(
     registry: &Registry,
     instances: &Instances,
     executor: &Executor,
     registered: &Registered,
-) -> v1::ServiceStats {
+) -> (v1::ServiceStats, Activity) {
     let key = registered.key();
     let seen = instances.observe(key, registered.revision(), registered.policy_hash());
-    let mut counters = seen.counters;
-    counters.merge(&executor.counters(key));
-    v1::ServiceStats {
+    let mut activity = seen.activity;
+    activity.merge(&executor.activity(key));
+    let stats = v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
-        counters: Some(counters_to_wire(&counters)),
+        counters: Some(counters_to_wire(&activity.counters)),
         instances: seen.instances,
         open_instances: seen.open_instances,
         applied_instances: seen.applied_instances,
@@ -44,7 +45,15 @@ pub(super) fn of_service(
             .collect(),
         adaptive_limit: seen.adaptive_limit.limit,
         adaptive_in_flight: seen.adaptive_limit.in_flight,
-    }
+        calls: Some(figures::of(&activity, instances.uptime())),
+        losses: Some(losses(seen.losses)),
+    };
+    (stats, activity)
+}
+
+fn losses(losses: Losses) -> v1::ReportLosses {
+    let Losses { reports_missed, transitions_dropped, histograms_refused } = losses;
+    v1::ReportLosses { reports_missed, transitions_dropped, histograms_refused }
 }
 
 fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1::BreakerStats {
@@ -55,16 +64,12 @@ fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1
 /// What is known of all services of a namespace, or of all namespaces.
 pub(super) fn of_all(
     services: &[Arc<Registered>],
-    each: &[v1::ServiceStats],
+    sum: &Activity,
     instances: &Instances,
     namespace: Option<&Name>,
 ) -> v1::IsolationStats {
     let count = |holds: &dyn Fn(&Registered) -> bool| number(services.iter().filter(|service| holds(service)).count());
     let at = |level: Level| count(&|service| service.policy().level == level);
-    let mut sums = CounterSnapshot::default();
-    for stats in each {
-        sums.merge(&counters_from_wire(&stats.counters.unwrap_or_default()));
-    }
     v1::IsolationStats {
         total_services: number(services.len()),
         none_isolation: at(Level::None),
@@ -73,7 +78,9 @@ pub(super) fn of_all(
         full_isolation: at(Level::Full),
         fallback_enabled: count(&has_fallback),
         instances: number(instances.count(namespace)),
-        counters: Some(counters_to_wire(&sums)),
+        counters: Some(counters_to_wire(&sum.counters)),
+        calls: Some(figures::of(sum, instances.uptime())),
+        losses: Some(losses(instances.losses())),
     }
 }
 

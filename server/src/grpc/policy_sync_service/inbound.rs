@@ -5,17 +5,21 @@ use cofferdam_core::{
     breaker::State,
     health::HealthStatus,
     isolation::Part,
+    latency::{CallLatencySnapshot, SparseLatency},
     name::{Name, ServiceKey},
     revision::Revision,
-    wire::{breaker_state_from_wire, counters_from_wire, health_from_wire, part_is, revision_from_wire},
+    wire::{
+        breaker_state_from_wire, counters_from_wire, health_from_wire, latency_from_wire, part_is, revision_from_wire,
+    },
 };
 use cofferdam_proto::v1;
 use tokio::time::Instant;
 
 use super::hello::{self, MAX_SERVICES};
 use crate::{
+    activity::Activity,
     error::Error,
-    instances::{Condition, Refusal, Session as Place},
+    instances::{Condition, Losses, Refusal, Report, Session as Place},
     registry::{Registry, validate::Faults},
 };
 
@@ -95,10 +99,11 @@ pub(super) fn report(
             breaker: breaker_state_from_wire(service.breaker_state).ok().flatten(),
             health: health_from_wire(service.health_status).ok().flatten().or_else(|| health_of_breakers(service)),
         };
-        let counters = counters_from_wire(&service.counters.unwrap_or_default());
+        let (activity, losses) = activity(&key, place, service);
         let limit = Load { limit: service.adaptive_limit, in_flight: service.adaptive_in_flight };
-        let limit = Some(limit).filter(|limit| limit.limit > 0);
-        place.report(&key, &counters, condition, parts(registry, &key, &service.breakers), limit);
+        let adaptive_limit = Some(limit).filter(|limit| limit.limit > 0);
+        let parts = parts(registry, &key, &service.breakers);
+        place.report(&key, Report { activity, condition, parts, adaptive_limit, losses });
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;
@@ -107,6 +112,22 @@ pub(super) fn report(
         }
     }
     faults.into_result()
+}
+
+/// What happened to a service at an instance, and what of that cannot be known. A histogram that is none is left out: the
+/// counters beside it are as good as ever.
+fn activity(key: &ServiceKey, place: &Place, report: &v1::ServiceReport) -> (Activity, Losses) {
+    let transitions_dropped = report.transitions_dropped.into();
+    let mut losses = Losses { transitions_dropped, ..Losses::default() };
+    let mut read = |histogram: &Option<v1::LatencyHistogram>| {
+        latency_from_wire(histogram.as_ref()).unwrap_or_else(|invalid| {
+            tracing::debug!(service = %key, instance = place.instance_id(), "a latency histogram {invalid}");
+            losses.histograms_refused += 1;
+            SparseLatency::default()
+        })
+    };
+    let latencies = CallLatencySnapshot { calls: read(&report.call_latency), attempts: read(&report.attempt_latency) };
+    (Activity { counters: counters_from_wire(&report.counters.unwrap_or_default()), latencies }, losses)
 }
 
 /// What an instance that reports no health says of it: an open breaker that is no part's is the service's.

@@ -268,6 +268,10 @@ impl Session {
             // A report that was sent again says nothing new.
             Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
             Some(Message::Report(message)) => {
+                let missed = message.sequence - self.last_report - 1;
+                if missed > 0 {
+                    self.place.missed_reports(missed);
+                }
                 self.last_report = message.sequence;
                 inbound::report(&self.namespace, &self.place, &self.shared.registry, &message)
             }

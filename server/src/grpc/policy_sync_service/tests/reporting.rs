@@ -190,3 +190,79 @@ async fn breakers_of_pools_and_methods_are_told_apart() {
     let seen = stats_become(&manager, "payments", |stats| stats.breakers[0].open_instances == 0).await;
     assert_eq!(seen.health_status(), v1::HealthStatus::CircuitOpen);
 }
+
+fn histogram(buckets: &[u32], counts: &[u64]) -> Option<v1::LatencyHistogram> {
+    Some(v1::LatencyHistogram { buckets: buckets.to_vec(), counts: counts.to_vec() })
+}
+
+#[tokio::test]
+async fn latencies_add_up_over_instances_and_reports() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let one = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let two = Instance::connect(&manager, hello("two", &["payments"])).await;
+    let timed = |sequence, calls: u64, bucket| {
+        let closed = v1::BreakerState::Closed;
+        let Message::Report(mut report) = report(sequence, "payments", calls, closed, v1::HealthStatus::Healthy) else {
+            panic!()
+        };
+        report.services[0].call_latency = histogram(&[bucket], &[calls]);
+        report.services[0].attempt_latency = histogram(&[bucket, 209], &[calls, 1]);
+        Message::Report(report)
+    };
+    // Buckets from 2^20 ns, a millisecond, and from 7/8 of 2^30 ns, nearly a second.
+    one.say(timed(1, 60, 81)).await;
+    one.say(timed(2, 30, 81)).await;
+    two.say(timed(1, 10, 159)).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 100).await;
+    let calls = seen.calls.unwrap();
+    let (call, attempt) = (calls.call_latency.unwrap(), calls.attempt_latency.unwrap());
+    assert_eq!((call.count, attempt.count), (100, 103));
+    let nanos = |duration: Option<prost_types::Duration>| duration.unwrap().nanos;
+    assert!((1_048_576..1_179_648).contains(&nanos(call.p50)) && nanos(call.p50) == nanos(call.p90), "{call:?}");
+    assert!((939_524_096..1_006_632_960).contains(&nanos(call.p99)), "{call:?}");
+    assert_eq!(attempt.p99.unwrap().seconds, 68, "the last bucket is said by its lower bound");
+}
+
+/// A histogram that is none is passed over and counted; the counters beside it are not lost, nor is the stream.
+#[tokio::test]
+async fn histograms_that_break_the_rules_are_refused_and_counted() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let too_many: Vec<u32> = (0..5000).collect();
+    let broken = [
+        histogram(&[1, 2], &[1]),
+        histogram(&[210], &[1]),
+        histogram(&[u32::MAX], &[1]),
+        histogram(&[7, 7], &[1, 1]),
+        histogram(&[1, 2], &[u64::MAX, u64::MAX]),
+        histogram(&too_many, &vec![1; too_many.len()]),
+    ];
+    let rounds = broken.len() as u64;
+    for (sequence, broken) in (1..).zip(broken) {
+        let Message::Report(mut report) =
+            report(sequence, "payments", 1, v1::BreakerState::Closed, v1::HealthStatus::Healthy)
+        else {
+            panic!()
+        };
+        report.services[0].call_latency = broken;
+        report.services[0].attempt_latency = histogram(&[90], &[2]);
+        report.services[0].transitions_dropped = 5;
+        instance.say(Message::Report(report)).await;
+    }
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == rounds).await;
+    let calls = seen.calls.unwrap();
+    assert_eq!((calls.call_latency, calls.attempt_latency.unwrap().count), (None, 2 * rounds));
+    let losses = v1::ReportLosses { reports_missed: 0, transitions_dropped: 5 * rounds, histograms_refused: rounds };
+    assert_eq!(seen.losses, Some(losses));
+
+    // A gap in the sequence is a loss of nobody knows which service.
+    instance.say(report(rounds + 4, "payments", 1, v1::BreakerState::Closed, v1::HealthStatus::Healthy)).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == rounds + 1).await;
+    assert_eq!(seen.losses, Some(losses));
+    let all = manager.client().await.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap();
+    let all = all.into_inner().stats.unwrap();
+    assert_eq!(all.losses, Some(v1::ReportLosses { reports_missed: 3, ..losses }));
+    assert_eq!(all.calls.unwrap().attempt_latency.unwrap().count, 2 * rounds);
+}
