@@ -24,6 +24,7 @@ mod hostile;
 mod lifecycle;
 mod sandbox;
 mod sdk_calls;
+mod statistics;
 mod store_durability;
 mod store_outage;
 mod sync_convergence;

@@ -1,8 +1,10 @@
 //! Names without end.
 
+use cofferdam::policy::BreakerPolicy;
 use cofferdam::{Cofferdam, Level, Policy, PolicySpec};
 use futures_util::FutureExt;
 use std::convert::Infallible;
+use std::time::Duration;
 
 const NAMES: usize = 1_000_000;
 /// What the documentation of `Cofferdam::service` promises, for services and for names that none can have.
@@ -13,7 +15,9 @@ const PROMISED_BYTES: u64 = 64 << 20;
 /// <https://github.com/nodeshift/opossum/issues/365>
 #[test]
 fn t25_a_million_names_take_bounded_memory() {
-    let policy = PolicySpec { level: Level::Full, ..PolicySpec::default() };
+    // A policy that goes by latency times every call.
+    let breaker = BreakerPolicy { slow_call_duration: Duration::from_secs(1), ..BreakerPolicy::default() };
+    let policy = PolicySpec { level: Level::Full, breaker, ..PolicySpec::default() };
     let cofferdam = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
     let name = |n: usize| format!("user-{n}");
     let use_once = |n: usize| {
@@ -25,6 +29,7 @@ fn t25_a_million_names_take_bounded_memory() {
         }
     };
     let memory = allocation_counter::measure(|| (0..NAMES).for_each(use_once));
+    eprintln!("MAX {} MiB", memory.bytes_max >> 20);
     assert!(memory.bytes_max < PROMISED_BYTES, "{} MiB at once", memory.bytes_max >> 20);
     // They are kept: what each call makes anew protects nobody.
     assert_eq!(cofferdam.service(&name(NAMES - 100)).counters().calls, 1);
