@@ -50,7 +50,7 @@ impl Bench {
     async fn stats(&self, request: &Value, calls: u64) -> Value {
         eventually("every call to be counted", async || {
             let stats = self.manager.grpcurl().isolation("GetIsolationStats", request).unwrap();
-            if stats["stats"]["counters"]["calls"] == calls.to_string() { Ok(stats) } else { Err(stats) }
+            if stats["stats"]["counters"]["calls"] == *calls.to_string() { Ok(stats) } else { Err(stats) }
         })
         .await
     }

@@ -29,7 +29,6 @@ fn t25_a_million_names_take_bounded_memory() {
         }
     };
     let memory = allocation_counter::measure(|| (0..NAMES).for_each(use_once));
-    eprintln!("MAX {} MiB", memory.bytes_max >> 20);
     assert!(memory.bytes_max < PROMISED_BYTES, "{} MiB at once", memory.bytes_max >> 20);
     // They are kept: what each call makes anew protects nobody.
     assert_eq!(cofferdam.service(&name(NAMES - 100)).counters().calls, 1);
