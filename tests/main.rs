@@ -30,4 +30,5 @@ mod store_outage;
 mod sync_convergence;
 mod sync_fleet;
 mod sync_outage;
+mod sync_policy_file;
 mod sync_protocol;

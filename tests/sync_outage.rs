@@ -29,7 +29,7 @@ async fn follow(instances: &[Instance], revision: WireRevision) {
 async fn connected(instances: &[Instance], expected: bool) {
     eventually("every instance to notice", async || {
         let states = instances.iter().map(|instance| instance.cofferdam.connection());
-        let odd: Vec<_> = states.filter(|state| state.is_connected != expected).collect();
+        let odd: Vec<_> = states.filter(|state| state.is_connected() != expected).collect();
         if odd.is_empty() { Ok(()) } else { Err(odd) }
     })
     .await;
@@ -148,7 +148,7 @@ async fn without_a_manager_there_ever_was_the_built_in_default_protects() {
     assert!(matches!(service.execute("get", fails).await, Err(Error::Open { .. })));
     let answer = service.execute("get", fails).fallback(|_| async { Ok(()) }).await;
     assert!(answer.is_ok(), "{answer:?}");
-    assert!(!cofferdam.connection().is_connected);
+    assert!(!cofferdam.connection().is_connected());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,12 +4,14 @@
 //! to prevent; what is wrong with them is a warning in the log, and the calls are protected regardless.
 //! [`Builder::try_start`] is for those who would rather see a deployment fail than run without a manager.
 
-use crate::client::{Cofferdam, Identity, Shared, SyncTask};
+use crate::client::{Cofferdam, Identity, Shared, Task};
+use crate::policy_file;
 use crate::sync;
 use crate::transport::{InvalidUrl, Manager};
 use cofferdam_core::level::Level;
 use cofferdam_core::name::{DEFAULT_NAMESPACE, InvalidName, Name};
 use cofferdam_core::policy::{Policy, PolicySpec};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The longest application name and instance id, in bytes.
@@ -27,6 +29,7 @@ pub struct Builder {
     instance_id: Option<String>,
     labels: Vec<(String, String)>,
     default_policy: Policy,
+    policy_dir: Option<PathBuf>,
 }
 
 /// A setting that the SDK cannot use.
@@ -63,6 +66,14 @@ pub enum InvalidSetting {
         /// The first label that cannot be used.
         key: String,
     },
+    /// The directory for policies is none and cannot be made.
+    #[error("policy directory {path:?}: {reason}")]
+    PolicyDir {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system has no thread left to run the SDK's task on.
     #[error("no runtime, and no thread for one")]
     NoRuntime,
@@ -77,6 +88,7 @@ impl Builder {
             instance_id: None,
             labels: Vec::new(),
             default_policy: built_in_policy(),
+            policy_dir: None,
         }
     }
 
@@ -112,6 +124,33 @@ impl Builder {
     /// numbers are ones that a working service does not notice.
     pub fn default_policy(mut self, policy: Policy) -> Self {
         self.default_policy = policy;
+        self
+    }
+
+    /// A directory on a local disk to keep the last policies in, so that a process that starts with no manager in reach
+    /// begins under them instead of under the default policy. It is made where there is none. Default: none, and nothing
+    /// is written: a library that writes files unasked would surprise.
+    ///
+    /// What is kept is what is in force, for each service that the manager has a policy for: the policy with the payloads
+    /// of its static fallbacks, its revision, and whether the service may be called. There are no addresses, labels or
+    /// answers of services in it. It is one file for each application and namespace, for its owner alone (mode 0600), of
+    /// at most 10,000 services and 64 MiB. Processes of one application can share it: the last one that writes wins. So
+    /// those that call different services are better off with directories of their own.
+    ///
+    /// The file is read while the SDK starts, and written in the background, at most once a second. One that is torn, of
+    /// another release or of another application is refused with a warning and left as it is until there is something
+    /// to keep; [`Cofferdam::policy_file`] tells, also of a disk that is full. Neither has any effect on calls.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let state_dir = dir.path();
+    /// let cd = cofferdam::Cofferdam::builder("checkout").policy_dir(state_dir.join("cofferdam")).start();
+    /// let file = cd.policy_file().unwrap();
+    /// assert_eq!((file.found, file.refusal, file.failures), (0, None, 0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn policy_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.policy_dir = Some(dir.into());
         self
     }
 
@@ -153,19 +192,23 @@ impl Builder {
         let is_lost = faults.iter().any(|fault| matches!(fault, InvalidSetting::Namespace { .. }));
         let manager = manager.filter(|_| !is_lost);
 
-        let shared = Arc::new(Shared::new(identity, self.default_policy, manager.clone()));
-        let task = manager.and_then(|manager| {
-            let task = SyncTask::spawn(|stop| sync::run(Arc::clone(&shared), manager, stop));
-            if task.is_none() {
+        let mut shared = Shared::new(identity, self.default_policy, manager.clone());
+        if let Some(dir) = self.policy_dir {
+            if let Err(error) = policy_file::make_dir(&dir) {
+                faults.push(InvalidSetting::PolicyDir { path: dir.clone(), reason: error.to_string() });
+            }
+            shared.keep_in(&dir);
+        }
+        let shared = Arc::new(shared);
+        let tasks = manager.map_or_else(Vec::new, |manager| start_tasks(&shared, manager));
+        if tasks.is_empty() {
+            if shared.manager.is_some() {
                 faults.push(InvalidSetting::NoRuntime);
             }
-            task
-        });
-        if task.is_none() {
             let reason = faults.iter().map(ToString::to_string).next();
             shared.link.disconnected(reason.as_deref().unwrap_or("no manager is configured"), true);
         }
-        (Cofferdam::new(shared, task), faults)
+        (Cofferdam::new(shared, tasks), faults)
     }
 
     fn identity(&self, faults: &mut Vec<InvalidSetting>) -> Identity {
@@ -195,6 +238,17 @@ impl Builder {
         }
         Identity { instance_id, application, namespace: self.namespace.clone(), labels }
     }
+}
+
+/// What goes on in the background. Empty: there is no thread for it.
+fn start_tasks(shared: &Arc<Shared>, manager: Manager) -> Vec<Task> {
+    let sync = Task::spawn(|stop| sync::run(Arc::clone(shared), manager, stop));
+    // Without a manager there is nothing new to keep.
+    let keeper = shared
+        .file
+        .as_ref()
+        .and_then(|file| Task::spawn(|stop| policy_file::run(Arc::clone(shared), Arc::clone(file), stop)));
+    sync.into_iter().chain(keeper).collect()
 }
 
 /// What protects where nobody has said anything.
@@ -237,7 +291,7 @@ mod tests {
     fn starts_without_a_manager_and_without_a_runtime() {
         let cofferdam = Cofferdam::builder("checkout").start();
         let connection = cofferdam.connection();
-        assert!(!connection.is_connected);
+        assert!(!connection.is_connected());
         assert_eq!(connection.reason.as_deref(), Some("no manager is configured"));
         assert_eq!(cofferdam.service("orders-db").policy().level, Level::Enhanced);
     }

@@ -3,6 +3,7 @@
 use crate::builder::Builder;
 use crate::connection::{Connection, Link};
 use crate::events::{Events, Hub};
+use crate::policy_file::{KeptFile, PolicyFile};
 use crate::registry::Registry;
 use crate::runtime::Tokio;
 use crate::service::Service;
@@ -10,6 +11,7 @@ use crate::transport::Manager;
 use cofferdam_core::name::{InvalidName, Name};
 use cofferdam_core::policy::Policy;
 use cofferdam_core::runtime::Runtime as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,7 +31,7 @@ pub struct Cofferdam {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    task: Option<SyncTask>,
+    tasks: Vec<Task>,
 }
 
 /// What the handles and the sync task share.
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     /// `None`: there is none, or it cannot be used.
     pub(crate) manager: Option<Manager>,
+    /// Where policies are kept for the next process. `None`: nowhere.
+    pub(crate) file: Option<Arc<KeptFile>>,
 }
 
 /// Who an instance is.
@@ -52,9 +56,9 @@ pub(crate) struct Identity {
     pub(crate) labels: Vec<(String, String)>,
 }
 
-/// The task that stays in step with the manager; it stops when this is dropped.
+/// A task in the background; it stops when this is dropped.
 #[derive(Debug)]
-pub(crate) struct SyncTask {
+pub(crate) struct Task {
     stop: CancellationToken,
     /// Closed when the task has ended.
     ended: watch::Receiver<()>,
@@ -64,11 +68,25 @@ impl Shared {
     pub(crate) fn new(identity: Identity, default_policy: Policy, manager: Option<Manager>) -> Self {
         let hub = Hub::new();
         let registry = Registry::new(default_policy, hub.clone());
-        Self { identity, registry, link: Link::new(hub.clone()), hub, manager }
+        Self { identity, registry, link: Link::new(hub.clone()), hub, manager, file: None }
+    }
+
+    /// Begins by what an earlier process kept in a directory, and keeps what is in force there.
+    pub(crate) fn keep_in(&mut self, dir: &Path) {
+        let (file, kept) = KeptFile::open(dir, &self.identity);
+        self.registry.restore(kept);
+        self.file = Some(Arc::new(file));
+    }
+
+    /// Has what is in force now kept, soon.
+    pub(crate) fn keep(&self) {
+        if let Some(file) = &self.file {
+            file.changed();
+        }
     }
 }
 
-impl SyncTask {
+impl Task {
     /// Starts a task on the caller's runtime, else on the SDK's own. `None`: there is no thread to run it on.
     pub(crate) fn spawn<F>(task: impl FnOnce(CancellationToken) -> F) -> Option<Self>
     where
@@ -87,7 +105,7 @@ impl SyncTask {
     }
 }
 
-impl Drop for SyncTask {
+impl Drop for Task {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -101,8 +119,8 @@ impl Cofferdam {
         Builder::new(application.into())
     }
 
-    pub(crate) fn new(shared: Arc<Shared>, task: Option<SyncTask>) -> Self {
-        Self { inner: Arc::new(Inner { shared, task }) }
+    pub(crate) fn new(shared: Arc<Shared>, tasks: Vec<Task>) -> Self {
+        Self { inner: Arc::new(Inner { shared, tasks }) }
     }
 
     /// The handle to a service. One name is one service: all handles share its breaker, places, budget and cache.
@@ -151,24 +169,33 @@ impl Cofferdam {
         self.inner.shared.link.look()
     }
 
+    /// How the file does that keeps the last policies. `None`: there is [none](Builder::policy_dir).
+    pub fn policy_file(&self) -> Option<PolicyFile> {
+        self.inner.shared.file.as_ref().map(|file| file.look())
+    }
+
     /// Names this process to the manager.
     pub fn instance_id(&self) -> &str {
         &self.inner.shared.identity.instance_id
     }
 
-    /// Ends the stream: what has not been reported is, and the manager is told goodbye. Waits some seconds at the most,
-    /// for nothing where there is no stream.
+    /// Ends the stream: what has not been reported is, the manager is told goodbye, and what is in force is
+    /// [kept](Builder::policy_dir). Waits some seconds at the most, for nothing where there is no stream.
     ///
     /// Calls can go on; they stay protected by the last policies. Dropping the last handle ends the stream as well,
     /// but nobody waits for it then, and a process that exits first takes its last report with it.
     pub async fn shutdown(&self) {
-        let Some(task) = &self.inner.task else { return };
-        task.stop.cancel();
-        let mut ended = task.ended.clone();
+        let tasks = &self.inner.tasks;
+        tasks.iter().for_each(|task| task.stop.cancel());
+        let all_ended = async {
+            for task in tasks {
+                // A task never sends: this ends, with an error, when the task does.
+                let _ = task.ended.clone().changed().await;
+            }
+        };
         tokio::select! {
-            // The task never sends: this ends, with an error, when the task does.
-            _ = ended.changed() => {}
-            // The runtime that the task is on may stand still for good.
+            () = all_ended => {}
+            // The runtime that the tasks are on may stand still for good.
             () = Tokio.sleep(GOODBYE) => {}
         }
     }

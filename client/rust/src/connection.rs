@@ -3,6 +3,7 @@
 use crate::events::{Event, Hub};
 use crate::panics::tell;
 use crate::runtime::Tokio;
+use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::time::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,18 +11,61 @@ use std::time::Duration;
 
 /// How the SDK stands with its manager. Nothing here changes what protected calls do: the last policies stay in force
 /// for as long as it takes.
+///
+/// ```
+/// use cofferdam::{Cofferdam, ConnectionState, Origin};
+///
+/// let cd = Cofferdam::builder("checkout").start();
+/// let connection = cd.connection();
+/// assert_eq!(connection.state, ConnectionState::Disconnected);
+/// println!("{:?} for {:?}: {:?}", connection.state, connection.lasted, connection.reason);
+/// println!("heard {:?} ago, up to date {:?} ago", connection.message_age, connection.policy_age);
+/// println!("{} policies applied, {} refused", connection.applied, connection.refused);
+///
+/// let db = cd.service("orders-db");
+/// assert_eq!((db.origin(), db.revision()), (Origin::BuiltIn, None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connection {
-    /// Whether the manager is in reach: it has answered on the stream that is open now.
-    pub is_connected: bool,
+    /// Whether the manager is in reach.
+    pub state: ConnectionState,
     /// For how long it has been so.
     pub lasted: Duration,
     /// How long ago the manager last confirmed that no policy is missing; at most some ten seconds while connected.
     /// `None`: never.
     pub policy_age: Option<Duration>,
+    /// How long ago the manager last said anything. While connected it speaks every ten seconds at the least, and a
+    /// stream that is silent for thirty is given up. `None`: never.
+    pub message_age: Option<Duration>,
     /// Why the manager is out of reach. `None`: it is in reach, or the first attempt is under way.
     pub reason: Option<Arc<str>>,
+    /// The policy of the manager's that was put in force last, and its service. `None`: none since the start. What is
+    /// in force for one service is told by [`Service::revision`](crate::Service::revision) and
+    /// [`Service::origin`](crate::Service::origin).
+    pub last_applied: Option<(Arc<str>, Revision)>,
+    /// Policies of the manager's that were put in force since the start.
+    pub applied: u64,
+    /// Policies of the manager's that were refused since the start; [`Event::PolicyRefused`] tells which and why.
+    pub refused: u64,
+}
+
+/// Whether the manager is in reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionState {
+    /// The first attempt to reach it is under way.
+    Connecting,
+    /// It has answered on the stream that is open now.
+    Connected,
+    /// It is out of reach, or there is none. Where there is one, attempts go on for ever.
+    Disconnected,
+}
+
+impl Connection {
+    /// Whether the manager is in reach: it has answered on the stream that is open now.
+    pub fn is_connected(&self) -> bool {
+        self.state == ConnectionState::Connected
+    }
 }
 
 /// The connection's state, written by the sync task.
@@ -36,13 +80,43 @@ struct State {
     is_connected: bool,
     since: Timestamp,
     confirmed: Option<Timestamp>,
+    heard: Option<Timestamp>,
     reason: Option<Arc<str>>,
+    last_applied: Option<(Arc<str>, Revision)>,
+    applied: u64,
+    refused: u64,
 }
 
 impl Link {
     pub(crate) fn new(hub: Hub) -> Self {
-        let state = State { is_connected: false, since: Tokio.now(), confirmed: None, reason: None };
+        let state = State {
+            is_connected: false,
+            since: Tokio.now(),
+            confirmed: None,
+            heard: None,
+            reason: None,
+            last_applied: None,
+            applied: 0,
+            refused: 0,
+        };
         Self { state: Mutex::new(state), hub }
+    }
+
+    /// Takes note that the manager has said something.
+    pub(crate) fn heard(&self) {
+        self.lock().heard = Some(Tokio.now());
+    }
+
+    /// Takes note that a policy is in force.
+    pub(crate) fn applied(&self, service: &Arc<str>, revision: Revision) {
+        let mut state = self.lock();
+        state.last_applied = Some((Arc::clone(service), revision));
+        state.applied += 1;
+    }
+
+    /// Takes note that a policy was refused.
+    pub(crate) fn refused(&self) {
+        self.lock().refused += 1;
     }
 
     pub(crate) fn connected(&self, manager: &Arc<str>) {
@@ -50,7 +124,7 @@ impl Link {
         if state.is_connected {
             return;
         }
-        *state = State { is_connected: true, since: Tokio.now(), confirmed: state.confirmed, reason: None };
+        (state.is_connected, state.since, state.reason) = (true, Tokio.now(), None);
         drop(state);
         tell(|| tracing::info!(%manager, "connected to the manager"));
         self.hub.tell(Event::Connected { manager: Arc::clone(manager) });
@@ -86,11 +160,20 @@ impl Link {
     pub(crate) fn look(&self) -> Connection {
         let state = self.lock();
         let now = Tokio.now();
+        let age = |at: Timestamp| now.saturating_since(at);
         Connection {
-            is_connected: state.is_connected,
-            lasted: now.saturating_since(state.since),
-            policy_age: state.confirmed.map(|confirmed| now.saturating_since(confirmed)),
+            state: match (state.is_connected, &state.reason) {
+                (true, _) => ConnectionState::Connected,
+                (false, Some(_)) => ConnectionState::Disconnected,
+                (false, None) => ConnectionState::Connecting,
+            },
+            lasted: age(state.since),
+            policy_age: state.confirmed.map(age),
+            message_age: state.heard.map(age),
             reason: state.reason.clone(),
+            last_applied: state.last_applied.clone(),
+            applied: state.applied,
+            refused: state.refused,
         }
     }
 
@@ -108,27 +191,41 @@ mod tests {
         let hub = Hub::new();
         let mut events = hub.listen();
         let link = Link::new(hub);
+        assert_eq!(link.look().state, ConnectionState::Connecting);
         link.disconnected("refused", false);
         link.disconnected("refused again", false);
         tokio::time::advance(Duration::from_secs(3)).await;
         link.connected(&"http://m".into());
         link.confirmed();
-        tokio::time::advance(Duration::from_secs(7)).await;
+        tokio::time::advance(Duration::from_secs(4)).await;
+        link.heard();
+        let revision = Revision { epoch: 1, revision: 9 };
+        link.applied(&"a".into(), revision);
+        link.refused();
+        tokio::time::advance(Duration::from_secs(3)).await;
         let connected = Connection {
-            is_connected: true,
+            state: ConnectionState::Connected,
             lasted: Duration::from_secs(7),
             policy_age: Some(Duration::from_secs(7)),
+            message_age: Some(Duration::from_secs(3)),
             reason: None,
+            last_applied: Some(("a".into(), revision)),
+            applied: 1,
+            refused: 1,
         };
         assert_eq!(link.look(), connected);
 
         link.disconnected("gone", false);
         tokio::time::advance(Duration::from_secs(600)).await;
-        let gone = link.look();
-        assert!(!gone.is_connected);
-        assert_eq!(gone.lasted, Duration::from_secs(600));
-        assert_eq!(gone.policy_age, Some(Duration::from_secs(607)));
-        assert_eq!(gone.reason.as_deref(), Some("gone"));
+        let gone = Connection {
+            state: ConnectionState::Disconnected,
+            lasted: Duration::from_secs(600),
+            policy_age: Some(Duration::from_secs(607)),
+            message_age: Some(Duration::from_secs(603)),
+            reason: Some("gone".into()),
+            ..connected
+        };
+        assert_eq!(link.look(), gone);
 
         drop(link);
         let mut told = Vec::new();

@@ -28,6 +28,8 @@
 //!   under the policy it began with, and what a breaker has learned outlives every change of policy.
 //! - **Policies do not expire.** When the manager is gone, the last ones stay in force for as long as it takes;
 //!   [`Cofferdam::connection`] and [`Cofferdam::events`] say so.
+//! - **So it can be across a restart**: with [`Builder::policy_dir`], a process that starts with no manager in reach begins
+//!   under the policies that the one before had.
 //! - **A policy that cannot be used is refused**, and the manager is told which field is at fault; the one before stays.
 //! - **Your errors stay yours**: [`Error::Inner`] holds the call's own error, of its own type.
 //! - **A healthy call allocates nothing** and waits for no lock of the SDK, unless the policy keeps its answers for a
@@ -65,6 +67,7 @@ mod journal;
 #[cfg(feature = "tower")]
 pub mod layer;
 mod panics;
+mod policy_file;
 mod register;
 mod registry;
 mod runtime;
@@ -76,12 +79,13 @@ pub use builder::{Builder, InvalidSetting};
 pub use classify::IntoVerdict;
 pub use client::Cofferdam;
 pub use codec::{Codec, Json, Protobuf};
-pub use connection::Connection;
+pub use connection::{Connection, ConnectionState};
 pub use error::{Error, Failure, Rejection};
 pub use events::{Event, Events};
 pub use execute::{Alternative, Execute};
+pub use policy_file::PolicyFile;
 pub use register::{Criticality, Register, RegisterError, Registered};
-pub use service::Service;
+pub use service::{Origin, Service};
 
 #[doc(inline)]
 pub use cofferdam_core::adaptive_limit::Load as AdaptiveLimitLoad;

@@ -5,6 +5,9 @@
 //! room: protected by the built-in default as if they were one service, for as long as its handle lives. So memory is
 //! bounded, every call is protected by something that learns, and nothing learned of a failing service is lost.
 //!
+//! A service begins under the policy that an earlier process kept for it, where there is one, else under the built-in
+//! default.
+//!
 //! What is shared is what a service learns. Cached answers are not: one service's would be another's, so the shared
 //! isolation keeps none.
 
@@ -17,6 +20,8 @@ mod tests;
 pub(crate) use state::{ServiceState, Shown, Told};
 
 use crate::events::{Event, Hub};
+use crate::panics::{Panicked, tell};
+use crate::policy_file::Kept;
 use crate::runtime::Tokio;
 use cofferdam_core::name::Name;
 use cofferdam_core::policy::{FallbackStep, Policy};
@@ -63,6 +68,8 @@ struct Services {
     asked: u64,
     /// Of those, the ones that are not kept any more, which the manager has not been told. Never more than it follows.
     gone: Vec<Arc<str>>,
+    /// Policies that an earlier process kept, of services that were not named yet.
+    restorable: HashMap<Arc<str>, Kept>,
 }
 
 /// What a manager is to be asked for beside what it was asked for.
@@ -74,9 +81,9 @@ pub(crate) struct News {
     pub(crate) gone: Vec<Arc<str>>,
 }
 
-/// How a service was kept.
+/// Where a service was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+enum Place {
     InFreePlace,
     InPlaceOfAnother,
 }
@@ -94,9 +101,23 @@ impl Registry {
             next: 1,
             asked: 0,
             gone: Vec::new(),
+            restorable: HashMap::new(),
         };
         let newest = watch::Sender::new(0);
         Self { services: RwLock::new(services), newest, other: OnceLock::new(), default_policy, hub }
+    }
+
+    /// Takes in what an earlier process kept; before anything is named.
+    pub(crate) fn restore(&self, kept: Vec<Kept>) {
+        let restorable = kept.into_iter().map(|kept| (Arc::clone(&kept.service), kept));
+        self.write().restorable.extend(restorable);
+    }
+
+    /// What is to be kept for the next process, beginning with the services that were named in this one.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        let services = self.read();
+        let named = services.followed.services().iter().filter_map(|service| service.kept());
+        named.chain(services.restorable.values().cloned()).collect()
     }
 
     pub(crate) fn default_policy(&self) -> &Policy {
@@ -110,7 +131,16 @@ impl Registry {
                 service.name_again();
                 service
             }
-            None => self.add(name),
+            None => {
+                let (service, mut stand_ins) = self.add(name);
+                // A service that stands in must have its own policy before it is needed.
+                while let Some(name) = stand_ins.pop() {
+                    if self.find(&name).is_none() {
+                        stand_ins.extend(self.add(&name).1);
+                    }
+                }
+                service
+            }
         }
     }
 
@@ -161,29 +191,49 @@ impl Registry {
         self.newest.subscribe()
     }
 
-    fn add(&self, name: &str) -> Arc<ServiceState> {
+    /// Also the names of those that its policy lets stand in for it, where it is new and has one.
+    fn add(&self, name: &str) -> (Arc<ServiceState>, Vec<String>) {
         let mut services = self.write();
         if let Some(service) = services.by_name.get(name) {
             service.name_again();
-            return Arc::clone(service);
+            return (Arc::clone(service), Vec::new());
         }
-        let service = Arc::new(ServiceState::new(name, services.next, self.default_policy.clone(), &self.hub));
+        let (service, stand_ins) = self.begin(&services, name);
         let invalid = Name::new(name).err();
         let kept = services.keep(&service, invalid.is_none());
+        if kept.is_ok() {
+            services.restorable.remove(name);
+        }
         drop(services);
         match (kept, invalid) {
-            (Err(full), _) => return Arc::clone(self.other(name, full)),
-            (Ok(Kept::InFreePlace), Some(invalid)) => {
+            (Err(full), _) => return (Arc::clone(self.other(name, full)), Vec::new()),
+            (Ok(Place::InFreePlace), Some(invalid)) => {
                 self.not_followed(name, &format!("a service's name {invalid}"));
             }
             // Names that take each other's places have no end, and enough was said of such names.
-            (Ok(Kept::InPlaceOfAnother), Some(_)) => {}
+            (Ok(Place::InPlaceOfAnother), Some(_)) => {}
             (Ok(_), None) => {
                 let number = service.number;
                 self.newest.send_if_modified(|newest| std::mem::replace(newest, number.max(*newest)) < number);
             }
         }
-        service
+        (service, stand_ins)
+    }
+
+    /// A service under the policy that was kept for it, else under the built-in default.
+    fn begin(&self, services: &Services, name: &str) -> (Arc<ServiceState>, Vec<String>) {
+        let new = || ServiceState::new(name, services.next, self.default_policy.clone(), &self.hub);
+        let service = new();
+        let Some(kept) = services.restorable.get(name) else { return (Arc::new(service), Vec::new()) };
+        match service.restore(kept) {
+            Ok(()) => (Arc::new(service), stand_ins(&kept.policy)),
+            Err(Panicked { message }) => {
+                tell(|| {
+                    tracing::error!(service = name, message, "the SDK panicked over a kept policy; it is not used")
+                });
+                (Arc::new(new()), Vec::new())
+            }
+        }
     }
 
     /// What all share that found no room; the first of them is told of.
@@ -214,11 +264,11 @@ impl Registry {
 
 impl Services {
     /// Keeps a service, in the place of another where there is no free one.
-    fn keep(&mut self, service: &Arc<ServiceState>, is_followed: bool) -> Result<Kept, Full> {
+    fn keep(&mut self, service: &Arc<ServiceState>, is_followed: bool) -> Result<Place, Full> {
         let shelf = if is_followed { &mut self.followed } else { &mut self.nameless };
         let evicted = shelf.put(Arc::clone(service), is_followed && self.asked > 0, Tokio.now())?;
         self.next += 1;
-        let kept = if evicted.is_some() { Kept::InPlaceOfAnother } else { Kept::InFreePlace };
+        let kept = if evicted.is_some() { Place::InPlaceOfAnother } else { Place::InFreePlace };
         if let Some(evicted) = evicted {
             self.by_name.remove(&evicted.name);
             if is_followed && evicted.number < self.asked {
@@ -237,6 +287,17 @@ impl Services {
         self.asked = self.next;
         News { services, gone: std::mem::take(&mut self.gone) }
     }
+}
+
+/// The services that a policy lets stand in for its own.
+pub(crate) fn stand_ins(policy: &Policy) -> Vec<String> {
+    let overridden = policy.method_overrides.iter().filter_map(|entry| entry.fallback.as_ref());
+    let steps = std::iter::once(&policy.fallback).chain(overridden).flat_map(|fallback| &fallback.chain);
+    let names = steps.filter_map(|step| match step {
+        FallbackStep::Alternative(alternative) => Some(alternative.service.to_string()),
+        _ => None,
+    });
+    names.collect()
 }
 
 /// A policy without its cached steps: what answers one service must not answer another.

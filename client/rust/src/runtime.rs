@@ -68,10 +68,16 @@ impl Future for Sleep {
 }
 
 /// What the clocks read now.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock for policies")]
 pub(crate) fn clocks() -> Clocks {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Clocks { monotonic: Tokio.now(), wall: WallTime::after_1970(since) }
+}
+
+/// How long ago something was by the wall clock. Zero where that is in the future.
+#[expect(clippy::disallowed_methods, reason = "the other place that reads the wall clock: what files go by")]
+pub(crate) fn age_of(time: SystemTime) -> Duration {
+    time.elapsed().unwrap_or_default()
 }
 
 /// The caller's runtime, else the SDK's own, which is started when it is first needed. `None`: the system has no

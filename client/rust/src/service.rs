@@ -27,6 +27,20 @@ pub struct Service {
     name: Option<Arc<str>>,
 }
 
+/// Where a policy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The program: [`Builder::default_policy`](crate::Builder::default_policy). The manager has no other, or has not
+    /// been heard.
+    BuiltIn,
+    /// The file that an earlier process kept it in; see [`Builder::policy_dir`](crate::Builder::policy_dir). The manager
+    /// has sent no other since: it has not been heard, or has nothing newer.
+    File,
+    /// The manager, which sent it to this process.
+    Manager,
+}
+
 impl Service {
     pub(crate) fn new(client: Cofferdam, name: &str, state: Arc<ServiceState>) -> Self {
         let name = (*state.name != *name).then(|| name.into());
@@ -95,6 +109,11 @@ impl Service {
     /// The revision of the policy in force. `None`: the built-in default.
     pub fn revision(&self) -> Option<Revision> {
         self.state.isolation.in_force().revision
+    }
+
+    /// Where the policy in force comes from.
+    pub fn origin(&self) -> Origin {
+        self.state.origin()
     }
 
     /// Whether the service may be called; an operator can switch it off.

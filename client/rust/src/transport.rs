@@ -3,6 +3,7 @@
 //! Each use of the manager has a connection of its own. The stream must not share one: a connection stalls as a whole
 //! when too much on it is left unread (hyperium/hyper#2899), and the stream is the one thing that is always read.
 
+mod policy_file;
 mod registration;
 mod status;
 mod sync;
@@ -19,6 +20,7 @@ pub(crate) use cofferdam_proto::status::is_timeout;
 pub(crate) use http::status_of_rejection;
 #[cfg(feature = "tower")]
 pub use http::{Auto, Http};
+pub(crate) use policy_file::{EncodedPolicy, UnusableBody, decode_policies, encode_policies, encode_policy};
 pub(crate) use status::{as_error, on_error, type_name_of};
 
 use std::sync::Arc;

@@ -2,7 +2,10 @@
 
 use crate::events::Hub;
 use crate::journal::Journal;
+use crate::panics::{Panicked, unless_it_panics};
+use crate::policy_file::Kept;
 use crate::runtime::clocks;
+use crate::service::Origin;
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::State;
 use cofferdam_core::health::HealthStatus;
@@ -22,11 +25,21 @@ pub(crate) struct ServiceState {
     pub(crate) number: u64,
     pub(crate) isolation: Isolation,
     pub(crate) journal: Arc<Journal>,
-    /// The newest revision that the manager has told, be it of a policy or of a removal.
-    newest: Mutex<Option<Revision>>,
+    /// The newest revision there was word of, be it of a policy or of a removal.
+    newest: Mutex<Option<Newest>>,
+    /// Whether what is in force was kept by an earlier process.
+    is_from_file: AtomicBool,
     told: Mutex<Told>,
     /// Whether it was named since somebody last looked for a place to give to another.
     was_named: AtomicBool,
+}
+
+/// A revision, and whose word it is.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    revision: Revision,
+    /// The file's, not the manager's.
+    is_from_file: bool,
 }
 
 /// How far the manager has been told of a service.
@@ -65,25 +78,60 @@ impl ServiceState {
             isolation,
             journal,
             newest: Mutex::default(),
+            is_from_file: AtomicBool::new(false),
             told: Mutex::default(),
             was_named: AtomicBool::new(false),
         }
     }
 
-    /// Takes note of a revision.
+    /// Puts in force what an earlier process kept. Where that panics, the state is not to be used.
+    pub(super) fn restore(&self, kept: &Kept) -> Result<(), Panicked> {
+        let Kept { service: _, policy, revision, is_enabled } = kept;
+        unless_it_panics(|| self.isolation.apply(policy.clone(), Some(*revision), *is_enabled, clocks()))?;
+        *lock(&self.newest) = Some(Newest { revision: *revision, is_from_file: true });
+        self.is_from_file.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes note of a revision that the manager told.
     ///
     /// # Errors
     ///
-    /// The newest revision so far, where this one is older.
+    /// The newest revision so far, where this one is older. What a file says of another epoch is no reason.
     pub(crate) fn advance(&self, revision: Revision) -> Result<(), Revision> {
         let mut newest = lock(&self.newest);
         match *newest {
-            Some(newest) if revision < newest => Err(newest),
+            Some(Newest { revision: newest, is_from_file })
+                if revision < newest && !(is_from_file && revision.epoch != newest.epoch) =>
+            {
+                Err(newest)
+            }
             _ => {
-                *newest = Some(revision);
+                *newest = Some(Newest { revision, is_from_file: false });
                 Ok(())
             }
         }
+    }
+
+    /// Takes note that what is in force is the manager's word.
+    pub(crate) fn confirm(&self) {
+        self.is_from_file.store(false, Ordering::Relaxed);
+    }
+
+    /// Where what is in force comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        match (self.isolation.in_force().revision, self.is_from_file.load(Ordering::Relaxed)) {
+            (None, _) => Origin::BuiltIn,
+            (Some(_), true) => Origin::File,
+            (Some(_), false) => Origin::Manager,
+        }
+    }
+
+    /// What is to be kept of it. `None`: the manager has no policy for it.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let in_force = self.isolation.in_force();
+        let (policy, is_enabled) = (in_force.policy.clone(), in_force.is_enabled);
+        Some(Kept { service: Arc::clone(&self.name), policy, revision: in_force.revision?, is_enabled })
     }
 
     /// How far the manager has been told.

@@ -23,7 +23,7 @@ fn cofferdam_by(policy: Policy) -> Cofferdam {
     let mut shared = Shared::new(identity, policy.clone(), None);
     let capacity = Capacity { followed: MAX_FOLLOWED, nameless: MAX_NAMELESS };
     shared.registry = Registry::with_capacity(policy, shared.hub.clone(), capacity);
-    Cofferdam::new(Arc::new(shared), None)
+    Cofferdam::new(Arc::new(shared), Vec::new())
 }
 
 fn cofferdam() -> Cofferdam {

@@ -8,9 +8,10 @@ use super::message::{Applied, FromManager, Refusal, ToManager, Update};
 use crate::client::Shared;
 use crate::events::Event;
 use crate::panics::{Panicked, tell, unless_it_panics};
-use crate::registry::ServiceState;
+use crate::registry::{ServiceState, stand_ins};
 use crate::runtime::clocks;
-use cofferdam_core::policy::{FallbackStep, Policy};
+use crate::service::Origin;
+use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::policy_hash;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ fn receive_update(shared: &Shared, service: &ServiceState, update: Update) -> Op
         return None;
     }
     let in_force = service.isolation.in_force();
-    let outcome = if in_force.revision == Some(revision) {
+    let outcome = if in_force.revision == Some(revision) && service.origin() == Origin::Manager {
         // Told twice; the manager gets its acknowledgement twice.
         Ok(())
     } else {
@@ -73,14 +74,15 @@ fn apply(
     let level = policy.level;
     let swap = |policy: Policy| {
         // A service that stands in must have its own policy before it is needed.
-        for step in &policy.fallback.chain {
-            if let FallbackStep::Alternative(alternative) = step {
-                shared.registry.service(alternative.service.as_str());
-            }
+        for stand_in in stand_ins(&policy) {
+            shared.registry.service(&stand_in);
         }
         service.isolation.apply(policy, Some(revision), is_enabled, clocks());
     };
     swap_or_restore(service, || swap(policy))?;
+    service.confirm();
+    shared.keep();
+    shared.link.applied(&service.name, revision);
     tell(|| tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied"));
     shared.hub.tell(Event::PolicyApplied { service: Arc::clone(&service.name), revision });
     Ok(())
@@ -96,6 +98,7 @@ fn swap_or_restore(service: &ServiceState, swap: impl FnOnce()) -> Result<(), Pa
 }
 
 fn refuse(shared: &Shared, service: &ServiceState, revision: Option<Revision>, refusal: Refusal) -> ToManager {
+    shared.link.refused();
     let in_force = service.isolation.in_force().revision;
     tell(|| {
         tracing::error!(
@@ -127,6 +130,7 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
         tell(|| tracing::error!(service = %service.name, %revision, message, "the policy cannot be removed"));
         return;
     }
+    shared.keep();
     tell(|| tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force"));
     shared.hub.tell(Event::PolicyRemoved { service: Arc::clone(&service.name), revision });
 }

@@ -170,6 +170,7 @@ impl<'a> Session<'a> {
             self.was_answered = true;
             self.shared.link.connected(manager);
         }
+        self.shared.link.heard();
         if let Some((service, answer)) = receive(self.shared, message) {
             self.answers.insert(service, answer);
         }

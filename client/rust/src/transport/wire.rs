@@ -38,7 +38,7 @@ pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
     }
 }
 
-fn from_update(update: v1::PolicyUpdate) -> Update {
+pub(super) fn from_update(update: v1::PolicyUpdate) -> Update {
     let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled } = update;
     let revision = revision.map(revision_from_wire);
     Update { service, revision, policy: from_policy(policy.as_ref()), is_enabled: enabled }

@@ -15,7 +15,7 @@ async fn call(service: &Service) -> Result<u32, cofferdam::Error<io::Error>> {
 
 async fn until(cd: &Cofferdam, is_connected: bool) {
     soon(async {
-        while cd.connection().is_connected != is_connected {
+        while cd.connection().is_connected() != is_connected {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
@@ -51,7 +51,7 @@ async fn an_instance_says_who_it_is_and_acknowledges_what_it_applies() {
     };
     assert_eq!(stream.answer().await, sync_request::Message::Ack(ack));
     assert_eq!((db.policy(), db.revision().unwrap().revision), (full, 7));
-    assert!(cd.connection().is_connected);
+    assert!(cd.connection().is_connected());
     let answer = db.execute("get", || async { Ok::<_, io::Error>(1) }).answer().await.unwrap();
     assert_eq!(answer.receipt.revision.unwrap().revision, 7);
     assert_eq!(soon(events.next()).await, Some(Event::Connected { manager: manager.url().into() }));
@@ -150,7 +150,7 @@ async fn a_manager_that_never_existed_is_not_missed() {
     assert!(reason.to_lowercase().contains("refused"), "{reason}");
     assert_eq!(call(&db).await.unwrap(), 1);
     let connection = cd.connection();
-    assert_eq!((connection.is_connected, connection.policy_age), (false, None));
+    assert_eq!((connection.is_connected(), connection.policy_age), (false, None));
     soon(cd.shutdown()).await;
     assert_eq!(call(&db).await.unwrap(), 1);
 }

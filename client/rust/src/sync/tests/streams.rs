@@ -70,7 +70,7 @@ async fn attempts_go_on_for_ever_with_growing_random_pauses() {
     }
     let late = &pauses[10..];
     assert!(late.iter().any(|pause| *pause < SECOND) && late.iter().any(|pause| *pause > 4 * SECOND));
-    assert!(!scene.shared.link.look().is_connected);
+    assert!(!scene.shared.link.look().is_connected());
     assert_eq!(scene.shared.link.look().reason.as_deref(), Some("connection refused"));
 }
 
@@ -105,7 +105,7 @@ async fn silence_ends_a_stream_and_bookmarks_keep_it() {
         tokio::time::sleep(10 * SECOND).await;
         stream.say(FromManager::Bookmark);
     }
-    assert!(scene.shared.link.look().is_connected);
+    assert!(scene.shared.link.look().is_connected());
     assert!(scene.opened.try_recv().is_err(), "the stream was given up");
     let Opened { at, .. } = scene.attempt().await;
     let silence = at - begin - 200 * SECOND;
@@ -165,12 +165,12 @@ async fn reading_does_not_wait_for_writing() {
 async fn the_connection_is_told_as_it_changes() {
     let mut scene = Scene::new(&["a"]);
     let (stream, _) = scene.accept().await;
-    assert!(!scene.shared.link.look().is_connected, "the manager has not answered");
+    assert!(!scene.shared.link.look().is_connected(), "the manager has not answered");
     stream.say(FromManager::Complete);
     assert_eq!(scene.events.next().await, Some(Event::Connected { manager: "test".into() }));
     tokio::time::sleep(3 * SECOND).await;
     let connection = scene.shared.link.look();
-    assert_eq!((connection.is_connected, connection.policy_age), (true, Some(3 * SECOND)));
+    assert_eq!((connection.is_connected(), connection.policy_age), (true, Some(3 * SECOND)));
     drop(stream);
     let reason = "the manager ended the stream".into();
     assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));
@@ -202,7 +202,7 @@ async fn a_task_that_is_dropped_does_not_pass_for_connected() {
     scene.task.abort();
     let reason = "the runtime that the stream ran on is gone".into();
     assert_eq!(scene.events.next().await, Some(Event::Disconnected { reason }));
-    assert!(!scene.shared.link.look().is_connected);
+    assert!(!scene.shared.link.look().is_connected());
 }
 
 #[tokio::test(start_paused = true)]
