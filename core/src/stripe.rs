@@ -13,22 +13,27 @@
 //! **Beyond.** Threads that find no slot free, or run while their thread-locals are taken down, share one stripe more and
 //! write to it with atomic operations. That costs time, not counts, and such a thread takes a slot as soon as one is free.
 //!
-//! **Memory.** Stripes are made when they are first written to, in groups of 1, 1, 2, 4, 8, 16 and 32. As slots are taken
-//! from the lowest on, what is there fits what was in use at once, within a factor of two.
+//! **Memory.** A stripe is made when it is first written to. As slots are taken from the lowest on, there are as many as
+//! threads have counted at once.
 
 mod slot;
 
 #[cfg(all(loom, test))]
 pub(crate) use self::slot::begin_process;
 
-use self::slot::{GROUPS, Slot};
+use self::slot::{SLOTS, Slot};
 use crate::sync::OnceLock;
 use std::marker::PhantomData;
+
+/// How many slots' stripes are found without going by a table.
+const NEAR: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// A `T` for each thread.
 #[derive(Debug)]
 pub(crate) struct Striped<T> {
-    groups: [OnceLock<Box<[T]>>; GROUPS],
+    near: [OnceLock<Box<T>>; NEAR],
+    /// The others' table; it is made when the first of them is.
+    far: OnceLock<Box<[OnceLock<Box<T>>]>>,
     shared: OnceLock<Box<T>>,
 }
 
@@ -56,7 +61,7 @@ impl<T> Own<'_, T> {
 
 impl<T: Default> Striped<T> {
     pub(crate) fn new() -> Self {
-        Self { groups: Default::default(), shared: OnceLock::new() }
+        Self { near: Default::default(), far: OnceLock::new(), shared: OnceLock::new() }
     }
 
     /// The stripe of this thread.
@@ -74,13 +79,18 @@ impl<T: Default> Striped<T> {
 
     /// All stripes that were written to.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
-        let owned = self.groups.iter().filter_map(OnceLock::get).flat_map(|group| group.iter());
-        owned.chain(self.shared.get().map(Box::as_ref))
+        let far = self.far.get().into_iter().flatten();
+        let made = self.near.iter().chain(far).chain([&self.shared]).filter_map(OnceLock::get);
+        made.map(Box::as_ref)
     }
 
     #[inline]
     fn existing(&self, slot: Slot) -> Option<&T> {
-        self.groups.get(slot.group())?.get()?.get(slot.index())
+        match self.near.get(slot.number()) {
+            Some(stripe) => stripe.get(),
+            None => self.far.get()?.get(slot.number() - NEAR)?.get(),
+        }
+        .map(Box::as_ref)
     }
 
     #[cold]
@@ -88,9 +98,9 @@ impl<T: Default> Striped<T> {
         let Some(slot) = slot::claim() else {
             return Stripe::Shared(self.shared.get_or_init(Box::default));
         };
-        if let Some(group) = self.groups.get(slot.group()) {
-            group.get_or_init(|| (0..slot.group_len()).map(|_| T::default()).collect());
-        }
+        let far = || self.far.get_or_init(|| (NEAR..SLOTS).map(|_| OnceLock::new()).collect());
+        let place = self.near.get(slot.number()).or_else(|| far().get(slot.number() - NEAR));
+        place.unwrap_or(&self.shared).get_or_init(Box::default);
         self.own().map_or_else(|| Stripe::Shared(self.shared.get_or_init(Box::default)), Stripe::Own)
     }
 }

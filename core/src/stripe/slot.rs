@@ -4,9 +4,7 @@ use crate::sync::{AtomicU64, Ordering, process_wide, thread_own};
 use std::cell::Cell;
 
 /// Slots: a bit each of [`TAKEN`].
-const SLOTS: u32 = u64::BITS;
-/// Groups of slots, each as large as all before it together.
-pub(super) const GROUPS: usize = SLOTS.ilog2() as usize + 1;
+pub(super) const SLOTS: usize = u64::BITS as usize;
 
 process_wide! {
     /// The slots that a living thread has.
@@ -23,43 +21,23 @@ thread_own! {
     static LEASE: Cell<Option<Lease>> = Cell::new(None);
 }
 
-/// A slot, as the stripes are laid out.
+/// The number of a slot; one that no slot has where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    group: u8,
-    index: u8,
-}
+pub(super) struct Slot(u8);
 
 impl Slot {
     /// None yet, or none was free.
-    const NONE: Self = Self { group: u8::MAX, index: 0 };
+    const NONE: Self = Self(u8::MAX);
     /// None any more: the thread is ending.
-    const ENDED: Self = Self { group: u8::MAX, index: 1 };
-
-    const fn of(number: u32) -> Self {
-        match number.checked_ilog2() {
-            None => Self { group: 0, index: 0 },
-            Some(group) => Self { group: group as u8 + 1, index: (number - (1 << group)) as u8 },
-        }
-    }
+    const ENDED: Self = Self(u8::MAX - 1);
 
     #[inline]
-    pub(super) fn group(self) -> usize {
-        usize::from(self.group)
-    }
-
-    #[inline]
-    pub(super) fn index(self) -> usize {
-        usize::from(self.index)
-    }
-
-    /// Slots of its group.
-    pub(super) fn group_len(self) -> usize {
-        1 << usize::from(self.group.saturating_sub(1))
+    pub(super) fn number(self) -> usize {
+        usize::from(self.0)
     }
 }
 
-/// The slot of this thread; one of no group where it has none.
+/// The slot of this thread; one that is none where it has none.
 #[inline]
 pub(super) fn mine() -> Slot {
     MINE.try_with(Cell::get).unwrap_or(Slot::ENDED)
@@ -74,7 +52,7 @@ pub(super) fn claim() -> Option<Slot> {
         slot => return Some(slot),
     }
     let lease = Lease { number: take(&TAKEN)? };
-    let slot = Slot::of(lease.number);
+    let slot = Slot(lease.number);
     // Where the thread is past giving slots back, the lease is dropped here.
     LEASE.try_with(|held| held.set(Some(lease))).ok()?;
     MINE.try_with(|mine| mine.set(slot)).ok()?;
@@ -84,7 +62,7 @@ pub(super) fn claim() -> Option<Slot> {
 /// Holds a slot; it is free again when this is dropped, on the thread that took it.
 #[derive(Debug)]
 struct Lease {
-    number: u32,
+    number: u8,
 }
 
 impl Drop for Lease {
@@ -96,20 +74,20 @@ impl Drop for Lease {
 }
 
 /// Takes the lowest slot that is free.
-fn take(taken: &AtomicU64) -> Option<u32> {
+fn take(taken: &AtomicU64) -> Option<u8> {
     let mut bits = taken.load(Ordering::Relaxed);
     loop {
         let number = bits.trailing_ones();
         let bit = 1_u64.checked_shl(number)?;
         // Acquire: all that its last owner wrote.
         match taken.compare_exchange_weak(bits, bits | bit, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => return Some(number),
+            Ok(_) => return u8::try_from(number).ok(),
             Err(now) => bits = now,
         }
     }
 }
 
-fn give_back(taken: &AtomicU64, number: u32) {
+fn give_back(taken: &AtomicU64, number: u8) {
     taken.fetch_and(!(1 << number), Ordering::Release);
 }
 
@@ -126,24 +104,12 @@ mod tests {
     #[test]
     fn slots_are_taken_from_the_lowest_on_and_taken_again_when_given_back() {
         let taken = AtomicU64::new(0);
-        for number in 0..SLOTS {
+        for number in 0..64 {
             assert_eq!(take(&taken), Some(number));
         }
         assert_eq!(take(&taken), None);
         give_back(&taken, 63);
         give_back(&taken, 7);
         assert_eq!((take(&taken), take(&taken), take(&taken)), (Some(7), Some(63), None));
-    }
-
-    #[test]
-    fn groups_hold_each_slot_once() {
-        let mut seen = [0; GROUPS];
-        for number in 0..SLOTS {
-            let slot = Slot::of(number);
-            assert_eq!(slot.index(), seen[slot.group()], "{number}");
-            seen[slot.group()] += 1;
-            assert!(slot.index() < slot.group_len(), "{number}");
-        }
-        assert_eq!(seen, [1, 1, 2, 4, 8, 16, 32]);
     }
 }

@@ -22,11 +22,10 @@ fn a_breaker_grows_by_threads_and_by_what_has_happened_and_not_by_calls() {
     let many = BreakerWindow::Time(TimeWindow { buckets: 60, ..TimeWindow::default() });
     let many = BreakerPolicy { window: many, slow_call_duration: Duration::from_nanos(1), ..few };
     for (policy, success, failure) in [(few, 384, 280), (many, 384 + 1024, 280 + 1024)] {
-        // Its row may be in a group of up to 32 of them, by the slots of other tests' threads.
         let mut bench = Bench::new(policy);
+        // Where other tests' threads have the nearer slots, a table of the others comes with it.
         let first = bytes(|| assert_eq!(bench.call(Outcome::Success), None));
-        assert_eq!((first - (success - 384)) % 384, 0, "{first}");
-        assert!(first <= 32 * 384 + success, "{first}");
+        assert!([success, success + 48 * 16].contains(&first), "{first}");
         assert_eq!(bytes(|| assert_eq!(bench.call(Outcome::Failure), None)), failure);
         for _ in 0..100 {
             bench.advance(Duration::from_millis(700));
