@@ -1,5 +1,5 @@
 use super::transition::Move;
-use super::word::Word;
+use super::word::{Kind, Token};
 use super::{Breaker, Cause, State, Transition};
 use crate::hold::Hold;
 use crate::outcome::Outcome;
@@ -40,43 +40,25 @@ pub enum OpenedBy {
 #[must_use = "dropping an admission gives it back"]
 pub struct Admission<'a> {
     pub(super) breaker: &'a Breaker,
-    pub(super) generation: u32,
-    pub(super) kind: Kind,
+    pub(super) token: Token,
 }
 
 /// An admission apart from its breaker, for whoever keeps both alive without a borrow. [`Breaker::attach`] puts them
 /// together again; until then nobody gives its place back.
 #[derive(Debug)]
-pub(crate) struct Detached {
-    generation: u32,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Admitted by a closed breaker.
-    Call,
-    /// Admitted by a half-open breaker: holds one of its slots.
-    Probe,
-    /// Admitted whatever the state: teaches the breaker nothing.
-    Untracked,
-    /// Has been recorded.
-    Settled,
-}
+pub(crate) struct Detached(Token);
 
 /// An admission and its transition as plain numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leave {
-    pub(super) generation: u32,
-    pub(super) kind: Kind,
+    pub(super) token: Token,
     pub(super) moved: Option<Move>,
 }
 
 impl From<Admitted<'_>> for Leave {
     fn from(admitted: Admitted<'_>) -> Self {
         let Admitted { admission, transition } = admitted;
-        let (generation, kind) = admission.into_parts();
-        Self { generation, kind, moved: transition.map(Move::from) }
+        Self { token: admission.into_token(), moved: transition.map(Move::from) }
     }
 }
 
@@ -124,7 +106,7 @@ impl Rejected {
 impl Admission<'_> {
     /// Whether the call probes a half-open breaker.
     pub fn is_probe(&self) -> bool {
-        self.kind == Kind::Probe
+        self.token.kind() == Kind::Probe
     }
 
     /// Says how the call went and how long it took. `random` is asked for a number only where an open time begins.
@@ -138,29 +120,28 @@ impl Admission<'_> {
         random: impl FnOnce() -> u64,
     ) -> Recorded {
         let breaker = self.breaker;
-        let (generation, kind) = self.into_parts();
+        let token = self.into_token();
         // Nearly every call: nothing of the breaker is written to, and the count is this thread's own.
-        let is_plain = kind == Kind::Call && outcome == Outcome::Success && !policy.is_slow(latency);
-        if is_plain && breaker.rests(generation) && breaker.window.add_success(generation, now) {
+        let is_plain = outcome == Outcome::Success && !policy.is_slow(latency);
+        if is_plain && breaker.rests(token) && breaker.window.add_success(token.generation(), now) {
             return Recorded::default();
         }
         let ended = Ended { outcome, latency };
-        let (moved, is_stale) = breaker.record_slowly((generation, kind), policy, ended, now, random);
+        let (moved, is_stale) = breaker.record_slowly(token, policy, ended, now, random);
         Recorded { transition: moved.map(|moved| moved.at(now)), is_stale }
     }
 
     /// Takes it apart from its breaker.
     pub(crate) fn detach(self) -> Detached {
-        let (generation, kind) = self.into_parts();
-        Detached { generation, kind }
+        Detached(self.into_token())
     }
 
     /// What it is, once it is no more: whoever asks takes over what dropping it would do.
     #[inline]
-    fn into_parts(self) -> (u32, Kind) {
-        let parts = (self.generation, self.kind);
+    fn into_token(self) -> Token {
+        let token = self.token;
         std::mem::forget(self);
-        parts
+        token
     }
 
     fn settle(
@@ -170,7 +151,7 @@ impl Admission<'_> {
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
-        if self.kind == Kind::Untracked {
+        if self.token.kind() == Kind::Untracked {
             return Recorded::default();
         }
         let is_slow = policy.is_slow(latency);
@@ -185,36 +166,33 @@ impl Admission<'_> {
             None => self.breaker.record_success(&self, policy, is_slow, now, random),
             Some(as_probe) => self.breaker.record_failure(&self, policy, is_slow, as_probe, now, random),
         };
-        self.kind = Kind::Settled;
+        self.token = Token::new(self.token.generation(), Kind::Settled);
         recorded
     }
 }
 
 impl Breaker {
     /// The admission that was taken apart from this breaker.
-    pub(crate) fn attach(&self, detached: Detached) -> Admission<'_> {
-        let Detached { generation, kind } = detached;
-        Admission { breaker: self, generation, kind }
+    pub(crate) fn attach(&self, Detached(token): Detached) -> Admission<'_> {
+        Admission { breaker: self, token }
     }
 
-    /// Whether it is closed in a generation, under no order, and has seen no failure since the last success: a success
-    /// changes nothing but a count.
+    /// Whether a success of an admission changes nothing but a count.
     #[inline]
-    fn rests(&self, generation: u32) -> bool {
-        self.word.load(Ordering::SeqCst) == Word::at_rest(generation)
+    fn rests(&self, token: Token) -> bool {
+        token.is_at_rest(self.word.load(Ordering::SeqCst))
     }
 
     #[inline(never)]
     fn record_slowly(
         &self,
-        (generation, kind): (u32, Kind),
+        token: Token,
         policy: &BreakerPolicy,
         ended: Ended,
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> (Option<Move>, bool) {
-        let admission = Admission { breaker: self, generation, kind };
-        let Recorded { transition, is_stale } = admission.settle(policy, ended, now, random);
+        let Recorded { transition, is_stale } = Admission { breaker: self, token }.settle(policy, ended, now, random);
         (transition.map(Move::from), is_stale)
     }
 }
@@ -222,8 +200,8 @@ impl Breaker {
 impl Drop for Admission<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.kind == Kind::Probe {
-            self.breaker.release(self.generation);
+        if self.token.kind() == Kind::Probe {
+            self.breaker.release(self.token.generation());
         }
     }
 }

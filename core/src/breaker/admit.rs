@@ -5,10 +5,10 @@
 //! is taken apart and put together again. The closed word is not written to, so it stays in the caches of all who call.
 
 use super::Breaker;
-use super::admission::{Admission, Admitted, Kind, Leave, Rejected};
+use super::admission::{Admission, Admitted, Leave, Rejected};
 use super::schedule::{Draw, unit};
 use super::transition::{Cause, State, Transition};
-use super::word::{Phase, Word};
+use super::word::{Kind, Phase, Token, Word};
 use crate::policy::{BreakerMode, BreakerPolicy, LeaseExpiry};
 use crate::sync::Ordering;
 use crate::time::Timestamp;
@@ -28,14 +28,17 @@ impl Breaker {
         random: impl FnOnce() -> u64,
     ) -> Result<Admitted<'_>, Rejected> {
         let word = self.word.load(Ordering::SeqCst);
+        if let Some(token) = Token::at_rest(word) {
+            return Ok(self.admitted(token, None));
+        }
         if let Some(generation) = Word::generation_if_plain(word) {
-            return Ok(self.admitted(generation, Kind::Call, None));
+            return Ok(self.admitted(Token::new(generation, Kind::Call), None));
         }
         if let Some(left) = self.left_open(word, now) {
             return Err(Rejected::new(State::Open, Some(left)));
         }
-        let Leave { generation, kind, moved } = self.admit_slowly(policy, now, random)?;
-        Ok(self.admitted(generation, kind, moved.map(|moved| moved.at(now))))
+        let Leave { token, moved } = self.admit_slowly(policy, now, random)?;
+        Ok(self.admitted(token, moved.map(|moved| moved.at(now))))
     }
 
     /// Lets a growing share of the calls through while the breaker ramps up after a close: from `ramp_min_ratio` to all
@@ -122,7 +125,7 @@ impl Breaker {
                 Some(BreakerMode::Disabled) => {
                     let is_closed = matches!(word.phase, Phase::Closed { .. });
                     let kind = if is_closed { Kind::Call } else { Kind::Untracked };
-                    return Ok(self.admitted(word.generation, kind, None));
+                    return Ok(self.admitted(Token::new(word.generation, kind), None));
                 }
                 Some(BreakerMode::ForcedOpen) => {
                     return Err(order.map_or_else(|| Rejected::new(State::Open, None), |order| order.rejection(now)));
@@ -134,7 +137,8 @@ impl Breaker {
     /// Admits what the rules would reject, as one that teaches nothing: had it been rejected, nothing would have been
     /// learned of it.
     fn admit_watched<'a>(&'a self, decided: Result<Admitted<'a>, Rejected>) -> Admitted<'a> {
-        let mut admitted = decided.unwrap_or_else(|rejected| self.admitted(0, Kind::Untracked, rejected.transition));
+        let mut admitted =
+            decided.unwrap_or_else(|rejected| self.admitted(Token::new(0, Kind::Untracked), rejected.transition));
         admitted.transition = admitted.transition.map(Transition::unenforced);
         admitted
     }
@@ -148,7 +152,7 @@ impl Breaker {
         draw: &mut Draw<impl FnOnce() -> u64>,
     ) -> Option<Result<Admitted<'_>, Rejected>> {
         match word.phase {
-            Phase::Closed { .. } => Some(Ok(self.admitted(word.generation, Kind::Call, None))),
+            Phase::Closed { .. } => Some(Ok(self.admitted(Token::new(word.generation, Kind::Call), None))),
             Phase::Open { wait, reopens, .. } => {
                 let left = self.deadline(word.generation, wait).saturating_since(now);
                 if !left.is_zero() {
@@ -163,7 +167,7 @@ impl Breaker {
                     self.count_from(word.generation, now);
                     let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
                     let is_in = self.swap(word, Word { phase, ..word });
-                    return is_in.then(|| Ok(self.admitted(word.generation, Kind::Probe, None)));
+                    return is_in.then(|| Ok(self.admitted(Token::new(word.generation, Kind::Probe), None)));
                 }
                 let expiry = self.since(word.generation).saturating_add(policy.lease());
                 if now < expiry {
@@ -175,7 +179,7 @@ impl Breaker {
                     }
                     LeaseExpiry::Close => {
                         let transition = self.close(word, Cause::LeaseExpired, now)?;
-                        Some(Ok(self.admitted(word.next_generation(), Kind::Call, Some(transition))))
+                        Some(Ok(self.admitted(Token::new(word.next_generation(), Kind::Call), Some(transition))))
                     }
                     LeaseExpiry::Open => {
                         let (transition, wait) = self.open(word, Cause::LeaseExpired, policy, now, draw.number())?;
@@ -199,12 +203,12 @@ impl Breaker {
         let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
         let next = self.advance(word, phase, now)?;
         let transition = Transition { from, to: State::HalfOpen, cause, at: now, is_enforced: true };
-        Some(self.admitted(next.generation, Kind::Probe, Some(transition)))
+        Some(self.admitted(Token::new(next.generation, Kind::Probe), Some(transition)))
     }
 
     #[inline]
-    fn admitted(&self, generation: u32, kind: Kind, transition: Option<Transition>) -> Admitted<'_> {
-        Admitted { admission: Admission { breaker: self, generation, kind }, transition }
+    fn admitted(&self, token: Token, transition: Option<Transition>) -> Admitted<'_> {
+        Admitted { admission: Admission { breaker: self, token }, transition }
     }
 
     /// How long a breaker under no order still rejects; `None` where it is not open, or its time is over.

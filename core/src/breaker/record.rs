@@ -22,7 +22,7 @@ impl Breaker {
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
-            if word.generation != admission.generation {
+            if word.generation != admission.token.generation() {
                 return Recorded::STALE;
             }
             let mode = self.mode(word, now);
@@ -77,7 +77,7 @@ impl Breaker {
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
-            if word.generation != admission.generation {
+            if word.generation != admission.token.generation() {
                 return Recorded::STALE;
             }
             let mode = self.mode(word, now);

@@ -27,6 +27,8 @@ const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 const CLOSED: u64 = 0;
 const OPEN: u64 = 1;
 const HALF_OPEN: u64 = 2;
+/// The state bits that no state has.
+const NO_WORD: u64 = 3 << STATE_SHIFT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word {
@@ -34,6 +36,63 @@ pub(super) struct Word {
     pub(super) phase: Phase,
     pub(super) is_ordered: bool,
 }
+
+/// What an admission is: a generation and a kind. The usual one, of a call that a breaker at rest has admitted, is the
+/// word that admitted it, so that a success looks at whether the word is still the same and knows all. Any other has the
+/// state bits that no word has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token(u64);
+
+/// What an admission may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Admitted by a closed breaker.
+    Call,
+    /// Admitted by a half-open breaker: holds one of its slots.
+    Probe,
+    /// Admitted whatever the state: teaches the breaker nothing.
+    Untracked,
+    /// Has been recorded.
+    Settled,
+}
+
+impl Token {
+    /// That of a call, where the word is at rest.
+    #[inline]
+    pub(super) fn at_rest(word: u64) -> Option<Self> {
+        Word::is_at_rest(word).then_some(Self(word))
+    }
+
+    #[inline]
+    pub(super) fn new(generation: u32, kind: Kind) -> Self {
+        Self(NO_WORD | u64::from(generation) << PAYLOAD_BITS | kind as u64)
+    }
+
+    /// Whether it is that of a call and the word is at rest, still or again, in its generation.
+    #[inline]
+    pub(super) fn is_at_rest(self, word: u64) -> bool {
+        self.0 == word
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> PAYLOAD_BITS & GENERATION_MASK) as u32
+    }
+
+    #[inline]
+    pub(super) fn kind(self) -> Kind {
+        match self.0 & !(GENERATION_MASK << PAYLOAD_BITS) {
+            PROBE => Kind::Probe,
+            UNTRACKED => Kind::Untracked,
+            SETTLED => Kind::Settled,
+            _ => Kind::Call,
+        }
+    }
+}
+
+const PROBE: u64 = NO_WORD | Kind::Probe as u64;
+const UNTRACKED: u64 = NO_WORD | Kind::Untracked as u64;
+const SETTLED: u64 = NO_WORD | Kind::Settled as u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -63,10 +122,11 @@ impl Word {
         u32::try_from(word >> PAYLOAD_BITS).ok().filter(|generation| *generation <= GENERATION_MASK as u32)
     }
 
-    /// The word of a generation that is closed, under no order, and without a failure since the last success.
+    /// Whether a word is closed, under no order, and without a failure since the last success: it is its generation's bits
+    /// and no other.
     #[inline]
-    pub(super) fn at_rest(generation: u32) -> u64 {
-        u64::from(generation) << PAYLOAD_BITS
+    pub(super) fn is_at_rest(word: u64) -> bool {
+        word & !(GENERATION_MASK << PAYLOAD_BITS) == 0
     }
 
     /// The generation of an open word under no order, and for how many milliseconds it is open.
@@ -159,8 +219,24 @@ mod tests {
                     let open = (matches!(phase, Phase::Open { .. }) && !is_ordered).then_some((generation, 7));
                     assert_eq!((Word::generation_if_plain(word), Word::wait_if_open(word)), (closed, open));
                     let rests = phase == Phase::Closed { consecutive: 0 } && !is_ordered;
-                    assert_eq!(word == Word::at_rest(generation), rests);
+                    assert_eq!(Word::is_at_rest(word), rests);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_know_their_generation_and_kind_and_no_word_is_one_but_that_at_rest() {
+        for generation in [0, 1, 77, GENERATION_MASK as u32] {
+            let rest = Word { generation, ..Word::INITIAL }.encode();
+            let token = Token::at_rest(rest).unwrap();
+            assert_eq!((token.generation(), token.kind(), token.is_at_rest(rest)), (generation, Kind::Call, true));
+            let failed = Word { generation, phase: Phase::Closed { consecutive: 1 }, is_ordered: false }.encode();
+            assert_eq!((Token::at_rest(failed), token.is_at_rest(failed)), (None, false));
+            for kind in [Kind::Call, Kind::Probe, Kind::Untracked, Kind::Settled] {
+                let token = Token::new(generation, kind);
+                assert_eq!((token.generation(), token.kind(), token.is_at_rest(rest)), (generation, kind, false));
+                assert!(![CLOSED, OPEN, HALF_OPEN].contains(&(token.0 >> STATE_SHIFT)));
             }
         }
     }
