@@ -110,7 +110,7 @@ impl Admission<'_> {
     }
 
     /// Says how the call went and how long it took. `random` is asked for a number only where an open time begins.
-    #[inline]
+    #[inline(always)]
     pub fn record(
         self,
         policy: &BreakerPolicy,

@@ -149,7 +149,7 @@ impl BreakerPolicy {
     /// Whether a call that took so long is slow.
     #[inline]
     pub fn is_slow(&self, latency: Duration) -> bool {
-        latency >= self.slow_call_duration && !self.slow_call_duration.is_zero()
+        !self.slow_call_duration.is_zero() && latency >= self.slow_call_duration
     }
 
     /// How many probes may be in flight at once.
