@@ -193,6 +193,7 @@ impl Isolation {
         self.counters.add_each(counters);
     }
 
+    #[inline]
     pub(crate) fn publish(&self, part: &Part, transition: Option<Transition>) {
         let Some(transition) = transition else { return };
         if transition.to == State::Open && transition.is_enforced {

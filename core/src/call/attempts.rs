@@ -163,7 +163,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// What an attempt takes, if there is a place for it.
-    #[inline]
+    #[inline(always)]
     fn try_begin<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
         // A look at the breaker before the wait for a place: an open breaker must not fill the queue.
         if self.plan().has_breaker
@@ -196,7 +196,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// What else an attempt takes that has its place. Waiting for that is not the service's latency.
-    #[inline]
+    #[inline(always)]
     fn begin_at<E>(&self, place: Option<Permit>) -> Result<Begun<'a>, FailureCause<E>> {
         let left = self.live_time();
         if !self.is_enough(left) {
@@ -222,6 +222,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// Counts an attempt, and says what the operation is told of it.
+    #[inline(always)]
     pub(super) fn next_attempt(&self, progress: &mut Progress, limit: Option<Duration>) -> Attempt {
         progress.attempts += 1;
         let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);

@@ -22,6 +22,7 @@ pub(super) enum Refused {
 
 impl<'a, R: Runtime> Call<'a, R> {
     /// Leave to make an attempt: of the adaptive limit, which nobody waits for, then of the breaker.
+    #[inline(always)]
     pub(super) fn leave(&self, now: Timestamp) -> Result<Leave<'a>, Refused> {
         let mut leave = Leave::default();
         if self.plan().has_adaptive_limit {
@@ -41,6 +42,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
     }
 
+    #[inline(always)]
     fn admit(&self, now: Timestamp) -> Result<Option<Admission<'a>>, Rejected> {
         if !self.plan().has_breaker {
             return Ok(None);
@@ -54,6 +56,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         Ok(Some(admitted.admission))
     }
 
+    #[inline(always)]
     pub(super) fn publish(&self, transition: Option<Transition>) {
         self.isolation.publish(&self.lane.breaker.part, transition);
     }

@@ -30,7 +30,7 @@ pub(super) struct Settled<T, E> {
 
 impl<'a, R: Runtime> Call<'a, R> {
     /// Judges an attempt that has ended, tells whoever learns from it, and gives back what it held.
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle<O: Operation>(
         &self,
         operation: &mut O,
@@ -127,6 +127,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// Tells adaptive limit, breaker and health how an attempt went that began at one time and has ended now.
+    #[inline(always)]
     pub(super) fn learn(&self, leave: Leave<'_>, outcome: Outcome, since: Timestamp, now: Timestamp) {
         let latency = now.saturating_since(since);
         if let Some(permit) = leave.permit {
