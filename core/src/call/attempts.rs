@@ -1,4 +1,7 @@
 //! The live part of a call: attempts, and the pauses between them.
+//!
+//! The steps that every attempt takes are inlined, however large: what they hand each other does not fit into registers,
+//! and copying it through memory took a tenth of a call.
 
 use super::hedge::{First, Race};
 use super::leave::Leave;

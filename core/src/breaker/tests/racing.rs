@@ -99,7 +99,7 @@ fn t13_no_transition_is_lost_and_none_is_told_twice() {
         };
         let breaker = Breaker::new(&policy);
         let out_of: Vec<AtomicU64> = (0..1 << 16).map(|_| AtomicU64::new(0)).collect();
-        let probes_of = |admission: &Admission<'_>| &out_of[admission.generation as usize];
+        let probes_of = |admission: &Admission<'_>| &out_of[admission.token.generation() as usize];
         let returns = |admission: &Admission<'_>| {
             if admission.is_probe() {
                 probes_of(admission).fetch_sub(1, Ordering::SeqCst);
