@@ -26,6 +26,8 @@ lint: ## formatting, clippy, docs, the contract's rules, licences and banned dep
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib
 	cargo fmt --manifest-path tools/protoc/Cargo.toml --check
 	cargo clippy --manifest-path tools/protoc/Cargo.toml -- -D warnings
+	cargo fmt --manifest-path bench/Cargo.toml --check
+	cargo clippy --manifest-path bench/Cargo.toml --no-default-features --all-targets -- -D warnings
 	buf lint
 	buf format --diff --exit-code
 	@test -e proto/baseline.binpb || { echo "proto/baseline.binpb is missing: see CONTRIBUTING.md, The contract" >&2; exit 1; }
@@ -79,5 +81,5 @@ record-instructions: ## new bounds for the instructions, where a change of them 
 demo: ## the live demo in the terminal
 	cargo run --quiet -- demo $(DEMO)
 
-setup-bench: ## install the load generator ghz, and valgrind, into .tools/
+setup-bench: ## install the load generator ghz into .tools/
 	@tools/setup bench
