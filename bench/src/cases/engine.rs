@@ -75,16 +75,19 @@ pub fn closed_count() -> Case {
     closed("Cofferdam, window of 100 calls", count_policy())
 }
 
-/// A clock that is read before and after each call.
+/// The standard library's clock, read before and after each call.
 pub fn closed_latency() -> Case {
     let origin = Instant::now();
-    let clock = move || Timestamp::ZERO.saturating_add(origin.elapsed());
-    let policy = slow_call_policy();
-    let breaker = Breaker::new(&policy);
-    Case::new("Cofferdam, window of 30 s, two clock reads", move || {
-        let recorded = call(&breaker, &policy, clock, measured, succeed);
-        assert!(is_plain(recorded), "the breaker must be closed");
-    })
+    timed("Cofferdam, window of 30 s, two reads of `Instant`", move || Timestamp::ZERO.saturating_add(origin.elapsed()))
+}
+
+/// The processor's time stamp, read before and after each call, by a library that knows how fast it counts.
+#[cfg(feature = "peers")]
+pub fn closed_latency_by_time_stamp() -> Case {
+    let clock = quanta::Clock::new();
+    let origin = clock.raw();
+    let now = move || Timestamp::from_nanos(clock.delta_as_nanos(origin, clock.raw()));
+    timed("Cofferdam, window of 30 s, two reads of the processor's time stamp (quanta 0.13)", now)
 }
 
 /// A failure that does not trip, but has the window looked at.
@@ -128,6 +131,15 @@ pub fn outage() -> Case {
 /// A successful call through a breaker.
 pub fn success(breaker: &Breaker, policy: &BreakerPolicy) {
     call(breaker, policy, given, unmeasured, succeed);
+}
+
+fn timed(name: &'static str, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Case {
+    let policy = slow_call_policy();
+    let breaker = Breaker::new(&policy);
+    Case::new(name, move || {
+        let recorded = call(&breaker, &policy, &clock, measured, succeed);
+        assert!(is_plain(recorded), "the breaker must be closed");
+    })
 }
 
 fn closed(name: &'static str, policy: BreakerPolicy) -> Case {

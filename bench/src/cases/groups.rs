@@ -40,7 +40,12 @@ pub fn groups() -> Vec<Group> {
         group(
             "The same, looking at the latency of each call",
             Compare::Ratio,
-            vec![engine::closed_latency(), tower_resilience::closed_latency(), sentinel::closed_latency()],
+            vec![
+                engine::closed_latency(),
+                engine::closed_latency_by_time_stamp(),
+                tower_resilience::closed_latency(),
+                sentinel::closed_latency(),
+            ],
         ),
         group(
             "A call that fails, and does not open the breaker",
