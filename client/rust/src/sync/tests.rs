@@ -20,12 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 mod panics;
 mod policies;
-<<<<<<< HEAD
 pub(in crate::sync) mod reports;
-=======
-mod reports;
 mod restored;
->>>>>>> 4f4b01f (sdk: the last policies are kept on disk and begin a process without a manager; age, state and counts of the connection)
 mod streams;
 
 /// A way to a manager that is the test itself.
