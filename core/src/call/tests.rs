@@ -2,6 +2,7 @@ mod adaptive;
 mod cached;
 mod changes;
 mod deadlines;
+mod dropped;
 mod hedges;
 mod holds;
 mod observers;
@@ -86,7 +87,7 @@ struct Script {
     alternative: Option<&'static str>,
     degraded: Option<&'static str>,
     local: Option<&'static str>,
-    /// How long a degraded answer and the caller's own fallback take.
+    /// How long an alternative, a degraded answer and the caller's own fallback take.
     delay: Duration,
     /// Whether the caller's own fallback panics.
     panics: bool,
@@ -193,6 +194,7 @@ impl Operation for Script {
     }
 
     async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<String> {
+        tokio::time::sleep(self.delay).await;
         self.alternative.map(str::to_owned)
     }
 
