@@ -1,7 +1,8 @@
 //! The Cofferdam contract as Rust types.
 //!
 //! The messages of [`v1`] and [`storage`] are generated from `proto/cofferdam` and committed, so that a build needs no
-//! `protoc`; `tests/bootstrap.rs` proves that they are fresh. Messages alone need only prost:
+//! `protoc`; `tests/bootstrap.rs` proves that they are fresh. [`grpc_timeout`] reads and writes gRPC's deadlines. Messages
+//! alone need only prost:
 //!
 //! - feature `client`: the gRPC clients, and [`status`]: what a call's errors mean,
 //! - feature `server`: the gRPC server traits,
@@ -9,6 +10,7 @@
 
 #[cfg(feature = "bytes-codec")]
 mod bytes_codec;
+pub mod grpc_timeout;
 #[cfg(feature = "client")]
 pub mod status;
 

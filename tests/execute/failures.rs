@@ -1,10 +1,13 @@
 //! Services that do not answer, or not in time, or no longer.
 
 use super::{Bench, HOUR, attempts, request};
+use cofferdam_proto::grpc_timeout;
+use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use cofferdam_proto::v1::{ExecuteWithIsolationRequest, FallbackConfig, IsolationLevel, IsolationPolicy, ServedBy};
 use cofferdam_tests::wire::{millis, seconds, static_json};
 use cofferdam_tests::{Behaviour, Reply, eventually, wire};
 use futures_util::future::join_all;
+use std::time::Duration;
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,6 +48,24 @@ async fn a_service_that_does_not_answer_is_not_waited_for() {
     let bad = ExecuteWithIsolationRequest { timeout: Some(seconds(-1)), ..request("charge", "") };
     let refusal = bench.client.execute_with_isolation(bad).await.unwrap_err();
     assert_eq!((refusal.code, &refusal.fields[..]), (Code::InvalidArgument, &["timeout".to_owned()][..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_deadline_of_the_callers_own_call_goes_on_to_the_service() {
+    let bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
+    let long = FallbackConfig { timeout: Some(seconds(60)), ..FallbackConfig::default() };
+    bench.client.update_fallback("payments", long).await.unwrap();
+    let mut client = IsolationServiceClient::new(bench.manager.channel());
+    let mut told = async |deadline: Option<Duration>| {
+        let mut call = tonic::Request::new(request("charge", ""));
+        deadline.into_iter().for_each(|deadline| call.set_timeout(deadline));
+        client.execute_with_isolation(call).await.unwrap();
+        let headers = bench.upstream.last_headers();
+        let (_, told) = headers.iter().find(|(name, _)| name == grpc_timeout::HEADER).unwrap();
+        grpc_timeout::parse(told.as_bytes()).unwrap()
+    };
+    assert!(told(None).await > Duration::from_secs(25), "30 s is the most that a manager waits");
+    assert!(told(Some(Duration::from_secs(20))).await <= Duration::from_secs(20));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1710,7 +1710,8 @@ pub struct ExecuteWithIsolationRequest {
     /// The request message, encoded as the method expects it. At most 256 KiB.
     #[prost(bytes = "bytes", tag = "4")]
     pub payload: ::prost::bytes::Bytes,
-    /// The caller's own limit. Unset: the policy's. At most 30 s either way.
+    /// The caller's own limit. Unset: the policy's. At most 30 s either way, and never longer than the deadline of this RPC
+    /// (grpc-timeout).
     #[prost(message, optional, tag = "5")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
     /// Whether the call may safely run twice. Calls that may not are only repeated if they never reached the service, and

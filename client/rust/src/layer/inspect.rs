@@ -19,6 +19,12 @@ pub trait Inspect<Req, Res>: Send + Sync {
         false
     }
 
+    /// The caller's own limit of the whole call. Default: none.
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        let _ = request;
+        None
+    }
+
     /// Tells the service how much time is left. Default: does not.
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
         let _ = (request, remaining);
@@ -81,6 +87,10 @@ where
         self.inspect.is_idempotent(request)
     }
 
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        self.inspect.timeout(request)
+    }
+
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
         self.inspect.tell_remaining(request, remaining);
     }
@@ -114,6 +124,10 @@ where
 
     fn is_idempotent(&self, request: &Req) -> bool {
         self.inspect.is_idempotent(request)
+    }
+
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        self.inspect.timeout(request)
     }
 
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {

@@ -73,7 +73,8 @@ where
         Box::pin(async move {
             let method = inspect.method(&request);
             let is_idempotent = inspect.is_idempotent(&request);
-            let options = CallOptions { method: &method, is_idempotent, ..CallOptions::default() };
+            let timeout = inspect.timeout(&request);
+            let options = CallOptions { method: &method, is_idempotent, timeout, ..CallOptions::default() };
             let (request, responses) = (Some(request), PhantomData);
             let mut carried = Carried { inner, service: service.clone(), request, inspect, replay, responses };
             let answered = call::execute(service.isolation(), &Tokio, &mut carried, &options).await;

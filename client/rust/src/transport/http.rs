@@ -8,6 +8,7 @@ use crate::error::{Error as CallError, Rejection};
 use crate::layer::{Inspect, Ongoing};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
+use cofferdam_proto::grpc_timeout;
 use cofferdam_proto::status::PUSHBACK;
 use followed::Followed;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -19,17 +20,15 @@ use std::time::Duration;
 use tonic::{Code, Status};
 
 const GRPC_STATUS: &str = "grpc-status";
-const GRPC_TIMEOUT: &str = "grpc-timeout";
-/// The most that a gRPC timeout's eight digits hold.
-const MAX_TIMEOUT_DIGITS: u128 = 99_999_999;
 
 /// Knows requests and responses of any HTTP client.
 ///
 /// The method is the path. A request is idempotent where HTTP says so of its method, which it does not of gRPC's POST.
 /// A response is judged by its `grpc-status`, where the headers hold one, else by its HTTP status: the policy's lists say
 /// what each is. Of those that are failures, another attempt may mend 502, 503 and 504. `retry-after` and
-/// `grpc-retry-pushback-ms` are the service's own word on when to come again. The remaining time is told to gRPC services,
-/// by `grpc-timeout`, unless the caller has. A gRPC response of a tonic channel that has its status in trailers is judged
+/// `grpc-retry-pushback-ms` are the service's own word on when to come again. The `grpc-timeout` of a request, such as
+/// tonic's `Request::set_timeout` makes, is the caller's limit of the whole call; each attempt tells gRPC services what
+/// remains. A gRPC response of a tonic channel that has its status in trailers is judged
 /// when they come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http;
@@ -50,13 +49,17 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
         request.method().is_idempotent()
     }
 
+    fn timeout(&self, request: &Request<B>) -> Option<Duration> {
+        let headers = request.headers();
+        grpc_timeout::parse(headers.get(grpc_timeout::HEADER).filter(|_| is_grpc(headers))?.as_bytes())
+    }
+
     fn tell_remaining(&self, request: &mut Request<B>, remaining: Duration) {
         let headers = request.headers_mut();
         if is_grpc(headers)
-            && !headers.contains_key(GRPC_TIMEOUT)
-            && let Ok(value) = HeaderValue::try_from(timeout(remaining))
+            && let Ok(value) = HeaderValue::try_from(grpc_timeout::format(remaining))
         {
-            headers.insert(GRPC_TIMEOUT, value);
+            headers.insert(grpc_timeout::HEADER, value);
         }
     }
 
@@ -110,6 +113,11 @@ impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
     fn is_idempotent(&self, request: &Req) -> bool {
         let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
         known.is_some_and(|request| Inspect::<_, TonicResponse>::is_idempotent(&Http, request))
+    }
+
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
+        known.and_then(|request| Inspect::<_, TonicResponse>::timeout(&Http, request))
     }
 
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
@@ -167,15 +175,6 @@ fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>)
     let pushback = seconds.map(|seconds| Pushback::After(Duration::from_secs(seconds)));
     let is_retryable = outcome == Outcome::Failure && may_mend.contains(&status);
     Verdict { outcome, is_retryable, may_have_reached: true, pushback }
-}
-
-/// A gRPC timeout: at most eight digits and a unit. Rounded up, for tonic's channels keep time by it as well, and the
-/// timer that ends the call is to be the engine's; so it is never zero, which some servers take for no time at all.
-fn timeout(remaining: Duration) -> String {
-    match remaining.as_millis() + 1 {
-        millis @ 0..=MAX_TIMEOUT_DIGITS => format!("{millis}m"),
-        _ => format!("{}S", u128::from(remaining.as_secs()).min(MAX_TIMEOUT_DIGITS)),
-    }
 }
 
 #[cfg(test)]

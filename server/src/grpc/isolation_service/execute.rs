@@ -5,7 +5,7 @@ use cofferdam_core::{
     policy::FallbackTrigger,
     wire::{breaker_state_to_wire, duration_from_wire, duration_to_wire, revision_to_wire},
 };
-use cofferdam_proto::v1;
+use cofferdam_proto::{grpc_timeout, v1};
 use tonic::metadata::MetadataMap;
 
 use super::IsolationApi;
@@ -31,7 +31,11 @@ impl IsolationApi {
             let reason = "came through a manager already: an endpoint that leads to a manager cannot be called";
             return Err(Error::invalid("service", reason));
         }
-        let call = read(request)?;
+        let mut call = read(request)?;
+        // Who makes the call has a deadline of its own, like any caller of gRPC's.
+        let header = metadata.get(grpc_timeout::HEADER).map(|value| value.as_bytes());
+        let waits = header.and_then(grpc_timeout::parse);
+        call.timeout = [call.timeout, waits].into_iter().flatten().min();
         let (service, _) = self.registry.describe(&key)?;
         let executed = self.executor.execute(&service, &call).await?;
         Ok(answer(executed))
