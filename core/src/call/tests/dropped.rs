@@ -124,6 +124,7 @@ async fn drop_everywhere(replies: &[Reply]) -> (usize, Vec<CounterSnapshot>) {
     unreachable!("calls end")
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1621>, <https://github.com/monix/monix/issues/1080>.
 #[tokio::test(start_paused = true)]
 async fn t03_t23_a_call_can_be_dropped_at_every_poll() {
     let (polls, seen) =
@@ -139,6 +140,7 @@ async fn t03_t23_a_call_can_be_dropped_at_every_poll() {
     assert!(last.attempt_failures == last.attempts && last.attempts > 2, "in the chain: {last:?}");
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1621>, <https://github.com/monix/monix/issues/1080>.
 #[tokio::test(start_paused = true)]
 async fn t03_a_probe_that_is_dropped_gives_its_slot_back_at_every_poll() {
     let mut polls = 1;
@@ -160,6 +162,7 @@ async fn t03_a_probe_that_is_dropped_gives_its_slot_back_at_every_poll() {
     assert!(polls > 1);
 }
 
+/// Seen in <https://github.com/Netflix/Hystrix/issues/1621>, <https://github.com/monix/monix/issues/1080>.
 #[tokio::test(start_paused = true)]
 async fn t03_a_refresh_that_is_dropped_lets_another_call_refresh_at_every_poll() {
     let step = CachedFallback { ttl: SECOND, ..CachedFallback::default() };
