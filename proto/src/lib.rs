@@ -17,6 +17,25 @@ pub mod status;
 #[cfg(feature = "bytes-codec")]
 pub use bytes_codec::{BytesCodec, BytesDecoder, BytesEncoder};
 
+/// A message as gRPC sends it, uncompressed: a flag, its length, its bytes. Where many get the same message, it is made
+/// once and shared.
+///
+/// ```
+/// let framed = cofferdam_proto::framed(&cofferdam_proto::v1::SyncBookmark::default());
+/// assert_eq!(&framed[..], [0, 0, 0, 0, 0]);
+/// ```
+pub fn framed(message: &impl prost::Message) -> bytes::Bytes {
+    use bytes::BufMut as _;
+
+    let length = message.encoded_len();
+    let mut framed = Vec::with_capacity(length.saturating_add(5));
+    framed.put_u8(0);
+    // No message of ours comes near to four gigabytes, which is as much as the format has room for.
+    framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    message.encode_raw(&mut framed);
+    framed.into()
+}
+
 /// Package `cofferdam.v1`: what services, operators and SDKs say to a manager.
 #[allow(
     missing_docs,

@@ -72,7 +72,8 @@ where
     }
 }
 
-fn translate(theirs: &Status, limit: usize) -> Option<Status> {
+/// The contract's words for a status that tonic made of a request which cannot be decoded. `None`: it is none of these.
+pub(super) fn translate(theirs: &Status, limit: usize) -> Option<Status> {
     match theirs.code() {
         _ if !theirs.details().is_empty() => None,
         Code::Internal => Some(malformed(theirs.message())),

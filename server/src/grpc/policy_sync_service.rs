@@ -1,35 +1,39 @@
 //! `cofferdam.v1.PolicySyncService`.
 //!
-//! It is served by hand rather than through the generated trait for one reason: an answer is encoded once and its
-//! bytes are shared by every stream that gets it, where the generated service would encode it for each.
+//! It is served by hand rather than through the generated trait for one reason: an answer is encoded and framed once and
+//! its bytes are shared by every stream that gets it, where the generated service would do that for each.
 
 use std::{
     convert::Infallible,
-    future::Future,
-    pin::Pin,
+    future::{Ready, ready},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
 use cofferdam_proto::v1;
-use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Status, Streaming,
     body::Body,
     codegen::{Body as HttpBody, Service, StdError, http},
-    server::{Grpc, NamedService, StreamingService},
+    metadata::{GRPC_CONTENT_TYPE, MetadataValue},
+    server::NamedService,
 };
 
+use self::{answers::Answers, decoder::SyncDecoder};
 use crate::{hang_up::HangUp, instances::Instances, registry::Registry};
 
-mod codec;
+mod answers;
+mod decoder;
 mod frame;
 mod hello;
 mod inbound;
 mod session;
+
+/// How messages may be compressed.
+const ENCODING_HEADER: &str = "grpc-encoding";
+const ACCEPT_ENCODING_HEADER: &str = "grpc-accept-encoding";
 
 /// The path of the one method.
 const SYNC: &str = "/cofferdam.v1.PolicySyncService/Sync";
@@ -88,20 +92,6 @@ impl NamedService for SyncApi {
     const NAME: &'static str = v1::policy_sync_service_server::SERVICE_NAME;
 }
 
-impl StreamingService<v1::SyncRequest> for SyncApi {
-    type Response = Bytes;
-    type ResponseStream = BoxStream<'static, Result<Bytes, Status>>;
-    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<v1::SyncRequest>>) -> Self::Future {
-        let (_, extensions, inbound) = request.into_parts();
-        // In a test without our listener there is nobody to hang up.
-        let hang_up = extensions.get::<HangUp>().map(HangUp::token).unwrap_or_default();
-        let stream = session::stream(Arc::clone(&self.shared), inbound, hang_up);
-        std::future::ready(Ok(Response::new(stream)))
-    }
-}
-
 impl<B> Service<http::Request<B>> for SyncApi
 where
     B: HttpBody + Send + 'static,
@@ -109,21 +99,38 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let api = self.clone();
-        Box::pin(async move {
-            if request.uri().path() != SYNC {
-                return Ok(Status::unimplemented("PolicySyncService has one method, Sync").into_http());
-            }
-            let mut grpc = Grpc::new(codec::SyncCodec).max_decoding_message_size(MAX_MESSAGE_BYTES);
-            Ok(grpc.streaming(api, request).await)
-        })
+        ready(Ok(self.answer(request).unwrap_or_else(Status::into_http)))
+    }
+}
+
+impl SyncApi {
+    fn answer<B>(&self, request: http::Request<B>) -> Result<http::Response<Body>, Status>
+    where
+        B: HttpBody + Send + 'static,
+        B::Error: Into<StdError> + Send + 'static,
+    {
+        if request.uri().path() != SYNC {
+            return Err(Status::unimplemented("PolicySyncService has one method, Sync"));
+        }
+        if request.headers().get(ENCODING_HEADER).is_some_and(|encoding| encoding != "identity") {
+            let mut status = Status::unimplemented("Sync takes messages that are not compressed");
+            status.metadata_mut().insert(ACCEPT_ENCODING_HEADER, MetadataValue::from_static("identity"));
+            return Err(status);
+        }
+        // In a test without our listener there is nobody to hang up.
+        let hang_up = request.extensions().get::<HangUp>().map(HangUp::token).unwrap_or_default();
+        let inbound = Streaming::new_request(SyncDecoder, request.into_body(), None, Some(MAX_MESSAGE_BYTES));
+        let stream = session::stream(Arc::clone(&self.shared), inbound, hang_up);
+        let mut response = http::Response::new(Body::new(Answers::new(stream)));
+        response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        Ok(response)
     }
 }
 

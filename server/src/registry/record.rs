@@ -150,7 +150,7 @@ impl Registered {
         }
     }
 
-    /// It as an encoded `SyncResponse`: encoded at first use, the same bytes for every stream.
+    /// It as a `SyncResponse`, framed for the wire: encoded at first use, the same bytes for every stream.
     pub(crate) fn update_frame(&self) -> Bytes {
         let encode = || {
             let update = v1::PolicyUpdate {
@@ -161,7 +161,7 @@ impl Registered {
                 enabled: self.is_enabled(),
             };
             let message = v1::sync_response::Message::Update(update);
-            v1::SyncResponse { message: Some(message) }.encode_to_vec().into()
+            cofferdam_proto::framed(&v1::SyncResponse { message: Some(message) })
         };
         self.update_frame.get_or_init(encode).clone()
     }

@@ -1,4 +1,4 @@
-//! Encoded answers.
+//! Answers, encoded and framed for the wire.
 
 use std::time::Duration;
 
@@ -7,8 +7,10 @@ use cofferdam_core::{
     revision::Revision,
     wire::{duration_to_wire, revision_to_wire},
 };
-use cofferdam_proto::v1::{self, sync_response::Message as Answer};
-use prost::Message;
+use cofferdam_proto::{
+    framed,
+    v1::{self, sync_response::Message as Answer},
+};
 
 use crate::registry::Change;
 
@@ -39,5 +41,5 @@ pub(super) fn reconnect(within: Duration) -> Bytes {
 }
 
 fn encode(answer: Answer) -> Bytes {
-    v1::SyncResponse { message: Some(answer) }.encode_to_vec().into()
+    framed(&v1::SyncResponse { message: Some(answer) })
 }

@@ -22,11 +22,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{
-    Shared, frame,
+    MAX_MESSAGE_BYTES, Shared, frame,
     hello::{Hello, MAX_SERVICES},
     inbound::{self, Subscribe},
 };
-use crate::{error::Error, fanout::Subscription, grpc::error::status, instances::Session as Place, registry::Change};
+use crate::{
+    error::Error,
+    fanout::Subscription,
+    grpc::{decode_errors::translate, error::status},
+    instances::Session as Place,
+    registry::Change,
+};
 
 /// The answers to one instance.
 pub(super) fn stream(
@@ -88,7 +94,7 @@ impl Session {
             () = shared.drain.cancelled() => return Err(status(&Error::ShuttingDown)),
         };
         let no_hello = || status(&Error::invalid("hello", "must be the first message of the stream"));
-        let first = first.map_err(|_| no_hello())??;
+        let first = first.map_err(|_| no_hello())?.map_err(of_the_transport)?;
         let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(no_hello());
         };
@@ -251,7 +257,7 @@ impl Session {
                 self.place.says_goodbye();
                 return Step::Listen;
             }
-            Err(status) => return Step::Fail(status),
+            Err(status) => return Step::Fail(of_the_transport(status)),
         };
         match self.note(request) {
             Ok(()) => Step::Listen,
@@ -319,4 +325,9 @@ impl Session {
         let waiting = std::mem::take(&mut self.opening);
         self.opening = waiting.filter(|change| !unfollowed.contains(change.key())).collect::<Vec<_>>().into_iter();
     }
+}
+
+/// The status of a message that did not come, in the contract's words where it was one that cannot be decoded.
+fn of_the_transport(status: Status) -> Status {
+    translate(&status, MAX_MESSAGE_BYTES).unwrap_or(status)
 }

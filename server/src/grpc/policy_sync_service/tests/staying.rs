@@ -116,6 +116,28 @@ async fn what_breaks_the_protocol_ends_the_stream() {
 }
 
 #[tokio::test]
+async fn a_message_that_cannot_be_taken_is_refused_in_the_contracts_words() {
+    let manager = Manager::start().await;
+    let too_large = v1::SyncHello { sdk: "x".repeat(super::super::MAX_MESSAGE_BYTES), ..hello("one", &[]) };
+    let refused = Instance::connect(&manager, too_large).await.failure().await;
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
+
+    let mut instance = Instance::connect(&manager, hello("one", &[])).await;
+    instance.complete().await;
+    let ack = v1::PolicyAck { service: "x".repeat(super::super::MAX_MESSAGE_BYTES), ..v1::PolicyAck::default() };
+    instance.say(Message::Ack(ack)).await;
+    let refused = instance.failure().await;
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
+
+    let mut client = PolicySyncServiceClient::new(manager.channel().await);
+    let (_silent, said) = mpsc::channel(1);
+    let mut compressed = tonic::Request::new(ReceiverStream::new(said));
+    compressed.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+    let refused = client.sync(compressed).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
 async fn another_first_message_or_none_is_refused() {
     let options = SyncOptions { hello_timeout: Duration::from_millis(20), ..SyncOptions::default() };
     let manager = Manager::start_on(FaultyStore::new(), options).await;
