@@ -16,6 +16,7 @@ mod limits;
 mod listen;
 mod source;
 mod store;
+mod sync;
 mod telemetry;
 
 pub use self::{
@@ -24,6 +25,7 @@ pub use self::{
     limits::LimitsConfig,
     listen::ListenConfig,
     store::{StoreConfig, StoreKind},
+    sync::SyncConfig,
     telemetry::{LogFormat, TelemetryConfig},
 };
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Section `[limits]`: how much is too much.
     pub limits: LimitsConfig,
+    /// Section `[sync]`: how the streams of instances are kept.
+    pub sync: SyncConfig,
 }
 
 impl Config {
@@ -67,6 +71,7 @@ impl Config {
         self.listen.check()?;
         self.store.check()?;
         self.limits.check()?;
+        self.sync.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
             return Err(ConfigError::Exposed { address: self.listen.address });
         }
@@ -88,6 +93,15 @@ fn check_wait(key: &'static str, wait: Duration) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(ConfigError::Invalid { key, reason: "must be at most 24h".to_owned() })
+}
+
+/// Checks that a time is in a range.
+fn check_within(key: &'static str, time: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
+    if (least..=most).contains(&time) {
+        return Ok(());
+    }
+    let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+    Err(ConfigError::Invalid { key, reason: format!("must be {least} to {most}") })
 }
 
 fn is_exposed(ip: IpAddr) -> bool {

@@ -208,6 +208,12 @@ impl Instances {
         self.lock().losses
     }
 
+    /// How many instances are connected or expected back.
+    pub fn known(&self) -> usize {
+        let inner = self.lock();
+        inner.by_id.len().saturating_add(inner.silent.len())
+    }
+
     /// What is known of a service whose policy is at this revision with this fingerprint.
     pub fn observe(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) -> Observation {
         let inner = self.lock();

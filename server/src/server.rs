@@ -97,11 +97,10 @@ impl Server {
     }
 
     async fn with_store(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let options = ListenerOptions { max_connections: config.limits.max_connections, grace: config.listen.grace };
         let address = config.listen.address;
         let listen_error = |error| StartError::Listen { address, error };
         // Bound first: a second manager on one address is told so before it waits for a store.
-        let listener = Listener::bind(address, options).map_err(listen_error)?;
+        let listener = Listener::bind(address, ListenerOptions::from(config)).map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
         let options = RegistryOptions {
             store_timeout: config.store.timeout,
@@ -117,7 +116,7 @@ impl Server {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
             executor: Arc::new(Executor::new(Arc::clone(&registry), fence)),
-            sync: SyncOptions::default(),
+            sync: SyncOptions::from(&config.sync),
             drain: drain.clone(),
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;

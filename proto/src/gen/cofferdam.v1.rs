@@ -3526,6 +3526,9 @@ pub struct SyncComplete {
     /// The store revision up to which the answer is complete.
     #[prost(message, optional, tag = "1")]
     pub revision: ::core::option::Option<Revision>,
+    /// As in SyncBookmark.
+    #[prost(message, optional, tag = "2")]
+    pub reconnect_within: ::core::option::Option<::prost_types::Duration>,
 }
 /// SyncBookmark keeps an idle stream alive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3533,8 +3536,13 @@ pub struct SyncBookmark {
     /// The store revision up to which nothing is missing.
     #[prost(message, optional, tag = "1")]
     pub revision: ::core::option::Option<Revision>,
+    /// If the stream breaks off, come again after a random part of this time, so that the instances of a manager that is
+    /// lost do not come back as one. It grows with their number. Unset: as the client sees fit.
+    #[prost(message, optional, tag = "2")]
+    pub reconnect_within: ::core::option::Option<::prost_types::Duration>,
 }
-/// SyncReconnect asks an instance to open its stream anew, because this manager stops or sheds load.
+/// SyncReconnect asks an instance to open its stream anew, because this manager stops or the stream is old. Until the
+/// instance has said its last word, or for a moment, the manager still listens: reports are not lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncReconnect {
     /// Come after a random part of this time. Unset: 1 s.

@@ -5,7 +5,11 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ConfigError, check_wait, human};
+use super::{ConfigError, MAX_WAIT, check_wait, check_within, human};
+
+/// Below these, peers that are but slow would be cut off.
+const MIN_HANDSHAKE: Duration = Duration::from_millis(100);
+const MIN_KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Where and to whom the manager speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -20,16 +24,35 @@ pub struct ListenConfig {
     /// How long connections may take to end when the manager stops. At most `24h`. Default `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub grace: Duration,
+    /// How long a new connection may take until it has said which protocol it speaks. `100ms` to `24h`. Default `10s`.
+    #[serde(deserialize_with = "human::duration")]
+    pub handshake_timeout: Duration,
+    /// How often a connection is asked whether there is somebody at the other end. `1s` to `24h`. Default `20s`.
+    #[serde(deserialize_with = "human::duration")]
+    pub keepalive_interval: Duration,
+    /// How long the answer to that may take. `1s` to `24h`. Default `10s`.
+    #[serde(deserialize_with = "human::duration")]
+    pub keepalive_timeout: Duration,
 }
 
 impl ListenConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        check_wait("listen.grace", self.grace)
+        check_wait("listen.grace", self.grace)?;
+        check_within("listen.handshake_timeout", self.handshake_timeout, MIN_HANDSHAKE, MAX_WAIT)?;
+        check_within("listen.keepalive_interval", self.keepalive_interval, MIN_KEEPALIVE, MAX_WAIT)?;
+        check_within("listen.keepalive_timeout", self.keepalive_timeout, MIN_KEEPALIVE, MAX_WAIT)
     }
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)), insecure: false, grace: Duration::from_secs(10) }
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
+            insecure: false,
+            grace: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(10),
+        }
     }
 }

@@ -19,6 +19,9 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
     ("listen.insecure", Kind::Plain),
     ("listen.grace", Kind::Text),
+    ("listen.handshake_timeout", Kind::Text),
+    ("listen.keepalive_interval", Kind::Text),
+    ("listen.keepalive_timeout", Kind::Text),
     ("store.kind", Kind::Text),
     ("store.data_dir", Kind::Text),
     ("store.timeout", Kind::Text),
@@ -31,6 +34,11 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("limits.max_services", Kind::Plain),
     ("limits.max_instances", Kind::Plain),
     ("limits.max_connections", Kind::Plain),
+    ("limits.reserved_connections", Kind::Plain),
+    ("limits.max_connections_per_ip", Kind::Plain),
+    ("limits.max_streams_per_connection", Kind::Plain),
+    ("sync.max_age", Kind::Text),
+    ("sync.reconnect_rate", Kind::Plain),
 ];
 
 /// How a variable is read.

@@ -182,6 +182,18 @@ fn settings_must_go_together() {
     assert!(refused(&["--grace", "500000000000y"]).contains("listen.grace"));
     let config = load_file("[limits]\nmax_instances = 0").unwrap();
     assert!(config.check().unwrap_err().to_string().contains("limits.max_instances"));
+    for (file, key) in [
+        ("[listen]\nhandshake_timeout = \"99ms\"", "listen.handshake_timeout"),
+        ("[listen]\nkeepalive_interval = \"0s\"", "listen.keepalive_interval"),
+        ("[listen]\nkeepalive_timeout = \"25h\"", "listen.keepalive_timeout"),
+        ("[limits]\nreserved_connections = 25000", "limits.reserved_connections"),
+        ("[limits]\nmax_streams_per_connection = 0", "limits.max_streams_per_connection"),
+        ("[sync]\nmax_age = \"999ms\"", "sync.max_age"),
+        ("[sync]\nreconnect_rate = 0", "sync.reconnect_rate"),
+    ] {
+        assert!(load_file(file).unwrap().check().unwrap_err().to_string().starts_with(key), "{file}");
+    }
+    load_file("[sync]\nmax_age = \"0s\"").unwrap().check().unwrap();
     let config = load_file("[store]\nkind = \"etcd\"\netcd_endpoints = \"a:1\"\netcd_user = \"me\"").unwrap();
     assert!(config.check().unwrap_err().to_string().contains("etcd_password_file"));
 }

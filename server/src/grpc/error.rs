@@ -4,7 +4,7 @@
 //! all its streams. What a request can make longer than that, by a thousand fields at fault or a service that hundreds
 //! need, is therefore cut: the first faults are told, and that there are more.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use cofferdam_core::breaker::OpenedBy;
 use cofferdam_core::policy::Violation;
@@ -31,6 +31,15 @@ const MAX_NAMES_BYTES: usize = 512;
 
 /// The status of an error: its code, its words, an `ErrorInfo`, and a `BadRequest` where fields are at fault.
 pub(crate) fn status(error: &Error) -> Status {
+    let retry_after = match error {
+        Error::Rejected(Rejection::CircuitOpen { retry_after, .. }) => *retry_after,
+        _ => None,
+    };
+    with_retry_after(error, retry_after)
+}
+
+/// The status of an error, with a `RetryInfo` that says when it is worth coming again.
+pub(crate) fn with_retry_after(error: &Error, retry_after: Option<Duration>) -> Status {
     if let Error::Internal { detail } = error {
         tracing::error!(%detail, "internal error");
     }
@@ -39,8 +48,8 @@ pub(crate) fn status(error: &Error) -> Status {
     if let Error::Invalid { violations } = error {
         details.set_bad_request(fields(violations));
     }
-    if let Error::Rejected(Rejection::CircuitOpen { retry_after, .. }) = error {
-        details.set_retry_info(*retry_after);
+    if retry_after.is_some() {
+        details.set_retry_info(retry_after);
     }
     Status::with_error_details(code, shortened(error.to_string()), details)
 }

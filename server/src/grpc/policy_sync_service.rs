@@ -22,7 +22,7 @@ use tonic::{
 };
 
 use self::{answers::Answers, decoder::SyncDecoder};
-use crate::{hang_up::HangUp, instances::Instances, registry::Registry};
+use crate::{config::SyncConfig, error::Error, grpc::error, instances::Instances, peer::Peer, registry::Registry};
 
 mod answers;
 mod decoder;
@@ -41,6 +41,12 @@ const SYNC: &str = "/cofferdam.v1.PolicySyncService/Sync";
 /// The largest message of an instance: a hello that names as many services as one may, and what it has of each.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The shortest time over which instances come back that were asked to.
+const MIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// The longest one: beyond it, a fleet is better served by more managers.
+const MAX_WITHIN: Duration = Duration::from_secs(300);
+
 /// How streams are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncOptions {
@@ -48,17 +54,29 @@ pub struct SyncOptions {
     pub bookmark_interval: Duration,
     /// How long an instance may take to say hello. Default 10 s.
     pub hello_timeout: Duration,
-    /// Within which time instances come back, when this manager stops or sheds load. Default 2 s.
-    pub reconnect_within: Duration,
+    /// How long a stream may still say something after it was asked to come again. Default 1 s.
+    pub farewell: Duration,
+    /// How long a stream lasts, ten percent more or less by chance. Zero: for ever. Default 1 h.
+    pub max_age: Duration,
+    /// How many instances per second are to come, where many do at once. Default 2000.
+    pub reconnect_rate: usize,
+}
+
+impl From<&SyncConfig> for SyncOptions {
+    fn from(config: &SyncConfig) -> Self {
+        Self {
+            bookmark_interval: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(10),
+            farewell: Duration::from_secs(1),
+            max_age: config.max_age,
+            reconnect_rate: config.reconnect_rate,
+        }
+    }
 }
 
 impl Default for SyncOptions {
     fn default() -> Self {
-        Self {
-            bookmark_interval: Duration::from_secs(10),
-            hello_timeout: Duration::from_secs(10),
-            reconnect_within: Duration::from_secs(2),
-        }
+        Self::from(&SyncConfig::default())
     }
 }
 
@@ -74,6 +92,19 @@ struct Shared {
     instances: Arc<Instances>,
     options: SyncOptions,
     drain: CancellationToken,
+}
+
+impl Shared {
+    /// Over how much time instances come back, if all of them lose this manager.
+    fn reconnect_window(&self) -> Duration {
+        let (instances, rate) = (self.instances.known() as f64, self.options.reconnect_rate.max(1) as f64);
+        Duration::try_from_secs_f64(instances / rate).unwrap_or(MAX_WITHIN).min(MAX_WITHIN)
+    }
+
+    /// Within which time an instance is asked to come again.
+    fn reconnect_within(&self) -> Duration {
+        self.reconnect_window().max(MIN_WITHIN)
+    }
 }
 
 impl SyncApi {
@@ -124,10 +155,21 @@ impl SyncApi {
             status.metadata_mut().insert(ACCEPT_ENCODING_HEADER, MetadataValue::from_static("identity"));
             return Err(status);
         }
-        // In a test without our listener there is nobody to hang up.
-        let hang_up = request.extensions().get::<HangUp>().map(HangUp::token).unwrap_or_default();
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Err(error::status(&Error::Internal { detail: "a request came by no connection".to_owned() }));
+        };
+        if let Some(limit) = peer.is_beyond {
+            // What it carries ends first, this refusal included.
+            peer.drain.cancel();
+            let error = Error::QuotaExceeded {
+                quota: "connections",
+                limit: limit.to_string(),
+                remedy: "come again in a while, connect to another manager, or raise limits.max_connections",
+            };
+            return Err(error::with_retry_after(&error, Some(self.shared.reconnect_within())));
+        }
         let inbound = Streaming::new_request(SyncDecoder, request.into_body(), None, Some(MAX_MESSAGE_BYTES));
-        let stream = session::stream(Arc::clone(&self.shared), inbound, hang_up);
+        let stream = session::stream(Arc::clone(&self.shared), inbound, peer);
         let mut response = http::Response::new(Body::new(Answers::new(stream)));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
         Ok(response)

@@ -33,9 +33,13 @@ impl Manager {
     }
 
     pub(crate) async fn start_on(store: Arc<FaultyStore>, sync: SyncOptions) -> Self {
+        let options = ListenerOptions { grace: Duration::from_secs(5), ..ListenerOptions::default() };
+        Self::start_with(store, sync, options).await
+    }
+
+    pub(crate) async fn start_with(store: Arc<FaultyStore>, sync: SyncOptions, options: ListenerOptions) -> Self {
         let registry = Arc::new(registry(&store).await);
         let instances = Arc::new(Instances::new(100, Duration::ZERO));
-        let options = ListenerOptions { max_connections: 100, grace: Duration::from_secs(5) };
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = CancellationToken::new();

@@ -1,22 +1,22 @@
-//! A service whose requests know how to end their connection.
+//! A service whose requests know which connection they came by.
 
 use std::task::{Context, Poll};
 
 use http::Request;
 use tower::Service;
 
-use crate::hang_up::HangUp;
+use crate::peer::Peer;
 
-/// Puts a [`HangUp`] into each request's extensions.
+/// Puts a [`Peer`] into each request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Tagged<S> {
     inner: S,
-    hang_up: HangUp,
+    peer: Peer,
 }
 
 impl<S> Tagged<S> {
-    pub(super) fn new(inner: S, hang_up: HangUp) -> Self {
-        Self { inner, hang_up }
+    pub(super) fn new(inner: S, peer: Peer) -> Self {
+        Self { inner, peer }
     }
 }
 
@@ -30,7 +30,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Tagged<S> {
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.hang_up.clone());
+        request.extensions_mut().insert(self.peer.clone());
         self.inner.call(request)
     }
 }

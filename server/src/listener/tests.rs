@@ -27,7 +27,7 @@ async fn a_stop_waits_for_nobody_who_says_nothing() {
 
 #[tokio::test]
 async fn what_does_not_end_by_itself_is_closed_after_the_grace() {
-    let options = ListenerOptions { max_connections: 10, grace: Duration::from_millis(50) };
+    let options = ListenerOptions { grace: Duration::from_millis(50), ..ListenerOptions::default() };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let address = listener.local_addr().unwrap();
     // A service that never answers.
@@ -50,7 +50,7 @@ async fn who_says_nothing_is_not_kept() {
     let (near, far) = connected().await;
     let begun = Instant::now();
     serve_one(far).await;
-    assert_eq!(begun.elapsed(), GREETING_TIMEOUT);
+    assert_eq!(begun.elapsed(), defaults().handshake_timeout);
     drop(near);
 }
 
@@ -60,7 +60,7 @@ async fn half_a_preface_is_not_enough() {
     near.write_all(&PREFACE[..greeting::LENGTH - 1]).await.unwrap();
     let begun = Instant::now();
     serve_one(far).await;
-    assert_eq!(begun.elapsed(), GREETING_TIMEOUT);
+    assert_eq!(begun.elapsed(), defaults().handshake_timeout);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,13 +71,14 @@ async fn who_is_dead_is_noticed() {
     near.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
     let begun = Instant::now();
     serve_one(far).await;
-    assert!(begun.elapsed() > GREETING_TIMEOUT, "it had said who it is");
-    assert!(begun.elapsed() <= KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT + Duration::from_secs(1));
+    assert!(begun.elapsed() > defaults().handshake_timeout, "it had said who it is");
+    assert!(begun.elapsed() <= defaults().keepalive_interval + defaults().keepalive_timeout + Duration::from_secs(1));
 }
 
 #[tokio::test]
 async fn more_connections_than_the_limit_are_closed() {
-    let options = ListenerOptions { max_connections: 1, grace: Duration::from_millis(50) };
+    let options =
+        ListenerOptions { max_connections: 1, grace: Duration::from_millis(50), ..ListenerOptions::default() };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let address = listener.local_addr().unwrap();
     let echo =
@@ -104,6 +105,10 @@ fn who_goes_before_it_is_accepted_holds_up_nobody() {
     assert!(!is_of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptor is left");
 }
 
+fn defaults() -> ListenerOptions {
+    ListenerOptions::default()
+}
+
 /// Two ends of a connection.
 async fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,6 +119,8 @@ async fn connected() -> (TcpStream, TcpStream) {
 async fn serve_one(stream: TcpStream) {
     let echo =
         tower::service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new("hello".to_owned())) });
-    let connection = Connection { drain: CancellationToken::new(), hang_up: CancellationToken::new() };
-    connection.serve(Arc::new(builder()), stream, echo).await;
+    let (drain, hang_up) = Default::default();
+    let peer = Peer { address: stream.peer_addr().unwrap(), is_beyond: None, drain, hang_up };
+    let connection = Connection { stream, peer, handshake_timeout: defaults().handshake_timeout, place: None };
+    connection.serve(Arc::new(builder(&defaults())), echo).await;
 }

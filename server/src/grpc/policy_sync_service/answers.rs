@@ -25,19 +25,19 @@ pub(super) struct Answers {
 }
 
 enum End {
-    IsToCome,
-    IsToBeSaid(Status),
-    IsSaid,
+    Ahead,
+    Due(Status),
+    Said,
 }
 
 impl Answers {
     pub(super) fn new(stream: BoxStream<'static, Result<Bytes, Status>>) -> Self {
-        Self { stream, end: End::IsToCome }
+        Self { stream, end: End::Ahead }
     }
 
     /// The next answer; none, where there is an end to be said.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if !matches!(self.end, End::IsToCome) {
+        if !matches!(self.end, End::Ahead) {
             return Poll::Ready(None);
         }
         let status = match ready!(self.stream.as_mut().poll_next(cx)) {
@@ -45,7 +45,7 @@ impl Answers {
             Some(Err(status)) => status,
             None => Status::new(Code::Ok, ""),
         };
-        self.end = End::IsToBeSaid(status);
+        self.end = End::Due(status);
         Poll::Ready(None)
     }
 
@@ -75,14 +75,14 @@ impl Body for Answers {
             let data = self.gather(first, cx);
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let End::IsToBeSaid(status) = std::mem::replace(&mut self.end, End::IsSaid) else {
+        let End::Due(status) = std::mem::replace(&mut self.end, End::Said) else {
             return Poll::Ready(None);
         };
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.end, End::IsSaid)
+        matches!(self.end, End::Said)
     }
 }
 

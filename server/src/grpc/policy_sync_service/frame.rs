@@ -26,13 +26,15 @@ pub(super) fn change(change: &Change) -> Bytes {
 }
 
 /// All that was asked for has been sent.
-pub(super) fn complete(head: Revision) -> Bytes {
-    encode(Answer::Complete(v1::SyncComplete { revision: Some(revision_to_wire(head)) }))
+pub(super) fn complete(head: Revision, reconnect_within: Duration) -> Bytes {
+    let (revision, reconnect_within) = (Some(revision_to_wire(head)), Some(duration_to_wire(reconnect_within)));
+    encode(Answer::Complete(v1::SyncComplete { revision, reconnect_within }))
 }
 
 /// The stream is alive and nothing is missing.
-pub(super) fn bookmark(head: Revision) -> Bytes {
-    encode(Answer::Bookmark(v1::SyncBookmark { revision: Some(revision_to_wire(head)) }))
+pub(super) fn bookmark(head: Revision, reconnect_within: Duration) -> Bytes {
+    let (revision, reconnect_within) = (Some(revision_to_wire(head)), Some(duration_to_wire(reconnect_within)));
+    encode(Answer::Bookmark(v1::SyncBookmark { revision, reconnect_within }))
 }
 
 /// Come again on another connection.

@@ -5,7 +5,7 @@
 //! answers it listens to whatever comes first: the instance, a change, the time for a bookmark, another stream of the
 //! same instance, or the end of this manager.
 
-use std::{collections::HashSet, pin::Pin, sync::Arc, vec};
+use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration, vec};
 
 use bytes::Bytes;
 use cofferdam_core::{
@@ -18,7 +18,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, Streaming};
 
 use super::{
@@ -29,8 +29,12 @@ use super::{
 use crate::{
     error::Error,
     fanout::Subscription,
-    grpc::{decode_errors::translate, error::status},
+    grpc::{
+        decode_errors::translate,
+        error::{status, with_retry_after},
+    },
     instances::Session as Place,
+    peer::Peer,
     registry::Change,
 };
 
@@ -38,10 +42,10 @@ use crate::{
 pub(super) fn stream(
     shared: Arc<Shared>,
     inbound: Streaming<v1::SyncRequest>,
-    hang_up: CancellationToken,
+    peer: Peer,
 ) -> BoxStream<'static, Result<Bytes, Status>> {
     let greeting = async move {
-        match Session::greet(shared, inbound, hang_up).await {
+        match Session::greet(shared, inbound, peer).await {
             Ok(session) => session.answers().boxed(),
             Err(status) => stream::once(async { Err(status) }).boxed(),
         }
@@ -64,8 +68,15 @@ struct Session {
     /// Ends the first answer.
     complete: Option<Revision>,
     last_report: u64,
-    bookmark: Pin<Box<Sleep>>,
-    replaced: CancellationToken,
+    /// The one timer: for the next bookmark, for the end of the stream's time, for the end of a farewell.
+    timer: Pin<Box<Sleep>>,
+    /// When its time is over. `None`: never.
+    expires: Option<Instant>,
+    /// Whether it was asked to come again, and is but listened to.
+    is_leaving: bool,
+    /// Asked each time that something happens: so they are made once, and none waits in one line with all others.
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    replaced: Pin<Box<WaitForCancellationFutureOwned>>,
     has_ended: bool,
 }
 
@@ -73,8 +84,6 @@ struct Session {
 enum Step {
     /// Says this.
     Say(Bytes),
-    /// Says this and ends.
-    SayLast(Bytes),
     /// Ends.
     End,
     /// Ends with an error.
@@ -87,7 +96,7 @@ impl Session {
     async fn greet(
         shared: Arc<Shared>,
         mut inbound: Streaming<v1::SyncRequest>,
-        hang_up: CancellationToken,
+        peer: Peer,
     ) -> Result<Box<Self>, Status> {
         let first = tokio::select! {
             first = tokio::time::timeout(shared.options.hello_timeout, inbound.message()) => first,
@@ -100,21 +109,22 @@ impl Session {
         };
         let hello = Hello::read(hello).map_err(|error| status(&error))?;
         let place = shared.instances.connect(&hello.instance_id, &hello.application, hello.namespace.clone());
-        let place = place.map_err(|error| status(&error))?;
+        let place = place.map_err(|error| with_retry_after(&error, Some(shared.reconnect_within())))?;
         tracing::debug!(
             instance = hello.instance_id,
+            address = %peer.address,
             application = hello.application,
             sdk = ?hello.sdk,
             services = hello.services.len(),
             "instance connected",
         );
-        Ok(Self::open(shared, inbound, hang_up, hello, place))
+        Ok(Self::open(shared, inbound, peer, hello, place))
     }
 
     fn open(
         shared: Arc<Shared>,
         inbound: Streaming<v1::SyncRequest>,
-        hang_up: CancellationToken,
+        peer: Peer,
         hello: Hello,
         place: Place,
     ) -> Box<Self> {
@@ -125,7 +135,7 @@ impl Session {
             services.sort();
             services.dedup();
         }
-        let mut subscription = shared.registry.subscribe(hang_up);
+        let mut subscription = shared.registry.subscribe(peer.hang_up);
         let opening = shared.registry.follow(&mut subscription, &services, all_services.then_some(&namespace));
         place.follow(opening.changes.iter().map(Change::key));
         let is_news = |change: &Change| match change {
@@ -142,19 +152,24 @@ impl Session {
         let news: Vec<_> = opening.changes.into_iter().filter(is_news).collect();
         // The first one comes at a random time, so that streams that began together are not told together for ever.
         let first = shared.options.bookmark_interval.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        let now = Instant::now();
+        let expires = age(shared.options.max_age, rand::random()).map(|age| now + age);
         Box::new(Self {
             inbound,
             is_listening: true,
             namespace,
             follows_all: all_services,
             follows: services.into_iter().collect(),
-            replaced: place.ended(),
+            drained: Box::pin(shared.drain.child_token().cancelled_owned()),
+            replaced: Box::pin(place.ended().cancelled_owned()),
             place,
             subscription,
             opening: news.into_iter(),
             complete: Some(opening.head),
             last_report: 0,
-            bookmark: Box::pin(tokio::time::sleep(first)),
+            timer: Box::pin(tokio::time::sleep_until(sooner(now + first, expires))),
+            expires,
+            is_leaving: false,
             has_ended: false,
             shared,
         })
@@ -174,10 +189,6 @@ impl Session {
         loop {
             match self.step().await {
                 Step::Say(answer) => return Some(Ok(answer)),
-                Step::SayLast(answer) => {
-                    self.has_ended = true;
-                    return Some(Ok(answer));
-                }
                 Step::Fail(status) => {
                     self.has_ended = true;
                     return Some(Err(status));
@@ -189,12 +200,11 @@ impl Session {
     }
 
     async fn step(&mut self) -> Step {
+        if self.is_leaving {
+            return self.take_leave().await;
+        }
         if self.shared.drain.is_cancelled() {
             return self.reconnect();
-        }
-        if self.replaced.is_cancelled() {
-            tracing::info!(instance = self.place.instance_id(), "another stream took this instance's place");
-            return Step::End;
         }
         if let Some(change) = self.opening.next() {
             // An instance may acknowledge while it is still being told: it must not have to wait for our last word.
@@ -207,12 +217,12 @@ impl Session {
             return Step::Say(frame::change(&change));
         }
         if let Some(head) = self.complete.take() {
-            return Step::Say(frame::complete(head));
+            return Step::Say(frame::complete(head, self.shared.reconnect_window()));
         }
         tokio::select! {
-            () = self.shared.drain.cancelled() => Step::Listen,
-            () = self.replaced.cancelled() => Step::Listen,
-            message = self.inbound.message(), if self.is_listening => self.heard(message),
+            biased;
+            () = &mut self.drained => self.reconnect(),
+            () = &mut self.replaced => self.give_way(),
             change = self.subscription.next() => match change {
                 Ok(change) => self.changed(&change),
                 Err(overrun) => {
@@ -220,15 +230,40 @@ impl Session {
                     self.reconnect()
                 }
             },
-            () = &mut self.bookmark => {
-                let next = Instant::now() + self.shared.options.bookmark_interval;
-                self.bookmark.as_mut().reset(next);
-                // What waits for it is a sign of life as good, and a bookmark ahead of it would not be true.
-                match self.shared.registry.head_told(&self.subscription) {
-                    Some(head) => Step::Say(frame::bookmark(head)),
-                    None => Step::Listen,
-                }
-            }
+            message = self.inbound.message(), if self.is_listening => self.heard(message),
+            () = &mut self.timer => self.on_time(),
+        }
+    }
+
+    /// After it was asked to come again: listens to its last words.
+    async fn take_leave(&mut self) -> Step {
+        if !self.is_listening {
+            return Step::End;
+        }
+        tokio::select! {
+            biased;
+            () = &mut self.replaced => self.give_way(),
+            message = self.inbound.message() => self.heard(message),
+            () = &mut self.timer => Step::End,
+        }
+    }
+
+    fn give_way(&self) -> Step {
+        tracing::info!(instance = self.place.instance_id(), "another stream took this instance's place");
+        Step::End
+    }
+
+    fn on_time(&mut self) -> Step {
+        let now = Instant::now();
+        if self.expires.is_some_and(|expires| expires <= now) {
+            tracing::debug!(instance = self.place.instance_id(), "the stream is old: asked to come again");
+            return self.reconnect();
+        }
+        self.timer.as_mut().reset(sooner(now + self.shared.options.bookmark_interval, self.expires));
+        // What waits for it is a sign of life as good, and a bookmark ahead of it would not be true.
+        match self.shared.registry.head_told(&self.subscription) {
+            Some(head) => Step::Say(frame::bookmark(head, self.shared.reconnect_window())),
+            None => Step::Listen,
         }
     }
 
@@ -243,8 +278,11 @@ impl Session {
         Step::Say(frame::change(change))
     }
 
-    fn reconnect(&self) -> Step {
-        Step::SayLast(frame::reconnect(self.shared.options.reconnect_within))
+    /// Asks it to come again.
+    fn reconnect(&mut self) -> Step {
+        self.is_leaving = true;
+        self.timer.as_mut().reset(Instant::now() + self.shared.options.farewell);
+        Step::Say(frame::reconnect(self.shared.reconnect_within()))
     }
 
     /// Takes note of what the instance says. A stream that fails once fails for ever, so its first error ends it.
@@ -254,7 +292,10 @@ impl Session {
             Ok(None) => {
                 // It has nothing more to say and may still want to hear.
                 self.is_listening = false;
-                self.place.says_goodbye();
+                // Whoever was asked to come again is expected back.
+                if !self.is_leaving {
+                    self.place.says_goodbye();
+                }
                 return Step::Listen;
             }
             Err(status) => return Step::Fail(of_the_transport(status)),
@@ -327,7 +368,30 @@ impl Session {
     }
 }
 
+/// How long a stream lasts, by chance from 0 to 1: ten percent less or more, so that streams that began together do not
+/// end together. `None`: for ever.
+fn age(max_age: Duration, random: f64) -> Option<Duration> {
+    (!max_age.is_zero()).then(|| max_age.mul_f64(0.9 + random / 5.0))
+}
+
+fn sooner(at: Instant, or: Option<Instant>) -> Instant {
+    or.map_or(at, |or| at.min(or))
+}
+
 /// The status of a message that did not come, in the contract's words where it was one that cannot be decoded.
 fn of_the_transport(status: Status) -> Status {
     translate(&status, MAX_MESSAGE_BYTES).unwrap_or(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_end_ten_percent_sooner_or_later() {
+        let hour = Duration::from_secs(3600);
+        let ages = [0.0, 0.5, 1.0].map(|random| age(hour, random).unwrap().as_secs());
+        assert_eq!(ages, [3240, 3600, 3960]);
+        assert_eq!(age(Duration::ZERO, 0.5), None);
+    }
 }

@@ -70,6 +70,14 @@ impl Instance {
         }
     }
 
+    /// Within which time it is asked to come again.
+    async fn reconnect(&mut self) -> Duration {
+        match self.next().await.unwrap() {
+            Some(Answer::Reconnect(reconnect)) => reconnect.within.unwrap().try_into().unwrap(),
+            other => panic!("not asked to come again: {other:?}"),
+        }
+    }
+
     /// The error that ends the stream.
     async fn failure(&mut self) -> Status {
         self.next().await.expect_err("the stream goes on")

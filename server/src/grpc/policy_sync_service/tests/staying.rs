@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     grpc::SyncOptions,
+    listener::ListenerOptions,
     testing::{FaultyStore, reason},
 };
 use tonic::Code;
@@ -28,12 +29,94 @@ async fn a_manager_that_stops_asks_to_come_again_and_does_not_wait() {
     let mut instance = Instance::connect(&manager, hello("one", &[])).await;
     instance.complete().await;
     manager.drain();
-    let Some(Answer::Reconnect(reconnect)) = instance.next().await.unwrap() else { panic!("not asked to come again") };
-    assert!(reconnect.within.is_some());
+    let within = instance.reconnect().await;
+    assert_eq!(within, Duration::from_secs(2));
     assert_eq!(instance.next().await.unwrap(), None);
     // The client keeps its connection and its half of the stream.
     manager.stop().await;
     drop(instance);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_old_is_asked_to_come_again() {
+    let options = SyncOptions { max_age: Duration::from_millis(50), ..SyncOptions::default() };
+    let manager = Manager::start_on(FaultyStore::new(), options).await;
+    let mut instance = Instance::connect(&manager, hello("one", &[])).await;
+    instance.complete().await;
+    instance.reconnect().await;
+    let mut instance = Instance::connect(&manager, hello("one", &[])).await;
+    instance.complete().await;
+}
+
+/// The report that an SDK composes when it is asked to come again has been counted nowhere else.
+#[tokio::test]
+async fn who_was_asked_to_come_again_is_heard_to_its_last_word_and_expected_back() {
+    let options = SyncOptions {
+        max_age: Duration::from_millis(50),
+        // Longer than the test: only the instance's own goodbye ends the stream.
+        farewell: PATIENCE * 2,
+        ..SyncOptions::default()
+    };
+    let manager = Manager::start_on(FaultyStore::new(), options).await;
+    register(&manager, "payments").await;
+    let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    instance.update().await;
+    instance.complete().await;
+    instance.reconnect().await;
+    let counters = Some(v1::CallCounters { calls: 7, ..v1::CallCounters::default() });
+    let services = vec![v1::ServiceReport { service: "payments".to_owned(), counters, ..Default::default() }];
+    instance.say(Message::Report(v1::SyncReport { sequence: 1, services, ..v1::SyncReport::default() })).await;
+    (instance.say, _) = mpsc::channel(1);
+    assert_eq!(instance.next().await.unwrap(), None, "it ends when there is no more to hear");
+    let stats = stats_become(&manager, "payments", |stats| stats.instances == 0).await;
+    assert_eq!(stats.counters.unwrap().calls, 7);
+    let convergence = manager.client().await.get_convergence(v1::GetConvergenceRequest::default()).await.unwrap();
+    let services = convergence.into_inner().convergence.unwrap().services;
+    assert_eq!((services[0].instances, services[0].silent), (1, 1), "it is not gone");
+}
+
+#[tokio::test]
+async fn the_time_over_which_all_come_back_grows_with_their_number() {
+    let options = SyncOptions { reconnect_rate: 1, ..SyncOptions::default() };
+    let manager = Manager::start_on(FaultyStore::new(), options).await;
+    let mut all = Vec::new();
+    for seconds in 1..=3 {
+        let mut instance = Instance::connect(&manager, hello(&seconds.to_string(), &[])).await;
+        let window = instance.complete().await.reconnect_within.unwrap();
+        assert_eq!((window.seconds, window.nanos), (seconds, 0));
+        all.push(instance);
+    }
+    // One that has broken off is one of those who come back.
+    drop(all.pop());
+    manager.drain();
+    assert_eq!(all[0].reconnect().await, Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn instances_leave_the_last_connections_to_operators() {
+    let bounds = ListenerOptions { max_connections: 2, reserved_connections: 1, ..ListenerOptions::default() };
+    let manager = Manager::start_with(FaultyStore::new(), SyncOptions::default(), bounds).await;
+    register(&manager, "payments").await;
+    let mut first = Instance::connect(&manager, hello("one", &["payments"])).await;
+    first.update().await;
+    let channel = manager.channel().await;
+    let mut operator = v1::isolation_service_client::IsolationServiceClient::new(channel.clone());
+    operator.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap();
+    let (_silent, said) = mpsc::channel(1);
+    let refused = PolicySyncServiceClient::new(channel).sync(ReceiverStream::new(said)).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "QUOTA_EXCEEDED"));
+    let retry = tonic_types::StatusExt::get_details_retry_info(&refused).unwrap();
+    assert_eq!(retry.retry_delay, Some(Duration::from_secs(2)));
+    // Its connection is asked to end: another one, which this client opens by itself, has the place again.
+    let another = async {
+        while operator.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, another).await.expect("the place was never free again");
+    set_level(&manager, "payments", v1::IsolationLevel::Full).await;
+    first.complete().await;
+    first.update().await;
 }
 
 #[tokio::test]
