@@ -31,6 +31,8 @@ pub enum Store<'a> {
 pub fn start(binary: &Path, address: SocketAddr, store: Store<'_>) -> Outcome<Process> {
     let mut command = Command::new(binary);
     command.args(["serve", "--listen", &address.to_string(), "--log-level", "error"]);
+    // All clients are at one address.
+    command.env("COFFERDAM_LIMITS_MAX_CONNECTIONS_PER_IP", "20000");
     match store {
         Store::Memory => command.args(["--store", "memory"]),
         Store::Embedded(folder) => command.args(["--store", "embedded", "--data-dir"]).arg(folder),
