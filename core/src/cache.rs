@@ -35,6 +35,10 @@ use entries::Entries;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+/// What an answer takes in memory beside its bytes and those of its key, about: its places in two maps, and their spare
+/// room.
+pub const ENTRY_BYTES: u64 = 512;
+
 /// Keeps the last good answer for each method and key.
 ///
 /// ```
@@ -129,6 +133,20 @@ impl AnswerCache {
     /// The bytes of all answers kept and of their keys.
     pub fn bytes(&self) -> u64 {
         self.lock().bytes()
+    }
+
+    /// About what it takes in memory, in bytes: those of answers and keys, and [`ENTRY_BYTES`] for each answer.
+    pub fn weight(&self) -> u64 {
+        self.lock().weight()
+    }
+
+    /// Drops those stored longest ago until it weighs no more than so many bytes.
+    pub fn shrink_to(&self, weight: u64) {
+        let mut entries = self.lock();
+        while entries.weight() > weight {
+            entries.remove_first();
+        }
+        self.count_unrefreshed(&entries);
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {

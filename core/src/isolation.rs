@@ -18,6 +18,7 @@ pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
 use self::known::Known;
 use crate::adaptive_limit::Load;
 use crate::breaker::{State, Transition};
+use crate::cache::AnswerCache;
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
 use crate::latency::{CallLatencies, CallLatencySnapshot};
@@ -164,6 +165,11 @@ impl Isolation {
     pub fn is_at_rest(&self, now: Timestamp) -> bool {
         let current = self.current.load();
         current.scopes().all(|scope| scope.is_at_rest(now)) && !self.health.has_failures(now, &current.policy.health)
+    }
+
+    /// Where good answers are kept: for the service, and for each override with a fallback of its own.
+    pub fn caches(&self) -> Vec<Arc<AnswerCache>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).caches.in_use().collect()
     }
 
     /// What happened since the isolation was made.

@@ -5,10 +5,11 @@
 //! allow-list, checked on the resolved address; one hop; bounded sizes, time and concurrency; no metadata relayed.
 //!
 //! The manager is one more caller: it has a breaker, budget and cache of its own for each registered service that it was
-//! asked to call, in memory only.
+//! asked to call, in memory only, and of the caches' memory a bound over all services (`memory`).
 
 mod channels;
 mod fence;
+mod memory;
 mod method;
 mod runtime;
 mod status;
@@ -24,11 +25,13 @@ use crate::registry::{Registered, Registry};
 use bytes::Bytes;
 use channels::Channels;
 use cofferdam_core::breaker::State;
+use cofferdam_core::cache::AnswerCache;
 use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, Source};
 use cofferdam_core::isolation::{Isolation, Unobserved};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::time::Clocks;
+use memory::Memory;
 use runtime::TokioRuntime;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +56,7 @@ pub struct Executor {
     channels: Channels,
     runtime: TokioRuntime,
     places: Semaphore,
+    memory: Memory,
 }
 
 /// A call to make.
@@ -98,6 +102,7 @@ impl Executor {
             channels: Channels::new(fence),
             runtime: TokioRuntime::new(),
             places: Semaphore::new(MAX_CONCURRENT),
+            memory: Memory::default(),
         }
     }
 
@@ -129,6 +134,12 @@ impl Executor {
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone(), &endpoints);
         let result = call::execute(&isolation, &self.runtime, &mut upstream, &options).await;
         let breaker_state = isolation.breaker_state_for(options.method, options.pool, self.runtime.now());
+        if let Ok(answer) = &result
+            && answer.source == Source::Live
+            && self.memory.note(answer.value.payload.len())
+        {
+            memory::share(&self.caches());
+        }
         match result {
             Ok(answer) => Ok(Executed {
                 payload: answer.value.payload,
@@ -145,6 +156,12 @@ impl Executor {
     pub fn activity(&self, key: &ServiceKey) -> Activity {
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         isolations.get(key).map(|isolation| Activity::of(isolation)).unwrap_or_default()
+    }
+
+    /// The caches of all services.
+    fn caches(&self) -> Vec<Arc<AnswerCache>> {
+        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        isolations.values().flat_map(|isolation| isolation.caches()).collect()
     }
 
     fn clocks(&self) -> Clocks {

@@ -1,4 +1,4 @@
-use super::{CacheKey, CachedAnswer, lifetime};
+use super::{CacheKey, CachedAnswer, ENTRY_BYTES, lifetime};
 use crate::policy::{CachedFallback, FallbackTrigger};
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -34,6 +34,11 @@ impl Entries {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About what they take in memory, in bytes; zero if there are none.
+    pub(super) fn weight(&self) -> u64 {
+        self.bytes + ENTRY_BYTES * self.by_key.len() as u64
     }
 
     /// How many have failed to be refreshed.

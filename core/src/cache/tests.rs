@@ -256,3 +256,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn shrinking_drops_those_stored_longest_ago() {
+    let (cache, policy) = (AnswerCache::new(), CachedFallback::default());
+    assert_eq!(cache.weight(), 0);
+    let key = |n: u8| CacheKey::new("m", &[n]);
+    for n in 0..4 {
+        cache.store(&policy, key(n), Bytes::from(vec![n; 98]), Timestamp::from_millis(n.into()));
+    }
+    let each = 100 + ENTRY_BYTES;
+    assert_eq!(cache.weight(), 4 * each);
+    cache.shrink_to(3 * each);
+    assert_eq!((cache.len(), cache.weight()), (3, 3 * each));
+    cache.shrink_to(3 * each - 1);
+    let kept = (0..4).filter(|n| cache.lookup(&policy, &key(*n), Timestamp::from_millis(9)).is_some());
+    assert_eq!(kept.collect::<Vec<_>>(), [2, 3]);
+    cache.stood_in(&key(2), FallbackTrigger::Failure);
+    cache.shrink_to(0);
+    assert!(cache.is_empty() && !cache.takes_turns());
+}
