@@ -22,6 +22,7 @@ mod execute;
 mod health;
 mod hostile;
 mod lifecycle;
+mod limits;
 mod sandbox;
 mod sdk_calls;
 mod statistics;

@@ -121,7 +121,8 @@ impl Server {
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
         let warn = config.is_exposed().then_some(local_addr);
-        let housekeeping = tokio::spawn(housekeeping::keep(registry, instances, warn));
+        let housekeeping = housekeeping::keep(registry, instances, config.sync.stall_timeout, warn);
+        let housekeeping = tokio::spawn(housekeeping);
         Ok(Self { listener, routes, drain, local_addr, _housekeeping: AbortOnDropHandle::new(housekeeping) })
     }
 

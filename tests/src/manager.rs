@@ -15,6 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 #[derive(Debug)]
 pub struct Manager {
     store: Store,
+    variables: Vec<(String, String)>,
     folder: TempDir,
     port: u16,
     process: Process,
@@ -48,10 +49,21 @@ impl Manager {
     ///
     /// If it does not come up.
     pub async fn start(store: Store) -> Self {
+        Self::start_with(store, &[]).await
+    }
+
+    /// Starts a manager with these variables in its environment, and returns when it serves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub async fn start_with(store: Store, variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = ports::reserve();
-        let process = spawn(&store, folder.path(), port);
-        let mut manager = Self { store, folder, port, process };
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let process = spawn(&store, &variables, folder.path(), port);
+        let mut manager = Self { store, variables, folder, port, process };
         manager.serving().await;
         manager
     }
@@ -116,13 +128,13 @@ impl Manager {
     ///
     /// If it does not come up.
     pub async fn restart(&mut self) {
-        self.process = spawn(&self.store, self.folder.path(), self.port);
+        self.process = spawn(&self.store, &self.variables, self.folder.path(), self.port);
         self.serving().await;
     }
 
     /// Starts another manager process on the same store and data, at another port.
     pub fn rival(&self) -> Process {
-        spawn(&self.store, self.folder.path(), ports::reserve())
+        spawn(&self.store, &self.variables, self.folder.path(), ports::reserve())
     }
 
     async fn serving(&mut self) {
@@ -143,8 +155,9 @@ fn serve() -> Command {
     command
 }
 
-fn spawn(store: &Store, folder: &Path, port: u16) -> Process {
+fn spawn(store: &Store, variables: &[(String, String)], folder: &Path, port: u16) -> Process {
     let mut command = serve();
+    command.envs(variables.iter().cloned());
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "text"]);
     match store {
         Store::Embedded => command.args(["--store", "embedded", "--data-dir"]).arg(folder),

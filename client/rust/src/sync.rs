@@ -49,7 +49,17 @@ pub(crate) trait Transport: Send + 'static {
 
 /// Why a stream is down.
 #[derive(Debug)]
-pub(crate) struct Down(pub(crate) String);
+pub(crate) struct Down {
+    pub(crate) reason: String,
+    /// The shortest time after which it is worth coming again, where the manager has said one.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Down {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), retry_after: None }
+    }
+}
 
 /// Keeps a process in step with its manager until it is to stop.
 pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, stop: CancellationToken) {
@@ -64,9 +74,12 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
         if ended.was_answered {
             backoff.reset();
         }
+        if let Some(window) = ended.window {
+            backoff.spread_over(window.min(MAX_WITHIN));
+        }
         let pause = match ended.come_again_within {
             Some(within) => random_part(within.clamp(MIN_WITHIN, MAX_WITHIN)),
-            None => backoff.pause(),
+            None => backoff.pause().max(ended.retry_after.map_or(Duration::ZERO, not_before)),
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -74,6 +87,12 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
         }
     }
     watch.is_over = true;
+}
+
+/// A pause that ends at the time that a manager has said at the earliest, and not for all at once.
+fn not_before(retry_after: Duration) -> Duration {
+    let retry_after = retry_after.min(MAX_WITHIN);
+    retry_after + random_part(retry_after)
 }
 
 /// Sees to it that a task that ends in any other way than its own, because its runtime was dropped or because of a

@@ -39,6 +39,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("limits.max_streams_per_connection", Kind::Plain),
     ("sync.max_age", Kind::Text),
     ("sync.reconnect_rate", Kind::Plain),
+    ("sync.stall_timeout", Kind::Text),
 ];
 
 /// How a variable is read.

@@ -7,6 +7,9 @@ use super::{ConfigError, MAX_WAIT, check_within, human};
 /// The shortest age at which a stream may be sent away: below it, instances would do nothing but come and go.
 const MIN_AGE: Duration = Duration::from_secs(1);
 
+/// Below it, an instance that is but slow would be cut off.
+const MIN_STALL: Duration = Duration::from_secs(1);
+
 /// How the streams of instances are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -19,6 +22,10 @@ pub struct SyncConfig {
     /// much time as it takes. At least 1. Default 2000.
     #[serde(deserialize_with = "human::count")]
     pub reconnect_rate: usize,
+    /// How long an instance may take nothing while something waits for it, before its connection is cut. `1s` to `24h`.
+    /// Default `30s`.
+    #[serde(deserialize_with = "human::duration")]
+    pub stall_timeout: Duration,
 }
 
 impl SyncConfig {
@@ -26,6 +33,7 @@ impl SyncConfig {
         if !self.max_age.is_zero() {
             check_within("sync.max_age", self.max_age, MIN_AGE, MAX_WAIT)?;
         }
+        check_within("sync.stall_timeout", self.stall_timeout, MIN_STALL, MAX_WAIT)?;
         if self.reconnect_rate == 0 {
             return Err(ConfigError::Invalid { key: "sync.reconnect_rate", reason: "must be at least 1".to_owned() });
         }
@@ -35,6 +43,6 @@ impl SyncConfig {
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { max_age: Duration::from_secs(60 * 60), reconnect_rate: 2_000 }
+        Self { max_age: Duration::from_secs(60 * 60), reconnect_rate: 2_000, stall_timeout: Duration::from_secs(30) }
     }
 }

@@ -190,6 +190,7 @@ fn settings_must_go_together() {
         ("[limits]\nmax_streams_per_connection = 0", "limits.max_streams_per_connection"),
         ("[sync]\nmax_age = \"999ms\"", "sync.max_age"),
         ("[sync]\nreconnect_rate = 0", "sync.reconnect_rate"),
+        ("[sync]\nstall_timeout = \"0s\"", "sync.stall_timeout"),
     ] {
         assert!(load_file(file).unwrap().check().unwrap_err().to_string().starts_with(key), "{file}");
     }

@@ -6,23 +6,26 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{instances::Instances, registry::Registry};
 
-/// How often to look.
+/// How often to look, at least.
 const INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a subscriber may take nothing while something waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often an operator is reminded that anybody may change every policy.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// Hangs up on those who do not read, forgets the sums of services that are gone, and reminds of an open door.
-pub(super) async fn keep(registry: Arc<Registry>, instances: Arc<Instances>, exposed: Option<SocketAddr>) {
-    let mut ticks = tokio::time::interval(INTERVAL);
+/// Hangs up on those who have not read for as long as they may, forgets the sums of services that are gone, and reminds of
+/// an open door.
+pub(super) async fn keep(
+    registry: Arc<Registry>,
+    instances: Arc<Instances>,
+    stall_timeout: Duration,
+    exposed: Option<SocketAddr>,
+) {
+    let mut ticks = tokio::time::interval(INTERVAL.min(stall_timeout / 2));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut remind_at = Instant::now();
     loop {
         ticks.tick().await;
-        let stalled = registry.hang_up_on_stalled(PATIENCE);
+        let stalled = registry.hang_up_on_stalled(stall_timeout);
         if stalled > 0 {
             tracing::warn!(stalled, "hung up on instances that had stopped reading");
         }

@@ -28,7 +28,7 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
             remove(shared, &*shared.registry.find(&service)?, revision);
             None
         }
-        FromManager::Complete | FromManager::Bookmark => {
+        FromManager::Complete(_) | FromManager::Bookmark(_) => {
             shared.link.confirmed();
             None
         }

@@ -8,9 +8,13 @@ const CAP: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to reach the manager: exponential, with full jitter, so that instances that lost a manager
 /// together do not come back together.
+///
+/// Where the manager has so many instances that even that is too soon for all of them, it says over how much time they
+/// are to come back: no pause's upper bound is below that.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
+    window: Duration,
 }
 
 impl Backoff {
@@ -25,10 +29,15 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Takes note of the time over which all instances are to come back.
+    pub(super) fn spread_over(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     fn longest(&mut self) -> Duration {
         let longest = BASE.saturating_mul(2_u32.saturating_pow(self.failures)).min(CAP);
         self.failures = self.failures.saturating_add(1);
-        longest
+        longest.max(self.window)
     }
 }
 
@@ -45,6 +54,14 @@ mod tests {
         assert_eq!(backoff.longest(), CAP);
         backoff.reset();
         assert_eq!(backoff.longest(), BASE);
+    }
+
+    #[test]
+    fn no_bound_is_below_the_window() {
+        let mut backoff = Backoff::default();
+        backoff.spread_over(Duration::from_secs(2));
+        let longest: Vec<_> = (0..8).map(|_| backoff.longest().as_millis()).collect();
+        assert_eq!(longest, [2000, 2000, 2000, 2000, 2000, 3200, 5000, 5000]);
     }
 
     #[test]

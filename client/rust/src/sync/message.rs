@@ -21,10 +21,10 @@ pub(crate) enum FromManager {
         service: String,
         revision: Option<Revision>,
     },
-    /// All that was asked for has been sent.
-    Complete,
-    /// The stream is alive and nothing is missing.
-    Bookmark,
+    /// All that was asked for has been sent. If the stream breaks off, come again after a random part of the time.
+    Complete(Option<Duration>),
+    /// The stream is alive and nothing is missing. The time is as in `Complete`.
+    Bookmark(Option<Duration>),
     /// Come again on another connection, after a random part of the time.
     Reconnect {
         within: Duration,

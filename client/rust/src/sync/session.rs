@@ -3,11 +3,11 @@
 //! Reading never waits for writing: answers are kept, the latest of each service, until there is room on the way out.
 //! The first error of the stream is its end, and so is silence.
 
-use super::Transport;
 use super::apply::{applied, receive};
 use super::message::{FromManager, Hello, ToManager};
 use super::outbox::{Outbox, channel};
 use super::report::{Pending, Reporter};
+use super::{Down, Transport};
 use crate::client::Shared;
 use crate::panics::Panicked;
 use crate::registry::News;
@@ -42,6 +42,10 @@ pub(super) struct Ended {
     pub(super) was_answered: bool,
     /// Within which time to come again, where the manager asked for it.
     pub(super) come_again_within: Option<Duration>,
+    /// How long it said that it is not worth coming again, where it refused the stream.
+    pub(super) retry_after: Option<Duration>,
+    /// Over how much time all of its instances are to come back, as it last said.
+    pub(super) window: Option<Duration>,
 }
 
 impl Ended {
@@ -49,7 +53,7 @@ impl Ended {
     /// opened ever more rarely.
     pub(super) fn by(Panicked { message }: &Panicked) -> Self {
         let reason = format!("the SDK panicked over the stream, which is a bug of it: {message}");
-        Self { reason, was_answered: false, come_again_within: None }
+        Self { reason, was_answered: false, come_again_within: None, retry_after: None, window: None }
     }
 }
 
@@ -67,6 +71,8 @@ struct Session<'a> {
     pending: Option<(u64, Pending)>,
     reports: u64,
     was_answered: bool,
+    /// As in [`Ended`].
+    window: Option<Duration>,
 }
 
 /// Opens a stream and follows it to its end, or until it is to stop.
@@ -87,7 +93,7 @@ pub(super) async fn run<T: Transport>(
     };
     let mut inbound = match opened {
         Ok(Ok(inbound)) => inbound,
-        Ok(Err(down)) => return session.ended(down.0),
+        Ok(Err(down)) => return session.ended_by(down),
         Err(_) => return session.ended("the manager does not answer"),
     };
 
@@ -112,7 +118,7 @@ pub(super) async fn run<T: Transport>(
                     }
                     session.receive(message, transport.address());
                 }
-                Some(Err(down)) => return session.ended(down.0),
+                Some(Err(down)) => return session.ended_by(down),
                 None => return session.ended("the manager ended the stream"),
             },
             () = &mut silence => {
@@ -148,6 +154,7 @@ impl<'a> Session<'a> {
             pending: None,
             reports: 0,
             was_answered: false,
+            window: None,
         }
     }
 
@@ -171,6 +178,9 @@ impl<'a> Session<'a> {
             self.shared.link.connected(manager);
         }
         self.shared.link.heard();
+        if let FromManager::Complete(Some(window)) | FromManager::Bookmark(Some(window)) = &message {
+            self.window = Some(*window);
+        }
         if let Some((service, answer)) = receive(self.shared, message) {
             self.answers.insert(service, answer);
         }
@@ -247,9 +257,19 @@ impl<'a> Session<'a> {
         let _ = timeout(FAREWELL, goodbye).await;
     }
 
+    fn ended_by(self, Down { reason, retry_after }: Down) -> Ended {
+        Ended { retry_after, ..self.ended(reason) }
+    }
+
     fn ended(mut self, reason: impl Into<String>) -> Ended {
         self.settle();
         self.shared.registry.end_stream();
-        Ended { reason: reason.into(), was_answered: self.was_answered, come_again_within: None }
+        Ended {
+            reason: reason.into(),
+            was_answered: self.was_answered,
+            come_again_within: None,
+            retry_after: None,
+            window: self.window,
+        }
     }
 }

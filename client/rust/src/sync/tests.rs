@@ -64,7 +64,7 @@ impl Transport for Scripted {
             Way::IsOpen | Way::PanicsAtFirst(0) => {}
             Way::Refuses => {
                 let _ = self.opened.send(Opened { at, stream: None });
-                return Err(Down("connection refused".to_owned()));
+                return Err(Down::new("connection refused"));
             }
             Way::PanicsAtFirst(times) => {
                 *times -= 1;

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tonic::{Status, Streaming};
+use tonic_types::StatusExt;
 
 /// What the manager says on one stream.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Transport for Manager {
     }
 
     async fn open(&mut self, outbound: Outbound) -> Result<Inbound, Down> {
-        let channel = self.connect().await.map_err(|error| Down(describe(&error)))?;
+        let channel = self.connect().await.map_err(|error| Down::new(describe(&error)))?;
         let opened = PolicySyncServiceClient::new(channel).sync(outbound.map(to_manager)).await;
         Ok(Inbound(opened.map_err(|status| down(&status))?.into_inner()))
     }
@@ -40,5 +41,6 @@ impl Stream for Inbound {
 }
 
 fn down(status: &Status) -> Down {
-    Down(format!("{:?}: {}", status.code(), status.message()))
+    let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    Down { retry_after, ..Down::new(format!("{:?}: {}", status.code(), status.message())) }
 }

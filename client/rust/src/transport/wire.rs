@@ -8,8 +8,8 @@ use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::{InvalidPolicy, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::{
-    breaker_state_to_wire, counters_to_wire, duration_from_wire, duration_to_wire, effective_policy, health_to_wire,
-    latency_to_wire, part_to_wire, revision_from_wire, revision_to_wire,
+    breaker_state_to_wire, counters_to_wire, duration_to_wire, effective_policy, health_to_wire, latency_to_wire,
+    part_to_wire, revision_from_wire, revision_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
@@ -22,17 +22,21 @@ const MAX_REASON_BYTES: usize = 1024;
 /// The time to come again in where a manager names none.
 const DEFAULT_WITHIN: Duration = Duration::from_secs(1);
 
+/// A time to come again in; one that is broken is none.
+fn window(within: Option<impl TryInto<Duration>>) -> Option<Duration> {
+    within.and_then(|within| within.try_into().ok())
+}
+
 pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
     match response.message {
         Some(sync_response::Message::Update(update)) => FromManager::Update(from_update(update)),
         Some(sync_response::Message::Removal(v1::PolicyRemoval { service, revision })) => {
             FromManager::Removal { service, revision: revision.map(revision_from_wire) }
         }
-        Some(sync_response::Message::Complete(_)) => FromManager::Complete,
-        Some(sync_response::Message::Bookmark(_)) => FromManager::Bookmark,
+        Some(sync_response::Message::Complete(complete)) => FromManager::Complete(window(complete.reconnect_within)),
+        Some(sync_response::Message::Bookmark(bookmark)) => FromManager::Bookmark(window(bookmark.reconnect_within)),
         Some(sync_response::Message::Reconnect(v1::SyncReconnect { within })) => {
-            let within = within.and_then(|within| duration_from_wire(within).ok());
-            FromManager::Reconnect { within: within.unwrap_or(DEFAULT_WITHIN) }
+            FromManager::Reconnect { within: window(within).unwrap_or(DEFAULT_WITHIN) }
         }
         None => FromManager::Unknown,
     }

@@ -131,7 +131,7 @@ async fn a_log_that_panics_over_the_connection_ends_nothing() {
         let (log, _guard) = BadLog::over(words);
         let mut scene = Scene::new(&["a"]);
         let (stream, _) = scene.accept().await;
-        stream.say(FromManager::Complete);
+        stream.say(FromManager::Complete(None));
         drop(stream);
         let (mut stream, _) = scene.accept().await;
         stream.update("a", at(1, 1), Ok(policy(Level::Full)));

@@ -117,7 +117,7 @@ async fn only_a_removal_removes_a_policy() {
     stream.update("a", at(1, 5), Ok(policy(Level::Full)));
     stream.answer().await;
     let removal = |revision| FromManager::Removal { service: "a".to_owned(), revision };
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     stream.say(removal(None));
     stream.say(removal(Some(at(1, 4))));
     drop(stream);

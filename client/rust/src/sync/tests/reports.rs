@@ -75,7 +75,7 @@ fn add((counters, latencies): &mut (CounterSnapshot, CallLatencySnapshot), repor
 async fn reports_say_what_changed_and_nothing_else() {
     let mut scene = Scene::new(&["a", "b"]);
     let (mut stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     // The first shows where each service stands; the manager knows nothing yet.
     let report = stream.report().await;
     assert_eq!((report.sequence, report.services.len()), (1, 2));
@@ -92,7 +92,7 @@ async fn reports_say_what_changed_and_nothing_else() {
     // A minute without change is a minute without reports.
     for _ in 0..6 {
         tokio::time::sleep(10 * SECOND).await;
-        stream.say(FromManager::Bookmark);
+        stream.say(FromManager::Bookmark(None));
     }
     calls(&scene, "a", 1, Ok(())).await;
     let report = stream.report().await;
@@ -112,7 +112,7 @@ async fn a_breakers_way_is_reported_also_without_calls() {
     let spec = PolicySpec { level: Level::Enhanced, breaker, ..PolicySpec::default() };
     scene.service("a").isolation.apply(Policy::new(spec).unwrap(), None, true, clocks());
     let (mut stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     assert_eq!(stream.report().await.services[0].breaker, Some(State::Closed));
 
     calls(&scene, "a", 3, Err(())).await;
@@ -135,7 +135,7 @@ async fn a_breakers_way_is_reported_also_without_calls() {
 async fn the_adaptive_limit_is_reported_where_there_is_one() {
     let mut scene = Scene::new(&["a"]);
     let (mut stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     assert_eq!(stream.report().await.services[0].adaptive_limit, None);
     let kind = AdaptiveLimitKind::Gradient2;
     let adaptive_limit = AdaptiveLimitPolicy { kind, initial: 7, ..AdaptiveLimitPolicy::default() };
@@ -169,7 +169,7 @@ async fn the_breakers_of_parts_are_reported_apart() {
     let mut scene = Scene::new(&["a"]);
     scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true, clocks());
     let (mut stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     assert_eq!(stream.report().await.services[0].parts, []);
 
     for method in ["readUser", "listUsers"] {
@@ -198,7 +198,7 @@ async fn reports_add_up_over_cut_streams() {
     }
     for round in 0..30 {
         let (mut stream, _) = scene.accept().await;
-        stream.say(FromManager::Complete);
+        stream.say(FromManager::Complete(None));
         for _ in 0..round % 4 {
             calls(&scene, if round % 2 == 0 { "a" } else { "b" }, 5, Ok(())).await;
             made += 5;
@@ -211,7 +211,7 @@ async fn reports_add_up_over_cut_streams() {
     }
     assert!(sums.0.calls < made, "nothing was left untold");
     let (mut stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     while sums.0.calls < made {
         add(&mut sums, &stream.report().await);
     }
@@ -230,7 +230,7 @@ async fn reports_add_up_over_cut_streams() {
 async fn the_last_report_is_sent_before_the_end() {
     let mut scene = Scene::new(&["a"]);
     let (mut stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     stream.report().await;
     stream.update("a", at(1, 1), Ok(policy(Level::Full)));
     calls(&scene, "a", 3, Ok(())).await;
@@ -243,4 +243,28 @@ async fn the_last_report_is_sent_before_the_end() {
     drop(stream);
     scene.task.await.unwrap();
     assert_eq!(begin.elapsed(), Duration::ZERO, "a stream that the manager ends needs no waiting");
+}
+
+/// What happened until the manager asked to come again, and what happens until the next stream, is reported once.
+#[tokio::test(start_paused = true)]
+async fn reports_are_not_lost_where_a_manager_asks_to_come_again() {
+    let mut scene = Scene::new(&["a"]);
+    let mut reported = (CounterSnapshot::default(), CallLatencySnapshot::default());
+    for _ in 0..10 {
+        let (mut stream, _) = scene.accept().await;
+        stream.say(FromManager::Complete(None));
+        calls(&scene, "a", 1, Ok(())).await;
+        stream.say(FromManager::Reconnect { within: SECOND });
+        while let Some(message) = stream.from_instance.next().await {
+            if let ToManager::Report(report) = message {
+                add(&mut reported, &report);
+            }
+        }
+        calls(&scene, "a", 1, Ok(())).await;
+    }
+    let (mut stream, _) = scene.accept().await;
+    while reported.0.calls < 20 {
+        add(&mut reported, &stream.report().await);
+    }
+    assert_eq!(reported.0.calls, 20);
 }

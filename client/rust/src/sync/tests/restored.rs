@@ -25,7 +25,7 @@ async fn the_hello_says_what_was_kept_so_that_only_what_differs_is_sent() {
     let mut scene = scene(at(5, 7));
     let (stream, hello) = scene.accept().await;
     assert_eq!(hello.applied, [applied("a", at(5, 7), &policy(Level::Full))]);
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     assert!(matches!(scene.events.next().await, Some(Event::Connected { .. })));
     assert_eq!(in_force(&scene), (Some(at(5, 7)), Level::Full, Origin::File));
 }

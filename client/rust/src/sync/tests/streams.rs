@@ -47,7 +47,7 @@ async fn a_cut_stream_is_resumed_with_what_is_in_force() {
     let (mut stream, _) = scene.accept().await;
     stream.update("a", at(1, 5), Ok(policy(Level::Full)));
     stream.answer().await;
-    let _ = stream.to_instance.send(Err(Down("reset".to_owned())));
+    let _ = stream.to_instance.send(Err(Down::new("reset")));
     let (_stream, hello) = scene.accept().await;
     assert_eq!(hello.applied, [applied("a", at(1, 5), &policy(Level::Full))]);
     assert_eq!(scene.service("a").isolation.in_force().policy, policy(Level::Full));
@@ -87,12 +87,12 @@ async fn only_an_answer_resets_the_pauses() {
     assert!(longest > SECOND, "streams that end unanswered must not reset the pauses: {longest:?}");
     for _ in 0..60 {
         let stream = scene.attempt().await.stream.unwrap();
-        stream.say(FromManager::Bookmark);
+        stream.say(FromManager::Bookmark(None));
         drop(stream);
         let ended = Instant::now();
         let Opened { at, stream } = scene.attempt().await;
         assert!(at - ended <= SECOND / 10 + SECOND / 500);
-        stream.unwrap().say(FromManager::Complete);
+        stream.unwrap().say(FromManager::Complete(None));
     }
 }
 
@@ -103,7 +103,7 @@ async fn silence_ends_a_stream_and_bookmarks_keep_it() {
     let begin = Instant::now();
     for _ in 0..20 {
         tokio::time::sleep(10 * SECOND).await;
-        stream.say(FromManager::Bookmark);
+        stream.say(FromManager::Bookmark(None));
     }
     assert!(scene.shared.link.look().is_connected());
     assert!(scene.opened.try_recv().is_err(), "the stream was given up");
@@ -139,6 +139,38 @@ async fn a_manager_can_ask_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_refused_comes_again_when_the_manager_said_and_not_for_all_at_once() {
+    let mut scene = Scene::new(&["a"]);
+    let mut pauses = Vec::new();
+    for _ in 0..40 {
+        let stream = scene.attempt().await.stream.unwrap();
+        let full = Down { retry_after: Some(8 * SECOND), ..Down::new("ResourceExhausted: full") };
+        let _ = stream.to_instance.send(Err(full));
+        let ended = Instant::now();
+        pauses.push(scene.attempt().await.at - ended);
+    }
+    assert!(pauses.iter().all(|pause| (8 * SECOND..=16 * SECOND + SECOND / 500).contains(pause)), "{pauses:?}");
+    assert!(pauses.iter().any(|pause| *pause < 10 * SECOND) && pauses.iter().any(|pause| *pause > 14 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_loses_the_manager_comes_back_over_the_time_that_it_said_last() {
+    let mut scene = Scene::new(&["a"]);
+    let mut pauses = Vec::new();
+    for _ in 0..40 {
+        let (stream, _) = scene.accept().await;
+        stream.say(FromManager::Complete(Some(SECOND)));
+        stream.say(FromManager::Bookmark(Some(4 * SECOND)));
+        stream.say(FromManager::Bookmark(None));
+        drop(stream);
+        let ended = Instant::now();
+        pauses.push(scene.attempt().await.at - ended);
+    }
+    assert!(pauses.iter().all(|pause| *pause <= 4 * SECOND + SECOND / 500), "{pauses:?}");
+    assert!(pauses.iter().any(|pause| *pause > 3 * SECOND) && pauses.iter().any(|pause| *pause < SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn reading_does_not_wait_for_writing() {
     let mut scene = Scene::new(&["a", "b"]);
     let (mut stream, _) = scene.accept().await;
@@ -166,7 +198,7 @@ async fn the_connection_is_told_as_it_changes() {
     let mut scene = Scene::new(&["a"]);
     let (stream, _) = scene.accept().await;
     assert!(!scene.shared.link.look().is_connected(), "the manager has not answered");
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     assert_eq!(scene.events.next().await, Some(Event::Connected { manager: "test".into() }));
     tokio::time::sleep(3 * SECOND).await;
     let connection = scene.shared.link.look();
@@ -197,7 +229,7 @@ async fn stopping_ends_the_task_wherever_it_is() {
 async fn a_task_that_is_dropped_does_not_pass_for_connected() {
     let mut scene = Scene::new(&["a"]);
     let (stream, _) = scene.accept().await;
-    stream.say(FromManager::Complete);
+    stream.say(FromManager::Complete(None));
     assert!(matches!(scene.events.next().await, Some(Event::Connected { .. })));
     scene.task.abort();
     let reason = "the runtime that the stream ran on is gone".into();
@@ -241,7 +273,7 @@ async fn a_stream_that_takes_nothing_any_more_is_opened_anew() {
     let Stream { from_instance, to_instance } = stream;
     drop(from_instance);
     let said = tokio::spawn(async move {
-        while to_instance.send(Ok(FromManager::Bookmark)).is_ok() {
+        while to_instance.send(Ok(FromManager::Bookmark(None))).is_ok() {
             tokio::time::sleep(10 * SECOND).await;
         }
     });

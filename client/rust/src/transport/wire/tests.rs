@@ -43,6 +43,18 @@ fn reconnects_have_a_default_and_broken_times_are_it() {
 }
 
 #[test]
+fn a_time_to_come_back_in_is_heard_wherever_it_is_said() {
+    let within = Some(prost_types::Duration { seconds: 3, nanos: 0 });
+    let complete = v1::SyncComplete { reconnect_within: within, ..v1::SyncComplete::default() };
+    let bookmark = v1::SyncBookmark { reconnect_within: within, ..v1::SyncBookmark::default() };
+    for message in [sync_response::Message::Complete(complete), sync_response::Message::Bookmark(bookmark)] {
+        let heard = from_manager(v1::SyncResponse { message: Some(message) });
+        let (FromManager::Complete(window) | FromManager::Bookmark(window)) = heard else { panic!("{heard:?}") };
+        assert_eq!(window, Some(Duration::from_secs(3)));
+    }
+}
+
+#[test]
 fn messages_of_later_releases_are_passed_over() {
     assert!(matches!(from_manager(v1::SyncResponse { message: None }), FromManager::Unknown));
 }
