@@ -134,7 +134,8 @@ async fn namespaces_keep_services_of_one_name_apart() {
     assert_eq!(listed("*").await, ["default", "staging"]);
 
     let totals = async |namespace: &str| {
-        let request = GetIsolationStatsRequest { namespace: namespace.into(), include_services: true };
+        let request =
+            GetIsolationStatsRequest { namespace: namespace.into(), include_services: true, ..Default::default() };
         let stats = client.get_isolation_stats(request).await.unwrap();
         (stats.totals["total_services"], stats.totals["full_isolation"], stats.services.len())
     };

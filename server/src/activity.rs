@@ -19,6 +19,12 @@ impl Activity {
         Self { counters, latencies: isolation.latencies() }
     }
 
+    /// What happened since an earlier time.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self { counters: self.counters.since(&earlier.counters), latencies: self.latencies.since(&earlier.latencies) }
+    }
+
     /// Adds what happened elsewhere, or later. Sums that would be too large stay at the largest.
     pub fn merge(&mut self, other: &Self) {
         self.counters.merge(&other.counters);

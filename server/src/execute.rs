@@ -52,11 +52,18 @@ const MAX_CONCURRENT: usize = 256;
 #[derive(Debug)]
 pub struct Executor {
     registry: Arc<Registry>,
-    isolations: Mutex<HashMap<ServiceKey, Arc<Isolation>>>,
+    isolations: Mutex<HashMap<ServiceKey, Own>>,
     channels: Channels,
     runtime: TokioRuntime,
     places: Semaphore,
     memory: Memory,
+}
+
+/// The isolation of a service, and what was told of it.
+#[derive(Debug)]
+struct Own {
+    isolation: Arc<Isolation>,
+    told: Activity,
 }
 
 /// A call to make.
@@ -155,7 +162,23 @@ impl Executor {
     /// What came of the calls to a service so far.
     pub fn activity(&self, key: &ServiceKey) -> Activity {
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        isolations.get(key).map(|isolation| Activity::of(isolation)).unwrap_or_default()
+        isolations.get(key).map(|own| Activity::of(&own.isolation)).unwrap_or_default()
+    }
+
+    /// What came of the calls to a service since it was last told.
+    pub fn untold(&self, key: &ServiceKey) -> Activity {
+        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        isolations.get(key).map(|own| Activity::of(&own.isolation).since(&own.told)).unwrap_or_default()
+    }
+
+    /// Tells what came of the calls to each service since this was last done.
+    pub fn tell(&self, mut listener: impl FnMut(&ServiceKey, &Activity)) {
+        let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, own) in isolations.iter_mut() {
+            let now = Activity::of(&own.isolation);
+            listener(key, &now.since(&own.told));
+            own.told = now;
+        }
     }
 
     /// The caches of all services.
@@ -172,7 +195,7 @@ impl Executor {
     /// never more than registered services, whose number has a limit.
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(isolation) = isolations.get(service.key()) {
+        if let Some(Own { isolation, .. }) = isolations.get(service.key()) {
             let revision = Some(service.revision());
             if isolation.in_force().revision < revision {
                 isolation.apply(service.policy().clone(), revision, service.is_enabled(), self.clocks());
@@ -186,7 +209,8 @@ impl Executor {
             isolation.apply(policy, Some(service.revision()), false, self.clocks());
         }
         let isolation = Arc::new(isolation);
-        isolations.insert(service.key().clone(), Arc::clone(&isolation));
+        let own = Own { isolation: Arc::clone(&isolation), told: Activity::default() };
+        isolations.insert(service.key().clone(), own);
         isolation
     }
 }

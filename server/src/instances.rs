@@ -28,21 +28,32 @@ use tokio_util::sync::CancellationToken;
 use crate::{activity::Activity, error::Error};
 
 mod convergence;
+mod history;
 mod losses;
 mod progress;
+mod recovery;
 mod report;
 mod session;
 mod silent;
+mod statistics;
 mod tally;
 
 pub use self::convergence::{LagState, Laggard, Standing, Target};
+pub use self::history::{LONGEST_WINDOW, Point};
 pub use self::losses::Losses;
+pub use self::recovery::{Recoveries, Transition};
 pub use self::report::Report;
 pub use self::session::Session;
+pub use self::statistics::Row;
 
+use self::history::History;
 use self::progress::Progress;
+use self::recovery::RecoveryLog;
 use self::silent::Silent;
 use self::tally::Tally;
+
+/// Instances with an open breaker that are named of a service.
+const MAX_OPEN_IDS: usize = 100;
 
 /// The instances of this manager.
 #[derive(Debug)]
@@ -55,6 +66,8 @@ pub struct Instances {
     progress: watch::Sender<u64>,
     since: Instant,
     settling: Duration,
+    max_history_bytes: usize,
+    max_figures: usize,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +78,8 @@ struct Inner {
     silent: HashMap<String, Silent>,
     last_session: u64,
     losses: Losses,
+    /// Members whose own figures are kept.
+    figures: usize,
 }
 
 #[derive(Debug)]
@@ -80,6 +95,8 @@ struct Connected {
 #[derive(Debug, Default)]
 struct Service {
     sums: Activity,
+    history: History,
+    recoveries: RecoveryLog,
     losses: Losses,
     members: BTreeMap<u64, Member>,
     /// How many members have which policy in force.
@@ -92,6 +109,7 @@ struct Service {
 /// One service at one instance.
 #[derive(Clone, Debug, Default)]
 struct Member {
+    id: Arc<str>,
     applied: Option<(Revision, PolicyHash)>,
     refused: Option<Refusal>,
     now: Condition,
@@ -99,6 +117,10 @@ struct Member {
     parts: Vec<(Part, State)>,
     /// `None`: none is in force.
     adaptive_limit: Option<Load>,
+    /// What happened there since its stream began.
+    own: Option<Box<Activity>>,
+    /// When it last reported.
+    reported: Option<Instant>,
 }
 
 /// A policy that an instance would not put in force; the one before stays.
@@ -121,10 +143,14 @@ pub struct Observation {
     pub activity: Activity,
     /// What they reported and is lost.
     pub losses: Losses,
+    /// How long breakers took to recover.
+    pub recoveries: Recoveries,
     /// Instances that use the service.
     pub instances: u32,
     /// Instances that have a breaker open or half-open.
     pub open_instances: u32,
+    /// The first hundred of them, in order.
+    pub open_ids: Vec<Arc<str>>,
     /// Of the breakers that parts of the service have to themselves and that are not closed everywhere: at how many
     /// instances each is open, and half-open.
     pub parts: HashMap<Part, (u32, u32)>,
@@ -156,6 +182,8 @@ impl Instances {
             progress: watch::Sender::new(0),
             since: Instant::now(),
             settling,
+            max_history_bytes: statistics::MAX_HISTORY_BYTES,
+            max_figures: statistics::MAX_FIGURES,
         }
     }
 
@@ -186,7 +214,7 @@ impl Instances {
             ended: ended.clone(),
         };
         inner.by_id.insert(id.to_owned(), connected);
-        Ok(Session::new(Arc::clone(self), id.to_owned(), session, ended))
+        Ok(Session::new(Arc::clone(self), id.into(), session, ended))
     }
 
     /// How many instances are connected, in one namespace or in all.
@@ -196,16 +224,6 @@ impl Instances {
             Some(namespace) => inner.by_id.values().filter(|connected| connected.namespace == *namespace).count(),
             None => inner.by_id.len(),
         }
-    }
-
-    /// For how long this manager has counted.
-    pub fn uptime(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// What instances reported and is lost, over all services.
-    pub fn losses(&self) -> Losses {
-        self.lock().losses
     }
 
     /// How many instances are connected or expected back.
@@ -243,6 +261,8 @@ impl Instances {
             ),
             activity: service.sums.clone(),
             losses: service.losses,
+            recoveries: service.recoveries.so_far().clone(),
+            open_ids: statistics::open_ids(service, MAX_OPEN_IDS),
             instances: count(&|_| true),
             open_instances: service.tally.open(),
             applied_instances: count(&|member| member.applied == Some((revision, hash))),

@@ -112,16 +112,17 @@ impl Server {
         let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let drain = CancellationToken::new();
+        let executor = Arc::new(Executor::new(Arc::clone(&registry), fence));
         let api = Api {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
-            executor: Arc::new(Executor::new(Arc::clone(&registry), fence)),
+            executor: Arc::clone(&executor),
             sync: SyncOptions::from(&config.sync),
             drain: drain.clone(),
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
         let warn = config.is_exposed().then_some(local_addr);
-        let housekeeping = housekeeping::keep(registry, instances, config.sync.stall_timeout, warn);
+        let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         Ok(Self { listener, routes, drain, local_addr, _housekeeping: AbortOnDropHandle::new(housekeeping) })
     }

@@ -1565,13 +1565,80 @@ pub struct ServiceStats {
     /// Calls in flight under it, summed over the same instances.
     #[prost(uint32, tag = "11")]
     pub adaptive_in_flight: u32,
-    /// What happened to its calls since this manager started, in figures: from all instances, and those that this manager
-    /// made itself for ExecuteWithIsolation.
+    /// What happened to its calls in figures, since this manager started or in the window asked for: from all instances, and
+    /// those that this manager made itself for ExecuteWithIsolation.
     #[prost(message, optional, tag = "12")]
     pub calls: ::core::option::Option<CallStats>,
     /// What its instances reported and the figures lack, since this manager started.
     #[prost(message, optional, tag = "13")]
     pub losses: ::core::option::Option<ReportLosses>,
+    /// How long its breakers took to recover, since this manager started, at all instances.
+    #[prost(message, optional, tag = "14")]
+    pub recoveries: ::core::option::Option<RecoveryStats>,
+    /// The instances of open_instances, by their ids, in order. At most 100.
+    #[prost(string, repeated, tag = "15")]
+    pub open_instance_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// RecoveryStats says how long breakers took from open to closed, at the same instance. A breaker that goes back from
+/// half-open to open has not recovered. In mode METRICS_ONLY breakers do not open, so they do not recover.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveryStats {
+    /// Recoveries.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// How long the last one took. Unset: there was none.
+    #[prost(message, optional, tag = "2")]
+    pub last: ::core::option::Option<::prost_types::Duration>,
+    /// The mean. Unset: there was none.
+    #[prost(message, optional, tag = "3")]
+    pub mean: ::core::option::Option<::prost_types::Duration>,
+    /// Half of them took no longer, within 5.9 %. Unset: there was none.
+    #[prost(message, optional, tag = "4")]
+    pub p50: ::core::option::Option<::prost_types::Duration>,
+    /// The longest. Unset: there was none.
+    #[prost(message, optional, tag = "5")]
+    pub longest: ::core::option::Option<::prost_types::Duration>,
+}
+/// InstanceStats is what is known of a service at one instance that holds a stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InstanceStats {
+    /// The instance.
+    #[prost(string, tag = "1")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The application it belongs to.
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+    /// What happened to its calls since its stream began, in figures. Unset: nothing was reported, or the manager keeps the
+    /// figures of too many other instances.
+    #[prost(message, optional, tag = "3")]
+    pub calls: ::core::option::Option<CallStats>,
+    /// The breaker: the least good one where pools or methods have their own. BREAKER_STATE_UNSPECIFIED: none is in force,
+    /// or nothing was reported.
+    #[prost(enumeration = "BreakerState", tag = "4")]
+    pub breaker_state: i32,
+    /// The health derived from outcomes. HEALTH_STATUS_UNSPECIFIED: nothing was reported.
+    #[prost(enumeration = "HealthStatus", tag = "5")]
+    pub health_status: i32,
+    /// What it has in force, by what it acknowledged last. Unset: nothing, as far as is known.
+    #[prost(message, optional, tag = "6")]
+    pub applied_revision: ::core::option::Option<Revision>,
+    /// For how long it has held its stream.
+    #[prost(message, optional, tag = "7")]
+    pub connected_for: ::core::option::Option<::prost_types::Duration>,
+    /// How long ago it last reported on the service. Unset: never. An instance reports what has changed, so an idle one may
+    /// be silent for long.
+    #[prost(message, optional, tag = "8")]
+    pub last_report_age: ::core::option::Option<::prost_types::Duration>,
+}
+/// HistoryPoint is what happened to a service in a slot of time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryPoint {
+    /// When it began, by the manager's clock when it started.
+    #[prost(message, optional, tag = "1")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What happened. Its period is the length of the slot, so far.
+    #[prost(message, optional, tag = "2")]
+    pub calls: ::core::option::Option<CallStats>,
 }
 /// ReportLosses is what instances reported, or would have, and nobody can see. All zero: nothing was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1585,6 +1652,12 @@ pub struct ReportLosses {
     /// Latency histograms that broke the rules of LatencyHistogram.
     #[prost(uint64, tag = "3")]
     pub histograms_refused: u64,
+    /// Slots of the history that were forgotten before their time, because all histories together had no room.
+    #[prost(uint64, tag = "4")]
+    pub history_slots_dropped: u64,
+    /// Times that an instance's own figures of a service were not kept, because those of too many others were.
+    #[prost(uint64, tag = "5")]
+    pub instance_figures_dropped: u64,
 }
 /// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1629,12 +1702,18 @@ pub struct IsolationStats {
     /// Sums over all services.
     #[prost(message, optional, tag = "8")]
     pub counters: ::core::option::Option<CallCounters>,
-    /// What happened to the calls of all services since this manager started, in figures.
+    /// What happened to the calls of all services in figures, since this manager started or in the window asked for.
     #[prost(message, optional, tag = "9")]
     pub calls: ::core::option::Option<CallStats>,
     /// What instances reported and the figures lack, since this manager started, over all services.
     #[prost(message, optional, tag = "10")]
     pub losses: ::core::option::Option<ReportLosses>,
+    /// How long breakers took to recover, since this manager started, of all services.
+    #[prost(message, optional, tag = "11")]
+    pub recoveries: ::core::option::Option<RecoveryStats>,
+    /// Services at which some instance has a breaker open or half-open.
+    #[prost(uint32, tag = "12")]
+    pub open_services: u32,
 }
 /// RegisterServiceRequest is a service with its first policy, or what replaces them.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1935,9 +2014,29 @@ pub struct GetIsolationStatsRequest {
     /// The namespace. Empty: all.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
-    /// Whether to list every service too. False: sums alone.
+    /// Whether to list the services too, a page at a time. False: sums alone, unless one service is named.
     #[prost(bool, tag = "2")]
     pub include_services: bool,
+    /// The figures of the last so long, from the manager's history, instead of those since it started: of all CallStats, but
+    /// not of counters, states and losses. Above 0 and at most 24 h. Unset: since the manager started.
+    #[prost(message, optional, tag = "3")]
+    pub window: ::core::option::Option<::prost_types::Duration>,
+    /// Only this service, of namespace, where empty means default. It is listed, and all sums are its own. Empty: all.
+    #[prost(string, tag = "4")]
+    pub service: ::prost::alloc::string::String,
+    /// Whether to list the instances of the service named, a page at a time. Needs service.
+    #[prost(bool, tag = "5")]
+    pub include_instances: bool,
+    /// Whether to list what happened to the service named, slot by slot, over window, or over the last hour where it is
+    /// unset. Needs service.
+    #[prost(bool, tag = "6")]
+    pub include_history: bool,
+    /// How many services or, where one is named, instances to list at most. Zero: 100. At most 1000.
+    #[prost(int32, tag = "7")]
+    pub page_size: i32,
+    /// The next_page_token of the page before. Empty: the first page.
+    #[prost(string, tag = "8")]
+    pub page_token: ::prost::alloc::string::String,
 }
 /// GetIsolationStatsResponse is counts over all services.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1952,12 +2051,23 @@ pub struct GetIsolationStatsResponse {
         ::prost::alloc::string::String,
         u32,
     >,
-    /// Each service, ordered by namespace and name, where include_services asks for it.
+    /// A page of services, ordered by namespace and name, where include_services asks for it, or the one that was named.
     #[prost(message, repeated, tag = "3")]
     pub services: ::prost::alloc::vec::Vec<ServiceStats>,
     /// As in GetServiceIsolationInfoResponse.
     #[prost(message, optional, tag = "4")]
     pub stale_for: ::core::option::Option<::prost_types::Duration>,
+    /// Asks for the next page of services or instances. Empty: this is the last.
+    #[prost(string, tag = "5")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// A page of the instances that hold a stream and use the service, ordered by instance_id, where include_instances asks
+    /// for it.
+    #[prost(message, repeated, tag = "6")]
+    pub instances: ::prost::alloc::vec::Vec<InstanceStats>,
+    /// What happened to the service, the oldest first, where include_history asks for it: in slots of 10 s over up to an
+    /// hour, of 1 min over more. Slots in which nothing happened are left out. At most 1441.
+    #[prost(message, repeated, tag = "7")]
+    pub history: ::prost::alloc::vec::Vec<HistoryPoint>,
 }
 /// ServedBy says who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -1,19 +1,19 @@
 //! `cofferdam.v1.IsolationService`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cofferdam_core::{
-    name::Name,
+    time::WallTime,
     wire::{breaker_state_to_wire, duration_to_wire},
 };
 use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use self::stats::Sums;
 use super::error::status;
 use crate::{
-    activity::Activity,
     error::Error,
     execute::Executor,
     instances::Instances,
@@ -24,6 +24,7 @@ mod convergence;
 mod execute;
 mod figures;
 mod health;
+mod overview;
 mod page;
 mod stats;
 
@@ -34,6 +35,8 @@ pub struct IsolationApi {
     instances: Arc<Instances>,
     executor: Arc<Executor>,
     drain: CancellationToken,
+    /// The time of day when counting began.
+    started: WallTime,
 }
 
 impl IsolationApi {
@@ -44,7 +47,8 @@ impl IsolationApi {
         executor: Arc<Executor>,
         drain: CancellationToken,
     ) -> Self {
-        Self { registry, instances, executor, drain }
+        let started = registry.wall_time();
+        Self { registry, instances, executor, drain, started }
     }
 
     /// Fills in what the store does not know: the health in force and the breaker state.
@@ -80,31 +84,12 @@ impl IsolationApi {
     }
 
     fn stats_of(&self, registered: &Registered) -> v1::ServiceStats {
-        stats::of_service(&self.registry, &self.instances, &self.executor, registered).0
+        self.stats_over(registered, None, &mut Sums::default())
     }
 
-    fn stats(&self, request: &v1::GetIsolationStatsRequest) -> Result<v1::GetIsolationStatsResponse, Error> {
-        let namespace = match request.namespace.as_str() {
-            "" => None,
-            text => Some(Name::new(text).map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?),
-        };
-        let services = self.registry.services(namespace.as_ref());
-        let mut sum = Activity::default();
-        let each: Vec<_> = services
-            .iter()
-            .map(|registered| {
-                let (stats, activity) = stats::of_service(&self.registry, &self.instances, &self.executor, registered);
-                sum.merge(&activity);
-                stats
-            })
-            .collect();
-        let stats = stats::of_all(&services, &sum, &self.instances, namespace.as_ref());
-        Ok(v1::GetIsolationStatsResponse {
-            totals: stats::totals(&stats),
-            stats: Some(stats),
-            services: if request.include_services { each } else { Vec::new() },
-            stale_for: self.stale_for(),
-        })
+    /// What is known of one service, which is added to the sums.
+    fn stats_over(&self, registered: &Registered, window: Option<Duration>, sums: &mut Sums) -> v1::ServiceStats {
+        stats::of_service(&self.registry, &self.instances, &self.executor, registered, window, sums)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What an instance reports of a service.
 
 use cofferdam_core::{adaptive_limit::Load, breaker::State, isolation::Part, name::ServiceKey};
+use tokio::time::Instant;
 
-use super::{Condition, Losses, Session};
+use super::{Condition, Losses, Session, Transition};
 use crate::activity::Activity;
 
 /// What happened to a service at an instance since its last report, and how it is now.
@@ -16,27 +17,47 @@ pub struct Report {
     pub parts: Vec<(Part, State)>,
     /// The adaptive limit; absent where none is in force.
     pub adaptive_limit: Option<Load>,
+    /// What its breakers did, of the parts that are known.
+    pub transitions: Vec<Transition>,
     /// What the report should have said and does not.
     pub losses: Losses,
+    /// Whether it is worth a history: names of services that nobody registered have no end.
+    pub is_registered: bool,
 }
 
 impl Session {
     /// Takes a report in, where the instance uses the service.
     pub fn report(&self, key: &ServiceKey, report: Report) {
-        let Report { activity, condition: now, parts, adaptive_limit, losses } = report;
+        let Report { activity, condition, parts, adaptive_limit, transitions, mut losses, is_registered } = report;
+        let (now, uptime) = (Instant::now(), self.instances.uptime());
         let changed = self.with(|inner| {
-            inner.losses.merge(&losses);
-            let service = inner.services.get_mut(key)?;
-            let member = service.members.get_mut(&self.session)?;
+            let Some(service) = inner.services.get_mut(key) else { return false };
+            let Some(member) = service.members.get_mut(&self.session) else { return false };
             service.sums.merge(&activity);
+            if is_registered {
+                service.history.record(&activity, uptime);
+            }
+            transitions.into_iter().for_each(|transition| service.recoveries.observe(&self.id, transition));
+
+            (member.parts, member.adaptive_limit, member.reported) = (parts, adaptive_limit, Some(now));
+            match &mut member.own {
+                Some(own) => own.merge(&activity),
+                None if activity == Activity::default() => {}
+                None if inner.figures < self.instances.max_figures => {
+                    inner.figures += 1;
+                    member.own = Some(Box::new(activity));
+                }
+                None => losses.instance_figures_dropped = 1,
+            }
             service.losses.merge(&losses);
-            let before = std::mem::replace(&mut member.now, now);
-            (member.parts, member.adaptive_limit) = (parts, adaptive_limit);
+            inner.losses.merge(&losses);
+
+            let before = std::mem::replace(&mut member.now, condition);
             service.tally.remove(before);
-            service.tally.add(now);
-            Some(before != now)
+            service.tally.add(condition);
+            before != condition
         });
-        if changed == Some(Some(true)) {
+        if changed == Some(true) {
             self.instances.changed();
         }
     }

@@ -17,14 +17,14 @@ use super::{Condition, Inner, Instances, Member, Refusal};
 #[derive(Debug)]
 pub struct Session {
     pub(super) instances: Arc<Instances>,
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) session: u64,
     ended: CancellationToken,
     has_said_goodbye: AtomicBool,
 }
 
 impl Session {
-    pub(super) fn new(instances: Arc<Instances>, id: String, session: u64, ended: CancellationToken) -> Self {
+    pub(super) fn new(instances: Arc<Instances>, id: Arc<str>, session: u64, ended: CancellationToken) -> Self {
         Self { instances, id, session, ended, has_said_goodbye: AtomicBool::new(false) }
     }
 
@@ -50,10 +50,10 @@ impl Session {
             for key in keys {
                 let service = inner.services.entry(key.clone()).or_default();
                 if let Entry::Vacant(vacant) = service.members.entry(self.session) {
-                    let member = vacant.insert(Member::default());
+                    let member = vacant.insert(Member { id: Arc::clone(&self.id), ..Member::default() });
                     service.tally.add(member.now);
                     service.progress.add(None);
-                    if let Some(connected) = inner.by_id.get_mut(&self.id) {
+                    if let Some(connected) = inner.by_id.get_mut(&*self.id) {
                         connected.services.insert(key.clone());
                     }
                 }
@@ -64,8 +64,10 @@ impl Session {
     /// The instance does not use this service any more.
     pub fn unfollow(&self, key: &ServiceKey) {
         let last = self.with(|inner| {
-            inner.by_id.get_mut(&self.id)?.services.remove(key);
-            inner.services.get_mut(key)?.take_out(self.session).map(|member| member.now)
+            inner.by_id.get_mut(&*self.id)?.services.remove(key);
+            let member = inner.services.get_mut(key)?.take_out(self.session)?;
+            inner.figures -= usize::from(member.own.is_some());
+            Some(member.now)
         });
         if last.flatten().is_some_and(|last| last != Condition::default()) {
             self.instances.changed();
@@ -96,7 +98,7 @@ impl Session {
     /// Runs `change` unless another session has taken this one's place.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Option<T> {
         let mut inner = self.instances.lock();
-        let current = inner.by_id.get(&self.id).is_some_and(|connected| connected.session == self.session);
+        let current = inner.by_id.get(&*self.id).is_some_and(|connected| connected.session == self.session);
         current.then(|| change(&mut inner))
     }
 

@@ -53,6 +53,7 @@ impl Inner {
             if let Some(service) = self.services.get_mut(&key)
                 && let Some(member) = service.take_out(connected.session)
             {
+                self.figures -= usize::from(member.own.is_some());
                 used.insert(key, member.applied.map(|(revision, _)| revision));
             }
         }

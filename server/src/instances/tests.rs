@@ -1,3 +1,5 @@
+mod statistics;
+
 use super::*;
 use crate::testing::key;
 use cofferdam_core::{policy::Policy, stats::CounterSnapshot, wire::policy_hash};

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::{instances::Instances, registry::Registry};
+use crate::{execute::Executor, instances::Instances, registry::Registry};
 
 /// How often to look, at least.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -12,11 +12,12 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// How often an operator is reminded that anybody may change every policy.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// Hangs up on those who have not read for as long as they may, forgets the sums of services that are gone, and reminds of
-/// an open door.
+/// Hangs up on those who have not read for as long as they may, forgets the sums of services that are gone and what is old
+/// of the others, and reminds of an open door.
 pub(super) async fn keep(
     registry: Arc<Registry>,
     instances: Arc<Instances>,
+    executor: Arc<Executor>,
     stall_timeout: Duration,
     exposed: Option<SocketAddr>,
 ) {
@@ -30,6 +31,8 @@ pub(super) async fn keep(
             tracing::warn!(stalled, "hung up on instances that had stopped reading");
         }
         instances.forget_silent();
+        executor.tell(|key, activity| instances.record_own(key, activity));
+        instances.look_after_history();
         for key in instances.abandoned() {
             if registry.get(&key).is_none() {
                 instances.forget(&key);

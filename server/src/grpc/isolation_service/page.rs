@@ -17,7 +17,7 @@ const DEFAULT_SIZE: usize = 100;
 const MAX_SIZE: usize = 1_000;
 
 /// Where a page ends early: half of what gRPC clients take by default.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// Stands for all namespaces.
 const ALL: &str = "*";
@@ -58,7 +58,7 @@ impl IsolationApi {
     }
 }
 
-fn page_size(asked: i32) -> Result<usize, Error> {
+pub(super) fn page_size(asked: i32) -> Result<usize, Error> {
     match usize::try_from(asked) {
         Ok(0) => Ok(DEFAULT_SIZE),
         Ok(size) if size <= MAX_SIZE => Ok(size),
@@ -67,6 +67,6 @@ fn page_size(asked: i32) -> Result<usize, Error> {
 }
 
 /// A token is the last service of its page. It is nobody's business but ours.
-fn read_token(token: &str) -> Result<ServiceKey, Error> {
+pub(super) fn read_token(token: &str) -> Result<ServiceKey, Error> {
     service_key(token).ok_or_else(|| Error::invalid("page_token", "must be the next_page_token of the page before"))
 }

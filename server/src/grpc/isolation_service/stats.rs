@@ -1,12 +1,12 @@
 //! Counts over services and instances, as the contract shows them. Reading them changes nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cofferdam_core::{
     isolation::Part,
     level::Level,
     name::Name,
-    wire::{counters_to_wire, health_to_wire, part_to_wire},
+    wire::{counters_to_wire, duration_to_wire, health_to_wire, part_to_wire},
 };
 use cofferdam_proto::v1;
 
@@ -15,25 +15,48 @@ use crate::{
     activity::Activity,
     execute::Executor,
     health,
-    instances::{Instances, Losses},
+    instances::{Instances, Losses, Recoveries},
     registry::{Registered, Registry},
 };
 
-/// What is known of one service, and what of it adds up over services.
+/// What adds up over services.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    /// Since this manager started.
+    total: Activity,
+    /// In the window asked for.
+    calls: Activity,
+    recoveries: Recoveries,
+    open_services: u32,
+}
+
+/// What is known of one service, which is added to the sums.
 pub(super) fn of_service(
     registry: &Registry,
     instances: &Instances,
     executor: &Executor,
     registered: &Registered,
-) -> (v1::ServiceStats, Activity) {
+    window: Option<Duration>,
+    sums: &mut Sums,
+) -> v1::ServiceStats {
     let key = registered.key();
     let seen = instances.observe(key, registered.revision(), registered.policy_hash());
-    let mut activity = seen.activity;
-    activity.merge(&executor.activity(key));
-    let stats = v1::ServiceStats {
+    let mut total = seen.activity;
+    total.merge(&executor.activity(key));
+    let recent = window.map(|window| {
+        let mut recent = instances.over(key, window);
+        recent.merge(&executor.untold(key));
+        recent
+    });
+    let calls = recent.as_ref().unwrap_or(&total);
+    sums.calls.merge(calls);
+    sums.total.merge(&total);
+    sums.recoveries.merge(&seen.recoveries);
+    sums.open_services = sums.open_services.saturating_add(u32::from(seen.open_instances > 0));
+    v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
-        counters: Some(counters_to_wire(&activity.counters)),
+        counters: Some(counters_to_wire(&total.counters)),
         instances: seen.instances,
         open_instances: seen.open_instances,
         applied_instances: seen.applied_instances,
@@ -45,15 +68,44 @@ pub(super) fn of_service(
             .collect(),
         adaptive_limit: seen.adaptive_limit.limit,
         adaptive_in_flight: seen.adaptive_limit.in_flight,
-        calls: Some(figures::of(&activity, instances.uptime())),
+        calls: Some(figures::of(calls, period(instances, window))),
         losses: Some(losses(seen.losses)),
-    };
-    (stats, activity)
+        recoveries: Some(recoveries(&seen.recoveries)),
+        open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// How long the figures are about.
+fn period(instances: &Instances, window: Option<Duration>) -> Duration {
+    window.map_or_else(|| instances.uptime(), |window| instances.period(window))
+}
+
+fn recoveries(recoveries: &Recoveries) -> v1::RecoveryStats {
+    let last = recoveries.last.map(|(_, took)| took);
+    v1::RecoveryStats {
+        count: recoveries.count,
+        last: last.map(duration_to_wire),
+        mean: recoveries.mean().map(duration_to_wire),
+        p50: recoveries.quantile(0.5).map(duration_to_wire),
+        longest: last.map(|_| duration_to_wire(recoveries.longest)),
+    }
 }
 
 fn losses(losses: Losses) -> v1::ReportLosses {
-    let Losses { reports_missed, transitions_dropped, histograms_refused } = losses;
-    v1::ReportLosses { reports_missed, transitions_dropped, histograms_refused }
+    let Losses {
+        reports_missed,
+        transitions_dropped,
+        histograms_refused,
+        history_slots_dropped,
+        instance_figures_dropped,
+    } = losses;
+    v1::ReportLosses {
+        reports_missed,
+        transitions_dropped,
+        histograms_refused,
+        history_slots_dropped,
+        instance_figures_dropped,
+    }
 }
 
 fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1::BreakerStats {
@@ -64,9 +116,10 @@ fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1
 /// What is known of all services of a namespace, or of all namespaces.
 pub(super) fn of_all(
     services: &[Arc<Registered>],
-    sum: &Activity,
+    sums: &Sums,
     instances: &Instances,
     namespace: Option<&Name>,
+    window: Option<Duration>,
 ) -> v1::IsolationStats {
     let count = |holds: &dyn Fn(&Registered) -> bool| number(services.iter().filter(|service| holds(service)).count());
     let at = |level: Level| count(&|service| service.policy().level == level);
@@ -78,9 +131,11 @@ pub(super) fn of_all(
         full_isolation: at(Level::Full),
         fallback_enabled: count(&has_fallback),
         instances: number(instances.count(namespace)),
-        counters: Some(counters_to_wire(&sum.counters)),
-        calls: Some(figures::of(sum, instances.uptime())),
+        counters: Some(counters_to_wire(&sums.total.counters)),
+        calls: Some(figures::of(&sums.calls, period(instances, window))),
         losses: Some(losses(instances.losses())),
+        recoveries: Some(recoveries(&sums.recoveries)),
+        open_services: sums.open_services,
     }
 }
 

@@ -1,4 +1,5 @@
 mod errors;
 mod execute;
 mod flow;
+mod overview;
 mod pages;

@@ -9,7 +9,8 @@ use cofferdam_core::{
     name::{Name, ServiceKey},
     revision::Revision,
     wire::{
-        breaker_state_from_wire, counters_from_wire, health_from_wire, latency_from_wire, part_is, revision_from_wire,
+        breaker_state_from_wire, counters_from_wire, duration_from_wire, health_from_wire, latency_from_wire, part_is,
+        revision_from_wire,
     },
 };
 use cofferdam_proto::v1;
@@ -19,11 +20,15 @@ use super::hello::{self, MAX_SERVICES};
 use crate::{
     activity::Activity,
     error::Error,
-    instances::{Condition, Losses, Refusal, Report, Session as Place},
+    instances::{Condition, Losses, Refusal, Report, Session as Place, Transition},
     registry::{Registry, validate::Faults},
 };
 
 const MAX_REASON_CHARS: usize = 1024;
+/// Transitions of one report that are looked at.
+const MAX_TRANSITIONS: usize = 100;
+/// What the causes begin with of transitions that were not made.
+const METRICS_ONLY: &str = "metrics_only";
 const MAX_PATH_CHARS: usize = 256;
 
 /// What an instance wants to follow, and what no more. Each service stands in each once.
@@ -102,8 +107,13 @@ pub(super) fn report(
         let (activity, losses) = activity(&key, place, service);
         let limit = Load { limit: service.adaptive_limit, in_flight: service.adaptive_in_flight };
         let adaptive_limit = Some(limit).filter(|limit| limit.limit > 0);
-        let parts = parts(registry, &key, &service.breakers);
-        place.report(&key, Report { activity, condition, parts, adaptive_limit, losses });
+        let registered = registry.get(&key);
+        let own = registered.as_ref().map(|registered| Part::with_own_breaker(registered.policy())).unwrap_or_default();
+        let parts = parts(&own, &service.breakers);
+        let transitions = transitions(&own, &service.transitions);
+        let is_registered = registered.is_some();
+        let report = Report { activity, condition, parts, adaptive_limit, transitions, losses, is_registered };
+        place.report(&key, report);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;
@@ -143,15 +153,26 @@ fn health_of_breakers(report: &v1::ServiceReport) -> Option<HealthStatus> {
 
 /// The breakers that are not closed, of the parts that have one by the policy of now: an instance with another policy
 /// will soon have this one, and what is kept of a report is bounded by the policy.
-fn parts(registry: &Registry, key: &ServiceKey, reported: &[v1::BreakerReport]) -> Vec<(Part, State)> {
-    if reported.is_empty() {
-        return Vec::new();
-    }
-    let own = registry.get(key).map(|registered| Part::with_own_breaker(registered.policy())).unwrap_or_default();
-    let known = own.into_iter().filter_map(|part| {
-        let report = reported.iter().find(|report| part_is(&part, &report.pool, &report.method_glob))?;
+fn parts(own: &[Part], reported: &[v1::BreakerReport]) -> Vec<(Part, State)> {
+    let known = own.iter().filter_map(|part| {
+        let report = reported.iter().find(|report| part_is(part, &report.pool, &report.method_glob))?;
         let state = breaker_state_from_wire(report.state).ok().flatten()?;
-        (state != State::Closed).then_some((part, state))
+        (state != State::Closed).then(|| (part.clone(), state))
+    });
+    known.collect()
+}
+
+/// What the breakers of the service and of these parts did; what they would have done is left out.
+fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transition> {
+    let now = Instant::now();
+    let known = reported.iter().take(MAX_TRANSITIONS).filter_map(|transition| {
+        let v1::BreakerTransition { to, cause, age, pool, method_glob, .. } = transition;
+        let parts = std::iter::once(&Part::Service).chain(own);
+        let part = parts.into_iter().find(|part| part_is(part, pool, method_glob))?.clone();
+        let to = breaker_state_from_wire(*to).ok().flatten()?;
+        let age = age.and_then(|age| duration_from_wire(age).ok()).unwrap_or_default();
+        let at = now.checked_sub(age).unwrap_or(now);
+        (!cause.starts_with(METRICS_ONLY)).then_some(Transition { part, to, at })
     });
     known.collect()
 }

@@ -151,7 +151,7 @@ async fn stats_are_told_apart_by_level_namespace_and_whether_a_fallback_is_in_fo
     let names: Vec<_> = all.services.iter().map(|s| format!("{}/{}", s.namespace, s.service)).collect();
     assert_eq!(names, ["eu/a", "eu/b", "eu/c", "us/a"]);
 
-    let eu = v1::GetIsolationStatsRequest { namespace: "eu".to_owned(), include_services: false };
+    let eu = v1::GetIsolationStatsRequest { namespace: "eu".to_owned(), ..Default::default() };
     let eu = client.get_isolation_stats(eu).await.unwrap().into_inner();
     assert_eq!(eu.totals["total_services"], 3);
     assert!(eu.services.is_empty());

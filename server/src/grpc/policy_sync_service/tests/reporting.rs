@@ -254,7 +254,8 @@ async fn histograms_that_break_the_rules_are_refused_and_counted() {
     let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == rounds).await;
     let calls = seen.calls.unwrap();
     assert_eq!((calls.call_latency, calls.attempt_latency.unwrap().count), (None, 2 * rounds));
-    let losses = v1::ReportLosses { reports_missed: 0, transitions_dropped: 5 * rounds, histograms_refused: rounds };
+    let losses =
+        v1::ReportLosses { transitions_dropped: 5 * rounds, histograms_refused: rounds, ..v1::ReportLosses::default() };
     assert_eq!(seen.losses, Some(losses));
 
     // A gap in the sequence is a loss of nobody knows which service.
@@ -265,4 +266,55 @@ async fn histograms_that_break_the_rules_are_refused_and_counted() {
     let all = all.into_inner().stats.unwrap();
     assert_eq!(all.losses, Some(v1::ReportLosses { reports_missed: 3, ..losses }));
     assert_eq!(all.calls.unwrap().attempt_latency.unwrap().count, 2 * rounds);
+}
+
+#[tokio::test]
+async fn recoveries_are_told_by_what_breakers_did() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let (closed, open, half_open) = (v1::BreakerState::Closed, v1::BreakerState::Open, v1::BreakerState::HalfOpen);
+    let step = |from: v1::BreakerState, to: v1::BreakerState, age| v1::BreakerTransition {
+        from: from.into(),
+        to: to.into(),
+        cause: "consecutive_failures".to_owned(),
+        age: Some(prost_types::Duration { seconds: age, nanos: 0 }),
+        ..v1::BreakerTransition::default()
+    };
+    let unknown = |transition| v1::BreakerTransition { pool: "nobodys".to_owned(), ..transition };
+    let imagined = |transition| v1::BreakerTransition { cause: "metrics_only: failure_rate".to_owned(), ..transition };
+    let said = |sequence, transitions| {
+        let Message::Report(mut report) = report(sequence, "payments", 1, closed, v1::HealthStatus::Healthy) else {
+            panic!()
+        };
+        report.services[0].transitions = transitions;
+        Message::Report(report)
+    };
+    let first = vec![
+        imagined(step(closed, open, 90)),
+        unknown(step(closed, open, 80)),
+        step(closed, open, 40),
+        step(open, half_open, 20),
+        step(half_open, open, 19),
+        step(open, half_open, 10),
+        step(half_open, closed, 5),
+        unknown(step(half_open, closed, 4)),
+        imagined(step(half_open, closed, 3)),
+        step(closed, open, 2),
+    ];
+    instance.say(said(1, first)).await;
+    // A duration that is none, and a state of a later release.
+    let odd = v1::BreakerTransition {
+        age: Some(prost_types::Duration { seconds: i64::MIN, nanos: 5 }),
+        to: 99,
+        ..step(open, closed, 0)
+    };
+    instance.say(said(2, vec![odd])).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 2).await;
+    let recoveries = seen.recoveries.unwrap();
+    let taken = Some(prost_types::Duration { seconds: 35, nanos: 0 });
+    assert_eq!((recoveries.count, recoveries.last, recoveries.mean, recoveries.longest), (1, taken, taken, taken));
+    assert!((33..=37).contains(&recoveries.p50.unwrap().seconds), "{recoveries:?}");
+    let all = manager.client().await.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap();
+    assert_eq!(all.into_inner().stats.unwrap().recoveries, Some(recoveries));
 }

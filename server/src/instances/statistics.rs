@@ -1,0 +1,151 @@
+//! What was counted, for those who ask, and what has to be done about it now and then. Asking changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey, revision::Revision};
+
+use super::{Condition, Inner, Instances, Losses, Member, Point, Service, history};
+use crate::activity::Activity;
+
+/// What the histories of all services may take together, in bytes: a day of some four hundred services that are never idle,
+/// or an hour of two thousand.
+pub(super) const MAX_HISTORY_BYTES: usize = 256 << 20;
+/// Of how many services at how many instances the figures are kept apart. Each takes some hundred bytes.
+pub(super) const MAX_FIGURES: usize = 100_000;
+/// Services that are looked after at a time, between which others may have the lock.
+const AT_ONCE: usize = 64;
+
+/// What is known of a service at one instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The instance.
+    pub id: String,
+    /// The application it belongs to.
+    pub application: String,
+    /// For how long it has held its stream.
+    pub connected: Duration,
+    /// What happened in that time; absent where nothing did, or where its figures are not kept.
+    pub activity: Option<Activity>,
+    /// The breaker; absent where none is reported.
+    pub breaker: Option<State>,
+    /// The health; absent where none is reported.
+    pub health: Option<HealthStatus>,
+    /// What it has acknowledged last.
+    pub applied: Option<Revision>,
+    /// How long ago it last reported; absent where it never has.
+    pub reported: Option<Duration>,
+}
+
+impl Instances {
+    /// For how long this manager has counted.
+    pub fn uptime(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// What instances reported and is lost, over all services.
+    pub fn losses(&self) -> Losses {
+        self.lock().losses
+    }
+
+    /// What happened to a service in the last so long.
+    pub fn over(&self, key: &ServiceKey, window: Duration) -> Activity {
+        let now = self.uptime();
+        self.lock().services.get(key).map(|service| service.history.over(window, now)).unwrap_or_default()
+    }
+
+    /// How long a window really is: it begins with the slot of the history that it begins in.
+    pub fn period(&self, window: Duration) -> Duration {
+        history::period(window, self.uptime())
+    }
+
+    /// The slots of the last so long in which something happened to a service, the oldest first.
+    pub fn history(&self, key: &ServiceKey, window: Duration) -> Vec<Point> {
+        let now = self.uptime();
+        self.lock().services.get(key).map(|service| service.history.points(window, now)).unwrap_or_default()
+    }
+
+    /// The instances that use a service, by id, from after `after` on: at most `max` of them, and whether there are more.
+    pub fn rows(&self, key: &ServiceKey, after: &str, max: usize) -> (Vec<Row>, bool) {
+        let inner = self.lock();
+        let Some(service) = inner.services.get(key) else {
+            return (Vec::new(), false);
+        };
+        let mut members: Vec<_> = service.members.values().filter(|member| *member.id > *after).collect();
+        members.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        let has_more = members.len() > max;
+        members.truncate(max);
+        let row = |member: &Member| {
+            let connected = inner.by_id.get(&*member.id)?;
+            let Condition { breaker, health } = member.now;
+            Some(Row {
+                id: member.id.to_string(),
+                application: connected.application.clone(),
+                connected: connected.since.elapsed(),
+                activity: member.own.as_deref().cloned(),
+                breaker,
+                health,
+                applied: member.applied.map(|(revision, _)| revision),
+                reported: member.reported.map(|reported| reported.elapsed()),
+            })
+        };
+        (members.into_iter().filter_map(row).collect(), has_more)
+    }
+
+    /// Takes into the history of a service what this manager did itself.
+    pub fn record_own(&self, key: &ServiceKey, activity: &Activity) {
+        let now = self.uptime();
+        self.lock().services.entry(key.clone()).or_default().history.record(activity, now);
+    }
+
+    /// Packs and forgets what is over of all histories, the oldest of them where they take too much, and gives up waiting
+    /// for breakers to close whose instances are gone.
+    pub fn look_after_history(&self) {
+        let now = self.uptime();
+        let keys: Vec<ServiceKey> = self.lock().services.keys().cloned().collect();
+        let mut bytes = 0;
+        let mut kept = 0;
+        for keys in keys.chunks(AT_ONCE) {
+            let mut inner = self.lock();
+            let Inner { services, by_id, silent, .. } = &mut *inner;
+            for key in keys {
+                let Some(service) = services.get_mut(key) else { continue };
+                service.history.advance(now);
+                bytes += service.history.bytes();
+                kept += usize::from(service.history.bytes() > 0);
+                service.recoveries.retain(|id| {
+                    by_id.get(id).is_some_and(|connected| connected.services.contains(key))
+                        || silent.get(id).is_some_and(|silent| silent.services.contains_key(key))
+                });
+            }
+        }
+        if bytes > self.max_history_bytes {
+            self.trim(&keys, self.max_history_bytes / kept.max(1));
+        }
+    }
+
+    /// Leaves each history so many bytes: those that need less leave none of theirs to others, and nobody has to ask twice.
+    fn trim(&self, keys: &[ServiceKey], share: usize) {
+        for keys in keys.chunks(AT_ONCE) {
+            let mut inner = self.lock();
+            let Inner { services, losses, .. } = &mut *inner;
+            for key in keys {
+                let Some(service) = services.get_mut(key) else { continue };
+                let lost = Losses { history_slots_dropped: service.history.trim(share), ..Losses::default() };
+                service.losses.merge(&lost);
+                losses.merge(&lost);
+            }
+        }
+    }
+}
+
+/// The ids of the members whose breaker is open or half-open, in order.
+pub(super) fn open_ids(service: &Service, max: usize) -> Vec<Arc<str>> {
+    if service.tally.open() == 0 {
+        return Vec::new();
+    }
+    let is_open = |member: &&Member| matches!(member.now.breaker, Some(State::Open | State::HalfOpen));
+    let mut ids: Vec<_> = service.members.values().filter(is_open).map(|member| Arc::clone(&member.id)).collect();
+    ids.sort_unstable();
+    ids.truncate(max);
+    ids
+}
