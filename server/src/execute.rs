@@ -184,7 +184,7 @@ impl Executor {
     /// The caches of all services.
     fn caches(&self) -> Vec<Arc<AnswerCache>> {
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        isolations.values().flat_map(|isolation| isolation.caches()).collect()
+        isolations.values().flat_map(|own| own.isolation.caches()).collect()
     }
 
     fn clocks(&self) -> Clocks {

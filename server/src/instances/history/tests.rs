@@ -8,8 +8,8 @@ fn seconds(seconds: u64) -> Duration {
 
 /// Calls that took so long each.
 fn calls(calls: u64, took: Duration) -> Activity {
-    let mut activity = Activity::default();
-    activity.counters = CounterSnapshot { calls, served_live: calls, ..CounterSnapshot::default() };
+    let counters = CounterSnapshot { calls, served_live: calls, ..CounterSnapshot::default() };
+    let mut activity = Activity { counters, ..Activity::default() };
     (0..calls).for_each(|_| activity.latencies.calls.record(took));
     activity
 }
@@ -152,8 +152,7 @@ proptest! {
 #[test]
 fn a_day_of_a_busy_service_takes_what_is_documented() {
     let mut history = History::default();
-    let mut busy = Activity::default();
-    busy.counters = CounterSnapshot {
+    let counters = CounterSnapshot {
         calls: 10_000,
         served_live: 9_900,
         served_static: 80,
@@ -164,6 +163,7 @@ fn a_day_of_a_busy_service_takes_what_is_documented() {
         retries: 100,
         ..CounterSnapshot::default()
     };
+    let mut busy = Activity { counters, ..Activity::default() };
     // From 5 ms to 170 ms: five powers of two.
     for step in 0..40 {
         let took = Duration::from_micros(5000).mul_f64(1.0925_f64.powi(step));
