@@ -7,8 +7,8 @@
 //! deadline runs through all of it. Which of the stages are in force is the level's to say.
 //!
 //! [`execute`] drives one call. Its host says what a call is with an [`Operation`], and brings time along with a
-//! [`Runtime`]. It waits for nothing but the operation, a place and the pause before a
-//! retry or a hedge. Dropping its future cancels the call: every permit goes back, and the breaker learns nothing.
+//! [`Runtime`]. It waits for nothing but the operation, a turn, a place, and the pause before a retry or a hedge. Dropping
+//! its future cancels the call: every permit goes back, and the breaker learns nothing.
 
 mod answer;
 mod attempts;
