@@ -260,6 +260,33 @@ async fn t37_a_call_within_a_call_that_is_rejected_opens_no_outer_breaker() {
     assert_eq!(outer.counters().attempt_neutrals, 10);
 }
 
+/// Three layers of three attempts each would make 27 of one call. Each layer's budget leaves it a fifth more than it was
+/// called, while every call fails and no breaker ends it.
+///
+/// Seen in <https://github.com/joshrotenberg/tower-resilience/issues/171>,
+/// <https://github.com/HKUDS/nanobot/issues/2760>.
+#[tokio::test(start_paused = true)]
+async fn t28_three_layers_of_retries_multiply_their_budgets_and_not_their_attempts() {
+    let mut policy = spec(Level::Enhanced);
+    policy.breaker.consecutive_failures = 0;
+    policy.retry = RetryPolicy { max_attempts: 3, initial_backoff: Duration::ZERO, ..policy.retry };
+    policy.retry.budget.min_per_second = 0;
+    let client = client(policy);
+    let [top, middle, bottom] = ["shop", "orders", "orders-db"].map(|name| client.service(name));
+    for _ in 0..100 {
+        let call = top.execute("list", || async {
+            let call = middle.execute("list", || async {
+                let call = bottom.execute("list", || async { Err::<(), _>(Boom(1)) });
+                call.idempotent().await.map_err(Error::boxed)
+            });
+            call.idempotent().await.map_err(Error::boxed)
+        });
+        call.idempotent().await.unwrap_err();
+    }
+    let attempts = [top, middle, bottom].map(|service| service.counters().attempts);
+    assert_eq!(attempts, [120, 144, 172]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_without_any_trait_will_do() {
     struct Opaque(#[expect(dead_code, reason = "an error is more than its type")] u8);

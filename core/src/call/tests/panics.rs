@@ -18,6 +18,25 @@ async fn t04_a_panic_gives_everything_back_and_counts_as_a_failure() {
     bench.call([Reply::Answer("probe")]).await.unwrap();
 }
 
+/// Seen in <https://github.com/resilience4j/resilience4j/issues/1389>.
+#[tokio::test(start_paused = true)]
+async fn t04_a_probe_that_panics_has_failed_and_gives_its_slot_back() {
+    let mut spec = at(Level::Full);
+    (spec.breaker.consecutive_failures, spec.breaker.half_open_allowed_failures) = (1, 1);
+    let bench = Bench::new(spec);
+    let panics = async || {
+        let caught = AssertUnwindSafe(bench.call([Reply::Panic])).catch_unwind().await;
+        assert!(caught.is_err());
+    };
+    panics().await;
+    tokio::time::advance(30 * SECOND).await;
+    panics().await;
+    assert_eq!(bench.breaker(), Some(State::HalfOpen), "one is forgiven");
+    bench.call([Reply::Answer("a probe in its place")]).await.unwrap();
+    panics().await;
+    assert_eq!(bench.breaker(), Some(State::Open));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_counted_as_a_failed_attempt() {
     let bench = Bench::new(at(Level::Enhanced));
