@@ -28,6 +28,7 @@ mod sdk_calls;
 mod statistics;
 mod store_durability;
 mod store_outage;
+mod sync_containment;
 mod sync_convergence;
 mod sync_fleet;
 mod sync_outage;

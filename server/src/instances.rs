@@ -55,6 +55,9 @@ use self::tally::Tally;
 /// Instances with an open breaker that are named of a service.
 const MAX_OPEN_IDS: usize = 100;
 
+/// Instances that have to put a policy back before it is handed out no more, where there are so many.
+const ENOUGH_TO_CONTAIN: usize = 2;
+
 /// The instances of this manager.
 #[derive(Debug)]
 pub struct Instances {
@@ -134,6 +137,8 @@ pub struct Refusal {
     pub field_path: String,
     /// When it was refused.
     pub since: Instant,
+    /// Whether it was in force there, turned a working service's calls away, and was put back.
+    pub is_contained: bool,
 }
 
 /// What the instances say about a service.
@@ -322,6 +327,14 @@ impl Instances {
 }
 
 impl Service {
+    /// Whether enough members have put a policy back for it to be handed out no more: two, or all there are. One is not
+    /// enough among others: it may be that one which is out of order.
+    fn contains(&self, revision: Revision) -> bool {
+        let has = |refusal: &Refusal| refusal.is_contained && refusal.revision == revision;
+        let count = self.members.values().filter(|member| member.refused.as_ref().is_some_and(has)).count();
+        count > 0 && count >= self.members.len().min(ENOUGH_TO_CONTAIN)
+    }
+
     fn is_abandoned(&self) -> bool {
         self.members.is_empty() && self.silent == 0
     }

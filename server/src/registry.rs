@@ -40,7 +40,11 @@ mod unregister;
 pub(crate) mod validate;
 
 pub(crate) use self::{catalog::Change, key::service_key};
-pub use self::{epoch::EpochError, follow::OpenError, record::Registered};
+pub use self::{
+    epoch::EpochError,
+    follow::OpenError,
+    record::{Containment, Registered},
+};
 
 use self::{catalog::Catalog, request_record::Leases};
 use crate::{
@@ -206,6 +210,32 @@ impl Registry {
     /// Hangs up on subscribers that have taken nothing for so long; says how many.
     pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
         self.shared.fanout.hang_up_on_stalled(patience)
+    }
+
+    /// Hands the present policy of a service out no more, where it is at this revision. Whether that is new.
+    pub(crate) fn contain(&self, key: &ServiceKey, revision: Revision, reason: String) -> bool {
+        let present = self.get(key).filter(|registered| registered.revision() == revision);
+        let is_new = present.is_some_and(|registered| registered.contain(reason));
+        if is_new {
+            self.shared.version.send_modify(|version| *version = version.wrapping_add(1));
+        }
+        is_new
+    }
+
+    /// What is handed out in the place of a service whose policy is contained. `None`: nothing; or it is not contained.
+    pub(crate) fn in_place_of(&self, contained: &Registered) -> Option<Arc<Registered>> {
+        contained.containment()?;
+        self.shared.read().in_place_of(contained).cloned()
+    }
+
+    /// What is told of a change: of a policy that is contained, what is handed out in its place. `None`: nothing.
+    pub(crate) fn hand_out(&self, change: Change) -> Option<Change> {
+        match change {
+            Change::Updated(registered) if registered.containment().is_some() => {
+                self.in_place_of(&registered).map(Change::Updated)
+            }
+            change => Some(change),
+        }
     }
 
     /// Begins to follow services, one by one or a whole namespace, and says how they are now. No change falls between

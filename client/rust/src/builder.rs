@@ -5,6 +5,7 @@
 //! [`Builder::try_start`] is for those who would rather see a deployment fail than run without a manager.
 
 use crate::client::{Cofferdam, Identity, Shared, Task};
+use crate::containment::{self, Containment};
 use crate::policy_file;
 use crate::sync;
 use crate::transport::{InvalidUrl, Manager};
@@ -30,6 +31,7 @@ pub struct Builder {
     labels: Vec<(String, String)>,
     default_policy: Policy,
     policy_dir: Option<PathBuf>,
+    contains_policies: bool,
 }
 
 /// A setting that the SDK cannot use.
@@ -89,6 +91,7 @@ impl Builder {
             labels: Vec::new(),
             default_policy: built_in_policy(),
             policy_dir: None,
+            contains_policies: true,
         }
     }
 
@@ -154,6 +157,18 @@ impl Builder {
         self
     }
 
+    /// Whether a policy that turns a working service's calls away is put back here, and refused. Default: it is.
+    ///
+    /// For 30 s after the manager's policy is in force, what it rejects and times out is compared with the time before.
+    /// Where that went from at most 1 % to at least 50 % of 20 decisions or more, by something that the policy changed,
+    /// while the service itself fails no more than before, the policy before it is put back with all that was learned,
+    /// and an [`Event::PolicyContained`](crate::Event::PolicyContained) tells. Orders are not put back: a raised level, a
+    /// breaker forced open, a service switched off. The exact rule: `docs/sync.md`.
+    pub fn contain_policies(mut self, contains: bool) -> Self {
+        self.contains_policies = contains;
+        self
+    }
+
     /// Starts the SDK. It returns at once: it neither waits for the manager nor touches the network itself.
     ///
     /// The connection is made by a task on the current tokio runtime, or, where there is none, on a thread of the
@@ -193,6 +208,7 @@ impl Builder {
         let manager = manager.filter(|_| !is_lost);
 
         let mut shared = Shared::new(identity, self.default_policy, manager.clone());
+        shared.containment = Containment::new(self.contains_policies);
         if let Some(dir) = self.policy_dir {
             if let Err(error) = policy_file::make_dir(&dir) {
                 faults.push(InvalidSetting::PolicyDir { path: dir.clone(), reason: error.to_string() });
@@ -248,7 +264,8 @@ fn start_tasks(shared: &Arc<Shared>, manager: Manager) -> Vec<Task> {
         .file
         .as_ref()
         .and_then(|file| Task::spawn(|stop| policy_file::run(Arc::clone(shared), Arc::clone(file), stop)));
-    sync.into_iter().chain(keeper).collect()
+    let containment = Task::spawn(|stop| containment::run(Arc::clone(shared), stop));
+    sync.into_iter().chain(keeper).chain(containment).collect()
 }
 
 /// What protects where nobody has said anything.

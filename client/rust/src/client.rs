@@ -2,6 +2,7 @@
 
 use crate::builder::Builder;
 use crate::connection::{Connection, Link};
+use crate::containment::Containment;
 use crate::events::{Events, Hub};
 use crate::policy_file::{KeptFile, PolicyFile};
 use crate::registry::Registry;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) manager: Option<Manager>,
     /// Where policies are kept for the next process. `None`: nowhere.
     pub(crate) file: Option<Arc<KeptFile>>,
+    pub(crate) containment: Containment,
 }
 
 /// Who an instance is.
@@ -68,7 +70,15 @@ impl Shared {
     pub(crate) fn new(identity: Identity, default_policy: Policy, manager: Option<Manager>) -> Self {
         let hub = Hub::new();
         let registry = Registry::new(default_policy, hub.clone());
-        Self { identity, registry, link: Link::new(hub.clone()), hub, manager, file: None }
+        Self {
+            identity,
+            registry,
+            link: Link::new(hub.clone()),
+            hub,
+            manager,
+            file: None,
+            containment: Containment::new(true),
+        }
     }
 
     /// Begins by what an earlier process kept in a directory, and keeps what is in force there.

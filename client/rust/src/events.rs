@@ -46,6 +46,18 @@ pub enum Event {
         /// Why.
         reason: Arc<str>,
     },
+    /// A policy from the manager turned a working service's calls away; the one before was put back. See
+    /// [`Builder::contain_policies`](crate::Builder::contain_policies).
+    PolicyContained {
+        /// The service.
+        service: Arc<str>,
+        /// The revision that is not in force any more.
+        revision: Revision,
+        /// The revision that is again. `None`: the built-in default.
+        in_force: Option<Revision>,
+        /// Why, with the numbers.
+        reason: Arc<str>,
+    },
     /// The manager sent a policy older than one that was seen already; it was ignored.
     PolicyOutdated {
         /// The service.

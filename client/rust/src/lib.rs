@@ -31,6 +31,7 @@
 //! - **So it can be across a restart**: with [`Builder::policy_dir`], a process that starts with no manager in reach begins
 //!   under the policies that the one before had.
 //! - **A policy that cannot be used is refused**, and the manager is told which field is at fault; the one before stays.
+//! - **A policy that turns a working service's calls away is put back** ([`Builder::contain_policies`]).
 //! - **Your errors stay yours**: [`Error::Inner`] holds the call's own error, of its own type.
 //! - **A healthy call allocates nothing** and waits for no lock of the SDK, unless the policy keeps its answers for a
 //!   cached fallback.
@@ -60,6 +61,7 @@ mod classify;
 mod client;
 mod codec;
 mod connection;
+mod containment;
 mod error;
 mod events;
 mod execute;

@@ -179,6 +179,11 @@ impl Registry {
         !self.read().gone.is_empty()
     }
 
+    /// The services that a manager can follow.
+    pub(crate) fn followed(&self) -> Vec<Arc<ServiceState>> {
+        self.read().followed.services().to_vec()
+    }
+
     /// The services that the manager has been asked for.
     pub(crate) fn asked(&self) -> Vec<Arc<ServiceState>> {
         let services = self.read();

@@ -1158,6 +1158,27 @@ pub struct ServiceConvergence {
     /// Instances that are not done and found no room above.
     #[prost(uint32, tag = "11")]
     pub laggards_left_out: u32,
+    /// The present policy is contained. Unset: it is not.
+    #[prost(message, optional, tag = "12")]
+    pub containment: ::core::option::Option<Containment>,
+}
+/// Containment says that a policy is not handed out any more, because instances that had it in force found that it turned
+/// a working service's calls away, and put the one before back. A manager knows of it from its own instances, and forgets
+/// it when it restarts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Containment {
+    /// The policy's revision. A later one ends the containment.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<Revision>,
+    /// What is handed out in its place. Unset: nothing is.
+    #[prost(message, optional, tag = "2")]
+    pub in_place: ::core::option::Option<Revision>,
+    /// Why, for people, in the words of the instance that was the last one needed.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// For how long it has not been handed out.
+    #[prost(message, optional, tag = "4")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
 }
 /// Laggard is an instance that does not have a policy in force.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1981,6 +2002,9 @@ pub struct GetServiceIsolationInfoResponse {
     /// How old the answer is, where the store is away and it comes from memory. Unset: it is current.
     #[prost(message, optional, tag = "4")]
     pub stale_for: ::core::option::Option<::prost_types::Duration>,
+    /// The present policy is contained: it is not handed out any more. Unset: it is not.
+    #[prost(message, optional, tag = "5")]
+    pub containment: ::core::option::Option<Containment>,
 }
 /// ListIsolatedServicesRequest asks for a page of services.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3479,6 +3503,10 @@ pub struct PolicyNack {
     /// The revision that stays in force. Unset: the built-in default.
     #[prost(message, optional, tag = "5")]
     pub applied_revision: ::core::option::Option<Revision>,
+    /// Whether it was in force for a while: it turned a working service's calls away, and the instance put the one before
+    /// back. Once two instances have, or all that use the service, a manager hands the revision out no more.
+    #[prost(bool, tag = "6")]
+    pub contained: bool,
 }
 /// SyncReport is what happened at an instance since its last report.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3744,7 +3772,8 @@ pub mod policy_sync_service_client {
         }
         /// Sync keeps an instance in step. The client says Hello first; the server answers with an update or a removal for
         /// each service asked for, then SyncComplete, then changes as they come. Only PolicyRemoval removes a policy:
-        /// neither silence nor the end of the stream does.
+        /// neither silence nor the end of the stream does. Of a service whose policy is contained, it answers with the one
+        /// before, or with nothing where it knows none.
         pub async fn sync(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::SyncRequest>,
@@ -3793,7 +3822,8 @@ pub mod policy_sync_service_server {
             + 'static;
         /// Sync keeps an instance in step. The client says Hello first; the server answers with an update or a removal for
         /// each service asked for, then SyncComplete, then changes as they come. Only PolicyRemoval removes a policy:
-        /// neither silence nor the end of the stream does.
+        /// neither silence nor the end of the stream does. Of a service whose policy is contained, it answers with the one
+        /// before, or with nothing where it knows none.
         async fn sync(
             &self,
             request: tonic::Request<tonic::Streaming<super::SyncRequest>>,

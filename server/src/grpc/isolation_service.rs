@@ -80,6 +80,7 @@ impl IsolationApi {
             stats: Some(self.stats_of(&registered)),
             inactive_fields: registered.inactive_fields(),
             stale_for: self.stale_for(),
+            containment: self.containment(&registered),
         })
     }
 

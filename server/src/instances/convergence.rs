@@ -28,6 +28,8 @@ pub struct Target {
     pub hash: PolicyHash,
     /// Since when there is the present policy to be sent.
     pub since: Instant,
+    /// Whether the present policy is contained: it is sent to nobody any more.
+    pub is_contained: bool,
 }
 
 /// How many instances stand where. Their sum is how many use the service.
@@ -72,6 +74,8 @@ pub enum LagState {
     Silent,
     /// It has another policy in force under the same revision.
     Diverged,
+    /// It is not told: the policy is contained.
+    Withheld,
     /// It has not answered yet.
     Pending,
 }
@@ -84,6 +88,11 @@ impl Standing {
 }
 
 impl Target {
+    /// Whether nobody gets it any more that has not got it.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.is_contained && self.revision >= self.current
+    }
+
     fn is_met_by(&self, revision: Revision, hash: PolicyHash) -> bool {
         revision >= self.revision && (revision != self.current || hash == self.hash)
     }
@@ -179,7 +188,8 @@ impl LagState {
             Self::Refused { .. } => 0,
             Self::Silent => 1,
             Self::Diverged => 2,
-            Self::Pending => 3,
+            Self::Withheld => 3,
+            Self::Pending => 4,
         }
     }
 }
@@ -190,7 +200,7 @@ fn standing(service: &Service, target: &Target, laggards: &[Laggard]) -> Standin
     };
     Standing {
         applied: service.progress.count(|revision, hash| target.is_met_by(revision, hash)),
-        pending: count(|state| matches!(state, LagState::Pending | LagState::Diverged)),
+        pending: count(|state| matches!(state, LagState::Pending | LagState::Diverged | LagState::Withheld)),
         refused: count(|state| matches!(state, LagState::Refused { .. })),
         silent: count(|state| matches!(state, LagState::Silent)),
     }
@@ -204,6 +214,7 @@ fn laggard(id: &str, connected: &Connected, member: &Member, target: &Target, no
             (LagState::Refused { reason, field_path }, refusal.since)
         }
         _ if applied == Some(target.current) => (LagState::Diverged, target.since),
+        _ if target.is_out_of_reach() => (LagState::Withheld, target.since.max(connected.since)),
         _ => (LagState::Pending, target.since.max(connected.since)),
     };
     let age = now.saturating_duration_since(since);

@@ -85,14 +85,18 @@ impl Session {
         });
     }
 
-    /// A policy was refused by the instance. One that it had acknowledged before is not in force there any more.
-    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) {
+    /// A policy was refused by the instance. One that it had acknowledged before is not in force there any more. Whether
+    /// enough instances have put it back for it to be handed out no more.
+    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) -> bool {
+        let revision = refusal.revision;
         self.with_member(key, |member| {
             if member.applied.is_some_and(|(applied, _)| applied >= refusal.revision) {
                 member.applied = None;
             }
             member.refused = Some(refusal);
         });
+        let contains = self.with(|inner| inner.services.get(key).is_some_and(|service| service.contains(revision)));
+        contains.unwrap_or_default()
     }
 
     /// Runs `change` unless another session has taken this one's place.

@@ -29,7 +29,7 @@ fn report(calls: u64, condition: Condition) -> Report {
 
 fn refusal(revision: u64) -> Refusal {
     let (reason, field_path) = ("no".to_owned(), "retry".to_owned());
-    Refusal { revision: at(revision), reason, field_path, since: Instant::now() }
+    Refusal { revision: at(revision), reason, field_path, since: Instant::now(), is_contained: false }
 }
 
 const FINE: Condition = Condition { breaker: Some(State::Closed), health: Some(HealthStatus::Healthy) };

@@ -78,6 +78,8 @@ struct Slot {
     revision: StoreRevision,
     /// The last value that could be read.
     good: Option<Arc<Registered>>,
+    /// What was handed out before it: the last one before it that is not contained.
+    before: Option<Arc<Registered>>,
     poisoned: bool,
 }
 
@@ -113,6 +115,13 @@ impl Catalog {
     /// A service, as last known good.
     pub(super) fn service(&self, key: &ServiceKey) -> Option<&Arc<Registered>> {
         self.services.get(key)?.good.as_ref()
+    }
+
+    /// What is handed out in the place of a service whose policy is contained.
+    pub(super) fn in_place_of(&self, contained: &Registered) -> Option<&Arc<Registered>> {
+        let slot = self.services.get(contained.key())?;
+        let is_present = slot.good.as_ref().is_some_and(|good| good.revision() == contained.revision());
+        slot.before.as_ref().filter(|before| is_present && before.containment().is_none())
     }
 
     /// All services by namespace and name, from after `after` on.
@@ -230,13 +239,17 @@ impl Catalog {
 
     fn put_service(&mut self, key: ServiceKey, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
         let decoded = Registered::decode(&key, value, self.at(at));
-        let slot = self.services.entry(key).or_insert(Slot { revision: at, good: None, poisoned: false });
+        let slot = self.services.entry(key).or_insert(Slot { revision: at, good: None, before: None, poisoned: false });
         slot.revision = at;
         slot.poisoned = decoded.is_err();
         match decoded {
             Ok(registered) => {
                 let registered = Arc::new(registered);
-                slot.good = Some(Arc::clone(&registered));
+                if let Some(replaced) = slot.good.replace(Arc::clone(&registered))
+                    && replaced.containment().is_none()
+                {
+                    slot.before = Some(replaced);
+                }
                 Some(Change::Updated(registered))
             }
             Err(reason) => {

@@ -34,6 +34,16 @@ pub struct Registered {
     revision: Revision,
     update_frame: OnceLock<Bytes>,
     since: Instant,
+    containment: OnceLock<Containment>,
+}
+
+/// Why a policy is not handed out any more: instances put it back that had it in force.
+#[derive(Clone, Debug)]
+pub struct Containment {
+    /// Why, in the words of the last of them that it took.
+    pub reason: String,
+    /// Since when.
+    pub since: Instant,
 }
 
 /// Why a stored value is not served.
@@ -81,6 +91,7 @@ impl Registered {
             revision,
             update_frame: OnceLock::new(),
             since: Instant::now(),
+            containment: OnceLock::new(),
         })
     }
 
@@ -122,6 +133,16 @@ impl Registered {
     /// Whether it may be called.
     pub fn is_enabled(&self) -> bool {
         self.service.enabled.unwrap_or(true)
+    }
+
+    /// Why its policy is not handed out any more. `None`: it is.
+    pub fn containment(&self) -> Option<&Containment> {
+        self.containment.get()
+    }
+
+    /// Hands its policy out no more. Whether that is new.
+    pub(super) fn contain(&self, reason: String) -> bool {
+        self.containment.set(Containment { reason, since: Instant::now() }).is_ok()
     }
 
     /// The names of the services, in the same namespace, that stand in for it.

@@ -1,5 +1,6 @@
 //! One service of the process.
 
+use crate::containment::Probation;
 use crate::events::Hub;
 use crate::journal::Journal;
 use crate::panics::{Panicked, unless_it_panics};
@@ -30,6 +31,7 @@ pub(crate) struct ServiceState {
     /// Whether what is in force was kept by an earlier process.
     is_from_file: AtomicBool,
     told: Mutex<Told>,
+    probation: Mutex<Probation>,
     /// Whether it was named since somebody last looked for a place to give to another.
     was_named: AtomicBool,
 }
@@ -80,6 +82,7 @@ impl ServiceState {
             newest: Mutex::default(),
             is_from_file: AtomicBool::new(false),
             told: Mutex::default(),
+            probation: Mutex::default(),
             was_named: AtomicBool::new(false),
         }
     }
@@ -113,9 +116,14 @@ impl ServiceState {
         }
     }
 
-    /// Takes note that what is in force is the manager's word.
-    pub(crate) fn confirm(&self) {
-        self.is_from_file.store(false, Ordering::Relaxed);
+    /// How it stands with its last revisions. Held by whoever puts a policy in force; never by a call.
+    pub(crate) fn probation(&self) -> MutexGuard<'_, Probation> {
+        lock(&self.probation)
+    }
+
+    /// Takes note of whether what is in force is the file's word, and not the manager's.
+    pub(crate) fn set_from_file(&self, is_from_file: bool) {
+        self.is_from_file.store(is_from_file, Ordering::Relaxed);
     }
 
     /// Where what is in force comes from.

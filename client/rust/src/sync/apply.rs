@@ -6,6 +6,7 @@
 
 use super::message::{Applied, FromManager, Refusal, ToManager, Update};
 use crate::client::Shared;
+use crate::containment::Good;
 use crate::events::Event;
 use crate::panics::{Panicked, tell, unless_it_panics};
 use crate::registry::{ServiceState, stand_ins};
@@ -43,13 +44,18 @@ pub(super) fn applied(service: &ServiceState) -> Option<Applied> {
     Some(Applied { service: Arc::clone(&service.name), revision, hash: policy_hash(&in_force.policy) })
 }
 
-fn receive_update(shared: &Shared, service: &ServiceState, update: Update) -> Option<ToManager> {
+fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) -> Option<ToManager> {
     let Some(revision) = update.revision else {
         let refusal = Refusal { reason: "the update names no revision".to_owned(), field_path: String::new() };
-        return Some(refuse(shared, service, None, refusal));
+        return Some(refuse(shared, service, None, refusal, false));
     };
     if is_outdated(shared, service, revision) {
         return None;
+    }
+    let contained = service.probation().contained(revision).map(str::to_owned);
+    if let Some(reason) = contained {
+        let refusal = Refusal { reason, field_path: String::new() };
+        return Some(refuse(shared, service, Some(revision), refusal, true));
     }
     let in_force = service.isolation.in_force();
     let outcome = if in_force.revision == Some(revision) && service.origin() == Origin::Manager {
@@ -60,13 +66,13 @@ fn receive_update(shared: &Shared, service: &ServiceState, update: Update) -> Op
     };
     match outcome {
         Ok(()) => applied(service).map(ToManager::Applied),
-        Err(refusal) => Some(refuse(shared, service, Some(revision), refusal)),
+        Err(refusal) => Some(refuse(shared, service, Some(revision), refusal, false)),
     }
 }
 
 fn apply(
     shared: &Shared,
-    service: &ServiceState,
+    service: &Arc<ServiceState>,
     policy: Policy,
     revision: Revision,
     is_enabled: bool,
@@ -79,13 +85,28 @@ fn apply(
         }
         service.isolation.apply(policy, Some(revision), is_enabled, clocks());
     };
+    let mut probation = service.probation();
+    let good = good(service);
     swap_or_restore(service, || swap(policy))?;
-    service.confirm();
+    service.set_from_file(false);
+    shared.containment.begin(service, good, revision, &mut probation);
+    drop(probation);
     shared.keep();
     shared.link.applied(&service.name, revision);
     tell(|| tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied"));
     shared.hub.tell(Event::PolicyApplied { service: Arc::clone(&service.name), revision });
     Ok(())
+}
+
+/// What is in force, to go back to.
+fn good(service: &ServiceState) -> Good {
+    let in_force = service.isolation.in_force();
+    Good {
+        policy: in_force.policy.clone(),
+        revision: in_force.revision,
+        is_enabled: in_force.is_enabled,
+        is_from_file: service.origin() == Origin::File,
+    }
 }
 
 /// Puts another policy in force. Where that panics, half of it may be: then the one before is put back. What belongs to
@@ -97,7 +118,13 @@ fn swap_or_restore(service: &ServiceState, swap: impl FnOnce()) -> Result<(), Pa
     })
 }
 
-fn refuse(shared: &Shared, service: &ServiceState, revision: Option<Revision>, refusal: Refusal) -> ToManager {
+fn refuse(
+    shared: &Shared,
+    service: &ServiceState,
+    revision: Option<Revision>,
+    refusal: Refusal,
+    is_contained: bool,
+) -> ToManager {
     shared.link.refused();
     let in_force = service.isolation.in_force().revision;
     tell(|| {
@@ -111,7 +138,7 @@ fn refuse(shared: &Shared, service: &ServiceState, revision: Option<Revision>, r
     });
     let reason = refusal.reason.as_str().into();
     shared.hub.tell(Event::PolicyRefused { service: Arc::clone(&service.name), revision, reason });
-    ToManager::Refused { service: Arc::clone(&service.name), revision, refusal, in_force }
+    ToManager::Refused { service: Arc::clone(&service.name), revision, refusal, in_force, is_contained }
 }
 
 fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
@@ -125,11 +152,14 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
         return;
     }
     let default = shared.registry.default_policy().clone();
+    let mut probation = service.probation();
+    probation.end();
     let removed = swap_or_restore(service, || service.isolation.apply(default, None, true, clocks()));
     if let Err(Panicked { message }) = removed {
         tell(|| tracing::error!(service = %service.name, %revision, message, "the policy cannot be removed"));
         return;
     }
+    drop(probation);
     shared.keep();
     tell(|| tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force"));
     shared.hub.tell(Event::PolicyRemoved { service: Arc::clone(&service.name), revision });

@@ -74,6 +74,8 @@ pub(crate) enum ToManager {
         revision: Option<Revision>,
         refusal: Refusal,
         in_force: Option<Revision>,
+        /// Whether it was in force, and has been put back.
+        is_contained: bool,
     },
     Report(Report),
 }

@@ -137,6 +137,7 @@ pub(super) async fn run<T: Transport>(
                 next_report.as_mut().reset(Instant::now() + REPORT_INTERVAL);
             }
             Ok(()) = services.changed() => {}
+            () = shared.containment.refused() => session.refuse_contained(),
         }
     }
 }
@@ -184,6 +185,11 @@ impl<'a> Session<'a> {
         if let Some((service, answer)) = receive(self.shared, message) {
             self.answers.insert(service, answer);
         }
+    }
+
+    /// Says what was put back. Before anything was answered, the manager will send it, and is told then.
+    fn refuse_contained(&mut self) {
+        self.answers.extend(self.shared.containment.take_refusals());
     }
 
     fn has_something_to_say(&self) -> bool {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+mod containing;
 mod panics;
 mod policies;
 pub(in crate::sync) mod reports;

@@ -73,13 +73,16 @@ pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
             revision: Some(revision_to_wire(revision)),
             policy_hash: hash.as_bytes().to_vec().into(),
         }),
-        ToManager::Refused { service, revision, refusal, in_force } => sync_request::Message::Nack(v1::PolicyNack {
-            service: service.to_string(),
-            revision: revision.map(revision_to_wire),
-            reason: truncated(refusal.reason),
-            field_path: refusal.field_path,
-            applied_revision: in_force.map(revision_to_wire),
-        }),
+        ToManager::Refused { service, revision, refusal, in_force, is_contained } => {
+            sync_request::Message::Nack(v1::PolicyNack {
+                service: service.to_string(),
+                revision: revision.map(revision_to_wire),
+                reason: truncated(refusal.reason),
+                field_path: refusal.field_path,
+                applied_revision: in_force.map(revision_to_wire),
+                contained: is_contained,
+            })
+        }
         ToManager::Report(report) => sync_request::Message::Report(to_report(report)),
     };
     v1::SyncRequest { message: Some(message) }

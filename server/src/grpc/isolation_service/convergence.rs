@@ -17,7 +17,7 @@ use super::IsolationApi;
 use crate::{
     error::Error,
     instances::{LagState, Laggard, Standing, Target},
-    registry::validate,
+    registry::{Registered, validate},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +39,14 @@ enum Quorum {
     Count(u32),
     /// In [1, 100].
     Percent(u32),
+}
+
+/// What waiting came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Reached,
+    /// A policy that is asked for is contained.
+    OutOfReach,
 }
 
 impl Quorum {
@@ -77,22 +85,25 @@ impl IsolationApi {
             |reached, convergence| Ok(v1::WaitForConvergenceResponse { reached, convergence: Some(convergence) });
         let reaching = async {
             loop {
-                self.reach(&scope, quorum).await?;
+                if self.reach(&scope, quorum).await? == Outcome::OutOfReach {
+                    return Ok(None);
+                }
                 // An instance may have gone since: what is said to be reached is true of what is shown.
                 let (convergence, is_reached) = self.look(&scope, quorum, max)?;
                 if is_reached {
-                    return Ok::<_, Error>(convergence);
+                    return Ok::<_, Error>(Some(convergence));
                 }
             }
         };
         match timeout_at(deadline, reaching).await {
-            Ok(reached) => answer(true, reached?),
-            Err(_) => answer(false, self.look(&scope, quorum, max)?.0),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Some(reached))) => answer(true, reached),
+            Ok(Ok(None)) | Err(_) => answer(false, self.look(&scope, quorum, max)?.0),
         }
     }
 
-    /// Returns once the quorum is reached.
-    async fn reach(&self, scope: &Scope, quorum: Quorum) -> Result<(), Error> {
+    /// Returns once the quorum is reached, or nobody gets any more what is missing.
+    async fn reach(&self, scope: &Scope, quorum: Quorum) -> Result<Outcome, Error> {
         let mut progress = self.instances.progress();
         let mut policies = self.registry.version();
         let settled = self.instances.settled_at();
@@ -106,7 +117,10 @@ impl IsolationApi {
             };
             let is_settled = quorum.is_absolute() || Instant::now() >= settled;
             if is_settled && !targets.is_empty() && targets.iter().all(is_reached) {
-                return Ok(());
+                return Ok(Outcome::Reached);
+            }
+            if targets.iter().any(|target| target.is_out_of_reach() && !is_reached(target)) {
+                return Ok(Outcome::OutOfReach);
             }
             tokio::select! {
                 _ = progress.changed() => {}
@@ -131,7 +145,7 @@ impl IsolationApi {
             is_reached &= quorum.is_reached(standing.applied, standing.instances());
             if matches!(scope, Scope::Service(..)) || (!is_done && services.len() < MAX_SERVICES) {
                 room -= laggards.len();
-                services.push(of_service(target, standing, laggards));
+                services.push(self.of_service(target, standing, laggards));
             }
         }
         let convergence = v1::Convergence {
@@ -142,6 +156,36 @@ impl IsolationApi {
             stale_for: self.stale_for(),
         };
         Ok((convergence, is_reached))
+    }
+
+    fn of_service(&self, target: &Target, standing: Standing, laggards: Vec<Laggard>) -> v1::ServiceConvergence {
+        let behind = standing.instances() - standing.applied;
+        v1::ServiceConvergence {
+            namespace: target.key.namespace.to_string(),
+            service: target.key.name.to_string(),
+            revision: Some(revision_to_wire(target.revision)),
+            current_revision: Some(revision_to_wire(target.current)),
+            instances: standing.instances(),
+            applied: standing.applied,
+            pending: standing.pending,
+            refused: standing.refused,
+            silent: standing.silent,
+            laggards_left_out: behind.saturating_sub(number(laggards.len())),
+            laggards: laggards.into_iter().map(of_laggard).collect(),
+            containment: self.registry.get(&target.key).and_then(|registered| self.containment(&registered)),
+        }
+    }
+
+    /// Why the policy of a service is not handed out any more, where it is not.
+    pub(super) fn containment(&self, registered: &Registered) -> Option<v1::Containment> {
+        let containment = registered.containment()?;
+        let in_place = self.registry.in_place_of(registered);
+        Some(v1::Containment {
+            revision: Some(revision_to_wire(registered.revision())),
+            in_place: in_place.map(|in_place| revision_to_wire(in_place.revision())),
+            reason: containment.reason.clone(),
+            age: Some(duration_to_wire(containment.since.elapsed())),
+        })
     }
 
     /// What is to be in force, by the policies of now.
@@ -155,6 +199,7 @@ impl IsolationApi {
                 current,
                 hash: registered.policy_hash(),
                 since: registered.since(),
+                is_contained: registered.containment().is_some(),
             })
         };
         match scope {
@@ -215,29 +260,16 @@ fn max_laggards(asked: u32) -> Result<usize, Error> {
     }
 }
 
-fn of_service(target: &Target, standing: Standing, laggards: Vec<Laggard>) -> v1::ServiceConvergence {
-    let behind = standing.instances() - standing.applied;
-    v1::ServiceConvergence {
-        namespace: target.key.namespace.to_string(),
-        service: target.key.name.to_string(),
-        revision: Some(revision_to_wire(target.revision)),
-        current_revision: Some(revision_to_wire(target.current)),
-        instances: standing.instances(),
-        applied: standing.applied,
-        pending: standing.pending,
-        refused: standing.refused,
-        silent: standing.silent,
-        laggards_left_out: behind.saturating_sub(number(laggards.len())),
-        laggards: laggards.into_iter().map(of_laggard).collect(),
-    }
-}
-
 fn of_laggard(laggard: Laggard) -> v1::Laggard {
     let (state, reason, field_path) = match laggard.state {
         LagState::Refused { reason, field_path } => (v1::InstanceSyncState::Refused, reason, field_path),
         LagState::Silent => (v1::InstanceSyncState::Silent, "its stream broke off".to_owned(), String::new()),
         LagState::Diverged => {
             let reason = "it has another policy in force under this revision: its SDK may be of another release";
+            (v1::InstanceSyncState::Pending, reason.to_owned(), String::new())
+        }
+        LagState::Withheld => {
+            let reason = "the policy is contained and not handed out: see containment";
             (v1::InstanceSyncState::Pending, reason.to_owned(), String::new())
         }
         LagState::Pending => (v1::InstanceSyncState::Pending, "no answer yet".to_owned(), String::new()),

@@ -64,7 +64,7 @@ pub(super) fn ack(namespace: &Name, place: &Place, ack: &v1::PolicyAck) -> Resul
 }
 
 /// A policy is refused.
-pub(super) fn nack(namespace: &Name, place: &Place, nack: &v1::PolicyNack) -> Result<(), Error> {
+pub(super) fn nack(namespace: &Name, place: &Place, registry: &Registry, nack: &v1::PolicyNack) -> Result<(), Error> {
     let mut faults = Faults::default();
     let name = faults.name("nack.service", Name::new(&nack.service));
     faults.require(nack.revision.is_some(), "nack.revision", "must be set");
@@ -76,10 +76,14 @@ pub(super) fn nack(namespace: &Name, place: &Place, nack: &v1::PolicyNack) -> Re
             reason: shortened(&nack.reason, MAX_REASON_CHARS),
             field_path: shortened(&nack.field_path, MAX_PATH_CHARS),
             since: Instant::now(),
+            is_contained: nack.contained,
         };
         let stays = nack.applied_revision.map(revision_from_wire).unwrap_or_default();
         warn_of(&key, &refusal, stays, place.instance_id());
-        place.refused(&key, refusal);
+        let Refusal { revision, reason, .. } = refusal.clone();
+        if place.refused(&key, refusal) && registry.contain(&key, revision, reason) {
+            tracing::error!(service = %key, %revision, "the policy is contained: it is handed out no more");
+        }
     }
     Ok(())
 }

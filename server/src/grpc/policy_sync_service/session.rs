@@ -35,7 +35,7 @@ use crate::{
     },
     instances::Session as Place,
     peer::Peer,
-    registry::Change,
+    registry::{Change, Registered},
 };
 
 /// The answers to one instance.
@@ -140,12 +140,16 @@ impl Session {
         place.follow(opening.changes.iter().map(Change::key));
         let is_news = |change: &Change| match change {
             Change::Updated(registered) => {
-                let current = (registered.revision(), registered.policy_hash());
-                let has_it = applied.get(registered.key()) == Some(&current);
-                if has_it {
-                    place.applied(registered.key(), current.0, current.1);
-                }
-                !has_it
+                let has = |registered: &Registered| {
+                    let current = (registered.revision(), registered.policy_hash());
+                    let has_it = applied.get(registered.key()) == Some(&current);
+                    if has_it {
+                        place.applied(registered.key(), current.0, current.1);
+                    }
+                    has_it
+                };
+                let in_place = || shared.registry.in_place_of(registered);
+                !has(registered) && !in_place().is_some_and(|in_place| has(&in_place))
             }
             Change::Removed { .. } => true,
         };
@@ -214,7 +218,7 @@ impl Session {
             {
                 return Step::Fail(status);
             }
-            return Step::Say(frame::change(&change));
+            return self.tell(change);
         }
         if let Some(head) = self.complete.take() {
             return Step::Say(frame::complete(head, self.shared.reconnect_window()));
@@ -224,7 +228,7 @@ impl Session {
             () = &mut self.drained => self.reconnect(),
             () = &mut self.replaced => self.give_way(),
             change = self.subscription.next() => match change {
-                Ok(change) => self.changed(&change),
+                Ok(change) => self.changed(change),
                 Err(overrun) => {
                     tracing::warn!(instance = self.place.instance_id(), "{overrun}: asked to come again");
                     self.reconnect()
@@ -267,15 +271,21 @@ impl Session {
         }
     }
 
-    fn changed(&self, change: &Change) -> Step {
+    fn changed(&self, change: Change) -> Step {
         if self.follows_all {
-            match change {
+            match &change {
                 Change::Updated(registered) => self.place.follow([registered.key()]),
                 Change::Removed { key, .. } if !self.follows.contains(key) => self.place.unfollow(key),
                 Change::Removed { .. } => {}
             }
         }
-        Step::Say(frame::change(change))
+        self.tell(change)
+    }
+
+    /// Says a change, or in the place of a contained policy what is handed out then.
+    fn tell(&self, change: Change) -> Step {
+        let handed_out = self.shared.registry.hand_out(change);
+        handed_out.map_or(Step::Listen, |change| Step::Say(frame::change(&change)))
     }
 
     /// Asks it to come again.
@@ -311,7 +321,9 @@ impl Session {
             Some(Message::Hello(_)) => Err(Error::invalid("hello", "must be said once")),
             Some(Message::Subscribe(message)) => self.subscribe(&message),
             Some(Message::Ack(message)) => inbound::ack(&self.namespace, &self.place, &message),
-            Some(Message::Nack(message)) => inbound::nack(&self.namespace, &self.place, &message),
+            Some(Message::Nack(message)) => {
+                inbound::nack(&self.namespace, &self.place, &self.shared.registry, &message)
+            }
             // A report that was sent again says nothing new.
             Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
             Some(Message::Report(message)) => {

@@ -15,6 +15,7 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use crate::testing::{Manager, PATIENCE, registration};
 
+mod containing;
 mod converging;
 mod following;
 mod reporting;

@@ -25,12 +25,19 @@ fn hash() -> PolicyHash {
 }
 
 fn target(asked: u64, current: u64) -> Target {
-    Target { key: key("default/a"), revision: at(asked), current: at(current), hash: hash(), since: Instant::now() }
+    Target {
+        key: key("default/a"),
+        revision: at(asked),
+        current: at(current),
+        hash: hash(),
+        since: Instant::now(),
+        is_contained: false,
+    }
 }
 
 fn refusal(revision: u64) -> Refusal {
     let (reason, field_path) = ("no such field".to_owned(), "retry".to_owned());
-    Refusal { revision: at(revision), reason, field_path, since: Instant::now() }
+    Refusal { revision: at(revision), reason, field_path, since: Instant::now(), is_contained: false }
 }
 
 /// Applied, pending, refused, silent; and that the quick look agrees.

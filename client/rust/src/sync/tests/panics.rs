@@ -87,7 +87,7 @@ async fn a_panic_while_applying_keeps_the_last_good_policy_and_the_stream_and_is
     stream.answer().await;
 
     stream.update("a", at(1, 2), Ok(policy_with_alternative()));
-    let ToManager::Refused { service, revision, refusal, in_force } = stream.answer().await else {
+    let ToManager::Refused { service, revision, refusal, in_force, is_contained: false } = stream.answer().await else {
         panic!("not refused")
     };
     assert_eq!(log.panics(), 1);
@@ -118,7 +118,8 @@ async fn a_log_that_panics_over_what_is_done_is_no_reason_to_refuse_it() {
         let refusal = Refusal { reason: "too much".to_owned(), field_path: "retry".to_owned() };
         stream.update("a", at(1, 3), Err(refusal.clone()));
         let revision = Some(at(1, 3));
-        let refused = ToManager::Refused { service: "a".into(), revision, refusal, in_force: None };
+        let refused =
+            ToManager::Refused { service: "a".into(), revision, refusal, in_force: None, is_contained: false };
         assert_eq!(stream.answer().await, refused, "{words}");
         assert_eq!(log.panics(), 1, "{words}");
         assert!(scene.opened.try_recv().is_err(), "{words}: the stream was given up");

@@ -89,7 +89,10 @@ async fn an_invalid_policy_is_refused_and_the_last_good_one_stays() {
     stream.update("a", at(1, 2), Err(refusal.clone()));
     let answer = stream.answer().await;
     let in_force = Some(at(1, 1));
-    assert_eq!(answer, ToManager::Refused { service: "a".into(), revision: Some(at(1, 2)), refusal, in_force });
+    assert_eq!(
+        answer,
+        ToManager::Refused { service: "a".into(), revision: Some(at(1, 2)), refusal, in_force, is_contained: false }
+    );
     assert_eq!(scene.service("a").isolation.in_force().policy, good);
     scene.event().await;
     let refused = Event::PolicyRefused { service: "a".into(), revision: Some(at(1, 2)), reason: "too much".into() };

@@ -51,6 +51,7 @@ fn nack(update: &v1::PolicyUpdate) -> Message {
         reason: "cannot".to_owned(),
         field_path: "retry.max_attempts".to_owned(),
         applied_revision: None,
+        contained: false,
     };
     Message::Nack(nack)
 }

@@ -45,6 +45,7 @@ async fn what_it_has_applied_and_what_it_refused() {
         reason: "bulkhead not supported\u{1b}[31m".to_owned(),
         field_path: "bulkhead".to_owned(),
         applied_revision: update.revision,
+        contained: false,
     };
     two.say(Message::Nack(nack)).await;
     let seen = stats_become(&manager, "payments", |stats| stats.refused_instances == 1).await;

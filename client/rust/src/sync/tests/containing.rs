@@ -1,0 +1,196 @@
+//! Revisions that turn calls away, from the push to the refusal.
+
+use super::*;
+use crate::containment;
+use crate::{BreakerState, Cofferdam, Service};
+use cofferdam_core::policy::{BreakerMode, BulkheadPolicy};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An instance that calls `a`, and whose policies are watched.
+struct Watched {
+    scene: Scene,
+    service: Service,
+}
+
+/// How the service does.
+#[derive(Clone, Copy)]
+enum Does {
+    Well,
+    Fail,
+}
+
+impl Watched {
+    /// With a policy in force that has stood its trial.
+    async fn new() -> (Self, Stream) {
+        Self::start(true).await
+    }
+
+    async fn start(contains: bool) -> (Self, Stream) {
+        let mut scene = Scene::start(&["a"], Way::IsOpen, |shared| Shared {
+            containment: containment::Containment::new(contains),
+            ..shared
+        });
+        tokio::spawn(containment::run(Arc::clone(&scene.shared), scene.stop.clone()));
+        let service = Cofferdam::new(Arc::clone(&scene.shared), Vec::new()).service("a");
+        let (mut stream, _) = scene.accept().await;
+        let good = full(|_| {});
+        stream.update("a", at(1, 1), Ok(good.clone()));
+        assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 1), &good)));
+        let watched = Self { scene, service };
+        for _ in 0..60 {
+            watched.call(Does::Well).await;
+            tokio::time::sleep(SECOND).await;
+            stream.say(FromManager::Bookmark(None));
+        }
+        (watched, stream)
+    }
+
+    /// One call, which the service takes 50 ms for.
+    async fn call(&self, does: Does) {
+        let call = self.service.execute("m", || async move {
+            tokio::time::sleep(SECOND / 20).await;
+            match does {
+                Does::Well => Ok(()),
+                Does::Fail => Err(std::io::Error::other("down")),
+            }
+        });
+        // What became of it is what is watched.
+        let _ = call.await;
+    }
+
+    /// So many calls, a hundred at once, until the policy is put back or 30 s are over.
+    async fn calls_until_put_back(&self, does: Does, revision: Revision) -> u32 {
+        let mut calls = 0;
+        let begin = Instant::now();
+        while self.service.revision() == Some(revision) && begin.elapsed() < 31 * SECOND {
+            futures_util::future::join_all((0..5).map(|_| self.call(does))).await;
+            calls += 5;
+            tokio::time::sleep(SECOND / 100).await;
+        }
+        calls
+    }
+}
+
+fn full(change: impl FnOnce(&mut PolicySpec)) -> Policy {
+    let mut spec = PolicySpec { level: Level::Full, ..PolicySpec::default() };
+    spec.retry.max_attempts = 1;
+    change(&mut spec);
+    Policy::new(spec).unwrap()
+}
+
+fn one_millisecond(spec: &mut PolicySpec) {
+    (spec.timeout.call_timeout, spec.timeout.min_attempt_budget) = (Duration::from_millis(1), Duration::ZERO);
+}
+
+fn one_place(spec: &mut PolicySpec) {
+    spec.bulkhead = BulkheadPolicy { max_concurrent: 1, ..BulkheadPolicy::default() };
+}
+
+fn one_a_second(spec: &mut PolicySpec) {
+    spec.rate_limit = Some(cofferdam_core::policy::RateLimitPolicy::per_second(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_turns_calls_away_is_put_back_and_refused() {
+    type Poison = (&'static str, fn(&mut PolicySpec));
+    let poisons: [Poison; 3] = [("timeout", one_millisecond), ("bulkhead", one_place), ("rate limit", one_a_second)];
+    for (name, poison) in poisons {
+        let (mut watched, mut stream) = Watched::new().await;
+        let poison = full(poison);
+        stream.update("a", at(1, 2), Ok(poison.clone()));
+        assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 2), &poison)));
+        let calls = watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+        assert!(calls <= 200, "{name}: {calls} calls");
+        assert_eq!(watched.service.revision(), Some(at(1, 1)), "{name}");
+        let ToManager::Refused { revision, refusal, in_force, is_contained: true, .. } = stream.answer().await else {
+            panic!("not told")
+        };
+        assert_eq!((revision, in_force, refusal.field_path.as_str()), (Some(at(1, 2)), Some(at(1, 1)), ""), "{name}");
+        assert!(refusal.reason.starts_with("contained: "), "{refusal:?}");
+        let contained = loop {
+            if let Event::PolicyContained { revision, in_force, .. } = watched.scene.event().await {
+                break (revision, in_force);
+            }
+        };
+        assert_eq!(contained, (at(1, 2), Some(at(1, 1))), "{name}");
+
+        // Sent again, also on another stream, it is refused again; a newer one is taken.
+        stream.update("a", at(1, 2), Ok(poison.clone()));
+        assert!(matches!(stream.answer().await, ToManager::Refused { is_contained: true, .. }));
+        drop(stream);
+        let (mut stream, hello) = watched.scene.accept().await;
+        assert_eq!(hello.applied, [applied("a", at(1, 1), &full(|_| {}))]);
+        stream.update("a", at(1, 2), Ok(poison));
+        assert!(matches!(stream.answer().await, ToManager::Refused { is_contained: true, .. }));
+        stream.update("a", at(1, 3), Ok(full(|_| {})));
+        assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 3), &full(|_| {}))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_orders_and_what_the_service_does_are_not_put_back() {
+    type Case = (&'static str, Does, fn(&mut PolicySpec), bool);
+    let cases: [Case; 4] = [
+        ("forced open", Does::Well, |spec| spec.breaker.mode = BreakerMode::ForcedOpen, true),
+        ("switched off", Does::Well, |_| {}, false),
+        ("a nervous breaker over a service that fails", Does::Fail, |spec| spec.breaker.consecutive_failures = 1, true),
+        ("another change while the service fails", Does::Fail, |spec| spec.retry.max_attempts = 2, true),
+    ];
+    for (name, does, change, is_enabled) in cases {
+        let (watched, mut stream) = Watched::new().await;
+        let policy = Ok(full(change));
+        stream.say(FromManager::Update(Update {
+            service: "a".to_owned(),
+            revision: Some(at(1, 2)),
+            policy,
+            is_enabled,
+        }));
+        stream.answer().await;
+        let before = watched.service.counters();
+        watched.calls_until_put_back(does, at(1, 2)).await;
+        let counts = watched.service.counters().since(&before);
+        assert!(counts.rejected_open + counts.rejected_disabled > counts.calls / 2, "{name}: {counts:?}");
+        assert_eq!(watched.service.revision(), Some(at(1, 2)), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_before_and_under_a_contained_policy_is_kept() {
+    let (watched, mut stream) = Watched::new().await;
+    stream.update("a", at(1, 2), Ok(full(one_millisecond)));
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)));
+    // Under the poison the breaker opened, and it is for the service to close it.
+    assert_eq!(watched.service.breaker_state(), Some(BreakerState::Open));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_does_not_contain_keeps_the_poison() {
+    let (watched, mut stream) = Watched::start(false).await;
+    stream.update("a", at(1, 2), Ok(full(one_place)));
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_is_put_back_with_no_manager_in_reach_and_refused_when_it_is() {
+    let (mut watched, mut stream) = Watched::new().await;
+    stream.update("a", at(1, 2), Ok(full(one_place)));
+    stream.answer().await;
+    drop(stream);
+    watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)));
+    let mut seen = Vec::new();
+    while let Ok(opened) = watched.scene.opened.try_recv() {
+        seen.push(opened);
+    }
+    // The streams that were opened meanwhile are over; the next one says what is in force.
+    drop(seen);
+    let (mut stream, hello) = watched.scene.accept().await;
+    assert_eq!(hello.applied, [applied("a", at(1, 1), &full(|_| {}))]);
+    stream.update("a", at(1, 2), Ok(full(one_place)));
+    assert!(matches!(stream.answer().await, ToManager::Refused { is_contained: true, .. }));
+}

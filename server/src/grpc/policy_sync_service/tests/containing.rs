@@ -1,0 +1,169 @@
+//! Policies that instances put back are handed out no more.
+
+use cofferdam_proto::v1::{
+    GetConvergenceRequest, GetServiceIsolationInfoRequest, InstanceSyncState as State, IsolationLevel as Level,
+    WaitForConvergenceRequest, sync_request::Message, wait_for_convergence_request::Quorum,
+};
+
+use super::*;
+
+fn put_back(update: &v1::PolicyUpdate) -> Message {
+    Message::Nack(v1::PolicyNack {
+        service: update.service.clone(),
+        revision: update.revision,
+        reason: "contained: 96 %".to_owned(),
+        field_path: String::new(),
+        applied_revision: None,
+        contained: true,
+    })
+}
+
+async fn standing(manager: &Manager) -> v1::ServiceConvergence {
+    let request = GetConvergenceRequest { service: "payments".to_owned(), ..Default::default() };
+    let answer = manager.client().await.get_convergence(request).await.unwrap().into_inner();
+    answer.convergence.unwrap().services.remove(0)
+}
+
+async fn containment(manager: &Manager) -> Option<v1::Containment> {
+    let request = GetServiceIsolationInfoRequest { service: "payments".to_owned(), ..Default::default() };
+    manager.client().await.get_service_isolation_info(request).await.unwrap().into_inner().containment
+}
+
+/// Once so many have refused the present policy.
+async fn refused(manager: &Manager, refused: u32) -> v1::ServiceConvergence {
+    let asking = async {
+        loop {
+            let seen = standing(manager).await;
+            if seen.refused == refused {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("it never stood so")
+}
+
+/// Instances that have the policy before in force and the poison, too.
+async fn poisoned(manager: &Manager, ids: &[&str]) -> (Vec<Instance>, v1::PolicyUpdate, v1::PolicyUpdate) {
+    register(manager, "payments").await;
+    let mut instances = Vec::new();
+    let mut good = v1::PolicyUpdate::default();
+    for id in ids {
+        let mut instance = Instance::connect(manager, hello(id, &["payments"])).await;
+        good = instance.update().await;
+        instance.complete().await;
+        instance.ack(&good).await;
+        instances.push(instance);
+    }
+    set_level(manager, "payments", Level::Full).await;
+    let mut poison = v1::PolicyUpdate::default();
+    for instance in &mut instances {
+        poison = instance.update().await;
+        instance.ack(&poison).await;
+    }
+    (instances, good, poison)
+}
+
+#[tokio::test]
+async fn a_contained_policy_is_handed_out_no_more_until_a_newer_one_comes() {
+    let manager = Manager::start().await;
+    let (instances, good, poison) = poisoned(&manager, &["one", "two", "three"]).await;
+    let [one, two, three]: [_; 3] = instances.try_into().ok().unwrap();
+
+    // One among others may be out of order itself.
+    one.say(put_back(&poison)).await;
+    let seen = refused(&manager, 1).await;
+    assert_eq!((seen.containment, containment(&manager).await), (None, None));
+    let mut late = Instance::connect(&manager, hello("late", &["payments"])).await;
+    assert_eq!(late.update().await.revision, poison.revision);
+
+    // The same one again is one still.
+    one.say(put_back(&poison)).await;
+    two.say(put_back(&poison)).await;
+    let seen = refused(&manager, 2).await;
+    let contained = seen.containment.unwrap();
+    assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
+    assert_eq!(contained.reason, "contained: 96 %");
+    assert_eq!(containment(&manager).await.map(|contained| contained.revision), Some(poison.revision));
+
+    let mut new = Instance::connect(&manager, hello("new", &["payments"])).await;
+    assert_eq!(new.update().await, good);
+    new.ack(&good).await;
+    new.complete().await;
+    let seen = standing(&manager).await;
+    let withheld = seen.laggards.iter().find(|lag| lag.instance_id == "new").unwrap();
+    assert_eq!(withheld.state(), State::Pending);
+    assert!(withheld.reason.contains("contained"), "{}", withheld.reason);
+
+    // One that comes back with what is handed out, or with the poison still in force, is told nothing.
+    for (id, applied) in [("two", &good), ("three", &poison)] {
+        let applied = v1::AppliedPolicy {
+            service: "payments".to_owned(),
+            revision: applied.revision,
+            policy_hash: applied.policy_hash.clone(),
+        };
+        let hello = v1::SyncHello { applied: vec![applied], ..hello(id, &["payments"]) };
+        Instance::connect(&manager, hello).await.complete().await;
+    }
+    drop((two, three));
+
+    set_level(&manager, "payments", Level::Enhanced).await;
+    let healed = new.update().await;
+    assert!(healed.revision.unwrap().revision > poison.revision.unwrap().revision);
+    assert_eq!((standing(&manager).await.containment, containment(&manager).await), (None, None));
+    assert_eq!(Instance::connect(&manager, hello("newest", &["payments"])).await.update().await, healed);
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_two_poisons_in_a_row_is_what_was_good_before_both() {
+    let manager = Manager::start().await;
+    let (mut instances, good, poison) = poisoned(&manager, &["only"]).await;
+    // The only one there is suffices.
+    instances[0].say(put_back(&poison)).await;
+    refused(&manager, 1).await;
+    set_level(&manager, "payments", Level::Enhanced).await;
+    let another = instances[0].update().await;
+    instances[0].ack(&another).await;
+    instances[0].say(put_back(&another)).await;
+    let seen = refused(&manager, 1).await;
+    let contained = seen.containment.unwrap();
+    assert_eq!((contained.revision, contained.in_place), (another.revision, good.revision));
+}
+
+#[tokio::test]
+async fn a_first_policy_that_is_contained_leaves_others_with_what_they_have() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let mut only = Instance::connect(&manager, hello("only", &["payments"])).await;
+    let first = only.update().await;
+    only.ack(&first).await;
+    only.say(put_back(&first)).await;
+    let contained = refused(&manager, 1).await.containment.unwrap();
+    assert_eq!(contained.in_place, None);
+    // Neither the poison nor a removal.
+    Instance::connect(&manager, hello("new", &["payments"])).await.complete().await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_contained_policy_ends_at_once_and_says_why() {
+    let manager = Manager::start().await;
+    let (instances, _, poison) = poisoned(&manager, &["one", "two", "three"]).await;
+    let request = |quorum| WaitForConvergenceRequest {
+        service: "payments".to_owned(),
+        quorum: Some(quorum),
+        timeout: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+        ..Default::default()
+    };
+    let mut client = manager.client().await;
+    let waiting = tokio::spawn(async move { client.wait_for_convergence(request(Quorum::Count(4))).await });
+    instances[0].say(put_back(&poison)).await;
+    instances[1].say(put_back(&poison)).await;
+    let answer = tokio::time::timeout(PATIENCE, waiting).await.expect("it waits on").unwrap().unwrap().into_inner();
+    assert!(!answer.reached);
+    let seen = answer.convergence.unwrap().services.remove(0);
+    assert_eq!((seen.refused, seen.containment.unwrap().revision), (2, poison.revision));
+    // What is reached is reached.
+    let mut client = manager.client().await;
+    let answer = client.wait_for_convergence(request(Quorum::Count(1))).await.unwrap().into_inner();
+    assert!(answer.reached);
+}

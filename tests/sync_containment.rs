@@ -1,0 +1,77 @@
+//! A policy that turns a working service's calls away: the SDKs put it back, and the manager hands it out no more.
+
+use cofferdam::Level;
+use cofferdam_proto::v1::{IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, WaitForConvergenceRequest};
+use cofferdam_tests::wire::{millis, position, registration, revision};
+use cofferdam_tests::{Behaviour, Instance, Manager, Upstream, eventually, within};
+use futures_util::future::join_all;
+use std::time::Duration;
+
+/// More than the 20 decisions that a verdict takes, before it and under it.
+const CALLS: u64 = 30;
+/// Calls that may be turned away before a policy is put back: 20 decisions, and a look every quarter of a second.
+const BOUND: u64 = 1_000;
+
+fn attempts_of(timeout: u64) -> IsolationPolicy {
+    let timeout = TimeoutPolicy { attempt_timeout: Some(millis(timeout)), ..TimeoutPolicy::default() };
+    IsolationPolicy { timeout: Some(timeout), ..IsolationPolicy::default() }
+}
+
+/// Waits until an instance has the policy of a revision in force.
+async fn follows(instance: &Instance, service: &IsolatedService) {
+    let expected = Some(position(revision(Some(service))));
+    eventually("the policy to be in force", async || {
+        let seen = instance.service.revision().map(|seen| (seen.epoch, seen.revision));
+        if seen == expected { Ok(()) } else { Err(seen) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeout_of_a_millisecond_is_put_back_handed_out_no_more_and_healed_by_the_next() {
+    let upstream = Upstream::start(Behaviour::echo().after(Duration::from_millis(20))).await;
+    let manager = Manager::embedded().await;
+    let client = manager.client();
+    let good = client.register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
+    let start = |id: &str| Instance::start(&manager.url(), id, "orders-db", &upstream.address());
+    let mut fleet: Vec<_> = ["one", "two", "three"].into_iter().map(start).collect();
+    join_all(fleet.iter().map(|instance| follows(instance, &good))).await;
+    join_all(fleet.iter_mut().map(|instance| instance.proceed(CALLS))).await;
+    assert!(fleet.iter().all(|instance| instance.tally().failed == 0));
+
+    let poison = client.update_policy("orders-db", attempts_of(1), &["timeout.attempt_timeout"]).await.unwrap();
+    join_all(fleet.iter().map(|instance| follows(instance, &poison))).await;
+    join_all(fleet.iter().map(|instance| follows(instance, &good))).await;
+    for instance in &fleet {
+        let failed = instance.tally().failed;
+        assert!((1..BOUND).contains(&failed), "{failed} calls");
+        assert_eq!(instance.cofferdam.connection().refused, 1);
+    }
+    let contained = eventually("the manager to contain it", async || {
+        let info = client.info("orders-db").await.unwrap();
+        info.containment.ok_or(info.stats)
+    })
+    .await;
+    assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
+    assert!(contained.reason.starts_with("contained: "), "{}", contained.reason);
+
+    let request = WaitForConvergenceRequest { service: "orders-db".to_owned(), ..Default::default() };
+    let answer = within("waiting to be of no use", client.wait_for_convergence(request)).await.unwrap();
+    assert!(!answer.reached);
+
+    // One that comes now never has it, and one that has it put back does not get it again.
+    let mut fourth = start("four");
+    follows(&fourth, &good).await;
+    fourth.proceed(CALLS).await;
+    assert_eq!(fourth.tally().failed, 0);
+    assert_eq!(fourth.cofferdam.connection().refused, 0);
+
+    let healed = client.update_policy("orders-db", attempts_of(2_000), &["timeout.attempt_timeout"]).await.unwrap();
+    fleet.push(fourth);
+    join_all(fleet.iter().map(|instance| follows(instance, &healed))).await;
+    assert_eq!(client.info("orders-db").await.unwrap().containment, None);
+    for instance in &fleet {
+        assert_eq!(instance.service.policy().level, Level::Full);
+        assert!(instance.cofferdam.connection().is_connected());
+    }
+}
