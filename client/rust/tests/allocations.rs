@@ -5,7 +5,7 @@
 use cofferdam::policy::{
     BulkheadPolicy, CachedFallback, FallbackPolicy, FallbackStep, HedgePolicy, PoolPolicy, TimeoutPolicy,
 };
-use cofferdam::{BreakerState, Cofferdam, Error, Level, Policy, PolicySpec, Service};
+use cofferdam::{BreakerState, Builder, Cofferdam, Error, Event, Level, Policy, PolicySpec, Service};
 use futures_util::FutureExt;
 use std::io;
 use std::pin::pin;
@@ -15,6 +15,11 @@ use tokio::runtime::Runtime;
 
 /// A service with every section of a policy in use, and a runtime to call it in.
 fn service(level: Level) -> (Runtime, Service) {
+    let (runtime, cofferdam) = started(Cofferdam::builder("test"), level);
+    (runtime, cofferdam.service("orders-db"))
+}
+
+fn started(builder: Builder, level: Level) -> (Runtime, Cofferdam) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pool = |name: &str, glob: &str| PoolPolicy {
         name: name.to_owned(),
@@ -32,8 +37,10 @@ fn service(level: Level) -> (Runtime, Service) {
         },
         ..PolicySpec::default()
     };
-    let cofferdam = Cofferdam::builder("test").default_policy(Policy::new(policy).unwrap()).start();
-    (runtime, cofferdam.service("orders-db"))
+    let context = runtime.enter();
+    let cofferdam = builder.default_policy(Policy::new(policy).unwrap()).start();
+    drop(context);
+    (runtime, cofferdam)
 }
 
 /// An answer that has to be waited for, once.
@@ -73,6 +80,25 @@ fn a_healthy_call_allocates_nothing_at_any_level() {
         assert_eq!(allocations(call), 0, "at level {level}");
         assert_eq!(service.counters().served_live, 4);
     }
+}
+
+/// A manager that is out of reach and a disk that takes nothing are no business of a call's.
+#[test]
+fn a_call_allocates_nothing_with_no_manager_in_reach_and_a_disk_that_fails() {
+    let occupied = tempfile::NamedTempFile::new().unwrap();
+    let builder = Cofferdam::builder("test").manager("http://127.0.0.1:1").policy_dir(occupied.path());
+    let (runtime, cofferdam) = started(builder, Level::Full);
+    let service = cofferdam.service("orders-db");
+    let mut events = cofferdam.events();
+    let told = runtime.block_on(async { events.next().await });
+    assert!(matches!(told, Some(Event::Disconnected { .. })), "{told:?}");
+    assert!(cofferdam.policy_file().unwrap().refusal.is_some());
+    let _context = runtime.enter();
+    let call = || {
+        let call = service.execute("get", || async { Ok::<_, io::Error>(1) }).into_future();
+        assert!(matches!(call.now_or_never(), Some(Ok(1))));
+    };
+    assert_eq!(allocations(call), 0);
 }
 
 /// A call to a real service has to wait, and with it its timers begin to run.

@@ -235,3 +235,24 @@ fn revisions_only_grow() {
     assert_eq!(service.advance(revision(2, 1)), Ok(()));
     assert_eq!(service.advance(revision(1, 9)), Err(revision(2, 1)));
 }
+
+/// Whatever sync is doing, and however long it takes over it.
+#[test]
+fn a_call_takes_none_of_the_locks_that_sync_takes() {
+    let cofferdam = cofferdam();
+    let service = cofferdam.service("a");
+    let state = registry(&cofferdam).find("a").unwrap();
+    let services = registry(&cofferdam).write();
+    let probation = state.probation();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let calling = std::thread::spawn(move || {
+        let answered = service.execute("m", || async { Ok::<_, io::Error>(7) }).into_future().now_or_never();
+        done.send(matches!(answered, Some(Ok(7)))).unwrap();
+        service
+    });
+    let answered = is_done.recv_timeout(std::time::Duration::from_secs(30));
+    assert_eq!(answered, Ok(true), "the call waits for a lock");
+    // Its handle goes once the locks are free.
+    drop((services, probation));
+    drop(calling.join().unwrap());
+}
