@@ -10,6 +10,7 @@ use prost::Message;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// The service whose policy is changed.
 const SERVICE: &str = "payments";
@@ -130,13 +131,15 @@ pub struct Instance {
     pub acknowledges: bool,
     /// The last update, and the answer to it: everybody gets the same one.
     last: (Vec<u8>, Vec<u8>),
-    /// Bytes of the last update.
-    pub update_bytes: usize,
+    /// Over how much time all are to come back, as the manager said last.
+    pub window: Duration,
+    /// How often it did.
+    pub bookmarks: usize,
 }
 
 impl Instance {
     pub fn new(acknowledges: bool) -> Self {
-        Self { acknowledges, last: Default::default(), update_bytes: 0 }
+        Self { acknowledges, last: Default::default(), window: Duration::ZERO, bookmarks: 0 }
     }
 }
 
@@ -159,11 +162,16 @@ impl Protocol for Instance {
             let update = match answer {
                 Some(sync_response::Message::Update(update)) => update,
                 Some(sync_response::Message::Complete(_)) => return Meaning::Ready,
+                Some(sync_response::Message::Bookmark(bookmark)) => {
+                    let window = bookmark.reconnect_within.and_then(|within| within.try_into().ok());
+                    self.window = window.unwrap_or(self.window);
+                    self.bookmarks += 1;
+                    return Meaning::Nothing;
+                }
                 _ => return Meaning::Nothing,
             };
             let v1::PolicyUpdate { service, revision, policy_hash, .. } = update;
             let ack = sync_request::Message::Ack(v1::PolicyAck { service, revision, policy_hash });
-            self.update_bytes = message.len();
             self.last = (message.to_vec(), v1::SyncRequest { message: Some(ack) }.encode_to_vec());
         }
         Meaning::Change(self.acknowledges.then(|| self.last.1.clone()))

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The pauses of our SDKs: at most this at first, doubled each time, up to the second; a random part of it is taken.
+/// The pauses of our SDKs: at most this at first, doubled each time, up to the second, and no less than the time over which
+/// the manager asked all to come back; a random part of it is taken.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -48,6 +49,10 @@ pub fn run(binary: &Path, instances: usize) -> Outcome<Storm> {
     assemble(&mut crowd, address, instances, instances)?;
     make(&mut crowd, &process, &mut admin, instances, 1)?;
 
+    // Everybody has heard once how many they are.
+    crowd.run(PATIENCE, |all| all.protocol.bookmarks >= instances)?;
+    let window = crowd.speaker.protocol.window;
+
     process.kill()?;
     let begun = Instant::now();
     crowd.speaker.ready.clear();
@@ -59,7 +64,7 @@ pub fn run(binary: &Path, instances: usize) -> Outcome<Storm> {
             admin.change(1)?;
             Ok((process, admin, served, Instant::now()))
         });
-        let mut pauses = Pauses::new(instances);
+        let mut pauses = Pauses::new(instances, window);
         let mut refused = 0;
         while !restarted.is_finished() {
             for id in crowd.speaker.lost.split_off(0) {
@@ -106,19 +111,21 @@ fn rates(came: &[Instant]) -> (f64, f64) {
 /// When who tries again.
 struct Pauses {
     attempts: Vec<u32>,
+    /// No pause's upper bound is below it.
+    window: Duration,
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     random: u64,
 }
 
 impl Pauses {
-    fn new(instances: usize) -> Self {
-        Self { attempts: vec![0; instances], due: BinaryHeap::new(), random: 0x9e37_79b9_7f4a_7c15 }
+    fn new(instances: usize, window: Duration) -> Self {
+        Self { attempts: vec![0; instances], window, due: BinaryHeap::new(), random: 0x9e37_79b9_7f4a_7c15 }
     }
 
     /// A connection is gone, or was never there: one counts as an attempt that failed, the other does not.
     fn lost(&mut self, id: usize) -> usize {
         let attempts = self.attempts[id];
-        let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
+        let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE).max(self.window);
         self.attempts[id] += 1;
         let pause = longest.mul_f64(self.random());
         self.due.push(Reverse((Instant::now() + pause, id)));
