@@ -30,6 +30,7 @@ mod frame;
 mod hello;
 mod inbound;
 mod session;
+mod together;
 
 /// How messages may be compressed.
 const ENCODING_HEADER: &str = "grpc-encoding";

@@ -1,8 +1,7 @@
 //! The body of a stream: answers that are framed already.
 //!
-//! The transport's own encoder would copy each answer into a buffer of the stream, of 8 KiB. Here an answer that comes
-//! alone goes out as it is: thousands of streams share its bytes. Where several wait, as at the beginning of a stream
-//! with many services, they go out together, as a write of the socket costs more than a copy.
+//! The transport's own encoder would copy each answer into a buffer of the stream, of 8 KiB. Here an answer goes out as it
+//! is: thousands of streams share its bytes.
 
 use std::{
     convert::Infallible,
@@ -10,59 +9,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use hyper::body::{Body, Frame};
 use tonic::{Code, Status, codegen::http::HeaderMap};
 
-/// Bytes of several answers that go out together: a frame of HTTP/2.
-const TOGETHER: usize = 16 * 1024;
-
 /// Answers until the stream of them ends; then how it ended, in trailers.
 pub(super) struct Answers {
     stream: BoxStream<'static, Result<Bytes, Status>>,
-    end: End,
-}
-
-enum End {
-    Ahead,
-    Due(Status),
-    Said,
+    has_ended: bool,
 }
 
 impl Answers {
     pub(super) fn new(stream: BoxStream<'static, Result<Bytes, Status>>) -> Self {
-        Self { stream, end: End::Ahead }
-    }
-
-    /// The next answer; none, where there is an end to be said.
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if !matches!(self.end, End::Ahead) {
-            return Poll::Ready(None);
-        }
-        let status = match ready!(self.stream.as_mut().poll_next(cx)) {
-            Some(Ok(answer)) => return Poll::Ready(Some(answer)),
-            Some(Err(status)) => status,
-            None => Status::new(Code::Ok, ""),
-        };
-        self.end = End::Due(status);
-        Poll::Ready(None)
-    }
-
-    /// Puts all that is ready behind the first answer, as far as it goes out together.
-    fn gather(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
-        let Poll::Ready(Some(second)) = self.poll_answer(cx) else {
-            return first;
-        };
-        let mut all = BytesMut::with_capacity(TOGETHER.max(first.len() + second.len()));
-        all.extend_from_slice(&first);
-        all.extend_from_slice(&second);
-        while all.len() < TOGETHER
-            && let Poll::Ready(Some(next)) = self.poll_answer(cx)
-        {
-            all.extend_from_slice(&next);
-        }
-        all.freeze()
+        Self { stream, has_ended: false }
     }
 }
 
@@ -71,18 +31,20 @@ impl Body for Answers {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(first) = ready!(self.poll_answer(cx)) {
-            let data = self.gather(first, cx);
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        let End::Due(status) = std::mem::replace(&mut self.end, End::Said) else {
+        if self.has_ended {
             return Poll::Ready(None);
+        }
+        let status = match ready!(self.stream.as_mut().poll_next(cx)) {
+            Some(Ok(answer)) => return Poll::Ready(Some(Ok(Frame::data(answer)))),
+            Some(Err(status)) => status,
+            None => Status::new(Code::Ok, ""),
         };
+        self.has_ended = true;
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.end, End::Said)
+        self.has_ended
     }
 }
 
@@ -123,16 +85,6 @@ mod tests {
         let waits = stream::pending::<Result<Bytes, Status>>();
         let mut answers = Answers::new(stream::iter([Ok(answer.clone())]).chain(waits).boxed());
         assert_eq!(data(&mut answers).as_ptr(), answer.as_ptr());
-    }
-
-    #[test]
-    fn answers_that_wait_go_together_as_far_as_there_is_room() {
-        let sizes = [6_000, 6_000, 6_000, 20_000, 100, 1];
-        let all = sizes.map(|size| Ok(Bytes::from(vec![b'x'; size])));
-        let mut answers = Answers::new(stream::iter(all).boxed());
-        assert_eq!([data(&mut answers).len(), data(&mut answers).len()], [18_000, 20_100]);
-        assert_eq!(data(&mut answers).len(), 1);
-        assert_eq!(status(&mut answers).code(), Code::Ok);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{
     MAX_MESSAGE_BYTES, Shared, frame,
     hello::{Hello, MAX_SERVICES},
     inbound::{self, Subscribe},
+    together::Together,
 };
 use crate::{
     error::Error,
@@ -37,6 +38,9 @@ use crate::{
     peer::Peer,
     registry::{Change, Registered},
 };
+
+/// Messages that are taken in between two parts of the first answer.
+const HEARD_MEANWHILE: usize = 64;
 
 /// The answers to one instance.
 pub(super) fn stream(
@@ -210,18 +214,8 @@ impl Session {
         if self.shared.drain.is_cancelled() {
             return self.reconnect();
         }
-        if let Some(change) = self.opening.next() {
-            // An instance may acknowledge while it is still being told: it must not have to wait for our last word.
-            if self.is_listening
-                && let Some(message) = self.inbound.message().now_or_never()
-                && let Step::Fail(status) = self.heard(message)
-            {
-                return Step::Fail(status);
-            }
-            return self.tell(change);
-        }
-        if let Some(head) = self.complete.take() {
-            return Step::Say(frame::complete(head, self.shared.reconnect_window()));
+        if let Some(step) = self.tell_first() {
+            return step;
         }
         tokio::select! {
             biased;
@@ -237,6 +231,35 @@ impl Session {
             message = self.inbound.message(), if self.is_listening => self.heard(message),
             () = &mut self.timer => self.on_time(),
         }
+    }
+
+    /// The next part of the first answer, until all of it has been said.
+    fn tell_first(&mut self) -> Option<Step> {
+        if self.opening.as_slice().is_empty() && self.complete.is_none() {
+            return None;
+        }
+        // An instance may acknowledge while it is still being told: it must not have to wait for our last word.
+        for _ in 0..HEARD_MEANWHILE {
+            if !self.is_listening {
+                break;
+            }
+            let Some(message) = self.inbound.message().now_or_never() else { break };
+            if let Step::Fail(status) = self.heard(message) {
+                return Some(Step::Fail(status));
+            }
+        }
+        let mut answers = Together::default();
+        while answers.has_room()
+            && let Some(change) = self.opening.next()
+        {
+            self.tell(change, &mut answers);
+        }
+        if answers.has_room()
+            && let Some(head) = self.complete.take()
+        {
+            answers.add(frame::complete(head, self.shared.reconnect_window()));
+        }
+        answers.into_bytes().map(Step::Say)
     }
 
     /// After it was asked to come again: listens to its last words.
@@ -271,21 +294,34 @@ impl Session {
         }
     }
 
-    fn changed(&self, change: Change) -> Step {
+    /// Tells a change, and those that wait behind it.
+    fn changed(&self, first: Change) -> Step {
+        let mut answers = Together::default();
+        let mut next = Some(first);
+        while let Some(change) = next {
+            self.take_note_of(&change);
+            self.tell(change, &mut answers);
+            // A mailbox that was closed says so when it is asked again.
+            next = if answers.has_room() { self.subscription.try_next().ok().flatten() } else { None };
+        }
+        answers.into_bytes().map_or(Step::Listen, Step::Say)
+    }
+
+    fn take_note_of(&self, change: &Change) {
         if self.follows_all {
-            match &change {
+            match change {
                 Change::Updated(registered) => self.place.follow([registered.key()]),
                 Change::Removed { key, .. } if !self.follows.contains(key) => self.place.unfollow(key),
                 Change::Removed { .. } => {}
             }
         }
-        self.tell(change)
     }
 
-    /// Says a change, or in the place of a contained policy what is handed out then.
-    fn tell(&self, change: Change) -> Step {
-        let handed_out = self.shared.registry.hand_out(change);
-        handed_out.map_or(Step::Listen, |change| Step::Say(frame::change(&change)))
+    /// Adds a change, or in the place of a contained policy what is handed out then.
+    fn tell(&self, change: Change, answers: &mut Together) {
+        if let Some(change) = self.shared.registry.hand_out(change) {
+            answers.add(frame::change(&change));
+        }
     }
 
     /// Asks it to come again.
