@@ -1,7 +1,7 @@
 //! GetConvergence and WaitForConvergence.
 //!
-//! Waiting is looking again whenever an instance has said something, or a policy has changed. A look is cheap: it asks
-//! how many, and only the answer asks who.
+//! Waiting is looking again when an instance has said something, or a policy has changed. A look is cheap: it asks how
+//! many, and only the answer asks who.
 
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 const DEFAULT_LAGGARDS: usize = 100;
 const MAX_LAGGARDS: usize = 1_000;
+/// How long after one look the next one comes, at least. Where thousands of instances acknowledge within moments, it would
+/// cost more to be woken by each than to listen to all of them.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Services of a namespace that are named at most.
 const MAX_SERVICES: usize = 1_000;
 
@@ -107,6 +110,7 @@ impl IsolationApi {
         let mut progress = self.instances.progress();
         let mut policies = self.registry.version();
         let settled = self.instances.settled_at();
+        let mut next_look = Instant::now();
         loop {
             progress.borrow_and_update();
             policies.borrow_and_update();
@@ -122,9 +126,16 @@ impl IsolationApi {
             if targets.iter().any(|target| target.is_out_of_reach() && !is_reached(target)) {
                 return Ok(Outcome::OutOfReach);
             }
+            let news = async {
+                // Nobody is woken for news meanwhile.
+                sleep_until(next_look).await;
+                tokio::select! {
+                    _ = progress.changed() => {}
+                    _ = policies.changed() => {}
+                }
+            };
             tokio::select! {
-                _ = progress.changed() => {}
-                _ = policies.changed() => {}
+                () = news => next_look = Instant::now() + PAUSE,
                 () = sleep_until(settled), if !is_settled => {}
                 () = self.drain.cancelled() => return Err(Error::ShuttingDown),
             }
