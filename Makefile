@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long lint audit fmt proto baseline build-without-protoc bench bench-fleet \
+.PHONY: help setup test tidy loom shuttle test-long chaos lint audit fmt proto baseline build-without-protoc bench bench-fleet \
 	instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -47,6 +47,10 @@ shuttle: ## many random orders of more threads; COFFERDAM_LONG=1 tries a hundred
 test-long: ## the property tests, fifty times as long; SEED=n repeats a run
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed"; \
 	COFFERDAM_LONG=1 PROPTEST_RNG_SEED=$$seed cargo test --release --package cofferdam-core --lib -- model:: agrees_with
+
+chaos: ## what the manager says of its instances, beside what is so, a hundred times as long; SEED=n repeats one run
+	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- n_of_m_is_exact
+	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
 
 audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)
 	cargo deny check advisories

@@ -45,8 +45,8 @@ impl Session {
 
     /// The instance uses these services. What it used on a stream before this one, and has not named, it uses no more.
     pub fn follow<'a>(&self, keys: impl IntoIterator<Item = &'a ServiceKey>) {
-        self.with(|inner| {
-            inner.forget_silent(&self.id);
+        let was_silent = self.with(|inner| {
+            let was_silent = inner.forget_silent(&self.id);
             for key in keys {
                 let service = inner.services.entry(key.clone()).or_default();
                 if let Entry::Vacant(vacant) = service.members.entry(self.session) {
@@ -58,7 +58,12 @@ impl Session {
                     }
                 }
             }
+            was_silent
         });
+        // Of what it used and uses no more, one less is missing.
+        if was_silent == Some(true) {
+            self.instances.progressed();
+        }
     }
 
     /// The instance does not use this service any more.

@@ -30,7 +30,9 @@ impl Instances {
         let is_over = |silent: &Silent| silent.since.elapsed() >= FORGOTTEN_AFTER;
         let over: Vec<_> =
             inner.silent.iter().filter(|(_, silent)| is_over(silent)).map(|(id, _)| id.clone()).collect();
-        over.iter().for_each(|id| inner.forget_silent(id));
+        for id in &over {
+            inner.forget_silent(id);
+        }
         drop(inner);
         if !over.is_empty() {
             tracing::warn!(instances = over.len(), "instances that broke off have not come back: forgotten");
@@ -78,15 +80,16 @@ impl Inner {
         }
     }
 
-    /// An instance is not silent any more, or not counted any more.
-    pub(super) fn forget_silent(&mut self, id: &str) {
+    /// An instance is not silent any more, or not counted any more. Whether it was.
+    pub(super) fn forget_silent(&mut self, id: &str) -> bool {
         let Some(silent) = self.silent.remove(id) else {
-            return;
+            return false;
         };
         for key in silent.services.keys() {
             if let Some(service) = self.services.get_mut(key) {
                 service.silent = service.silent.saturating_sub(1);
             }
         }
+        true
     }
 }

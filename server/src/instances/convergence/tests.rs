@@ -131,6 +131,21 @@ fn a_broken_off_stream_is_never_done_and_never_gone() {
     assert_eq!(counts(&instances, &target(5, 5)), [1, 0, 0, 0]);
 }
 
+/// Who waited for all that use a service waited on although the last one missing had come back and uses it no more.
+#[test]
+fn who_comes_back_for_something_else_is_news() {
+    let instances = instances();
+    let a = key("default/a");
+    let one = connect(&instances, "one");
+    one.applied(&a, at(5), hash());
+    drop(connect(&instances, "two"));
+    let two = instances.connect("two", "shop", a.namespace).unwrap();
+    let progress = instances.progress();
+    two.follow([&key("default/b")]);
+    assert_eq!(counts(&instances, &target(5, 5)), [1, 0, 0, 0]);
+    assert!(progress.has_changed().unwrap());
+}
+
 #[test]
 fn who_says_goodbye_is_gone() {
     let instances = instances();
