@@ -98,6 +98,17 @@ impl Process {
         self.signal("CONT");
     }
 
+    /// How many bytes of memory it holds.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not say.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running child");
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("Linux says so in KiB") * 1024
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Panics
