@@ -21,6 +21,7 @@ mod chaos;
 mod engine_seeds;
 mod execute;
 mod faults;
+mod fleet_hints;
 mod health;
 mod hostile;
 mod lifecycle;

@@ -48,10 +48,14 @@
 //! counted, opens. A probe that comes back under an order that moves nothing gives its slot back.
 //!
 //! By hand ([`trip`](Breaker::trip), [`reset`](Breaker::reset)) what was learned itself changes, under an order or not.
+//!
+//! A [fleet hint](crate::fleet_hint) is no order: it changes how many failures of its own a closed breaker waits for, and
+//! nothing else.
 
 mod admission;
 mod admit;
 mod count;
+mod hinted;
 mod manual;
 mod orders;
 mod record;
@@ -91,6 +95,8 @@ pub struct Breaker {
     since: [AtomicU64; 2],
     window: Window,
     board: Board,
+    /// Until when a fleet hint is in force, in nanoseconds; zero: none is. Only failures look at it.
+    hinted_until: AtomicU64,
 }
 
 impl Breaker {
@@ -101,6 +107,7 @@ impl Breaker {
             since: [AtomicU64::new(0), AtomicU64::new(0)],
             window: Window::new(policy.window),
             board: Board::default(),
+            hinted_until: AtomicU64::new(0),
         }
     }
 
@@ -173,13 +180,14 @@ impl Breaker {
         };
         let wait = millis_up(jittered_open_time(policy, reopens, random));
         self.advance(word, Phase::Open { wait, reopens, by_hand: false }, now)?;
-        let transition = Transition { from, to: State::Open, cause, at: now, is_enforced: true };
+        let transition = Transition { from, to: State::Open, cause, at: now, is_enforced: true, is_hinted: false };
         Some((transition, Duration::from_millis(wait)))
     }
 
     fn close(&self, word: Word, cause: Cause, now: Timestamp) -> Option<Transition> {
         self.advance(word, Phase::Closed { consecutive: 0 }, now)?;
-        Some(Transition { from: State::HalfOpen, to: State::Closed, cause, at: now, is_enforced: true })
+        let (from, to) = (State::HalfOpen, State::Closed);
+        Some(Transition { from, to, cause, at: now, is_enforced: true, is_hinted: false })
     }
 
     /// Moves to the next generation; `None` where somebody else was faster.

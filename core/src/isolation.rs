@@ -4,6 +4,7 @@
 //! stay where they are and read their numbers from whatever policy a call began with. So a call sees one policy from
 //! beginning to end, and no change of policy or level loses what was learned.
 
+mod hints;
 mod holds;
 mod known;
 mod part;
@@ -97,6 +98,7 @@ impl Isolation {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clocks = clocks;
         let in_force = InForce::new(policy, revision, is_enabled, &mut known);
+        hints::apply(&mut known, &in_force.policy, in_force.base.breaker());
         self.current.store(Arc::new(in_force));
         known.prune();
     }

@@ -13,6 +13,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod cache;
 pub mod call;
+pub mod fleet_hint;
 pub mod glob;
 pub mod health;
 pub mod hold;

@@ -9,6 +9,7 @@ mod breaker;
 mod bulkhead;
 mod classification;
 mod fallback;
+mod fleet_hint;
 mod health;
 mod hedge;
 pub mod limits;
@@ -27,6 +28,7 @@ pub use fallback::{
     AlternativeFallback, CachedFallback, DegradedFallback, FallbackPolicy, FallbackStep, FallbackTrigger,
     StaticFallback,
 };
+pub use fleet_hint::{FleetHintMode, FleetHintPolicy};
 pub use health::HealthPolicy;
 pub use hedge::HedgePolicy;
 pub use method_override::MethodOverride;
@@ -78,6 +80,8 @@ pub struct PolicySpec {
     pub fallback: FallbackPolicy,
     /// Thresholds of the health derived from outcomes.
     pub health: HealthPolicy,
+    /// Whether the service's own breaker trips sooner where those of other instances have.
+    pub fleet_hint: FleetHintPolicy,
     /// Sections replaced for some methods; the first whose glob matches wins. Globs are unique; at most 64.
     pub method_overrides: Vec<MethodOverride>,
 }

@@ -25,7 +25,7 @@ mod testing;
 
 pub use duration::{InvalidDuration, MAX_WIRE_SECONDS, duration_from_wire, duration_to_wire};
 pub use effective::effective_policy;
-pub use encode::to_wire;
+pub use encode::{fleet_hint_mode_to_wire, to_wire};
 pub use fallback_config::apply_fallback_config;
 pub use hash::{InvalidPolicyHash, PolicyHash, policy_hash};
 pub use inactive::inactive_fields;

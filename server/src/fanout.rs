@@ -4,6 +4,9 @@
 //! a slow subscriber gets the newest policy and never a queue of old ones, costs no more memory than the services it
 //! follows, and is never waited for. A mailbox that would still outgrow its bound (services that come and go by the
 //! thousand) is emptied and closed, and its subscriber starts over. One that takes nothing for too long is hung up on.
+//!
+//! Fleet hints have slots of their own beside these, and are taken last: no policy waits for one, and one never comes ahead
+//! of the policy that says what it does. The hints in force are kept here, for those who come later.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,7 +18,7 @@ use cofferdam_core::name::{Name, ServiceKey};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::Change;
+use crate::{hints::Hint, registry::Change};
 
 /// Slots of one mailbox: twice the services that an instance may follow.
 const MAX_SLOTS: usize = 20_000;
@@ -32,6 +35,7 @@ struct Index {
     by_namespace: HashMap<Name, BTreeMap<u64, Arc<Mailbox>>>,
     mailboxes: HashMap<u64, (Arc<Mailbox>, CancellationToken)>,
     last_id: u64,
+    hints: BTreeMap<ServiceKey, Arc<Hint>>,
 }
 
 /// One subscriber's changes that were not taken yet.
@@ -44,9 +48,19 @@ struct Mailbox {
 #[derive(Debug, Default)]
 struct Slots {
     changes: BTreeMap<ServiceKey, Change>,
+    hints: BTreeMap<ServiceKey, Arc<Hint>>,
     /// Since when there is something to take and nothing was taken.
     waiting_since: Option<Instant>,
     closed: bool,
+}
+
+/// Something to tell a subscriber.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// A policy is another, or gone.
+    Change(Change),
+    /// Breakers have opened elsewhere.
+    Hint(Arc<Hint>),
 }
 
 /// The receiving end. Dropping it unsubscribes.
@@ -91,8 +105,62 @@ impl Fanout {
         let by_service = index.by_service.get(change.key()).into_iter();
         let by_namespace = index.by_namespace.get(&change.key().namespace).into_iter();
         for mailbox in by_service.chain(by_namespace).flat_map(BTreeMap::values) {
-            mailbox.fill(change.clone());
+            mailbox.fill(News::Change(change.clone()));
         }
+    }
+
+    /// Delivers a hint, to those as well who come while it is in force. Never waits for a subscriber.
+    pub(crate) fn give_hint(&self, hint: Hint) {
+        let (hint, mut index) = (Arc::new(hint), lock(&self.index));
+        index.hints.insert(hint.key.clone(), Arc::clone(&hint));
+        let by_service = index.by_service.get(&hint.key).into_iter();
+        let by_namespace = index.by_namespace.get(&hint.key.namespace).into_iter();
+        for mailbox in by_service.chain(by_namespace).flat_map(BTreeMap::values) {
+            mailbox.fill(News::Hint(Arc::clone(&hint)));
+        }
+    }
+
+    /// Forgets a hint. Those who have it are told nothing: it ends for them by itself.
+    pub(crate) fn end_hint(&self, key: &ServiceKey) {
+        lock(&self.index).hints.remove(key);
+    }
+
+    /// The hint of a service, if one is in force.
+    pub(crate) fn hint(&self, key: &ServiceKey) -> Option<Arc<Hint>> {
+        lock(&self.index).hints.get(key).cloned()
+    }
+
+    /// All hints in force.
+    pub(crate) fn hints(&self) -> Vec<Arc<Hint>> {
+        lock(&self.index).hints.values().cloned().collect()
+    }
+}
+
+impl News {
+    /// The service that it is about.
+    pub(crate) fn key(&self) -> &ServiceKey {
+        match self {
+            Self::Change(change) => change.key(),
+            Self::Hint(hint) => &hint.key,
+        }
+    }
+}
+
+impl Slots {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.hints.is_empty()
+    }
+
+    /// Takes note that something may have been taken.
+    fn taken(&mut self) {
+        // A map that has become empty keeps room for some, and there are thousands of mailboxes.
+        if self.changes.is_empty() {
+            self.changes = BTreeMap::new();
+        }
+        if self.hints.is_empty() {
+            self.hints = BTreeMap::new();
+        }
+        self.waiting_since = if self.is_empty() { None } else { Some(Instant::now()) };
     }
 }
 
@@ -108,14 +176,18 @@ impl Index {
 }
 
 impl Mailbox {
-    fn fill(&self, change: Change) {
+    fn fill(&self, news: News) {
         let mut slots = lock(&self.slots);
         if slots.closed {
             return;
         }
-        slots.changes.insert(change.key().clone(), change);
-        if slots.changes.len() > MAX_SLOTS {
-            slots.changes = BTreeMap::new();
+        let key = news.key().clone();
+        match news {
+            News::Change(change) => drop(slots.changes.insert(key, change)),
+            News::Hint(hint) => drop(slots.hints.insert(key, hint)),
+        }
+        if slots.changes.len() + slots.hints.len() > MAX_SLOTS {
+            (slots.changes, slots.hints) = (BTreeMap::new(), BTreeMap::new());
             slots.closed = true;
         }
         if slots.waiting_since.is_none() {
@@ -128,24 +200,31 @@ impl Mailbox {
     fn discard(&self, key: &ServiceKey) {
         let mut slots = lock(&self.slots);
         slots.changes.remove(key);
-        if slots.changes.is_empty() {
+        slots.hints.remove(key);
+        if slots.is_empty() {
             slots.waiting_since = None;
         }
     }
 
-    fn take(&self) -> Result<Option<Change>, Overrun> {
+    fn take(&self) -> Result<Option<News>, Overrun> {
+        let mut slots = lock(&self.slots);
+        if slots.closed {
+            return Err(Overrun);
+        }
+        let change = slots.changes.pop_first().map(|(_, change)| News::Change(change));
+        let taken = change.or_else(|| slots.hints.pop_first().map(|(_, hint)| News::Hint(hint)));
+        slots.taken();
+        Ok(taken)
+    }
+
+    /// A change alone: hints come last.
+    fn take_change(&self) -> Result<Option<Change>, Overrun> {
         let mut slots = lock(&self.slots);
         if slots.closed {
             return Err(Overrun);
         }
         let taken = slots.changes.pop_first().map(|(_, change)| change);
-        if slots.changes.is_empty() {
-            // One that has become empty keeps room for some, and there are thousands of mailboxes.
-            slots.changes = BTreeMap::new();
-            slots.waiting_since = None;
-        } else {
-            slots.waiting_since = Some(Instant::now());
-        }
+        slots.taken();
         Ok(taken)
     }
 }
@@ -155,6 +234,9 @@ impl Subscription {
     pub(crate) fn follow(&mut self, key: ServiceKey) {
         let mut index = lock(&self.fanout.index);
         let mailbox = Arc::clone(&self.mailbox);
+        if let Some(hint) = index.hints.get(&key) {
+            mailbox.fill(News::Hint(Arc::clone(hint)));
+        }
         index.by_service.entry(key.clone()).or_default().insert(self.id, mailbox);
         self.services.insert(key);
     }
@@ -173,18 +255,21 @@ impl Subscription {
     /// Follows every service of a namespace from now on, those to come included.
     pub(crate) fn follow_namespace(&mut self, namespace: Name) {
         let mut index = lock(&self.fanout.index);
+        for hint in index.hints.values().filter(|hint| hint.key.namespace == namespace) {
+            self.mailbox.fill(News::Hint(Arc::clone(hint)));
+        }
         index.by_namespace.entry(namespace.clone()).or_default().insert(self.id, Arc::clone(&self.mailbox));
         self.namespace = Some(namespace);
     }
 
-    /// The next change, by name where several wait. Cancel-safe.
+    /// The next change, by name where several wait; where none does, the next hint. Cancel-safe.
     ///
     /// # Errors
     /// [`Overrun`], for ever, once the mailbox was closed.
-    pub(crate) async fn next(&self) -> Result<Change, Overrun> {
+    pub(crate) async fn next(&self) -> Result<News, Overrun> {
         loop {
-            if let Some(change) = self.mailbox.take()? {
-                return Ok(change);
+            if let Some(news) = self.mailbox.take()? {
+                return Ok(news);
             }
             self.mailbox.filled.notified().await;
         }
@@ -195,10 +280,10 @@ impl Subscription {
     /// # Errors
     /// As for [`next`](Self::next).
     pub(crate) fn try_next(&self) -> Result<Option<Change>, Overrun> {
-        self.mailbox.take()
+        self.mailbox.take_change()
     }
 
-    /// Whether nothing waits to be taken.
+    /// Whether no change waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
         let slots = lock(&self.mailbox.slots);
         slots.changes.is_empty() && !slots.closed

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{activity::Activity, error::Error};
 
+mod census;
 mod convergence;
 mod history;
 mod losses;
@@ -38,6 +39,7 @@ mod silent;
 mod statistics;
 mod tally;
 
+pub use self::census::Census;
 pub use self::convergence::{LagState, Laggard, Standing, Target};
 pub use self::history::{LONGEST_WINDOW, Point};
 pub use self::losses::Losses;
@@ -107,6 +109,7 @@ struct Service {
     /// How many instances that used it are silent.
     silent: u32,
     tally: Tally,
+    census: Census,
 }
 
 /// One service at one instance.
@@ -116,6 +119,8 @@ struct Member {
     applied: Option<(Revision, PolicyHash)>,
     refused: Option<Refusal>,
     now: Condition,
+    /// The service's own breaker by its rules alone. `None`: none is in force, or it has not said.
+    learned: Option<State>,
     /// The breakers that parts of the service have to themselves, as far as they are not closed.
     parts: Vec<(Part, State)>,
     /// `None`: none is in force.
@@ -342,6 +347,7 @@ impl Service {
     fn take_out(&mut self, session: u64) -> Option<Member> {
         let member = self.members.remove(&session)?;
         self.tally.remove(member.now);
+        self.census.remove(member.learned);
         self.progress.remove(member.applied);
         Some(member)
     }

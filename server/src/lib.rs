@@ -8,6 +8,7 @@ pub mod execute;
 mod fanout;
 pub mod grpc;
 mod health;
+pub mod hints;
 pub mod instances;
 pub mod listener;
 mod peer;

@@ -51,6 +51,7 @@ use crate::{
     clock::Clock,
     error::Error,
     fanout::{Fanout, Subscription},
+    hints::Hint,
     store::{Op, Store, StoreError, StoreRevision},
 };
 
@@ -236,6 +237,26 @@ impl Registry {
             }
             change => Some(change),
         }
+    }
+
+    /// Tells a hint to all who follow its service, now and while it is in force.
+    pub(crate) fn give_hint(&self, hint: Hint) {
+        self.shared.fanout.give_hint(hint);
+    }
+
+    /// Forgets a hint.
+    pub(crate) fn end_hint(&self, key: &ServiceKey) {
+        self.shared.fanout.end_hint(key);
+    }
+
+    /// The hint of a service. `None`: it has none.
+    pub fn hint(&self, key: &ServiceKey) -> Option<Arc<Hint>> {
+        self.shared.fanout.hint(key)
+    }
+
+    /// All hints.
+    pub(crate) fn hints(&self) -> Vec<Arc<Hint>> {
+        self.shared.fanout.hints()
     }
 
     /// Begins to follow services, one by one or a whole namespace, and says how they are now. No change falls between

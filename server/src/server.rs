@@ -9,6 +9,7 @@ use crate::{
     config::{Config, ConfigError, ServeArgs, StoreKind},
     execute::{Executor, Fence},
     grpc::{Api, Routes, SyncOptions, routes},
+    hints,
     instances::Instances,
     listener::{Listener, ListenerOptions},
     registry::{OpenError, Registry, RegistryOptions},
@@ -30,6 +31,7 @@ pub struct Server {
     drain: CancellationToken,
     local_addr: SocketAddr,
     _housekeeping: AbortOnDropHandle<()>,
+    _hints: AbortOnDropHandle<()>,
 }
 
 /// Why a manager does not start. Each says the fix in one line.
@@ -122,9 +124,11 @@ impl Server {
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
         let warn = config.is_exposed().then_some(local_addr);
+        let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
-        Ok(Self { listener, routes, drain, local_addr, _housekeeping: AbortOnDropHandle::new(housekeeping) })
+        let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
+        Ok(Self { listener, routes, drain, local_addr, _housekeeping, _hints })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.

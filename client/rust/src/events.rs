@@ -1,5 +1,6 @@
 //! What happens inside the SDK, told to whoever listens.
 
+use crate::fleet_hint::FleetHint;
 use crate::panics::unless_it_panics;
 use cofferdam_core::breaker::{Cause, State};
 use cofferdam_core::isolation::Part;
@@ -88,6 +89,17 @@ pub enum Event {
         cause: Cause,
         /// Whether calls felt it. Not where the policy says metrics-only: it is then what would have been.
         is_enforced: bool,
+        /// Whether it opened sooner than the policy's own numbers would have it, for a [hint](Event::FleetHint).
+        is_hinted: bool,
+    },
+    /// The breaker of a service has opened at many other instances, says the manager. Told where a hint begins, not where
+    /// it is renewed, and only where the policy has a use for hints; [`Service::fleet_hint`](crate::Service::fleet_hint)
+    /// says how long it goes on.
+    FleetHint {
+        /// The service.
+        service: Arc<str>,
+        /// The hint.
+        hint: FleetHint,
     },
     /// A service was asked for that no manager will know; see [`Cofferdam::service`](crate::Cofferdam::service).
     NotFollowed {

@@ -81,10 +81,10 @@ impl Observer for Journal {
         entries.kept.push_back((part.clone(), *transition));
         entries.count += 1;
         drop(entries);
-        let Transition { from, to, cause, is_enforced, .. } = *transition;
-        tracing::info!(service = %self.service, %part, %from, %to, %cause, is_enforced, "circuit breaker");
+        let Transition { from, to, cause, at: _, is_enforced, is_hinted } = *transition;
+        tracing::info!(service = %self.service, %part, %from, %to, %cause, is_enforced, is_hinted, "circuit breaker");
         let (service, part) = (Arc::clone(&self.service), part.clone());
-        self.hub.tell(Event::Transition { service, part, from, to, cause, is_enforced });
+        self.hub.tell(Event::Transition { service, part, from, to, cause, is_enforced, is_hinted });
     }
 }
 
@@ -96,7 +96,8 @@ mod tests {
 
     fn transition(at: u64) -> Transition {
         let at = Timestamp::from_millis(at);
-        Transition { from: State::Closed, to: State::Open, cause: Cause::FailureRate, at, is_enforced: true }
+        let (from, to) = (State::Closed, State::Open);
+        Transition { from, to, cause: Cause::FailureRate, at, is_enforced: true, is_hinted: false }
     }
 
     fn journal(transitions: u64) -> Journal {

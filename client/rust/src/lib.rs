@@ -65,6 +65,7 @@ mod containment;
 mod error;
 mod events;
 mod execute;
+mod fleet_hint;
 mod journal;
 #[cfg(feature = "tower")]
 pub mod layer;
@@ -85,6 +86,7 @@ pub use connection::{Connection, ConnectionState};
 pub use error::{Error, Failure, Rejection};
 pub use events::{Event, Events};
 pub use execute::{Alternative, Execute};
+pub use fleet_hint::FleetHint;
 pub use policy_file::PolicyFile;
 pub use register::{Criticality, Register, RegisterError, Registered};
 pub use service::{Origin, Service};

@@ -4,6 +4,7 @@ use crate::AdaptiveLimitLoad;
 use crate::Error;
 use crate::client::Cofferdam;
 use crate::execute::{Execute, Plain, prepare};
+use crate::fleet_hint::FleetHint;
 use crate::register::Register;
 use crate::registry::ServiceState;
 use crate::runtime::Tokio;
@@ -131,6 +132,11 @@ impl Service {
     /// themselves. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self) -> Vec<(Part, State)> {
         self.state.isolation.breaker_states(Tokio.now())
+    }
+
+    /// What the manager says of the service's breakers at other instances. `None`: nothing, or the policy has no use for it.
+    pub fn fleet_hint(&self) -> Option<FleetHint> {
+        self.state.fleet_hint(Tokio.now())
     }
 
     /// The adaptive limit of calls in flight, and how many are; without those of methods with a limit of their own.

@@ -202,7 +202,8 @@ impl Breaker {
     ) -> Option<Admitted<'_>> {
         let phase = Phase::HalfOpen { in_flight: 1, successes: 0, failures: 0, reopens };
         let next = self.advance(word, phase, now)?;
-        let transition = Transition { from, to: State::HalfOpen, cause, at: now, is_enforced: true };
+        let to = State::HalfOpen;
+        let transition = Transition { from, to, cause, at: now, is_enforced: true, is_hinted: false };
         Some(self.admitted(Token::new(next.generation, Kind::Probe), Some(transition)))
     }
 

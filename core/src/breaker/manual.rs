@@ -65,6 +65,6 @@ impl Breaker {
 
     fn by_hand(&self, word: Word, from: State, to: State, cause: Cause, now: Timestamp) -> Transition {
         let is_enforced = self.mode(word, now) == BreakerMode::Auto;
-        Transition { from, to, cause, at: now, is_enforced }
+        Transition { from, to, cause, at: now, is_enforced, is_hinted: false }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::Breaker;
 use super::admission::{Admission, Recorded};
+use super::hinted::Bounds;
 use super::schedule::Draw;
-use super::transition::Cause;
+use super::transition::{Cause, Transition};
 use super::window::Sample;
 use super::word::{self, Phase, Word};
 use crate::policy::BreakerPolicy;
@@ -89,11 +90,16 @@ impl Breaker {
                     }
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
                     let slow = || is_slow && self.is_too_slow(word.generation, policy, now);
-                    let trigger = || self.trigger(consecutive, word.generation, policy, now);
-                    let trips = || trigger().or_else(|| slow().then_some(Cause::SlowCallRate));
-                    if let Some(cause) = if mode.is_fixed() { None } else { trips() } {
+                    let own = || self.trigger(consecutive, word.generation, Bounds::of(policy), policy, now);
+                    let hinted = || {
+                        let bounds = self.hinted_bounds(policy, now)?;
+                        self.trigger(consecutive, word.generation, bounds, policy, now)
+                    };
+                    let own = || own().or_else(|| slow().then_some(Cause::SlowCallRate));
+                    let trips = || own().map(|cause| (cause, false)).or_else(|| Some((hinted()?, true)));
+                    if let Some((cause, is_hinted)) = if mode.is_fixed() { None } else { trips() } {
                         if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
-                            return Recorded::made(transition, mode);
+                            return Recorded::made(Transition { is_hinted, ..transition }, mode);
                         }
                     } else if self.swap(word, Word { phase: Phase::Closed { consecutive }, ..word }) {
                         return Recorded::default();
@@ -121,15 +127,22 @@ impl Breaker {
     }
 
     /// The trigger that a failure finds to hold, if any.
-    fn trigger(&self, consecutive: u32, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> Option<Cause> {
-        if policy.consecutive_failures > 0 && consecutive >= policy.consecutive_failures {
+    fn trigger(
+        &self,
+        consecutive: u32,
+        generation: u32,
+        bounds: Bounds,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Option<Cause> {
+        if bounds.consecutive_failures > 0 && consecutive >= bounds.consecutive_failures {
             return Some(Cause::ConsecutiveFailures);
         }
         if policy.failure_count == 0 && policy.failure_rate == 0.0 {
             return None;
         }
         let totals = self.window.totals(generation, now);
-        if totals.calls() < u64::from(policy.minimum_calls) {
+        if totals.calls() < u64::from(bounds.minimum_calls) {
             return None;
         }
         if policy.failure_count > 0 && totals.failures >= u64::from(policy.failure_count) {

@@ -1,4 +1,5 @@
 mod half_open;
+mod hinted;
 mod manual;
 mod memory;
 mod metrics_only;
@@ -82,7 +83,8 @@ fn t22_the_fifth_consecutive_failure_opens_and_not_the_fourth() {
             to: State::Open,
             cause: Cause::ConsecutiveFailures,
             at: bench.now,
-            is_enforced: true
+            is_enforced: true,
+            is_hinted: false,
         }
     );
 }

@@ -25,6 +25,8 @@ pub struct Transition {
     pub at: Timestamp,
     /// Whether calls felt it. Not where a mode or a hold stands over the rules: it is then what would have been.
     pub is_enforced: bool,
+    /// Whether it was made sooner than the policy's own numbers would have it, for a [fleet hint](crate::fleet_hint).
+    pub is_hinted: bool,
 }
 
 impl Transition {
@@ -42,20 +44,21 @@ pub(super) struct Move {
     to: State,
     cause: Cause,
     is_enforced: bool,
+    is_hinted: bool,
 }
 
 impl From<Transition> for Move {
     fn from(transition: Transition) -> Self {
-        let Transition { from, to, cause, at: _, is_enforced } = transition;
-        Self { from, to, cause, is_enforced }
+        let Transition { from, to, cause, at: _, is_enforced, is_hinted } = transition;
+        Self { from, to, cause, is_enforced, is_hinted }
     }
 }
 
 impl Move {
     #[inline]
     pub(super) fn at(self, at: Timestamp) -> Transition {
-        let Self { from, to, cause, is_enforced } = self;
-        Transition { from, to, cause, at, is_enforced }
+        let Self { from, to, cause, is_enforced, is_hinted } = self;
+        Transition { from, to, cause, at, is_enforced, is_hinted }
     }
 }
 

@@ -4,6 +4,7 @@ use super::scope::OwnBreaker;
 use crate::adaptive_limit::AdaptiveLimit;
 use crate::bulkhead::Bulkhead;
 use crate::cache::AnswerCache;
+use crate::fleet_hint::FleetHint;
 use crate::latency::RecentLatency;
 use crate::rate_limit::RateLimit;
 use crate::time::Clocks;
@@ -19,6 +20,7 @@ pub(super) struct Known {
     /// What the host's clocks read when it last put a policy in force.
     pub(super) clocks: Clocks,
     pub(super) holds: Holds,
+    pub(super) hint: Option<FleetHint>,
     pub(super) breakers: States<OwnBreaker>,
     pub(super) places: States<Bulkhead>,
     pub(super) fallback_places: States<Bulkhead>,
@@ -37,6 +39,7 @@ impl Known {
         Self {
             clocks,
             holds: Holds::default(),
+            hint: None,
             breakers: States::default(),
             places: States::default(),
             fallback_places: States::default(),
@@ -52,6 +55,7 @@ impl Known {
         let Self {
             clocks: _,
             holds: _,
+            hint: _,
             breakers,
             places,
             fallback_places,

@@ -10,6 +10,8 @@ pub const MAX_ATTEMPTS: u32 = 10;
 pub const MAX_HEDGES: u32 = 4;
 /// The most calls at once, and the most that may wait.
 pub const MAX_CONCURRENT: u32 = 100_000;
+/// The longest time that a fleet hint is for.
+pub const MAX_HINT_TTL: Duration = Duration::from_secs(600);
 /// The highest HTTP status.
 pub const MAX_HTTP_STATUS: u32 = 599;
 /// The most ranges in a list of HTTP statuses: there are no more statuses.

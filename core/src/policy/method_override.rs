@@ -7,7 +7,7 @@ use super::{
 ///
 /// A section is replaced whole. One that has state of its own gets that, too: a replaced breaker, bulkhead, adaptive
 /// limit, rate limit or fallback (its places and its cache) is shared by all methods that match, and by nobody else.
-/// Level, health and retry budget are always the service's.
+/// Level, health, fleet hint and retry budget are always the service's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodOverride {
     /// The methods, where `*` stands for any run of characters, and a slash at the front says nothing. Not empty; at most
@@ -53,6 +53,7 @@ impl MethodOverride {
             rate_limit: self.rate_limit.unwrap_or(service.rate_limit),
             fallback: either(&self.fallback, &service.fallback),
             health: service.health,
+            fleet_hint: service.fleet_hint,
             method_overrides: Vec::new(),
         }
     }

@@ -4,12 +4,12 @@ mod method_overrides;
 
 use super::limits::{
     MAX_ATTEMPTS, MAX_CONCURRENT, MAX_DURATION, MAX_ERROR_TYPES, MAX_FEATURES, MAX_GLOBS, MAX_GRPC_CODE, MAX_HEDGES,
-    MAX_HTTP_RANGES, MAX_HTTP_STATUS, MAX_KEY_FIELDS, MAX_POOLS, MAX_STEPS,
+    MAX_HINT_TTL, MAX_HTTP_RANGES, MAX_HTTP_STATUS, MAX_KEY_FIELDS, MAX_POOLS, MAX_STEPS,
 };
 use super::{
     AdaptiveLimitPolicy, BreakerPolicy, BreakerWindow, BulkheadPolicy, CachedFallback, ClassificationPolicy,
-    FallbackPolicy, FallbackStep, HealthPolicy, HedgePolicy, Jitter, PolicySpec, RateLimitPolicy, RetryPolicy,
-    TimeWindow, TimeoutPolicy,
+    FallbackPolicy, FallbackStep, FleetHintPolicy, HealthPolicy, HedgePolicy, Jitter, PolicySpec, RateLimitPolicy,
+    RetryPolicy, TimeWindow, TimeoutPolicy,
 };
 use std::collections::HashSet;
 use std::fmt;
@@ -20,6 +20,8 @@ use std::time::Duration;
 const MAX_PROBES: u32 = 1023;
 /// The most calls of a count window: its sums have eleven bits each.
 const MAX_WINDOW_CALLS: u32 = 1024;
+/// The most instances that a hint can be made to wait for.
+const MAX_INSTANCES: u32 = 100_000;
 const MAX_GLOB_BYTES: usize = 256;
 const MAX_TYPE_NAME_BYTES: usize = 256;
 const MAX_STATIC_BYTES: usize = 64 * 1024;
@@ -107,6 +109,7 @@ fn sections(faults: &mut Faults, spec: &PolicySpec) {
     }
     fallback(faults, &spec.fallback, &spec.timeout);
     health(faults, &spec.health);
+    fleet_hint(faults, spec.fleet_hint);
 }
 
 #[derive(Default)]
@@ -418,6 +421,15 @@ fn health(faults: &mut Faults, policy: &HealthPolicy) {
     faults.relate(ordered, unhealthy, degraded, "must not be below degraded_error_rate");
     faults.duration("health.window", policy.window, SECOND);
     faults.require(policy.window <= 3600 * SECOND, "health.window", "must be at most 1 h");
+}
+
+fn fleet_hint(faults: &mut Faults, policy: FleetHintPolicy) {
+    let few = "must be at least 2: one instance alone must never decide for the others";
+    faults.require(policy.min_open_instances >= 2, "fleet_hint.min_open_instances", few);
+    faults.number("fleet_hint.min_open_instances", policy.min_open_instances, 2, MAX_INSTANCES);
+    faults.real("fleet_hint.min_open_ratio", policy.min_open_ratio, 0.0, 1.0);
+    faults.duration("fleet_hint.ttl", policy.ttl, SECOND);
+    faults.require(policy.ttl <= MAX_HINT_TTL, "fleet_hint.ttl", "must be at most 10 min");
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod adaptive_limit;
 mod breaker;
 mod bulkhead;
 mod fallback;
+mod fleet_hint;
 mod hedge;
 mod method_overrides;
 mod rate_limit;
@@ -44,6 +45,9 @@ pub fn effective_policy(written: &v1::IsolationPolicy) -> Result<Policy, Invalid
     if let Some(written) = &written.health {
         read_health(&mut faults, written, &mut spec.health);
     }
+    if let Some(written) = &written.fleet_hint {
+        fleet_hint::read(&mut faults, *written, &mut spec.fleet_hint);
+    }
     spec.method_overrides = method_overrides::read(&mut faults, method_overrides, &base, spec.retry.budget);
     faults.check(spec)
 }
@@ -65,6 +69,7 @@ fn read_sections(faults: &mut Faults, written: &v1::IsolationPolicy, spec: &mut 
         fallback,
         // For the policy itself.
         health: _,
+        fleet_hint: _,
         method_overrides: _,
     } = written;
     if let Some(written) = timeout {

@@ -6,8 +6,9 @@ use crate::outcome::Outcome;
 use crate::policy::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow,
     BudgetPolicy, BulkheadPolicy, CachedFallback, ClassificationPolicy, DegradedFallback, ErrorTypeRule,
-    FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, HedgePolicy, Jitter, LeaseExpiry, MethodOverride,
-    Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow, TimeoutPolicy,
+    FallbackPolicy, FallbackStep, FallbackTrigger, FleetHintMode, FleetHintPolicy, HealthPolicy, HedgePolicy, Jitter,
+    LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback,
+    TimeWindow, TimeoutPolicy,
 };
 use crate::time::WallTime;
 use cofferdam_proto::v1;
@@ -34,6 +35,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         rate_limit,
         fallback,
         health,
+        fleet_hint,
         method_overrides,
     } = &**policy;
     v1::IsolationPolicy {
@@ -49,6 +51,7 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
         rate_limit: rate_limit.map(write_rate_limit),
         fallback: Some(write_fallback(fallback)),
         health: Some(write_health(*health)),
+        fleet_hint: unless(*fleet_hint, FleetHintPolicy::default()).map(write_fleet_hint),
         method_overrides: method_overrides.iter().map(write_override).collect(),
     }
 }
@@ -345,6 +348,25 @@ fn write_health(policy: HealthPolicy) -> v1::HealthPolicy {
         unhealthy_error_rate: real(unhealthy_error_rate),
         window: duration(window),
         minimum_calls: Some(minimum_calls),
+    }
+}
+
+fn write_fleet_hint(policy: FleetHintPolicy) -> v1::FleetHintPolicy {
+    let FleetHintPolicy { mode, min_open_instances, min_open_ratio, ttl } = policy;
+    v1::FleetHintPolicy {
+        mode: fleet_hint_mode_to_wire(mode).into(),
+        min_open_instances: Some(min_open_instances),
+        min_open_ratio: real(min_open_ratio),
+        ttl: duration(ttl),
+    }
+}
+
+/// What a fleet hint does, as messages say it.
+pub const fn fleet_hint_mode_to_wire(mode: FleetHintMode) -> v1::FleetHintMode {
+    match mode {
+        FleetHintMode::Off => v1::FleetHintMode::Off,
+        FleetHintMode::Advisory => v1::FleetHintMode::Advisory,
+        FleetHintMode::Enforce => v1::FleetHintMode::Enforce,
     }
 }
 

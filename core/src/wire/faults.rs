@@ -11,7 +11,7 @@ use std::time::Duration;
 const UNREADABLE: Duration = Duration::MAX;
 
 /// The sections of `IsolationPolicy`, in the order of the contract.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "level",
     "preset",
     "timeout",
@@ -25,6 +25,7 @@ const SECTIONS: [&str; 13] = [
     "fallback",
     "health",
     "method_overrides",
+    "fleet_hint",
 ];
 
 /// Faults found so far.

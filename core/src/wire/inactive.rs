@@ -31,6 +31,7 @@ fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String>
         fallback,
         // In force at every level.
         health: _,
+        fleet_hint,
         // Sections again.
         method_overrides: _,
     } = written;
@@ -62,6 +63,7 @@ fn inactive_sections(written: &v1::IsolationPolicy, level: Level) -> Vec<String>
             list(alternative, in_force, &format!("fallback.chain[{index}].alternative"));
         }
     }
+    list(fleet_hint.is_some(), breaks, "fleet_hint");
     paths
 }
 

@@ -7,9 +7,9 @@ use crate::policy::limits::MAX_DURATION;
 use crate::policy::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow,
     BudgetPolicy, BulkheadPolicy, CachedFallback, ClassificationPolicy, DegradedFallback, ErrorTypeRule,
-    FallbackPolicy, FallbackStep, FallbackTrigger, HealthPolicy, HedgePolicy, InvalidPolicy, Jitter, LeaseExpiry,
-    MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy, StaticFallback, TimeWindow,
-    TimeoutPolicy,
+    FallbackPolicy, FallbackStep, FallbackTrigger, FleetHintMode, FleetHintPolicy, HealthPolicy, HedgePolicy,
+    InvalidPolicy, Jitter, LeaseExpiry, MethodOverride, Policy, PolicySpec, PoolPolicy, RateLimitPolicy, RetryPolicy,
+    StaticFallback, TimeWindow, TimeoutPolicy,
 };
 use crate::time::WallTime;
 use bytes::Bytes;
@@ -63,12 +63,16 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         hedge().boxed(),
         bulkhead().boxed(),
         limits().boxed(),
-        health().boxed(),
+        (health(), fleet_hint()).boxed(),
     );
     let level = prop::sample::select(Level::ALL.to_vec());
     (level, sections, vec(method_override().boxed(), 0..4))
         .prop_flat_map(
-            |(level, (timeout, breaker, classification, retry, hedge, bulkhead, limits, health), overrides)| {
+            |(
+                level,
+                (timeout, breaker, classification, retry, hedge, bulkhead, limits, (health, fleet_hint)),
+                overrides,
+            )| {
                 let (adaptive_limit, rate_limit) = limits;
                 fallback(timeout).boxed().prop_map(move |fallback| {
                     let budget = retry.budget;
@@ -84,6 +88,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                         rate_limit,
                         fallback,
                         health,
+                        fleet_hint,
                         method_overrides: Vec::new(),
                     };
                     for (index, entry) in overrides.iter().cloned().enumerate() {
@@ -364,4 +369,16 @@ fn health() -> impl Strategy<Value = HealthPolicy> {
             minimum_calls,
         }
     })
+}
+
+fn fleet_hint() -> impl Strategy<Value = FleetHintPolicy> {
+    let modes = prop::sample::select(vec![FleetHintMode::Off, FleetHintMode::Advisory, FleetHintMode::Enforce]);
+    (modes, 2..=100_000u32, ratio(), between(SECOND, 600 * SECOND)).prop_map(
+        |(mode, min_open_instances, min_open_ratio, ttl)| FleetHintPolicy {
+            mode,
+            min_open_instances,
+            min_open_ratio,
+            ttl,
+        },
+    )
 }

@@ -71,6 +71,7 @@ fn replace_sections(written: &mut v1::IsolationPolicy, patch: &v1::IsolationPoli
         fallback,
         health,
         method_overrides,
+        fleet_hint,
     } = patch;
     fn replace<T: Clone>(target: &mut Option<T>, section: &Option<T>) {
         if section.is_some() {
@@ -93,6 +94,7 @@ fn replace_sections(written: &mut v1::IsolationPolicy, patch: &v1::IsolationPoli
     replace(&mut written.rate_limit, rate_limit);
     replace(&mut written.fallback, fallback);
     replace(&mut written.health, health);
+    replace(&mut written.fleet_hint, fleet_hint);
     if !method_overrides.is_empty() {
         written.method_overrides.clone_from(method_overrides);
     }

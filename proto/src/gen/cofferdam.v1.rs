@@ -226,6 +226,9 @@ pub struct IsolationPolicy {
     /// Empty: one policy for all methods.
     #[prost(message, repeated, tag = "13")]
     pub method_overrides: ::prost::alloc::vec::Vec<MethodOverride>,
+    /// Whether the breaker of an instance trips sooner where those of other instances have. In force from enhanced.
+    #[prost(message, optional, tag = "14")]
+    pub fleet_hint: ::core::option::Option<FleetHintPolicy>,
 }
 /// TimeoutPolicy bounds how long a caller waits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -549,6 +552,28 @@ pub struct HealthPolicy {
     #[prost(uint32, optional, tag = "4")]
     pub minimum_calls: ::core::option::Option<u32>,
 }
+/// FleetHintPolicy says whether instances hear of each other's breakers. Once the service's own breaker has opened at
+/// enough of the instances that are connected to a manager, the manager tells all of them. Where the mode is enforce, the
+/// service's own breaker then trips, while it is closed, for half of consecutive_failures and at half of minimum_calls,
+/// both rounded up. It takes a failure of the instance's own: what others say opens no breaker by itself, and says nothing
+/// about one that is open or half-open. Breakers of pools and of overrides neither cause hints nor heed them.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct FleetHintPolicy {
+    /// What a hint does. Unset: FLEET_HINT_MODE_OFF.
+    #[prost(enumeration = "FleetHintMode", tag = "1")]
+    pub mode: i32,
+    /// Instances where the breaker must be open or half-open by its own rules. Unset: 2. In \[2, 100000\].
+    #[prost(uint32, optional, tag = "2")]
+    pub min_open_instances: ::core::option::Option<u32>,
+    /// The share that they must be of all connected instances that report a breaker for the service. Unset: 0.5. Zero: the
+    /// number above decides alone.
+    #[prost(double, optional, tag = "3")]
+    pub min_open_ratio: ::core::option::Option<f64>,
+    /// How long a hint lasts, whether the manager is there or not. It is renewed for as long as enough breakers are open.
+    /// Unset: 30 s. In \[1 s, 10 min\].
+    #[prost(message, optional, tag = "4")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
+}
 /// MethodOverride replaces sections of the policy for the methods that match.
 ///
 /// State belongs to whoever has numbers of its own. An override that replaces circuit_breaker has a breaker of its own,
@@ -572,8 +597,8 @@ pub struct MethodOverride {
     pub idempotent: ::core::option::Option<bool>,
     /// The sections to replace. A section left unset is inherited; one that is set is replaced whole, and what it leaves
     /// unset takes the value of the policy's preset, else the default. Unset, or no section: matching methods are as
-    /// the service, and no later entry applies to them. Rejected inside it: level, preset, health, method_overrides,
-    /// bulkhead.pools and retry.budget, which are the service's alone.
+    /// the service, and no later entry applies to them. Rejected inside it: level, preset, health, fleet_hint,
+    /// method_overrides, bulkhead.pools and retry.budget, which are the service's alone.
     #[prost(message, optional, tag = "3")]
     pub policy: ::core::option::Option<IsolationPolicy>,
 }
@@ -809,6 +834,43 @@ impl AdaptiveLimitKind {
             "ADAPTIVE_LIMIT_KIND_OFF" => Some(Self::Off),
             "ADAPTIVE_LIMIT_KIND_GRADIENT2" => Some(Self::Gradient2),
             "ADAPTIVE_LIMIT_KIND_AIMD" => Some(Self::Aimd),
+            _ => None,
+        }
+    }
+}
+/// FleetHintMode is what a fleet hint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FleetHintMode {
+    /// Unset: FLEET_HINT_MODE_OFF.
+    Unspecified = 0,
+    /// There are no hints.
+    Off = 1,
+    /// A hint is shown and told to the application, and changes nothing.
+    Advisory = 2,
+    /// A hint is shown and told as well, and halves what a closed breaker waits for.
+    Enforce = 3,
+}
+impl FleetHintMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FLEET_HINT_MODE_UNSPECIFIED",
+            Self::Off => "FLEET_HINT_MODE_OFF",
+            Self::Advisory => "FLEET_HINT_MODE_ADVISORY",
+            Self::Enforce => "FLEET_HINT_MODE_ENFORCE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FLEET_HINT_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FLEET_HINT_MODE_OFF" => Some(Self::Off),
+            "FLEET_HINT_MODE_ADVISORY" => Some(Self::Advisory),
+            "FLEET_HINT_MODE_ENFORCE" => Some(Self::Enforce),
             _ => None,
         }
     }
@@ -1599,6 +1661,9 @@ pub struct ServiceStats {
     /// The instances of open_instances, by their ids, in order. At most 100.
     #[prost(string, repeated, tag = "15")]
     pub open_instance_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The hint that this manager has given its instances. Unset: none.
+    #[prost(message, optional, tag = "16")]
+    pub fleet_hint: ::core::option::Option<FleetHintStats>,
 }
 /// RecoveryStats says how long breakers took from open to closed, at the same instance. A breaker that goes back from
 /// half-open to open has not recovered. In mode METRICS_ONLY breakers do not open, so they do not recover.
@@ -1660,6 +1725,27 @@ pub struct HistoryPoint {
     /// What happened. Its period is the length of the slot, so far.
     #[prost(message, optional, tag = "2")]
     pub calls: ::core::option::Option<CallStats>,
+}
+/// FleetHintStats is a fleet hint in force, as FleetHintPolicy has it. An instance has heard of it once the manager has
+/// said so on its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetHintStats {
+    /// What it does by the present policy.
+    #[prost(enumeration = "FleetHintMode", tag = "1")]
+    pub mode: i32,
+    /// Instances where the service's own breaker is open or half-open by its rules now. Where that is not enough any more,
+    /// the hint still lasts its time.
+    #[prost(uint32, tag = "2")]
+    pub open_instances: u32,
+    /// Instances that report a breaker now.
+    #[prost(uint32, tag = "3")]
+    pub instances: u32,
+    /// How long it has been in force.
+    #[prost(message, optional, tag = "4")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// When it is over, unless it is renewed.
+    #[prost(message, optional, tag = "5")]
+    pub ends_in: ::core::option::Option<::prost_types::Duration>,
 }
 /// ReportLosses is what instances reported, or would have, and nobody can see. All zero: nothing was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3563,6 +3649,10 @@ pub struct ServiceReport {
     /// was timed.
     #[prost(message, optional, tag = "11")]
     pub attempt_latency: ::core::option::Option<LatencyHistogram>,
+    /// The service's own breaker now by its rules alone, whatever mode or hold stands over it: what fleet hints go by. Unset:
+    /// none is in force, and the instance does not count among those that could give or take a hint.
+    #[prost(enumeration = "BreakerState", tag = "12")]
+    pub learned_state: i32,
 }
 /// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3599,12 +3689,15 @@ pub struct BreakerTransition {
     /// it was the service's.
     #[prost(string, tag = "6")]
     pub method_glob: ::prost::alloc::string::String,
+    /// Whether it opened sooner than the policy's own numbers would have it, for a fleet hint.
+    #[prost(bool, tag = "7")]
+    pub hinted: bool,
 }
 /// SyncResponse is a message of the manager.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncResponse {
     /// The message. Exactly one is set.
-    #[prost(oneof = "sync_response::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "sync_response::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<sync_response::Message>,
 }
 /// Nested message and enum types in `SyncResponse`.
@@ -3627,6 +3720,9 @@ pub mod sync_response {
         /// Please come again on another connection.
         #[prost(message, tag = "5")]
         Reconnect(super::SyncReconnect),
+        /// The breaker of a service has opened at many instances.
+        #[prost(message, tag = "6")]
+        FleetHint(super::FleetHint),
     }
 }
 /// PolicyUpdate is a policy to apply, as a whole.
@@ -3686,6 +3782,24 @@ pub struct SyncReconnect {
     /// Come after a random part of this time. Unset: 1 s.
     #[prost(message, optional, tag = "1")]
     pub within: ::core::option::Option<::prost_types::Duration>,
+}
+/// FleetHint says that the service's own breaker has opened at so many instances, as FleetHintPolicy has it. What it does
+/// is for the policy in force to say: under FLEET_HINT_MODE_OFF, nothing. A later one for the same service takes its place.
+/// One that breaks a rule below is passed over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetHint {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// How long it lasts from when it is received. Above zero, at most 10 min.
+    #[prost(message, optional, tag = "2")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
+    /// Instances where the breaker is open or half-open. At least 2.
+    #[prost(uint32, tag = "3")]
+    pub open_instances: u32,
+    /// Instances that report a breaker. At least open_instances.
+    #[prost(uint32, tag = "4")]
+    pub instances: u32,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]

@@ -4,13 +4,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::{
     execute::{Executor, Fence},
     grpc::{Api, SyncOptions, routes},
+    hints,
     instances::Instances,
     listener::{Listener, ListenerOptions},
     registry::Registry,
@@ -25,6 +26,7 @@ pub(crate) struct Manager {
     pub(crate) address: SocketAddr,
     drain: CancellationToken,
     serving: JoinHandle<()>,
+    _hints: AbortOnDropHandle<()>,
 }
 
 impl Manager {
@@ -50,8 +52,9 @@ impl Manager {
             sync,
             drain: drain.clone(),
         };
+        let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let serving = tokio::spawn(listener.serve(routes(api).unwrap(), drain.clone()));
-        Self { store, registry, instances, address, drain, serving }
+        Self { store, registry, instances, address, drain, serving, _hints: AbortOnDropHandle::new(hints) }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

@@ -13,6 +13,8 @@ pub struct Report {
     pub activity: Activity,
     /// How it is.
     pub condition: Condition,
+    /// The service's own breaker by its rules alone; absent where none is in force.
+    pub learned: Option<State>,
     /// The breakers that parts of it have to themselves, as far as they are not closed.
     pub parts: Vec<(Part, State)>,
     /// The adaptive limit; absent where none is in force.
@@ -28,7 +30,8 @@ pub struct Report {
 impl Session {
     /// Takes a report in, where the instance uses the service.
     pub fn report(&self, key: &ServiceKey, report: Report) {
-        let Report { activity, condition, parts, adaptive_limit, transitions, mut losses, is_registered } = report;
+        let Report { activity, condition, learned, parts, adaptive_limit, transitions, mut losses, is_registered } =
+            report;
         let (now, uptime) = (Instant::now(), self.instances.uptime());
         let changed = self.with(|inner| {
             let Some(service) = inner.services.get_mut(key) else { return false };
@@ -55,7 +58,10 @@ impl Session {
             let before = std::mem::replace(&mut member.now, condition);
             service.tally.remove(before);
             service.tally.add(condition);
-            before != condition
+            let learned_before = std::mem::replace(&mut member.learned, learned);
+            service.census.remove(learned_before);
+            service.census.add(learned);
+            before != condition || learned_before != learned
         });
         if changed == Some(true) {
             self.instances.changed();

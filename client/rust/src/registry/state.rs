@@ -2,6 +2,7 @@
 
 use crate::containment::Probation;
 use crate::events::Hub;
+use crate::fleet_hint::FleetHint;
 use crate::journal::Journal;
 use crate::panics::{Panicked, unless_it_panics};
 use crate::policy_file::Kept;
@@ -15,6 +16,7 @@ use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
+use cofferdam_core::time::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -60,6 +62,8 @@ pub(crate) struct Shown {
     pub(crate) parts: Vec<(Part, State)>,
     pub(crate) health: HealthStatus,
     pub(crate) adaptive_limit: Option<Load>,
+    /// The service's own breaker by its rules alone.
+    pub(crate) learned: Option<State>,
 }
 
 impl Told {
@@ -140,6 +144,12 @@ impl ServiceState {
         let in_force = self.isolation.in_force();
         let (policy, is_enabled) = (in_force.policy.clone(), in_force.is_enabled);
         Some(Kept { service: Arc::clone(&self.name), policy, revision: in_force.revision?, is_enabled })
+    }
+
+    /// What the manager says of other instances.
+    pub(crate) fn fleet_hint(&self, now: Timestamp) -> Option<FleetHint> {
+        let hint = self.isolation.fleet_hint(now)?;
+        Some(FleetHint::new(hint, &self.isolation.in_force().policy, now))
     }
 
     /// How far the manager has been told.

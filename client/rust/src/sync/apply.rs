@@ -10,10 +10,13 @@ use crate::containment::Good;
 use crate::events::Event;
 use crate::panics::{Panicked, tell, unless_it_panics};
 use crate::registry::{ServiceState, stand_ins};
-use crate::runtime::clocks;
+use crate::runtime::{Tokio, clocks};
 use crate::service::Origin;
+use cofferdam_core::fleet_hint::FleetHint;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
+use cofferdam_core::runtime::Runtime;
+use cofferdam_core::time::Timestamp;
 use cofferdam_core::wire::policy_hash;
 use std::sync::Arc;
 
@@ -33,8 +36,30 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
             shared.link.confirmed();
             None
         }
+        FromManager::FleetHint { service, open_instances, instances, ttl } => {
+            let service = shared.registry.find(&service)?;
+            let now = Tokio.now();
+            match FleetHint::new(open_instances, instances, ttl, now) {
+                Ok(hint) => receive_hint(shared, &service, hint, now),
+                Err(invalid) => tell(|| tracing::warn!(service = %service.name, %invalid, "a fleet hint that is none")),
+            }
+            None
+        }
         FromManager::Reconnect { .. } | FromManager::Unknown => None,
     }
+}
+
+/// Takes a hint in. That it goes on is no news.
+fn receive_hint(shared: &Shared, service: &ServiceState, hint: FleetHint, now: Timestamp) {
+    if !service.isolation.hint(hint, now) {
+        return;
+    }
+    let Some(hint) = service.fleet_hint(now) else { return };
+    let crate::FleetHint { open_instances, instances, is_enforced, .. } = hint;
+    tell(|| {
+        tracing::warn!(service = %service.name, open_instances, instances, is_enforced, "the breaker has opened at other instances");
+    });
+    shared.hub.tell(Event::FleetHint { service: Arc::clone(&service.name), hint });
 }
 
 /// What is in force now, for the manager to know.

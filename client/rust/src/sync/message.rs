@@ -29,6 +29,13 @@ pub(crate) enum FromManager {
     Reconnect {
         within: Duration,
     },
+    /// The breaker of a service has opened at many instances.
+    FleetHint {
+        service: String,
+        open_instances: u32,
+        instances: u32,
+        ttl: Duration,
+    },
     /// A message of a later release.
     Unknown,
 }
@@ -117,6 +124,8 @@ pub(crate) struct ServiceReport {
     pub(crate) health: HealthStatus,
     /// `None`: no adaptive limit is in force.
     pub(crate) adaptive_limit: Option<Load>,
+    /// The service's own breaker by its rules alone. `None`: none is in force.
+    pub(crate) learned: Option<State>,
     /// What the breaker of which part did and how long before the report, oldest first.
     pub(crate) transitions: Vec<(Part, Transition, Duration)>,
     pub(crate) dropped: u64,

@@ -22,9 +22,9 @@ const MAX_REASON_BYTES: usize = 1024;
 /// The time to come again in where a manager names none.
 const DEFAULT_WITHIN: Duration = Duration::from_secs(1);
 
-/// A time to come again in; one that is broken is none.
-fn window(within: Option<impl TryInto<Duration>>) -> Option<Duration> {
-    within.and_then(|within| within.try_into().ok())
+/// A time that a manager names; one that is broken is none.
+fn window(time: Option<impl TryInto<Duration>>) -> Option<Duration> {
+    time.and_then(|time| time.try_into().ok())
 }
 
 pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
@@ -38,8 +38,16 @@ pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
         Some(sync_response::Message::Reconnect(v1::SyncReconnect { within })) => {
             FromManager::Reconnect { within: window(within).unwrap_or(DEFAULT_WITHIN) }
         }
+        Some(sync_response::Message::FleetHint(hint)) => from_hint(hint),
         None => FromManager::Unknown,
     }
+}
+
+fn from_hint(hint: v1::FleetHint) -> FromManager {
+    let v1::FleetHint { service, ttl, open_instances, instances } = hint;
+    // A time that is none is refused where it is taken in, as a time of zero is.
+    let ttl = window(ttl).unwrap_or_default();
+    FromManager::FleetHint { service, open_instances, instances, ttl }
 }
 
 pub(super) fn from_update(update: v1::PolicyUpdate) -> Update {
@@ -114,8 +122,8 @@ fn to_report(report: Report) -> v1::SyncReport {
 }
 
 fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
-    let ServiceReport { service, counters, latencies, breaker, parts, health, adaptive_limit, transitions, dropped } =
-        report;
+    let ServiceReport { service, counters, latencies, breaker, parts, health, adaptive_limit, learned, .. } = report;
+    let (transitions, dropped) = (report.transitions, report.dropped);
     let Load { limit, in_flight } = adaptive_limit.unwrap_or_default();
     v1::ServiceReport {
         service: service.to_string(),
@@ -129,6 +137,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         breakers: parts.into_iter().map(to_breaker).collect(),
         call_latency: latency_to_wire(&latencies.calls),
         attempt_latency: latency_to_wire(&latencies.attempts),
+        learned_state: to_state(learned).into(),
     }
 }
 
@@ -147,6 +156,7 @@ fn to_transition((part, transition, age): (Part, Transition, Duration)) -> v1::B
         age: Some(duration_to_wire(age)),
         pool,
         method_glob,
+        hinted: transition.is_hinted,
     }
 }
 

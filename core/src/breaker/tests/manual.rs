@@ -17,8 +17,14 @@ fn a_trip_opens_and_recovers_by_the_rules() {
     let mut bench = Bench::new(consecutive());
     let late = Bench::new(consecutive());
     let tripped = trip(&bench, 5 * SECOND).unwrap();
-    let expected =
-        Transition { from: State::Closed, to: State::Open, cause: Cause::Tripped, at: bench.now, is_enforced: true };
+    let expected = Transition {
+        from: State::Closed,
+        to: State::Open,
+        cause: Cause::Tripped,
+        at: bench.now,
+        is_enforced: true,
+        is_hinted: false,
+    };
     assert_eq!((tripped, left(&bench)), (expected, Some(5 * SECOND)));
     bench.advance(5 * SECOND);
     assert_eq!(bench.calls(Outcome::Success, 2).unwrap().cause, Cause::ProbesSucceeded);

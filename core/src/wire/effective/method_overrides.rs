@@ -64,6 +64,8 @@ fn refuse_the_services_own(faults: &mut Faults, written: &v1::IsolationPolicy) {
     let pools = written.bulkhead.as_ref().is_some_and(|bulkhead| !bulkhead.pools.is_empty());
     refuse(pools, "bulkhead.pools", "pools are the service's, and a bulkhead here is one for all methods that match");
     refuse(written.health.is_some(), "health", "health is of the service as a whole, set it in the policy itself");
+    let hint = "hints are about the service's own breaker, set it in the policy itself";
+    refuse(written.fleet_hint.is_some(), "fleet_hint", hint);
     let overrides = &written.method_overrides;
     refuse(!overrides.is_empty(), "method_overrides", "overrides do not nest, add one before this one instead");
 }

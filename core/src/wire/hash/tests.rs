@@ -51,6 +51,7 @@ fn the_smallest_difference_shows() {
         |spec: &mut PolicySpec| spec.fallback.reserve = Some(std::time::Duration::ZERO),
         |spec: &mut PolicySpec| spec.retry.only_idempotent = false,
         |spec: &mut PolicySpec| spec.health.minimum_calls = 0,
+        |spec: &mut PolicySpec| spec.fleet_hint.min_open_instances = 3,
         |spec: &mut PolicySpec| spec.rate_limit = Some(RateLimitPolicy::per_second(1)),
         |spec: &mut PolicySpec| {
             spec.rate_limit = Some(RateLimitPolicy { burst: 1, ..RateLimitPolicy::per_second(1) });

@@ -20,6 +20,7 @@ fn everything() -> v1::IsolationPolicy {
         adaptive_limit: Some(v1::AdaptiveLimitPolicy::default()),
         rate_limit: Some(v1::RateLimitPolicy::default()),
         health: Some(v1::HealthPolicy::default()),
+        fleet_hint: Some(v1::FleetHintPolicy::default()),
         ..with_chain(vec![cached(), alternative("backup")])
     }
 }
@@ -29,11 +30,11 @@ fn each_level_leaves_out_what_the_levels_above_it_add() {
     let full = ["hedge", "bulkhead", "adaptive_limit", "rate_limit"];
     assert_eq!(
         inactive_fields(&everything(), Level::None),
-        ["timeout", "circuit_breaker", "retry", full[0], full[1], full[2], full[3], "fallback"]
+        ["timeout", "circuit_breaker", "retry", full[0], full[1], full[2], full[3], "fallback", "fleet_hint"]
     );
     assert_eq!(
         inactive_fields(&everything(), Level::Basic),
-        ["circuit_breaker", "retry", full[0], full[1], full[2], full[3], "fallback.chain[1].alternative"]
+        ["circuit_breaker", "retry", full[0], full[1], full[2], full[3], "fallback.chain[1].alternative", "fleet_hint"]
     );
     let ramp = ["circuit_breaker.ramp_duration", "circuit_breaker.ramp_min_ratio"];
     assert_eq!(inactive_fields(&everything(), Level::Enhanced), [ramp[0], ramp[1], full[0], full[1], full[2], full[3]]);

@@ -77,6 +77,7 @@ fn without_a_mask_every_section_can_be_replaced() {
         fallback: Some(v1::FallbackPolicy::default()),
         health: Some(v1::HealthPolicy::default()),
         method_overrides: vec![v1::MethodOverride::default()],
+        fleet_hint: Some(v1::FleetHintPolicy::default()),
     };
     let mut written = before();
     apply_update(&mut written, &patch, None).unwrap();

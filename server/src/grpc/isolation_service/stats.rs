@@ -6,16 +6,18 @@ use cofferdam_core::{
     isolation::Part,
     level::Level,
     name::Name,
-    wire::{counters_to_wire, duration_to_wire, health_to_wire, part_to_wire},
+    wire::{counters_to_wire, duration_to_wire, fleet_hint_mode_to_wire, health_to_wire, part_to_wire},
 };
 use cofferdam_proto::v1;
+use tokio::time::Instant;
 
 use super::figures;
 use crate::{
     activity::Activity,
     execute::Executor,
     health,
-    instances::{Instances, Losses, Recoveries},
+    hints::Hint,
+    instances::{Census, Instances, Losses, Recoveries},
     registry::{Registered, Registry},
 };
 
@@ -72,6 +74,7 @@ pub(super) fn of_service(
         losses: Some(losses(seen.losses)),
         recoveries: Some(recoveries(&seen.recoveries)),
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
+        fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
     }
 }
 
@@ -88,6 +91,17 @@ fn recoveries(recoveries: &Recoveries) -> v1::RecoveryStats {
         mean: recoveries.mean().map(duration_to_wire),
         p50: recoveries.quantile(0.5).map(duration_to_wire),
         longest: last.map(|_| duration_to_wire(recoveries.longest)),
+    }
+}
+
+fn fleet_hint(hint: &Hint, census: Census, registered: &Registered) -> v1::FleetHintStats {
+    let now = Instant::now();
+    v1::FleetHintStats {
+        mode: fleet_hint_mode_to_wire(registered.policy().fleet_hint.mode).into(),
+        open_instances: census.open,
+        instances: census.instances,
+        age: Some(duration_to_wire(now.saturating_duration_since(hint.since))),
+        ends_in: Some(duration_to_wire(hint.ends_in(now))),
     }
 }
 

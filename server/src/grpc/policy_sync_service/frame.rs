@@ -12,7 +12,9 @@ use cofferdam_proto::{
     v1::{self, sync_response::Message as Answer},
 };
 
-use crate::registry::Change;
+use tokio::time::Instant;
+
+use crate::{hints::Hint, registry::Change};
 
 /// A policy to apply, or the removal of one.
 pub(super) fn change(change: &Change) -> Bytes {
@@ -23,6 +25,20 @@ pub(super) fn change(change: &Change) -> Bytes {
             revision: Some(revision_to_wire(*revision)),
         })),
     }
+}
+
+/// Breakers have opened elsewhere. `None`: that was too long ago.
+pub(super) fn hint(hint: &Hint, now: Instant) -> Option<Bytes> {
+    let ttl = hint.ends_in(now);
+    let answer = || {
+        encode(Answer::FleetHint(v1::FleetHint {
+            service: hint.key.name.to_string(),
+            ttl: Some(duration_to_wire(ttl)),
+            open_instances: hint.census.open,
+            instances: hint.census.instances,
+        }))
+    };
+    (!ttl.is_zero()).then(answer)
 }
 
 /// All that was asked for has been sent.

@@ -116,7 +116,8 @@ pub(super) fn report(
         let parts = parts(&own, &service.breakers);
         let transitions = transitions(&own, &service.transitions);
         let is_registered = registered.is_some();
-        let report = Report { activity, condition, parts, adaptive_limit, transitions, losses, is_registered };
+        let learned = breaker_state_from_wire(service.learned_state).ok().flatten();
+        let report = Report { activity, condition, learned, parts, adaptive_limit, transitions, losses, is_registered };
         place.report(&key, report);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    fanout::Subscription,
+    fanout::{News, Subscription},
     grpc::{
         decode_errors::translate,
         error::{status, with_retry_after},
@@ -221,8 +221,9 @@ impl Session {
             biased;
             () = &mut self.drained => self.reconnect(),
             () = &mut self.replaced => self.give_way(),
-            change = self.subscription.next() => match change {
-                Ok(change) => self.changed(change),
+            news = self.subscription.next() => match news {
+                Ok(News::Change(change)) => self.changed(change),
+                Ok(News::Hint(hint)) => frame::hint(&hint, Instant::now()).map_or(Step::Listen, Step::Say),
                 Err(overrun) => {
                     tracing::warn!(instance = self.place.instance_id(), "{overrun}: asked to come again");
                     self.reconnect()

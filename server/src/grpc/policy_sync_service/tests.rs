@@ -18,6 +18,7 @@ use crate::testing::{Manager, PATIENCE, registration};
 mod containing;
 mod converging;
 mod following;
+mod hinting;
 mod reporting;
 mod staying;
 

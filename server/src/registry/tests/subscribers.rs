@@ -2,6 +2,7 @@
 
 use super::writes::register;
 use crate::{
+    fanout::{News, Subscription},
     registry::{Change, Registry},
     testing::{FaultyStore, PATIENCE, key, registration, registry},
 };
@@ -11,6 +12,13 @@ fn told(change: &Change) -> String {
     match change {
         Change::Updated(registered) => format!("{} updated", registered.key()),
         Change::Removed { key, .. } => format!("{key} removed"),
+    }
+}
+
+async fn next(subscription: &Subscription) -> Change {
+    match subscription.next().await.unwrap() {
+        News::Change(change) => change,
+        News::Hint(hint) => panic!("{hint:?}"),
     }
 }
 
@@ -34,10 +42,10 @@ async fn a_follower_is_told_how_things_are_and_then_what_changes() {
 
     register(&registry, "unrelated").await;
     register(&registry, "orders").await;
-    let change = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();
+    let change = tokio::time::timeout(PATIENCE, next(&subscription)).await.unwrap();
     assert_eq!(told(&change), "default/orders updated");
     unregister(&registry, "orders").await;
-    let change = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();
+    let change = tokio::time::timeout(PATIENCE, next(&subscription)).await.unwrap();
     assert_eq!(told(&change), "default/orders removed");
 }
 
@@ -56,7 +64,7 @@ async fn a_namespace_is_followed_with_what_is_to_come() {
         ["default/payments updated", "default/gone removed"]
     );
     register(&registry, "comes").await;
-    let change = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap();
+    let change = tokio::time::timeout(PATIENCE, next(&subscription)).await.unwrap();
     assert_eq!(told(&change), "default/comes updated");
 }
 
@@ -71,7 +79,7 @@ async fn of_many_changes_a_slow_follower_gets_the_last() {
         request.service.as_mut().unwrap().version = version.to_string();
         registry.register(request).await.unwrap();
     }
-    let change = subscription.next().await.unwrap();
+    let change = next(&subscription).await;
     let Change::Updated(registered) = change else { panic!("{change:?}") };
     assert_eq!(registered.service().version, "99");
     let nothing_more = tokio::time::timeout(std::time::Duration::ZERO, subscription.next()).await;

@@ -52,7 +52,7 @@ impl Operation for Ends {
     }
 }
 
-async fn calls(scene: &Scene, service: &str, count: usize, result: Result<(), ()>) {
+pub(super) async fn calls(scene: &Scene, service: &str, count: usize, result: Result<(), ()>) {
     calls_of(scene, service, "", count, result).await;
 }
 

@@ -55,6 +55,19 @@ fn a_time_to_come_back_in_is_heard_wherever_it_is_said() {
 }
 
 #[test]
+fn a_hint_comes_as_it_was_sent_and_a_broken_time_is_none() {
+    let sent = |ttl| v1::FleetHint { service: "a".to_owned(), ttl, open_instances: 2, instances: 4 };
+    let received =
+        |ttl| match from_manager(v1::SyncResponse { message: Some(sync_response::Message::FleetHint(sent(ttl))) }) {
+            FromManager::FleetHint { service, open_instances: 2, instances: 4, ttl } if service == "a" => ttl,
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(received(Some(prost_types::Duration { seconds: 3, nanos: 0 })), Duration::from_secs(3));
+    assert_eq!(received(Some(prost_types::Duration { seconds: -3, nanos: 0 })), Duration::ZERO);
+    assert_eq!(received(None), Duration::ZERO);
+}
+
+#[test]
 fn messages_of_later_releases_are_passed_over() {
     assert!(matches!(from_manager(v1::SyncResponse { message: None }), FromManager::Unknown));
 }

@@ -1,8 +1,8 @@
 //! Every number at the ends of its range, and beyond them: a fault there is named by its path, and nothing else is.
 
 use super::roomy::{
-    Set, adaptive, alternative, breaker, budget, bulkhead, cached, fallback, faults, health, hedge, length, pool, rate,
-    refused, retry, timeout,
+    Set, adaptive, alternative, breaker, budget, bulkhead, cached, fallback, faults, fleet_hint, health, hedge, length,
+    pool, rate, refused, retry, timeout,
 };
 use crate::policy::limits::MAX_DURATION;
 use crate::wire::duration_to_wire;
@@ -57,6 +57,7 @@ fn durations() -> Vec<Field<Duration, Wire>> {
         field!("fallback.chain[1].alternative.timeout", MILLISECOND, day, |p, d| { alternative(p).timeout = Some(d) }),
         field!("fallback.reserve", Duration::ZERO, day, |p, d| fallback(p).reserve = Some(d)),
         field!("health.window", SECOND, 3600 * SECOND, |p, d| health(p).window = Some(d)),
+        field!("fleet_hint.ttl", SECOND, 600 * SECOND, |p, d| fleet_hint(p).ttl = Some(d)),
         field!("rate_limit.period", NANOSECOND, day, |p, d| {
             let limit = rate(p);
             (limit.permits, limit.period) = (1, Some(d));
@@ -95,6 +96,7 @@ fn reals() -> Vec<Field<f64>> {
         field!("retry.budget.ratio", 0.0, 1.0, |p, x| budget(p).ratio = Some(x)),
         field!("health.degraded_error_rate", 0.0, 1.0, |p, x| health(p).degraded_error_rate = Some(x)),
         field!("health.unhealthy_error_rate", 0.0, 1.0, |p, x| health(p).unhealthy_error_rate = Some(x)),
+        field!("fleet_hint.min_open_ratio", 0.0, 1.0, |p, x| fleet_hint(p).min_open_ratio = Some(x)),
     ]
 }
 
@@ -145,6 +147,7 @@ fn numbers() -> Vec<Field<u32>> {
         field!("adaptive_limit.initial", 1, 100_000, |p, n| adaptive(p).initial = Some(n)),
         field!("adaptive_limit.max", 1, 100_000, |p, n| adaptive(p).max = Some(n)),
         field!("health.minimum_calls", 0, u32::MAX, |p, n| health(p).minimum_calls = Some(n)),
+        field!("fleet_hint.min_open_instances", 2, 100_000, |p, n| fleet_hint(p).min_open_instances = Some(n)),
     ]
 }
 

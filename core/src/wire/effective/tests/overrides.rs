@@ -62,6 +62,7 @@ fn what_is_the_services_alone_is_refused_with_a_remedy() {
         ("level", section(|policy| policy.level = 99)),
         ("preset", section(|policy| policy.preset = "database".to_owned())),
         ("health", section(|policy| policy.health = Some(v1::HealthPolicy::default()))),
+        ("fleet_hint", section(|policy| policy.fleet_hint = Some(v1::FleetHintPolicy::default()))),
         (
             "retry.budget",
             section(|policy| {

@@ -28,6 +28,7 @@ fn empty_sections_are_the_default() {
         rate_limit: Some(v1::RateLimitPolicy::default()),
         fallback: Some(v1::FallbackPolicy::default()),
         health: Some(v1::HealthPolicy::default()),
+        fleet_hint: Some(v1::FleetHintPolicy::default()),
         ..Default::default()
     };
     assert_eq!(effective_policy(&written).unwrap().to_spec(), PolicySpec::default());

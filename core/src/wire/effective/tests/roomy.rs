@@ -146,3 +146,7 @@ pub(super) fn degraded(policy: &mut v1::IsolationPolicy) -> &mut v1::DegradedFal
 pub(super) fn health(policy: &mut v1::IsolationPolicy) -> &mut v1::HealthPolicy {
     policy.health.get_or_insert_default()
 }
+
+pub(super) fn fleet_hint(policy: &mut v1::IsolationPolicy) -> &mut v1::FleetHintPolicy {
+    policy.fleet_hint.get_or_insert_default()
+}

@@ -1,0 +1,42 @@
+//! How the service's own breaker stands at the instances, by its rules alone.
+
+use cofferdam_core::{breaker::State, name::ServiceKey};
+
+use super::Instances;
+
+/// At how many instances the service's own breaker is not closed. Each connected instance that reports one counts once,
+/// whatever and however often it reports; one that is silent does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Instances where it is open or half-open by its own rules, whatever mode or hold stands over it.
+    pub open: u32,
+    /// Instances that report one.
+    pub instances: u32,
+}
+
+impl Census {
+    pub(super) fn add(&mut self, learned: Option<State>) {
+        let Some(state) = learned else { return };
+        self.instances = self.instances.saturating_add(1);
+        self.open = self.open.saturating_add((state != State::Closed).into());
+    }
+
+    pub(super) fn remove(&mut self, learned: Option<State>) {
+        let Some(state) = learned else { return };
+        self.instances = self.instances.saturating_sub(1);
+        self.open = self.open.saturating_sub((state != State::Closed).into());
+    }
+}
+
+impl Instances {
+    /// How the own breaker of a service stands.
+    pub fn census(&self, key: &ServiceKey) -> Census {
+        self.lock().services.get(key).map(|service| service.census).unwrap_or_default()
+    }
+
+    /// The services whose own breaker is not closed at some instance.
+    pub fn with_open_breakers(&self) -> Vec<ServiceKey> {
+        let inner = self.lock();
+        inner.services.iter().filter(|(_, service)| service.census.open > 0).map(|(key, _)| key.clone()).collect()
+    }
+}
