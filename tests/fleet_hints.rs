@@ -103,10 +103,9 @@ async fn half_of_the_fleet_shortens_the_trip_of_the_rest_and_one_bad_node_change
     bad.fail(FAILURES).await;
     assert!(bad.is_open());
     // It goes on and on about it.
-    let mut calls = u64::from(INSTANCES + FAILURES);
-    for _ in 0..3 {
+    let calls = u64::from(INSTANCES + FAILURES);
+    for calls in calls + 1..=calls + 3 {
         bad.fail(1).await;
-        calls += 1;
         let asking = async || {
             let stats = scene.manager.client().info("payments").await.unwrap().stats.unwrap();
             if stats.counters.unwrap_or_default().calls == calls { Ok(stats) } else { Err(stats) }

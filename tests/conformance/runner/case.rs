@@ -58,6 +58,7 @@ pub(crate) struct Step {
     pub(crate) release: Option<String>,
     pub(crate) trip: Option<TripStep>,
     pub(crate) reset: Option<String>,
+    pub(crate) hint: Option<HintStep>,
     pub(crate) wall: Option<String>,
     #[serde(default)]
     pub(crate) expect: Map<String, Value>,
@@ -80,6 +81,15 @@ pub(crate) struct TripStep {
     pub(crate) target: String,
     #[serde(rename = "for")]
     pub(crate) lasting: Option<Span>,
+}
+
+/// What the manager says of other instances.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HintStep {
+    pub(crate) open: u32,
+    pub(crate) instances: u32,
+    pub(crate) ttl: Span,
 }
 
 /// A call, and what its service, its stand-ins and its caller do.

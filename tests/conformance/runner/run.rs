@@ -109,13 +109,14 @@ impl Run {
         Ok(Map::from_iter([("refused".to_owned(), refused)]))
     }
 
-    /// What an operator does to breakers, and whoever sets the wall clock.
+    /// What an operator does to breakers, what a manager says of others, and whoever sets the wall clock.
     fn operate(&self, service: &str, step: &Step) -> Result<(), String> {
         let world = &self.world;
         step.hold.as_ref().map_or(Ok(()), |hold| world.hold(service, hold))?;
         step.release.as_ref().map_or(Ok(()), |target| world.release(service, target))?;
         step.trip.as_ref().map_or(Ok(()), |trip| world.trip(service, trip))?;
         step.reset.as_ref().map_or(Ok(()), |target| world.reset(service, target))?;
+        step.hint.as_ref().map_or(Ok(()), |hint| world.hint(service, hint))?;
         if let Some(wall) = &step.wall {
             let wall: prost_types::Timestamp = wall.parse().map_err(|error| format!("{wall}: {error:?}"))?;
             let seconds = u64::try_from(wall.seconds).map_err(|_| "no case is set before 1970")?;

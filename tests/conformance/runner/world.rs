@@ -1,10 +1,11 @@
 //! The services of a case, and all that can be seen of them.
 
-use super::case::{HoldStep, TripStep};
+use super::case::{HintStep, HoldStep, TripStep};
 use super::clock::Clock;
 use super::duration;
 use super::policy::{self, Refused};
 use cofferdam_core::breaker::{State, Transition};
+use cofferdam_core::fleet_hint::FleetHint;
 use cofferdam_core::hold::{Forced, Hold, HoldSpec, Target};
 use cofferdam_core::isolation::{Isolation, Observer, Part};
 use cofferdam_core::runtime::Runtime;
@@ -128,6 +129,14 @@ impl World {
         Ok(())
     }
 
+    /// Says what the manager does of other instances.
+    pub(crate) fn hint(&self, service: &str, step: &HintStep) -> Result<(), String> {
+        let (isolation, now) = (self.isolation(service).ok_or("no such service")?, self.clock.now());
+        let hint = FleetHint::new(step.open, step.instances, step.ttl.0, now).map_err(|error| error.to_string())?;
+        isolation.hint(hint, now);
+        Ok(())
+    }
+
     /// What can be seen of a service, by the names of expectations. `keys` are those that are looked at.
     pub(crate) fn observe(&self, service: &str, keys: &Map<String, Value>, observed: &mut Map<String, Value>) {
         let Some(known) = self.services.get(service) else { return };
@@ -143,6 +152,11 @@ impl World {
         observed.insert("limit".to_owned(), limit.unwrap_or_default());
         let hold = |hold: Arc<Hold>| json!({ "target": text(hold.target()), "forced": hold.forced().name().replace('-', "_") });
         observed.insert("holds".to_owned(), isolation.holds(now).into_iter().map(hold).collect());
+        let hint = isolation.fleet_hint(now).map(|hint| {
+            let ends_in = duration::format(hint.until().saturating_since(now));
+            json!({ "open": hint.open_instances(), "instances": hint.instances(), "ends_in": ends_in })
+        });
+        observed.insert("hint".to_owned(), hint.unwrap_or_default());
         let (successes, failures) = isolation.window_counts(now);
         observed.insert("window".to_owned(), json!({ "successes": successes, "failures": failures }));
         observed.insert("transitions".to_owned(), self.take_transitions(service));
@@ -166,6 +180,9 @@ impl World {
             });
             if !transition.is_enforced {
                 json["enforced"] = json!(false);
+            }
+            if transition.is_hinted {
+                json["hinted"] = json!(true);
             }
             if part != Part::Service {
                 json["part"] = json!(part.to_string());
