@@ -1,6 +1,6 @@
 //! Fleet hints: when many instances have opened the breaker of a service, the others hear of it.
 //!
-//! What a hint does is the engine's ([`cofferdam_core::fleet_hint`]). Here is decided when there is one: [`decide`] goes by
+//! What a hint does is the engine's ([`cofferdam_core::fleet_hint`]). Here is decided when there is one: `decide` goes by
 //! the policy and by a census of the connected instances, in which each counts once, however much it reports, and none
 //! that is silent. So no instance can bring a hint about alone, and one that leaves takes its word with it.
 //!
