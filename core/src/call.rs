@@ -57,8 +57,8 @@ pub async fn execute<R: Runtime, O: Operation>(
     options: &CallOptions<'_>,
 ) -> Result<Answer<O::Output>, Failure<O::Error>> {
     let in_force = isolation.look();
-    let mut tally = Tally::begin(isolation);
     let call = Call::begin(isolation, runtime, &in_force, options);
+    let mut tally = Tally::begin(&call.scope.measured);
     let mut progress = Progress::default();
     let refresh = match call.refresh(operation) {
         Ok(refresh) => refresh,
@@ -164,6 +164,11 @@ impl<'a, R: Runtime> Call<'a, R> {
         let since = clock.now();
         let deadline = limit.map(|limit| since.saturating_add(limit));
         Self { isolation, clock, in_force, scope, lane, options, since, is_idempotent, limit, deadline }
+    }
+
+    #[inline]
+    fn count(&self, counter: Counter) {
+        self.scope.measured.count(counter);
     }
 
     fn policy(&self) -> &'a PolicySpec {

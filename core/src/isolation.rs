@@ -7,11 +7,13 @@
 mod hints;
 mod holds;
 mod known;
+mod measured;
 mod part;
 mod plan;
 mod scope;
 
 pub use self::holds::TooManyHolds;
+pub(crate) use self::measured::Measured;
 pub use self::part::Part;
 pub(crate) use self::plan::Plan;
 pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
@@ -22,17 +24,17 @@ use crate::breaker::{State, Transition};
 use crate::cache::AnswerCache;
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
-use crate::latency::{CallLatencies, CallLatencySnapshot};
+use crate::latency::CallLatencySnapshot;
 use crate::level::Section;
 use crate::policy::{AdaptiveLimitKind, BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
-use crate::stats::{Counter, CounterSnapshot, Counters};
+use crate::stats::{Counter, CounterSnapshot};
 use crate::time::{Clocks, Timestamp};
 use arc_swap::{ArcSwap, Guard};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The isolation of one service, shared by all who call it.
 pub struct Isolation {
@@ -41,8 +43,7 @@ pub struct Isolation {
     known: Mutex<Known>,
     pub(crate) budget: RetryBudget,
     pub(crate) health: HealthWindow,
-    pub(crate) counters: Counters,
-    pub(crate) latencies: CallLatencies,
+    measured: Arc<Measured>,
     observer: Arc<dyn Observer>,
 }
 
@@ -76,13 +77,13 @@ impl Isolation {
     /// Isolation by a policy, with nothing learned. `clocks`: what they read now, for times of day in the policy.
     pub fn new(policy: Policy, revision: Option<Revision>, clocks: Clocks, observer: Arc<dyn Observer>) -> Self {
         let mut known = Known::new(clocks);
+        let measured = Arc::clone(known.ledger.others());
         Self {
             current: ArcSwap::from_pointee(InForce::new(policy, revision, true, &mut known)),
             known: Mutex::new(known),
             budget: RetryBudget::new(),
             health: HealthWindow::new(),
-            counters: Counters::default(),
-            latencies: CallLatencies::default(),
+            measured,
             observer,
         }
     }
@@ -95,7 +96,7 @@ impl Isolation {
     /// A breaker's mode is in force for calls under way as well. `clocks`: what they read now; a time of day in the policy
     /// becomes one of the monotonic clock here, once, so a wall clock that jumps later changes nothing.
     pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool, clocks: Clocks) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         known.clocks = clocks;
         let in_force = InForce::new(policy, revision, is_enabled, &mut known);
         hints::apply(&mut known, &in_force.policy, in_force.base.breaker());
@@ -171,37 +172,42 @@ impl Isolation {
 
     /// Where good answers are kept: for the service, and for each override with a fallback of its own.
     pub fn caches(&self) -> Vec<Arc<AnswerCache>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).caches.in_use().collect()
+        self.known().caches.in_use().collect()
     }
 
     /// What happened since the isolation was made.
     pub fn counters(&self) -> CounterSnapshot {
-        self.counters.snapshot()
+        self.known().ledger.counters()
     }
 
     /// How long calls and attempts took since the isolation was made. What [`counters`](Self::counters) told before of
     /// calls that have ended is in it.
     pub fn latencies(&self) -> CallLatencySnapshot {
-        self.latencies.snapshot()
+        self.known().ledger.latencies()
+    }
+
+    /// The same of the methods that an override is for, by its glob: what [`counters`](Self::counters) and
+    /// [`latencies`](Self::latencies) have of them, but for breakers that opened and results that came too late. An
+    /// override that the policy dropped is in it for as long as calls go by it.
+    pub fn methods(&self) -> Vec<(Arc<str>, CounterSnapshot, CallLatencySnapshot)> {
+        self.known().ledger.methods()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many breakers are known, those that nobody uses any more included.
     #[cfg(test)]
     pub(crate) fn known_breakers(&self) -> usize {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).breakers.len()
+        self.known().breakers.len()
     }
 
     #[inline]
     pub(crate) fn count(&self, counter: Counter) {
-        self.counters.add(counter);
+        self.measured.count(counter);
     }
 
-    #[inline]
-    pub(crate) fn count_each<const N: usize>(&self, counters: [Counter; N]) {
-        self.counters.add_each(counters);
-    }
-
-    #[inline]
     pub(crate) fn publish(&self, part: &Part, transition: Option<Transition>) {
         let Some(transition) = transition else { return };
         if transition.to == State::Open && transition.is_enforced {

@@ -60,6 +60,9 @@ const MAX_OPEN_IDS: usize = 100;
 /// Instances that have to put a policy back before it is handed out no more, where there are so many.
 const ENOUGH_TO_CONTAIN: usize = 2;
 
+/// Overrides for methods whose figures are kept of a service: more than any policy has.
+const MAX_METHODS: usize = 128;
+
 /// The instances of this manager.
 #[derive(Debug)]
 pub struct Instances {
@@ -100,6 +103,8 @@ struct Connected {
 #[derive(Debug, Default)]
 struct Service {
     sums: Activity,
+    /// What of them happened to methods that overrides are for, by glob.
+    methods: BTreeMap<String, Activity>,
     history: History,
     recoveries: RecoveryLog,
     losses: Losses,
@@ -155,6 +160,8 @@ pub struct Observation {
     pub losses: Losses,
     /// How long breakers took to recover.
     pub recoveries: Recoveries,
+    /// What of the sums happened to methods that overrides are for, by glob; those of earlier policies may be in it.
+    pub methods: BTreeMap<String, Activity>,
     /// Instances that use the service.
     pub instances: u32,
     /// Instances that have a breaker open or half-open.
@@ -271,6 +278,7 @@ impl Instances {
             ),
             activity: service.sums.clone(),
             losses: service.losses,
+            methods: service.methods.clone(),
             recoveries: service.recoveries.so_far().clone(),
             open_ids: statistics::open_ids(service, MAX_OPEN_IDS),
             instances: count(&|_| true),
@@ -338,6 +346,17 @@ impl Service {
         let has = |refusal: &Refusal| refusal.is_contained && refusal.revision == revision;
         let count = self.members.values().filter(|member| member.refused.as_ref().is_some_and(has)).count();
         count > 0 && count >= self.members.len().min(ENOUGH_TO_CONTAIN)
+    }
+
+    /// Adds to the figures of methods. Those of overrides that policies have dropped go where there are too many: what they
+    /// counted stays in the sums.
+    fn record_methods(&mut self, methods: Vec<(String, Activity)>) {
+        for (glob, activity) in methods {
+            if self.methods.len() >= MAX_METHODS && !self.methods.contains_key(&glob) {
+                self.methods.clear();
+            }
+            self.methods.entry(glob).or_default().merge(&activity);
+        }
     }
 
     fn is_abandoned(&self) -> bool {

@@ -51,7 +51,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     #[inline]
     pub(super) fn begin_at_once<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
         if !self.in_force.is_enabled {
-            self.isolation.count(Counter::RejectedDisabled);
+            self.count(Counter::RejectedDisabled);
             return Err(Hindered::Rejected(FailureCause::Disabled));
         }
         if self.plan().has_rate_limit {
@@ -95,7 +95,7 @@ impl<'a, R: Runtime> Call<'a, R> {
                 Err(rejection) => return Err(last.unwrap_or(rejection)),
             };
             if last.is_some() {
-                self.isolation.count(Counter::Retries);
+                self.count(Counter::Retries);
             }
             wait = match self.attempt(operation, progress, begun).await {
                 Ok(output) => return Ok(output),
@@ -131,7 +131,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             }
             Ok(turn) => Err(Hindered::MustWait(Wait::Turn(turn))),
             Err(limited) => {
-                self.isolation.count(Counter::RejectedRateLimit);
+                self.count(Counter::RejectedRateLimit);
                 Err(Hindered::Rejected(FailureCause::RateLimited { retry_after: limited.retry_after }))
             }
         }
@@ -192,7 +192,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             self.clock.has_moved();
         }
         if place.is_none() {
-            self.isolation.count(Counter::RejectedBulkhead);
+            self.count(Counter::RejectedBulkhead);
             return Err(FailureCause::BulkheadFull);
         }
         self.begin_at(place)
@@ -203,7 +203,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     fn begin_at<E>(&self, place: Option<Permit>) -> Result<Begun<'a>, FailureCause<E>> {
         let left = self.live_time();
         if !self.is_enough(left) {
-            self.isolation.count(Counter::RejectedDeadline);
+            self.count(Counter::RejectedDeadline);
             return Err(FailureCause::DeadlineSpent);
         }
         let since = self.clock.now();

@@ -36,7 +36,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         match refused {
             Refused::ByBreaker(rejected) => self.open(rejected),
             Refused::ByLimit => {
-                self.isolation.count(Counter::RejectedAdaptiveLimit);
+                self.count(Counter::RejectedAdaptiveLimit);
                 FailureCause::AdaptiveLimitReached
             }
         }
@@ -63,7 +63,7 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     pub(super) fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
         self.publish(rejected.transition);
-        self.isolation.count(Counter::RejectedOpen);
+        self.count(Counter::RejectedOpen);
         FailureCause::Open { retry_after: rejected.retry_after, by: rejected.by }
     }
 }

@@ -64,7 +64,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             return None;
         }
         if !self.isolation.budget.withdraw(self.clock.now(), &retry.budget) {
-            self.isolation.count(Counter::RetriesRefused);
+            self.count(Counter::RetriesRefused);
             return None;
         }
         Some(pause)

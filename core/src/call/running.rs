@@ -70,7 +70,7 @@ impl<'c, 'a, R: Runtime, F: Future> Running<'c, 'a, R, F> {
         attempt: Attempt,
     ) -> Self {
         let Begun { place, leave, since, limit } = begun;
-        let tally = Some(AttemptTally::begin(call.isolation));
+        let tally = Some(AttemptTally::begin(&call.scope.measured));
         let mut held = Held { call, leave, tally, place, since, is_hedge, has_waited: false, is_in_operation: true };
         let future = start(operation, attempt);
         held.is_in_operation = false;

@@ -80,7 +80,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(FailureCause::Inner(error)),
             Err(Elapsed) => {
-                self.isolation.count(Counter::Timeouts);
+                self.count(Counter::Timeouts);
                 Err(FailureCause::Timeout)
             }
         };
@@ -114,7 +114,10 @@ impl<'a, R: Runtime> Call<'a, R> {
         held.place = None;
         progress.last_outcome = Outcome::Success;
         let (own, policy) = (&self.lane.breaker, self.scope.policy.clone());
-        operation.follow(&mut output, Unfinished::new(own, policy, admission, self.is_idempotent, latency));
+        operation.follow(
+            &mut output,
+            Unfinished::new(own, &self.scope.measured, policy, admission, self.is_idempotent, latency),
+        );
         let verdict =
             Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None };
         Settled { result: Ok(output), verdict }

@@ -1,4 +1,4 @@
-use crate::isolation::Isolation;
+use crate::isolation::Measured;
 use crate::outcome::Outcome;
 use crate::stats::Counter;
 use std::future::poll_fn;
@@ -7,14 +7,14 @@ use std::pin::Pin;
 /// Counts a call exactly once, however it ends: a call whose future is dropped was cancelled, unless its own code
 /// panicked.
 pub(super) struct Tally<'a> {
-    isolation: &'a Isolation,
+    measured: &'a Measured,
     ending: Counter,
     has_waited: bool,
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn begin(isolation: &'a Isolation) -> Self {
-        Self { isolation, ending: Counter::Failed, has_waited: false }
+    pub(super) fn begin(measured: &'a Measured) -> Self {
+        Self { measured, ending: Counter::Failed, has_waited: false }
     }
 
     /// Waits for a part of the call. It is cancelled if it is dropped on the way.
@@ -43,19 +43,19 @@ impl<'a> Tally<'a> {
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
-        self.isolation.count_each([Counter::Calls, self.ending]);
+        self.measured.count_each([Counter::Calls, self.ending]);
     }
 }
 
 /// Counts an attempt exactly once: one whose future is dropped says nothing.
 pub(super) struct AttemptTally<'a> {
-    isolation: &'a Isolation,
+    measured: &'a Measured,
     outcome: Outcome,
 }
 
 impl<'a> AttemptTally<'a> {
-    pub(super) fn begin(isolation: &'a Isolation) -> Self {
-        Self { isolation, outcome: Outcome::Neutral }
+    pub(super) fn begin(measured: &'a Measured) -> Self {
+        Self { measured, outcome: Outcome::Neutral }
     }
 
     pub(super) fn end(mut self, outcome: Outcome) {
@@ -70,15 +70,15 @@ impl<'a> AttemptTally<'a> {
 
 impl Drop for AttemptTally<'_> {
     fn drop(&mut self) {
-        count_attempt(self.isolation, self.outcome);
+        count_attempt(self.measured, self.outcome);
     }
 }
 
-pub(super) fn count_attempt(isolation: &Isolation, outcome: Outcome) {
+pub(super) fn count_attempt(measured: &Measured, outcome: Outcome) {
     let ended = match outcome {
         Outcome::Success => Counter::AttemptSuccesses,
         Outcome::Failure => Counter::AttemptFailures,
         Outcome::Neutral => Counter::AttemptNeutrals,
     };
-    isolation.count_each([Counter::Attempts, ended]);
+    measured.count_each([Counter::Attempts, ended]);
 }

@@ -5,6 +5,7 @@ mod deadlines;
 mod dropped;
 mod hedges;
 mod holds;
+mod methods;
 mod observers;
 mod overrides;
 mod panics;

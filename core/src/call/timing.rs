@@ -13,7 +13,7 @@ impl<R: Runtime> Call<'_, R> {
         if is_answer && progress.attempts == 1 && since == self.since {
             progress.alone = Some(took);
         } else {
-            self.isolation.latencies.record_attempt(took);
+            self.scope.measured.latencies.record_attempt(took);
         }
     }
 
@@ -21,7 +21,7 @@ impl<R: Runtime> Call<'_, R> {
     #[inline]
     pub(super) fn time_live(&self, progress: &Progress) {
         match progress.alone {
-            Some(took) => self.isolation.latencies.record_alone(took),
+            Some(took) => self.scope.measured.latencies.record_alone(took),
             // The answer was there at once, and nobody looked at the clock again.
             None if progress.attempts == 1 && self.clock.now() == self.since => {}
             None => self.time_other(),
@@ -30,6 +30,6 @@ impl<R: Runtime> Call<'_, R> {
 
     /// Takes note of how long another call took.
     pub(super) fn time_other(&self) {
-        self.isolation.latencies.record_call(self.clock.now().saturating_since(self.since));
+        self.scope.measured.latencies.record_call(self.clock.now().saturating_since(self.since));
     }
 }

@@ -2,7 +2,7 @@ use super::Context;
 use super::settle::Said;
 use super::tally::count_attempt;
 use crate::breaker::{Admission, Detached};
-use crate::isolation::{Isolation, OwnBreaker};
+use crate::isolation::{Isolation, Measured, OwnBreaker};
 use crate::outcome::Outcome;
 use crate::policy::Policy;
 use crate::runtime::Runtime;
@@ -16,6 +16,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Unfinished {
     own: Arc<OwnBreaker>,
+    measured: Arc<Measured>,
     policy: Policy,
     /// `None`: no breaker was in force, or it has ended.
     admission: Option<Detached>,
@@ -28,6 +29,7 @@ pub struct Unfinished {
 impl Unfinished {
     pub(super) fn new(
         own: &Arc<OwnBreaker>,
+        measured: &Arc<Measured>,
         policy: Policy,
         admission: Option<Admission<'_>>,
         is_idempotent: bool,
@@ -35,7 +37,15 @@ impl Unfinished {
     ) -> Self {
         let is_probe = admission.as_ref().is_some_and(Admission::is_probe);
         let admission = admission.map(Admission::detach);
-        Self { own: Arc::clone(own), policy, admission, is_probe, is_idempotent, latency }
+        Self {
+            own: Arc::clone(own),
+            measured: Arc::clone(measured),
+            policy,
+            admission,
+            is_probe,
+            is_idempotent,
+            latency,
+        }
     }
 
     /// What its end is judged by; for an error of no type that is known.
@@ -46,7 +56,7 @@ impl Unfinished {
 
     /// Says how it ended, now. `isolation` is that of its call.
     pub fn end<R: Runtime>(mut self, isolation: &Isolation, runtime: &R, outcome: Outcome) {
-        count_attempt(isolation, outcome);
+        count_attempt(&self.measured, outcome);
         let said = Said { outcome, latency: self.latency, now: runtime.now() };
         let admission = self.admission.take().map(|detached| self.own.breaker.attach(detached));
         said.to(isolation, &self.own.part, &self.policy, admission, runtime);

@@ -1,4 +1,5 @@
 use super::holds::Holds;
+use super::measured::Ledger;
 use super::part::Part;
 use super::scope::OwnBreaker;
 use crate::adaptive_limit::AdaptiveLimit;
@@ -21,6 +22,7 @@ pub(super) struct Known {
     pub(super) clocks: Clocks,
     pub(super) holds: Holds,
     pub(super) hint: Option<FleetHint>,
+    pub(super) ledger: Ledger,
     pub(super) breakers: States<OwnBreaker>,
     pub(super) places: States<Bulkhead>,
     pub(super) fallback_places: States<Bulkhead>,
@@ -40,6 +42,7 @@ impl Known {
             clocks,
             holds: Holds::default(),
             hint: None,
+            ledger: Ledger::default(),
             breakers: States::default(),
             places: States::default(),
             fallback_places: States::default(),
@@ -56,6 +59,7 @@ impl Known {
             clocks: _,
             holds: _,
             hint: _,
+            ledger,
             breakers,
             places,
             fallback_places,
@@ -64,6 +68,7 @@ impl Known {
             latencies,
             caches,
         } = self;
+        ledger.prune();
         breakers.prune();
         places.prune();
         fallback_places.prune();

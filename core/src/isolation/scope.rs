@@ -7,6 +7,7 @@
 //! included.
 
 use super::known::Known;
+use super::measured::Measured;
 use super::part::Part;
 use super::plan::Plan;
 use crate::adaptive_limit::AdaptiveLimit;
@@ -38,6 +39,8 @@ pub(crate) struct Scope {
     /// The places of fallbacks that take time.
     pub(crate) fallback_places: Arc<Bulkhead>,
     pub(crate) cache: Arc<AnswerCache>,
+    /// What these calls count in.
+    pub(crate) measured: Arc<Measured>,
     common: Lane,
     pools: Vec<(PoolPolicy, Lane)>,
 }
@@ -87,6 +90,7 @@ impl Scope {
             latency: latency(part, policy.hedge, known),
             fallback_places: fallback_places(part, policy, known),
             cache: cache(part, known),
+            measured: Arc::clone(known.ledger.others()),
             common,
             pools,
         }
@@ -96,7 +100,13 @@ impl Scope {
     pub(super) fn of_methods(&self, entry: &MethodOverride, policy: Policy, known: &mut Known) -> Self {
         let part = &Part::Methods(entry.glob.as_str().into());
         let plan = Plan::of(&policy);
-        let mut scope = Self { policy, plan, is_idempotent: entry.is_idempotent, ..self.clone() };
+        let mut scope = Self {
+            policy,
+            plan,
+            is_idempotent: entry.is_idempotent,
+            measured: known.ledger.of(&entry.glob),
+            ..self.clone()
+        };
         if let Some(BulkheadPolicy { max_concurrent, max_queue, max_wait, pools: _ }) = entry.bulkhead {
             scope.common.places = places(part, max_concurrent, max_queue, known);
             scope.common.max_wait = max_wait;

@@ -1664,6 +1664,22 @@ pub struct ServiceStats {
     /// The hint that this manager has given its instances. Unset: none.
     #[prost(message, optional, tag = "16")]
     pub fleet_hint: ::core::option::Option<FleetHintStats>,
+    /// What happened to the calls of methods, since this manager started: a row for each override for methods of the present
+    /// policy, in its order, then one for all other methods. Calls that this manager made itself are not in it. Empty: the
+    /// policy has no overrides.
+    #[prost(message, repeated, tag = "17")]
+    pub methods: ::prost::alloc::vec::Vec<MethodStats>,
+}
+/// MethodStats is what happened to the calls of the methods that an override is for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MethodStats {
+    /// The methods, by the glob of their override. Empty: all other methods, and overrides that earlier policies had.
+    #[prost(string, tag = "1")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// What happened, in figures. Of an override, it is since this manager first heard of calls to it. breaker_opened and
+    /// stale_results are counted for all other methods.
+    #[prost(message, optional, tag = "2")]
+    pub calls: ::core::option::Option<CallStats>,
 }
 /// RecoveryStats says how long breakers took from open to closed, at the same instance. A breaker that goes back from
 /// half-open to open has not recovered. In mode METRICS_ONLY breakers do not open, so they do not recover.
@@ -3653,6 +3669,26 @@ pub struct ServiceReport {
     /// none is in force, and the instance does not count among those that could give or take a hint.
     #[prost(enumeration = "BreakerState", tag = "12")]
     pub learned_state: i32,
+    /// What of all this happened to methods that an override is for, in the policy in force or in the one before. It is part of
+    /// counters and latencies above. At most 128; an override without calls is left out.
+    #[prost(message, repeated, tag = "13")]
+    pub methods: ::prost::alloc::vec::Vec<MethodReport>,
+}
+/// MethodReport is what happened to the methods that an override is for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MethodReport {
+    /// The methods, by the glob of their override.
+    #[prost(string, tag = "1")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Differences since the last report. breaker_opened and stale_results are counted for the service alone.
+    #[prost(message, optional, tag = "2")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// As in ServiceReport.
+    #[prost(message, optional, tag = "3")]
+    pub call_latency: ::core::option::Option<LatencyHistogram>,
+    /// As in ServiceReport.
+    #[prost(message, optional, tag = "4")]
+    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
 }
 /// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

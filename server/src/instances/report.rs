@@ -11,6 +11,8 @@ use crate::activity::Activity;
 pub struct Report {
     /// What happened.
     pub activity: Activity,
+    /// What of it happened to methods that an override of the present policy is for, by its glob.
+    pub methods: Vec<(String, Activity)>,
     /// How it is.
     pub condition: Condition,
     /// The service's own breaker by its rules alone; absent where none is in force.
@@ -30,11 +32,23 @@ pub struct Report {
 impl Session {
     /// Takes a report in, where the instance uses the service.
     pub fn report(&self, key: &ServiceKey, report: Report) {
-        let Report { activity, condition, learned, parts, adaptive_limit, transitions, mut losses, is_registered } =
-            report;
+        let Report {
+            activity,
+            methods,
+            condition,
+            learned,
+            parts,
+            adaptive_limit,
+            transitions,
+            mut losses,
+            is_registered,
+        } = report;
         let (now, uptime) = (Instant::now(), self.instances.uptime());
         let changed = self.with(|inner| {
             let Some(service) = inner.services.get_mut(key) else { return false };
+            if service.members.contains_key(&self.session) {
+                service.record_methods(methods);
+            }
             let Some(member) = service.members.get_mut(&self.session) else { return false };
             service.sums.merge(&activity);
             if is_registered {

@@ -51,6 +51,7 @@ struct Newest {
 pub(crate) struct Told {
     pub(crate) counters: CounterSnapshot,
     pub(crate) latencies: CallLatencySnapshot,
+    pub(crate) methods: Vec<(Arc<str>, CounterSnapshot, CallLatencySnapshot)>,
     /// The stream, counted from 1, and the state that its manager knows. `None`: no manager knows any.
     pub(crate) state: Option<(u64, Shown)>,
 }

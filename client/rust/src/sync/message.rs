@@ -117,6 +117,8 @@ pub(crate) struct ServiceReport {
     pub(crate) counters: CounterSnapshot,
     /// How long calls and attempts took.
     pub(crate) latencies: CallLatencySnapshot,
+    /// What of it happened to methods that an override is for, by its glob.
+    pub(crate) methods: Vec<(Arc<str>, CounterSnapshot, CallLatencySnapshot)>,
     /// The least good of all breakers.
     pub(crate) breaker: Option<State>,
     /// The breakers of parts of the service, as far as they are not closed.

@@ -8,6 +8,7 @@ use super::message::{Report, ServiceReport};
 use crate::registry::{ServiceState, Shown, Told};
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::isolation::Part;
+use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ const MAX_SERVICES: usize = 1000;
 /// hundred transitions of at most 300 bytes, no report reaches the transport's limit of 4 MiB unless hundreds of breakers
 /// flap at once.
 const MAX_BUCKETS: usize = 50_000;
+
+/// What happened to the methods that an override is for, by its glob.
+type Method = (Arc<str>, CounterSnapshot, CallLatencySnapshot);
 
 /// Composes reports, over all the streams of a process.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ impl Reporter {
             let Some(service) = services.get(index) else { continue };
             pending.next = (index + 1) % services.len();
             if let Some((report, entry)) = changes(service, self.streams, now) {
-                buckets += report.latencies.calls.iter().count() + report.latencies.attempts.iter().count();
+                buckets += size(&report);
                 reports.push(report);
                 pending.entries.push(entry);
             }
@@ -106,11 +110,13 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
     }
     // After the counters: what they tell of calls that have ended is in it.
     let latencies = service.isolation.latencies();
+    let methods = service.isolation.methods();
     let aged = |(part, made): (_, Transition)| (part, made, now.saturating_since(made.at));
     let report = ServiceReport {
         service: Arc::clone(&service.name),
         counters: difference,
         latencies: latencies.since(&told.latencies),
+        methods: methods.iter().filter_map(|method| since_told(method, &told.methods)).collect(),
         breaker: state.breaker,
         parts: state.parts.clone(),
         health: state.health,
@@ -119,8 +125,25 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
-    let told = Told { counters, latencies, state: Some((stream, state)) };
+    let told = Told { counters, latencies, methods, state: Some((stream, state)) };
     Some((report, Entry { service: Arc::clone(service), told, position: unreported.position }))
+}
+
+/// The buckets that a report of a service has.
+fn size(report: &ServiceReport) -> usize {
+    let of = |latencies: &CallLatencySnapshot| latencies.calls.iter().count() + latencies.attempts.iter().count();
+    of(&report.latencies) + report.methods.iter().map(|(_, _, latencies)| of(latencies)).sum::<usize>()
+}
+
+/// What happened to methods since it was told. `None`: nothing.
+fn since_told((glob, counters, latencies): &Method, told: &[Method]) -> Option<Method> {
+    // An override that went and came back since has begun anew, which shows while it counts less.
+    let told = told.iter().find(|(known, told, _)| known == glob && told.calls <= counters.calls);
+    let (counters, latencies) = match told {
+        Some((_, told, timed)) => (counters.since(told), latencies.since(timed)),
+        None => (*counters, latencies.clone()),
+    };
+    (!counters.is_zero()).then(|| (Arc::clone(glob), counters, latencies))
 }
 
 fn shown(service: &ServiceState, now: Timestamp) -> Shown {

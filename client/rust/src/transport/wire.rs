@@ -5,14 +5,17 @@ use crate::sync::message::{Applied, FromManager, Hello, Refusal, Report, Service
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::isolation::Part;
+use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::policy::{InvalidPolicy, Policy};
 use cofferdam_core::revision::Revision;
+use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::wire::{
     breaker_state_to_wire, counters_to_wire, duration_to_wire, effective_policy, health_to_wire, latency_to_wire,
     part_to_wire, revision_from_wire, revision_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the SDK calls itself.
@@ -122,8 +125,19 @@ fn to_report(report: Report) -> v1::SyncReport {
 }
 
 fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
-    let ServiceReport { service, counters, latencies, breaker, parts, health, adaptive_limit, learned, .. } = report;
-    let (transitions, dropped) = (report.transitions, report.dropped);
+    let ServiceReport {
+        service,
+        counters,
+        latencies,
+        methods,
+        breaker,
+        parts,
+        health,
+        adaptive_limit,
+        learned,
+        transitions,
+        dropped,
+    } = report;
     let Load { limit, in_flight } = adaptive_limit.unwrap_or_default();
     v1::ServiceReport {
         service: service.to_string(),
@@ -138,6 +152,16 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         call_latency: latency_to_wire(&latencies.calls),
         attempt_latency: latency_to_wire(&latencies.attempts),
         learned_state: to_state(learned).into(),
+        methods: methods.into_iter().map(to_method).collect(),
+    }
+}
+
+fn to_method((glob, counters, latencies): (Arc<str>, CounterSnapshot, CallLatencySnapshot)) -> v1::MethodReport {
+    v1::MethodReport {
+        method_glob: glob.to_string(),
+        counters: Some(counters_to_wire(&counters)),
+        call_latency: latency_to_wire(&latencies.calls),
+        attempt_latency: latency_to_wire(&latencies.attempts),
     }
 }
 

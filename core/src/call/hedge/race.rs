@@ -130,12 +130,12 @@ where
         }
         progress.hedges += 1;
         if let Some(begun) = self.call.begin_hedge(self.deadline) {
-            self.call.isolation.count(Counter::Hedges);
+            self.call.count(Counter::Hedges);
             let attempt = self.call.next_attempt(progress, begun.limit);
             let running = Running::new(self.call, begun, true, operation, self.start, attempt);
             self.hedges.push(Box::pin(running));
         } else {
-            self.call.isolation.count(Counter::HedgesRefused);
+            self.call.count(Counter::HedgesRefused);
         }
         if self.is_running() {
             self.wait(operation, progress, self.delay);
@@ -175,7 +175,7 @@ where
     /// The call has its answer: of a hedge or of the first attempt.
     fn won(&self, is_hedge: bool) {
         if is_hedge {
-            self.call.isolation.count(Counter::HedgeWins);
+            self.call.count(Counter::HedgeWins);
         }
         if let Some(first) = &self.first {
             self.call.measure(self.call.clock.now().saturating_since(first.since()));

@@ -43,7 +43,8 @@ pub(super) fn of_service(
 ) -> v1::ServiceStats {
     let key = registered.key();
     let seen = instances.observe(key, registered.revision(), registered.policy_hash());
-    let mut total = seen.activity;
+    let reported = seen.activity;
+    let mut total = reported.clone();
     total.merge(&executor.activity(key));
     let recent = window.map(|window| {
         let mut recent = instances.over(key, window);
@@ -73,9 +74,38 @@ pub(super) fn of_service(
         calls: Some(figures::of(calls, period(instances, window))),
         losses: Some(losses(seen.losses)),
         recoveries: Some(recoveries(&seen.recoveries)),
+        methods: methods(registered, &seen.methods, &reported, instances.uptime()),
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
         fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
     }
+}
+
+/// The figures of the methods that overrides of the policy are for, and of all others.
+fn methods(
+    registered: &Registered,
+    known: &BTreeMap<String, Activity>,
+    reported: &Activity,
+    period: Duration,
+) -> Vec<v1::MethodStats> {
+    let overrides = &registered.policy().method_overrides;
+    if overrides.is_empty() {
+        return Vec::new();
+    }
+    let mut overridden = Activity::default();
+    let mut rows: Vec<v1::MethodStats> = Vec::new();
+    for entry in overrides {
+        // The first of two that are alike takes all calls.
+        let is_first = rows.iter().all(|row| row.method_glob != entry.glob);
+        let activity = known.get(&entry.glob).filter(|_| is_first).cloned().unwrap_or_default();
+        overridden.merge(&activity);
+        rows.push(method(&entry.glob, &activity, period));
+    }
+    rows.push(method("", &reported.since(&overridden), period));
+    rows
+}
+
+fn method(glob: &str, activity: &Activity, period: Duration) -> v1::MethodStats {
+    v1::MethodStats { method_glob: glob.to_owned(), calls: Some(figures::of(activity, period)) }
 }
 
 /// How long the figures are about.

@@ -21,7 +21,7 @@ use crate::{
     activity::Activity,
     error::Error,
     instances::{Condition, Losses, Refusal, Report, Session as Place, Transition},
-    registry::{Registry, validate::Faults},
+    registry::{Registered, Registry, validate::Faults},
 };
 
 const MAX_REASON_CHARS: usize = 1024;
@@ -108,7 +108,10 @@ pub(super) fn report(
             breaker: breaker_state_from_wire(service.breaker_state).ok().flatten(),
             health: health_from_wire(service.health_status).ok().flatten().or_else(|| health_of_breakers(service)),
         };
-        let (activity, losses) = activity(&key, place, service);
+        let losses = Losses { transitions_dropped: service.transitions_dropped.into(), ..Losses::default() };
+        let mut reading = Reading { key: &key, place, losses };
+        let histograms = [service.call_latency.as_ref(), service.attempt_latency.as_ref()];
+        let activity = activity(&mut reading, service.counters, histograms);
         let limit = Load { limit: service.adaptive_limit, in_flight: service.adaptive_in_flight };
         let adaptive_limit = Some(limit).filter(|limit| limit.limit > 0);
         let registered = registry.get(&key);
@@ -117,7 +120,10 @@ pub(super) fn report(
         let transitions = transitions(&own, &service.transitions);
         let is_registered = registered.is_some();
         let learned = breaker_state_from_wire(service.learned_state).ok().flatten();
-        let report = Report { activity, condition, learned, parts, adaptive_limit, transitions, losses, is_registered };
+        let methods = registered.map(|registered| methods(&mut reading, &registered, &service.methods));
+        let (methods, losses) = (methods.unwrap_or_default(), reading.losses);
+        let report =
+            Report { activity, methods, condition, learned, parts, adaptive_limit, transitions, losses, is_registered };
         place.report(&key, report);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
@@ -129,20 +135,32 @@ pub(super) fn report(
     faults.into_result()
 }
 
-/// What happened to a service at an instance, and what of that cannot be known. A histogram that is none is left out: the
-/// counters beside it are as good as ever.
-fn activity(key: &ServiceKey, place: &Place, report: &v1::ServiceReport) -> (Activity, Losses) {
-    let transitions_dropped = report.transitions_dropped.into();
-    let mut losses = Losses { transitions_dropped, ..Losses::default() };
-    let mut read = |histogram: &Option<v1::LatencyHistogram>| {
-        latency_from_wire(histogram.as_ref()).unwrap_or_else(|invalid| {
-            tracing::debug!(service = %key, instance = place.instance_id(), "a latency histogram {invalid}");
-            losses.histograms_refused += 1;
+/// What happened to some calls, by a report.
+fn activity(reading: &mut Reading<'_>, counters: Option<v1::CallCounters>, latencies: Histograms<'_>) -> Activity {
+    let [calls, attempts] = latencies.map(|histogram| reading.histogram(histogram));
+    let latencies = CallLatencySnapshot { calls, attempts };
+    Activity { counters: counters_from_wire(&counters.unwrap_or_default()), latencies }
+}
+
+/// The histograms of calls and of attempts.
+type Histograms<'a> = [Option<&'a v1::LatencyHistogram>; 2];
+
+/// A report of a service that is being read, and what of it cannot be known.
+struct Reading<'a> {
+    key: &'a ServiceKey,
+    place: &'a Place,
+    losses: Losses,
+}
+
+impl Reading<'_> {
+    /// A histogram that is none is left out: the counters beside it are as good as ever.
+    fn histogram(&mut self, histogram: Option<&v1::LatencyHistogram>) -> SparseLatency {
+        latency_from_wire(histogram).unwrap_or_else(|invalid| {
+            tracing::debug!(service = %self.key, instance = self.place.instance_id(), "a latency histogram {invalid}");
+            self.losses.histograms_refused = self.losses.histograms_refused.saturating_add(1);
             SparseLatency::default()
         })
-    };
-    let latencies = CallLatencySnapshot { calls: read(&report.call_latency), attempts: read(&report.attempt_latency) };
-    (Activity { counters: counters_from_wire(&report.counters.unwrap_or_default()), latencies }, losses)
+    }
 }
 
 /// What an instance that reports no health says of it: an open breaker that is no part's is the service's.
@@ -163,6 +181,20 @@ fn parts(own: &[Part], reported: &[v1::BreakerReport]) -> Vec<(Part, State)> {
         let report = reported.iter().find(|report| part_is(part, &report.pool, &report.method_glob))?;
         let state = breaker_state_from_wire(report.state).ok().flatten()?;
         (state != State::Closed).then(|| (part.clone(), state))
+    });
+    known.collect()
+}
+
+/// What happened to methods, of the overrides in the policy of now.
+fn methods(
+    reading: &mut Reading<'_>,
+    registered: &Registered,
+    reported: &[v1::MethodReport],
+) -> Vec<(String, Activity)> {
+    let known = registered.policy().method_overrides.iter().filter_map(|entry| {
+        let report = reported.iter().find(|report| report.method_glob == entry.glob)?;
+        let histograms = [report.call_latency.as_ref(), report.attempt_latency.as_ref()];
+        Some((entry.glob.clone(), activity(reading, report.counters, histograms)))
     });
     known.collect()
 }

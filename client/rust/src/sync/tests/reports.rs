@@ -186,6 +186,33 @@ async fn the_breakers_of_parts_are_reported_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn methods_with_an_override_are_reported_apart() {
+    let mut scene = Scene::new(&["a"]);
+    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true, clocks());
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete(None));
+    assert_eq!(stream.report().await.services[0].methods, []);
+    let told = |report: &Report| {
+        let methods = report.services[0].methods.iter();
+        let methods = methods.map(|(glob, counters, _)| (glob.to_string(), counters.calls)).collect::<Vec<_>>();
+        (report.services[0].counters.calls, methods)
+    };
+    calls_of(&scene, "a", "listUsers", 2, Ok(())).await;
+    calls_of(&scene, "a", "put", 3, Ok(())).await;
+    assert_eq!(told(&stream.report().await), (5, vec![("list*".to_owned(), 2)]));
+    calls_of(&scene, "a", "listUsers", 1, Ok(())).await;
+    assert_eq!(told(&stream.report().await), (1, vec![("list*".to_owned(), 1)]));
+    calls_of(&scene, "a", "put", 1, Ok(())).await;
+    assert_eq!(told(&stream.report().await), (1, vec![]));
+    // Gone and back between two reports: it begins anew, and nothing is told twice.
+    scene.service("a").isolation.apply(Policy::default(), None, true, clocks());
+    scene.service("a").isolation.apply(Policy::default(), None, true, clocks());
+    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), None, true, clocks());
+    calls_of(&scene, "a", "listUsers", 2, Ok(())).await;
+    assert_eq!(told(&stream.report().await), (2, vec![("list*".to_owned(), 2)]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_add_up_over_cut_streams() {
     let mut scene = Scene::new(&["a", "b"]);
     let mut sums = (CounterSnapshot::default(), CallLatencySnapshot::default());

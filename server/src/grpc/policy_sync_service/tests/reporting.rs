@@ -319,3 +319,40 @@ async fn recoveries_are_told_by_what_breakers_did() {
     let all = manager.client().await.get_isolation_stats(v1::GetIsolationStatsRequest::default()).await.unwrap();
     assert_eq!(all.into_inner().stats.unwrap().recoveries, Some(recoveries));
 }
+
+#[tokio::test]
+async fn methods_with_an_override_are_told_apart() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let glob = |glob: &str| v1::MethodOverride { glob: glob.to_owned(), ..Default::default() };
+    let policy = v1::IsolationPolicy { method_overrides: vec![glob("List*"), glob("Get*")], ..Default::default() };
+    let request =
+        v1::UpdateIsolationPolicyRequest { service: "payments".to_owned(), policy: Some(policy), ..Default::default() };
+    manager.registry.update_policy(request).await.unwrap();
+    let instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    let method = |glob: &str, calls, bucket| v1::MethodReport {
+        method_glob: glob.to_owned(),
+        counters: Some(v1::CallCounters { calls, ..v1::CallCounters::default() }),
+        call_latency: histogram(&[bucket], &[calls]),
+        attempt_latency: histogram(&[999], &[1]),
+    };
+    let methods = vec![method("List*", 3, 90), method("Gone*", 4, 90), method("List*", 100, 90)];
+    for sequence in [1, 2] {
+        let Message::Report(mut report) =
+            report(sequence, "payments", 10, v1::BreakerState::Closed, v1::HealthStatus::Healthy)
+        else {
+            panic!()
+        };
+        report.services[0].methods.clone_from(&methods);
+        instance.say(Message::Report(report)).await;
+    }
+    let seen = stats_become(&manager, "payments", |stats| stats.counters.unwrap().calls == 20).await;
+    let row = |method: &v1::MethodStats| {
+        let calls = method.calls.as_ref().unwrap();
+        let timed = calls.call_latency.as_ref().map_or(0, |latency| latency.count);
+        (method.method_glob.clone(), calls.counters.unwrap().calls, timed)
+    };
+    let rows: Vec<_> = seen.methods.iter().map(row).collect();
+    assert_eq!(rows, [("List*".to_owned(), 6, 6), ("Get*".to_owned(), 0, 0), (String::new(), 14, 0)]);
+    assert_eq!(seen.losses.unwrap().histograms_refused, 2);
+}
