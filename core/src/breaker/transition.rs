@@ -37,27 +37,43 @@ impl Transition {
 }
 
 /// A transition without its time: small enough to be handed over in a register, with which the usual calls, that make
-/// none, need no memory for it.
+/// none, need no memory for it. Four bytes: with a fifth, those calls would pay for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
     from: State,
     to: State,
     cause: Cause,
-    is_enforced: bool,
-    is_hinted: bool,
+    manner: Manner,
+}
+
+/// Whether a transition is enforced, and whether it is hinted.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    Plain,
+    Unenforced,
+    Hinted,
+    HintedUnenforced,
 }
 
 impl From<Transition> for Move {
     fn from(transition: Transition) -> Self {
         let Transition { from, to, cause, at: _, is_enforced, is_hinted } = transition;
-        Self { from, to, cause, is_enforced, is_hinted }
+        let manner = match (is_enforced, is_hinted) {
+            (true, false) => Manner::Plain,
+            (false, false) => Manner::Unenforced,
+            (true, true) => Manner::Hinted,
+            (false, true) => Manner::HintedUnenforced,
+        };
+        Self { from, to, cause, manner }
     }
 }
 
 impl Move {
     #[inline]
     pub(super) fn at(self, at: Timestamp) -> Transition {
-        let Self { from, to, cause, is_enforced, is_hinted } = self;
+        let Self { from, to, cause, manner } = self;
+        let is_enforced = matches!(manner, Manner::Plain | Manner::Hinted);
+        let is_hinted = matches!(manner, Manner::Hinted | Manner::HintedUnenforced);
         Transition { from, to, cause, at, is_enforced, is_hinted }
     }
 }
