@@ -2,12 +2,11 @@
 //! without its clock and its timer.
 
 use super::{Case, Failed, succeed};
-use bytes::Bytes;
-use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Verdict};
 use cofferdam_core::isolation::{Isolation, Unobserved};
 use cofferdam_core::level::Level;
 use cofferdam_core::outcome::Outcome;
-use cofferdam_core::policy::{AlternativeFallback, DegradedFallback, Policy, PolicySpec};
+use cofferdam_core::policy::{Policy, PolicySpec};
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::time::{Clocks, Timestamp};
 use std::future::{Pending, pending};
@@ -71,25 +70,5 @@ impl Operation for Answered {
     fn classify(&self, result: Result<&u64, &Failed>, _: Context<'_>) -> Verdict {
         let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Failure };
         Verdict { outcome, is_retryable: true, may_have_reached: true, pushback: None }
-    }
-
-    fn encode(&self, _: &u64) -> Option<Bytes> {
-        None
-    }
-
-    fn decode(&mut self, _: Payload<'_>) -> Option<u64> {
-        None
-    }
-
-    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<u64> {
-        None
-    }
-
-    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<u64> {
-        None
-    }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<u64> {
-        None
     }
 }

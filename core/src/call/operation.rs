@@ -4,6 +4,7 @@ use super::{Unfinished, Why};
 use crate::outcome::Outcome;
 use crate::policy::{AlternativeFallback, DegradedFallback, PolicySpec};
 use bytes::Bytes;
+use std::future::ready;
 use std::time::Duration;
 
 /// What the caller says of a call.
@@ -64,26 +65,42 @@ pub trait Operation: Send {
         let _ = (output, unfinished);
     }
 
-    /// A good live answer as bytes, to be kept for the cached fallback. `None`: it cannot be kept.
-    fn encode(&self, output: &Self::Output) -> Option<Bytes>;
+    /// A good live answer as bytes, to be kept for the cached fallback. `None`, the default: it cannot be kept.
+    fn encode(&self, output: &Self::Output) -> Option<Bytes> {
+        let _ = output;
+        None
+    }
 
-    /// A kept or static answer as a live one. `None`: it cannot be used, and the next step of the chain is tried.
-    fn decode(&mut self, payload: Payload<'_>) -> Option<Self::Output>;
+    /// A kept or static answer as a live one. `None`, the default: it cannot be used, and the next step of the chain is
+    /// tried.
+    fn decode(&mut self, payload: Payload<'_>) -> Option<Self::Output> {
+        let _ = payload;
+        None
+    }
 
-    /// Asks another service, through its own isolation, with [`CallOptions::is_alternative`]. `None`: it could not
-    /// answer, or the host has no way to ask.
+    /// Asks another service, through its own isolation, with [`CallOptions::is_alternative`]. `None`, the default: it could
+    /// not answer, or the host has no way to ask.
     fn alternative(
         &mut self,
         step: &AlternativeFallback,
         limit: Option<Duration>,
-    ) -> impl Future<Output = Option<Self::Output>> + Send;
+    ) -> impl Future<Output = Option<Self::Output>> + Send {
+        let _ = (step, limit);
+        ready(None)
+    }
 
-    /// Makes a smaller answer. `None`: the host has none.
-    fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
+    /// Makes a smaller answer. `None`, the default: the host has none.
+    fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<Self::Output>> + Send {
+        let _ = (step, why);
+        ready(None)
+    }
 
-    /// The caller's own fallback, asked after the policy's chain, at every level. `None`: there is none. As the chain, it
-    /// is not asked after an error that says nothing of the service's health: that one is the answer.
-    fn local_fallback(&mut self, why: Why) -> impl Future<Output = Option<Self::Output>> + Send;
+    /// The caller's own fallback, asked after the policy's chain, at every level. `None`, the default: there is none. As the
+    /// chain, it is not asked after an error that says nothing of the service's health: that one is the answer.
+    fn local_fallback(&mut self, why: Why) -> impl Future<Output = Option<Self::Output>> + Send {
+        let _ = why;
+        ready(None)
+    }
 }
 
 /// One attempt.

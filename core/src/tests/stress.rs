@@ -3,17 +3,16 @@
 //! up, and each transition was told once.
 
 use crate::breaker::{State, Transition};
-use crate::call::{Attempt, CallOptions, Context, FailureCause, Operation, Payload, Verdict, Why, execute};
+use crate::call::{Attempt, CallOptions, Context, FailureCause, Operation, Verdict, execute};
 use crate::isolation::{Isolation, Observer, Part};
 use crate::level::Level;
 use crate::outcome::Outcome;
 use crate::policy::{
-    AlternativeFallback, BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, DegradedFallback,
-    LeaseExpiry, Policy, PolicySpec, RetryPolicy, TimeoutPolicy,
+    BreakerMode, BreakerPolicy, BreakerWindow, BudgetPolicy, BulkheadPolicy, LeaseExpiry, Policy, PolicySpec,
+    RetryPolicy, TimeoutPolicy,
 };
 use crate::runtime::Runtime;
 use crate::time::{Clocks, Timestamp};
-use bytes::Bytes;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -126,26 +125,6 @@ impl<'a> Operation for Call<'a> {
             Err(_) => Outcome::Failure,
         };
         Verdict { outcome, is_retryable: outcome == Outcome::Failure, may_have_reached: true, pushback: None }
-    }
-
-    fn encode(&self, (): &()) -> Option<Bytes> {
-        None
-    }
-
-    fn decode(&mut self, _: Payload<'_>) -> Option<()> {
-        None
-    }
-
-    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<()> {
-        None
-    }
-
-    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<()> {
-        None
-    }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<()> {
-        None
     }
 }
 

@@ -161,8 +161,4 @@ impl<'a> Operation for UpstreamCall<'a> {
         // Which features still work stands in the answer's source; there are no bytes.
         Some(Reply { payload: Bytes::new(), content_type: String::new() })
     }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<Reply> {
-        None
-    }
 }

@@ -182,24 +182,4 @@ where
             Err(None) => Outcome::Neutral.into_verdict(),
         }
     }
-
-    fn encode(&self, _: &T) -> Option<Bytes> {
-        None
-    }
-
-    fn decode(&mut self, _: Payload<'_>) -> Option<T> {
-        None
-    }
-
-    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<T> {
-        None
-    }
-
-    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<T> {
-        None
-    }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<T> {
-        None
-    }
 }

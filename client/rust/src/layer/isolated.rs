@@ -5,14 +5,11 @@ use crate::error::Error;
 use crate::runtime::Tokio;
 use crate::service::Service;
 use crate::transport::is_timeout;
-use bytes::Bytes;
-use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Unfinished, Verdict, Why};
-use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
+use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Unfinished, Verdict};
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
 /// A tower service in its isolation; made by [`IsolationLayer`](super::IsolationLayer).
 #[derive(Clone, Debug)]
@@ -163,26 +160,6 @@ where
 
     fn follow(&mut self, response: &mut S::Response, unfinished: Unfinished) {
         self.inspect.follow(response, Ongoing::new(self.service.clone(), unfinished));
-    }
-
-    fn encode(&self, _: &S::Response) -> Option<Bytes> {
-        None
-    }
-
-    fn decode(&mut self, _: Payload<'_>) -> Option<S::Response> {
-        None
-    }
-
-    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<S::Response> {
-        None
-    }
-
-    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<S::Response> {
-        None
-    }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<S::Response> {
-        None
     }
 }
 

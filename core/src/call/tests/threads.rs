@@ -41,26 +41,6 @@ impl Operation for Meeting {
     fn classify(&self, _: Result<&(), &()>, _: Context<'_>) -> Verdict {
         Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None }
     }
-
-    fn encode(&self, (): &()) -> Option<Bytes> {
-        None
-    }
-
-    fn decode(&mut self, _: Payload<'_>) -> Option<()> {
-        None
-    }
-
-    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<()> {
-        None
-    }
-
-    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<()> {
-        None
-    }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<()> {
-        None
-    }
 }
 
 /// The callers' own code blocks its threads until all of it runs: under a lock, or one after the other, it never would.

@@ -59,7 +59,7 @@ impl Watched {
         let _ = call.await;
     }
 
-    /// So many calls, a hundred at once, until the policy is put back or 30 s are over.
+    /// Calls, five at once, until the policy is put back or its watch is over. How many they were.
     async fn calls_until_put_back(&self, does: Does, revision: Revision) -> u32 {
         let mut calls = 0;
         let begin = Instant::now();

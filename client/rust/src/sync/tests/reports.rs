@@ -3,14 +3,13 @@ use crate::classify::IntoVerdict;
 use crate::runtime::{Tokio, clocks};
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::State;
-use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Verdict};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{
-    AdaptiveLimitKind, AdaptiveLimitPolicy, AlternativeFallback, BreakerPolicy, BulkheadPolicy, DegradedFallback,
-    MethodOverride, PoolPolicy,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, BreakerPolicy, BulkheadPolicy, MethodOverride, PoolPolicy,
 };
 use cofferdam_core::stats::CounterSnapshot;
 
@@ -29,26 +28,6 @@ impl Operation for Ends {
 
     fn classify(&self, result: Result<&(), &()>, _: Context<'_>) -> Verdict {
         if result.is_ok() { Outcome::Success.into_verdict() } else { Outcome::Failure.into_verdict() }
-    }
-
-    fn encode(&self, (): &()) -> Option<bytes::Bytes> {
-        None
-    }
-
-    fn decode(&mut self, _: Payload<'_>) -> Option<()> {
-        None
-    }
-
-    async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<()> {
-        None
-    }
-
-    async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<()> {
-        None
-    }
-
-    async fn local_fallback(&mut self, _: Why) -> Option<()> {
-        None
     }
 }
 
