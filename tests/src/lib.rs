@@ -20,6 +20,7 @@ mod fault_proxy;
 mod fleet;
 mod follower;
 mod grpcurl;
+pub mod history;
 mod manager;
 mod numbers;
 mod ports;

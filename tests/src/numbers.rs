@@ -19,6 +19,11 @@ impl Numbers {
         Self(seed)
     }
 
+    /// The stream of this seed.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The next number below `bound`.
     ///
     /// # Panics
