@@ -7,7 +7,7 @@
 use crate::client::{Cofferdam, Identity, Shared, Task};
 use crate::containment::{self, Containment};
 use crate::policy_file;
-use crate::sync;
+use crate::sync::{self, Transport};
 use crate::transport::{InvalidUrl, Manager};
 use cofferdam_core::level::Level;
 use cofferdam_core::name::{DEFAULT_NAMESPACE, InvalidName, Name};
@@ -25,7 +25,7 @@ const MAX_LABEL_BYTES: usize = 64;
 #[must_use = "nothing happens before `start`"]
 pub struct Builder {
     application: String,
-    manager: Option<String>,
+    managers: Vec<String>,
     namespace: String,
     instance_id: Option<String>,
     labels: Vec<(String, String)>,
@@ -85,7 +85,7 @@ impl Builder {
     pub(crate) fn new(application: String) -> Self {
         Self {
             application,
-            manager: None,
+            managers: Vec::new(),
             namespace: DEFAULT_NAMESPACE.to_owned(),
             instance_id: None,
             labels: Vec::new(),
@@ -96,8 +96,18 @@ impl Builder {
     }
 
     /// The manager's URL, for example `http://127.0.0.1:7420`. Without one everything works by the default policy.
-    pub fn manager(mut self, url: impl Into<String>) -> Self {
-        self.manager = Some(url.into());
+    ///
+    /// Where several managers share a store, name them all: in one string with commas between them, or one by one. The
+    /// process goes to any of them, and to another at once where that one cannot be had; only after it has tried each does
+    /// it pause. Empty names are passed over, so a variable of the environment that is empty is no manager.
+    ///
+    /// ```
+    /// let cd = cofferdam::Cofferdam::builder("checkout").manager("http://a:7420, http://b:7420").start();
+    /// assert_eq!(cd.connection().manager, None);
+    /// ```
+    pub fn manager(mut self, urls: impl Into<String>) -> Self {
+        let urls = urls.into();
+        self.managers.extend(urls.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned));
         self
     }
 
@@ -196,18 +206,22 @@ impl Builder {
     fn set_up(self) -> (Cofferdam, Vec<InvalidSetting>) {
         let mut faults = Vec::new();
         let identity = self.identity(&mut faults);
-        let manager = self.manager.as_deref().and_then(|url| match Manager::new(url) {
-            Ok(manager) => Some(manager),
-            Err(InvalidUrl(reason)) => {
-                faults.push(InvalidSetting::Manager { url: url.to_owned(), reason });
-                None
+        let mut managers: Vec<Manager> = Vec::new();
+        for url in &self.managers {
+            match Manager::new(url) {
+                Ok(manager) if managers.iter().any(|known| known.address() == manager.address()) => {}
+                Ok(manager) => managers.push(manager),
+                Err(InvalidUrl(reason)) => faults.push(InvalidSetting::Manager { url: url.clone(), reason }),
             }
-        });
+        }
         // A namespace that cannot be has no services that a manager could know.
         let is_lost = faults.iter().any(|fault| matches!(fault, InvalidSetting::Namespace { .. }));
-        let manager = manager.filter(|_| !is_lost);
+        if is_lost {
+            managers.clear();
+        }
 
-        let mut shared = Shared::new(identity, self.default_policy, manager.clone());
+        let has_manager = !managers.is_empty();
+        let mut shared = Shared::new(identity, self.default_policy, managers);
         shared.containment = Containment::new(self.contains_policies);
         if let Some(dir) = self.policy_dir {
             if let Err(error) = policy_file::make_dir(&dir) {
@@ -216,9 +230,9 @@ impl Builder {
             shared.keep_in(&dir);
         }
         let shared = Arc::new(shared);
-        let tasks = manager.map_or_else(Vec::new, |manager| start_tasks(&shared, manager));
+        let tasks = if has_manager { start_tasks(&shared) } else { Vec::new() };
         if tasks.is_empty() {
-            if shared.manager.is_some() {
+            if has_manager {
                 faults.push(InvalidSetting::NoRuntime);
             }
             let reason = faults.iter().map(ToString::to_string).next();
@@ -257,8 +271,8 @@ impl Builder {
 }
 
 /// What goes on in the background. Empty: there is no thread for it.
-fn start_tasks(shared: &Arc<Shared>, manager: Manager) -> Vec<Task> {
-    let sync = Task::spawn(|stop| sync::run(Arc::clone(shared), manager, stop));
+fn start_tasks(shared: &Arc<Shared>) -> Vec<Task> {
+    let sync = Task::spawn(|stop| sync::run(Arc::clone(shared), shared.managers.clone(), stop));
     // Without a manager there is nothing new to keep.
     let keeper = shared
         .file
@@ -311,6 +325,16 @@ mod tests {
         assert!(!connection.is_connected());
         assert_eq!(connection.reason.as_deref(), Some("no manager is configured"));
         assert_eq!(cofferdam.service("orders-db").policy().level, Level::Enhanced);
+    }
+
+    #[test]
+    fn managers_come_in_one_string_or_one_by_one_and_each_counts_once() {
+        let urls = |builder: Builder| builder.managers;
+        let builder = || Cofferdam::builder("checkout");
+        assert_eq!(urls(builder().manager(" http://a:1,, http://b:2 ").manager("http://c:3")).len(), 3);
+        assert_eq!(urls(builder().manager("")), Vec::<String>::new());
+        let twice = builder().manager("http://127.0.0.1:1,http://127.0.0.1:1,ftp://x").start();
+        assert_eq!(twice.shared().managers.len(), 1, "one that cannot be used is left out, and so is one named twice");
     }
 
     #[test]

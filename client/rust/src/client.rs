@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) link: Link,
     pub(crate) hub: Hub,
     /// `None`: there is none, or it cannot be used.
-    pub(crate) manager: Option<Manager>,
+    pub(crate) managers: Vec<Manager>,
     /// Where policies are kept for the next process. `None`: nowhere.
     pub(crate) file: Option<Arc<KeptFile>>,
     pub(crate) containment: Containment,
@@ -67,7 +67,7 @@ pub(crate) struct Task {
 }
 
 impl Shared {
-    pub(crate) fn new(identity: Identity, default_policy: Policy, manager: Option<Manager>) -> Self {
+    pub(crate) fn new(identity: Identity, default_policy: Policy, managers: Vec<Manager>) -> Self {
         let hub = Hub::new();
         let registry = Registry::new(default_policy, hub.clone());
         Self {
@@ -75,7 +75,7 @@ impl Shared {
             registry,
             link: Link::new(hub.clone()),
             hub,
-            manager,
+            managers,
             file: None,
             containment: Containment::new(true),
         }

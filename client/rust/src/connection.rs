@@ -32,6 +32,8 @@ pub struct Connection {
     pub state: ConnectionState,
     /// For how long it has been so.
     pub lasted: Duration,
+    /// The URL of the manager that has answered on the stream that is open now. `None`: none is open.
+    pub manager: Option<Arc<str>>,
     /// How long ago the manager last confirmed that no policy is missing; at most some ten seconds while connected.
     /// `None`: never.
     pub policy_age: Option<Duration>,
@@ -78,6 +80,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct State {
     is_connected: bool,
+    manager: Option<Arc<str>>,
     since: Timestamp,
     confirmed: Option<Timestamp>,
     heard: Option<Timestamp>,
@@ -91,6 +94,7 @@ impl Link {
     pub(crate) fn new(hub: Hub) -> Self {
         let state = State {
             is_connected: false,
+            manager: None,
             since: Tokio.now(),
             confirmed: None,
             heard: None,
@@ -125,6 +129,7 @@ impl Link {
             return;
         }
         (state.is_connected, state.since, state.reason) = (true, Tokio.now(), None);
+        state.manager = Some(Arc::clone(manager));
         drop(state);
         tell(|| tracing::info!(%manager, "connected to the manager"));
         self.hub.tell(Event::Connected { manager: Arc::clone(manager) });
@@ -145,6 +150,7 @@ impl Link {
             state.since = Tokio.now();
         }
         state.is_connected = false;
+        state.manager = None;
         state.reason = Some(Arc::clone(&reason));
         drop(state);
         tell(|| match (is_news, is_expected) {
@@ -168,6 +174,7 @@ impl Link {
                 (false, None) => ConnectionState::Connecting,
             },
             lasted: age(state.since),
+            manager: state.manager.clone(),
             policy_age: state.confirmed.map(age),
             message_age: state.heard.map(age),
             reason: state.reason.clone(),
@@ -206,6 +213,7 @@ mod tests {
         let connected = Connection {
             state: ConnectionState::Connected,
             lasted: Duration::from_secs(7),
+            manager: Some("http://m".into()),
             policy_age: Some(Duration::from_secs(7)),
             message_age: Some(Duration::from_secs(3)),
             reason: None,
@@ -222,6 +230,7 @@ mod tests {
             lasted: Duration::from_secs(600),
             policy_age: Some(Duration::from_secs(607)),
             message_age: Some(Duration::from_secs(603)),
+            manager: None,
             reason: Some("gone".into()),
             ..connected
         };

@@ -6,6 +6,7 @@ use crate::transport::Manager;
 use cofferdam_core::level::Level;
 use cofferdam_core::policy::{Policy, Violation};
 use cofferdam_core::revision::Revision;
+use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -166,30 +167,38 @@ impl Register {
     /// [`RegisterError`]; [`RegisterError::Unavailable`] only after the whole [`limit`](Self::limit).
     pub async fn send(self) -> Result<Registered, RegisterError> {
         let Self { shared, registration, limit } = self;
-        let Some(manager) = shared.manager.clone() else {
+        if shared.managers.is_empty() {
             return Err(RegisterError::NoManager);
-        };
+        }
         let no_runtime = || RegisterError::Unavailable("no runtime, and no thread for one".to_owned());
         let runtime = crate::runtime::handle().ok_or_else(no_runtime)?;
         // The connection needs a tokio runtime, which the caller may not be on.
-        let sending = runtime.spawn(async move { register(&manager, &registration, limit).await });
+        let sending = runtime.spawn(async move { register(&shared.managers, &registration, limit).await });
         let ended = AbortOnDropHandle::new(sending).await;
         ended.unwrap_or_else(|error| Err(RegisterError::Unavailable(error.to_string())))
     }
 }
 
-/// Sends a registration until it is settled, or until the time is over.
+/// Sends a registration until it is settled, or until the time is over: to any of the managers, and at once to the others
+/// where that one is out of reach.
 async fn register(
-    manager: &Manager,
+    managers: &[Manager],
     registration: &Registration,
     limit: Duration,
 ) -> Result<Registered, RegisterError> {
     let mut last = "no answer in time".to_owned();
+    let mut order: Vec<_> = managers.iter().collect();
+    let share = limit.div_f64(order.len().max(1) as f64);
     let attempts = async {
         loop {
-            match manager.register(registration).await {
-                Err(RegisterError::Unavailable(reason)) => last = reason,
-                settled => return settled,
+            order.shuffle(&mut rand::rng());
+            for manager in &order {
+                match timeout(share, manager.register(registration)).await {
+                    Ok(Err(RegisterError::Unavailable(reason))) => last = reason,
+                    Ok(settled) => return settled,
+                    // It may only be slow, and the others have a share of the time as well.
+                    Err(_) => {}
+                }
             }
             sleep(random_part(PAUSE)).await;
         }

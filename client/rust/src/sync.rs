@@ -9,6 +9,7 @@ mod backoff;
 pub(crate) mod message;
 mod outbox;
 mod report;
+mod rotation;
 mod session;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use cofferdam_core::runtime::Runtime;
 use futures_util::{FutureExt, Stream};
 use message::FromManager;
 use report::Reporter;
+use rotation::Rotation;
 use session::Ended;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -34,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 const MAX_WITHIN: Duration = Duration::from_secs(300);
 /// The shortest one: a manager that sends everybody away at once must not be besieged.
 const MIN_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long a manager may take to open a stream where there are others to go to.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to a manager.
 pub(crate) trait Transport: Send + 'static {
@@ -61,14 +66,21 @@ impl Down {
     }
 }
 
-/// Keeps a process in step with its manager until it is to stop.
-pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, stop: CancellationToken) {
+/// Keeps a process in step with one of its managers until it is to stop.
+pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut managers: Vec<T>, stop: CancellationToken) {
     let mut watch = Watch { shared: &shared, is_over: false };
     let mut backoff = Backoff::default();
     let mut reporter = Reporter::new(Tokio.now());
+    let mut rotation = Rotation::new(managers.len());
+    let is_alone = managers.len() <= 1;
+    let patience = if is_alone { session::SILENCE } else { PATIENCE };
     while !stop.is_cancelled() {
-        let session = AssertUnwindSafe(session::run(&shared, &mut transport, &mut reporter, &stop)).catch_unwind();
-        let ended = session.await.unwrap_or_else(|payload| Ended::by(&Panicked::new(&*payload)));
+        let Some(manager) = managers.get_mut(rotation.current()) else { break };
+        let session = AssertUnwindSafe(session::run(&shared, manager, patience, &mut reporter, &stop)).catch_unwind();
+        let mut ended = session.await.unwrap_or_else(|payload| Ended::by(&Panicked::new(&*payload)));
+        if !is_alone {
+            ended.reason = format!("{}: {}", manager.address(), ended.reason);
+        }
         let is_expected = stop.is_cancelled() || ended.come_again_within.is_some();
         shared.link.disconnected(&ended.reason, is_expected);
         if ended.was_answered {
@@ -77,9 +89,17 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
         if let Some(window) = ended.window {
             backoff.spread_over(window.min(MAX_WITHIN));
         }
-        let pause = match ended.come_again_within {
-            Some(within) => random_part(within.clamp(MIN_WITHIN, MAX_WITHIN)),
-            None => backoff.pause().max(ended.retry_after.map_or(Duration::ZERO, not_before)),
+        let pause = if let Some(within) = ended.come_again_within {
+            rotation.spread();
+            random_part(within.clamp(MIN_WITHIN, MAX_WITHIN))
+        } else if ended.was_answered && ended.retry_after.is_none() {
+            rotation.lose();
+            backoff.pause()
+        } else {
+            match rotation.fail(ended.retry_after.map(not_before)) {
+                None => continue,
+                Some(shortest) => backoff.pause().max(shortest),
+            }
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -89,7 +109,7 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut transport: T, sto
     watch.is_over = true;
 }
 
-/// A pause that ends at the time that a manager has said at the earliest, and not for all at once.
+/// A time that ends at the time that a manager has said at the earliest, and not for all at once.
 fn not_before(retry_after: Duration) -> Duration {
     let retry_after = retry_after.min(MAX_WITHIN);
     retry_after + random_part(retry_after)

@@ -20,7 +20,7 @@ fn cofferdam_by(policy: Policy) -> Cofferdam {
         namespace: "default".to_owned(),
         labels: Vec::new(),
     };
-    let mut shared = Shared::new(identity, policy.clone(), None);
+    let mut shared = Shared::new(identity, policy.clone(), Vec::new());
     let capacity = Capacity { followed: MAX_FOLLOWED, nameless: MAX_NAMELESS };
     shared.registry = Registry::with_capacity(policy, shared.hub.clone(), capacity);
     Cofferdam::new(Arc::new(shared), Vec::new())

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// A stream that says nothing for so long is dead: three times the interval of a manager's bookmarks.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// How often there is a report, where there is something to report.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a stream may take to end once there is nothing more to say, or nobody to take it.
@@ -75,10 +75,11 @@ struct Session<'a> {
     window: Option<Duration>,
 }
 
-/// Opens a stream and follows it to its end, or until it is to stop.
+/// Opens a stream, which may take so long, and follows it to its end, or until it is to stop.
 pub(super) async fn run<T: Transport>(
     shared: &Shared,
     transport: &mut T,
+    patience: Duration,
     reporter: &mut Reporter,
     stop: &CancellationToken,
 ) -> Ended {
@@ -89,7 +90,7 @@ pub(super) async fn run<T: Transport>(
 
     let opened = tokio::select! {
         () = stop.cancelled() => return session.ended(STOPPED),
-        opened = timeout(SILENCE, transport.open(outbound)) => opened,
+        opened = timeout(patience, transport.open(outbound)) => opened,
     };
     let mut inbound = match opened {
         Ok(Ok(inbound)) => inbound,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 mod containing;
 mod hints;
+mod managers;
 mod panics;
 mod policies;
 pub(in crate::sync) mod reports;
@@ -37,12 +38,15 @@ struct Scripted {
 enum Way {
     IsOpen,
     Refuses,
+    /// It takes connections and never says anything.
+    Hangs,
     /// So many times, by a bug of the transport.
     PanicsAtFirst(u32),
 }
 
 /// An attempt to open a stream.
 struct Opened {
+    manager: Arc<str>,
     at: Instant,
     stream: Option<Stream>,
 }
@@ -61,22 +65,26 @@ impl Transport for Scripted {
     }
 
     async fn open(&mut self, from_instance: Outbound) -> Result<Self::Inbound, Down> {
-        let at = Instant::now();
+        let (manager, at) = (Arc::clone(&self.address), Instant::now());
         match &mut self.way {
             Way::IsOpen | Way::PanicsAtFirst(0) => {}
             Way::Refuses => {
-                let _ = self.opened.send(Opened { at, stream: None });
+                let _ = self.opened.send(Opened { manager, at, stream: None });
                 return Err(Down::new("connection refused"));
+            }
+            Way::Hangs => {
+                let _ = self.opened.send(Opened { manager, at, stream: None });
+                return std::future::pending().await;
             }
             Way::PanicsAtFirst(times) => {
                 *times -= 1;
-                let _ = self.opened.send(Opened { at, stream: None });
+                let _ = self.opened.send(Opened { manager, at, stream: None });
                 panic!("a bug");
             }
         }
         let (to_instance, inbound) = mpsc::unbounded_channel();
         let stream = Some(Stream { from_instance, to_instance });
-        let _ = self.opened.send(Opened { at, stream });
+        let _ = self.opened.send(Opened { manager, at, stream });
         Ok(UnboundedReceiverStream::new(inbound))
     }
 }
@@ -96,34 +104,40 @@ impl Scene {
     }
 
     fn with(services: &[&str], way: Way) -> Self {
-        Self::start(services, way, |shared| shared)
+        Self::start(services, vec![("test", way)], |shared| shared)
+    }
+
+    /// With several managers.
+    fn among(managers: Vec<(&'static str, Way)>) -> Self {
+        Self::start(&["a"], managers, |shared| shared)
     }
 
     /// With room for so many services.
     fn with_room(room: usize, services: &[&str]) -> Self {
         let capacity = Capacity { followed: room, nameless: 0 };
-        Self::start(services, Way::IsOpen, |shared| Shared {
+        Self::start(services, vec![("test", Way::IsOpen)], |shared| Shared {
             registry: Registry::with_capacity(Policy::default(), shared.hub.clone(), capacity),
             ..shared
         })
     }
 
-    fn start(services: &[&str], way: Way, set_up: impl FnOnce(Shared) -> Shared) -> Self {
+    fn start(services: &[&str], managers: Vec<(&'static str, Way)>, set_up: impl FnOnce(Shared) -> Shared) -> Self {
         let identity = Identity {
             instance_id: "checkout-1".to_owned(),
             application: "checkout".to_owned(),
             namespace: "default".to_owned(),
             labels: vec![("zone".to_owned(), "a".to_owned())],
         };
-        let shared = Arc::new(set_up(Shared::new(identity, Policy::default(), None)));
+        let shared = Arc::new(set_up(Shared::new(identity, Policy::default(), Vec::new())));
         for service in services {
             shared.registry.service(service);
         }
         let (sender, opened) = mpsc::unbounded_channel();
-        let transport = Scripted { address: "test".into(), opened: sender, way };
+        let scripted = |(address, way)| Scripted { address: Arc::from(address), opened: sender.clone(), way };
+        let managers = managers.into_iter().map(scripted).collect();
         let stop = CancellationToken::new();
         let events = shared.hub.listen();
-        let task = tokio::spawn(run(Arc::clone(&shared), transport, stop.clone()));
+        let task = tokio::spawn(run(Arc::clone(&shared), managers, stop.clone()));
         Self { shared, stop, task, opened, events }
     }
 

@@ -85,6 +85,20 @@ async fn other_refusals_keep_their_code() {
 }
 
 #[tokio::test]
+async fn of_several_managers_one_that_is_there_takes_the_registration() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let stuck = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let manager = FakeManager::registering(|_| Ok(registered(7))).await;
+    let urls = format!("http://{gone},http://{},{}", stuck.local_addr().unwrap(), manager.url());
+    // Whatever order they are tried in.
+    for _ in 0..5 {
+        let cd = Cofferdam::builder("payments").manager(urls.clone()).start();
+        let register = cd.service("payments").register().limit(Duration::from_secs(3));
+        assert_eq!(soon(register.send()).await.unwrap().revision.revision, 7);
+    }
+}
+
+#[tokio::test]
 async fn without_a_manager_there_is_nothing_to_register_with() {
     let cd = Cofferdam::builder("payments").start();
     assert_eq!(cd.service("payments").register().send().await, Err(RegisterError::NoManager));

@@ -17,7 +17,7 @@ struct Scene {
 
 impl Scene {
     fn new(dir: &Path) -> Self {
-        let mut shared = Shared::new(identity(), Policy::default(), None);
+        let mut shared = Shared::new(identity(), Policy::default(), Vec::new());
         shared.keep_in(dir);
         let (shared, stop) = (Arc::new(shared), CancellationToken::new());
         let file = Arc::clone(shared.file.as_ref().unwrap());

@@ -27,7 +27,7 @@ impl Watched {
     }
 
     async fn start(contains: bool) -> (Self, Stream) {
-        let mut scene = Scene::start(&["a"], Way::IsOpen, |shared| Shared {
+        let mut scene = Scene::start(&["a"], vec![("test", Way::IsOpen)], |shared| Shared {
             containment: containment::Containment::new(contains),
             ..shared
         });

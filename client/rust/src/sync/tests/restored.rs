@@ -6,7 +6,7 @@ use crate::service::Origin;
 
 /// With a policy of this revision kept for service `a`.
 fn scene(kept: Revision) -> Scene {
-    Scene::start(&[], Way::IsOpen, |shared| {
+    Scene::start(&[], vec![("test", Way::IsOpen)], |shared| {
         let (service, policy) = ("a".into(), policy(Level::Full));
         shared.registry.restore(vec![Kept { service, policy, revision: kept, is_enabled: true }]);
         shared.registry.service("a");

@@ -80,7 +80,7 @@ async fn only_an_answer_resets_the_pauses() {
     let mut longest = Duration::ZERO;
     for _ in 0..60 {
         let ended = Instant::now();
-        let Opened { at, stream } = scene.attempt().await;
+        let Opened { at, stream, .. } = scene.attempt().await;
         longest = longest.max(at - ended);
         drop(stream);
     }
@@ -90,7 +90,7 @@ async fn only_an_answer_resets_the_pauses() {
         stream.say(FromManager::Bookmark(None));
         drop(stream);
         let ended = Instant::now();
-        let Opened { at, stream } = scene.attempt().await;
+        let Opened { at, stream, .. } = scene.attempt().await;
         assert!(at - ended <= SECOND / 10 + SECOND / 500);
         stream.unwrap().say(FromManager::Complete(None));
     }
@@ -115,7 +115,7 @@ async fn silence_ends_a_stream_and_bookmarks_keep_it() {
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_never_answers_at_all_is_left() {
     let mut scene = Scene::new(&["a"]);
-    let Opened { at, stream: _stream } = scene.attempt().await;
+    let Opened { at, stream: _stream, .. } = scene.attempt().await;
     assert!(scene.attempt().await.at - at >= 30 * SECOND);
     let Event::Disconnected { reason } = scene.events.next().await.unwrap() else { panic!("not told") };
     assert_eq!(&*reason, "the manager has fallen silent");
