@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) link: Link,
     pub(crate) hub: Hub,
-    /// `None`: there is none, or it cannot be used.
+    /// Any of them will do. Empty: there is none, or none that can be used.
     pub(crate) managers: Vec<Manager>,
     /// Where policies are kept for the next process. `None`: nowhere.
     pub(crate) file: Option<Arc<KeptFile>>,
