@@ -63,6 +63,10 @@ const ENOUGH_TO_CONTAIN: usize = 2;
 /// Overrides for methods whose figures are kept of a service: more than any policy has.
 const MAX_METHODS: usize = 128;
 
+/// Services that instances name and nobody has registered, over all instances. A typing error makes one of them; more than
+/// these is an application that makes up names.
+const MAX_UNREGISTERED: usize = 50_000;
+
 /// The instances of this manager.
 #[derive(Debug)]
 pub struct Instances {
@@ -76,12 +80,15 @@ pub struct Instances {
     settling: Duration,
     max_history_bytes: usize,
     max_figures: usize,
+    max_unregistered: usize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     by_id: HashMap<String, Connected>,
     services: HashMap<ServiceKey, Service>,
+    /// How many of these were registered at no time when an instance named them.
+    unregistered: usize,
     /// Instances whose stream broke off, by their id.
     silent: HashMap<String, Silent>,
     last_session: u64,
@@ -100,21 +107,32 @@ struct Connected {
     ended: CancellationToken,
 }
 
+/// One that is only named takes some hundred bytes: there may be as many as there are typing errors.
 #[derive(Debug, Default)]
 struct Service {
-    sums: Activity,
-    /// What of them happened to methods that overrides are for, by glob.
-    methods: BTreeMap<String, Activity>,
-    history: History,
-    recoveries: RecoveryLog,
-    losses: Losses,
-    members: BTreeMap<u64, Member>,
+    /// What instances reported of it, and this manager did. `None`: nothing.
+    reported: Option<Box<Reported>>,
+    /// In boxes, because a map makes room for eleven where there is one.
+    members: BTreeMap<u64, Box<Member>>,
     /// How many members have which policy in force.
     progress: Progress,
     /// How many instances that used it are silent.
     silent: u32,
     tally: Tally,
     census: Census,
+    /// Whether it was registered when an instance last named it.
+    is_registered: bool,
+}
+
+/// What is known of the calls to a service.
+#[derive(Debug, Default)]
+struct Reported {
+    sums: Activity,
+    /// What of them happened to methods that overrides are for, by glob.
+    methods: BTreeMap<String, Activity>,
+    history: History,
+    recoveries: RecoveryLog,
+    losses: Losses,
 }
 
 /// One service at one instance.
@@ -201,6 +219,7 @@ impl Instances {
             settling,
             max_history_bytes: statistics::MAX_HISTORY_BYTES,
             max_figures: statistics::MAX_FIGURES,
+            max_unregistered: MAX_UNREGISTERED,
         }
     }
 
@@ -259,6 +278,7 @@ impl Instances {
             u32::try_from(service.members.values().filter(|member| holds(member)).count()).unwrap_or(u32::MAX)
         };
         let mut parts: HashMap<Part, (u32, u32)> = HashMap::new();
+        let reported = service.reported.as_deref();
         for (part, state) in service.members.values().flat_map(|member| &member.parts) {
             let (open, half_open) = parts.entry(part.clone()).or_default();
             match state {
@@ -276,10 +296,10 @@ impl Instances {
                     in_flight: sum.in_flight.saturating_add(in_flight),
                 },
             ),
-            activity: service.sums.clone(),
-            losses: service.losses,
-            methods: service.methods.clone(),
-            recoveries: service.recoveries.so_far().clone(),
+            activity: reported.map(|reported| reported.sums.clone()).unwrap_or_default(),
+            losses: reported.map(|reported| reported.losses).unwrap_or_default(),
+            methods: reported.map(|reported| reported.methods.clone()).unwrap_or_default(),
+            recoveries: reported.map(|reported| reported.recoveries.so_far().clone()).unwrap_or_default(),
             open_ids: statistics::open_ids(service, MAX_OPEN_IDS),
             instances: count(&|_| true),
             open_instances: service.tally.open(),
@@ -314,10 +334,7 @@ impl Instances {
 
     /// Forgets the sums of a service, unless somebody follows it by now.
     pub fn forget(&self, key: &ServiceKey) {
-        let mut inner = self.lock();
-        if inner.services.get(key).is_some_and(Service::is_abandoned) {
-            inner.services.remove(key);
-        }
+        self.lock().remove_if(key, Service::is_abandoned);
     }
 
     /// Counts changes of breaker states and health: wakes those who wait for one.
@@ -339,7 +356,42 @@ impl Instances {
     }
 }
 
+impl Inner {
+    /// The record of a service that an instance or this manager uses, made where there is none.
+    fn service(&mut self, key: &ServiceKey, is_registered: bool) -> &mut Service {
+        let unregistered = &mut self.unregistered;
+        let service = self.services.entry(key.clone()).or_insert_with(|| {
+            *unregistered += 1;
+            Service::default()
+        });
+        if is_registered && !service.is_registered {
+            service.is_registered = true;
+            *unregistered -= 1;
+        }
+        service
+    }
+
+    /// Forgets a service of which this holds.
+    fn remove_if(&mut self, key: &ServiceKey, holds: impl Fn(&Service) -> bool) {
+        if self.services.get(key).is_some_and(holds)
+            && let Some(service) = self.services.remove(key)
+        {
+            self.unregistered -= usize::from(!service.is_registered);
+        }
+    }
+}
+
 impl Service {
+    /// What is known of its calls, to add to it.
+    fn reported(&mut self) -> &mut Reported {
+        self.reported.get_or_insert_default()
+    }
+
+    /// Whether nobody would miss it: nobody follows it, and nothing was counted.
+    fn is_empty(&self) -> bool {
+        self.is_abandoned() && self.reported.is_none()
+    }
+
     /// Whether enough members have put a policy back for it to be handed out no more: two, or all there are. One is not
     /// enough among others: it may be that one which is out of order.
     fn contains(&self, revision: Revision) -> bool {
@@ -348,6 +400,24 @@ impl Service {
         count > 0 && count >= self.members.len().min(ENOUGH_TO_CONTAIN)
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.members.is_empty() && self.silent == 0
+    }
+
+    fn take_out(&mut self, session: u64) -> Option<Member> {
+        let member = self.members.remove(&session)?;
+        if self.members.is_empty() {
+            // A map that has become empty keeps room for some.
+            self.members = BTreeMap::new();
+        }
+        self.tally.remove(member.now);
+        self.census.remove(member.learned);
+        self.progress.remove(member.applied);
+        Some(*member)
+    }
+}
+
+impl Reported {
     /// Adds to the figures of methods. Those of overrides that policies have dropped go where there are too many: what they
     /// counted stays in the sums.
     fn record_methods(&mut self, methods: Vec<(String, Activity)>) {
@@ -357,18 +427,6 @@ impl Service {
             }
             self.methods.entry(glob).or_default().merge(&activity);
         }
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.members.is_empty() && self.silent == 0
-    }
-
-    fn take_out(&mut self, session: u64) -> Option<Member> {
-        let member = self.members.remove(&session)?;
-        self.tally.remove(member.now);
-        self.census.remove(member.learned);
-        self.progress.remove(member.applied);
-        Some(member)
     }
 }
 

@@ -118,7 +118,7 @@ impl Scene {
     fn connect(&self, id: &str) -> Session {
         let key = key("default/payments");
         let session = self.instances.connect(id, "app", key.namespace.clone()).unwrap();
-        session.follow([&key]);
+        session.follow([(&key, true)]).unwrap();
         report(&session, State::Closed);
         session
     }

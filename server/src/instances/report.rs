@@ -46,15 +46,7 @@ impl Session {
         let (now, uptime) = (Instant::now(), self.instances.uptime());
         let changed = self.with(|inner| {
             let Some(service) = inner.services.get_mut(key) else { return false };
-            if service.members.contains_key(&self.session) {
-                service.record_methods(methods);
-            }
             let Some(member) = service.members.get_mut(&self.session) else { return false };
-            service.sums.merge(&activity);
-            if is_registered {
-                service.history.record(&activity, uptime);
-            }
-            transitions.into_iter().for_each(|transition| service.recoveries.observe(&self.id, transition));
 
             (member.parts, member.adaptive_limit, member.reported) = (parts, adaptive_limit, Some(now));
             match &mut member.own {
@@ -62,12 +54,10 @@ impl Session {
                 None if activity == Activity::default() => {}
                 None if inner.figures < self.instances.max_figures => {
                     inner.figures += 1;
-                    member.own = Some(Box::new(activity));
+                    member.own = Some(Box::new(activity.clone()));
                 }
                 None => losses.instance_figures_dropped = 1,
             }
-            service.losses.merge(&losses);
-            inner.losses.merge(&losses);
 
             let before = std::mem::replace(&mut member.now, condition);
             service.tally.remove(before);
@@ -75,6 +65,18 @@ impl Session {
             let learned_before = std::mem::replace(&mut member.learned, learned);
             service.census.remove(learned_before);
             service.census.add(learned);
+
+            inner.losses.merge(&losses);
+            if activity != Activity::default() || losses != Losses::default() || !transitions.is_empty() {
+                let reported = service.reported();
+                reported.sums.merge(&activity);
+                reported.record_methods(methods);
+                if is_registered {
+                    reported.history.record(&activity, uptime);
+                }
+                transitions.into_iter().for_each(|transition| reported.recoveries.observe(&self.id, transition));
+                reported.losses.merge(&losses);
+            }
             before != condition || learned_before != learned
         });
         if changed == Some(true) {

@@ -12,6 +12,7 @@ use cofferdam_core::{name::ServiceKey, revision::Revision, wire::PolicyHash};
 use tokio_util::sync::CancellationToken;
 
 use super::{Condition, Inner, Instances, Member, Refusal};
+use crate::error::Error;
 
 /// One instance's place here. Dropping it disconnects the instance.
 #[derive(Debug)]
@@ -43,27 +44,43 @@ impl Session {
         self.has_said_goodbye.store(true, Ordering::Relaxed);
     }
 
-    /// The instance uses these services. What it used on a stream before this one, and has not named, it uses no more.
-    pub fn follow<'a>(&self, keys: impl IntoIterator<Item = &'a ServiceKey>) {
+    /// The instance uses these services, each with whether it is registered. What it used on a stream before this one, and
+    /// has not named, it uses no more.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`] where instances name too many services that are not registered: then nothing is changed.
+    pub fn follow<'a>(&self, keys: impl IntoIterator<Item = (&'a ServiceKey, bool)> + Clone) -> Result<(), Error> {
+        let max = self.instances.max_unregistered;
         let was_silent = self.with(|inner| {
+            let new = keys.clone().into_iter();
+            let new = new.filter(|(key, is_registered)| !is_registered && !inner.services.contains_key(*key)).count();
+            if new > 0 && inner.unregistered.saturating_add(new) > max {
+                return Err(Error::QuotaExceeded {
+                    quota: "services that instances name and nobody has registered",
+                    limit: max.to_string(),
+                    remedy: "register them, or name services instead of what they are called for",
+                });
+            }
             let was_silent = inner.forget_silent(&self.id);
-            for key in keys {
-                let service = inner.services.entry(key.clone()).or_default();
+            for (key, is_registered) in keys {
+                let service = inner.service(key, is_registered);
                 if let Entry::Vacant(vacant) = service.members.entry(self.session) {
-                    let member = vacant.insert(Member { id: Arc::clone(&self.id), ..Member::default() });
+                    let member = Member { id: Arc::clone(&self.id), ..Member::default() };
                     service.tally.add(member.now);
                     service.progress.add(None);
+                    vacant.insert(Box::new(member));
                     if let Some(connected) = inner.by_id.get_mut(&*self.id) {
                         connected.services.insert(key.clone());
                     }
                 }
             }
-            was_silent
+            Ok(was_silent)
         });
         // Of what it used and uses no more, one less is missing.
-        if was_silent == Some(true) {
+        if was_silent.transpose()? == Some(true) {
             self.instances.progressed();
         }
+        Ok(())
     }
 
     /// The instance does not use this service any more.

@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 use cofferdam_core::{name::ServiceKey, revision::Revision};
 use tokio::time::Instant;
 
-use super::{Inner, Instances};
+use super::{Inner, Instances, Service};
 
 /// How long an instance may be silent before it is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
@@ -61,6 +61,7 @@ impl Inner {
         }
         if !is_expected_back {
             self.forget_silent(id);
+            used.keys().for_each(|key| self.remove_if(key, Service::is_empty));
             return;
         }
         if self.silent.len() >= max
@@ -89,6 +90,7 @@ impl Inner {
             if let Some(service) = self.services.get_mut(key) {
                 service.silent = service.silent.saturating_sub(1);
             }
+            self.remove_if(key, Service::is_empty);
         }
         true
     }

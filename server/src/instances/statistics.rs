@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey, revision::Revision};
 
-use super::{Condition, Inner, Instances, Losses, Member, Point, Service, history};
+use super::{Condition, Inner, Instances, Losses, Member, Point, Reported, Service, history};
 use crate::activity::Activity;
 
 /// What the histories of all services may take together, in bytes: a day of some four hundred services that are never idle,
@@ -50,7 +50,7 @@ impl Instances {
     /// What happened to a service in the last so long.
     pub fn over(&self, key: &ServiceKey, window: Duration) -> Activity {
         let now = self.uptime();
-        self.lock().services.get(key).map(|service| service.history.over(window, now)).unwrap_or_default()
+        self.lock().reported(key).map(|reported| reported.history.over(window, now)).unwrap_or_default()
     }
 
     /// How long a window really is: it begins with the slot of the history that it begins in.
@@ -61,7 +61,7 @@ impl Instances {
     /// The slots of the last so long in which something happened to a service, the oldest first.
     pub fn history(&self, key: &ServiceKey, window: Duration) -> Vec<Point> {
         let now = self.uptime();
-        self.lock().services.get(key).map(|service| service.history.points(window, now)).unwrap_or_default()
+        self.lock().reported(key).map(|reported| reported.history.points(window, now)).unwrap_or_default()
     }
 
     /// The instances that use a service, by id, from after `after` on: at most `max` of them, and whether there are more.
@@ -70,7 +70,8 @@ impl Instances {
         let Some(service) = inner.services.get(key) else {
             return (Vec::new(), false);
         };
-        let mut members: Vec<_> = service.members.values().filter(|member| *member.id > *after).collect();
+        let mut members: Vec<_> =
+            service.members.values().map(Box::as_ref).filter(|member: &&Member| *member.id > *after).collect();
         members.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         let has_more = members.len() > max;
         members.truncate(max);
@@ -94,7 +95,7 @@ impl Instances {
     /// Takes into the history of a service what this manager did itself.
     pub fn record_own(&self, key: &ServiceKey, activity: &Activity) {
         let now = self.uptime();
-        self.lock().services.entry(key.clone()).or_default().history.record(activity, now);
+        self.lock().service(key, true).reported().history.record(activity, now);
     }
 
     /// Packs and forgets what is over of all histories, the oldest of them where they take too much, and gives up waiting
@@ -108,11 +109,12 @@ impl Instances {
             let mut inner = self.lock();
             let Inner { services, by_id, silent, .. } = &mut *inner;
             for key in keys {
-                let Some(service) = services.get_mut(key) else { continue };
-                service.history.advance(now);
-                bytes += service.history.bytes();
-                kept += usize::from(service.history.bytes() > 0);
-                service.recoveries.retain(|id| {
+                let reported = services.get_mut(key).and_then(|service| service.reported.as_deref_mut());
+                let Some(reported) = reported else { continue };
+                reported.history.advance(now);
+                bytes += reported.history.bytes();
+                kept += usize::from(reported.history.bytes() > 0);
+                reported.recoveries.retain(|id| {
                     by_id.get(id).is_some_and(|connected| connected.services.contains(key))
                         || silent.get(id).is_some_and(|silent| silent.services.contains_key(key))
                 });
@@ -129,12 +131,19 @@ impl Instances {
             let mut inner = self.lock();
             let Inner { services, losses, .. } = &mut *inner;
             for key in keys {
-                let Some(service) = services.get_mut(key) else { continue };
-                let lost = Losses { history_slots_dropped: service.history.trim(share), ..Losses::default() };
-                service.losses.merge(&lost);
+                let reported = services.get_mut(key).and_then(|service| service.reported.as_deref_mut());
+                let Some(reported) = reported else { continue };
+                let lost = Losses { history_slots_dropped: reported.history.trim(share), ..Losses::default() };
+                reported.losses.merge(&lost);
                 losses.merge(&lost);
             }
         }
+    }
+}
+
+impl Inner {
+    fn reported(&self, key: &ServiceKey) -> Option<&Reported> {
+        self.services.get(key)?.reported.as_deref()
     }
 }
 
@@ -144,7 +153,8 @@ pub(super) fn open_ids(service: &Service, max: usize) -> Vec<Arc<str>> {
         return Vec::new();
     }
     let is_open = |member: &&Member| matches!(member.now.breaker, Some(State::Open | State::HalfOpen));
-    let mut ids: Vec<_> = service.members.values().filter(is_open).map(|member| Arc::clone(&member.id)).collect();
+    let members = service.members.values().map(Box::as_ref);
+    let mut ids: Vec<_> = members.filter(is_open).map(|member| Arc::clone(&member.id)).collect();
     ids.sort_unstable();
     ids.truncate(max);
     ids

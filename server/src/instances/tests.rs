@@ -1,4 +1,5 @@
 mod statistics;
+mod unregistered;
 
 use super::*;
 use crate::testing::key;
@@ -10,7 +11,7 @@ fn namespace() -> Name {
 
 fn connect(instances: &Arc<Instances>, id: &str) -> Session {
     let session = instances.connect(id, "app", namespace()).unwrap();
-    session.follow([&key("default/payments")]);
+    session.follow([(&key("default/payments"), true)]).unwrap();
     session
 }
 

@@ -48,6 +48,11 @@ impl Change {
             Self::Removed { key, .. } => key,
         }
     }
+
+    /// The service that changed, and whether it is registered.
+    pub(crate) fn followed(&self) -> (&ServiceKey, bool) {
+        (self.key(), matches!(self, Self::Updated(_)))
+    }
 }
 
 /// What is known of the store.

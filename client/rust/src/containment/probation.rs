@@ -7,6 +7,7 @@ use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
+use cofferdam_core::wire::{PolicyHash, policy_hash};
 
 /// How one service stands. All counts are those since it was first named.
 #[derive(Debug, Default)]
@@ -14,8 +15,8 @@ pub(crate) struct Probation {
     /// What had been counted at the last two samples, the older one first.
     samples: [CounterSnapshot; 2],
     trial: Option<Box<Trial>>,
-    /// The last revision that was put back, and why.
-    contained: Option<Box<(Revision, String)>>,
+    /// The last policy that was put back, and why.
+    contained: Option<Box<(Revision, PolicyHash, String)>>,
 }
 
 impl Probation {
@@ -27,10 +28,10 @@ impl Probation {
         }
     }
 
-    /// Whether a revision was put back, and why.
-    pub(crate) fn contained(&self, revision: Revision) -> Option<&str> {
-        let (contained, reason) = self.contained.as_deref()?;
-        (*contained == revision).then_some(reason)
+    /// Whether a policy was put back, and why. Another one under the same revision was not.
+    pub(crate) fn contained(&self, revision: Revision, hash: PolicyHash) -> Option<&str> {
+        let (contained, contained_hash, reason) = self.contained.as_deref()?;
+        ((*contained, *contained_hash) == (revision, hash)).then_some(reason)
     }
 
     /// Nothing is on trial any more.
@@ -56,7 +57,8 @@ impl Probation {
         let blame = Blame::of(&good.policy, policy);
         if blame != Blame::default() {
             let until = now.saturating_add(WATCH);
-            self.trial = Some(Box::new(Trial { good, revision, blame, before, start: counts, until }));
+            let hash = policy_hash(policy);
+            self.trial = Some(Box::new(Trial { good, revision, hash, blame, before, start: counts, until }));
         }
         self.is_on_trial()
     }
@@ -81,7 +83,7 @@ impl Probation {
         }
         let trial = *self.trial.take()?;
         let reason = guilt?.to_string();
-        self.contained = Some(Box::new((trial.revision, reason.clone())));
+        self.contained = Some(Box::new((trial.revision, trial.hash, reason.clone())));
         // What it did must not count for what comes after.
         self.samples.iter_mut().for_each(|sample| sample.merge(&under));
         Some((trial.revision, trial.good, reason))

@@ -5,6 +5,7 @@ use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
+use cofferdam_core::wire::PolicyHash;
 use std::time::Duration;
 
 /// How long a revision is watched.
@@ -32,6 +33,7 @@ pub(crate) struct Good {
 pub(super) struct Trial {
     pub(super) good: Good,
     pub(super) revision: Revision,
+    pub(super) hash: PolicyHash,
     pub(super) blame: Blame,
     /// What happened in the time before.
     pub(super) before: CounterSnapshot,

@@ -77,22 +77,31 @@ fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) 
     if is_outdated(shared, service, revision) {
         return None;
     }
-    let contained = service.probation().contained(revision).map(str::to_owned);
+    let policy = match update.policy {
+        Ok(policy) => policy,
+        Err(refusal) => return Some(refuse(shared, service, Some(revision), refusal, false)),
+    };
+    if is_told_twice(service, revision, &policy, update.is_enabled) {
+        // The manager gets its acknowledgement twice.
+        return applied(service).map(ToManager::Applied);
+    }
+    let contained = service.probation().contained(revision, policy_hash(&policy)).map(str::to_owned);
     if let Some(reason) = contained {
         let refusal = Refusal { reason, field_path: String::new() };
         return Some(refuse(shared, service, Some(revision), refusal, true));
     }
-    let in_force = service.isolation.in_force();
-    let outcome = if in_force.revision == Some(revision) && service.origin() == Origin::Manager {
-        // Told twice; the manager gets its acknowledgement twice.
-        Ok(())
-    } else {
-        update.policy.and_then(|policy| apply(shared, service, policy, revision, update.is_enabled))
-    };
-    match outcome {
+    match apply(shared, service, policy, revision, update.is_enabled) {
         Ok(()) => applied(service).map(ToManager::Applied),
         Err(refusal) => Some(refuse(shared, service, Some(revision), refusal, false)),
     }
+}
+
+/// Whether this is in force already. A revision alone does not tell: a manager of another release may fill in other
+/// defaults, and then it is the manager that is right.
+fn is_told_twice(service: &ServiceState, revision: Revision, policy: &Policy, is_enabled: bool) -> bool {
+    let in_force = service.isolation.in_force();
+    let is_same = in_force.revision == Some(revision) && in_force.is_enabled == is_enabled;
+    is_same && service.origin() == Origin::Manager && policy_hash(&in_force.policy) == policy_hash(policy)
 }
 
 fn apply(

@@ -113,7 +113,8 @@ impl Session {
         };
         let hello = Hello::read(hello).map_err(|error| status(&error))?;
         let place = shared.instances.connect(&hello.instance_id, &hello.application, hello.namespace.clone());
-        let place = place.map_err(|error| with_retry_after(&error, Some(shared.reconnect_within())))?;
+        let too_many = |error: Error| with_retry_after(&error, Some(shared.reconnect_within()));
+        let place = place.map_err(too_many)?;
         tracing::debug!(
             instance = hello.instance_id,
             address = %peer.address,
@@ -122,7 +123,10 @@ impl Session {
             services = hello.services.len(),
             "instance connected",
         );
-        Ok(Self::open(shared, inbound, peer, hello, place))
+        Self::open(Arc::clone(&shared), inbound, peer, hello, place).map_err(|error| {
+            tracing::warn!(%error, "an instance is refused");
+            too_many(error)
+        })
     }
 
     fn open(
@@ -131,7 +135,7 @@ impl Session {
         peer: Peer,
         hello: Hello,
         place: Place,
-    ) -> Box<Self> {
+    ) -> Result<Box<Self>, Error> {
         let Hello { namespace, mut services, all_services, applied, .. } = hello;
         if all_services {
             // What it has and the registry has not is gone: it must hear of that, too.
@@ -141,7 +145,7 @@ impl Session {
         }
         let mut subscription = shared.registry.subscribe(peer.hang_up);
         let opening = shared.registry.follow(&mut subscription, &services, all_services.then_some(&namespace));
-        place.follow(opening.changes.iter().map(Change::key));
+        place.follow(opening.changes.iter().map(Change::followed))?;
         let is_news = |change: &Change| match change {
             Change::Updated(registered) => {
                 let has = |registered: &Registered| {
@@ -162,7 +166,7 @@ impl Session {
         let first = shared.options.bookmark_interval.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         let now = Instant::now();
         let expires = age(shared.options.max_age, rand::random()).map(|age| now + age);
-        Box::new(Self {
+        Ok(Box::new(Self {
             inbound,
             is_listening: true,
             namespace,
@@ -180,7 +184,7 @@ impl Session {
             is_leaving: false,
             has_ended: false,
             shared,
-        })
+        }))
     }
 
     fn answers(self: Box<Self>) -> impl futures_core::Stream<Item = Result<Bytes, Status>> + Send {
@@ -300,7 +304,9 @@ impl Session {
         let mut answers = Together::default();
         let mut next = Some(first);
         while let Some(change) = next {
-            self.take_note_of(&change);
+            if let Err(error) = self.take_note_of(&change) {
+                return Step::Fail(status(&error));
+            }
             self.tell(change, &mut answers);
             // A mailbox that was closed says so when it is asked again.
             next = if answers.has_room() { self.subscription.try_next().ok().flatten() } else { None };
@@ -308,14 +314,15 @@ impl Session {
         answers.into_bytes().map_or(Step::Listen, Step::Say)
     }
 
-    fn take_note_of(&self, change: &Change) {
+    fn take_note_of(&self, change: &Change) -> Result<(), Error> {
         if self.follows_all {
             match change {
-                Change::Updated(registered) => self.place.follow([registered.key()]),
+                Change::Updated(_) => self.place.follow([change.followed()])?,
                 Change::Removed { key, .. } if !self.follows.contains(key) => self.place.unfollow(key),
                 Change::Removed { .. } => {}
             }
         }
+        Ok(())
     }
 
     /// Adds a change, or in the place of a contained policy what is handed out then.
@@ -390,7 +397,7 @@ impl Session {
             });
         }
         let opening = self.shared.registry.follow(&mut self.subscription, &keys, None);
-        self.place.follow(&keys);
+        self.place.follow(opening.changes.iter().map(Change::followed))?;
         self.follows.extend(keys);
         let waiting = std::mem::take(&mut self.opening);
         self.opening = waiting.chain(opening.changes).collect::<Vec<_>>().into_iter();

@@ -77,7 +77,7 @@ async fn all_histories_together_have_a_limit_and_what_goes_is_counted() {
     let instances = Arc::new(limited);
     let (payments, orders) = (key("default/payments"), key("default/orders"));
     let session = connect(&instances, "one");
-    session.follow([&orders]);
+    session.follow([(&orders, true)]).unwrap();
     for _ in 0..100 {
         session.report(&payments, registered(1));
         advance(Duration::from_secs(10)).await;
@@ -142,7 +142,7 @@ async fn the_figures_of_so_many_instances_are_kept_and_no_more() {
     two.report(&payments, report(5, FINE));
     assert_eq!(kept(), [Some(5)], "there is room again");
     drop(two);
-    one.follow([&payments]);
+    one.follow([(&payments, true)]).unwrap();
     one.report(&payments, report(6, FINE));
     assert_eq!(kept(), [Some(6)], "and again");
 }

@@ -31,8 +31,7 @@ async fn an_older_policy_is_ignored_and_a_repeated_one_acknowledged_again() {
     stream.answer().await;
     stream.update("a", at(1, 6), Ok(old.clone()));
     stream.update("a", at(0, 99), Ok(old.clone()));
-    stream.update("a", at(1, 7), Ok(old));
-    // The one answer is to the repetition, and it names what is in force, not what was sent.
+    stream.update("a", at(1, 7), Ok(new.clone()));
     assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 7), &new)));
     let outdated = |revision| Event::PolicyOutdated { service: "a".into(), revision, newest: at(1, 7) };
     scene.event().await;
@@ -65,6 +64,26 @@ async fn t16_a_mode_ends_by_itself_on_the_clock_that_does_not_jump() {
     assert_eq!(state("a"), Some(State::Open));
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(state("a"), Some(State::Closed));
+}
+
+/// A manager of another release fills in other defaults, and the revision is as it was.
+#[tokio::test(start_paused = true)]
+async fn another_policy_under_the_same_revision_is_applied_and_acknowledged_by_its_own_hash() {
+    let mut scene = Scene::new(&["a"]);
+    let (mut stream, _) = scene.accept().await;
+    let (one, other) = (policy(Level::Full), policy(Level::Enhanced));
+    for policy in [&one, &other, &one] {
+        stream.update("a", at(1, 7), Ok(policy.clone()));
+        assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 7), policy)));
+        assert_eq!(scene.service("a").isolation.in_force().policy, *policy);
+        assert_eq!(scene.event().await, Event::PolicyApplied { service: "a".into(), revision: at(1, 7) });
+    }
+    // One that cannot be used is refused, and what is in force under that revision stays.
+    let refusal = Refusal { reason: "unknown field".to_owned(), field_path: String::new() };
+    stream.update("a", at(1, 7), Err(refusal));
+    let answer = stream.answer().await;
+    assert!(matches!(answer, ToManager::Refused { in_force, .. } if in_force == Some(at(1, 7))));
+    assert_eq!(scene.service("a").isolation.in_force().policy, one);
 }
 
 #[tokio::test(start_paused = true)]

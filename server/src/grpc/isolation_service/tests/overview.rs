@@ -24,7 +24,7 @@ async fn manager(services: &[&str]) -> Manager {
 fn connect(manager: &Manager, id: &str, service: &str) -> Session {
     let service = key(service);
     let session = manager.instances.connect(id, "checkout", service.namespace.clone()).unwrap();
-    session.follow([&service]);
+    session.follow([(&service, true)]).unwrap();
     session
 }
 

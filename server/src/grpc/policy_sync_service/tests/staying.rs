@@ -76,6 +76,34 @@ async fn who_was_asked_to_come_again_is_heard_to_its_last_word_and_expected_back
 }
 
 #[tokio::test]
+async fn a_stream_that_names_too_many_services_that_nobody_registered_is_told_so_and_when_to_come_again() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let made_up = |prefix: &str| (0..10_000).map(|n| format!("{prefix}-{n}")).collect();
+    let mut all = Vec::new();
+    for id in ["one", "two", "three", "four", "five"] {
+        let hello = v1::SyncHello { services: made_up(id), ..hello(id, &[]) };
+        let mut instance = Instance::connect(&manager, hello).await;
+        while !matches!(instance.next().await.unwrap().unwrap(), Answer::Complete(_)) {}
+        all.push(instance);
+    }
+    let mut refused = Instance::connect(&manager, hello("six", &["paymnts"])).await;
+    let status = refused.failure().await;
+    assert_eq!((status.code(), reason(&status)), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()), "{status}");
+    assert!(
+        tonic_types::StatusExt::get_details_retry_info(&status).and_then(|info| info.retry_delay).is_some(),
+        "{status:?}"
+    );
+    // What is registered is followed as ever.
+    let mut instance = Instance::connect(&manager, hello("six", &["payments"])).await;
+    instance.update().await;
+    instance.complete().await;
+    let subscribe = v1::SyncSubscribe { services: vec!["paymnts".to_owned()], ..Default::default() };
+    instance.say(Message::Subscribe(subscribe)).await;
+    assert_eq!(instance.failure().await.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
 async fn the_time_over_which_all_come_back_grows_with_their_number() {
     let options = SyncOptions { reconnect_rate: 1, ..SyncOptions::default() };
     let manager = Manager::start_on(FaultyStore::new(), options).await;

@@ -185,7 +185,7 @@ impl World {
         self.note(format_args!("{id} connects and uses {uses:?}"));
         self.check()?;
         let keys: Vec<_> = uses.iter().map(|service| of(service)).collect();
-        session.follow(&keys);
+        session.follow(keys.iter().map(|key| (key, true))).unwrap();
         self.model.follow(id, uses.iter().copied());
         let client = &mut self.clients[index];
         for service in uses {
@@ -234,7 +234,7 @@ impl World {
                 self.seen.refused += 1;
             }
             Said::Follow(service) => {
-                session.follow([&of(service)]);
+                session.follow([(&of(service), true)]).unwrap();
                 self.model.follow(id, [service]);
                 client.inbox.insert(service, self.model.policies.get(service).copied());
             }
