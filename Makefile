@@ -50,6 +50,7 @@ test-long: ## the property tests, fifty times as long; SEED=n repeats a run
 
 chaos: ## what the manager says of its instances, beside what is so, a hundred times as long; SEED=n repeats one run
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- n_of_m_is_exact
+	COFFERDAM_LONG=1 $${SEED:+PROPTEST_RNG_SEED=$$SEED} cargo test --release --package cofferdam --lib -- disorder::
 	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
 
 audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)

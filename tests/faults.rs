@@ -4,7 +4,7 @@
 //!
 //! | row | what | where |
 //! |---|---|---|
-//! | F8, P7 | older, repeated and reordered policies, new epochs | SDK: `sync/tests/{policies,restored}.rs`; here: damaged bytes |
+//! | F8, P7 | older, repeated and reordered policies, new epochs | SDK: `sync/tests/{disorder,policies,restored}.rs`; here: damaged bytes |
 //! | F10, P9 | who reads slowly or not at all | `limits.rs`, `sync_protocol.rs`; manager: `policy_sync_service/tests/staying.rs`; here: a throttled line |
 //! | F11 | half-open connections | here: the instance vanishes; the manager: SDK, `sync/tests/streams.rs` (virtual time) |
 //! | F12, P14 | all come back at once | here, 60 instances; `limits.rs`; thousands: `make bench-fleet` |

@@ -19,6 +19,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 mod containing;
+mod disorder;
 mod hints;
 mod managers;
 mod panics;

@@ -36,7 +36,9 @@ fn what_is_put_back_is_the_policy_before_and_the_revision_stays_refused() {
     assert_eq!(judge(&mut probation, &counts(50, 19), 1), None);
     assert_eq!(judge(&mut probation, &counts(50, 20), 2), Some((at(2), good(1000, 1))));
     assert!(!probation.is_on_trial());
-    assert!(probation.contained(at(2)).is_some() && probation.contained(at(3)).is_none());
+    let is_contained = |revision, millis| probation.contained(at(revision), policy_hash(&policy(millis))).is_some();
+    assert_eq!([is_contained(2, 1), is_contained(3, 1)], [true, false]);
+    assert!(!is_contained(2, 2), "another policy under the revision is another");
 }
 
 #[test]

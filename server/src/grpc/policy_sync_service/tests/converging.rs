@@ -56,6 +56,30 @@ fn nack(update: &v1::PolicyUpdate) -> Message {
     Message::Nack(nack)
 }
 
+/// A release that improves a default changes what is in force under a revision that nobody has changed.
+#[tokio::test]
+async fn who_has_another_policy_under_the_revision_is_sent_ours_and_done_by_its_hash() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let revision = manager.registry.get(&crate::testing::key("default/payments")).unwrap().revision();
+    let revision = Some(cofferdam_core::wire::revision_to_wire(revision));
+    let of_another_release: tonic::codegen::Bytes = vec![7; 16].into();
+    let applied =
+        v1::AppliedPolicy { service: "payments".to_owned(), revision, policy_hash: of_another_release.clone() };
+    let hello = v1::SyncHello { applied: vec![applied], ..hello("one", &["payments"]) };
+    let mut instance = Instance::connect(&manager, hello).await;
+    let update = instance.update().await;
+    assert_eq!(update.revision, revision);
+    instance.complete().await;
+
+    let ack = v1::PolicyAck { service: "payments".to_owned(), revision, policy_hash: of_another_release };
+    instance.say(Message::Ack(ack)).await;
+    let is_diverged = |seen: &v1::ServiceConvergence| seen.laggards[0].reason.contains("another policy");
+    while !is_diverged(&stands(&manager, "payments", [0, 1, 0, 0]).await) {}
+    instance.ack(&update).await;
+    stands(&manager, "payments", [1, 0, 0, 0]).await;
+}
+
 #[tokio::test]
 async fn n_of_m_and_who_is_missing_and_why() {
     let manager = Manager::start().await;
