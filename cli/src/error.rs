@@ -87,6 +87,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether nobody reads the output any more, as with `head`: whoever was to be shown something has seen enough.
+    pub(crate) fn is_output_closed(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The manager's refusal.
     pub(crate) fn refused(rpc: &'static str, status: &tonic::Status) -> Self {
         Self::Refused { rpc, code: status.code(), message: status.message().to_owned() }

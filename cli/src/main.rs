@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     };
     match run(cli.into_command()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "cofferdam: {error}");
             ExitCode::FAILURE

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Output, Stdio};
 
 fn cofferdam(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
@@ -47,6 +48,24 @@ fn a_command_line_that_makes_no_sense_is_exit_code_2() {
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
         assert!(text(&output.stderr).contains("--help"), "{arguments:?}: {}", text(&output.stderr));
     }
+}
+
+/// `cofferdam demo --plain | head -1`: before, it ended with exit code 1 and the words for a disk that is full.
+#[test]
+fn a_demo_that_nobody_reads_any_more_ends_quietly() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command.args(["demo", "--plain", "--seconds", "3600"]).env_remove("RUST_LOG");
+    let mut demo = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut lines, mut told) = (BufReader::new(demo.stdout.take().unwrap()), String::new());
+    while told.trim().is_empty() {
+        assert!(lines.read_line(&mut told).unwrap() > 0, "it had nothing to say");
+    }
+    drop(lines);
+    // Far from its end: nothing but the closed pipe ends it.
+    let status = demo.wait().unwrap();
+    let mut words = String::new();
+    demo.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert_eq!((status.code(), words.as_str()), (Some(0), ""));
 }
 
 #[test]

@@ -19,6 +19,20 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub grace: Option<Duration>,
 
+    /// How long a new connection may take until it has said which protocol it speaks
+    /// [env: COFFERDAM_LISTEN_HANDSHAKE_TIMEOUT] [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub handshake_timeout: Option<Duration>,
+
+    /// How often a connection is asked whether there is somebody at the other end
+    /// [env: COFFERDAM_LISTEN_KEEPALIVE_INTERVAL] [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub keepalive_interval: Option<Duration>,
+
+    /// How long the answer to that may take [env: COFFERDAM_LISTEN_KEEPALIVE_TIMEOUT] [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub keepalive_timeout: Option<Duration>,
+
     /// Where services and policies are kept [env: COFFERDAM_STORE_KIND] [default: embedded]
     #[arg(long, value_enum, value_name = "KIND")]
     pub store: Option<StoreKind>,
@@ -54,4 +68,44 @@ pub struct ServeArgs {
     /// [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+
+    /// Registered services, over all namespaces [env: COFFERDAM_LIMITS_MAX_SERVICES] [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub max_services: Option<usize>,
+
+    /// Instances that hold a stream at this manager [env: COFFERDAM_LIMITS_MAX_INSTANCES] [default: 20000]
+    #[arg(long, value_name = "N")]
+    pub max_instances: Option<usize>,
+
+    /// Connections to this manager [env: COFFERDAM_LIMITS_MAX_CONNECTIONS] [default: 25000]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<usize>,
+
+    /// The last ones of these, kept for operators [env: COFFERDAM_LIMITS_RESERVED_CONNECTIONS] [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub reserved_connections: Option<usize>,
+
+    /// Connections from one IPv4 address, or one IPv6 network of 64 bits
+    /// [env: COFFERDAM_LIMITS_MAX_CONNECTIONS_PER_IP] [default: 5000]
+    #[arg(long, value_name = "N")]
+    pub max_connections_per_ip: Option<usize>,
+
+    /// Calls and streams at once on one connection [env: COFFERDAM_LIMITS_MAX_STREAMS_PER_CONNECTION] [default: 128]
+    #[arg(long, value_name = "N")]
+    pub max_streams_per_connection: Option<usize>,
+
+    /// How long the stream of an instance lasts until it is asked to come again; 0s is for ever
+    /// [env: COFFERDAM_SYNC_MAX_AGE] [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub sync_max_age: Option<Duration>,
+
+    /// How many instances per second are to come where many do at once [env: COFFERDAM_SYNC_RECONNECT_RATE]
+    /// [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub sync_reconnect_rate: Option<usize>,
+
+    /// How long an instance may take nothing while something waits for it, before its connection is cut
+    /// [env: COFFERDAM_SYNC_STALL_TIMEOUT] [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub sync_stall_timeout: Option<Duration>,
 }

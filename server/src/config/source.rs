@@ -12,7 +12,7 @@ use figment::{
     value::{Dict, Value},
 };
 
-use super::{Config, ConfigError, ServeArgs};
+use super::{Config, ConfigError, ServeArgs, StoreKind};
 
 /// Every key there is, with its section, and how its variable in the environment is read.
 pub(super) const KEYS: &[(&str, Kind)] = &[
@@ -73,7 +73,9 @@ pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config,
     }
     let mut config: Config = figment.extract().map_err(|error| explain(&error, file.as_deref()))?;
     override_by(args, &mut config);
-    config.store.data_dir.get_or_insert_with(|| default_data_dir(variables));
+    if config.store.kind == StoreKind::Embedded {
+        config.store.data_dir.get_or_insert_with(|| default_data_dir(variables));
+    }
     Ok(config)
 }
 
@@ -150,6 +152,9 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         listen,
         insecure_i_understand,
         grace,
+        handshake_timeout,
+        keepalive_interval,
+        keepalive_timeout,
         store,
         data_dir,
         store_timeout,
@@ -158,6 +163,15 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         config: _,
         log_format,
         log_level,
+        max_services,
+        max_instances,
+        max_connections,
+        reserved_connections,
+        max_connections_per_ip,
+        max_streams_per_connection,
+        sync_max_age,
+        sync_reconnect_rate,
+        sync_stall_timeout,
     } = args.clone();
     fn set<T>(target: &mut T, flag: Option<T>) {
         if let Some(value) = flag {
@@ -167,6 +181,9 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.listen.address, listen);
     set(&mut config.listen.insecure, insecure_i_understand.then_some(true));
     set(&mut config.listen.grace, grace);
+    set(&mut config.listen.handshake_timeout, handshake_timeout);
+    set(&mut config.listen.keepalive_interval, keepalive_interval);
+    set(&mut config.listen.keepalive_timeout, keepalive_timeout);
     set(&mut config.store.kind, store);
     set(&mut config.store.data_dir, data_dir.map(Some));
     set(&mut config.store.timeout, store_timeout);
@@ -174,6 +191,15 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.store.etcd_prefix, etcd_prefix);
     set(&mut config.telemetry.log_format, log_format);
     set(&mut config.telemetry.log_level, log_level);
+    set(&mut config.limits.max_services, max_services);
+    set(&mut config.limits.max_instances, max_instances);
+    set(&mut config.limits.max_connections, max_connections);
+    set(&mut config.limits.reserved_connections, reserved_connections);
+    set(&mut config.limits.max_connections_per_ip, max_connections_per_ip);
+    set(&mut config.limits.max_streams_per_connection, max_streams_per_connection);
+    set(&mut config.sync.max_age, sync_max_age);
+    set(&mut config.sync.reconnect_rate, sync_reconnect_rate);
+    set(&mut config.sync.stall_timeout, sync_stall_timeout);
 }
 
 /// Where people's programs keep their state.

@@ -12,7 +12,7 @@ use crate::store::DEFAULT_PREFIX;
 pub struct StoreConfig {
     /// Which store. Default `embedded`.
     pub kind: StoreKind,
-    /// The directory of the embedded store. Unset: `$XDG_STATE_HOME/cofferdam`, else `$HOME/.local/state/cofferdam`,
+    /// The directory of the embedded store; other stores have none. Unset: `$XDG_STATE_HOME/cofferdam`, else `$HOME/.local/state/cofferdam`,
     /// else `./cofferdam-data`.
     pub data_dir: Option<PathBuf>,
     /// How long the store may take: to be there at start, and for each write. Above zero, at most `24h`. Default
@@ -70,6 +70,11 @@ impl StoreConfig {
             }
             StoreKind::Embedded | StoreKind::Memory if !self.etcd_endpoints.is_empty() => {
                 invalid("store.etcd_endpoints", "is set and the store is not etcd: use --store etcd, or leave it out")
+            }
+            StoreKind::Etcd | StoreKind::Memory if self.data_dir.is_some() => {
+                let kind = self.kind;
+                let reason = format!("is set and the store is {kind}: use --store embedded, or leave it out");
+                invalid("store.data_dir", &reason)
             }
             StoreKind::Embedded | StoreKind::Etcd | StoreKind::Memory => Ok(()),
         }

@@ -97,6 +97,36 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn each_limit_has_a_flag() {
+    let times = ["--handshake-timeout", "--keepalive-interval", "--keepalive-timeout", "--sync-max-age"];
+    let times = times.into_iter().chain(["--sync-stall-timeout"]);
+    let counts = ["--max-services", "--max-instances", "--max-connections", "--reserved-connections"];
+    let counts = counts.into_iter().chain(["--max-connections-per-ip", "--max-streams-per-connection"]);
+    let flags: Vec<_> = times.zip(["1s", "2s", "3s", "4s", "5s"]).collect();
+    let counts = counts.chain(["--sync-reconnect-rate"]).zip(["1", "2", "3", "4", "5", "6", "7"]);
+    let flags: Vec<_> = flags.into_iter().chain(counts).flat_map(|(flag, value)| [flag, value]).collect();
+    let Config { listen, limits, sync, .. } = load(&flags, &[("COFFERDAM_SYNC_MAX_AGE", "9s")]).unwrap();
+    let seconds = Duration::from_secs;
+    let expected = ListenConfig {
+        handshake_timeout: seconds(1),
+        keepalive_interval: seconds(2),
+        keepalive_timeout: seconds(3),
+        ..ListenConfig::default()
+    };
+    assert_eq!(listen, expected);
+    assert_eq!(sync, SyncConfig { max_age: seconds(4), stall_timeout: seconds(5), reconnect_rate: 7 });
+    let expected = LimitsConfig {
+        max_services: 1,
+        max_instances: 2,
+        max_connections: 3,
+        reserved_connections: 4,
+        max_connections_per_ip: 5,
+        max_streams_per_connection: 6,
+    };
+    assert_eq!(limits, expected);
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest() {
     for (text, key, nearest) in [
         ("[listen]\nadress = \"x\"", "listen.adress", "listen.address"),
@@ -177,6 +207,11 @@ fn settings_must_go_together() {
     let refused = |flags: &[&str]| load(flags, &[]).unwrap().check().unwrap_err().to_string();
     assert!(refused(&["--store", "etcd"]).contains("--etcd-endpoints"));
     assert!(refused(&["--etcd-endpoints", "a:1"]).contains("--store etcd"));
+    for store in [&["--store", "memory"][..], &["--store", "etcd", "--etcd-endpoints", "a:1"]] {
+        let said = refused(&[store, &["--data-dir", "/data"]].concat());
+        assert!(said.starts_with("store.data_dir") && said.contains("--store embedded"), "{said}");
+        assert!(!said.contains('\n'), "{said}");
+    }
     assert!(refused(&["--store-timeout", "0s"]).contains("store.timeout"));
     assert!(refused(&["--store-timeout", "25h"]).contains("store.timeout"));
     assert!(refused(&["--grace", "500000000000y"]).contains("listen.grace"));

@@ -10,7 +10,7 @@ fn config(kind: StoreKind, dir: &Path) -> Config {
     let mut config = Config::default();
     config.listen.address = "127.0.0.1:0".parse().unwrap();
     config.store.kind = kind;
-    config.store.data_dir = Some(dir.to_owned());
+    config.store.data_dir = (kind == StoreKind::Embedded).then(|| dir.to_owned());
     config
 }
 
