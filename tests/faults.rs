@@ -6,21 +6,21 @@
 //! |---|---|---|
 //! | F8, P7 | older, repeated and reordered policies, new epochs | SDK: `sync/tests/{disorder,policies,restored}.rs`; here: damaged bytes |
 //! | F10, P9 | who reads slowly or not at all | `limits.rs`, `sync_protocol.rs`; manager: `policy_sync_service/tests/staying.rs`; here: a throttled line |
-//! | F11 | half-open connections | here: the instance vanishes; the manager: SDK, `sync/tests/streams.rs` (virtual time) |
+//! | F11 | half-open connections | here: the instance vanishes; the manager: `faults/away.rs`; SDK: `sync/tests/streams.rs` (virtual time) |
 //! | F12, P14 | all come back at once | here, 60 instances; `limits.rs`; thousands: `make bench-fleet` |
 //! | F13, P4 | torn files | store: `embedded/tests/`; SDK: `policy_file/`; `sync_policy_file.rs` |
-//! | F16 | dead instances, a paused manager | `sync_convergence.rs`, `sync_outage.rs` |
+//! | F16 | dead instances, a paused manager | `sync_convergence.rs`, `sync_outage.rs`, `faults/away.rs` |
 //! | F18, P5 | poison policies | manager: `registry/tests/poison.rs`; `api_bad_input.rs`; SDK: `sync/tests/{policies,panics}.rs` |
 //! | S1, S2, S4 | floods of resets, continuations, empty frames, streams | `faults/frames.rs` |
 //! | S3 | who never finishes a handshake | `hostile.rs`, `limits.rs` |
 //! | S5 | long headers | `hostile.rs` |
 //! | S6 | messages that are none | `api_bad_input.rs`; manager: `isolation_service/tests/errors.rs` |
 //! | S7 | compressed requests | `faults/frames.rs`; manager: `policy_sync_service/tests/staying.rs` |
-//! | S8 | names without end | `limits.rs`, `api_bad_input.rs`; manager: `registry/tests/writes.rs` |
+//! | S8 | names without end | `limits.rs`, `api_bad_input.rs`; manager: `registry/tests/writes.rs`, `instances/tests/unregistered.rs` |
 //! | P1, P3 | no manager, no matter | `sync_outage.rs`; here: connections refused |
 //! | P6 | every change arrives | `sync_fleet.rs`, `chaos.rs` |
 //! | P8 | a policy is in force as a whole | engine: `isolation/tests/` and its models |
-//! | P16, P17 | limits, the end of a manager | `limits.rs`, `lifecycle.rs` |
+//! | P16, P17 | limits, the end of a manager | `limits.rs`, `lifecycle.rs`, `faults/drain.rs` |
 
 use cofferdam::{Cofferdam, Revision, Service};
 use cofferdam_core::wire::policy_hash;
@@ -32,6 +32,8 @@ use cofferdam_tests::wire::{millis, registration, revision, seconds};
 use cofferdam_tests::{Client, Direction, Fault, FaultProxy, Manager, Party, Store, eventually};
 use std::time::Duration;
 
+mod away;
+mod drain;
 mod frames;
 
 const SERVICE: &str = "orders-db";

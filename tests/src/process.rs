@@ -98,15 +98,24 @@ impl Process {
         self.signal("CONT");
     }
 
+    /// Whether it is stopped where it is.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not say.
+    pub fn is_paused(&self) -> bool {
+        self.told("State:").starts_with('T')
+    }
+
     /// How many bytes of memory it holds.
     ///
     /// # Panics
     ///
     /// If the system does not say.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running child");
-        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("Linux says so in KiB") * 1024
+        let told = self.told("VmRSS:");
+        told.strip_suffix(" kB").and_then(|number| number.trim().parse::<u64>().ok()).expect("Linux says so in KiB")
+            * 1024
     }
 
     /// Waits until it has ended by itself.
@@ -123,6 +132,13 @@ impl Process {
     fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().expect("a child can be asked");
         status.filter(|_| self.scribes.iter().all(JoinHandle::is_finished))
+    }
+
+    /// What Linux says of it.
+    fn told(&self, what: &str) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running child");
+        let told = status.lines().find_map(|line| line.strip_prefix(what));
+        told.expect("Linux says so").trim().to_owned()
     }
 
     fn signal(&self, signal: &str) {

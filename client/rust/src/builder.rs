@@ -8,15 +8,19 @@ use crate::client::{Cofferdam, Identity, Shared, Task};
 use crate::containment::{self, Containment};
 use crate::policy_file;
 use crate::sync::{self, Transport};
-use crate::transport::{InvalidUrl, Manager};
+use crate::transport::{InvalidUrl, Keepalive, Manager};
 use cofferdam_core::level::Level;
 use cofferdam_core::name::{DEFAULT_NAMESPACE, InvalidName, Name};
 use cofferdam_core::policy::{Policy, PolicySpec};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest application name and instance id, in bytes.
 const MAX_ID_BYTES: usize = 128;
+/// Of a keepalive's times: below, a manager that is but slow would be given up.
+const MIN_KEEPALIVE: Duration = Duration::from_secs(1);
+const MAX_KEEPALIVE: Duration = Duration::from_secs(3600);
 const MAX_LABELS: usize = 16;
 const MAX_LABEL_BYTES: usize = 64;
 
@@ -32,6 +36,7 @@ pub struct Builder {
     default_policy: Policy,
     policy_dir: Option<PathBuf>,
     contains_policies: bool,
+    keepalive: Keepalive,
 }
 
 /// A setting that the SDK cannot use.
@@ -76,6 +81,14 @@ pub enum InvalidSetting {
         /// What is wrong with it.
         reason: String,
     },
+    /// A time of [`Builder::keepalive`] is not of 1 s to 1 h.
+    #[error("keepalive of {interval:?} and {timeout:?}: must be 1 s to 1 h each")]
+    Keepalive {
+        /// How often to ask.
+        interval: Duration,
+        /// How long to wait for the answer.
+        timeout: Duration,
+    },
     /// The system has no thread left to run the SDK's task on.
     #[error("no runtime, and no thread for one")]
     NoRuntime,
@@ -92,6 +105,7 @@ impl Builder {
             default_policy: built_in_policy(),
             policy_dir: None,
             contains_policies: true,
+            keepalive: Keepalive::default(),
         }
     }
 
@@ -179,6 +193,15 @@ impl Builder {
         self
     }
 
+    /// How often a connection to the manager on which nothing comes is asked whether there is somebody at the other end, and
+    /// how long the answer may take, before it is given up: 1 s to 1 h each. Default: 20 s and 10 s. Policies stay in force
+    /// either way; shorter times find out sooner that they may be old, and keep a connection open through a proxy that
+    /// closes idle ones.
+    pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.keepalive = Keepalive { interval, timeout };
+        self
+    }
+
     /// Starts the SDK. It returns at once: it neither waits for the manager nor touches the network itself.
     ///
     /// The connection is made by a task on the current tokio runtime, or, where there is none, on a thread of the
@@ -206,9 +229,10 @@ impl Builder {
     fn set_up(self) -> (Cofferdam, Vec<InvalidSetting>) {
         let mut faults = Vec::new();
         let identity = self.identity(&mut faults);
+        let keepalive = self.usable_keepalive(&mut faults);
         let mut managers: Vec<Manager> = Vec::new();
         for url in &self.managers {
-            match Manager::new(url) {
+            match Manager::new(url, keepalive) {
                 Ok(manager) if managers.iter().any(|known| known.address() == manager.address()) => {}
                 Ok(manager) => managers.push(manager),
                 Err(InvalidUrl(reason)) => faults.push(InvalidSetting::Manager { url: url.clone(), reason }),
@@ -239,6 +263,15 @@ impl Builder {
             shared.link.disconnected(reason.as_deref().unwrap_or("no manager is configured"), true);
         }
         (Cofferdam::new(shared, tasks), faults)
+    }
+
+    fn usable_keepalive(&self, faults: &mut Vec<InvalidSetting>) -> Keepalive {
+        let Keepalive { interval, timeout } = self.keepalive;
+        if [interval, timeout].iter().all(|time| (MIN_KEEPALIVE..=MAX_KEEPALIVE).contains(time)) {
+            return self.keepalive;
+        }
+        faults.push(InvalidSetting::Keepalive { interval, timeout });
+        Keepalive::default()
     }
 
     fn identity(&self, faults: &mut Vec<InvalidSetting>) -> Identity {
@@ -354,6 +387,12 @@ mod tests {
         assert!(matches!(invalid(builder), InvalidSetting::Label { .. }));
         let builder = (0..17).fold(Cofferdam::builder("a"), |builder, n| builder.label(format!("{n}"), ""));
         assert_eq!(invalid(builder), InvalidSetting::Label { key: "16".to_owned() });
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        for (interval, timeout) in [(second / 2, second), (hour, hour * 2)] {
+            let builder = Cofferdam::builder("a").keepalive(interval, timeout);
+            assert_eq!(invalid(builder), InvalidSetting::Keepalive { interval, timeout });
+        }
+        assert!(Cofferdam::builder("a").keepalive(second, hour).try_start().is_ok());
     }
 
     #[test]

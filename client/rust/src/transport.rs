@@ -29,10 +29,21 @@ use tonic::transport::{Channel, Endpoint};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle connection is probed.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// How long the answer to a probe may take.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a connection to a manager finds out that there is nobody at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keepalive {
+    /// How often an idle connection is probed.
+    pub(crate) interval: Duration,
+    /// How long the answer to a probe may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) }
+    }
+}
 
 /// A manager: its checked URL.
 #[derive(Clone, Debug)]
@@ -46,7 +57,7 @@ pub(crate) struct Manager {
 pub(crate) struct InvalidUrl(pub(crate) String);
 
 impl Manager {
-    pub(crate) fn new(url: &str) -> Result<Self, InvalidUrl> {
+    pub(crate) fn new(url: &str, keepalive: Keepalive) -> Result<Self, InvalidUrl> {
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| InvalidUrl(describe(&error)))?;
         match endpoint.uri().scheme_str() {
             Some("http") if endpoint.uri().host().is_some_and(|host| !host.is_empty()) => {}
@@ -56,8 +67,8 @@ impl Manager {
         }
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .http2_keep_alive_interval(keepalive.interval)
+            .keep_alive_timeout(keepalive.timeout)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
         Ok(Self { url: url.into(), endpoint })

@@ -3,9 +3,9 @@ use super::*;
 #[test]
 fn urls_are_checked_before_they_are_used() {
     for url in ["http://127.0.0.1:7420", "http://[::1]:7420/", "http://manager.internal"] {
-        assert_eq!(&*Manager::new(url).unwrap().url, url);
+        assert_eq!(&*Manager::new(url, Keepalive::default()).unwrap().url, url);
     }
-    let reason = |url: &str| Manager::new(url).unwrap_err().0;
+    let reason = |url: &str| Manager::new(url, Keepalive::default()).unwrap_err().0;
     assert_eq!(reason("127.0.0.1:7420"), "must begin with http://");
     assert_eq!(reason("ftp://127.0.0.1"), "must begin with http://");
     assert!(reason("https://127.0.0.1:7420").contains("no TLS"));
