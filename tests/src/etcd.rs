@@ -4,16 +4,45 @@ use crate::ports;
 use crate::process::Process;
 use crate::tools::tool;
 use crate::wait::eventually;
+use etcd_client::ConnectOptions;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A running etcd cluster on loopback ports, with its data in a folder of its own.
 #[derive(Debug)]
 pub struct Etcd {
     members: Vec<Member>,
+    setup: Setup,
     binary: PathBuf,
     folder: TempDir,
+}
+
+/// What cluster to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Of which etcd.
+    pub release: Release,
+    /// Of how many nodes; one or more.
+    pub nodes: usize,
+    /// What else is said to each node.
+    pub arguments: &'static [&'static str],
+}
+
+/// An etcd that `make setup` brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The oldest one that is supported, as Debian has it, or what else is installed as `etcd`.
+    Oldest,
+    /// The one that `tools/etcd` pins.
+    Current,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { release: Release::Oldest, nodes: 1, arguments: &[] }
+    }
 }
 
 #[derive(Debug)]
@@ -24,16 +53,31 @@ struct Member {
 }
 
 impl Etcd {
-    /// Starts a cluster of so many nodes, and returns when it takes writes.
+    /// Starts a cluster of so many nodes of the oldest release, and returns when it takes writes.
     ///
     /// # Panics
     ///
     /// If there is no etcd to start, or it does not come up.
     pub async fn start(nodes: usize) -> Self {
+        Self::start_as(Setup { nodes, ..Setup::default() }).await
+    }
+
+    /// Starts a cluster, and returns when it takes writes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no etcd to start, or it does not come up.
+    pub async fn start_as(setup: Setup) -> Self {
+        let nodes = setup.nodes;
         let member = || Member { client_port: ports::reserve(), peer_port: ports::reserve(), process: None };
+        let binary = match setup.release {
+            Release::Oldest => tool("etcd"),
+            Release::Current => tool("etcd-current"),
+        };
         let mut etcd = Self {
             members: std::iter::repeat_with(member).take(nodes).collect(),
-            binary: tool("etcd"),
+            setup,
+            binary,
             folder: TempDir::new().expect("a temporary folder"),
         };
         for index in 0..nodes {
@@ -49,6 +93,32 @@ impl Etcd {
     pub fn endpoints(&self) -> String {
         let addresses: Vec<_> = self.members.iter().map(Member::address).collect();
         addresses.join(",")
+    }
+
+    /// The address of a member, host and port.
+    pub fn address(&self, member: usize) -> String {
+        self.members[member].address()
+    }
+
+    /// The member that leads, as soon as there is one that says so itself.
+    ///
+    /// # Panics
+    ///
+    /// If there is none for long.
+    pub async fn leader(&self) -> usize {
+        eventually("a leader", async || {
+            for (index, member) in self.members.iter().enumerate() {
+                let Ok(mut client) = etcd_client::Client::connect([member.address()], Some(in_time())).await else {
+                    continue;
+                };
+                let Ok(status) = client.status().await else { continue };
+                if status.header().is_some_and(|header| header.member_id() == status.leader()) {
+                    return Ok(index);
+                }
+            }
+            Err("nobody leads")
+        })
+        .await
     }
 
     /// A client of the cluster's own, for what managers must not see coming.
@@ -103,7 +173,8 @@ impl Etcd {
             .arg(format!("--listen-peer-urls={}", member.peer_url()))
             .arg(format!("--initial-advertise-peer-urls={}", member.peer_url()))
             .arg(format!("--initial-cluster={}", peers.join(",")))
-            .args(["--initial-cluster-state=new", "--initial-cluster-token=cofferdam-tests"]);
+            .args(["--initial-cluster-state=new", "--initial-cluster-token=cofferdam-tests"])
+            .args(self.setup.arguments);
         member.process = Some(Process::start(format!("etcd {}", name(index)), &mut command));
     }
 
@@ -111,8 +182,7 @@ impl Etcd {
     async fn ready(&self, member: usize) {
         let address = self.members[member].address();
         eventually("etcd to answer", async || {
-            let options = etcd_client::ConnectOptions::new().with_timeout(std::time::Duration::from_secs(2));
-            let mut client = etcd_client::Client::connect([&address], Some(options)).await?;
+            let mut client = etcd_client::Client::connect([&address], Some(in_time())).await?;
             client.get("ready", None).await.map(drop)
         })
         .await;
@@ -127,4 +197,9 @@ impl Member {
     fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer_port)
     }
+}
+
+/// A member may be paused: then it takes a connection and never answers.
+fn in_time() -> ConnectOptions {
+    ConnectOptions::new().with_timeout(Duration::from_secs(2))
 }

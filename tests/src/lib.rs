@@ -33,7 +33,7 @@ mod wait;
 pub mod wire;
 
 pub use client::Client;
-pub use etcd::Etcd;
+pub use etcd::{Etcd, Release, Setup};
 pub use fault_proxy::{Direction, Fault, FaultProxy, Party, Seen};
 pub use fleet::{Instance, Tally, echo};
 pub use follower::{Follower, hello};

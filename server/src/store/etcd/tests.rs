@@ -1,6 +1,6 @@
 use crate::store::{
     conformance::{Backend, conformance, head},
-    testing::Etcd,
+    testing::{Etcd, Release},
 };
 
 use super::*;
@@ -10,30 +10,52 @@ struct Cluster {
     store: Arc<EtcdStore>,
 }
 
-#[async_trait]
-impl Backend for Cluster {
-    async fn start() -> Self {
-        let etcd = Etcd::start().await;
-        let store = EtcdStore::new(EtcdOptions::new([etcd.endpoint()])).expect("the options are fine");
+impl Cluster {
+    async fn of(release: Release, members: usize) -> Self {
+        let etcd = Etcd::cluster(release, members, &[]).await;
+        let store = EtcdStore::new(EtcdOptions::new(etcd.endpoints())).expect("the options are fine");
         Self { etcd, store: Arc::new(store) }
-    }
-
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as Arc<dyn Store>
-    }
-
-    async fn compact(&self) {
-        let revision = head(&*self.store).await;
-        let answer = self.etcd.post("/v3/kv/compaction", &format!(r#"{{"revision":{revision}}}"#)).await;
-        assert!(answer.contains("200 OK"), "{answer}");
-    }
-
-    async fn watches(&self) -> usize {
-        self.etcd.metric("etcd_debugging_mvcc_watcher_total").await
     }
 }
 
-conformance!(Cluster);
+/// The contract of the trait, on one cluster.
+macro_rules! conforming {
+    ($name:ident, $release:ident, $members:literal) => {
+        mod $name {
+            use super::*;
+
+            struct Conforming(Cluster);
+
+            #[async_trait]
+            impl Backend for Conforming {
+                async fn start() -> Self {
+                    Self(Cluster::of(Release::$release, $members).await)
+                }
+
+                fn store(&self) -> Arc<dyn Store> {
+                    Arc::clone(&self.0.store) as Arc<dyn Store>
+                }
+
+                async fn compact(&self) {
+                    let revision = head(&*self.0.store).await;
+                    let body = format!(r#"{{"revision":{revision}}}"#);
+                    let answer = self.0.etcd.post("/v3/kv/compaction", &body).await;
+                    assert!(answer.contains("200 OK"), "{answer}");
+                }
+
+                async fn watches(&self) -> usize {
+                    self.0.etcd.metric("etcd_debugging_mvcc_watcher_total").await
+                }
+            }
+
+            conformance!(Conforming);
+        }
+    };
+}
+
+conforming!(oldest, Oldest, 1);
+conforming!(current, Current, 1);
+conforming!(three_of_current, Current, 3);
 
 mod auth;
 mod faults;

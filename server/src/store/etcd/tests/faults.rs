@@ -33,7 +33,7 @@ async fn try_put(store: &EtcdStore, key: &str) -> Result<StoreRevision, StoreErr
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_etcd_loses_nothing_acknowledged_and_the_watch_resumes() {
-    let Cluster { mut etcd, store } = Cluster::start().await;
+    let Cluster { mut etcd, store } = Cluster::of(Release::Oldest, 1).await;
     let before = head(&*store).await;
     let mut events = watch(&*store, "", before).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -100,7 +100,7 @@ async fn a_killed_etcd_loses_nothing_acknowledged_and_the_watch_resumes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_etcd_makes_writes_unknown_and_ends_watches() {
-    let Cluster { etcd, store } = Cluster::start().await;
+    let Cluster { mut etcd, store } = Cluster::of(Release::Oldest, 1).await;
     put(&*store, "before", "").await;
     let mut idle = watch(&*store, "", head(&*store).await).await;
 
@@ -199,7 +199,7 @@ async fn a_full_etcd_refuses_writes_and_still_reads_deletes_and_keeps_leases() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_others_are_not_seen() {
-    let Cluster { etcd, store } = Cluster::start().await;
+    let Cluster { etcd, store } = Cluster::of(Release::Oldest, 1).await;
     let before = head(&*store).await;
     // In base64: another application's key, one below our prefix that is not text, one that we would refuse, and one
     // that is as good as ours; in one transaction with the last one in the middle.
