@@ -19,6 +19,7 @@ mod api_seed_004;
 mod breaker_modes;
 mod chaos;
 mod engine_seeds;
+mod etcd_faults;
 mod execute;
 mod faults;
 mod fleet_hints;

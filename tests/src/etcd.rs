@@ -155,6 +155,17 @@ impl Etcd {
         self.process(member).resume();
     }
 
+    /// Waits for a line of a member's log that holds all of these.
+    ///
+    /// # Panics
+    ///
+    /// If it never comes.
+    pub async fn logged(&mut self, member: usize, words: &[&str]) {
+        let process = self.members[member].process.as_mut().expect("every member was started");
+        let found = |line: &str| words.iter().all(|word| line.contains(word)).then_some(());
+        process.printed(&format!("{words:?}"), found).await;
+    }
+
     fn process(&self, member: usize) -> &Process {
         self.members[member].process.as_ref().expect("every member was started")
     }

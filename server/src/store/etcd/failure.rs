@@ -11,6 +11,9 @@ use tonic::{Code, ConnectError, Status};
 
 use crate::store::StoreError;
 
+/// What mends a database that is full, which etcd does not say.
+const MAKE_ROOM: &str = "compact and defragment etcd, or raise its --quota-backend-bytes, then disarm its alarm";
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// No connection, or refused by this member before doing anything: another one may do it.
@@ -67,7 +70,7 @@ impl From<Status> for Failure {
             Code::OutOfRange if message.contains("revision") => Self::Revision(message),
             Code::OutOfRange if message.contains("message length too large") => Self::AnswerTooLarge(message),
             Code::ResourceExhausted if message.contains("database space exceeded") => {
-                Self::Refused(StoreError::Full { reason: message })
+                Self::Refused(StoreError::Full { reason: format!("{message} ({MAKE_ROOM})") })
             }
             Code::ResourceExhausted if message.starts_with("etcdserver:") => Self::NotSent(message),
             Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound | Code::Unimplemented => {
@@ -140,7 +143,8 @@ mod tests {
         };
         let reason = String::from;
         let message = "etcdserver: mvcc: database space exceeded";
-        assert_eq!(refusal(Code::ResourceExhausted, message), StoreError::Full { reason: reason(message) });
+        let full = refusal(Code::ResourceExhausted, message).to_string();
+        assert!(full.contains(message) && full.contains("disarm"), "{full}");
         let message = "etcdserver: request is too large";
         assert_eq!(refusal(Code::InvalidArgument, message), StoreError::TooLarge { reason: reason(message) });
         for (code, message) in [

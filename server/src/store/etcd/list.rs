@@ -4,7 +4,7 @@ use etcd_client::{GetOptions, GetResponse, SortOrder, SortTarget};
 
 use super::{
     failure::Failure,
-    keys::{Head, number},
+    keys::{Head, Keys, number},
     session::{Kind, Session, report},
 };
 use crate::store::{Entry, Listing, StoreError, StoreRevision};
@@ -21,13 +21,26 @@ const MAX_RESTARTS: usize = 5;
 /// The cluster and its revision, which is at least that of any write acknowledged before.
 pub(super) async fn head(session: &Session) -> Result<Head, StoreError> {
     // A key that never exists: only the header counts, and any key that we may read has it.
-    let answer = get(session, session.keys.outer(""), GetOptions::new()).await.map_err(report)?;
+    let key = session.keys.outer("").into_bytes();
+    let answer = get(session, key, GetOptions::new()).await.map_err(report)?;
     Head::of(answer.header()).map_err(report)
 }
 
 pub(super) async fn list(session: &Session, prefix: &str) -> Result<Listing, StoreError> {
+    list_by(&session.keys, prefix, |key, options| get(session, key, options)).await
+}
+
+/// The same by pages that come from somewhere.
+pub(super) async fn list_by<F>(
+    keys: &Keys,
+    prefix: &str,
+    page: impl Fn(Vec<u8>, GetOptions) -> F,
+) -> Result<Listing, StoreError>
+where
+    F: Future<Output = Result<GetResponse, Failure>>,
+{
     for _ in 0..=MAX_RESTARTS {
-        match list_once(session, prefix).await {
+        match list_once(keys, prefix, &page).await {
             Err(Failure::Revision(reason)) => tracing::debug!(reason, "a list lost its revision and begins anew"),
             Err(failure) => return Err(report(failure)),
             Ok(listing) => return Ok(listing),
@@ -36,8 +49,11 @@ pub(super) async fn list(session: &Session, prefix: &str) -> Result<Listing, Sto
     Err(StoreError::Unavailable { reason: "history is compacted faster than it can be listed".to_owned() })
 }
 
-async fn list_once(session: &Session, prefix: &str) -> Result<Listing, Failure> {
-    let mut from = session.keys.outer(prefix).into_bytes();
+async fn list_once<F>(keys: &Keys, prefix: &str, page: impl Fn(Vec<u8>, GetOptions) -> F) -> Result<Listing, Failure>
+where
+    F: Future<Output = Result<GetResponse, Failure>>,
+{
+    let mut from = keys.outer(prefix).into_bytes();
     let end = after_prefix(&from);
     let mut at: Option<StoreRevision> = None;
     let mut limit = PAGE_KEYS;
@@ -48,7 +64,7 @@ async fn list_once(session: &Session, prefix: &str) -> Result<Listing, Failure> 
             .with_sort(SortTarget::Key, SortOrder::Ascend)
             .with_limit(limit)
             .with_revision(at.map_or(0, number));
-        let mut page = match get(session, &from, options).await {
+        let mut page = match page(from.clone(), options).await {
             Err(Failure::AnswerTooLarge(_)) if limit > 1 => {
                 limit /= 2;
                 continue;
@@ -63,7 +79,7 @@ async fn list_once(session: &Session, prefix: &str) -> Result<Listing, Failure> 
         let more = page.more();
         for outer in page.take_kvs() {
             from.clone_from(&outer.0.key);
-            entries.extend(session.keys.entry(outer.0));
+            entries.extend(keys.entry(outer.0));
         }
         if !more {
             return Ok(Listing { revision, entries });
@@ -73,11 +89,10 @@ async fn list_once(session: &Session, prefix: &str) -> Result<Listing, Failure> 
     }
 }
 
-async fn get(session: &Session, key: impl AsRef<[u8]>, options: GetOptions) -> Result<GetResponse, Failure> {
-    let key = key.as_ref();
+pub(super) async fn get(session: &Session, key: Vec<u8>, options: GetOptions) -> Result<GetResponse, Failure> {
     session
         .call(Kind::Read, |client| {
-            let (key, options) = (key.to_vec(), options.clone());
+            let (key, options) = (key.clone(), options.clone());
             async move {
                 let mut kv = client.kv_client().max_decoding_message_size(MAX_ANSWER_BYTES);
                 Ok(kv.get(key, Some(options)).await?)

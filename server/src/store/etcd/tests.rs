@@ -16,6 +16,12 @@ impl Cluster {
         let store = EtcdStore::new(EtcdOptions::new(etcd.endpoints())).expect("the options are fine");
         Self { etcd, store: Arc::new(store) }
     }
+
+    async fn compact(&self) {
+        let revision = head(&*self.store).await;
+        let answer = self.etcd.post("/v3/kv/compaction", &format!(r#"{{"revision":{revision}}}"#)).await;
+        assert!(answer.contains("200 OK"), "{answer}");
+    }
 }
 
 /// The contract of the trait, on one cluster.
@@ -37,10 +43,7 @@ macro_rules! conforming {
                 }
 
                 async fn compact(&self) {
-                    let revision = head(&*self.0.store).await;
-                    let body = format!(r#"{{"revision":{revision}}}"#);
-                    let answer = self.0.etcd.post("/v3/kv/compaction", &body).await;
-                    assert!(answer.contains("200 OK"), "{answer}");
+                    self.0.compact().await;
                 }
 
                 async fn watches(&self) -> usize {
@@ -59,3 +62,4 @@ conforming!(three_of_current, Current, 3);
 
 mod auth;
 mod faults;
+mod pages;

@@ -1,0 +1,63 @@
+//! Three members, of which some die, stand still or are alone.
+
+use super::*;
+use cofferdam_tests::wire::registration;
+use cofferdam_tests::within;
+
+/// How many writes in a row must succeed once one has.
+const WRITES: usize = 100;
+
+/// A manager that asks the leader first loses it, and writes again with the next.
+async fn a_lost_leader_is_replaced(lose: impl FnOnce(&mut Etcd, usize)) {
+    let mut etcd = current(3).await;
+    let leader = etcd.leader().await;
+    let order = [leader, (leader + 1) % 3, (leader + 2) % 3].map(|member| etcd.address(member)).join(",");
+    let manager = Manager::start(Store::Etcd(order)).await;
+    let client = manager.client();
+    client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
+
+    lose(&mut etcd, leader);
+    eventually("a write", async || {
+        let written = client.set_level("payments", LEVELS[0]).await;
+        written.inspect_err(|refusal| assert!(is_unavailable(refusal) || is_unknown(refusal), "{refusal:?}"))
+    })
+    .await;
+    assert_ne!(etcd.leader().await, leader, "another one leads");
+    for turn in 1..=WRITES {
+        let written = client.set_level("payments", LEVELS[turn % 2]).await;
+        assert!(written.is_ok(), "write {turn} after the first that succeeded: {written:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leader_is_replaced_and_then_no_write_fails() {
+    a_lost_leader_is_replaced(Etcd::kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_leader_is_replaced_and_then_no_write_fails() {
+    a_lost_leader_is_replaced(|etcd, leader| etcd.pause(leader)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_without_a_majority_acknowledges_nothing_and_its_reads_are_stale() {
+    let mut etcd = current(3).await;
+    let alone = Manager::start(Store::Etcd(etcd.address(0))).await;
+    let client = alone.client();
+    let before = client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
+    etcd.kill(1);
+    etcd.kill(2);
+    // The member itself is there, with its connections; it says that it has no leader.
+    stale(&client).await;
+    for (turn, level) in LEVELS.into_iter().enumerate() {
+        let refusal = within("a refused write", client.set_level("payments", level)).await.unwrap_err();
+        assert!(is_unavailable(&refusal) || is_unknown(&refusal), "write {turn}: {refusal:?}");
+    }
+    let info = client.info("payments").await.unwrap();
+    assert_eq!(info.service.unwrap().revision, before.revision, "reads go on from memory");
+    assert!(info.stale_for.is_some() && client.stats().await.unwrap().stale_for.is_some());
+
+    etcd.restart(1).await;
+    in_touch(&client).await;
+    eventually("a write", async || client.set_level("payments", LEVELS[0]).await).await;
+}
