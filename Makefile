@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long chaos lint audit fmt proto baseline build-without-protoc bench bench-fleet \
+.PHONY: help setup test tidy loom shuttle test-long chaos etcd-faults lint audit fmt proto baseline build-without-protoc bench bench-fleet \
 	instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -52,6 +52,9 @@ chaos: ## what the manager says of its instances, beside what is so, a hundred t
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- n_of_m_is_exact
 	COFFERDAM_LONG=1 $${SEED:+PROPTEST_RNG_SEED=$$SEED} cargo test --release --package cofferdam --lib -- disorder::
 	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
+
+etcd-faults: ## what happens to etcd under a manager, with history compacted under a cut watch a thousand times (an hour)
+	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- etcd_faults:: --nocapture
 
 audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)
 	cargo deny check advisories

@@ -2,8 +2,18 @@
 //! still, a cluster that loses its leader or its majority, a network that is cut, slow or swallows an answer, history
 //! that is forgotten, a database that is full, a login that runs out.
 //!
-//! Each test asserts that its fault happened. What the store makes of most of these by itself is tested beside it, in
-//! `server/src/store/etcd/tests`; what is never lost, in `store_durability.rs`.
+//! Each test asserts that its fault happened. By the rows that faults are known by:
+//!
+//! | row | what | where |
+//! |---|---|---|
+//! | F2, F3 | etcd killed, paused | `restarts.rs`; store: `etcd/tests/faults.rs`; what is never lost: `store_durability.rs` |
+//! | F4, F5 | the leader lost, the majority lost | `members.rs` |
+//! | F6, F17, F24 | history compacted under a cut watch, an answer cut off, a slow line | `network.rs` |
+//! | F7 | history compacted between two pages of a list | store: `etcd/tests/pages.rs` |
+//! | F15 | no room | `space.rs` |
+//! | F18 | values that cannot be read | registry: `tests/poison.rs`; store: `etcd/tests/faults.rs` |
+//! | F20 | many writers | `writers.rs` |
+//! | F22 | a login that runs out | `login.rs`; store: `etcd/tests/auth.rs` |
 
 mod login;
 mod members;

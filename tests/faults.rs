@@ -1,6 +1,6 @@
 //! Faults of networks, peers and processes, by the rows that they are known by: F, what breaks; S, who breaks it; P, what
 //! is promised all the same. A test here is named after its row and asserts that its fault happened. Where a row is
-//! covered elsewhere, this says where; of etcd's rows see `store_outage.rs` and `store_durability.rs`.
+//! covered elsewhere, this says where; of etcd's rows see `etcd_faults.rs` and `store_durability.rs`.
 //!
 //! | row | what | where |
 //! |---|---|---|

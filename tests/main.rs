@@ -31,7 +31,6 @@ mod sandbox;
 mod sdk_calls;
 mod statistics;
 mod store_durability;
-mod store_outage;
 mod sync_containment;
 mod sync_convergence;
 mod sync_fleet;

@@ -19,6 +19,7 @@ async fn a_killed_etcd_costs_no_stream_and_no_news(release: Release) {
     })
     .await;
     assert_eq!(client.list().await.unwrap(), ["payments"]);
+    assert!(client.stats().await.unwrap().stale_for.is_some());
     let refusal = within("a refused write", client.set_level("payments", LEVELS[0])).await.unwrap_err();
     assert!(is_unavailable(&refusal) || is_unknown(&refusal), "{refusal:?}");
     assert_eq!(losses(&mut manager), 1, "the watch was lost");
@@ -55,6 +56,7 @@ async fn a_write_to_a_paused_etcd_is_unknown_until_it_is_read_or_repeated() {
     let refusal = within("an answer", client.set_isolation_level(level(LEVELS[1], "during"))).await.unwrap_err();
     assert!(is_unknown(&refusal), "{refusal:?}");
     stale(&client).await;
+    assert_eq!(client.list().await.unwrap(), ["payments"], "no read is held up");
     etcd.resume(0);
     in_touch(&client).await;
 

@@ -1,4 +1,4 @@
-//! Many writers of one service, by two managers.
+//! Two managers on one etcd, and those who write by them.
 
 use super::*;
 use cofferdam_proto::v1::{CircuitBreakerPolicy, IsolationPolicy, Revision, UpdateIsolationPolicyRequest};
@@ -81,4 +81,39 @@ async fn eight_writers_over_two_managers_lose_nothing_and_hear_of_each_other() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_manager_writes_every_manager_shows() {
+    let etcd = current(1).await;
+    let (one, other) = (Manager::on(&etcd).await, Manager::on(&etcd).await);
+    let (one, other) = (one.client(), other.client());
+    let written = one.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
+    let shows = async |revision| {
+        eventually("the other manager", async || match other.revision("payments").await {
+            Ok(shown) if Some(shown) == revision => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        })
+        .await;
+    };
+    shows(written.revision).await;
+    let written = one.set_level("payments", IsolationLevel::Full).await.unwrap();
+    shows(written.revision).await;
+    other.set_level("payments", IsolationLevel::Basic).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_knows_of_every_write_that_was_acknowledged_before_whoever_took_it() {
+    let etcd = current(1).await;
+    let managers = [Manager::on(&etcd).await, Manager::on(&etcd).await];
+    let clients = managers.each_ref().map(Manager::client);
+    let mut last = clients[0].register(registration("payments", IsolationLevel::Basic)).await.unwrap().revision;
+    for turn in 1..100 {
+        let request = SetIsolationLevelRequest { expected_revision: last, ..level(LEVELS[(turn + 1) % 2], "") };
+        let answer = clients[turn % 2].set_isolation_level(request).await.unwrap();
+        last = answer.service.unwrap().revision;
+    }
+    let fresh = registration("orders", IsolationLevel::Basic);
+    clients[0].register(fresh).await.unwrap();
+    clients[1].set_level("orders", IsolationLevel::Full).await.unwrap();
 }

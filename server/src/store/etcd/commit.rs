@@ -1,11 +1,13 @@
 //! A transaction: the preconditions as comparisons, and on failure what is there instead, read in the same breath.
 
-use etcd_client::{Compare, CompareOp, PutOptions, Txn as Request, TxnOp, TxnResponse, proto::PbTxnOpResponse};
+use etcd_client::{
+    Compare, CompareOp, GetOptions, PutOptions, Txn as Request, TxnOp, TxnResponse, proto::PbTxnOpResponse,
+};
 
 use super::{
     failure::Failure,
     keys::{Head, lease_number, number},
-    list::MAX_ANSWER_BYTES,
+    list::{self, MAX_ANSWER_BYTES},
     session::{Kind, Session, report},
 };
 use crate::store::{
@@ -28,6 +30,7 @@ pub(super) async fn commit(session: &Session, txn: &Txn) -> Result<Committed, Co
         Ok((revision, answer)) if answer.succeeded() => Ok(Committed { revision }),
         Ok((revision, answer)) => Err(conflict(session, txn, revision, answer)),
         Err(Failure::NoLease) => Err(lease_not_found(session, txn).await.into()),
+        Err(Failure::Refused(StoreError::Full { reason })) => Err(no_room(session, txn, reason).await.into()),
         Err(failure) => Err(report(failure).into()),
     }
 }
@@ -84,6 +87,26 @@ fn conflict(session: &Session, txn: &Txn, revision: StoreRevision, answer: TxnRe
         return StoreError::Unavailable { reason }.into();
     }
     Conflict { revision, failed }.into()
+}
+
+/// What it means that etcd had no room for a transaction.
+///
+/// It looks twice and says the same both times: before the transaction is agreed on, when it refuses it, and while it
+/// carries it out, which it finishes all the same. A key that the transaction was to put tells, as long as what it found
+/// there before, or what was to be there after, is of any help.
+pub(super) async fn no_room(session: &Session, txn: &Txn, reason: String) -> StoreError {
+    for op in &txn.ops {
+        let Op::Put { key, value, .. } = op else { continue };
+        let outer = session.keys.outer(key).into_bytes();
+        let Ok(mut answer) = list::get(session, outer, GetOptions::new()).await else { break };
+        let current = answer.take_kvs().into_iter().find_map(|kv| session.keys.entry(kv.0));
+        let is_as_before = match txn.preconditions.iter().find(|precondition| precondition.key() == key) {
+            Some(precondition) => holds(precondition, current.as_ref()),
+            None => current.is_none_or(|entry| entry.value != *value),
+        };
+        return if is_as_before { StoreError::Full { reason } } else { StoreError::Unknown { reason } };
+    }
+    StoreError::Unknown { reason }
 }
 
 /// Which of the leases in the transaction it is that etcd does not know; it does not say.
