@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 mod alternatives;
 mod catalog;
 mod change;
+mod concerns;
 mod epoch;
 mod follow;
 mod key;
@@ -52,7 +53,7 @@ use crate::{
     error::Error,
     fanout::{Fanout, Subscription},
     hints::Hint,
-    store::{Op, Store, StoreError, StoreRevision},
+    store::{Concern, Op, Store, StoreError, StoreRevision},
 };
 
 /// What bounds a registry.
@@ -90,6 +91,8 @@ struct Shared {
     catalog: RwLock<Catalog>,
     fanout: Arc<Fanout>,
     leases: Leases,
+    /// What was last found of the store although it answers.
+    concerns: RwLock<Vec<Concern>>,
     /// Counts changes of the catalog, for those who wait for one.
     version: watch::Sender<u64>,
 }

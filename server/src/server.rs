@@ -31,6 +31,7 @@ pub struct Server {
     drain: CancellationToken,
     local_addr: SocketAddr,
     _housekeeping: AbortOnDropHandle<()>,
+    _store: AbortOnDropHandle<()>,
     _hints: AbortOnDropHandle<()>,
 }
 
@@ -125,10 +126,12 @@ impl Server {
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
         let warn = config.is_exposed().then_some(local_addr);
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
+        let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
-        Ok(Self { listener, routes, drain, local_addr, _housekeeping, _hints })
+        let _store = AbortOnDropHandle::new(store);
+        Ok(Self { listener, routes, drain, local_addr, _housekeeping, _store, _hints })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.

@@ -24,6 +24,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod concern;
 #[cfg(test)]
 mod conformance;
 mod draft;
@@ -40,6 +41,7 @@ mod txn;
 mod watch;
 
 pub use self::{
+    concern::Concern,
     embedded::EmbeddedStore,
     error::{CommitError, Conflict, FailedPrecondition, InvalidRequest, Outcome, StoreError},
     etcd::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdOptions, EtcdStore, EtcdUser},
@@ -120,6 +122,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Denied`].
     async fn identity(&self) -> Result<StoreIdentity, StoreError>;
+
+    /// What an operator should know of the store although it answers; empty where there is nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Denied`].
+    async fn concerns(&self) -> Result<Vec<Concern>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 /// The position of a transaction in the one history of a store.

@@ -3,6 +3,9 @@
 use super::*;
 use cofferdam_tests::wire::registration;
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions, DeleteOptions};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// Little, and more than an empty database takes.
 const QUOTA: &[&str] = &["--quota-backend-bytes=4000000"];
@@ -27,6 +30,17 @@ async fn a_full_etcd_refuses_writes_with_the_fix_and_disturbs_nobody(release: Re
     };
     assert!(full.contains("database space exceeded"), "{full}");
 
+    let mut health = HealthClient::new(manager.channel());
+    let mut store = async || {
+        let request = HealthCheckRequest { service: "cofferdam.Store".into() };
+        health.check(request).await.unwrap().into_inner().status()
+    };
+    eventually("health to say that nothing can be written", async || match store().await {
+        ServingStatus::NotServing => Ok(()),
+        status => Err(status),
+    })
+    .await;
+    manager.process().printed("the alarm", |line| line.contains("alarm NOSPACE").then_some(())).await;
     for _ in 0..3 {
         let refusal = client.set_level("payments", LEVELS[0]).await.unwrap_err();
         assert_eq!((refusal.code, &refusal.reason[..]), (Code::ResourceExhausted, "QUOTA_EXCEEDED"), "{refusal:?}");
@@ -44,6 +58,11 @@ async fn a_full_etcd_refuses_writes_with_the_fix_and_disturbs_nobody(release: Re
     let mut of_the_member = AlarmOptions::new();
     of_the_member.with_member(member);
     filler.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of_the_member)).await.unwrap();
+    eventually("health to say that it can be written again", async || match store().await {
+        ServingStatus::Serving => Ok(()),
+        status => Err(status),
+    })
+    .await;
     let written = eventually("a write", async || client.set_level("payments", LEVELS[0]).await).await;
     assert_eq!(update(&mut follower).await.revision, written.revision, "on the stream that was open all the time");
 }

@@ -1,5 +1,5 @@
-//! `grpc.health.v1.Health`: the manager as a whole under the empty name, and each registered service under
-//! `NAMESPACE/NAME` and, in the default namespace, under its name alone.
+//! `grpc.health.v1.Health`: the manager as a whole under the empty name, its store under `cofferdam.Store`, and each
+//! registered service under `NAMESPACE/NAME` and, in the default namespace, under its name alone.
 //!
 //! An answer is worked out when it is asked for, so it is never behind what the other RPCs say.
 
@@ -25,6 +25,9 @@ use crate::{
     registry::{Registry, service_key, validate},
 };
 
+/// The name of the store: no service can have it, as theirs are in lower case. It serves while it takes writes.
+const STORE: &str = "cofferdam.Store";
+
 /// Answers health checks.
 #[derive(Clone, Debug)]
 pub struct HealthApi {
@@ -44,6 +47,9 @@ impl HealthApi {
         if name.is_empty() {
             let stops = self.drain.is_cancelled();
             return Some(if stops { ServingStatus::NotServing } else { ServingStatus::Serving });
+        }
+        if name == STORE {
+            return Some(if self.registry.takes_writes() { ServingStatus::Serving } else { ServingStatus::NotServing });
         }
         let serving = health::serving(&self.registry, &self.instances, &key(name)?)?;
         Some(match serving {

@@ -113,6 +113,7 @@ async fn load_first(
         catalog: RwLock::new(Catalog::new(incarnation.epoch, incarnation.meta)),
         fanout: Arc::new(Fanout::default()),
         leases: Default::default(),
+        concerns: Default::default(),
         version: watch::Sender::new(0),
     });
     let watch = shared.resync().await?;

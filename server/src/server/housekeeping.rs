@@ -12,6 +12,19 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// How often an operator is reminded that anybody may change every policy.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// How often to ask the store how it does.
+const STORE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Asks the store how it does, from the start on.
+pub(super) async fn look_at_store(registry: Arc<Registry>) {
+    let mut ticks = tokio::time::interval(STORE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.look_at_store().await;
+    }
+}
+
 /// Hangs up on those who have not read for as long as they may, forgets the sums of services that are gone and what is old
 /// of the others, and reminds of an open door.
 pub(super) async fn keep(

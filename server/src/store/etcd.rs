@@ -20,7 +20,7 @@ use async_trait::async_trait;
 
 use self::session::Session;
 use super::{
-    CommitError, Committed, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
+    CommitError, Committed, Concern, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
     lease::check_ttl, txn::check_prefix,
 };
 
@@ -31,6 +31,7 @@ mod leases;
 mod list;
 mod member;
 mod options;
+mod posture;
 mod session;
 mod watch;
 
@@ -86,6 +87,10 @@ impl Store for EtcdStore {
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         let head = list::head(&self.session).await?;
         Ok(StoreIdentity { cluster: format!("{:016x}", head.cluster) })
+    }
+
+    async fn concerns(&self) -> Result<Vec<Concern>, StoreError> {
+        posture::concerns(&self.session).await
     }
 }
 

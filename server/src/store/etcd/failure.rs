@@ -12,7 +12,8 @@ use tonic::{Code, ConnectError, Status};
 use crate::store::StoreError;
 
 /// What mends a database that is full, which etcd does not say.
-const MAKE_ROOM: &str = "compact and defragment etcd, or raise its --quota-backend-bytes, then disarm its alarm";
+pub(super) const MAKE_ROOM: &str =
+    "compact and defragment etcd, or raise its --quota-backend-bytes, then disarm its alarm";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {

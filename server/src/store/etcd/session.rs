@@ -9,6 +9,7 @@ use std::{
 };
 
 use etcd_client::Client;
+use futures_util::future;
 
 use super::{EtcdOptions, failure::Failure, keys::Keys, member::Member};
 use crate::store::StoreError;
@@ -67,6 +68,26 @@ impl Session {
         self.on_members(Kind::Read, |member| async move { work(member.connect().await?).await }).await
     }
 
+    /// Makes a call on every member at once. Returns what each one answered, by its name.
+    pub(super) async fn on_each<T, F>(&self, work: impl Fn(Arc<Client>) -> F) -> Vec<(&str, Result<T, Failure>)>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let work = &work;
+        let attempts = self.members.iter().map(|member| async move {
+            let answer = match tokio::time::timeout(self.call_timeout, member.call(work)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(self.unanswered()),
+            };
+            (&member.name[..], answer)
+        });
+        future::join_all(attempts).await
+    }
+
+    fn unanswered(&self) -> Failure {
+        Failure::Ambiguous(format!("no answer within {:?}", self.call_timeout))
+    }
+
     async fn on_members<'a, T, F>(&'a self, kind: Kind, attempt: impl Fn(&'a Member) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
@@ -78,7 +99,7 @@ impl Session {
             let Some(member) = self.members.get(index) else { break };
             let answer = match tokio::time::timeout(self.call_timeout, attempt(member)).await {
                 Ok(answer) => answer,
-                Err(_) => Err(Failure::Ambiguous(format!("no answer within {:?}", self.call_timeout))),
+                Err(_) => Err(self.unanswered()),
             };
             match answer {
                 Err(Failure::NotSent(reason)) => reasons.push(format!("{}: {reason}", member.name)),

@@ -63,3 +63,4 @@ conforming!(three_of_current, Current, 3);
 mod auth;
 mod faults;
 mod pages;
+mod posture;
