@@ -14,7 +14,6 @@
 //! manager for good.
 
 mod disk;
-mod format;
 mod keeper;
 
 pub(crate) use disk::make_dir;
@@ -24,7 +23,7 @@ use crate::client::Identity;
 use crate::panics::tell;
 use crate::runtime::Tokio;
 use crate::sync::message::Update;
-use crate::transport::{UnusableBody, decode_policies};
+use crate::transport::{Damage, Seal, UnusableBody, decode_policies};
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime as _;
@@ -94,7 +93,7 @@ enum Unusable {
     #[error("it is larger than {} MiB", disk::MAX_BYTES >> 20)]
     TooLarge,
     #[error(transparent)]
-    Format(#[from] format::Damage),
+    Format(#[from] Damage),
     #[error(transparent)]
     Body(#[from] UnusableBody),
 }
@@ -176,7 +175,7 @@ impl KeptFile {
 /// What is in the file. Nothing where there is none.
 fn look(path: &Path, identity: &Identity) -> Result<Vec<Update>, Unusable> {
     let Some(bytes) = disk::read(path)? else { return Ok(Vec::new()) };
-    Ok(decode_policies(format::open(&bytes)?, identity)?)
+    Ok(decode_policies(Seal::POLICY_FILE.open(&bytes)?, identity)?)
 }
 
 fn usable(update: Update) -> Result<Kept, Arc<str>> {

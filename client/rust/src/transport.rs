@@ -14,6 +14,7 @@ mod http;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cofferdam_proto::sealed::{Damage, Seal};
 #[cfg(feature = "tower")]
 pub(crate) use cofferdam_proto::status::is_timeout;
 #[cfg(feature = "tower")]

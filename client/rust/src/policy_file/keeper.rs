@@ -1,8 +1,8 @@
 //! The task that keeps the file.
 
-use super::{Kept, KeptFile, disk, format};
+use super::{Kept, KeptFile, disk};
 use crate::client::{Identity, Shared};
-use crate::transport::{EncodedPolicy, encode_policies, encode_policy};
+use crate::transport::{EncodedPolicy, Seal, encode_policies, encode_policy};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -58,7 +58,7 @@ async fn keep(shared: &Arc<Shared>, file: &Arc<KeptFile>) -> Result<usize, Arc<s
     let (shared, file) = (Arc::clone(shared), Arc::clone(file));
     let work = move || {
         let (body, left_out) = encode(&shared.identity, &shared.registry.kept(), disk::MAX_BYTES);
-        disk::replace(&file.path, &format::seal(&body)).map(|()| left_out)
+        disk::replace(&file.path, &Seal::POLICY_FILE.seal(&body)).map(|()| left_out)
     };
     let worked = tokio::task::spawn_blocking(work).await;
     worked.map_err(|error| error.to_string())?.map_err(|error| error.to_string().into())

@@ -19,7 +19,7 @@ fn kept(service: &str, revision: u64, is_enabled: bool) -> Kept {
 /// The file that a process of the application writes.
 fn file_of(application: &str, namespace: &str, kept: &[Kept]) -> Vec<u8> {
     let policies = kept.iter().map(crate::transport::encode_policy).collect();
-    format::seal(&crate::transport::encode_policies(&identity(application, namespace), policies))
+    Seal::POLICY_FILE.seal(&crate::transport::encode_policies(&identity(application, namespace), policies))
 }
 
 /// An SDK without a manager that finds this in its directory, if anything.
@@ -96,13 +96,13 @@ fn what_is_not_ours_is_refused_with_the_reason() {
     let mut later = file_of("checkout", "default", &policies);
     later[11] = 9;
     assert_eq!(refusal(b""), "it is empty");
-    assert_eq!(refusal(b"[policies]\n"), "it does not begin as a file of policies does");
+    assert_eq!(refusal(b"[policies]\n"), "it does not begin as a file of policies of Cofferdam does");
     assert_eq!(refusal(&later), "it is of format 9; this release reads format 1");
     let foreign = refusal(&file_of("checkout", "production", &policies));
     assert_eq!(foreign, "it is of application \"checkout\", namespace \"production\"");
     let foreign = refusal(&file_of("billing", "default", &policies));
     assert_eq!(foreign, "it is of application \"billing\", namespace \"default\"");
-    assert!(refusal(&format::seal(b"\xff\xff")).starts_with("it holds something else: "));
+    assert!(refusal(&Seal::POLICY_FILE.seal(b"\xff\xff")).starts_with("it holds something else: "));
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn a_policy_that_cannot_be_used_is_refused_alone() {
     use prost::Message as _;
     let dir = tempfile::tempdir().unwrap();
     let whole = file_of("checkout", "default", &[kept("a", 5, true), kept("b", 6, true), kept("c", 7, true)]);
-    let mut body = Body::decode(format::open(&whole).unwrap()).unwrap();
+    let mut body = Body::decode(Seal::POLICY_FILE.open(&whole).unwrap()).unwrap();
     body.policies[0].policy.as_mut().unwrap().retry.as_mut().unwrap().max_attempts = Some(1_000_000);
     body.policies[1].revision = None;
-    let cofferdam = started(dir.path(), Some(&format::seal(&body.encode_to_vec())));
+    let cofferdam = started(dir.path(), Some(&Seal::POLICY_FILE.seal(&body.encode_to_vec())));
     assert_default(&cofferdam.service("a"));
     assert_default(&cofferdam.service("b"));
     assert_eq!(cofferdam.service("c").origin(), Origin::File);

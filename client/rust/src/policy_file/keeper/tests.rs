@@ -186,7 +186,7 @@ fn what_finds_no_room_is_left_out_the_largest_first() {
         let (body, left_out) = encode(&identity(), &all, max_bytes);
         let held = crate::transport::decode_policies(&body, &identity()).unwrap();
         assert_eq!(held.len() + left_out, all.len());
-        assert!(format::seal(&body).len() as u64 <= max_bytes.max(OVERHEAD));
+        assert!(Seal::POLICY_FILE.seal(&body).len() as u64 <= max_bytes.max(OVERHEAD));
         match max_bytes {
             disk::MAX_BYTES => assert_eq!(left_out, 0),
             0 => assert_eq!(held.len(), 0),
