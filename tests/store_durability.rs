@@ -162,7 +162,8 @@ async fn embedded_keeps_every_acknowledged_write_when_the_manager_is_killed() {
     let mut manager = Manager::embedded().await;
     let client = manager.client();
     let mut load = Load::start(std::slice::from_ref(&client)).await;
-    for _ in 0..20 {
+    let kills = if std::env::var_os("COFFERDAM_LONG").is_some() { 500 } else { 20 };
+    for _ in 0..kills {
         load.proceed(1 + numbers.below(40)).await;
         manager.kill();
         manager.restart().await;

@@ -162,6 +162,7 @@ impl Server {
 pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
     let config = Config::load(args)?;
     telemetry::install(&config.telemetry)?;
+    signal::outlive_file_size_limit().map_err(StartError::Signals)?;
     let mut stop = std::pin::pin!(signal::stop().map_err(StartError::Signals)?);
     // A store may take its time to be there. Who does not want to wait for it is heard.
     let server = tokio::select! {
@@ -196,14 +197,15 @@ fn remedy(kind: StoreKind, error: &StoreError) -> &'static str {
             "; choose a --data-dir that can be written to"
         }
         (StoreKind::Embedded, StoreError::Corrupt { .. }) => {
-            "; put a copy of it in its place, or move it away to begin with an empty store"
+            "; `cofferdam store check` says more, and `cofferdam store restore` fills a new one from a backup once it is \
+             moved away"
         }
         (StoreKind::Embedded, StoreError::Incompatible { .. }) => "; use the version that wrote it, or a newer one",
         _ => "",
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+pub(crate) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let store = &config.store;
     let opened: Result<Arc<dyn Store>, StoreError> = match store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),

@@ -107,6 +107,19 @@ impl Process {
         self.told("State:").starts_with('T')
     }
 
+    /// Lets its files grow to so many bytes and no further, as a disk would that has no more room. `None`: as they like.
+    ///
+    /// # Panics
+    ///
+    /// If the system refuses.
+    pub fn limit_file_size(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let process = self.child.id().to_string();
+        // The soft limit alone: a hard one could not be raised again.
+        let status = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={limit}:")]).status();
+        assert!(status.expect("util-linux has prlimit").success(), "prlimit --fsize={limit}: refused");
+    }
+
     /// How many bytes of memory it holds.
     ///
     /// # Panics

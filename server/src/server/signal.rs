@@ -1,4 +1,4 @@
-//! The signals that stop a manager.
+//! The signals that stop a manager, and one that must not.
 
 use std::{future::Future, io};
 
@@ -15,6 +15,22 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// From now on a write beyond the limit of a file's size (`ulimit -f`) fails, as one on a full disk does, instead of
+/// ending the process.
+#[cfg(unix)]
+pub(super) fn outlive_file_size_limit() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // SIGXFSZ, on every Unix but those on MIPS. Tokio's handler stays for good.
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)).map(drop)
+}
+
+#[cfg(not(unix))]
+pub(super) fn outlive_file_size_limit() -> io::Result<()> {
+    Ok(())
 }
 
 /// Done at the first Ctrl-C from now on.

@@ -10,8 +10,8 @@
 //!   by itself when there is room again.
 //! - **Leases** are in the file with their time to live, not with a deadline. After a restart each starts over with
 //!   its full time, so a leased key outlives its owner by at most one restart plus one lease, and needs no wall clock.
-//! - **A damaged file is refused**, by name, rather than read as empty. A file torn by a crash opens with the last
-//!   committed state.
+//! - **A damaged file is refused**, by name, rather than read as empty, and is left as it is. A file torn by a crash opens
+//!   with the last committed state.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,6 +36,7 @@ use super::{
     lease::check_ttl, state::Shared, txn::check_prefix,
 };
 
+mod copy;
 mod create;
 mod disk;
 mod layout;
@@ -69,6 +70,24 @@ impl EmbeddedStore {
     /// [`StoreError::Full`] when the directory or file cannot be made or read. Each names the file.
     pub async fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Self::start(dir.into(), Arc::new(disk::open_file)).await
+    }
+
+    /// Whether there is a store's file in the directory `dir`, or something in its place.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(FILE_NAME).symlink_metadata().is_ok()
+    }
+
+    /// What the store in the directory `dir` holds, its file checked from end to end and left as it is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`StoreError::Unavailable`] also where there is no such file.
+    pub async fn examine(dir: impl Into<PathBuf>) -> Result<(StoreIdentity, Listing), StoreError> {
+        let dir = dir.into();
+        let examined = tokio::task::spawn_blocking(move || Disk::examine(&dir)).await;
+        let contents = examined.unwrap_or_else(|stopped| {
+            Err(StoreError::Unavailable { reason: format!("reading the store: {stopped}") })
+        })?;
+        Ok((contents.identity, contents.state.list("")))
     }
 
     async fn start(dir: PathBuf, open_file: disk::OpenFile) -> Result<Self, StoreError> {

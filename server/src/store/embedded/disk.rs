@@ -1,7 +1,6 @@
 //! The file as the writer sees it: opened whole, written in commits, opened again when a write has failed.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,6 +9,7 @@ use redb::{Builder, Database, DatabaseError};
 
 use super::{
     FILE_NAME,
+    copy::open_copy,
     create::{create, create_dir},
     layout::{self, Contents},
     trouble::{Trouble, guard},
@@ -53,25 +53,20 @@ impl Disk {
             if !path.try_exists()? {
                 create(dir, &path)?;
             }
-            if fs::metadata(&path)?.len() == 0 {
-                // redb would take it for a new store.
-                return Err(Trouble::Damage("it is empty"));
-            }
-            let mut database = open_file(&path)?;
-            // A file that was not closed has been checked by now and set back to its last whole commit; one that was
-            // closed in order has not been looked at.
-            if !database.check_integrity()? {
-                return Err(Trouble::Damage(
-                    "it was changed from outside and has been set back to an earlier commit; restore a backup, or \
-                     start again to go on from there",
-                ));
-            }
+            layout::load(&open_copy(&path)?)?;
+            let database = open_file(&path)?;
             let contents = layout::load(&database)?;
             Ok((database, contents))
         });
         let (database, contents) = opened.map_err(|trouble| trouble.with(&path))?;
         let forgotten = contents.state.feed.forgotten();
         Ok((Self { path, open_file, database: Some(database), forgotten }, contents))
+    }
+
+    /// Reads and checks all that the file in `dir` holds, and changes nothing.
+    pub(super) fn examine(dir: &Path) -> Result<Contents, StoreError> {
+        let path = dir.join(FILE_NAME);
+        guard(|| layout::load(&open_copy(&path)?)).map_err(|trouble| trouble.with(&path))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -115,7 +110,11 @@ impl Disk {
             }
             Err(trouble) => {
                 // redb refuses everything after a failed write; only opening the file anew helps.
-                self.database = None;
+                let failed = self.database.take();
+                let _ = guard(|| {
+                    drop(failed);
+                    Ok(())
+                });
                 Err(WriteFailure { error: trouble.with(&self.path), doubtful })
             }
         }

@@ -43,5 +43,6 @@ impl Backend for Embedded {
 
 conformance!(Embedded);
 
+mod damage;
 mod durability;
 mod faults;

@@ -3,9 +3,11 @@
 //! redb reports damage as an error in most places and by panicking in some; both become [`StoreError::Corrupt`].
 
 use std::{
+    cell::Cell,
     io::{self, ErrorKind},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Once,
 };
 
 use super::{layout::SCHEMA, record::Malformed};
@@ -59,7 +61,32 @@ impl Trouble {
 
 /// Runs what may meet a damaged file.
 pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Trouble::Damage("its pages contradict each other")))
+    quieten();
+    let outside = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outside);
+    result.unwrap_or(Err(Trouble::Damage("its pages contradict each other")))
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught here.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps a panic that is caught here from being printed as if the program had failed: whoever reads the log gets one
+/// line that says which file is damaged.
+fn quieten() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if GUARDED.get() {
+                tracing::debug!(%panic, "a damaged store");
+            } else {
+                print(panic);
+            }
+        }));
+    });
 }
 
 impl From<Malformed> for Trouble {
