@@ -249,6 +249,12 @@ impl Catalog {
         slot.poisoned = decoded.is_err();
         match decoded {
             Ok(registered) => {
+                if registered.is_of_later_release() {
+                    tracing::warn!(
+                        key = store_key,
+                        "a later release wrote fields that this one keeps and does not enforce"
+                    );
+                }
                 let registered = Arc::new(registered);
                 if let Some(replaced) = slot.good.replace(Arc::clone(&registered))
                     && replaced.containment().is_none()

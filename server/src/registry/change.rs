@@ -197,7 +197,7 @@ pub(super) fn written_service(
     now: Timestamp,
 ) -> Result<(Op, v1::IsolatedService), Error> {
     let create_time = before.and_then(Registered::create_time).or(Some(now));
-    let value = record::encode(service, written, create_time, now);
+    let value = record::encode(before, service, written, create_time, now);
     // Read back as it will be by every manager: what could not be, must not be written.
     let registered = Registered::decode(target, &value, Revision::default())
         .map_err(|unreadable| Error::Internal { detail: format!("{target}: what was to be written: {unreadable}") })?;

@@ -5,10 +5,11 @@
 //! the epoch was made for) or to have gone back (its revision is lower than one seen before). Of several managers that
 //! see it, one wins and the others take its epoch over.
 
-use cofferdam_proto::storage::v1::StoreMeta;
+use bytes::Bytes;
+use cofferdam_proto::storage::v1::{StoreMeta, StoreTransfer};
 use prost::Message;
 
-use super::{key, record::SCHEMA_VERSION};
+use super::{key, record::SCHEMA_VERSION, unknown};
 use crate::{
     clock::Clock,
     store::{CommitError, Entry, Store, StoreError, StoreIdentity, StoreRevision, Txn},
@@ -19,20 +20,20 @@ const ATTEMPTS: u32 = 8;
 
 /// One incarnation of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Incarnation {
+pub(crate) struct Incarnation {
     /// Its number.
-    pub(super) epoch: u64,
+    pub(crate) epoch: u64,
     /// The revision of the store's description that says so.
-    pub(super) meta: StoreRevision,
+    pub(crate) meta: StoreRevision,
 }
 
 /// What is known of the store from before.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The epoch that revisions were given out with; absent at start.
-    pub(super) epoch: Option<u64>,
+    pub(crate) epoch: Option<u64>,
     /// Whether the store's revision was seen to be lower than before.
-    pub(super) went_back: bool,
+    pub(crate) went_back: bool,
 }
 
 /// Why the incarnation is not known.
@@ -50,30 +51,38 @@ pub enum EpochError {
     /// The store's description is no such thing.
     #[error("the value of meta/store cannot be read ({0}): this is no store of Cofferdam, or a damaged one")]
     Unreadable(#[from] prost::DecodeError),
+    /// It holds a part of what it is to hold.
+    #[error(
+        "a restore or a migration into this store has not finished: run it again (cofferdam store restore, or migrate), it goes on where it stopped"
+    )]
+    Unfinished,
     /// Other managers kept changing it.
     #[error("other managers kept changing meta/store")]
     Contended,
 }
 
 /// The store's incarnation, made anew where it has to be.
-pub(super) async fn establish(store: &dyn Store, clock: &dyn Clock, seen: Seen) -> Result<Incarnation, EpochError> {
+pub(crate) async fn establish(store: &dyn Store, clock: &dyn Clock, seen: Seen) -> Result<Incarnation, EpochError> {
     for _ in 0..ATTEMPTS {
         let identity = store.identity().await?;
         let current = read(store, key::META).await?;
-        let meta = current.as_ref().map(decode).transpose()?;
+        let meta = current.as_ref().map(|entry| decode(&entry.value)).transpose()?;
+        if meta.as_ref().is_some_and(|meta| meta.transfer.is_some()) {
+            return Err(EpochError::Unfinished);
+        }
         if let (Some(entry), Some(meta)) = (&current, &meta)
             && is_valid(meta, &identity, seen)
         {
             return Ok(Incarnation { epoch: meta.epoch, meta: entry.mod_revision });
         }
         let before = meta.map(|meta| meta.epoch).max(seen.epoch);
-        let epoch = before.map_or(0, |before| before.saturating_add(1)).max(clock.unix_millis());
-        let fresh = StoreMeta { schema_version: SCHEMA_VERSION, epoch, store_identity: identity.cluster };
+        let epoch = next(before, clock.unix_millis());
+        let fresh = describe(current.as_ref().map(|entry| &entry.value), epoch, identity, None);
         let txn = match &current {
             None => Txn::new().require_absent(key::META),
             Some(entry) => Txn::new().require_revision(key::META, entry.mod_revision),
         };
-        match store.commit(txn.put(key::META, fresh.encode_to_vec())).await {
+        match store.commit(txn.put(key::META, fresh)).await {
             Ok(committed) => {
                 if let Some(before) = before {
                     tracing::warn!(before, epoch, "the store was restored or swapped: revisions start a new epoch");
@@ -93,9 +102,26 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<Entry>, StoreError>
     Ok(listing.entries.into_iter().find(|entry| entry.key == key))
 }
 
-fn decode(entry: &Entry) -> Result<StoreMeta, EpochError> {
-    let meta = StoreMeta::decode(entry.value.clone())?;
+/// Reads a store's description.
+pub(crate) fn decode(value: &[u8]) -> Result<StoreMeta, EpochError> {
+    let meta = StoreMeta::decode(value)?;
     if meta.schema_version == SCHEMA_VERSION { Ok(meta) } else { Err(EpochError::SchemaVersion(meta.schema_version)) }
+}
+
+/// The epoch after `before`. A time, so that a store that was wiped does not begin with one that has been.
+pub(crate) fn next(before: Option<u64>, unix_millis: u64) -> u64 {
+    before.map_or(0, |before| before.saturating_add(1)).max(unix_millis)
+}
+
+/// A store's description, with all that `before` has and this release does not know.
+pub(crate) fn describe(
+    before: Option<&Bytes>,
+    epoch: u64,
+    identity: StoreIdentity,
+    transfer: Option<StoreTransfer>,
+) -> Bytes {
+    let meta = StoreMeta { schema_version: SCHEMA_VERSION, epoch, store_identity: identity.cluster, transfer };
+    unknown::carry_over(before.map(Bytes::as_ref), &meta)
 }
 
 fn is_valid(meta: &StoreMeta, identity: &StoreIdentity, seen: Seen) -> bool {

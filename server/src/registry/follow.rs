@@ -67,7 +67,7 @@ impl ResyncError {
         match self {
             Self::Store(error) | Self::Epoch(EpochError::Store(error)) => error.is_transient(),
             Self::Epoch(EpochError::Contended) | Self::Unsettled => true,
-            Self::Epoch(EpochError::SchemaVersion(_) | EpochError::Unreadable(_)) => false,
+            Self::Epoch(EpochError::SchemaVersion(_) | EpochError::Unreadable(_) | EpochError::Unfinished) => false,
         }
     }
 }

@@ -16,7 +16,7 @@ use prost::Message;
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
-use super::{Revision, validate};
+use super::{Revision, unknown, validate};
 
 /// The version of the stored messages that this release writes and reads.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -32,6 +32,8 @@ pub struct Registered {
     policy: Policy,
     hash: PolicyHash,
     revision: Revision,
+    /// The value as it is stored, where this release does not know all of it.
+    beyond: Option<Bytes>,
     update_frame: OnceLock<Bytes>,
     since: Instant,
     containment: OnceLock<Containment>,
@@ -70,6 +72,7 @@ impl Registered {
         if record.schema_version != SCHEMA_VERSION {
             return Err(Unreadable::SchemaVersion(record.schema_version));
         }
+        let beyond = unknown::is_in(value, &record).then(|| Bytes::copy_from_slice(value));
         let service = record.service.ok_or(Unreadable::Missing("service"))?;
         let (filed, violations) = validate::service(&service, "service");
         if let Some(violation) = violations.first() {
@@ -89,6 +92,7 @@ impl Registered {
             hash: policy_hash(&policy),
             policy,
             revision,
+            beyond,
             update_frame: OnceLock::new(),
             since: Instant::now(),
             containment: OnceLock::new(),
@@ -187,6 +191,11 @@ impl Registered {
         self.update_frame.get_or_init(encode).clone()
     }
 
+    /// Whether a later release wrote fields of it that this one does not know. They are kept, and not in force.
+    pub(super) fn is_of_later_release(&self) -> bool {
+        self.beyond.is_some()
+    }
+
     /// When it was first registered.
     pub(super) fn create_time(&self) -> Option<Timestamp> {
         self.create_time
@@ -224,8 +233,9 @@ pub(super) fn alternatives(policy: &Policy) -> impl Iterator<Item = (Place, &Nam
     })
 }
 
-/// How a service and its policy are stored.
+/// How a service and its policy are stored in the place of what was `before`.
 pub(super) fn encode(
+    before: Option<&Registered>,
     service: v1::Service,
     written: v1::IsolationPolicy,
     create_time: Option<Timestamp>,
@@ -238,7 +248,7 @@ pub(super) fn encode(
         create_time,
         update_time: Some(update_time),
     };
-    record.encode_to_vec().into()
+    unknown::carry_over(before.and_then(|before| before.beyond.as_deref()), &record)
 }
 
 /// Reads what is stored for a service's health.

@@ -20,7 +20,8 @@ async fn a_new_store_begins_at_the_time_of_day_and_keeps_it() {
 #[tokio::test]
 async fn another_identity_begins_an_epoch_above_the_old_one() {
     let store = MemoryStore::new();
-    let foreign = StoreMeta { schema_version: 1, epoch: 7_000, store_identity: "elsewhere".to_owned() };
+    let foreign =
+        StoreMeta { schema_version: 1, epoch: 7_000, store_identity: "elsewhere".to_owned(), ..StoreMeta::default() };
     store.commit(Txn::new().put(key::META, foreign.encode_to_vec())).await.unwrap();
     // The clock is behind the epoch: it still only grows.
     let raised = establish_at(&store, 5_000, FRESH).await;

@@ -118,7 +118,7 @@ async fn an_epoch_that_another_manager_began_is_taken_over() {
     register(&registry, "payments").await;
     let inner = store.inner();
     let identity = inner.identity().await.unwrap().cluster;
-    let raised = StoreMeta { schema_version: 1, epoch: EPOCH + 5, store_identity: identity };
+    let raised = StoreMeta { schema_version: 1, epoch: EPOCH + 5, store_identity: identity, ..StoreMeta::default() };
     inner.commit(Txn::new().put("meta/store", raised.encode_to_vec())).await.unwrap();
     let payments = key("default/payments");
     eventually(&registry, || registry.get(&payments).unwrap().revision().epoch == EPOCH + 5).await;
