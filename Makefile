@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long chaos etcd-faults lint audit fmt proto baseline build-without-protoc bench bench-fleet \
+.PHONY: help setup test tidy loom shuttle test-long chaos etcd-faults durability golden lint audit fmt proto baseline build-without-protoc bench bench-fleet \
 	instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -55,6 +55,13 @@ chaos: ## what the manager says of its instances, beside what is so, a hundred t
 
 etcd-faults: ## what happens to etcd under a manager, with history compacted under a cut watch a thousand times (an hour)
 	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- etcd_faults:: --nocapture
+
+durability: ## kills, cuts and damage over the embedded store, in full; COFFERDAM_TEST_SEED=n repeats a run's kills
+	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- embedded::tests::damage
+	COFFERDAM_LONG=1 cargo test --release --package cofferdam-tests --test main -- store_durability::embedded --nocapture
+
+golden: ## the store of this release, which later ones are held to; once, when it is made
+	cargo test --package cofferdam-tests --test main -- --ignored write_the_store_of_this_release
 
 audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)
 	cargo deny check advisories

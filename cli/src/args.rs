@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::demo::SHORTEST;
+use crate::store::StoreCommand;
 use clap::{Args, Parser, Subcommand};
 use cofferdam_server::config::ServeArgs;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Watch a failing service being isolated, live: a manager, a flaky upstream and two groups of callers.
     Demo(DemoArgs),
+    /// Look after a store: check it, back it up, restore it, move it to another one.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Say which version this is, and what is compiled in.
     Version,
 }

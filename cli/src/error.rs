@@ -4,12 +4,15 @@ use crate::demo::Finding;
 use std::io;
 use std::time::Duration;
 
-/// Why a command did not do what it was asked. Every one of them is exit code 1.
+/// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A manager does not start.
     #[error(transparent)]
     Start(#[from] cofferdam_server::StartError),
+    /// Something is wrong with a store, or with what was to be done to it.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
     /// The asynchronous runtime could not be started.
     #[error("no threads can be had: {0}; raise the limit (ulimit -u) and try again")]
     Runtime(#[source] io::Error),
@@ -90,6 +93,14 @@ impl Error {
     /// Whether nobody reads the output any more, as with `head`: whoever was to be shown something has seen enough.
     pub(crate) fn is_output_closed(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What the process ends with: 2 where the command line or the settings make no sense, 1 otherwise.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(crate::store::Error::Settings(_) | crate::store::Error::Same) => 2,
+            _ => 1,
+        }
     }
 
     /// The manager's refusal.

@@ -1,4 +1,5 @@
-//! The `cofferdam` binary: `serve` runs a manager, `demo` shows what it is for, `version` says what this is.
+//! The `cofferdam` binary: `serve` runs a manager, `demo` shows what it is for, `store` looks after what managers keep,
+//! `version` says what this is.
 //!
 //! Data goes to the standard output, words about it to the standard error. Exit codes: 0 all is well, 1 it is not, 2 the
 //! command line makes no sense.
@@ -6,6 +7,7 @@
 mod args;
 mod demo;
 mod error;
+mod store;
 mod version;
 
 use crate::args::{Cli, Command};
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "cofferdam: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -41,6 +43,7 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Serve(args) => runtime()?.block_on(cofferdam_server::run(&args)).map_err(Error::Start),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, surroundings(), &mut out)),
+        Command::Store(command) => Ok(runtime()?.block_on(store::run(command, &mut out))?),
         Command::Version => version::print(&mut out).map_err(Error::Output),
     }
 }

@@ -20,7 +20,7 @@ mod sync;
 mod telemetry;
 
 pub use self::{
-    args::ServeArgs,
+    args::{ServeArgs, StoreArgs},
     error::ConfigError,
     limits::LimitsConfig,
     listen::ListenConfig,
@@ -60,6 +60,27 @@ impl Config {
     /// [`ConfigError`] names the file or variable, the key, and what would be right.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         source::load(args, &|name| std::env::var(name).ok())
+    }
+
+    /// The same for what is done to a store without a manager.
+    ///
+    /// Where the flags say which kind it is, what file or environment say of the other kind is of another store.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`ConfigError::Invalid`] for settings of the store that do not go together.
+    pub fn load_for_store(args: &StoreArgs) -> Result<Self, ConfigError> {
+        let mut config = Self::load(&ServeArgs { store: args.clone(), ..ServeArgs::default() })?;
+        match args.kind {
+            Some(StoreKind::Embedded) if args.etcd_endpoints.is_empty() => config.store.etcd_endpoints.clear(),
+            Some(StoreKind::Etcd) if args.data_dir.is_none() => config.store.data_dir = None,
+            _ => {}
+        }
+        if config.store.kind == StoreKind::Memory {
+            let reason = "must be embedded or etcd: a store in memory ends with its manager".to_owned();
+            return Err(ConfigError::Invalid { key: "store.kind", reason });
+        }
+        config.store.check()?;
+        Ok(config)
     }
 
     /// Checks what no single setting can be blamed for.

@@ -11,6 +11,7 @@ mod health;
 pub mod hints;
 pub mod instances;
 pub mod listener;
+pub mod maintenance;
 mod peer;
 pub mod registry;
 mod server;

@@ -28,15 +28,17 @@ mod alternatives;
 mod catalog;
 mod change;
 mod concerns;
-mod epoch;
+pub(crate) mod epoch;
 mod follow;
-mod key;
+mod inspect;
+pub(crate) mod key;
 mod nearest;
 mod record;
 mod register;
 mod report;
 mod request_record;
 mod transact;
+mod unknown;
 mod unregister;
 pub(crate) mod validate;
 
@@ -44,6 +46,7 @@ pub(crate) use self::{catalog::Change, key::service_key};
 pub use self::{
     epoch::EpochError,
     follow::OpenError,
+    inspect::{Inspection, Problem, inspect},
     record::{Containment, Registered},
 };
 

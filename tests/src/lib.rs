@@ -14,6 +14,7 @@
     reason = "test support: a broken expectation ends the test, and says why"
 )]
 
+mod cli;
 mod client;
 mod etcd;
 mod fault_proxy;
@@ -32,6 +33,7 @@ mod upstream;
 mod wait;
 pub mod wire;
 
+pub use cli::{Said, cofferdam, command};
 pub use client::Client;
 pub use etcd::{Etcd, Release, Setup};
 pub use fault_proxy::{Direction, Fault, FaultProxy, Party, Seen};

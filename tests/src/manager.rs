@@ -1,11 +1,11 @@
 //! A real manager: a `cofferdam serve` process.
 
+use crate::cli::command;
 use crate::client::Client;
 use crate::etcd::Etcd;
 use crate::grpcurl::Grpcurl;
 use crate::ports;
 use crate::process::Process;
-use crate::tools::manager_binary;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -132,6 +132,11 @@ impl Manager {
         self.serving().await;
     }
 
+    /// Has its next start use another store.
+    pub fn move_to(&mut self, store: Store) {
+        self.store = store;
+    }
+
     /// Starts another manager process on the same store and data, at another port.
     pub fn rival(&self) -> Process {
         spawn(&self.store, &self.variables, self.folder.path(), ports::reserve())
@@ -143,16 +148,9 @@ impl Manager {
     }
 }
 
-/// `cofferdam serve`, and no settings that the environment of the tests happens to have.
+/// `cofferdam serve`.
 fn serve() -> Command {
-    let mut command = Command::new(manager_binary());
-    command.arg("serve").env_remove("RUST_LOG");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("COFFERDAM_") {
-            command.env_remove(name);
-        }
-    }
-    command
+    command(&["serve"])
 }
 
 fn spawn(store: &Store, variables: &[(String, String)], folder: &Path, port: u16) -> Process {

@@ -33,32 +33,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub keepalive_timeout: Option<Duration>,
 
-    /// Where services and policies are kept [env: COFFERDAM_STORE_KIND] [default: embedded]
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub store: Option<StoreKind>,
-
-    /// Directory of the embedded store [env: COFFERDAM_STORE_DATA_DIR] [default: $XDG_STATE_HOME/cofferdam, or
-    /// ~/.local/state/cofferdam]
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    /// Which store, and where.
+    #[command(flatten)]
+    pub store: StoreArgs,
 
     /// How long the store may take to be there at start, and for each write [env: COFFERDAM_STORE_TIMEOUT]
     /// [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub store_timeout: Option<Duration>,
-
-    /// Members of the etcd cluster, with commas between them [env: COFFERDAM_STORE_ETCD_ENDPOINTS]
-    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
-    pub etcd_endpoints: Vec<String>,
-
-    /// What all keys begin with in etcd; ends with a slash [env: COFFERDAM_STORE_ETCD_PREFIX]
-    /// [default: /cofferdam/v1/]
-    #[arg(long, value_name = "PREFIX")]
-    pub etcd_prefix: Option<String>,
-
-    /// File with further settings, in TOML [env: COFFERDAM_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
 
     /// How log lines are written, on standard error [env: COFFERDAM_TELEMETRY_LOG_FORMAT] [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -108,4 +90,30 @@ pub struct ServeArgs {
     /// [env: COFFERDAM_SYNC_STALL_TIMEOUT] [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub sync_stall_timeout: Option<Duration>,
+}
+
+/// The flags that say which store, and where: of `cofferdam serve`, and of all that is done to a store.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreArgs {
+    /// Where services and policies are kept [env: COFFERDAM_STORE_KIND] [default: embedded]
+    #[arg(long = "store", value_enum, value_name = "KIND")]
+    pub kind: Option<StoreKind>,
+
+    /// Directory of the embedded store [env: COFFERDAM_STORE_DATA_DIR] [default: $XDG_STATE_HOME/cofferdam, or
+    /// ~/.local/state/cofferdam]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Members of the etcd cluster, with commas between them [env: COFFERDAM_STORE_ETCD_ENDPOINTS]
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub etcd_endpoints: Vec<String>,
+
+    /// What all keys begin with in etcd; ends with a slash [env: COFFERDAM_STORE_ETCD_PREFIX]
+    /// [default: /cofferdam/v1/]
+    #[arg(long, value_name = "PREFIX")]
+    pub etcd_prefix: Option<String>,
+
+    /// File with further settings, in TOML [env: COFFERDAM_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }

@@ -12,7 +12,7 @@ use figment::{
     value::{Dict, Value},
 };
 
-use super::{Config, ConfigError, ServeArgs, StoreKind};
+use super::{Config, ConfigError, ServeArgs, StoreArgs, StoreKind};
 
 /// Every key there is, with its section, and how its variable in the environment is read.
 pub(super) const KEYS: &[(&str, Kind)] = &[
@@ -58,7 +58,7 @@ pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config,
     // As everywhere, a variable that is empty is one that is not set.
     let variables: Variables<'_> = &|name| variables(name).filter(|text| !text.is_empty());
     let mut figment = Figment::new();
-    let file = args.config.clone().or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
+    let file = args.store.config.clone().or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
     if let Some(file) = &file {
         figment = figment.merge(read(file)?);
     }
@@ -155,12 +155,8 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         handshake_timeout,
         keepalive_interval,
         keepalive_timeout,
-        store,
-        data_dir,
+        store: StoreArgs { kind, data_dir, etcd_endpoints, etcd_prefix, config: _ },
         store_timeout,
-        etcd_endpoints,
-        etcd_prefix,
-        config: _,
         log_format,
         log_level,
         max_services,
@@ -184,7 +180,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.listen.handshake_timeout, handshake_timeout);
     set(&mut config.listen.keepalive_interval, keepalive_interval);
     set(&mut config.listen.keepalive_timeout, keepalive_timeout);
-    set(&mut config.store.kind, store);
+    set(&mut config.store.kind, kind);
     set(&mut config.store.data_dir, data_dir.map(Some));
     set(&mut config.store.timeout, store_timeout);
     set(&mut config.store.etcd_endpoints, Some(etcd_endpoints).filter(|endpoints| !endpoints.is_empty()));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use cofferdam_core::name::{Name, ServiceKey};
 
 /// Describes the store itself.
-pub(super) const META: &str = "meta/store";
+pub(crate) const META: &str = "meta/store";
 
 /// What a key of the store stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,11 @@ impl Key {
             _ => Self::Unknown,
         }
     }
+}
+
+/// Whether a key holds the result of a request.
+pub(crate) fn is_request(key: &str) -> bool {
+    Key::parse(key) == Key::Request
 }
 
 /// Reads `NAMESPACE/NAME`.

@@ -1,0 +1,41 @@
+use super::{Error, name};
+use cofferdam_server::config::{Config, StoreArgs};
+use cofferdam_server::maintenance::{inspect, read};
+use std::io::Write;
+
+pub(super) const HELP: &str = "\
+An embedded store is read while no manager has it open, etcd while managers go on. Each problem is a line that begins with
+\"problem\". Exit codes: 0 nothing is wrong, 1 something is, or the store cannot be read, 2 the command line or the settings
+make no sense.
+
+Examples:
+  cofferdam store check
+  cofferdam store check --data-dir /var/lib/cofferdam
+  cofferdam store check --store etcd --etcd-endpoints a:2379,b:2379,c:2379";
+
+pub(super) async fn run(args: &StoreArgs, out: &mut dyn Write) -> Result<(), Error> {
+    let config = Config::load_for_store(args)?;
+    let contents = read(&config).await?;
+    let found = inspect(&contents.listing.entries);
+    writeln!(out, "store             {}", name(&config))?;
+    writeln!(out, "identity          {}", contents.identity.cluster)?;
+    writeln!(out, "revision          {}", contents.listing.revision)?;
+    match found.epoch {
+        Some(epoch) => writeln!(out, "epoch             {epoch}")?,
+        None => writeln!(out, "epoch             none yet")?,
+    }
+    if found.epoch_of.as_ref().is_some_and(|identity| *identity != contents.identity.cluster) {
+        writeln!(out, "epoch was made    for another store: the next manager begins a new one")?;
+    }
+    writeln!(out, "services          {}", found.services)?;
+    writeln!(out, "health reports    {}", found.health_reports)?;
+    writeln!(out, "request results   {}", found.requests)?;
+    writeln!(out, "of later releases {} services, {} other keys", found.of_later_release, found.unknown)?;
+    for problem in &found.problems {
+        writeln!(out, "problem           {}: {}", problem.key, problem.reason)?;
+    }
+    match found.problems.len() {
+        0 => Ok(()),
+        count => Err(Error::Problems { count }),
+    }
+}

@@ -1,0 +1,195 @@
+use super::*;
+use crate::{
+    clock::testing::FixedClock,
+    registry::{EpochError, OpenError, Registry, RegistryOptions},
+    store::{MAX_VALUE_BYTES, MIN_LEASE_TTL, MemoryStore},
+    testing::{EPOCH, FaultyStore, registration, registry},
+};
+use futures_util::FutureExt as _;
+use std::{future::ready, sync::Arc};
+
+const CLOCK: FixedClock = FixedClock(EPOCH + 50);
+
+/// A copy of a store with so many services.
+async fn source(services: usize) -> StoreCopy {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    for index in 0..services {
+        registry.register(registration(&format!("service-{index:03}"))).await.unwrap();
+    }
+    StoreCopy::of(&read_from(&*store).await.unwrap(), &CLOCK).unwrap()
+}
+
+async fn filled(target: &dyn Store, copy: &StoreCopy, replace: bool) -> Result<Filled, FillError> {
+    fill(target, copy, replace, &CLOCK, ready(Ok(())), |_| {}).await
+}
+
+async fn opened(store: &Arc<FaultyStore>) -> Result<Registry, OpenError> {
+    let store: Arc<dyn Store> = Arc::<FaultyStore>::clone(store);
+    Registry::open(store, Arc::new(CLOCK), RegistryOptions::default()).await
+}
+
+async fn keys(store: &dyn Store) -> Vec<String> {
+    store.list("").await.unwrap().entries.into_iter().map(|entry| entry.key).collect()
+}
+
+#[tokio::test]
+async fn a_manager_serves_what_was_copied_in_a_later_epoch() {
+    let copy = source(3).await;
+    let target = FaultyStore::new();
+    let filled = filled(&*target, &copy, false).await.unwrap();
+    assert_eq!((filled.keys, filled.epoch), (3, EPOCH + 50));
+    let registry = opened(&target).await.unwrap();
+    assert_eq!(registry.services(None).len(), 3);
+    assert_eq!(registry.head().epoch, filled.epoch, "the manager finds nothing to mend");
+}
+
+#[tokio::test]
+async fn the_epoch_is_above_that_of_the_copy_and_that_of_the_store_whatever_the_clock_says() {
+    let copy = source(1).await;
+    let target = FaultyStore::new();
+    let slow = FixedClock(1);
+    let first = fill(&*target, &copy, false, &slow, ready(Ok(())), |_| {}).await.unwrap();
+    assert_eq!(first.epoch, EPOCH + 1);
+    let again = fill(&*target, &copy, true, &slow, ready(Ok(())), |_| {}).await.unwrap();
+    assert_eq!(again.epoch, EPOCH + 2);
+}
+
+#[tokio::test]
+async fn what_is_there_goes_only_when_that_was_said() {
+    let copy = source(2).await;
+    let target = FaultyStore::new();
+    registry(&target).await.register(registration("other")).await.unwrap();
+    let lease = target.grant_lease(MIN_LEASE_TTL * 600).await.unwrap();
+    let leased = Txn::new().put_leased("request/00", "", lease).put_leased("peer/a", "", lease);
+    target.commit(leased).await.unwrap();
+    let before = target.list("").await.unwrap();
+    match filled(&*target, &copy, false).await.unwrap_err() {
+        FillError::NotEmpty { keys: 1, first } => assert_eq!(first, "service/default/other"),
+        other => panic!("{other}"),
+    }
+    assert_eq!(target.list("").await.unwrap(), before);
+
+    filled(&*target, &copy, true).await.unwrap();
+    let expected = ["meta/store", "peer/a", "service/default/service-000", "service/default/service-001"];
+    assert_eq!(keys(&*target).await, expected, "results of requests go, what living managers hold stays");
+}
+
+#[tokio::test]
+async fn a_store_that_a_manager_has_only_looked_at_counts_as_empty() {
+    let copy = source(1).await;
+    let target = FaultyStore::new();
+    drop(registry(&target).await);
+    filled(&*target, &copy, false).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_cut_off_anywhere_is_refused_by_managers_and_finished_by_running_it_again() {
+    let copy = source(200).await;
+    let mut parts = 0;
+    for cut_after in 0.. {
+        let target = FaultyStore::new();
+        let cutting = Arc::clone(&target);
+        let mut steps = 0;
+        let cut = |_: Progress| {
+            cutting.set_away(steps >= cut_after);
+            steps += 1;
+        };
+        match fill(&*target, &copy, false, &CLOCK, ready(Ok(())), cut).await {
+            Ok(_) => break,
+            Err(FillError::Store(StoreError::Unavailable { .. })) => parts += 1,
+            Err(other) => panic!("cut after {cut_after}: {other}"),
+        }
+        target.set_away(false);
+        let refused = opened(&target).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Epoch(EpochError::Unfinished)), "{refused}");
+
+        let other = source(1).await;
+        let refused = filled(&*target, &other, false).await.unwrap_err();
+        assert!(matches!(refused, FillError::OtherTransfer { .. }), "{refused}");
+
+        let mut resumed = false;
+        let look = |progress| resumed |= progress == Progress::Resumed;
+        fill(&*target, &copy, false, &CLOCK, ready(Ok(())), look).await.unwrap();
+        assert!(resumed);
+        assert_eq!(opened(&target).await.unwrap().services(None).len(), 200);
+    }
+    assert!(parts > 4, "it was cut in {parts} places");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_a_moment_and_a_lost_answer_cost_nothing() {
+    let copy = source(200).await;
+    let target = FaultyStore::new();
+    let faulty = Arc::clone(&target);
+    let trouble = |progress: Progress| {
+        if matches!(progress, Progress::Written { done, .. } if done > 0) {
+            faulty.unanswered.store(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        if matches!(progress, Progress::Verifying) {
+            faulty.unanswered.store(0, std::sync::atomic::Ordering::SeqCst);
+        }
+    };
+    fill(&*target, &copy, false, &CLOCK, ready(Ok(())), trouble).await.unwrap();
+    assert_eq!(opened(&target).await.unwrap().services(None).len(), 200);
+}
+
+#[tokio::test]
+async fn whoever_else_writes_to_it_is_noticed() {
+    let copy = source(1).await;
+    let meddle = |key: &'static str| async move {
+        let target = FaultyStore::new();
+        let other = Arc::clone(&target);
+        let write = move |progress: Progress| {
+            if progress == Progress::Verifying {
+                other.inner().commit(Txn::new().put(key, "")).now_or_never().unwrap().unwrap();
+            }
+        };
+        (fill(&*target, &source(1).await, false, &CLOCK, ready(Ok(())), write).await.unwrap_err(), target)
+    };
+    let (error, target) = meddle("service/default/other").await;
+    assert!(matches!(&error, FillError::Differs { keys: 1, first } if first == "service/default/other"), "{error}");
+    assert!(opened(&target).await.is_err(), "it stays marked");
+    let (error, _) = meddle(key::META).await;
+    assert!(matches!(error, FillError::Contended), "{error}");
+
+    let target = FaultyStore::new();
+    let changed = ready(Err(FillError::Source { reason: "it went on".to_owned() }));
+    let error = fill(&*target, &copy, false, &CLOCK, changed, |_| {}).await.unwrap_err();
+    assert!(matches!(error, FillError::Source { .. }), "{error}");
+    assert!(opened(&target).await.is_err(), "it stays marked");
+}
+
+/// A manager that goes on through a restore must not write into it, nor hand any part of it out.
+#[tokio::test]
+async fn a_manager_on_the_store_waits_for_the_end() {
+    let copy = source(3).await;
+    let target = FaultyStore::new();
+    let registry = registry(&target).await;
+    registry.register(registration("old")).await.unwrap();
+    let mut seen = Vec::new();
+    let look = |_: Progress| seen.push(registry.services(None).len());
+    let filled = fill(&*target, &copy, true, &CLOCK, ready(Ok(())), look).await.unwrap();
+    assert!(seen.iter().all(|services| *services == 1), "{seen:?}");
+    crate::testing::eventually(&registry, || registry.head().epoch == filled.epoch).await;
+    let names: Vec<_> = registry.services(None).iter().map(|service| service.key().to_string()).collect();
+    assert_eq!(names, ["default/service-000", "default/service-001", "default/service-002"]);
+    registry.register(registration("new")).await.unwrap();
+}
+
+#[tokio::test]
+async fn values_as_large_as_they_may_be_fit() {
+    let store = MemoryStore::new();
+    registry_meta(&store).await;
+    for index in 0..9 {
+        let value = vec![index; MAX_VALUE_BYTES];
+        store.commit(Txn::new().put(format!("later/{index}"), value)).await.unwrap();
+    }
+    let copy = StoreCopy::of(&read_from(&store).await.unwrap(), &CLOCK).unwrap();
+    let target = MemoryStore::new();
+    assert_eq!(filled(&target, &copy, false).await.unwrap().keys, 9);
+}
+
+async fn registry_meta(store: &MemoryStore) {
+    epoch::establish(store, &CLOCK, epoch::Seen::default()).await.unwrap();
+}
