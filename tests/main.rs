@@ -33,6 +33,7 @@ mod statistics;
 mod store_damage;
 mod store_durability;
 mod store_maintenance;
+mod store_upgrade;
 mod sync_containment;
 mod sync_convergence;
 mod sync_fleet;
