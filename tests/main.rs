@@ -27,6 +27,7 @@ mod health;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod managers;
 mod sandbox;
 mod sdk_calls;
 mod statistics;

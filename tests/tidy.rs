@@ -39,8 +39,8 @@ const CONFINED: &[Confined] = &[
     Confined {
         words: &["tonic"],
         within: "server/src/",
-        except: &["server/src/grpc", "server/src/execute", "server/src/store/etcd"],
-        reason: "the transport stays at the manager's edges: what it serves, what it dials for Execute, etcd",
+        except: &["server/src/grpc", "server/src/execute", "server/src/peers", "server/src/store/etcd"],
+        reason: "the transport stays at the manager's edges: what it serves, what it dials for Execute, its peers, etcd",
     },
     Confined {
         words: &["tonic"],

@@ -14,6 +14,7 @@ mod error;
 mod human;
 mod limits;
 mod listen;
+mod peers;
 mod source;
 mod store;
 mod sync;
@@ -24,6 +25,7 @@ pub use self::{
     error::ConfigError,
     limits::LimitsConfig,
     listen::ListenConfig,
+    peers::PeersConfig,
     store::{StoreConfig, StoreKind},
     sync::SyncConfig,
     telemetry::{LogFormat, TelemetryConfig},
@@ -51,6 +53,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Section `[sync]`: how the streams of instances are kept.
     pub sync: SyncConfig,
+    /// Section `[peers]`: how managers that share a store find each other.
+    pub peers: PeersConfig,
 }
 
 impl Config {
@@ -93,6 +97,7 @@ impl Config {
         self.store.check()?;
         self.limits.check()?;
         self.sync.check()?;
+        self.peers.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
             return Err(ConfigError::Exposed { address: self.listen.address });
         }

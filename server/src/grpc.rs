@@ -5,6 +5,7 @@ mod decode_errors;
 mod error;
 mod health_service;
 mod isolation_service;
+mod peer_service;
 mod policy_sync_service;
 mod routes;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use tonic::service::Routes;
 pub use self::{
     health_service::HealthApi,
     isolation_service::IsolationApi,
+    peer_service::PeerApi,
     policy_sync_service::{SyncApi, SyncOptions},
     routes::{Api, routes},
 };

@@ -8,7 +8,8 @@
 //! them; instead it is given for a time and renewed in the middle of that time, while enough breakers are still open.
 //! Nobody takes it back but the policy, which instances have themselves.
 //!
-//! Each manager counts the instances that are connected to it, and tells those: no manager waits for another.
+//! Each manager tells the instances that are connected to it, and counts those of the other managers as well, as these
+//! have last told it: all come to the same, and no manager waits for another.
 
 use std::{sync::Arc, time::Duration};
 

@@ -29,8 +29,10 @@ use crate::{activity::Activity, error::Error};
 
 mod census;
 mod convergence;
+mod elsewhere;
 mod history;
 mod losses;
+mod observation;
 mod progress;
 mod recovery;
 mod report;
@@ -41,8 +43,10 @@ mod tally;
 
 pub use self::census::Census;
 pub use self::convergence::{LagState, Laggard, Standing, Target};
+pub use self::elsewhere::{Arrival, Stand};
 pub use self::history::{LONGEST_WINDOW, Point};
 pub use self::losses::Losses;
+pub use self::observation::Observation;
 pub use self::recovery::{Recoveries, Transition};
 pub use self::report::Report;
 pub use self::session::Session;
@@ -53,9 +57,6 @@ use self::progress::Progress;
 use self::recovery::RecoveryLog;
 use self::silent::Silent;
 use self::tally::Tally;
-
-/// Instances with an open breaker that are named of a service.
-const MAX_OPEN_IDS: usize = 100;
 
 /// Instances that have to put a policy back before it is handed out no more, where there are so many.
 const ENOUGH_TO_CONTAIN: usize = 2;
@@ -76,6 +77,8 @@ pub struct Instances {
     version: watch::Sender<u64>,
     /// Counts what instances say about policies, their coming and their going.
     progress: watch::Sender<u64>,
+    /// Counts the streams that have begun.
+    arrived: watch::Sender<u64>,
     since: Instant,
     settling: Duration,
     max_history_bytes: usize,
@@ -91,6 +94,8 @@ struct Inner {
     unregistered: usize,
     /// Instances whose stream broke off, by their id.
     silent: HashMap<String, Silent>,
+    /// How services stand at the instances of other managers, by the manager's id.
+    elsewhere: HashMap<String, HashMap<ServiceKey, Stand>>,
     last_session: u64,
     losses: Losses,
     /// Members whose own figures are kept.
@@ -169,34 +174,6 @@ pub struct Refusal {
     pub is_contained: bool,
 }
 
-/// What the instances say about a service.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observation {
-    /// Sums over all instances since this manager started.
-    pub activity: Activity,
-    /// What they reported and is lost.
-    pub losses: Losses,
-    /// How long breakers took to recover.
-    pub recoveries: Recoveries,
-    /// What of the sums happened to methods that overrides are for, by glob; those of earlier policies may be in it.
-    pub methods: BTreeMap<String, Activity>,
-    /// Instances that use the service.
-    pub instances: u32,
-    /// Instances that have a breaker open or half-open.
-    pub open_instances: u32,
-    /// The first hundred of them, in order.
-    pub open_ids: Vec<Arc<str>>,
-    /// Of the breakers that parts of the service have to themselves and that are not closed everywhere: at how many
-    /// instances each is open, and half-open.
-    pub parts: HashMap<Part, (u32, u32)>,
-    /// The service's adaptive limit and the calls in flight under it, summed over the instances that have one.
-    pub adaptive_limit: Load,
-    /// Instances that have the policy asked about in force.
-    pub applied_instances: u32,
-    /// Instances that refused it.
-    pub refused_instances: u32,
-}
-
 /// The least good of what instances report about a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
@@ -215,6 +192,7 @@ impl Instances {
             max,
             version: watch::Sender::new(0),
             progress: watch::Sender::new(0),
+            arrived: watch::Sender::new(0),
             since: Instant::now(),
             settling,
             max_history_bytes: statistics::MAX_HISTORY_BYTES,
@@ -250,6 +228,7 @@ impl Instances {
             ended: ended.clone(),
         };
         inner.by_id.insert(id.to_owned(), connected);
+        self.arrived.send_replace(session);
         Ok(Session::new(Arc::clone(self), id.into(), session, ended))
     }
 
@@ -268,48 +247,6 @@ impl Instances {
         inner.by_id.len().saturating_add(inner.silent.len())
     }
 
-    /// What is known of a service whose policy is at this revision with this fingerprint.
-    pub fn observe(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) -> Observation {
-        let inner = self.lock();
-        let Some(service) = inner.services.get(key) else {
-            return Observation::default();
-        };
-        let count = |holds: &dyn Fn(&Member) -> bool| {
-            u32::try_from(service.members.values().filter(|member| holds(member)).count()).unwrap_or(u32::MAX)
-        };
-        let mut parts: HashMap<Part, (u32, u32)> = HashMap::new();
-        let reported = service.reported.as_deref();
-        for (part, state) in service.members.values().flat_map(|member| &member.parts) {
-            let (open, half_open) = parts.entry(part.clone()).or_default();
-            match state {
-                State::Open => *open += 1,
-                State::HalfOpen => *half_open += 1,
-                State::Closed => {}
-            }
-        }
-        Observation {
-            parts,
-            adaptive_limit: service.members.values().filter_map(|member| member.adaptive_limit).fold(
-                Load::default(),
-                |sum, Load { limit, in_flight }| Load {
-                    limit: sum.limit.saturating_add(limit),
-                    in_flight: sum.in_flight.saturating_add(in_flight),
-                },
-            ),
-            activity: reported.map(|reported| reported.sums.clone()).unwrap_or_default(),
-            losses: reported.map(|reported| reported.losses).unwrap_or_default(),
-            methods: reported.map(|reported| reported.methods.clone()).unwrap_or_default(),
-            recoveries: reported.map(|reported| reported.recoveries.so_far().clone()).unwrap_or_default(),
-            open_ids: statistics::open_ids(service, MAX_OPEN_IDS),
-            instances: count(&|_| true),
-            open_instances: service.tally.open(),
-            applied_instances: count(&|member| member.applied == Some((revision, hash))),
-            refused_instances: count(&|member| {
-                member.refused.as_ref().is_some_and(|refusal| refusal.revision == revision)
-            }),
-        }
-    }
-
     /// What instances have last refused of a service and not replaced since, by instance.
     pub fn refusals(&self, key: &ServiceKey) -> BTreeMap<String, Refusal> {
         let inner = self.lock();
@@ -321,9 +258,11 @@ impl Instances {
         refusals.collect()
     }
 
-    /// The least good of what instances report about a service.
+    /// The least good of what instances report about a service, those of other managers included.
     pub fn condition(&self, key: &ServiceKey) -> Condition {
-        self.lock().services.get(key).map(|service| service.tally.condition()).unwrap_or_default()
+        let inner = self.lock();
+        let own = inner.services.get(key).map(|service| service.tally.condition()).unwrap_or_default();
+        own.worse(inner.stand_of(key).condition)
     }
 
     /// The services that nobody follows any more, whose sums are still kept.

@@ -13,6 +13,7 @@ pub mod instances;
 pub mod listener;
 pub mod maintenance;
 mod peer;
+pub mod peers;
 pub mod registry;
 mod server;
 pub mod store;

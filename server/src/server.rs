@@ -12,6 +12,7 @@ use crate::{
     hints,
     instances::Instances,
     listener::{Listener, ListenerOptions},
+    peers::{Peers, PeersOptions},
     registry::{OpenError, Registry, RegistryOptions},
     store::{EmbeddedStore, EtcdOptions, EtcdStore, EtcdUser, MemoryStore, Store, StoreError},
     telemetry::{self, TelemetryError},
@@ -110,16 +111,29 @@ impl Server {
             max_services: config.limits.max_services,
             ..RegistryOptions::default()
         };
-        let registry = Registry::open(store, clock, options).await;
+        let registry = Registry::open(Arc::clone(&store), Arc::clone(&clock), options).await;
         let registry = Arc::new(registry.map_err(|error| StartError::Load { kind: config.store.kind, error })?);
         let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let drain = CancellationToken::new();
         let executor = Arc::new(Executor::new(Arc::clone(&registry), fence));
+        // The other stores are one manager's alone.
+        let peers = match config.store.kind {
+            StoreKind::Etcd => {
+                let options = PeersOptions {
+                    address: advertised(config, local_addr),
+                    timeout: config.peers.timeout,
+                    lease: config.peers.lease,
+                };
+                Peers::join(store, clock, Arc::clone(&instances), options)
+            }
+            StoreKind::Embedded | StoreKind::Memory => Peers::alone(),
+        };
         let api = Api {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
             executor: Arc::clone(&executor),
+            peers,
             sync: SyncOptions::from(&config.sync),
             drain: drain.clone(),
         };
@@ -232,6 +246,12 @@ async fn etcd_user(config: &Config) -> Result<Option<EtcdUser>, StartError> {
     let password = tokio::fs::read_to_string(path).await;
     let password = password.map_err(|error| StartError::Password { path: path.clone(), error })?;
     Ok(Some(EtcdUser { name: name.clone(), password: password.trim_end_matches(['\r', '\n']).to_owned() }))
+}
+
+/// Where other managers reach this one. `None`: nobody has said so, and its own address does not tell.
+fn advertised(config: &Config, local_addr: SocketAddr) -> Option<String> {
+    let bound = (!local_addr.ip().is_unspecified()).then(|| local_addr.to_string());
+    config.peers.advertise_address.clone().or(bound)
 }
 
 /// What the manager must never dial for others: itself and its store.

@@ -130,3 +130,19 @@ pub struct RequestRecord {
     #[prost(bytes = "bytes", tag = "4")]
     pub response: ::prost::bytes::Bytes,
 }
+/// PeerRecord is a manager that is there, for the others that share the store. Key: peer/ and its id, leased.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeerRecord {
+    /// The version of this schema.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    /// Where the others reach it, host and port. Empty: it does not say.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// When it started.
+    #[prost(message, optional, tag = "3")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The version of its program.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+}

@@ -1096,6 +1096,438 @@ impl BreakerState {
         }
     }
 }
+/// CallCounters counts the calls of one service, from one instance or summed over several. Each protected call is
+/// counted once in calls, and once in exactly one of the served and failed counters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallCounters {
+    /// Protected calls that have ended.
+    #[prost(uint64, tag = "1")]
+    pub calls: u64,
+    /// Answered by the service itself.
+    #[prost(uint64, tag = "2")]
+    pub served_live: u64,
+    /// Answered by a cached fallback.
+    #[prost(uint64, tag = "3")]
+    pub served_cached: u64,
+    /// Answered by a static fallback.
+    #[prost(uint64, tag = "4")]
+    pub served_static: u64,
+    /// Answered by an alternative service.
+    #[prost(uint64, tag = "5")]
+    pub served_alternative: u64,
+    /// Answered by a degraded fallback, or by the caller's own.
+    #[prost(uint64, tag = "6")]
+    pub served_degraded: u64,
+    /// Ended with an error for the caller.
+    #[prost(uint64, tag = "7")]
+    pub failed: u64,
+    /// Ended by the caller's own cancellation.
+    #[prost(uint64, tag = "8")]
+    pub cancelled: u64,
+    /// Attempts that reached the service.
+    #[prost(uint64, tag = "9")]
+    pub attempts: u64,
+    /// Attempts that succeeded.
+    #[prost(uint64, tag = "10")]
+    pub attempt_successes: u64,
+    /// Attempts that failed, timeouts included.
+    #[prost(uint64, tag = "11")]
+    pub attempt_failures: u64,
+    /// Attempts that said nothing about the service.
+    #[prost(uint64, tag = "12")]
+    pub attempt_neutrals: u64,
+    /// Attempts that ran out of time.
+    #[prost(uint64, tag = "13")]
+    pub timeouts: u64,
+    /// Attempts after the first of their call, hedges left out.
+    #[prost(uint64, tag = "14")]
+    pub retries: u64,
+    /// Retries that the budget refused.
+    #[prost(uint64, tag = "15")]
+    pub retries_refused: u64,
+    /// Attempts rejected by an open or half-open breaker, or by the ramp after its close.
+    #[prost(uint64, tag = "16")]
+    pub rejected_open: u64,
+    /// Calls rejected by a full bulkhead.
+    #[prost(uint64, tag = "17")]
+    pub rejected_bulkhead: u64,
+    /// Calls rejected by the rate limit.
+    #[prost(uint64, tag = "18")]
+    pub rejected_rate_limit: u64,
+    /// Calls whose deadline was spent before an attempt could start.
+    #[prost(uint64, tag = "19")]
+    pub rejected_deadline: u64,
+    /// Calls rejected because the service is disabled.
+    #[prost(uint64, tag = "20")]
+    pub rejected_disabled: u64,
+    /// Times that a breaker opened.
+    #[prost(uint64, tag = "21")]
+    pub breaker_opened: u64,
+    /// Results that came after their breaker had moved on, and changed nothing.
+    #[prost(uint64, tag = "22")]
+    pub stale_results: u64,
+    /// Attempts that hedging started, beside the first of their call.
+    #[prost(uint64, tag = "23")]
+    pub hedges: u64,
+    /// Hedges that brought their call's answer.
+    #[prost(uint64, tag = "24")]
+    pub hedge_wins: u64,
+    /// Hedges that were due and did not start: a breaker that was not closed or ramps up, no place, the adaptive limit reached,
+    /// or no budget.
+    #[prost(uint64, tag = "25")]
+    pub hedges_refused: u64,
+    /// Calls rejected because the adaptive limit was reached.
+    #[prost(uint64, tag = "26")]
+    pub rejected_adaptive_limit: u64,
+}
+/// LatencyHistogram counts durations in 210 buckets, which are the same everywhere and never change, so that histograms
+/// add up bucket by bucket. Each power of two is cut into eight of one width. Of a duration of n nanoseconds,
+///    bucket 0 counts n < 2^10, which is 1,024 ns;
+///    bucket 1 + 8 * (e - 10) + s counts 2^e + s * 2^(e-3) <= n < 2^e + (s+1) * 2^(e-3), for e from 10 to 35 and s from 0
+///    to 7;
+///    bucket 209 counts n >= 2^36, which is 68.7 s.
+/// A histogram that breaks a rule below is passed over as a whole, and counted as lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LatencyHistogram {
+    /// The buckets that count something, in ascending order. From 0 to 209.
+    #[prost(uint32, repeated, tag = "1")]
+    pub buckets: ::prost::alloc::vec::Vec<u32>,
+    /// How many durations each of them counts, in the same order. As many as buckets; their sum fits 64 bits.
+    #[prost(uint64, repeated, tag = "2")]
+    pub counts: ::prost::alloc::vec::Vec<u64>,
+}
+/// LatencyStats is what a histogram says. A percentile is off by at most 5.9 % between 1.024 us and 68.7 s; below it is
+/// 1.024 us, above 68.7 s.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LatencyStats {
+    /// Durations counted.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// Half of them took no longer.
+    #[prost(message, optional, tag = "2")]
+    pub p50: ::core::option::Option<::prost_types::Duration>,
+    /// 90 % of them took no longer.
+    #[prost(message, optional, tag = "3")]
+    pub p90: ::core::option::Option<::prost_types::Duration>,
+    /// 99 % of them took no longer.
+    #[prost(message, optional, tag = "4")]
+    pub p99: ::core::option::Option<::prost_types::Duration>,
+}
+/// CallStats is what happened to calls in a period, in figures. Shares are in basis points, hundredths of a percent, from
+/// 0 to 10000, rounded to the nearest; unset where there is nothing to take a share of.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CallStats {
+    /// The period.
+    #[prost(message, optional, tag = "1")]
+    pub period: ::core::option::Option<::prost_types::Duration>,
+    /// What happened in it.
+    #[prost(message, optional, tag = "2")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// Calls that ended, for each second of the period.
+    #[prost(double, tag = "3")]
+    pub calls_per_second: f64,
+    /// Attempts that reached the service, for each second of the period.
+    #[prost(double, tag = "4")]
+    pub attempts_per_second: f64,
+    /// Calls that ended with an error for the caller, of those that the caller did not cancel:
+    /// failed / (calls - cancelled).
+    #[prost(uint32, optional, tag = "5")]
+    pub error_bp: ::core::option::Option<u32>,
+    /// Attempts that failed, timeouts included, of those that said something about the service:
+    /// attempt_failures / (attempt_successes + attempt_failures).
+    #[prost(uint32, optional, tag = "6")]
+    pub attempt_error_bp: ::core::option::Option<u32>,
+    /// Attempts after the first of their call, hedges left out, of all attempts: retries / attempts.
+    #[prost(uint32, optional, tag = "7")]
+    pub retry_bp: ::core::option::Option<u32>,
+    /// Who answered the calls. Unset: there were none.
+    #[prost(message, optional, tag = "8")]
+    pub served: ::core::option::Option<ServedShares>,
+    /// How often calls or attempts were rejected, by reason: open, bulkhead, rate_limit, deadline, disabled and
+    /// adaptive_limit, which are the counters of these names after rejected_. Reasons that rejected nothing are left out.
+    #[prost(btree_map = "string, uint64", tag = "9")]
+    pub rejected: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+    /// How long calls took: waits, pauses, retries and fallbacks included, and rejected ones as well. Left out: calls that
+    /// were cancelled, and calls whose only attempt succeeded without having been waited for, unless their policy goes by
+    /// latency. Unset: none was timed.
+    #[prost(message, optional, tag = "10")]
+    pub call_latency: ::core::option::Option<LatencyStats>,
+    /// How long attempts took, whatever they ended with. Left out: attempts that were cancelled, and those of the calls left
+    /// out above. Unset: none was timed.
+    #[prost(message, optional, tag = "11")]
+    pub attempt_latency: ::core::option::Option<LatencyStats>,
+}
+/// ServedShares says who answered calls, and how many were not answered, in basis points of all calls. Each is rounded for
+/// itself, so their sum may be a few off 10000.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServedShares {
+    /// The service itself.
+    #[prost(uint32, tag = "1")]
+    pub live_bp: u32,
+    /// A cached fallback.
+    #[prost(uint32, tag = "2")]
+    pub cached_bp: u32,
+    /// A static fallback.
+    #[prost(uint32, tag = "3")]
+    pub static_bp: u32,
+    /// An alternative service.
+    #[prost(uint32, tag = "4")]
+    pub alternative_bp: u32,
+    /// A degraded fallback, or the caller's own.
+    #[prost(uint32, tag = "5")]
+    pub degraded_bp: u32,
+    /// Nobody: the caller got an error.
+    #[prost(uint32, tag = "6")]
+    pub failed_bp: u32,
+    /// Nobody: the caller cancelled.
+    #[prost(uint32, tag = "7")]
+    pub cancelled_bp: u32,
+}
+/// ServiceStats is what is known of one service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceStats {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// Sums over all instances, and the calls that managers made themselves for ExecuteWithIsolation, since each started.
+    #[prost(message, optional, tag = "3")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// Instances that hold a stream and use the service.
+    #[prost(uint32, tag = "4")]
+    pub instances: u32,
+    /// Instances that have a breaker open or half-open: the service's, a pool's or an override's.
+    #[prost(uint32, tag = "5")]
+    pub open_instances: u32,
+    /// Instances that have applied the current revision.
+    #[prost(uint32, tag = "6")]
+    pub applied_instances: u32,
+    /// Instances that refused the current revision.
+    #[prost(uint32, tag = "7")]
+    pub refused_instances: u32,
+    /// The health.
+    #[prost(enumeration = "HealthStatus", tag = "8")]
+    pub health_status: i32,
+    /// The breakers that pools and methods have to themselves by the present policy and level: pools, then overrides, each
+    /// in the policy's order. Those that only instances with an older policy have are left out. Empty: every call meets
+    /// the service's breaker, or none is in force.
+    #[prost(message, repeated, tag = "9")]
+    pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
+    /// The service's adaptive limit, in calls, summed over the instances that report one: what they may have in flight
+    /// together. Zero: none is in force, or no instance has reported yet.
+    #[prost(uint32, tag = "10")]
+    pub adaptive_limit: u32,
+    /// Calls in flight under it, summed over the same instances.
+    #[prost(uint32, tag = "11")]
+    pub adaptive_in_flight: u32,
+    /// What happened to its calls in figures, since the managers started or in the window asked for: from all instances, and
+    /// those that managers made themselves for ExecuteWithIsolation.
+    #[prost(message, optional, tag = "12")]
+    pub calls: ::core::option::Option<CallStats>,
+    /// What its instances reported and the figures lack, since the managers started.
+    #[prost(message, optional, tag = "13")]
+    pub losses: ::core::option::Option<ReportLosses>,
+    /// How long its breakers took to recover, since the managers started, at all instances.
+    #[prost(message, optional, tag = "14")]
+    pub recoveries: ::core::option::Option<RecoveryStats>,
+    /// The instances of open_instances, by their ids, in order. At most 100.
+    #[prost(string, repeated, tag = "15")]
+    pub open_instance_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The hint that this manager has given its instances. Unset: none.
+    #[prost(message, optional, tag = "16")]
+    pub fleet_hint: ::core::option::Option<FleetHintStats>,
+    /// What happened to the calls of methods, since this manager started: a row for each override for methods of the present
+    /// policy, in its order, then one for all other methods. Calls that this manager made itself are not in it. Empty: the
+    /// policy has no overrides.
+    #[prost(message, repeated, tag = "17")]
+    pub methods: ::prost::alloc::vec::Vec<MethodStats>,
+}
+/// MethodStats is what happened to the calls of the methods that an override is for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MethodStats {
+    /// The methods, by the glob of their override. Empty: all other methods, and overrides that earlier policies had.
+    #[prost(string, tag = "1")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// What happened, in figures. Of an override, it is since this manager first heard of calls to it. breaker_opened and
+    /// stale_results are counted for all other methods.
+    #[prost(message, optional, tag = "2")]
+    pub calls: ::core::option::Option<CallStats>,
+}
+/// RecoveryStats says how long breakers took from open to closed, at the same instance. A breaker that goes back from
+/// half-open to open has not recovered. In mode METRICS_ONLY breakers do not open, so they do not recover.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveryStats {
+    /// Recoveries.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// How long the last one took. Unset: there was none.
+    #[prost(message, optional, tag = "2")]
+    pub last: ::core::option::Option<::prost_types::Duration>,
+    /// The mean. Unset: there was none.
+    #[prost(message, optional, tag = "3")]
+    pub mean: ::core::option::Option<::prost_types::Duration>,
+    /// Half of them took no longer, within 5.9 %. Unset: there was none.
+    #[prost(message, optional, tag = "4")]
+    pub p50: ::core::option::Option<::prost_types::Duration>,
+    /// The longest. Unset: there was none.
+    #[prost(message, optional, tag = "5")]
+    pub longest: ::core::option::Option<::prost_types::Duration>,
+}
+/// InstanceStats is what is known of a service at one instance that holds a stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InstanceStats {
+    /// The instance.
+    #[prost(string, tag = "1")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The application it belongs to.
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+    /// What happened to its calls since its stream began, in figures. Unset: nothing was reported, or the manager keeps the
+    /// figures of too many other instances.
+    #[prost(message, optional, tag = "3")]
+    pub calls: ::core::option::Option<CallStats>,
+    /// The breaker: the least good one where pools or methods have their own. BREAKER_STATE_UNSPECIFIED: none is in force,
+    /// or nothing was reported.
+    #[prost(enumeration = "BreakerState", tag = "4")]
+    pub breaker_state: i32,
+    /// The health derived from outcomes. HEALTH_STATUS_UNSPECIFIED: nothing was reported.
+    #[prost(enumeration = "HealthStatus", tag = "5")]
+    pub health_status: i32,
+    /// What it has in force, by what it acknowledged last. Unset: nothing, as far as is known.
+    #[prost(message, optional, tag = "6")]
+    pub applied_revision: ::core::option::Option<Revision>,
+    /// For how long it has held its stream.
+    #[prost(message, optional, tag = "7")]
+    pub connected_for: ::core::option::Option<::prost_types::Duration>,
+    /// How long ago it last reported on the service. Unset: never. An instance reports what has changed, so an idle one may
+    /// be silent for long.
+    #[prost(message, optional, tag = "8")]
+    pub last_report_age: ::core::option::Option<::prost_types::Duration>,
+}
+/// HistoryPoint is what happened to a service in a slot of time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryPoint {
+    /// When it began, by the manager's clock when it started.
+    #[prost(message, optional, tag = "1")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What happened. Its period is the length of the slot, so far.
+    #[prost(message, optional, tag = "2")]
+    pub calls: ::core::option::Option<CallStats>,
+}
+/// FleetHintStats is a fleet hint in force, as FleetHintPolicy has it. An instance has heard of it once the manager has
+/// said so on its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetHintStats {
+    /// What it does by the present policy.
+    #[prost(enumeration = "FleetHintMode", tag = "1")]
+    pub mode: i32,
+    /// Instances where the service's own breaker is open or half-open by its rules now. Where that is not enough any more,
+    /// the hint still lasts its time.
+    #[prost(uint32, tag = "2")]
+    pub open_instances: u32,
+    /// Instances that report a breaker now.
+    #[prost(uint32, tag = "3")]
+    pub instances: u32,
+    /// How long it has been in force.
+    #[prost(message, optional, tag = "4")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// When it is over, unless it is renewed.
+    #[prost(message, optional, tag = "5")]
+    pub ends_in: ::core::option::Option<::prost_types::Duration>,
+}
+/// ReportLosses is what instances reported, or would have, and nobody can see. All zero: nothing was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportLosses {
+    /// Reports that never came: gaps in the sequence of a stream. Not known of one service.
+    #[prost(uint64, tag = "1")]
+    pub reports_missed: u64,
+    /// Breaker transitions that found no room in a report.
+    #[prost(uint64, tag = "2")]
+    pub transitions_dropped: u64,
+    /// Latency histograms that broke the rules of LatencyHistogram.
+    #[prost(uint64, tag = "3")]
+    pub histograms_refused: u64,
+    /// Slots of the history that were forgotten before their time, because all histories together had no room.
+    #[prost(uint64, tag = "4")]
+    pub history_slots_dropped: u64,
+    /// Times that an instance's own figures of a service were not kept, because those of too many others were.
+    #[prost(uint64, tag = "5")]
+    pub instance_figures_dropped: u64,
+}
+/// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerStats {
+    /// The pool, by its name. Empty: not a pool's.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods, by the glob of their override. Empty: not an override's. Exactly one of pool and method_glob is set.
+    #[prost(string, tag = "2")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Instances where it is open.
+    #[prost(uint32, tag = "3")]
+    pub open_instances: u32,
+    /// Instances where it is half-open.
+    #[prost(uint32, tag = "4")]
+    pub half_open_instances: u32,
+}
+/// IsolationStats is what is known of all services of a namespace, or of all namespaces.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct IsolationStats {
+    /// Registered services.
+    #[prost(uint32, tag = "1")]
+    pub total_services: u32,
+    /// Services at level none.
+    #[prost(uint32, tag = "2")]
+    pub none_isolation: u32,
+    /// Services at level basic.
+    #[prost(uint32, tag = "3")]
+    pub basic_isolation: u32,
+    /// Services at level enhanced.
+    #[prost(uint32, tag = "4")]
+    pub enhanced_isolation: u32,
+    /// Services at level full.
+    #[prost(uint32, tag = "5")]
+    pub full_isolation: u32,
+    /// Services whose fallback is enabled and in force at their level.
+    #[prost(uint32, tag = "6")]
+    pub fallback_enabled: u32,
+    /// Instances that hold a stream.
+    #[prost(uint32, tag = "7")]
+    pub instances: u32,
+    /// Sums over all services.
+    #[prost(message, optional, tag = "8")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// What happened to the calls of all services in figures, since this manager started or in the window asked for.
+    #[prost(message, optional, tag = "9")]
+    pub calls: ::core::option::Option<CallStats>,
+    /// What instances reported and the figures lack, since this manager started, over all services.
+    #[prost(message, optional, tag = "10")]
+    pub losses: ::core::option::Option<ReportLosses>,
+    /// How long breakers took to recover, since this manager started, of all services.
+    #[prost(message, optional, tag = "11")]
+    pub recoveries: ::core::option::Option<RecoveryStats>,
+    /// Services at which some instance has a breaker open or half-open.
+    #[prost(uint32, tag = "12")]
+    pub open_services: u32,
+}
+/// UnreachableManager is a manager that shares the store and did not answer: what its instances do is not known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnreachableManager {
+    /// Its id, made up when it started.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its address, host and port. Empty: it does not say.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Why, for people.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
 /// GetConvergenceRequest asks how far a policy has come.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConvergenceRequest {
@@ -1164,7 +1596,7 @@ pub struct WaitForConvergenceResponse {
     #[prost(message, optional, tag = "2")]
     pub convergence: ::core::option::Option<Convergence>,
 }
-/// Convergence is how many instances have which policies in force, as this manager sees it.
+/// Convergence is how many instances have which policies in force: those of all managers that share the store.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Convergence {
     /// The service that was asked about; of a namespace, each service that is not done, by name, at most 1000.
@@ -1183,6 +1615,10 @@ pub struct Convergence {
     /// For how long the store has not been reached; a later revision may exist. Unset: it is in reach.
     #[prost(message, optional, tag = "5")]
     pub stale_for: ::core::option::Option<::prost_types::Duration>,
+    /// The managers that did not answer: their instances are not in any count. While there is one, a share of the instances
+    /// says nothing, and WaitForConvergence waits on. Empty: all have answered.
+    #[prost(message, repeated, tag = "6")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
 }
 /// ServiceConvergence is how far the policy of one service has come.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1418,425 +1854,6 @@ impl ErrorReason {
             _ => None,
         }
     }
-}
-/// CallCounters counts the calls of one service, from one instance or summed over several. Each protected call is
-/// counted once in calls, and once in exactly one of the served and failed counters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CallCounters {
-    /// Protected calls that have ended.
-    #[prost(uint64, tag = "1")]
-    pub calls: u64,
-    /// Answered by the service itself.
-    #[prost(uint64, tag = "2")]
-    pub served_live: u64,
-    /// Answered by a cached fallback.
-    #[prost(uint64, tag = "3")]
-    pub served_cached: u64,
-    /// Answered by a static fallback.
-    #[prost(uint64, tag = "4")]
-    pub served_static: u64,
-    /// Answered by an alternative service.
-    #[prost(uint64, tag = "5")]
-    pub served_alternative: u64,
-    /// Answered by a degraded fallback, or by the caller's own.
-    #[prost(uint64, tag = "6")]
-    pub served_degraded: u64,
-    /// Ended with an error for the caller.
-    #[prost(uint64, tag = "7")]
-    pub failed: u64,
-    /// Ended by the caller's own cancellation.
-    #[prost(uint64, tag = "8")]
-    pub cancelled: u64,
-    /// Attempts that reached the service.
-    #[prost(uint64, tag = "9")]
-    pub attempts: u64,
-    /// Attempts that succeeded.
-    #[prost(uint64, tag = "10")]
-    pub attempt_successes: u64,
-    /// Attempts that failed, timeouts included.
-    #[prost(uint64, tag = "11")]
-    pub attempt_failures: u64,
-    /// Attempts that said nothing about the service.
-    #[prost(uint64, tag = "12")]
-    pub attempt_neutrals: u64,
-    /// Attempts that ran out of time.
-    #[prost(uint64, tag = "13")]
-    pub timeouts: u64,
-    /// Attempts after the first of their call, hedges left out.
-    #[prost(uint64, tag = "14")]
-    pub retries: u64,
-    /// Retries that the budget refused.
-    #[prost(uint64, tag = "15")]
-    pub retries_refused: u64,
-    /// Attempts rejected by an open or half-open breaker, or by the ramp after its close.
-    #[prost(uint64, tag = "16")]
-    pub rejected_open: u64,
-    /// Calls rejected by a full bulkhead.
-    #[prost(uint64, tag = "17")]
-    pub rejected_bulkhead: u64,
-    /// Calls rejected by the rate limit.
-    #[prost(uint64, tag = "18")]
-    pub rejected_rate_limit: u64,
-    /// Calls whose deadline was spent before an attempt could start.
-    #[prost(uint64, tag = "19")]
-    pub rejected_deadline: u64,
-    /// Calls rejected because the service is disabled.
-    #[prost(uint64, tag = "20")]
-    pub rejected_disabled: u64,
-    /// Times that a breaker opened.
-    #[prost(uint64, tag = "21")]
-    pub breaker_opened: u64,
-    /// Results that came after their breaker had moved on, and changed nothing.
-    #[prost(uint64, tag = "22")]
-    pub stale_results: u64,
-    /// Attempts that hedging started, beside the first of their call.
-    #[prost(uint64, tag = "23")]
-    pub hedges: u64,
-    /// Hedges that brought their call's answer.
-    #[prost(uint64, tag = "24")]
-    pub hedge_wins: u64,
-    /// Hedges that were due and did not start: a breaker that was not closed or ramps up, no place, the adaptive limit reached,
-    /// or no budget.
-    #[prost(uint64, tag = "25")]
-    pub hedges_refused: u64,
-    /// Calls rejected because the adaptive limit was reached.
-    #[prost(uint64, tag = "26")]
-    pub rejected_adaptive_limit: u64,
-}
-/// LatencyHistogram counts durations in 210 buckets, which are the same everywhere and never change, so that histograms
-/// add up bucket by bucket. Each power of two is cut into eight of one width. Of a duration of n nanoseconds,
-///    bucket 0 counts n < 2^10, which is 1,024 ns;
-///    bucket 1 + 8 * (e - 10) + s counts 2^e + s * 2^(e-3) <= n < 2^e + (s+1) * 2^(e-3), for e from 10 to 35 and s from 0
-///    to 7;
-///    bucket 209 counts n >= 2^36, which is 68.7 s.
-/// A histogram that breaks a rule below is passed over as a whole, and counted as lost.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LatencyHistogram {
-    /// The buckets that count something, in ascending order. From 0 to 209.
-    #[prost(uint32, repeated, tag = "1")]
-    pub buckets: ::prost::alloc::vec::Vec<u32>,
-    /// How many durations each of them counts, in the same order. As many as buckets; their sum fits 64 bits.
-    #[prost(uint64, repeated, tag = "2")]
-    pub counts: ::prost::alloc::vec::Vec<u64>,
-}
-/// LatencyStats is what a histogram says. A percentile is off by at most 5.9 % between 1.024 us and 68.7 s; below it is
-/// 1.024 us, above 68.7 s.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LatencyStats {
-    /// Durations counted.
-    #[prost(uint64, tag = "1")]
-    pub count: u64,
-    /// Half of them took no longer.
-    #[prost(message, optional, tag = "2")]
-    pub p50: ::core::option::Option<::prost_types::Duration>,
-    /// 90 % of them took no longer.
-    #[prost(message, optional, tag = "3")]
-    pub p90: ::core::option::Option<::prost_types::Duration>,
-    /// 99 % of them took no longer.
-    #[prost(message, optional, tag = "4")]
-    pub p99: ::core::option::Option<::prost_types::Duration>,
-}
-/// CallStats is what happened to calls in a period, in figures. Shares are in basis points, hundredths of a percent, from
-/// 0 to 10000, rounded to the nearest; unset where there is nothing to take a share of.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CallStats {
-    /// The period.
-    #[prost(message, optional, tag = "1")]
-    pub period: ::core::option::Option<::prost_types::Duration>,
-    /// What happened in it.
-    #[prost(message, optional, tag = "2")]
-    pub counters: ::core::option::Option<CallCounters>,
-    /// Calls that ended, for each second of the period.
-    #[prost(double, tag = "3")]
-    pub calls_per_second: f64,
-    /// Attempts that reached the service, for each second of the period.
-    #[prost(double, tag = "4")]
-    pub attempts_per_second: f64,
-    /// Calls that ended with an error for the caller, of those that the caller did not cancel:
-    /// failed / (calls - cancelled).
-    #[prost(uint32, optional, tag = "5")]
-    pub error_bp: ::core::option::Option<u32>,
-    /// Attempts that failed, timeouts included, of those that said something about the service:
-    /// attempt_failures / (attempt_successes + attempt_failures).
-    #[prost(uint32, optional, tag = "6")]
-    pub attempt_error_bp: ::core::option::Option<u32>,
-    /// Attempts after the first of their call, hedges left out, of all attempts: retries / attempts.
-    #[prost(uint32, optional, tag = "7")]
-    pub retry_bp: ::core::option::Option<u32>,
-    /// Who answered the calls. Unset: there were none.
-    #[prost(message, optional, tag = "8")]
-    pub served: ::core::option::Option<ServedShares>,
-    /// How often calls or attempts were rejected, by reason: open, bulkhead, rate_limit, deadline, disabled and
-    /// adaptive_limit, which are the counters of these names after rejected_. Reasons that rejected nothing are left out.
-    #[prost(btree_map = "string, uint64", tag = "9")]
-    pub rejected: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        u64,
-    >,
-    /// How long calls took: waits, pauses, retries and fallbacks included, and rejected ones as well. Left out: calls that
-    /// were cancelled, and calls whose only attempt succeeded without having been waited for, unless their policy goes by
-    /// latency. Unset: none was timed.
-    #[prost(message, optional, tag = "10")]
-    pub call_latency: ::core::option::Option<LatencyStats>,
-    /// How long attempts took, whatever they ended with. Left out: attempts that were cancelled, and those of the calls left
-    /// out above. Unset: none was timed.
-    #[prost(message, optional, tag = "11")]
-    pub attempt_latency: ::core::option::Option<LatencyStats>,
-}
-/// ServedShares says who answered calls, and how many were not answered, in basis points of all calls. Each is rounded for
-/// itself, so their sum may be a few off 10000.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ServedShares {
-    /// The service itself.
-    #[prost(uint32, tag = "1")]
-    pub live_bp: u32,
-    /// A cached fallback.
-    #[prost(uint32, tag = "2")]
-    pub cached_bp: u32,
-    /// A static fallback.
-    #[prost(uint32, tag = "3")]
-    pub static_bp: u32,
-    /// An alternative service.
-    #[prost(uint32, tag = "4")]
-    pub alternative_bp: u32,
-    /// A degraded fallback, or the caller's own.
-    #[prost(uint32, tag = "5")]
-    pub degraded_bp: u32,
-    /// Nobody: the caller got an error.
-    #[prost(uint32, tag = "6")]
-    pub failed_bp: u32,
-    /// Nobody: the caller cancelled.
-    #[prost(uint32, tag = "7")]
-    pub cancelled_bp: u32,
-}
-/// ServiceStats is what is known of one service.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ServiceStats {
-    /// The namespace.
-    #[prost(string, tag = "1")]
-    pub namespace: ::prost::alloc::string::String,
-    /// The service.
-    #[prost(string, tag = "2")]
-    pub service: ::prost::alloc::string::String,
-    /// Sums over all instances, and the calls that this manager made itself for ExecuteWithIsolation, since it started.
-    #[prost(message, optional, tag = "3")]
-    pub counters: ::core::option::Option<CallCounters>,
-    /// Instances that hold a stream and use the service.
-    #[prost(uint32, tag = "4")]
-    pub instances: u32,
-    /// Instances that have a breaker open or half-open: the service's, a pool's or an override's.
-    #[prost(uint32, tag = "5")]
-    pub open_instances: u32,
-    /// Instances that have applied the current revision.
-    #[prost(uint32, tag = "6")]
-    pub applied_instances: u32,
-    /// Instances that refused the current revision.
-    #[prost(uint32, tag = "7")]
-    pub refused_instances: u32,
-    /// The health.
-    #[prost(enumeration = "HealthStatus", tag = "8")]
-    pub health_status: i32,
-    /// The breakers that pools and methods have to themselves by the present policy and level: pools, then overrides, each
-    /// in the policy's order. Those that only instances with an older policy have are left out. Empty: every call meets
-    /// the service's breaker, or none is in force.
-    #[prost(message, repeated, tag = "9")]
-    pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
-    /// The service's adaptive limit, in calls, summed over the instances that report one: what they may have in flight
-    /// together. Zero: none is in force, or no instance has reported yet.
-    #[prost(uint32, tag = "10")]
-    pub adaptive_limit: u32,
-    /// Calls in flight under it, summed over the same instances.
-    #[prost(uint32, tag = "11")]
-    pub adaptive_in_flight: u32,
-    /// What happened to its calls in figures, since this manager started or in the window asked for: from all instances, and
-    /// those that this manager made itself for ExecuteWithIsolation.
-    #[prost(message, optional, tag = "12")]
-    pub calls: ::core::option::Option<CallStats>,
-    /// What its instances reported and the figures lack, since this manager started.
-    #[prost(message, optional, tag = "13")]
-    pub losses: ::core::option::Option<ReportLosses>,
-    /// How long its breakers took to recover, since this manager started, at all instances.
-    #[prost(message, optional, tag = "14")]
-    pub recoveries: ::core::option::Option<RecoveryStats>,
-    /// The instances of open_instances, by their ids, in order. At most 100.
-    #[prost(string, repeated, tag = "15")]
-    pub open_instance_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The hint that this manager has given its instances. Unset: none.
-    #[prost(message, optional, tag = "16")]
-    pub fleet_hint: ::core::option::Option<FleetHintStats>,
-    /// What happened to the calls of methods, since this manager started: a row for each override for methods of the present
-    /// policy, in its order, then one for all other methods. Calls that this manager made itself are not in it. Empty: the
-    /// policy has no overrides.
-    #[prost(message, repeated, tag = "17")]
-    pub methods: ::prost::alloc::vec::Vec<MethodStats>,
-}
-/// MethodStats is what happened to the calls of the methods that an override is for.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct MethodStats {
-    /// The methods, by the glob of their override. Empty: all other methods, and overrides that earlier policies had.
-    #[prost(string, tag = "1")]
-    pub method_glob: ::prost::alloc::string::String,
-    /// What happened, in figures. Of an override, it is since this manager first heard of calls to it. breaker_opened and
-    /// stale_results are counted for all other methods.
-    #[prost(message, optional, tag = "2")]
-    pub calls: ::core::option::Option<CallStats>,
-}
-/// RecoveryStats says how long breakers took from open to closed, at the same instance. A breaker that goes back from
-/// half-open to open has not recovered. In mode METRICS_ONLY breakers do not open, so they do not recover.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RecoveryStats {
-    /// Recoveries.
-    #[prost(uint64, tag = "1")]
-    pub count: u64,
-    /// How long the last one took. Unset: there was none.
-    #[prost(message, optional, tag = "2")]
-    pub last: ::core::option::Option<::prost_types::Duration>,
-    /// The mean. Unset: there was none.
-    #[prost(message, optional, tag = "3")]
-    pub mean: ::core::option::Option<::prost_types::Duration>,
-    /// Half of them took no longer, within 5.9 %. Unset: there was none.
-    #[prost(message, optional, tag = "4")]
-    pub p50: ::core::option::Option<::prost_types::Duration>,
-    /// The longest. Unset: there was none.
-    #[prost(message, optional, tag = "5")]
-    pub longest: ::core::option::Option<::prost_types::Duration>,
-}
-/// InstanceStats is what is known of a service at one instance that holds a stream.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct InstanceStats {
-    /// The instance.
-    #[prost(string, tag = "1")]
-    pub instance_id: ::prost::alloc::string::String,
-    /// The application it belongs to.
-    #[prost(string, tag = "2")]
-    pub application: ::prost::alloc::string::String,
-    /// What happened to its calls since its stream began, in figures. Unset: nothing was reported, or the manager keeps the
-    /// figures of too many other instances.
-    #[prost(message, optional, tag = "3")]
-    pub calls: ::core::option::Option<CallStats>,
-    /// The breaker: the least good one where pools or methods have their own. BREAKER_STATE_UNSPECIFIED: none is in force,
-    /// or nothing was reported.
-    #[prost(enumeration = "BreakerState", tag = "4")]
-    pub breaker_state: i32,
-    /// The health derived from outcomes. HEALTH_STATUS_UNSPECIFIED: nothing was reported.
-    #[prost(enumeration = "HealthStatus", tag = "5")]
-    pub health_status: i32,
-    /// What it has in force, by what it acknowledged last. Unset: nothing, as far as is known.
-    #[prost(message, optional, tag = "6")]
-    pub applied_revision: ::core::option::Option<Revision>,
-    /// For how long it has held its stream.
-    #[prost(message, optional, tag = "7")]
-    pub connected_for: ::core::option::Option<::prost_types::Duration>,
-    /// How long ago it last reported on the service. Unset: never. An instance reports what has changed, so an idle one may
-    /// be silent for long.
-    #[prost(message, optional, tag = "8")]
-    pub last_report_age: ::core::option::Option<::prost_types::Duration>,
-}
-/// HistoryPoint is what happened to a service in a slot of time.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HistoryPoint {
-    /// When it began, by the manager's clock when it started.
-    #[prost(message, optional, tag = "1")]
-    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// What happened. Its period is the length of the slot, so far.
-    #[prost(message, optional, tag = "2")]
-    pub calls: ::core::option::Option<CallStats>,
-}
-/// FleetHintStats is a fleet hint in force, as FleetHintPolicy has it. An instance has heard of it once the manager has
-/// said so on its stream.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FleetHintStats {
-    /// What it does by the present policy.
-    #[prost(enumeration = "FleetHintMode", tag = "1")]
-    pub mode: i32,
-    /// Instances where the service's own breaker is open or half-open by its rules now. Where that is not enough any more,
-    /// the hint still lasts its time.
-    #[prost(uint32, tag = "2")]
-    pub open_instances: u32,
-    /// Instances that report a breaker now.
-    #[prost(uint32, tag = "3")]
-    pub instances: u32,
-    /// How long it has been in force.
-    #[prost(message, optional, tag = "4")]
-    pub age: ::core::option::Option<::prost_types::Duration>,
-    /// When it is over, unless it is renewed.
-    #[prost(message, optional, tag = "5")]
-    pub ends_in: ::core::option::Option<::prost_types::Duration>,
-}
-/// ReportLosses is what instances reported, or would have, and nobody can see. All zero: nothing was lost.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReportLosses {
-    /// Reports that never came: gaps in the sequence of a stream. Not known of one service.
-    #[prost(uint64, tag = "1")]
-    pub reports_missed: u64,
-    /// Breaker transitions that found no room in a report.
-    #[prost(uint64, tag = "2")]
-    pub transitions_dropped: u64,
-    /// Latency histograms that broke the rules of LatencyHistogram.
-    #[prost(uint64, tag = "3")]
-    pub histograms_refused: u64,
-    /// Slots of the history that were forgotten before their time, because all histories together had no room.
-    #[prost(uint64, tag = "4")]
-    pub history_slots_dropped: u64,
-    /// Times that an instance's own figures of a service were not kept, because those of too many others were.
-    #[prost(uint64, tag = "5")]
-    pub instance_figures_dropped: u64,
-}
-/// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BreakerStats {
-    /// The pool, by its name. Empty: not a pool's.
-    #[prost(string, tag = "1")]
-    pub pool: ::prost::alloc::string::String,
-    /// The methods, by the glob of their override. Empty: not an override's. Exactly one of pool and method_glob is set.
-    #[prost(string, tag = "2")]
-    pub method_glob: ::prost::alloc::string::String,
-    /// Instances where it is open.
-    #[prost(uint32, tag = "3")]
-    pub open_instances: u32,
-    /// Instances where it is half-open.
-    #[prost(uint32, tag = "4")]
-    pub half_open_instances: u32,
-}
-/// IsolationStats is what is known of all services of a namespace, or of all namespaces.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct IsolationStats {
-    /// Registered services.
-    #[prost(uint32, tag = "1")]
-    pub total_services: u32,
-    /// Services at level none.
-    #[prost(uint32, tag = "2")]
-    pub none_isolation: u32,
-    /// Services at level basic.
-    #[prost(uint32, tag = "3")]
-    pub basic_isolation: u32,
-    /// Services at level enhanced.
-    #[prost(uint32, tag = "4")]
-    pub enhanced_isolation: u32,
-    /// Services at level full.
-    #[prost(uint32, tag = "5")]
-    pub full_isolation: u32,
-    /// Services whose fallback is enabled and in force at their level.
-    #[prost(uint32, tag = "6")]
-    pub fallback_enabled: u32,
-    /// Instances that hold a stream.
-    #[prost(uint32, tag = "7")]
-    pub instances: u32,
-    /// Sums over all services.
-    #[prost(message, optional, tag = "8")]
-    pub counters: ::core::option::Option<CallCounters>,
-    /// What happened to the calls of all services in figures, since this manager started or in the window asked for.
-    #[prost(message, optional, tag = "9")]
-    pub calls: ::core::option::Option<CallStats>,
-    /// What instances reported and the figures lack, since this manager started, over all services.
-    #[prost(message, optional, tag = "10")]
-    pub losses: ::core::option::Option<ReportLosses>,
-    /// How long breakers took to recover, since this manager started, of all services.
-    #[prost(message, optional, tag = "11")]
-    pub recoveries: ::core::option::Option<RecoveryStats>,
-    /// Services at which some instance has a breaker open or half-open.
-    #[prost(uint32, tag = "12")]
-    pub open_services: u32,
 }
 /// RegisterServiceRequest is a service with its first policy, or what replaces them.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2107,6 +2124,9 @@ pub struct GetServiceIsolationInfoResponse {
     /// The present policy is contained: it is not handed out any more. Unset: it is not.
     #[prost(message, optional, tag = "5")]
     pub containment: ::core::option::Option<Containment>,
+    /// The managers that did not answer: what their instances report is not in stats. Empty: all have answered.
+    #[prost(message, repeated, tag = "6")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
 }
 /// ListIsolatedServicesRequest asks for a page of services.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2194,6 +2214,9 @@ pub struct GetIsolationStatsResponse {
     /// hour, of 1 min over more. Slots in which nothing happened are left out. At most 1441.
     #[prost(message, repeated, tag = "7")]
     pub history: ::prost::alloc::vec::Vec<HistoryPoint>,
+    /// The managers that did not answer: what their instances report is in no figure. Empty: all have answered.
+    #[prost(message, repeated, tag = "8")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
 }
 /// ServedBy says who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3487,6 +3510,756 @@ pub mod isolation_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "cofferdam.v1.IsolationService";
     impl<T> tonic::server::NamedService for IsolationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// FollowRequest says which manager is meant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FollowRequest {
+    /// The id of the manager that is asked. Another one, which has taken its address, answers FAILED_PRECONDITION.
+    #[prost(string, tag = "1")]
+    pub manager_id: ::prost::alloc::string::String,
+}
+/// FollowResponse is news of a manager. The first one comes at once and is complete; one comes every two seconds at least.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FollowResponse {
+    /// Instances that have come since the response before, in the first one all that are connected.
+    #[prost(message, repeated, tag = "1")]
+    pub arrivals: ::prost::alloc::vec::Vec<Arrival>,
+    /// How many have ever come to this manager. Of two responses of one manager, the larger is the later.
+    #[prost(uint64, tag = "2")]
+    pub arrived: u64,
+    /// Whether stands is set: they have changed since the response before.
+    #[prost(bool, tag = "3")]
+    pub has_stands: bool,
+    /// How each service stands of which an instance of this manager reports something. It replaces all that was said before.
+    #[prost(message, repeated, tag = "4")]
+    pub stands: ::prost::alloc::vec::Vec<ServiceStand>,
+}
+/// Arrival is an instance that has come to a manager. Whatever another manager knows of it from an earlier stream is over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Arrival {
+    /// The instance.
+    #[prost(string, tag = "1")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// How long ago its stream began.
+    #[prost(message, optional, tag = "2")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+}
+/// ServiceStand is how a service stands at the instances of a manager.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServiceStand {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The least good breaker state that an instance reports. BREAKER_STATE_UNSPECIFIED: none does.
+    #[prost(enumeration = "BreakerState", tag = "3")]
+    pub breaker_state: i32,
+    /// The least good health that an instance reports. HEALTH_STATUS_UNSPECIFIED: none does.
+    #[prost(enumeration = "HealthStatus", tag = "4")]
+    pub health_status: i32,
+    /// Instances where the service's own breaker is open or half-open by its rules alone.
+    #[prost(uint32, tag = "5")]
+    pub open_instances: u32,
+    /// Instances that report a breaker of the service's own.
+    #[prost(uint32, tag = "6")]
+    pub instances: u32,
+}
+/// PolicyTarget is a policy that instances are to have in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyTarget {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision asked for; a later one counts as well.
+    #[prost(message, optional, tag = "3")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The present revision.
+    #[prost(message, optional, tag = "4")]
+    pub current_revision: ::core::option::Option<Revision>,
+    /// The fingerprint of the present policy, as in IsolatedService.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub policy_hash: ::prost::bytes::Bytes,
+    /// For how long the present policy has been there to be sent.
+    #[prost(message, optional, tag = "6")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// Whether the present policy is contained.
+    #[prost(bool, tag = "7")]
+    pub contained: bool,
+}
+/// CollectStatsRequest asks for a manager's part of statistics.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CollectStatsRequest {
+    /// As in FollowRequest.
+    #[prost(string, tag = "1")]
+    pub manager_id: ::prost::alloc::string::String,
+    /// The services to be told one by one. At most 1000.
+    #[prost(message, repeated, tag = "2")]
+    pub services: ::prost::alloc::vec::Vec<PolicyTarget>,
+    /// As in GetIsolationStatsRequest. Unset: since the manager started.
+    #[prost(message, optional, tag = "3")]
+    pub window: ::core::option::Option<::prost_types::Duration>,
+    /// Whether totals are asked for.
+    #[prost(bool, tag = "4")]
+    pub include_totals: bool,
+    /// The namespace of the totals. Empty: all.
+    #[prost(string, tag = "5")]
+    pub total_namespace: ::prost::alloc::string::String,
+    /// How many instances of the first service to list. Zero: none. At most 1001.
+    #[prost(uint32, tag = "6")]
+    pub max_instances: u32,
+    /// The instance after which the list begins. Empty: with the first.
+    #[prost(string, tag = "7")]
+    pub instances_after: ::prost::alloc::string::String,
+    /// Whether the history of the first service is asked for.
+    #[prost(bool, tag = "8")]
+    pub include_history: bool,
+    /// The one service of total_namespace that the totals are over. Empty: all.
+    #[prost(string, tag = "9")]
+    pub total_service: ::prost::alloc::string::String,
+}
+/// CollectStatsResponse is a manager's part of statistics.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CollectStatsResponse {
+    /// Its part of each service asked for, in the same order.
+    #[prost(message, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<ServicePart>,
+    /// The totals. Unset: they were not asked for.
+    #[prost(message, optional, tag = "2")]
+    pub totals: ::core::option::Option<TotalsPart>,
+    /// Instances of the first service, by their ids.
+    #[prost(message, repeated, tag = "3")]
+    pub instances: ::prost::alloc::vec::Vec<InstanceStats>,
+    /// What happened to the first service, slot by slot, the oldest first.
+    #[prost(message, repeated, tag = "4")]
+    pub history: ::prost::alloc::vec::Vec<HistorySlot>,
+    /// How long the figures are about.
+    #[prost(message, optional, tag = "5")]
+    pub period: ::core::option::Option<::prost_types::Duration>,
+    /// For how long the manager has counted: what figures are about that no window is for.
+    #[prost(message, optional, tag = "6")]
+    pub uptime: ::core::option::Option<::prost_types::Duration>,
+}
+/// ActivityPart is what happened to some calls, in a form that adds up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActivityPart {
+    /// How many ended how.
+    #[prost(message, optional, tag = "1")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// How long calls took. Unset: none was timed.
+    #[prost(message, optional, tag = "2")]
+    pub call_latency: ::core::option::Option<LatencyHistogram>,
+    /// How long attempts took. Unset: none was timed.
+    #[prost(message, optional, tag = "3")]
+    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
+}
+/// MethodPart is what happened to the methods that an override is for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MethodPart {
+    /// The methods, by the glob of their override.
+    #[prost(string, tag = "1")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// What happened.
+    #[prost(message, optional, tag = "2")]
+    pub activity: ::core::option::Option<ActivityPart>,
+}
+/// RecoveriesPart is how long breakers took to recover, in a form that adds up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveriesPart {
+    /// Recoveries.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// How long all of them took together.
+    #[prost(message, optional, tag = "2")]
+    pub sum: ::core::option::Option<::prost_types::Duration>,
+    /// The longest. Unset: there was none.
+    #[prost(message, optional, tag = "3")]
+    pub longest: ::core::option::Option<::prost_types::Duration>,
+    /// How long the last one took. Unset: there was none.
+    #[prost(message, optional, tag = "4")]
+    pub last: ::core::option::Option<::prost_types::Duration>,
+    /// How long ago the last one was. Unset: there was none.
+    #[prost(message, optional, tag = "5")]
+    pub last_age: ::core::option::Option<::prost_types::Duration>,
+    /// How long they took, each as a thousandth of its time. Unset: there was none.
+    #[prost(message, optional, tag = "6")]
+    pub scaled: ::core::option::Option<LatencyHistogram>,
+}
+/// ServicePart is a manager's part of the statistics of a service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServicePart {
+    /// What its instances reported since it started.
+    #[prost(message, optional, tag = "1")]
+    pub reported: ::core::option::Option<ActivityPart>,
+    /// The calls that it made itself since it started.
+    #[prost(message, optional, tag = "2")]
+    pub executed: ::core::option::Option<ActivityPart>,
+    /// Both in the window asked for. Unset: none was.
+    #[prost(message, optional, tag = "3")]
+    pub recent: ::core::option::Option<ActivityPart>,
+    /// What of reported happened to methods that overrides are for.
+    #[prost(message, repeated, tag = "4")]
+    pub methods: ::prost::alloc::vec::Vec<MethodPart>,
+    /// What its instances reported and the figures lack.
+    #[prost(message, optional, tag = "5")]
+    pub losses: ::core::option::Option<ReportLosses>,
+    /// How long breakers took to recover.
+    #[prost(message, optional, tag = "6")]
+    pub recoveries: ::core::option::Option<RecoveriesPart>,
+    /// Instances that hold a stream to it and use the service.
+    #[prost(uint32, tag = "7")]
+    pub instances: u32,
+    /// Of these, instances that have a breaker open or half-open.
+    #[prost(uint32, tag = "8")]
+    pub open_instances: u32,
+    /// The first of them, by their ids. At most 100.
+    #[prost(string, repeated, tag = "9")]
+    pub open_instance_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Instances that have applied the policy asked about.
+    #[prost(uint32, tag = "10")]
+    pub applied_instances: u32,
+    /// Instances that refused it.
+    #[prost(uint32, tag = "11")]
+    pub refused_instances: u32,
+    /// The breakers of pools and methods that are not closed everywhere.
+    #[prost(message, repeated, tag = "12")]
+    pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
+    /// As in ServiceStats.
+    #[prost(uint32, tag = "13")]
+    pub adaptive_limit: u32,
+    /// As in ServiceStats.
+    #[prost(uint32, tag = "14")]
+    pub adaptive_in_flight: u32,
+}
+/// TotalsPart is a manager's part of the sums over services.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TotalsPart {
+    /// What happened since it started.
+    #[prost(message, optional, tag = "1")]
+    pub total: ::core::option::Option<ActivityPart>,
+    /// What happened in the window asked for. Unset: none was.
+    #[prost(message, optional, tag = "2")]
+    pub recent: ::core::option::Option<ActivityPart>,
+    /// How long breakers took to recover.
+    #[prost(message, optional, tag = "3")]
+    pub recoveries: ::core::option::Option<RecoveriesPart>,
+    /// What instances reported and the figures lack.
+    #[prost(message, optional, tag = "4")]
+    pub losses: ::core::option::Option<ReportLosses>,
+    /// Instances that hold a stream to it.
+    #[prost(uint32, tag = "5")]
+    pub instances: u32,
+    /// The services, as NAMESPACE/NAME, of which some instance has a breaker open or half-open.
+    #[prost(string, repeated, tag = "6")]
+    pub open_services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// HistorySlot is what happened in a slot of a history.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistorySlot {
+    /// When it began, by the manager's clock when it started.
+    #[prost(message, optional, tag = "1")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its length so far.
+    #[prost(message, optional, tag = "2")]
+    pub length: ::core::option::Option<::prost_types::Duration>,
+    /// What happened.
+    #[prost(message, optional, tag = "3")]
+    pub activity: ::core::option::Option<ActivityPart>,
+}
+/// CollectConvergenceRequest asks for a manager's part of convergence.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CollectConvergenceRequest {
+    /// As in FollowRequest.
+    #[prost(string, tag = "1")]
+    pub manager_id: ::prost::alloc::string::String,
+    /// What is to be in force. At most 10000.
+    #[prost(message, repeated, tag = "2")]
+    pub targets: ::prost::alloc::vec::Vec<PolicyTarget>,
+    /// How many of the instances that are not done are named, over all targets. Zero: none, and of each target applied and
+    /// instances alone are told. At most 1000.
+    #[prost(uint32, tag = "3")]
+    pub max_laggards: u32,
+}
+/// CollectConvergenceResponse is a manager's part of convergence.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CollectConvergenceResponse {
+    /// How its instances stand, of those targets that some instance of it uses, in their order. Of ServiceConvergence, what
+    /// the asker knows is left out.
+    #[prost(message, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<ServiceConvergence>,
+    /// As in FollowResponse, when this was said.
+    #[prost(uint64, tag = "2")]
+    pub arrived: u64,
+    /// What it has heard of arrived from each other manager, by its id. Parts add up to one consistent view where each
+    /// manager has heard of all that have arrived at the others.
+    #[prost(btree_map = "string, uint64", tag = "3")]
+    pub heard: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod peer_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// PeerService is what managers that share a store say to each other. It is not for operators or SDKs: what it answers is
+    /// one manager's part alone, and it may change with any release. Managers find each other by keys in their store.
+    #[derive(Debug, Clone)]
+    pub struct PeerServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> PeerServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PeerServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PeerServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Follow tells, until it is ended, which instances have come to a manager, and how services stand at its instances.
+        pub async fn follow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FollowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FollowResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.PeerService/Follow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.PeerService", "Follow"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// CollectStats returns a manager's part of GetIsolationStats and GetServiceIsolationInfo, in a form that adds up.
+        pub async fn collect_stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CollectStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CollectStatsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.PeerService/CollectStats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.PeerService", "CollectStats"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// CollectConvergence returns a manager's part of GetConvergence and WaitForConvergence.
+        pub async fn collect_convergence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CollectConvergenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CollectConvergenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.PeerService/CollectConvergence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("cofferdam.v1.PeerService", "CollectConvergence"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod peer_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PeerServiceServer.
+    #[async_trait]
+    pub trait PeerService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Follow method.
+        type FollowStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FollowResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Follow tells, until it is ended, which instances have come to a manager, and how services stand at its instances.
+        async fn follow(
+            &self,
+            request: tonic::Request<super::FollowRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FollowStream>, tonic::Status>;
+        /// CollectStats returns a manager's part of GetIsolationStats and GetServiceIsolationInfo, in a form that adds up.
+        async fn collect_stats(
+            &self,
+            request: tonic::Request<super::CollectStatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CollectStatsResponse>,
+            tonic::Status,
+        >;
+        /// CollectConvergence returns a manager's part of GetConvergence and WaitForConvergence.
+        async fn collect_convergence(
+            &self,
+            request: tonic::Request<super::CollectConvergenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CollectConvergenceResponse>,
+            tonic::Status,
+        >;
+    }
+    /// PeerService is what managers that share a store say to each other. It is not for operators or SDKs: what it answers is
+    /// one manager's part alone, and it may change with any release. Managers find each other by keys in their store.
+    #[derive(Debug)]
+    pub struct PeerServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PeerServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PeerServiceServer<T>
+    where
+        T: PeerService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/cofferdam.v1.PeerService/Follow" => {
+                    #[allow(non_camel_case_types)]
+                    struct FollowSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::ServerStreamingService<super::FollowRequest>
+                    for FollowSvc<T> {
+                        type Response = super::FollowResponse;
+                        type ResponseStream = T::FollowStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FollowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::follow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FollowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.PeerService/CollectStats" => {
+                    #[allow(non_camel_case_types)]
+                    struct CollectStatsSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::CollectStatsRequest>
+                    for CollectStatsSvc<T> {
+                        type Response = super::CollectStatsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CollectStatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::collect_stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CollectStatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.PeerService/CollectConvergence" => {
+                    #[allow(non_camel_case_types)]
+                    struct CollectConvergenceSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::CollectConvergenceRequest>
+                    for CollectConvergenceSvc<T> {
+                        type Response = super::CollectConvergenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CollectConvergenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::collect_convergence(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CollectConvergenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PeerServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "cofferdam.v1.PeerService";
+    impl<T> tonic::server::NamedService for PeerServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -11,6 +11,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT", value_parser = human::parse_address)]
     pub listen: Option<SocketAddr>,
 
+    /// Where other managers over the same etcd reach this one [env: COFFERDAM_PEERS_ADVERTISE_ADDRESS] [default: the
+    /// address listened on]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_address: Option<String>,
+
     /// Listen on an address that others can reach, with neither TLS nor authentication [env: COFFERDAM_LISTEN_INSECURE]
     #[arg(long)]
     pub insecure_i_understand: bool,
@@ -90,6 +95,15 @@ pub struct ServeArgs {
     /// [env: COFFERDAM_SYNC_STALL_TIMEOUT] [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub sync_stall_timeout: Option<Duration>,
+
+    /// How long other managers may take to answer [env: COFFERDAM_PEERS_TIMEOUT] [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub peers_timeout: Option<Duration>,
+
+    /// How long other managers take this one for there after it was last heard of [env: COFFERDAM_PEERS_LEASE]
+    /// [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub peers_lease: Option<Duration>,
 }
 
 /// The flags that say which store, and where: of `cofferdam serve`, and of all that is done to a store.

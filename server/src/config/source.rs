@@ -40,6 +40,9 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("sync.max_age", Kind::Text),
     ("sync.reconnect_rate", Kind::Plain),
     ("sync.stall_timeout", Kind::Text),
+    ("peers.advertise_address", Kind::Text),
+    ("peers.timeout", Kind::Text),
+    ("peers.lease", Kind::Text),
 ];
 
 /// How a variable is read.
@@ -150,6 +153,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     // Taken apart without `..`, so that a flag added fails the build here until it has an effect.
     let ServeArgs {
         listen,
+        advertise_address,
         insecure_i_understand,
         grace,
         handshake_timeout,
@@ -168,6 +172,8 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         sync_max_age,
         sync_reconnect_rate,
         sync_stall_timeout,
+        peers_timeout,
+        peers_lease,
     } = args.clone();
     fn set<T>(target: &mut T, flag: Option<T>) {
         if let Some(value) = flag {
@@ -175,6 +181,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         }
     }
     set(&mut config.listen.address, listen);
+    set(&mut config.peers.advertise_address, advertise_address.map(Some));
     set(&mut config.listen.insecure, insecure_i_understand.then_some(true));
     set(&mut config.listen.grace, grace);
     set(&mut config.listen.handshake_timeout, handshake_timeout);
@@ -196,6 +203,8 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.sync.max_age, sync_max_age);
     set(&mut config.sync.reconnect_rate, sync_reconnect_rate);
     set(&mut config.sync.stall_timeout, sync_stall_timeout);
+    set(&mut config.peers.timeout, peers_timeout);
+    set(&mut config.peers.lease, peers_lease);
 }
 
 /// Where people's programs keep their state.

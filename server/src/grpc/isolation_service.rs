@@ -3,23 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cofferdam_core::{
-    time::WallTime,
-    wire::{breaker_state_to_wire, duration_to_wire},
-};
+use cofferdam_core::wire::{breaker_state_to_wire, duration_to_wire};
 use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use self::stats::Sums;
+use self::collect::{Collected, Question};
+pub(super) use self::{
+    convergence::service_standing,
+    overview::{DEFAULT_HISTORY, instance as instance_to_wire, window as read_window},
+    page::MAX_SIZE as MAX_PAGE,
+};
 use super::error::status;
 use crate::{
     error::Error,
-    execute::Executor,
-    instances::Instances,
-    registry::{Registered, Registry, validate},
+    peers::{Local, Peers, ServicePart},
+    registry::{Registered, validate},
 };
 
+mod collect;
 mod convergence;
 mod execute;
 mod figures;
@@ -31,31 +33,22 @@ mod stats;
 /// Answers the operators' and services' calls.
 #[derive(Clone, Debug)]
 pub struct IsolationApi {
-    registry: Arc<Registry>,
-    instances: Arc<Instances>,
-    executor: Arc<Executor>,
+    local: Local,
+    peers: Peers,
     drain: CancellationToken,
-    /// The time of day when counting began.
-    started: WallTime,
 }
 
 impl IsolationApi {
-    /// Over these services and instances. When `drain` fires, calls that wait for something end.
-    pub fn new(
-        registry: Arc<Registry>,
-        instances: Arc<Instances>,
-        executor: Arc<Executor>,
-        drain: CancellationToken,
-    ) -> Self {
-        let started = registry.wall_time();
-        Self { registry, instances, executor, drain, started }
+    /// Over what this manager knows, and the others. When `drain` fires, calls that wait for something end.
+    pub(crate) fn new(local: Local, peers: Peers, drain: CancellationToken) -> Self {
+        Self { local, peers, drain }
     }
 
     /// Fills in what the store does not know: the health in force and the breaker state.
     fn complete(&self, service: &mut v1::IsolatedService) {
         let named = service.service.as_ref().and_then(|named| validate::target(&named.namespace, &named.name).ok());
         if let Some(key) = named {
-            let condition = self.instances.condition(&key);
+            let condition = self.local.instances.condition(&key);
             service.breaker_state = condition.breaker.map(breaker_state_to_wire).unwrap_or_default().into();
             service.health = health::in_force(service.reported_health.as_ref(), condition);
         }
@@ -69,28 +62,32 @@ impl IsolationApi {
     }
 
     fn stale_for(&self) -> Option<prost_types::Duration> {
-        self.registry.stale_for().map(duration_to_wire)
+        self.local.registry.stale_for().map(duration_to_wire)
     }
 
-    fn info(&self, request: &v1::GetServiceIsolationInfoRequest) -> Result<v1::GetServiceIsolationInfoResponse, Error> {
+    async fn info(
+        &self,
+        request: &v1::GetServiceIsolationInfoRequest,
+    ) -> Result<v1::GetServiceIsolationInfoResponse, Error> {
         let key = validate::target(&request.namespace, &request.service)?;
-        let (registered, service) = self.registry.describe(&key)?;
+        let (registered, _) = self.local.registry.describe(&key)?;
+        let question = Question { services: vec![Arc::clone(&registered)], ..Question::default() };
+        let Collected { services, period, unreachable, .. } = self.collect(&question).await;
+        let part = services.into_iter().next().unwrap_or_default();
+        // It may have changed while others were asked.
+        let (_, service) = self.local.registry.describe(&key)?;
         Ok(v1::GetServiceIsolationInfoResponse {
             service: self.completed(Some(service)),
-            stats: Some(self.stats_of(&registered)),
+            stats: Some(self.stats_of(&registered, &part, period)),
             inactive_fields: registered.inactive_fields(),
             stale_for: self.stale_for(),
             containment: self.containment(&registered),
+            unreachable_managers: unreachable,
         })
     }
 
-    fn stats_of(&self, registered: &Registered) -> v1::ServiceStats {
-        self.stats_over(registered, None, &mut Sums::default())
-    }
-
-    /// What is known of one service, which is added to the sums.
-    fn stats_over(&self, registered: &Registered, window: Option<Duration>, sums: &mut Sums) -> v1::ServiceStats {
-        stats::of_service(&self.registry, &self.instances, &self.executor, registered, window, sums)
+    fn stats_of(&self, registered: &Registered, part: &ServicePart, period: (Duration, Duration)) -> v1::ServiceStats {
+        stats::of_service(&self.local.registry, &self.local.instances, registered, part, period)
     }
 }
 
@@ -100,7 +97,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::RegisterServiceRequest>,
     ) -> Result<Response<v1::RegisterServiceResponse>, Status> {
-        let mut answer = self.registry.register(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer = self.local.registry.register(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -109,7 +106,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UnregisterServiceRequest>,
     ) -> Result<Response<v1::UnregisterServiceResponse>, Status> {
-        let answer = self.registry.unregister(request.into_inner()).await.map_err(|error| status(&error))?;
+        let answer = self.local.registry.unregister(request.into_inner()).await.map_err(|error| status(&error))?;
         Ok(Response::new(answer))
     }
 
@@ -126,7 +123,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::SetIsolationLevelRequest>,
     ) -> Result<Response<v1::SetIsolationLevelResponse>, Status> {
-        let mut answer = self.registry.set_level(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer = self.local.registry.set_level(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -135,7 +132,8 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UpdateFallbackConfigRequest>,
     ) -> Result<Response<v1::UpdateFallbackConfigResponse>, Status> {
-        let mut answer = self.registry.update_fallback(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer =
+            self.local.registry.update_fallback(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -144,7 +142,8 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UpdateIsolationPolicyRequest>,
     ) -> Result<Response<v1::UpdateIsolationPolicyResponse>, Status> {
-        let mut answer = self.registry.update_policy(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer =
+            self.local.registry.update_policy(request.into_inner()).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -155,8 +154,8 @@ impl IsolationService for IsolationApi {
     ) -> Result<Response<v1::UpdateServiceHealthResponse>, Status> {
         let request = request.into_inner();
         let key = validate::target(&request.namespace, &request.service).map_err(|error| status(&error))?;
-        let mut answer = self.registry.report_health(request).await.map_err(|error| status(&error))?;
-        answer.health = health::in_force(answer.health.as_ref(), self.instances.condition(&key));
+        let mut answer = self.local.registry.report_health(request).await.map_err(|error| status(&error))?;
+        answer.health = health::in_force(answer.health.as_ref(), self.local.instances.condition(&key));
         Ok(Response::new(answer))
     }
 
@@ -164,7 +163,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::GetServiceIsolationInfoRequest>,
     ) -> Result<Response<v1::GetServiceIsolationInfoResponse>, Status> {
-        self.info(request.get_ref()).map(Response::new).map_err(|error| status(&error))
+        self.info(request.get_ref()).await.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn list_isolated_services(
@@ -178,14 +177,14 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::GetIsolationStatsRequest>,
     ) -> Result<Response<v1::GetIsolationStatsResponse>, Status> {
-        self.stats(request.get_ref()).map(Response::new).map_err(|error| status(&error))
+        self.stats(request.get_ref()).await.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn get_convergence(
         &self,
         request: Request<v1::GetConvergenceRequest>,
     ) -> Result<Response<v1::GetConvergenceResponse>, Status> {
-        let convergence = self.convergence(request.get_ref()).map_err(|error| status(&error))?;
+        let convergence = self.convergence(request.get_ref()).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::GetConvergenceResponse { convergence: Some(convergence) }))
     }
 

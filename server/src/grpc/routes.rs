@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
-use cofferdam_proto::{FILE_DESCRIPTOR_SET, v1::isolation_service_server::IsolationServiceServer};
+use cofferdam_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{isolation_service_server::IsolationServiceServer, peer_service_server::PeerServiceServer},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 
-use super::{HealthApi, IsolationApi, SyncApi, SyncOptions, decode_errors::DecodeErrors};
-use crate::{execute::Executor, instances::Instances, registry::Registry};
+use super::{HealthApi, IsolationApi, PeerApi, SyncApi, SyncOptions, decode_errors::DecodeErrors};
+use crate::{
+    execute::Executor,
+    instances::Instances,
+    peers::{Local, Peers},
+    registry::Registry,
+};
 
 /// The largest request of an operator: a policy with a chain of static answers fits several times.
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
@@ -23,6 +31,8 @@ pub struct Api {
     pub instances: Arc<Instances>,
     /// Who makes calls for others.
     pub executor: Arc<Executor>,
+    /// The other managers.
+    pub peers: Peers,
     /// How Sync streams are kept.
     pub sync: SyncOptions,
     /// Fires when this manager stops: streams end, and the health of the whole is "not serving".
@@ -34,12 +44,15 @@ pub struct Api {
 /// # Errors
 /// [`ReflectionError`] where the descriptors that are part of this program contradict each other.
 pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
-    let Api { registry, instances, executor, sync, drain } = api;
-    let isolation = IsolationApi::new(Arc::clone(&registry), Arc::clone(&instances), executor, drain.clone());
+    let Api { registry, instances, executor, peers, sync, drain } = api;
+    let local = Local::new(Arc::clone(&registry), Arc::clone(&instances), executor);
+    let peer = PeerServiceServer::new(PeerApi::new(local.clone(), peers.clone(), drain.clone()));
+    let isolation = IsolationApi::new(local, peers, drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
     let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
     Ok(Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))
         .add_service(SyncApi::new(registry, instances, sync, drain))
+        .add_service(peer)
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

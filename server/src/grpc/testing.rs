@@ -9,13 +9,15 @@ use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::{
+    clock::testing::FixedClock,
     execute::{Executor, Fence},
     grpc::{Api, SyncOptions, routes},
     hints,
     instances::Instances,
     listener::{Listener, ListenerOptions},
+    peers::{Peers, PeersOptions},
     registry::Registry,
-    testing::{FaultyStore, PATIENCE, registry},
+    testing::{EPOCH, FaultyStore, PATIENCE, registry},
 };
 
 /// A manager in this process, on a real socket.
@@ -23,6 +25,7 @@ pub(crate) struct Manager {
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) instances: Arc<Instances>,
+    pub(crate) peers: Peers,
     pub(crate) address: SocketAddr,
     drain: CancellationToken,
     serving: JoinHandle<()>,
@@ -40,21 +43,40 @@ impl Manager {
     }
 
     pub(crate) async fn start_with(store: Arc<FaultyStore>, sync: SyncOptions, options: ListenerOptions) -> Self {
+        Self::start_among(store, sync, options, None).await
+    }
+
+    /// One of several managers over a store.
+    pub(crate) async fn start_among(
+        store: Arc<FaultyStore>,
+        sync: SyncOptions,
+        options: ListenerOptions,
+        peers: Option<PeersOptions>,
+    ) -> Self {
         let registry = Arc::new(registry(&store).await);
         let instances = Arc::new(Instances::new(100, Duration::ZERO));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = CancellationToken::new();
+        let peers = match &peers {
+            Some(options) => {
+                let options = PeersOptions { address: Some(address.to_string()), ..options.clone() };
+                let (shared, clock) = (Arc::<FaultyStore>::clone(&store), Arc::new(FixedClock(EPOCH)));
+                Peers::join(shared, clock, Arc::clone(&instances), options)
+            }
+            None => Peers::alone(),
+        };
         let api = Api {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
             executor: Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(vec![address]))),
+            peers: peers.clone(),
             sync,
             drain: drain.clone(),
         };
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let serving = tokio::spawn(listener.serve(routes(api).unwrap(), drain.clone()));
-        Self { store, registry, instances, address, drain, serving, _hints: AbortOnDropHandle::new(hints) }
+        Self { store, registry, instances, peers, address, drain, serving, _hints: AbortOnDropHandle::new(hints) }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

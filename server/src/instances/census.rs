@@ -15,6 +15,12 @@ pub struct Census {
 }
 
 impl Census {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { open: self.open.saturating_add(other.open), instances: self.instances.saturating_add(other.instances) }
+    }
+
     pub(super) fn add(&mut self, learned: Option<State>) {
         let Some(state) = learned else { return };
         self.instances = self.instances.saturating_add(1);
@@ -29,14 +35,18 @@ impl Census {
 }
 
 impl Instances {
-    /// How the own breaker of a service stands.
+    /// How the own breaker of a service stands, at the instances of other managers as well.
     pub fn census(&self, key: &ServiceKey) -> Census {
-        self.lock().services.get(key).map(|service| service.census).unwrap_or_default()
+        let inner = self.lock();
+        let own = inner.services.get(key).map(|service| service.census).unwrap_or_default();
+        own.plus(inner.stand_of(key).census)
     }
 
-    /// The services whose own breaker is not closed at some instance.
+    /// The services whose own breaker is not closed at some instance, of this manager or another. One may stand twice.
     pub fn with_open_breakers(&self) -> Vec<ServiceKey> {
         let inner = self.lock();
-        inner.services.iter().filter(|(_, service)| service.census.open > 0).map(|(key, _)| key.clone()).collect()
+        let own = inner.services.iter().filter(|(_, service)| service.census.open > 0).map(|(key, _)| key);
+        let others = inner.elsewhere.values().flatten().filter(|(_, stand)| stand.census.open > 0).map(|(key, _)| key);
+        own.chain(others).cloned().collect()
     }
 }

@@ -34,7 +34,8 @@ pub struct Recoveries {
     pub longest: Duration,
     /// The last one: when, and how long it took.
     pub last: Option<(Instant, Duration)>,
-    scaled: SparseLatency,
+    /// How long they took, each as a thousandth of its time.
+    pub scaled: SparseLatency,
 }
 
 /// Recoveries, and those that are still to come.
@@ -57,7 +58,7 @@ impl Recoveries {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// Adds those of another service.
+    /// Adds those of another service, or of other instances.
     pub fn merge(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);

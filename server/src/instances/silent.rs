@@ -18,6 +18,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Silent {
     pub(super) since: Instant,
+    /// When its stream began.
+    pub(super) began: Instant,
     pub(super) application: String,
     /// What it used, and what of that it had acknowledged last.
     pub(super) services: HashMap<ServiceKey, Option<Revision>>,
@@ -49,7 +51,7 @@ impl Inner {
             return;
         };
         connected.ended.cancel();
-        let (since, application) = (Instant::now(), connected.application);
+        let (since, began, application) = (Instant::now(), connected.since, connected.application);
         let mut used = HashMap::new();
         for key in connected.services {
             if let Some(service) = self.services.get_mut(&key)
@@ -71,7 +73,8 @@ impl Inner {
             self.forget_silent(&oldest);
         }
         let silent = self.silent.entry(id.to_owned());
-        let silent = silent.or_insert_with(|| Silent { since, application, services: HashMap::new() });
+        let silent = silent.or_insert_with(|| Silent { since, began, application, services: HashMap::new() });
+        silent.began = began;
         for (key, applied) in used {
             if let Some(service) = self.services.get_mut(&key)
                 && silent.services.insert(key, applied).is_none()

@@ -1,7 +1,7 @@
 //! GetConvergence and WaitForConvergence.
 //!
 //! Waiting is looking again when an instance has said something, or a policy has changed. A look is cheap: it asks how
-//! many, and only the answer asks who.
+//! many, and only the answer asks who. Where there are other managers they are asked, too, every so often (`survey`).
 
 use std::time::Duration;
 
@@ -11,14 +11,18 @@ use cofferdam_core::{
     wire::{duration_from_wire, duration_to_wire, revision_from_wire, revision_to_wire},
 };
 use cofferdam_proto::v1::{self, wait_for_convergence_request::Quorum as WireQuorum};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::IsolationApi;
 use crate::{
     error::Error,
-    instances::{LagState, Laggard, Standing, Target},
+    instances::Target,
     registry::{Registered, validate},
 };
+
+mod survey;
+
+pub(in crate::grpc) use self::survey::service_standing;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -27,6 +31,11 @@ const MAX_LAGGARDS: usize = 1_000;
 /// How long after one look the next one comes, at least. Where thousands of instances acknowledge within moments, it would
 /// cost more to be woken by each than to listen to all of them.
 const PAUSE: Duration = Duration::from_millis(2);
+/// How often what instances say at other managers is asked for.
+const POLL: Duration = Duration::from_millis(100);
+/// How often managers are asked again whose parts do not fit together, and after which time.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(75);
 /// Services of a namespace that are named at most.
 const MAX_SERVICES: usize = 1_000;
 
@@ -70,10 +79,10 @@ impl Quorum {
 }
 
 impl IsolationApi {
-    pub(super) fn convergence(&self, request: &v1::GetConvergenceRequest) -> Result<v1::Convergence, Error> {
+    pub(super) async fn convergence(&self, request: &v1::GetConvergenceRequest) -> Result<v1::Convergence, Error> {
         let scope = Scope::read(&request.namespace, &request.service, request.revision)?;
         let max = max_laggards(request.max_laggards)?;
-        self.look(&scope, Quorum::Percent(100), max).map(|(convergence, _)| convergence)
+        self.look(&scope, Quorum::Percent(100), max).await.map(|(convergence, _)| convergence)
     }
 
     pub(super) async fn wait_for_convergence(
@@ -92,7 +101,7 @@ impl IsolationApi {
                     return Ok(None);
                 }
                 // An instance may have gone since: what is said to be reached is true of what is shown.
-                let (convergence, is_reached) = self.look(&scope, quorum, max)?;
+                let (convergence, is_reached) = self.look(&scope, quorum, max).await?;
                 if is_reached {
                     return Ok::<_, Error>(Some(convergence));
                 }
@@ -101,37 +110,36 @@ impl IsolationApi {
         match timeout_at(deadline, reaching).await {
             Ok(Err(error)) => Err(error),
             Ok(Ok(Some(reached))) => answer(true, reached),
-            Ok(Ok(None)) | Err(_) => answer(false, self.look(&scope, quorum, max)?.0),
+            Ok(Ok(None)) | Err(_) => answer(false, self.look(&scope, quorum, max).await?.0),
         }
     }
 
     /// Returns once the quorum is reached, or nobody gets any more what is missing.
     async fn reach(&self, scope: &Scope, quorum: Quorum) -> Result<Outcome, Error> {
-        let mut progress = self.instances.progress();
-        let mut policies = self.registry.version();
-        let settled = self.instances.settled_at();
+        let mut progress = self.local.instances.progress();
+        let mut policies = self.local.registry.version();
+        let settled = self.local.instances.settled_at();
         let mut next_look = Instant::now();
         loop {
             progress.borrow_and_update();
             policies.borrow_and_update();
-            let targets = self.targets(scope)?;
-            let is_reached = |target: &Target| {
-                let (applied, instances) = self.instances.applied(target);
-                quorum.is_reached(applied, instances)
-            };
+            let survey = self.survey(scope, None).await?;
             let is_settled = quorum.is_absolute() || Instant::now() >= settled;
-            if is_settled && !targets.is_empty() && targets.iter().all(is_reached) {
+            if is_settled && survey.is_reached(quorum) {
                 return Ok(Outcome::Reached);
             }
-            if targets.iter().any(|target| target.is_out_of_reach() && !is_reached(target)) {
+            if survey.is_out_of_reach(quorum) {
                 return Ok(Outcome::OutOfReach);
             }
+            let has_others = !self.peers.are_none();
             let news = async {
                 // Nobody is woken for news meanwhile.
                 sleep_until(next_look).await;
                 tokio::select! {
                     _ = progress.changed() => {}
                     _ = policies.changed() => {}
+                    // What instances say at other managers, nobody is woken for.
+                    () = sleep(POLL), if has_others => {}
                 }
             };
             tokio::select! {
@@ -143,88 +151,58 @@ impl IsolationApi {
     }
 
     /// Where things stand, and whether every service has reached the quorum.
-    fn look(&self, scope: &Scope, quorum: Quorum, max: usize) -> Result<(v1::Convergence, bool), Error> {
-        let targets = self.targets(scope)?;
-        let total_services = number(targets.len());
-        let mut room = max;
+    async fn look(&self, scope: &Scope, quorum: Quorum, max: usize) -> Result<(v1::Convergence, bool), Error> {
+        let mut survey = self.survey(scope, Some(max)).await?;
+        for _ in 1..LOOKS {
+            if survey.doubts.is_empty() {
+                break;
+            }
+            sleep(BETWEEN_LOOKS).await;
+            survey = self.survey(scope, Some(max)).await?;
+        }
+        let is_reached = survey.is_reached(quorum);
+        let total_services = number(survey.services.len());
         let (mut services, mut converged_services) = (Vec::new(), 0);
-        let mut is_reached = !targets.is_empty();
-        for target in &targets {
-            let (standing, laggards) = self.instances.standing(target, room);
-            let is_done = standing.instances() > 0 && standing.applied == standing.instances();
+        for (target, standing) in survey.services {
+            let is_done = standing.instances > 0 && standing.applied == standing.instances;
             converged_services += u32::from(is_done);
-            is_reached &= quorum.is_reached(standing.applied, standing.instances());
             if matches!(scope, Scope::Service(..)) || (!is_done && services.len() < MAX_SERVICES) {
-                room -= laggards.len();
-                services.push(self.of_service(target, standing, laggards));
+                services.push(self.of_service(&target, standing));
             }
         }
         let convergence = v1::Convergence {
             services,
             total_services,
             converged_services,
-            observed_for: Some(duration_to_wire(self.instances.observed_for())),
+            observed_for: Some(duration_to_wire(self.local.instances.observed_for())),
             stale_for: self.stale_for(),
+            unreachable_managers: survey.unreachable.into_iter().chain(survey.doubts).collect(),
         };
         Ok((convergence, is_reached))
     }
 
-    fn of_service(&self, target: &Target, standing: Standing, laggards: Vec<Laggard>) -> v1::ServiceConvergence {
-        let behind = standing.instances() - standing.applied;
+    /// A standing with all that there is to say of its target.
+    fn of_service(&self, target: &Target, standing: v1::ServiceConvergence) -> v1::ServiceConvergence {
+        let behind = standing.instances - standing.applied.min(standing.instances);
         v1::ServiceConvergence {
-            namespace: target.key.namespace.to_string(),
-            service: target.key.name.to_string(),
             revision: Some(revision_to_wire(target.revision)),
             current_revision: Some(revision_to_wire(target.current)),
-            instances: standing.instances(),
-            applied: standing.applied,
-            pending: standing.pending,
-            refused: standing.refused,
-            silent: standing.silent,
-            laggards_left_out: behind.saturating_sub(number(laggards.len())),
-            laggards: laggards.into_iter().map(of_laggard).collect(),
-            containment: self.registry.get(&target.key).and_then(|registered| self.containment(&registered)),
+            laggards_left_out: behind.saturating_sub(number(standing.laggards.len())),
+            containment: self.local.registry.get(&target.key).and_then(|registered| self.containment(&registered)),
+            ..standing
         }
     }
 
     /// Why the policy of a service is not handed out any more, where it is not.
     pub(super) fn containment(&self, registered: &Registered) -> Option<v1::Containment> {
         let containment = registered.containment()?;
-        let in_place = self.registry.in_place_of(registered);
+        let in_place = self.local.registry.in_place_of(registered);
         Some(v1::Containment {
             revision: Some(revision_to_wire(registered.revision())),
             in_place: in_place.map(|in_place| revision_to_wire(in_place.revision())),
             reason: containment.reason.clone(),
             age: Some(duration_to_wire(containment.since.elapsed())),
         })
-    }
-
-    /// What is to be in force, by the policies of now.
-    fn targets(&self, scope: &Scope) -> Result<Vec<Target>, Error> {
-        let target = |key: &ServiceKey, asked: Option<Revision>| {
-            let registered = self.registry.get(key)?;
-            let current = registered.revision();
-            Some(Target {
-                key: key.clone(),
-                revision: asked.unwrap_or(current),
-                current,
-                hash: registered.policy_hash(),
-                since: registered.since(),
-                is_contained: registered.containment().is_some(),
-            })
-        };
-        match scope {
-            Scope::Service(key, asked) => match target(key, *asked) {
-                Some(target) => Ok(vec![target]),
-                // Says so, with the names that come close.
-                None => self.registry.describe(key).map(|_| Vec::new()),
-            },
-            Scope::Namespace(namespace) => {
-                let mut used = self.instances.used(namespace);
-                used.sort();
-                Ok(used.iter().filter_map(|key| target(key, None)).collect())
-            }
-        }
     }
 }
 
@@ -268,31 +246,6 @@ fn max_laggards(asked: u32) -> Result<usize, Error> {
         Ok(0) => Ok(DEFAULT_LAGGARDS),
         Ok(max) if max <= MAX_LAGGARDS => Ok(max),
         _ => Err(Error::invalid("max_laggards", format!("must be in [0, {MAX_LAGGARDS}], not {asked}"))),
-    }
-}
-
-fn of_laggard(laggard: Laggard) -> v1::Laggard {
-    let (state, reason, field_path) = match laggard.state {
-        LagState::Refused { reason, field_path } => (v1::InstanceSyncState::Refused, reason, field_path),
-        LagState::Silent => (v1::InstanceSyncState::Silent, "its stream broke off".to_owned(), String::new()),
-        LagState::Diverged => {
-            let reason = "it has another policy in force under this revision: its SDK may be of another release";
-            (v1::InstanceSyncState::Pending, reason.to_owned(), String::new())
-        }
-        LagState::Withheld => {
-            let reason = "the policy is contained and not handed out: see containment";
-            (v1::InstanceSyncState::Pending, reason.to_owned(), String::new())
-        }
-        LagState::Pending => (v1::InstanceSyncState::Pending, "no answer yet".to_owned(), String::new()),
-    };
-    v1::Laggard {
-        instance_id: laggard.id,
-        application: laggard.application,
-        state: state.into(),
-        applied_revision: laggard.applied.map(revision_to_wire),
-        reason,
-        field_path,
-        age: Some(duration_to_wire(laggard.age)),
     }
 }
 

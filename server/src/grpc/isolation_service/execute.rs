@@ -36,8 +36,8 @@ impl IsolationApi {
         let header = metadata.get(grpc_timeout::HEADER).map(|value| value.as_bytes());
         let waits = header.and_then(grpc_timeout::parse);
         call.timeout = [call.timeout, waits].into_iter().flatten().min();
-        let (service, _) = self.registry.describe(&key)?;
-        let executed = self.executor.execute(&service, &call).await?;
+        let (service, _) = self.local.registry.describe(&key)?;
+        let executed = self.local.executor.execute(&service, &call).await?;
         Ok(answer(executed))
     }
 }

@@ -3,7 +3,7 @@
 //! A page goes on after the last name of the one before, as those of ListIsolatedServices do. Sums are over all that was
 //! asked about, whatever the page. Asking changes nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cofferdam_core::{
     name::{Name, ServiceKey},
@@ -13,18 +13,21 @@ use cofferdam_proto::v1;
 use prost::Message;
 
 use super::{
-    IsolationApi, figures,
+    IsolationApi,
+    collect::Question,
+    figures,
     page::{MAX_BYTES, page_size, read_token},
-    stats::{self, Sums},
+    stats,
 };
 use crate::{
     error::Error,
-    instances::{LONGEST_WINDOW, Point, Row},
-    registry::validate,
+    instances::{LONGEST_WINDOW, Row},
+    peers::{Slot, TotalScope},
+    registry::{Registered, validate},
 };
 
 /// What the history is shown of where no window is asked for.
-const DEFAULT_HISTORY: Duration = Duration::from_secs(3600);
+pub(crate) const DEFAULT_HISTORY: Duration = Duration::from_secs(3600);
 
 /// What is asked about.
 struct Query {
@@ -53,74 +56,84 @@ impl Query {
         }
         Ok(Self { namespace, service, window: window(request.window)?, size: page_size(request.page_size)? })
     }
+
+    /// What the sums are over.
+    fn scope(&self) -> TotalScope {
+        match (&self.service, &self.namespace) {
+            (Some(key), _) => TotalScope::Service(key.clone()),
+            (None, Some(namespace)) => TotalScope::Namespace(namespace.clone()),
+            (None, None) => TotalScope::All,
+        }
+    }
 }
 
 impl IsolationApi {
-    pub(super) fn stats(&self, request: &v1::GetIsolationStatsRequest) -> Result<v1::GetIsolationStatsResponse, Error> {
+    pub(super) async fn stats(
+        &self,
+        request: &v1::GetIsolationStatsRequest,
+    ) -> Result<v1::GetIsolationStatsResponse, Error> {
         let query = Query::read(request)?;
         let services = match &query.service {
-            Some(key) => vec![self.registry.describe(key)?.0],
-            None => self.registry.services(query.namespace.as_ref()),
+            Some(key) => vec![self.local.registry.describe(key)?.0],
+            None => self.local.registry.services(query.namespace.as_ref()),
         };
         let pages_services = query.service.is_none() && request.include_services;
-        let after = match request.page_token.as_str() {
-            token if pages_services && !token.is_empty() => Some(read_token(token)?),
-            _ => None,
-        };
-        let mut answer = v1::GetIsolationStatsResponse::default();
-        let (mut sums, mut bytes, mut last) = (Sums::default(), 0, None);
-        for registered in &services {
-            let stats = self.stats_over(registered, query.window, &mut sums);
-            if query.service.is_some() {
-                answer.services.push(stats);
-            } else if pages_services && after.as_ref().is_none_or(|after| registered.key() > after) {
-                bytes += stats.encoded_len();
-                let is_full = answer.services.len() == query.size || bytes > MAX_BYTES;
-                match &last {
-                    // The page before has ended; what comes after is only added up.
-                    Some(last) if is_full => answer.next_page_token = ServiceKey::to_string(last),
-                    _ if answer.next_page_token.is_empty() => {
-                        last = Some(registered.key().clone());
-                        answer.services.push(stats);
-                    }
-                    _ => {}
-                }
+        let listed = match request.page_token.as_str() {
+            _ if query.service.is_some() => services.clone(),
+            _ if !pages_services => Vec::new(),
+            token => {
+                let after = if token.is_empty() { None } else { Some(read_token(token)?) };
+                let is_after = |registered: &&Arc<Registered>| after.as_ref().is_none_or(|a| registered.key() > a);
+                // One more, to know whether there is one.
+                services.iter().filter(is_after).take(query.size + 1).cloned().collect()
             }
+        };
+        let rows = request.include_instances.then(|| (request.page_token.clone(), query.size));
+        let question = Question {
+            services: listed,
+            window: query.window,
+            totals: Some(query.scope()),
+            rows,
+            includes_history: request.include_history,
+        };
+        let collected = self.collect(&question).await;
+        let mut answer = v1::GetIsolationStatsResponse::default();
+        let (mut bytes, mut last) = (0, None);
+        for (registered, part) in question.services.iter().zip(&collected.services) {
+            let stats = self.stats_of(registered, part, collected.period);
+            bytes += stats.encoded_len();
+            let is_full = answer.services.len() == query.size || bytes > MAX_BYTES;
+            if let Some(last) = last.filter(|_| pages_services && is_full) {
+                answer.next_page_token = ServiceKey::to_string(last);
+                break;
+            }
+            last = Some(registered.key());
+            answer.services.push(stats);
         }
-        let namespace = query.service.as_ref().map(|key| &key.namespace).or(query.namespace.as_ref());
-        let mut stats = stats::of_all(&services, &sums, &self.instances, namespace, query.window);
+        let mut stats = stats::of_all(&services, &collected.totals, collected.period.0);
         if let [service] = &answer.services[..]
             && query.service.is_some()
         {
             stats.instances = service.instances;
         }
-        if let Some(key) = query.service.as_ref().filter(|_| request.include_instances) {
-            let (rows, has_more) = self.instances.rows(key, &request.page_token, query.size);
-            let last = rows.last().map(|row| row.id.clone());
-            answer.next_page_token = last.filter(|_| has_more).unwrap_or_default();
-            answer.instances = rows.into_iter().map(instance).collect();
+        if request.include_instances {
+            answer.next_page_token = collected.rows_token;
+            answer.instances = collected.rows;
         }
-        if let Some(key) = query.service.as_ref().filter(|_| request.include_history) {
-            let points = self.instances.history(key, query.window.unwrap_or(DEFAULT_HISTORY));
-            answer.history = points.into_iter().map(|point| self.point(&point)).collect();
-        }
+        let point = |slot: &Slot| v1::HistoryPoint {
+            begin_time: Some(prost_types::Timestamp { seconds: slot.begin, nanos: 0 }),
+            calls: Some(figures::of(&slot.activity, slot.length)),
+        };
+        answer.history = collected.history.iter().map(point).collect();
         answer.totals = stats::totals(&stats);
         answer.stats = Some(stats);
         answer.stale_for = self.stale_for();
+        answer.unreachable_managers = collected.unreachable;
         Ok(answer)
-    }
-
-    fn point(&self, point: &Point) -> v1::HistoryPoint {
-        let since_start = i64::try_from(point.begin.as_secs()).unwrap_or(i64::MAX);
-        let seconds = self.started.seconds().saturating_add(since_start);
-        v1::HistoryPoint {
-            begin_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
-            calls: Some(figures::of(&point.activity, point.length)),
-        }
     }
 }
 
-fn instance(row: Row) -> v1::InstanceStats {
+pub(crate) fn instance(row: Row) -> v1::InstanceStats {
     v1::InstanceStats {
         instance_id: row.id,
         application: row.application,
@@ -133,7 +146,7 @@ fn instance(row: Row) -> v1::InstanceStats {
     }
 }
 
-fn window(window: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
+pub(crate) fn window(window: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
     let Some(window) = window else { return Ok(None) };
     let read = duration_from_wire(window).ok().filter(|window| !window.is_zero() && *window <= LONGEST_WINDOW);
     read.map(Some).ok_or_else(|| Error::invalid("window", "must be above 0 and at most 24 h".to_owned()))

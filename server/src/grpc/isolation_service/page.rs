@@ -14,7 +14,7 @@ use crate::{
 };
 
 const DEFAULT_SIZE: usize = 100;
-const MAX_SIZE: usize = 1_000;
+pub(in crate::grpc) const MAX_SIZE: usize = 1_000;
 
 /// Where a page ends early: half of what gRPC clients take by default.
 pub(super) const MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -43,7 +43,7 @@ impl IsolationApi {
         let mut bytes = 0;
         let mut last: Option<ServiceKey> = None;
         let mut more = false;
-        self.registry.scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
+        self.local.registry.scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
             self.complete(&mut service);
             bytes += service.encoded_len();
             more = services.len() == size || (bytes > MAX_BYTES && !services.is_empty());

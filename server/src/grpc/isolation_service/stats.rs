@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cofferdam_core::{
     isolation::Part,
     level::Level,
-    name::Name,
     wire::{counters_to_wire, duration_to_wire, fleet_hint_mode_to_wire, health_to_wire, part_to_wire},
 };
 use cofferdam_proto::v1;
@@ -14,48 +13,25 @@ use tokio::time::Instant;
 use super::figures;
 use crate::{
     activity::Activity,
-    execute::Executor,
     health,
     hints::Hint,
-    instances::{Census, Instances, Losses, Recoveries},
+    instances::{Census, Instances, Recoveries},
+    peers::{ServicePart, TotalsPart, losses_to_wire},
     registry::{Registered, Registry},
 };
 
-/// What adds up over services.
-#[derive(Debug, Default)]
-pub(super) struct Sums {
-    /// Since this manager started.
-    total: Activity,
-    /// In the window asked for.
-    calls: Activity,
-    recoveries: Recoveries,
-    open_services: u32,
-}
-
-/// What is known of one service, which is added to the sums.
+/// What is known of one service, over so long.
 pub(super) fn of_service(
     registry: &Registry,
     instances: &Instances,
-    executor: &Executor,
     registered: &Registered,
-    window: Option<Duration>,
-    sums: &mut Sums,
+    part: &ServicePart,
+    (period, uptime): (Duration, Duration),
 ) -> v1::ServiceStats {
     let key = registered.key();
-    let seen = instances.observe(key, registered.revision(), registered.policy_hash());
-    let reported = seen.activity;
-    let mut total = reported.clone();
-    total.merge(&executor.activity(key));
-    let recent = window.map(|window| {
-        let mut recent = instances.over(key, window);
-        recent.merge(&executor.untold(key));
-        recent
-    });
+    let ServicePart { seen, recent, .. } = part;
+    let total = part.total();
     let calls = recent.as_ref().unwrap_or(&total);
-    sums.calls.merge(calls);
-    sums.total.merge(&total);
-    sums.recoveries.merge(&seen.recoveries);
-    sums.open_services = sums.open_services.saturating_add(u32::from(seen.open_instances > 0));
     v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
@@ -71,10 +47,10 @@ pub(super) fn of_service(
             .collect(),
         adaptive_limit: seen.adaptive_limit.limit,
         adaptive_in_flight: seen.adaptive_limit.in_flight,
-        calls: Some(figures::of(calls, period(instances, window))),
-        losses: Some(losses(seen.losses)),
+        calls: Some(figures::of(calls, period)),
+        losses: Some(losses_to_wire(seen.losses)),
         recoveries: Some(recoveries(&seen.recoveries)),
-        methods: methods(registered, &seen.methods, &reported, instances.uptime()),
+        methods: methods(registered, &seen.methods, &seen.activity, uptime),
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
         fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
     }
@@ -108,11 +84,6 @@ fn method(glob: &str, activity: &Activity, period: Duration) -> v1::MethodStats 
     v1::MethodStats { method_glob: glob.to_owned(), calls: Some(figures::of(activity, period)) }
 }
 
-/// How long the figures are about.
-fn period(instances: &Instances, window: Option<Duration>) -> Duration {
-    window.map_or_else(|| instances.uptime(), |window| instances.period(window))
-}
-
 fn recoveries(recoveries: &Recoveries) -> v1::RecoveryStats {
     let last = recoveries.last.map(|(_, took)| took);
     v1::RecoveryStats {
@@ -135,36 +106,13 @@ fn fleet_hint(hint: &Hint, census: Census, registered: &Registered) -> v1::Fleet
     }
 }
 
-fn losses(losses: Losses) -> v1::ReportLosses {
-    let Losses {
-        reports_missed,
-        transitions_dropped,
-        histograms_refused,
-        history_slots_dropped,
-        instance_figures_dropped,
-    } = losses;
-    v1::ReportLosses {
-        reports_missed,
-        transitions_dropped,
-        histograms_refused,
-        history_slots_dropped,
-        instance_figures_dropped,
-    }
-}
-
 fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1::BreakerStats {
     let (pool, method_glob) = part_to_wire(part);
     v1::BreakerStats { pool, method_glob, open_instances, half_open_instances }
 }
 
-/// What is known of all services of a namespace, or of all namespaces.
-pub(super) fn of_all(
-    services: &[Arc<Registered>],
-    sums: &Sums,
-    instances: &Instances,
-    namespace: Option<&Name>,
-    window: Option<Duration>,
-) -> v1::IsolationStats {
+/// What is known of all these services together, over so long.
+pub(super) fn of_all(services: &[Arc<Registered>], totals: &TotalsPart, period: Duration) -> v1::IsolationStats {
     let count = |holds: &dyn Fn(&Registered) -> bool| number(services.iter().filter(|service| holds(service)).count());
     let at = |level: Level| count(&|service| service.policy().level == level);
     v1::IsolationStats {
@@ -174,12 +122,12 @@ pub(super) fn of_all(
         enhanced_isolation: at(Level::Enhanced),
         full_isolation: at(Level::Full),
         fallback_enabled: count(&has_fallback),
-        instances: number(instances.count(namespace)),
-        counters: Some(counters_to_wire(&sums.total.counters)),
-        calls: Some(figures::of(&sums.calls, period(instances, window))),
-        losses: Some(losses(instances.losses())),
-        recoveries: Some(recoveries(&sums.recoveries)),
-        open_services: sums.open_services,
+        instances: totals.instances,
+        counters: Some(counters_to_wire(&totals.total.counters)),
+        calls: Some(figures::of(totals.recent.as_ref().unwrap_or(&totals.total), period)),
+        losses: Some(losses_to_wire(totals.losses)),
+        recoveries: Some(recoveries(&totals.recoveries)),
+        open_services: number(totals.open.len()),
     }
 }
 

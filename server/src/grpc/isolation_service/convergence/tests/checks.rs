@@ -5,6 +5,7 @@ use cofferdam_core::{
     wire::{revision_from_wire, revision_to_wire},
 };
 use cofferdam_proto::v1::{self, GetConvergenceRequest, InstanceSyncState};
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
@@ -22,7 +23,9 @@ impl World {
             }
             self.check_truth(service)?;
         }
-        let said = self.api.convergence(&GetConvergenceRequest { max_laggards: 1_000, ..Default::default() }).unwrap();
+        let request = GetConvergenceRequest { max_laggards: 1_000, ..Default::default() };
+        // Alone, a manager waits for nobody.
+        let said = self.api.convergence(&request).now_or_never().unwrap().unwrap();
         self.check_namespace(&said)
     }
 
@@ -30,7 +33,7 @@ impl World {
         let revision = asked.map(revision_to_wire);
         let request =
             GetConvergenceRequest { service: service.to_owned(), revision, max_laggards: 1_000, ..Default::default() };
-        match (self.api.convergence(&request), self.model.states(service, asked)) {
+        match (self.api.convergence(&request).now_or_never().unwrap(), self.model.states(service, asked)) {
             (Err(Error::ServiceNotFound { .. }), None) => {
                 self.seen.not_found += 1;
                 Ok(())

@@ -22,6 +22,7 @@ use crate::{
     execute::{Executor, Fence},
     grpc::isolation_service::{IsolationApi, convergence::PAUSE},
     instances::{Instances, Refusal, Session},
+    peers::{Local, Peers},
     registry::Registry,
     store::MemoryStore,
     testing::{FaultyStore, eventually, key, registration, registry},
@@ -426,7 +427,8 @@ fn manager(registry: &Arc<Registry>) -> (Arc<Instances>, IsolationApi, Cancellat
     let instances = Arc::new(Instances::new(100, SETTLING));
     let executor = Arc::new(Executor::new(Arc::clone(registry), Fence::loopback_except(Vec::new())));
     let drain = CancellationToken::new();
-    let api = IsolationApi::new(Arc::clone(registry), Arc::clone(&instances), executor, drain.clone());
+    let local = Local::new(Arc::clone(registry), Arc::clone(&instances), executor);
+    let api = IsolationApi::new(local, Peers::alone(), drain.clone());
     (instances, api, drain)
 }
 

@@ -1,0 +1,183 @@
+//! `cofferdam.v1.PeerService`: this manager's part, for the others that share its store.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use cofferdam_core::wire::duration_to_wire;
+use cofferdam_proto::v1::{self, peer_service_server::PeerService};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::isolation_service::{DEFAULT_HISTORY, MAX_PAGE, instance_to_wire, read_window, service_standing};
+use crate::{
+    instances::{Instances, Target},
+    peers::{Local, Peers, TotalScope, arrival_to_wire, stand_to_wire, target_from_wire},
+    registry::validate,
+};
+
+/// How long news is collected before it is told.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// How often there is a message, at least.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The most targets of one question: as many as a manager has services.
+const MAX_TARGETS: usize = 10_000;
+
+const MAX_LAGGARDS: usize = 1_000;
+
+/// Answers the other managers.
+#[derive(Clone, Debug)]
+pub struct PeerApi {
+    local: Local,
+    peers: Peers,
+    drain: CancellationToken,
+}
+
+/// What a stream to another manager has told.
+struct Told {
+    instances: Arc<Instances>,
+    arrived: watch::Receiver<u64>,
+    stands: watch::Receiver<u64>,
+    /// `None`: nothing yet.
+    last: Option<(u64, Instant)>,
+    drain: CancellationToken,
+}
+
+impl PeerApi {
+    /// Over what this manager knows. When `drain` fires, streams end.
+    pub(crate) fn new(local: Local, peers: Peers, drain: CancellationToken) -> Self {
+        Self { local, peers, drain }
+    }
+
+    /// Refuses what is meant for another manager, which had this one's address before.
+    fn check(&self, manager_id: &str) -> Result<(), Status> {
+        if manager_id == self.peers.id() && !manager_id.is_empty() {
+            return Ok(());
+        }
+        Err(Status::failed_precondition("another manager is at this address now"))
+    }
+}
+
+impl Told {
+    /// The next message. `None`: this manager stops.
+    async fn next(mut self) -> Option<(v1::FollowResponse, Self)> {
+        if let Some((_, said)) = self.last {
+            tokio::select! {
+                _ = self.arrived.changed() => {}
+                _ = self.stands.changed() => {}
+                () = sleep_until(said + HEARTBEAT) => {}
+                () = self.drain.cancelled() => return None,
+            }
+            sleep(TOGETHER).await;
+        }
+        let has_stands = self.last.is_none() || self.stands.has_changed().unwrap_or(true);
+        self.arrived.borrow_and_update();
+        self.stands.borrow_and_update();
+        let (arrivals, arrived) = self.instances.arrivals_after(self.last.map_or(0, |(arrived, _)| arrived));
+        let stands = if has_stands { self.instances.stands() } else { Default::default() };
+        let news = v1::FollowResponse {
+            arrivals: arrivals.into_iter().map(arrival_to_wire).collect(),
+            arrived,
+            has_stands,
+            stands: stands.into_iter().map(stand_to_wire).collect(),
+        };
+        self.last = Some((arrived, Instant::now()));
+        Some((news, self))
+    }
+}
+
+#[async_trait]
+impl PeerService for PeerApi {
+    type FollowStream = BoxStream<'static, Result<v1::FollowResponse, Status>>;
+
+    async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        self.check(&request.get_ref().manager_id)?;
+        let instances = Arc::clone(&self.local.instances);
+        let (arrived, stands) = (instances.arrived(), instances.version());
+        let told = Told { instances, arrived, stands, last: None, drain: self.drain.clone() };
+        Ok(Response::new(stream::unfold(told, Told::next).map(Ok).boxed()))
+    }
+
+    async fn collect_stats(
+        &self,
+        request: Request<v1::CollectStatsRequest>,
+    ) -> Result<Response<v1::CollectStatsResponse>, Status> {
+        let request = request.into_inner();
+        self.check(&request.manager_id)?;
+        let window = read_window(request.window).map_err(|error| super::error::status(&error))?;
+        let read = |target: &v1::PolicyTarget| {
+            let unreadable = || Status::invalid_argument("a service that is none");
+            target_from_wire(target).ok_or_else(unreadable)
+        };
+        let targets = request.services.iter().take(MAX_PAGE + 1).map(read).collect::<Result<Vec<Target>, _>>()?;
+        let part = |target: &Target| {
+            let part = self.local.service(&target.key, target.current, target.hash, window);
+            v1::ServicePart::from(&part)
+        };
+        let mut answer = v1::CollectStatsResponse {
+            services: targets.iter().map(part).collect(),
+            period: Some(duration_to_wire(self.local.period(window))),
+            uptime: Some(duration_to_wire(self.local.period(None))),
+            ..v1::CollectStatsResponse::default()
+        };
+        if request.include_totals {
+            let scope = total_scope(&request)?;
+            answer.totals = Some(v1::TotalsPart::from(&self.local.totals(&scope, window)));
+        }
+        if let Some(first) = targets.first() {
+            let max = usize::try_from(request.max_instances).unwrap_or(MAX_PAGE).min(MAX_PAGE + 1);
+            if max > 0 {
+                let (rows, _) = self.local.instances.rows(&first.key, &request.instances_after, max);
+                answer.instances = rows.into_iter().map(instance_to_wire).collect();
+            }
+            if request.include_history {
+                let slots = self.local.history(&first.key, window.unwrap_or(DEFAULT_HISTORY));
+                answer.history = slots.iter().map(v1::HistorySlot::from).collect();
+            }
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn collect_convergence(
+        &self,
+        request: Request<v1::CollectConvergenceRequest>,
+    ) -> Result<Response<v1::CollectConvergenceResponse>, Status> {
+        let request = request.into_inner();
+        self.check(&request.manager_id)?;
+        // What was heard is read before the rest is counted, and how many have come after it: whoever is counted at two
+        // managers, or at none, is noticed by these numbers.
+        let heard = self.peers.heard();
+        let max = usize::try_from(request.max_laggards).unwrap_or(MAX_LAGGARDS).min(MAX_LAGGARDS);
+        let mut room = max;
+        let mut services = Vec::new();
+        for target in request.targets.iter().take(MAX_TARGETS).filter_map(target_from_wire) {
+            let standing = service_standing(&self.local.instances, &target, (max > 0).then_some(room));
+            if standing.instances > 0 {
+                room -= standing.laggards.len();
+                services.push(standing);
+            }
+        }
+        let arrived = *self.local.instances.arrived().borrow();
+        Ok(Response::new(v1::CollectConvergenceResponse { services, arrived, heard: heard.into_iter().collect() }))
+    }
+}
+
+fn total_scope(request: &v1::CollectStatsRequest) -> Result<TotalScope, Status> {
+    let status = |error: crate::error::Error| super::error::status(&error);
+    match (&request.total_namespace[..], &request.total_service[..]) {
+        ("", "") => Ok(TotalScope::All),
+        (namespace, "") => validate::namespace(namespace)
+            .map(TotalScope::Namespace)
+            .map_err(|invalid| Status::invalid_argument(invalid.to_string())),
+        (namespace, service) => validate::target(namespace, service).map(TotalScope::Service).map_err(status),
+    }
+}

@@ -1,0 +1,121 @@
+//! The instances of other managers over the same store, as far as this one has to know them.
+//!
+//! Each instance counts at one manager: at the one to which it came last. So a manager that hears of an instance's coming
+//! elsewhere lets go of what it has of an earlier stream, be it silent or believed to be connected. How services stand at
+//! the others' instances is kept here, too: health, and when fleet hints are given, are then the same at every manager.
+
+use std::{collections::HashMap, time::Duration};
+
+use cofferdam_core::{breaker::State, name::ServiceKey};
+use tokio::{sync::watch, time::Instant};
+
+use super::{Census, Condition, Inner, Instances};
+
+/// How a service stands at the instances of one manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stand {
+    /// The least good of what they report.
+    pub condition: Condition,
+    /// How its own breaker stands there.
+    pub census: Census,
+}
+
+/// An instance that has come to a manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its name.
+    pub id: String,
+    /// How long ago its stream began.
+    pub age: Duration,
+}
+
+impl Instances {
+    /// How the services stand of which some instance of this manager reports something.
+    pub fn stands(&self) -> HashMap<ServiceKey, Stand> {
+        let inner = self.lock();
+        let stand = |service: &super::Service| Stand { condition: service.tally.condition(), census: service.census };
+        let all = inner.services.iter().map(|(key, service)| (key, stand(service)));
+        all.filter(|(_, stand)| *stand != Stand::default()).map(|(key, stand)| (key.clone(), stand)).collect()
+    }
+
+    /// Takes note of how services stand at the instances of another manager, instead of what was said before.
+    pub fn stand_elsewhere(&self, manager: &str, stands: HashMap<ServiceKey, Stand>) {
+        let before = self.lock().elsewhere.insert(manager.to_owned(), stands);
+        drop(before);
+        self.changed();
+    }
+
+    /// The other manager is gone, and what it said with it.
+    pub fn forget_elsewhere(&self, manager: &str) {
+        if self.lock().elsewhere.remove(manager).is_some() {
+            self.changed();
+        }
+    }
+
+    /// Counts the streams that have ever begun here.
+    pub fn arrived(&self) -> watch::Receiver<u64> {
+        self.arrived.subscribe()
+    }
+
+    /// The connected instances whose stream began after so many others, and how many have by now.
+    pub fn arrivals_after(&self, after: u64) -> (Vec<Arrival>, u64) {
+        let inner = self.lock();
+        let since = inner.by_id.iter().filter(|(_, connected)| connected.session > after);
+        let arrival =
+            |(id, connected): (&String, &super::Connected)| Arrival { id: id.clone(), age: connected.since.elapsed() };
+        (since.map(arrival).collect(), inner.last_session)
+    }
+
+    /// Instances have come to another manager: what is left of earlier streams here is over.
+    pub fn moved_away(&self, arrivals: &[Arrival]) {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let mut moved = 0_usize;
+        for Arrival { id, age } in arrivals {
+            let began_before = |began: Instant| now.saturating_duration_since(began) >= *age;
+            if inner.by_id.get(id).is_some_and(|connected| began_before(connected.since)) {
+                inner.depart(id, false, 0);
+                moved += 1;
+            } else if inner.silent.get(id).is_some_and(|silent| began_before(silent.began)) {
+                inner.forget_silent(id);
+                moved += 1;
+            }
+        }
+        drop(inner);
+        if moved > 0 {
+            tracing::debug!(instances = moved, "instances have moved to another manager");
+            self.changed();
+            self.progressed();
+        }
+    }
+}
+
+impl Inner {
+    /// How a service stands at the instances of other managers.
+    pub(super) fn stand_of(&self, key: &ServiceKey) -> Stand {
+        let mut all = Stand::default();
+        for stand in self.elsewhere.values().filter_map(|stands| stands.get(key)) {
+            all.condition = all.condition.worse(stand.condition);
+            all.census = all.census.plus(stand.census);
+        }
+        all
+    }
+}
+
+impl Condition {
+    /// The less good of two, part by part.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |state: &State| match state {
+            State::Closed => 0,
+            State::HalfOpen => 1,
+            State::Open => 2,
+        };
+        let breaker = self.breaker.into_iter().chain(other.breaker).max_by_key(rank);
+        // Nothing known is less than anything known, and a worse status is greater.
+        Self { breaker, health: self.health.max(other.health) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+use crate::{
+    instances::{LagState, Session, Target},
+    testing::key,
+};
+use cofferdam_core::{health::HealthStatus, policy::Policy, revision::Revision, wire::policy_hash};
+use std::sync::Arc;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn payments() -> ServiceKey {
+    key("default/payments")
+}
+
+fn connect(instances: &Arc<Instances>, id: &str) -> Session {
+    let session = instances.connect(id, "app", payments().namespace).unwrap();
+    session.follow([(&payments(), true)]).unwrap();
+    session
+}
+
+fn target() -> Target {
+    let revision = Revision { epoch: 1, revision: 1 };
+    let (hash, since) = (policy_hash(&Policy::default()), Instant::now());
+    Target { key: payments(), revision, current: revision, hash, since, is_contained: false }
+}
+
+fn arrival(id: &str, age: Duration) -> Arrival {
+    Arrival { id: id.to_owned(), age }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_came_elsewhere_later_is_let_go_of_silent_or_not() {
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let (stays, moves) = (connect(&instances, "stays"), connect(&instances, "moves"));
+    drop(connect(&instances, "broke"));
+    tokio::time::advance(10 * SECOND).await;
+    let later = connect(&instances, "later");
+    assert_eq!(instances.standing(&target(), 10).0.instances(), 4);
+
+    instances.moved_away(&[arrival("moves", SECOND), arrival("broke", SECOND), arrival("later", 5 * SECOND)]);
+    let (standing, laggards) = instances.standing(&target(), 10);
+    assert_eq!(standing.instances(), 2, "{laggards:?}");
+    assert!(laggards.iter().all(|laggard| laggard.state == LagState::Pending), "{laggards:?}");
+    assert!(moves.ended().is_cancelled(), "its stream here is a dead one");
+    assert!(!stays.ended().is_cancelled() && !later.ended().is_cancelled(), "this one came here later than there");
+    drop(moves);
+    assert_eq!(instances.standing(&target(), 10).0.silent, 0, "nobody waits for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_here_is_as_old_as_its_stream_and_not_as_its_end() {
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let session = connect(&instances, "one");
+    tokio::time::advance(30 * SECOND).await;
+    // It left 20 s ago, and only now is that noticed.
+    drop(session);
+    assert_eq!(instances.standing(&target(), 10).0.silent, 1);
+    instances.moved_away(&[arrival("one", 20 * SECOND)]);
+    assert_eq!(instances.standing(&target(), 10).0.silent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrivals_are_told_once_and_to_who_asks_anew_all() {
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let _one = connect(&instances, "one");
+    tokio::time::advance(SECOND).await;
+    let (_two, gone) = (connect(&instances, "two"), connect(&instances, "gone"));
+    drop(gone);
+    let ids = |after| {
+        let (mut arrivals, arrived) = instances.arrivals_after(after);
+        arrivals.sort_by(|one, other| one.id.cmp(&other.id));
+        (arrivals, arrived)
+    };
+    assert_eq!(ids(0), (vec![arrival("one", SECOND), arrival("two", Duration::ZERO)], 3));
+    assert_eq!(ids(1), (vec![arrival("two", Duration::ZERO)], 3));
+    assert_eq!(ids(3), (Vec::new(), 3));
+    assert_eq!(*instances.arrived().borrow(), 3);
+}
+
+#[test]
+fn the_least_good_of_all_managers_counts_until_they_are_gone() {
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let stand = |breaker, health, open, instances| Stand {
+        condition: Condition { breaker: Some(breaker), health: Some(health) },
+        census: Census { open, instances },
+    };
+    let fine = stand(State::Closed, HealthStatus::Healthy, 0, 3);
+    let open = stand(State::Open, HealthStatus::CircuitOpen, 2, 4);
+    instances.stand_elsewhere("b", HashMap::from([(payments(), fine)]));
+    assert_eq!((instances.condition(&payments()), instances.census(&payments())), (fine.condition, fine.census));
+    let mut version = instances.version();
+    version.mark_unchanged();
+    instances.stand_elsewhere("c", HashMap::from([(payments(), open)]));
+    assert!(version.has_changed().unwrap(), "who waits for health is woken");
+    assert_eq!(instances.condition(&payments()), open.condition);
+    assert_eq!(instances.census(&payments()), Census { open: 2, instances: 7 });
+    assert_eq!(instances.with_open_breakers(), [payments()]);
+    assert!(instances.stands().is_empty(), "what others say is not ours to tell");
+    instances.forget_elsewhere("c");
+    assert_eq!(instances.condition(&payments()), fine.condition);
+    assert!(instances.with_open_breakers().is_empty());
+}

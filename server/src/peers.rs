@@ -1,0 +1,187 @@
+//! The other managers that share this one's store.
+//!
+//! Each of them keeps one key, `peer/ID`, under a lease, and watches those of the others: nobody configures who there is.
+//! What is in the store is the same for all of them; what is not (who is connected, what instances report) each knows of
+//! its own instances. So whoever is asked asks the others, all at once and not for long, and adds up (`ask`). A manager
+//! that does not answer is named and never guessed at.
+//!
+//! Two things have to be known before anybody asks, and are told on a stream from each to each (`follow`): which instances
+//! have come where, so that one that has moved counts once ([`Instances::moved_away`]), and how services stand, so that
+//! health and fleet hints are the same everywhere ([`Instances::stand_elsewhere`]).
+//!
+//! A manager is gone when its lease is: by then its instances have had the time to come to others. Where it may only be cut
+//! off, it is missed for longer: its instances would not notice at once (`LINGER`).
+//!
+//! A manager whose store is its own alone has none of this: [`Peers::alone`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{clock::Clock, instances::Instances, store::Store};
+
+mod ask;
+mod follow;
+mod part;
+mod record;
+mod roster;
+mod wire;
+
+pub(crate) use self::part::{Local, ServicePart, Slot, TotalScope, TotalsPart};
+pub(crate) use self::wire::{arrival_to_wire, losses_to_wire, stand_to_wire, target_from_wire, target_to_wire};
+
+/// For how much longer a manager is missed that may still have instances: as long as an SDK takes to give up a stream
+/// that says nothing.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// How a manager is found by others, and how it asks them.
+#[derive(Clone, Debug)]
+pub struct PeersOptions {
+    /// Where the others reach this one, host and port; absent where it does not say.
+    pub address: Option<String>,
+    /// How long the others may take to answer. Default 2 s.
+    pub timeout: Duration,
+    /// How long the others take this one for there after it was last heard of. Default 10 s.
+    pub lease: Duration,
+}
+
+impl Default for PeersOptions {
+    fn default() -> Self {
+        Self { address: None, timeout: Duration::from_secs(2), lease: Duration::from_secs(10) }
+    }
+}
+
+/// The other managers. Cheap to clone; when the last clone goes, they are followed no more.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    joined: Option<Arc<Joined>>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    shared: Arc<Shared>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+#[derive(Debug)]
+struct Shared {
+    id: String,
+    timeout: Duration,
+    instances: Arc<Instances>,
+    peers: Mutex<BTreeMap<String, Peer>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Peer {
+    address: String,
+    /// Absent where its address is none.
+    channel: Option<Channel>,
+    /// What was last heard of the instances that have come to it.
+    heard: Option<u64>,
+    /// Since when its key is gone. `None`: it is there.
+    left: Option<Instant>,
+    _follower: AbortOnDropHandle<()>,
+}
+
+impl Peers {
+    /// No others, now or ever.
+    pub fn alone() -> Self {
+        Self::default()
+    }
+
+    /// Makes this manager known to those that share `store`, and begins to follow them.
+    pub fn join(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        instances: Arc<Instances>,
+        options: PeersOptions,
+    ) -> Self {
+        let id = format!("{:016x}", rand::random::<u64>());
+        let PeersOptions { address, timeout, lease } = options;
+        if address.is_none() {
+            tracing::warn!("other managers cannot ask this one: say where they reach it, with --advertise-address");
+        }
+        let record = record::encode(address.as_deref(), &*clock);
+        let shared = Arc::new(Shared { id: id.clone(), timeout, instances, peers: Mutex::default() });
+        let recording = tokio::spawn(record::keep(Arc::clone(&store), id, record, lease));
+        let watching = tokio::spawn(roster::follow(store, Arc::downgrade(&shared)));
+        let _tasks = [AbortOnDropHandle::new(recording), AbortOnDropHandle::new(watching)];
+        Self { joined: Some(Arc::new(Joined { shared, _tasks })) }
+    }
+
+    /// This manager's id; empty where it is alone.
+    pub(crate) fn id(&self) -> &str {
+        self.joined.as_ref().map(|joined| joined.shared.id.as_str()).unwrap_or_default()
+    }
+
+    /// Whether there is none.
+    pub(crate) fn are_none(&self) -> bool {
+        self.joined.as_ref().is_none_or(|joined| joined.shared.lock().is_empty())
+    }
+
+    /// What was heard of arrivals at each of them, by its id.
+    pub(crate) fn heard(&self) -> BTreeMap<String, u64> {
+        let Some(joined) = &self.joined else { return BTreeMap::new() };
+        let peers = joined.shared.lock();
+        peers.iter().map(|(id, peer)| (id.clone(), peer.heard.unwrap_or_default())).collect()
+    }
+}
+
+impl Shared {
+    /// A manager is there.
+    fn found(self: &Arc<Self>, id: &str, address: String) {
+        let mut peers = self.lock();
+        if let Some(peer) = peers.get_mut(id) {
+            peer.left = None;
+            return;
+        }
+        tracing::info!(manager = id, address, "another manager shares the store");
+        let endpoint = endpoint(&address);
+        let channel = endpoint.as_ref().map(Endpoint::connect_lazy);
+        let follower = tokio::spawn(follow::follow(Arc::downgrade(self), id.to_owned(), endpoint));
+        let _follower = AbortOnDropHandle::new(follower);
+        peers.insert(id.to_owned(), Peer { address, channel, heard: None, left: None, _follower });
+    }
+
+    /// A manager's key is gone.
+    fn left(&self, id: &str) {
+        if let Some(peer) = self.lock().get_mut(id) {
+            peer.left.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Forgets a manager for good.
+    fn forget(&self, id: &str) {
+        let forgotten = self.lock().remove(id);
+        if let Some(peer) = forgotten {
+            tracing::info!(manager = id, address = peer.address, "another manager is gone");
+            self.instances.forget_elsewhere(id);
+        }
+    }
+
+    /// Nothing between two changes can panic: a poisoned map is whole.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way to an address. `None`: it is none.
+fn endpoint(address: &str) -> Option<Endpoint> {
+    if address.is_empty() {
+        return None;
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+    let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(3));
+    let endpoint = endpoint.connect_timeout(timeout).tcp_nodelay(true);
+    Some(endpoint.http2_keep_alive_interval(interval).keep_alive_timeout(timeout))
+}
+
+#[cfg(test)]
+mod tests;

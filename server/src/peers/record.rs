@@ -1,0 +1,70 @@
+//! This manager's own key.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cofferdam_proto::storage::v1::PeerRecord;
+use prost::Message;
+
+use crate::{
+    clock::Clock,
+    store::{CommitError, LeaseId, Op, Store, StoreError, Txn},
+};
+
+/// What the keys of managers begin with.
+pub(super) const PREFIX: &str = "peer/";
+
+const SCHEMA_VERSION: u32 = 1;
+
+/// The longest pause before the store is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) fn encode(address: Option<&str>, clock: &dyn Clock) -> Bytes {
+    let record = PeerRecord {
+        schema_version: SCHEMA_VERSION,
+        address: address.unwrap_or_default().to_owned(),
+        start_time: Some(clock.now().into()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    record.encode_to_vec().into()
+}
+
+/// The address in a record. One that cannot be read says nothing of where, and yet there is a manager.
+pub(super) fn address(value: &Bytes) -> String {
+    let record = PeerRecord::decode(value.clone()).unwrap_or_default();
+    if record.schema_version == SCHEMA_VERSION { record.address } else { String::new() }
+}
+
+/// Keeps the key there for as long as it runs, whatever becomes of the store.
+///
+/// It is not taken back when the manager stops: its instances are on their way for a moment, in which nobody must take
+/// them for gone.
+pub(super) async fn keep(store: Arc<dyn Store>, id: String, record: Bytes, ttl: Duration) {
+    loop {
+        match enlist(&*store, &id, &record, ttl).await {
+            Ok(lease) => renew(&*store, lease, ttl).await,
+            Err(error) => tracing::debug!(%error, "other managers cannot be told of this one yet"),
+        }
+        tokio::time::sleep(PAUSE.mul_f64(rand::random())).await;
+    }
+}
+
+async fn enlist(store: &dyn Store, id: &str, record: &Bytes, ttl: Duration) -> Result<LeaseId, StoreError> {
+    let lease = store.grant_lease(ttl).await?;
+    let put = Op::Put { key: format!("{PREFIX}{id}"), value: record.clone(), lease: Some(lease) };
+    match store.commit(Txn { preconditions: Vec::new(), ops: vec![put] }).await {
+        Ok(_) => Ok(lease),
+        Err(CommitError::Store(error)) => Err(error),
+        Err(CommitError::Conflict(_)) => Err(StoreError::Unavailable { reason: "it refused our own key".to_owned() }),
+    }
+}
+
+/// Renews the lease until it is lost.
+async fn renew(store: &dyn Store, lease: LeaseId, ttl: Duration) {
+    loop {
+        tokio::time::sleep(ttl / 4).await;
+        if let Err(StoreError::LeaseNotFound { .. }) = store.keep_alive(lease).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Several managers in one process, over one store.
+
+mod fleet;
+mod merging;
