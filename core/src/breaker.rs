@@ -89,10 +89,12 @@ use std::time::Duration;
 #[repr(align(64))]
 pub struct Breaker {
     word: AtomicU64,
-    /// From when the present generation's open time, lease or ramp counts, in nanoseconds, by the generation's parity:
-    /// when the breaker opened, let its last probe out, or closed. Written before the word is, by every caller that tries to write
-    /// it; the largest wins, so a caller that was paused cannot set it back.
+    /// From when the present generation's open time or lease counts, in nanoseconds, by the generation's parity: when the
+    /// breaker opened, or let its last probe out. See [`advance`](Self::advance).
     since: [AtomicU64; 2],
+    /// When it closed last, from which a ramp counts. Zero: it never did. Only who closes it writes to it, so that what
+    /// tries to open a breaker that has never closed leaves nothing behind.
+    closed: AtomicU64,
     window: Window,
     board: Board,
     /// Until when a fleet hint is in force, in nanoseconds; zero: none is. Only failures look at it.
@@ -105,6 +107,7 @@ impl Breaker {
         Self {
             word: AtomicU64::new(Word::INITIAL.encode()),
             since: [AtomicU64::new(0), AtomicU64::new(0)],
+            closed: AtomicU64::new(0),
             window: Window::new(policy.window),
             board: Board::default(),
             hinted_until: AtomicU64::new(0),
@@ -191,9 +194,20 @@ impl Breaker {
     }
 
     /// Moves to the next generation; `None` where somebody else was faster.
+    ///
+    /// The time is written before the word is, so nobody sees a new state with an old time. Whoever is too late has written
+    /// as well, and a caller that was paused does so when the next generation is in force already. That can do no harm: the
+    /// largest wins, so none sets a time back; and what a late caller wrote is a reading of the clock from before it saw
+    /// the earlier generation in force, so it is never later than the moment at which the next one began. Where a caller
+    /// wins with a reading that is older than another's, the time counts from the other's.
     fn advance(&self, word: Word, phase: Phase, now: Timestamp) -> Option<Word> {
         let next = Word { generation: word.next_generation(), phase, ..word };
-        self.count_from(next.generation, now);
+        match phase {
+            Phase::Closed { .. } => {
+                self.closed.fetch_max(now.as_nanos(), Ordering::AcqRel);
+            }
+            Phase::Open { .. } | Phase::HalfOpen { .. } => self.count_from(next.generation, now),
+        }
         self.swap(word, next).then_some(next)
     }
 

@@ -53,8 +53,7 @@ impl Breaker {
             return Ok(());
         }
         let word = self.load();
-        // A closed generation's time counts from its close, and is zero where there was none.
-        let closed = self.since(word.generation);
+        let closed = Timestamp::from_nanos(self.closed.load(Ordering::Acquire));
         let has_closed = matches!(word.phase, Phase::Closed { .. }) && closed != Timestamp::ZERO;
         if !has_closed || self.mode(word, now) != BreakerMode::Auto {
             return Ok(());

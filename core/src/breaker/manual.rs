@@ -51,14 +51,20 @@ impl Breaker {
     pub fn reset(&self, now: Timestamp) -> Option<Transition> {
         loop {
             let word = self.load();
-            let (from, since) = match word.phase {
-                // One that was closed already goes on with its ramp, if it is in one.
-                Phase::Closed { .. } => (None, self.since(word.generation)),
-                Phase::Open { .. } => (Some(State::Open), now),
-                Phase::HalfOpen { .. } => (Some(State::HalfOpen), now),
+            let phase = Phase::Closed { consecutive: 0 };
+            let from = match word.phase {
+                Phase::Closed { .. } => {
+                    // It does not close, so it goes on with its ramp, if it is in one.
+                    if self.swap(word, Word { generation: word.next_generation(), phase, ..word }) {
+                        return None;
+                    }
+                    continue;
+                }
+                Phase::Open { .. } => State::Open,
+                Phase::HalfOpen { .. } => State::HalfOpen,
             };
-            if self.advance(word, Phase::Closed { consecutive: 0 }, since).is_some() {
-                return from.map(|from| self.by_hand(word, from, State::Closed, Cause::Reset, now));
+            if self.advance(word, phase, now).is_some() {
+                return Some(self.by_hand(word, from, State::Closed, Cause::Reset, now));
             }
         }
     }

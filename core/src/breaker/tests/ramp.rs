@@ -77,3 +77,28 @@ fn only_a_breaker_that_has_closed_ramps_up() {
         assert_eq!(bench.passing(), 1_000, "{mode:?} rejects nothing");
     }
 }
+
+/// A trip that another caller forestalls has written its time by then. It once stayed behind as the time from which a
+/// breaker ramped up that was reset and had never closed.
+#[test]
+fn a_trip_that_was_too_late_leaves_no_ramp_behind() {
+    let mut bench = Bench::new(BreakerPolicy { ramp_duration: 10 * SECOND, ..consecutive() });
+    let seen_before = bench.breaker.load();
+    assert_eq!(bench.call(Outcome::Failure), None);
+    let late = bench.breaker.open(seen_before, Cause::ConsecutiveFailures, &bench.policy, bench.now, 0);
+    assert_eq!(late, None);
+    bench.advance(SECOND);
+    assert_eq!(bench.breaker.reset(bench.now), None);
+    assert_eq!(bench.passing(), 1_000);
+}
+
+#[test]
+fn a_reset_of_a_closed_breaker_goes_on_with_its_ramp() {
+    let mut bench = closed_again();
+    bench.advance(5 * SECOND);
+    let seen_before = bench.breaker.load();
+    assert_eq!(bench.call(Outcome::Failure), None);
+    assert_eq!(bench.breaker.open(seen_before, Cause::ConsecutiveFailures, &bench.policy, bench.now, 0), None);
+    assert_eq!(bench.breaker.reset(bench.now), None);
+    assert!(bench.passing().abs_diff(500) <= 1, "{}", bench.passing());
+}

@@ -327,3 +327,19 @@ fn t10_a_probe_of_the_last_round_frees_no_slot_of_this_one() {
         race(parts);
     });
 }
+
+/// A trip that loses against a reset has written a time by then, which is not that of a close.
+#[test]
+fn a_trip_that_a_reset_forestalls_leaves_no_ramp_behind() {
+    check(|| {
+        let bench = Bench::new(BreakerPolicy { ramp_duration: 10 * SECOND, ..quick() });
+        let parts: [Part<usize>; 2] = [
+            Box::new(move || bench.call(Outcome::Failure, at(1))),
+            Box::new(move || usize::from(bench.breaker.reset(at(2)).is_some())),
+        ];
+        // Both or neither: the reset came after the trip and closed the breaker, or it came first and left it closed.
+        let moves = race(parts);
+        let ramps = bench.breaker.ramp(bench.policy, at(2), || u64::MAX).is_err();
+        assert_eq!(ramps, moves == [1, 1], "{moves:?}");
+    });
+}
