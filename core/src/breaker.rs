@@ -82,9 +82,9 @@ use std::time::Duration;
 
 /// The circuit breaker of one service. See the [module](self) for how it works.
 ///
-/// One that no call has gone through takes less than 512 bytes. Each thread that calls adds 384, the first failure and the
-/// first slow call 280 each. A window of more than 15 buckets adds a kilobyte to each of these; a window of calls takes
-/// eight bytes for each of its calls instead. No number of calls adds more.
+/// One that no call has gone through takes less than 512 bytes. Each thread that calls adds 384, the first failure 344, and
+/// the first slow call 280. A window of more than 15 buckets adds a kilobyte to each of these; a window of calls takes
+/// 520 bytes instead of all of them. No number of calls adds more.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Breaker {

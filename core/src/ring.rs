@@ -10,7 +10,7 @@
 //!
 //! - A [`Ring`] is written by whoever comes, and all its accesses are sequentially consistent: of two threads that each
 //!   [`add`](Ring::add) and then [`sum`](Ring::sum), one at least sees both. It is for what decides: failures, slow calls,
-//!   withdrawals.
+//!   withdrawals. A [`DecisiveRing`] is one that spares most of its writers the sum.
 //! - A [`StripedRing`] has a row for each thread, in which adding is a load and a store. It is for what all calls do:
 //!   successes, deposits. A sum sees all that was added before it; what it misses was added at the same time.
 //!
@@ -18,9 +18,11 @@
 //! by then, and is dropped rather than put in place of newer counts.
 
 mod cell;
+mod decisive;
 mod frame;
 mod striped;
 
+pub(crate) use self::decisive::{DecisiveRing, Glance};
 pub(crate) use self::frame::{Frame, Scale};
 pub(crate) use self::striped::StripedRing;
 
@@ -29,8 +31,9 @@ use crate::sync::{OnceLock, sequentially_consistent};
 
 /// Windows of fewer buckets than this take so many cells; larger ones take [`MANY`]. One more than the buckets at least:
 /// a reader whose clock was read just before a tick ended still finds the tick that a writer of the next one is far from.
-const FEW: usize = 16;
-const MANY: usize = 64;
+/// Fewer for loom, which tries a switch at each cell that a sum reads.
+const FEW: usize = if cfg!(loom) { 4 } else { 16 };
+const MANY: usize = if cfg!(loom) { 16 } else { 64 };
 
 /// The counts of the last so many ticks, in common. It takes memory when it is first written to.
 #[derive(Debug, Default)]
@@ -66,10 +69,11 @@ impl Ring {
     pub(crate) fn add_if(&self, frame: Frame, tick: u64, admits: impl Fn(u64) -> bool) -> bool {
         let cells = self.cells();
         let Some(cell) = cells.at_for_writing(frame, tick) else { return false };
-        cell.add_if(frame.id(tick), |count| {
+        let added = cell.add_if(frame.id(tick), |count| {
             let earlier = (1..frame.buckets()).map(|age| cells.count(frame, tick, age));
             admits(earlier.sum::<u64>() + count)
-        })
+        });
+        added.is_some()
     }
 
     /// Takes back one that was counted at a tick, if the cell still counts it.
@@ -85,14 +89,18 @@ impl Ring {
 }
 
 impl Cells {
-    fn add(&self, frame: Frame, tick: u64) {
-        if let Some(cell) = self.at_for_writing(frame, tick) {
-            cell.add(frame.id(tick));
-        }
+    /// Counts one more at a tick, and says how many there are of it now. `None`: it comes too late, and is dropped.
+    fn add(&self, frame: Frame, tick: u64) -> Option<u64> {
+        self.at_for_writing(frame, tick)?.add(frame.id(tick))
     }
 
     fn sum(&self, frame: Frame, newest: u64) -> u64 {
-        let earlier = (0..frame.buckets()).map(|age| self.count(frame, newest, age));
+        self.count(frame, newest, 0) + self.sum_of_others(frame, newest)
+    }
+
+    /// The same without the newest.
+    fn sum_of_others(&self, frame: Frame, newest: u64) -> u64 {
+        let earlier = (1..frame.buckets()).map(|age| self.count(frame, newest, age));
         let later = (1..=frame.spare()).filter_map(|ahead| Some(self.count(frame, newest.checked_add(ahead)?, 0)));
         earlier.chain(later).sum()
     }

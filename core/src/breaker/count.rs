@@ -1,113 +1,110 @@
 //! The window of the last so many calls.
 //!
 //! A last-N window cannot be cut into stripes: which call falls out depends on the order of all. So the order is one word,
-//! the head: `[generation 19 | full 1 | lap 12 | index 10 | failures 11 | slow 11]`. It says which slot is next and what
-//! the slots hold in sum, so a decision reads one word, however large the window is.
+//! the head: `[series 19 | lap 11 | index 10 | failures 11 | slow 11 | last 2]`. It says which call was the last, what it
+//! was, and what all that are in the window are in sum, so a decision reads one word, however large the window is. To
+//! count a call is one compare-and-swap of the head. That is the moment at which it counts, for everybody.
 //!
-//! A call is counted in two steps. It claims the slot at the index by a compare-and-swap that writes the lap, the call and
-//! the call that it replaces; then the head moves on by one compare-and-swap, which needs nothing but head and slot. So
-//! whoever finds a slot claimed and the head not moved moves it: nobody waits for a caller that was paused in between, and
-//! each call is counted once. A slot whose generation and lap are not the head's is a free one, whatever it holds.
+//! What each call was is written down beside, two bits each: whoever comes to the same index a lap later has to know what
+//! it replaces. It is written after the head has moved, and only where it is not there already: a success that takes the
+//! place of a success has nothing to write. So all but the last call of the head are written down, always: whoever wants to
+//! move the head first sees to that of the last, for whoever counted it, and nobody waits for a caller that was paused in
+//! between. A word of sixteen calls has a sequence, so that who comes late with the same writes nothing.
 //!
-//! The window validates itself by the generation in the head: the first writer of a later one begins a lap with nothing
-//! counted, and no slot is ever swept. A writer of an earlier generation is late, and what it brings is dropped. It is the
-//! whole generation of the breaker's word, for an outage of an hour makes hundreds of them without a call to count.
+//! The window validates itself by the [series](crate::ring) in the head: the first writer of a later one begins a lap with
+//! nothing counted, in which what is written down is replaced and never subtracted; nothing is ever swept. A writer of an
+//! earlier series is late, and what it brings is dropped. How many calls it holds is of the series as well, so one ring
+//! serves them all.
 //!
-//! A caller would have to be paused for exactly 2^12 laps of a generation, or 2^19 generations, to be taken for one of the
-//! present lap.
+//! A caller would have to be paused between two reads for a multiple of 2^11 - 1 laps, or of 2^19 series, and find the
+//! same sums, to be taken for one of the present lap.
 
 use super::window::{Sample, Totals};
+use crate::ring::Frame;
 use crate::sync::{AtomicU64, Ordering};
 
-const GENERATION_MASK: u32 = (1 << 19) - 1;
-/// How far behind the head a generation may be and still be taken for late: half of the way round.
-const LATE_GENERATIONS: u32 = 1 << 18;
-const LAP_MASK: u32 = (1 << 12) - 1;
+const SERIES_MASK: u32 = (1 << 19) - 1;
+/// How far behind the head a series may be and still be taken for late: half of the way round.
+const LATE_SERIES: u32 = 1 << 18;
+/// The laps that follow the first, which alone is number zero.
+const LAPS: u32 = (1 << 11) - 1;
+const INDEX_MASK: u32 = (1 << 10) - 1;
+const SUM_MASK: u32 = (1 << 11) - 1;
+/// Calls that a word of the notes holds, beside its sequence.
+const IN_A_WORD: u32 = 16;
+const SEQUENCE_ONE: u64 = 1 << 32;
 
-/// The outcomes of the last so many calls.
+/// The outcomes of the last so many calls, 1024 at most.
 #[derive(Debug)]
 pub(super) struct CountRing {
     head: AtomicU64,
-    slots: Box<[AtomicU64]>,
+    notes: [AtomicU64; (INDEX_MASK as usize + 1) / IN_A_WORD as usize],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
-    generation: u32,
-    /// Whether each slot holds a call of the generation.
-    is_full: bool,
+    series: u32,
+    /// How often the window has been full.
     lap: u32,
+    /// Where the last call stands.
     index: u32,
     failures: u32,
     slow: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
-    generation: u32,
-    lap: u32,
-    call: Call,
-    /// What the call replaced.
-    replaced: Call,
+    last: Call,
 }
 
 /// One bit that it failed, one that it was slow; none of both stands for no call as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Call {
-    failures: u32,
-    slow: u32,
+struct Call(u32);
+
+impl Default for CountRing {
+    fn default() -> Self {
+        let head = Head { series: 0, lap: 0, index: INDEX_MASK, failures: 0, slow: 0, last: Call::default() };
+        Self { head: AtomicU64::new(head.pack()), notes: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
 }
 
 impl CountRing {
-    /// An empty ring for the last so many calls, 1 to 1024.
-    pub(super) fn new(size: u32) -> Self {
-        // Lap 1: a slot that was never written is of lap 0, and so is free.
-        let head = Head { generation: 0, is_full: false, lap: 1, index: 0, failures: 0, slow: 0 };
-        Self { head: AtomicU64::new(head.pack()), slots: (0..size.clamp(1, 1024)).map(|_| AtomicU64::new(0)).collect() }
-    }
-
-    /// Counts a call of a generation; a late one is dropped.
-    pub(super) fn add(&self, generation: u32, sample: Sample) {
-        let call = Call { failures: sample.is_failure.into(), slow: sample.is_slow.into() };
+    /// Counts a call; one of an earlier series is dropped.
+    pub(super) fn add(&self, frame: Frame, sample: Sample) {
+        let call = Call::new(sample);
         loop {
             let word = self.head.load(Ordering::Acquire);
             let head = Head::unpack(word);
-            if head.generation != generation {
-                if head.generation.wrapping_sub(generation) & GENERATION_MASK <= LATE_GENERATIONS {
+            let notes = self.notes_of(head.index).load(Ordering::Acquire);
+            if noted(notes, head.index) != head.last {
+                // Whoever counted it was paused. Only notes that were read while the head stood there are of this lap.
+                if self.head.load(Ordering::Acquire) == word {
+                    self.note(head, notes);
+                }
+                continue;
+            }
+            if head.series != frame.series() {
+                if head.series.wrapping_sub(frame.series()) & SERIES_MASK <= LATE_SERIES {
                     return;
                 }
-                self.advance(word, head.begun(generation));
+                self.advance(word, self.begun(frame.series()));
                 continue;
             }
-            let Some(cell) = self.slots.get(head.index as usize) else { return };
-            let old = cell.load(Ordering::Acquire);
-            // Only a slot that was read while the head stood there is known to be of this lap or an earlier one.
-            if self.head.load(Ordering::Acquire) != word {
-                continue;
-            }
-            let slot = Slot::unpack(old);
-            if (slot.generation, slot.lap) == (head.generation, head.lap) {
-                // Claimed by another, who has not moved the head yet.
-                self.advance(word, self.after(head, slot));
-                continue;
-            }
-            let replaced = if head.is_full { slot.call } else { Call::default() };
-            let claimed = Slot { generation: head.generation, lap: head.lap, call, replaced };
-            if cell.compare_exchange(old, claimed.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                // Where another has moved the head on for us, this changes nothing.
-                self.advance(word, self.after(head, claimed));
+            let index = head.next_index(frame.calls());
+            let notes = self.notes_of(index).load(Ordering::Acquire);
+            let next = head.after(index, call, noted(notes, index), frame.calls());
+            if self.advance(word, next) {
+                if noted(notes, index) != call {
+                    self.note(next, notes);
+                }
                 return;
             }
         }
     }
 
-    /// What the window holds of a generation.
-    pub(super) fn totals(&self, generation: u32) -> Totals {
+    /// What the window holds.
+    pub(super) fn totals(&self, frame: Frame) -> Totals {
         let head = Head::unpack(self.head.load(Ordering::Acquire));
-        if head.generation != generation {
+        if head.series != frame.series() {
             return Totals::default();
         }
-        let calls = if head.is_full { self.len() } else { head.index };
+        let calls = if head.lap > 0 { frame.calls() } else { (head.index + 1) & INDEX_MASK };
         Totals {
             successes: u64::from(calls.saturating_sub(head.failures)),
             failures: u64::from(head.failures),
@@ -115,78 +112,95 @@ impl CountRing {
         }
     }
 
-    fn advance(&self, from: u64, to: Head) {
-        // Whoever fails here finds the head moved.
-        let _ = self.head.compare_exchange(from, to.pack(), Ordering::AcqRel, Ordering::Relaxed);
+    fn advance(&self, from: u64, to: Head) -> bool {
+        self.head.compare_exchange(from, to.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// The head once the slot that it stands at is counted.
-    fn after(&self, head: Head, slot: Slot) -> Head {
-        let is_last = head.index + 1 >= self.len();
-        Head {
-            generation: head.generation,
-            is_full: head.is_full || is_last,
-            lap: if is_last { (head.lap + 1) & LAP_MASK } else { head.lap },
-            index: if is_last { 0 } else { head.index + 1 },
-            failures: (head.failures + slot.call.failures).saturating_sub(slot.replaced.failures),
-            slow: (head.slow + slot.call.slow).saturating_sub(slot.replaced.slow),
-        }
+    /// Writes down the last call, beside what was noted before. Where that has changed, another has done it.
+    fn note(&self, head: Head, notes: u64) {
+        let shift = shift(head.index);
+        let noted = (notes & !(3 << shift) | u64::from(head.last.0) << shift).wrapping_add(SEQUENCE_ONE);
+        let _ = self.notes_of(head.index).compare_exchange(notes, noted, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    fn len(&self) -> u32 {
-        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    /// An empty window of another series. Its last call is the one before the first: what is noted there is no call of
+    /// it, and stays.
+    fn begun(&self, series: u32) -> Head {
+        let last = noted(self.notes_of(INDEX_MASK).load(Ordering::Acquire), INDEX_MASK);
+        Head { series, lap: 0, index: INDEX_MASK, failures: 0, slow: 0, last }
     }
+
+    #[inline]
+    fn notes_of(&self, index: u32) -> &AtomicU64 {
+        // The index has ten bits: the rest is there for the compiler to see that.
+        &self.notes[(index / IN_A_WORD) as usize % self.notes.len()]
+    }
+}
+
+fn shift(index: u32) -> u32 {
+    index % IN_A_WORD * 2
+}
+
+fn noted(notes: u64, index: u32) -> Call {
+    Call((notes >> shift(index)) as u32 & 3)
 }
 
 impl Head {
-    /// An empty window of another generation. It begins a lap, so that no slot counts as claimed.
-    fn begun(self, generation: u32) -> Self {
-        Self { generation, is_full: false, lap: (self.lap + 1) & LAP_MASK, index: 0, failures: 0, slow: 0 }
+    /// Where the next call of so many stands.
+    fn next_index(self, calls: u32) -> u32 {
+        let next = (self.index + 1) & INDEX_MASK;
+        if next < calls { next } else { 0 }
     }
 
-    fn pack(self) -> u64 {
-        u64::from(self.generation) << 45
-            | u64::from(self.is_full) << 44
-            | u64::from(self.lap) << 32
-            | u64::from(self.index) << 22
-            | u64::from(self.failures) << 11
-            | u64::from(self.slow)
-    }
-
-    fn unpack(word: u64) -> Self {
+    /// The head once another call is counted, which takes the place of what is noted there.
+    fn after(self, index: u32, call: Call, noted: Call, calls: u32) -> Self {
+        let replaced = if self.lap > 0 { noted } else { Call::default() };
+        let lap = match index + 1 == calls {
+            false => self.lap,
+            true => self.lap % LAPS + 1,
+        };
         Self {
-            generation: (word >> 45) as u32,
-            is_full: word >> 44 & 1 == 1,
-            lap: (word >> 32) as u32 & LAP_MASK,
-            index: (word >> 22) as u32 & 0x3ff,
-            failures: (word >> 11) as u32 & 0x7ff,
-            slow: word as u32 & 0x7ff,
+            series: self.series,
+            lap,
+            index,
+            failures: (self.failures + call.failures()).saturating_sub(replaced.failures()),
+            slow: (self.slow + call.slow()).saturating_sub(replaced.slow()),
+            last: call,
         }
     }
-}
 
-impl Slot {
     fn pack(self) -> u64 {
-        u64::from(self.generation) << 16 | u64::from(self.lap) << 4 | self.call.pack() << 2 | self.replaced.pack()
+        u64::from(self.series) << 45
+            | u64::from(self.lap) << 34
+            | u64::from(self.index) << 24
+            | u64::from(self.failures & SUM_MASK) << 13
+            | u64::from(self.slow & SUM_MASK) << 2
+            | u64::from(self.last.0)
     }
 
     fn unpack(word: u64) -> Self {
         Self {
-            generation: (word >> 16) as u32,
-            lap: (word >> 4) as u32 & LAP_MASK,
-            call: Call::unpack(word >> 2),
-            replaced: Call::unpack(word),
+            series: (word >> 45) as u32,
+            lap: (word >> 34) as u32 & LAPS,
+            index: (word >> 24) as u32 & INDEX_MASK,
+            failures: (word >> 13) as u32 & SUM_MASK,
+            slow: (word >> 2) as u32 & SUM_MASK,
+            last: Call(word as u32 & 3),
         }
     }
 }
 
 impl Call {
-    fn pack(self) -> u64 {
-        u64::from(self.failures) << 1 | u64::from(self.slow)
+    fn new(sample: Sample) -> Self {
+        Self(u32::from(sample.is_failure) << 1 | u32::from(sample.is_slow))
     }
 
-    fn unpack(word: u64) -> Self {
-        Self { failures: (word >> 1) as u32 & 1, slow: word as u32 & 1 }
+    fn failures(self) -> u32 {
+        self.0 >> 1
+    }
+
+    fn slow(self) -> u32 {
+        self.0 & 1
     }
 }
 

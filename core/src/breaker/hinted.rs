@@ -1,7 +1,9 @@
 //! What a fleet hint does to a breaker: see [`fleet_hint`](crate::fleet_hint).
 
 use super::Breaker;
+use super::record::reaches;
 use crate::policy::BreakerPolicy;
+use crate::ring::Glance;
 use crate::sync::Ordering;
 use crate::time::Timestamp;
 
@@ -15,6 +17,20 @@ pub(super) struct Bounds {
 impl Bounds {
     pub(super) fn of(policy: &BreakerPolicy) -> Self {
         Self { consecutive_failures: policy.consecutive_failures, minimum_calls: policy.minimum_calls }
+    }
+
+    /// Whether so many failures in a row trip.
+    pub(super) fn is_reached_by(self, consecutive: u32) -> bool {
+        self.consecutive_failures > 0 && consecutive >= self.consecutive_failures
+    }
+
+    /// Whether a failure has to look at the whole window. There may be more successes than at a glance: they can
+    /// complete the minimum of calls, but only lower the rate.
+    pub(super) fn may_be_reached(self, policy: &BreakerPolicy, glance: Glance) -> bool {
+        let Glance { sum: failures, companions: successes } = glance;
+        let calls = (failures + successes).max(self.minimum_calls.into());
+        policy.failure_count > 0 && failures >= policy.failure_count.into()
+            || reaches(failures, calls, policy.failure_rate)
     }
 }
 

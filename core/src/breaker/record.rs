@@ -8,6 +8,7 @@ use super::transition::{Cause, Transition};
 use super::window::Sample;
 use super::word::{self, Phase, Word};
 use crate::policy::BreakerPolicy;
+use crate::ring::Glance;
 use crate::time::Timestamp;
 
 impl Breaker {
@@ -74,7 +75,7 @@ impl Breaker {
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
-        let mut counted = false;
+        let mut counted = None;
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
@@ -84,25 +85,31 @@ impl Breaker {
             let mode = self.mode(word, now);
             match word.phase {
                 Phase::Closed { consecutive } => {
-                    if !counted {
-                        self.window.add(word.generation, Sample { is_failure: true, is_slow }, now);
-                        counted = true;
-                    }
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
+                    if !mode.is_fixed() && Bounds::of(policy).is_reached_by(consecutive) {
+                        // Not counted: the window ends with this.
+                        let cause = Cause::ConsecutiveFailures;
+                        if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
+                            return Recorded::made(transition, mode);
+                        }
+                        continue;
+                    }
+                    let sample = Sample { is_failure: true, is_slow };
+                    let glance = *counted.get_or_insert_with(|| self.window.add(word.generation, sample, now));
+                    let holds = |bounds| self.trigger(consecutive, word.generation, bounds, policy, glance, now);
                     let slow = || is_slow && self.is_too_slow(word.generation, policy, now);
-                    let own = || self.trigger(consecutive, word.generation, Bounds::of(policy), policy, now);
-                    let hinted = || {
-                        let bounds = self.hinted_bounds(policy, now)?;
-                        self.trigger(consecutive, word.generation, bounds, policy, now)
-                    };
-                    let own = || own().or_else(|| slow().then_some(Cause::SlowCallRate));
+                    let hinted = || holds(self.hinted_bounds(policy, now)?);
+                    let own = || holds(Bounds::of(policy)).or_else(|| slow().then_some(Cause::SlowCallRate));
                     let trips = || own().map(|cause| (cause, false)).or_else(|| Some((hinted()?, true)));
                     if let Some((cause, is_hinted)) = if mode.is_fixed() { None } else { trips() } {
                         if let Some((transition, _)) = self.open(word, cause, policy, now, draw.number()) {
                             return Recorded::made(Transition { is_hinted, ..transition }, mode);
                         }
-                    } else if self.swap(word, Word { phase: Phase::Closed { consecutive }, ..word }) {
-                        return Recorded::default();
+                    } else {
+                        let next = Word { phase: Phase::Closed { consecutive }, ..word };
+                        if next == word || self.swap(word, next) {
+                            return Recorded::default();
+                        }
                     }
                 }
                 Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation),
@@ -127,20 +134,34 @@ impl Breaker {
     }
 
     /// The trigger that a failure finds to hold, if any.
+    #[inline]
     fn trigger(
         &self,
         consecutive: u32,
         generation: u32,
         bounds: Bounds,
         policy: &BreakerPolicy,
+        glance: Option<Glance>,
         now: Timestamp,
     ) -> Option<Cause> {
-        if bounds.consecutive_failures > 0 && consecutive >= bounds.consecutive_failures {
+        if bounds.is_reached_by(consecutive) {
             return Some(Cause::ConsecutiveFailures);
         }
-        if policy.failure_count == 0 && policy.failure_rate == 0.0 {
+        let cannot_hold = glance.is_some_and(|glance| !bounds.may_be_reached(policy, glance));
+        if cannot_hold || policy.failure_count == 0 && policy.failure_rate == 0.0 {
             return None;
         }
+        self.trigger_of_window(generation, bounds, policy, now)
+    }
+
+    #[cold]
+    fn trigger_of_window(
+        &self,
+        generation: u32,
+        bounds: Bounds,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Option<Cause> {
         let totals = self.window.totals(generation, now);
         if totals.calls() < u64::from(bounds.minimum_calls) {
             return None;
@@ -185,6 +206,6 @@ impl Breaker {
 
 /// Whether a share is at or above a threshold that is on. Divided, not multiplied: 55 of 100 is 0.55 as it is written,
 /// but 0.55 * 100 is more than 55.
-fn reaches(part: u64, whole: u64, threshold: f64) -> bool {
+pub(super) fn reaches(part: u64, whole: u64, threshold: f64) -> bool {
     threshold > 0.0 && part as f64 / whole as f64 >= threshold
 }

@@ -24,13 +24,14 @@ impl<F: FnOnce() -> u64> Draw<F> {
 
 /// How long the breaker stays open at its so manieth reopening, jitter not counted.
 pub(super) fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
+    if reopens == 0 {
+        return policy.open_duration.min(policy.max_open_duration);
+    }
     let exponent = i32::try_from(reopens).unwrap_or(i32::MAX);
     let seconds = policy.open_duration.as_secs_f64() * policy.open_backoff_multiplier.powi(exponent);
     if seconds >= policy.max_open_duration.as_secs_f64() {
         // Here a factor of one, and infinity, end as well.
         policy.max_open_duration
-    } else if reopens == 0 {
-        policy.open_duration
     } else {
         Duration::from_secs_f64(seconds)
     }
@@ -39,6 +40,9 @@ pub(super) fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
 /// The same with its jitter, which never shortens it.
 pub(super) fn jittered_open_time(policy: &BreakerPolicy, reopens: u32, random: u64) -> Duration {
     let open_time = open_time(policy, reopens);
+    if policy.open_jitter_ratio == 0.0 {
+        return open_time;
+    }
     open_time.saturating_add(open_time.mul_f64(policy.open_jitter_ratio * unit(random)))
 }
 
@@ -50,5 +54,5 @@ pub(super) fn unit(random: u64) -> f64 {
 
 /// Whole milliseconds, rounded up, so that rounding never shortens an open time.
 pub(super) fn millis_up(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_nanos().div_ceil(1_000_000).into())
 }

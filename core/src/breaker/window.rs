@@ -5,7 +5,8 @@
 //! two steps are sequentially consistent: of failures that race, one at least sees all of them, so the one that makes a
 //! trigger hold, or a later one, opens the breaker. A success that a sum misses was counted while the sum was read; it is
 //! as if it had come after. No count is lost and none is counted twice. What is counted as slow was counted as a call
-//! before, and is read before, so a share is never more than the whole.
+//! before, and is read before, so a share is never more than the whole. Few failures need the sum to see that nothing
+//! holds: the first one of a bucket keeps what the others need to know ([`DecisiveRing`] argues why they miss nothing).
 //!
 //! **Changes.** Counts carry the generation of the breaker that they belong to, and how often the window's shape has
 //! changed, so a close, or another shape, starts an empty window and nothing has to be swept. Any other change of the
@@ -13,29 +14,29 @@
 //! if it had always been on.
 //!
 //! **Cost.** Within a bucket, a success is a handful of loads and one store, all of the thread's own lines. A window of the
-//! last so many calls cannot be cut into rows, for which call falls out depends on the order of all: it is dearer, some
-//! tens of nanoseconds, and more where threads meet.
+//! last so many calls cannot be cut into rows, for which call falls out depends on the order of all: it is dearer, by one
+//! compare-and-swap of a word in common, and more where threads meet.
 
 use super::count::CountRing;
 use crate::policy::BreakerWindow;
-use crate::ring::{Ring, Scale, StripedRing};
-use crate::sync::{Mutex, MutexGuard};
+use crate::ring::{DecisiveRing, Frame, Glance, Ring, Scale, StripedRing};
+use crate::sync::OnceLock;
 use crate::time::Timestamp;
-use arc_swap::ArcSwapOption;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+/// The calls of the largest window of calls.
+const MOST_CALLS: u32 = 1_024;
 
 /// The window of a breaker, of either shape.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// The time window; one of no buckets where calls are counted instead.
+    /// Which shape is in force.
     scale: Scale,
     successes: StripedRing,
-    failures: Ring,
+    failures: DecisiveRing,
     slow: Ring,
-    calls: ArcSwapOption<CountRing>,
-    /// Held by whoever changes it; never by a call.
-    shape: Mutex<BreakerWindow>,
+    /// Takes memory when the first call is counted so.
+    calls: OnceLock<Box<CountRing>>,
 }
 
 /// What a call was, to the window.
@@ -62,35 +63,20 @@ impl Totals {
 
 impl Window {
     pub(super) fn new(shape: BreakerWindow) -> Self {
-        let (length, buckets) = time_of(shape);
+        let (length, buckets) = scale_of(shape);
         Self {
             scale: Scale::new(length, buckets),
             successes: StripedRing::new(),
-            failures: Ring::new(),
+            failures: DecisiveRing::new(),
             slow: Ring::new(),
-            calls: ArcSwapOption::new(calls_of(shape)),
-            shape: Mutex::new(shape),
+            calls: OnceLock::new(),
         }
     }
 
     /// Takes another shape and is empty; stays as it is where the shape is no other.
     pub(super) fn reshape(&self, new: BreakerWindow) {
-        let mut shape = self.lock();
-        if *shape == new {
-            return;
-        }
-        *shape = new;
-        let (length, buckets) = time_of(new);
-        let calls = calls_of(new);
-        let has_calls = calls.is_some();
-        // Before the scale says so: where there is no time window, there must be a ring of calls.
-        if has_calls {
-            self.calls.store(calls);
-        }
-        self.scale.set(length, buckets);
-        if !has_calls {
-            self.calls.store(None);
-        }
+        let (length, buckets) = scale_of(new);
+        self.scale.advance(length, buckets);
     }
 
     /// Counts a success that was not slow, if that takes next to nothing. Otherwise says `false`, and
@@ -98,37 +84,46 @@ impl Window {
     #[inline]
     #[must_use]
     pub(super) fn add_success(&self, generation: u32, now: Timestamp) -> bool {
-        self.successes.add_at_present(self.scale.frame(generation), now)
+        let frame = self.scale.frame(generation);
+        self.successes.add_at_present(frame, now) || self.add_success_of_calls(frame)
     }
 
-    /// Counts a call.
-    pub(super) fn add(&self, generation: u32, sample: Sample, now: Timestamp) {
+    #[inline(never)]
+    fn add_success_of_calls(&self, frame: Frame) -> bool {
+        if frame.is_of_calls() {
+            self.calls().add(frame, Sample { is_failure: false, is_slow: false });
+        }
+        frame.is_of_calls()
+    }
+
+    /// Counts a call. A failure may get to know what spares it to ask for the totals.
+    pub(super) fn add(&self, generation: u32, sample: Sample, now: Timestamp) -> Option<Glance> {
         let is_plain = !sample.is_failure && !sample.is_slow;
         if is_plain && self.add_success(generation, now) {
-            return;
+            return None;
         }
         let frame = self.scale.frame(generation);
-        if frame.is_none() {
-            if let Some(calls) = &*self.calls.load() {
-                calls.add(generation, sample);
-            }
-            return;
+        if frame.is_of_calls() {
+            self.calls().add(frame, sample);
+            return None;
         }
-        if sample.is_failure {
-            self.failures.add(frame, frame.tick(now));
+        let glance = if sample.is_failure {
+            self.failures.add(frame, now, |tick| self.successes.sum(frame, tick))
         } else {
             self.successes.add(frame, now);
-        }
+            None
+        };
         if sample.is_slow {
             self.slow.add(frame, frame.tick(now));
         }
+        glance
     }
 
     /// The calls of a generation within the window that ends now.
     pub(super) fn totals(&self, generation: u32, now: Timestamp) -> Totals {
         let frame = self.scale.frame(generation);
-        if frame.is_none() {
-            return self.calls.load().as_ref().map_or_else(Totals::default, |calls| calls.totals(generation));
+        if frame.is_of_calls() {
+            return self.calls.get().map_or_else(Totals::default, |calls| calls.totals(frame));
         }
         let tick = frame.tick(now);
         // The slow calls first: one that ends in the meantime is then in the whole of which they are a share.
@@ -136,22 +131,16 @@ impl Window {
         Totals { failures: self.failures.sum(frame, tick), successes: self.successes.sum(frame, tick), slow }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BreakerWindow> {
-        self.shape.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> &CountRing {
+        self.calls.get_or_init(Box::default)
     }
 }
 
-fn time_of(shape: BreakerWindow) -> (Duration, u32) {
+/// A window of calls has no buckets, and as many microseconds as calls.
+fn scale_of(shape: BreakerWindow) -> (Duration, u32) {
     match shape {
         BreakerWindow::Time(window) => (window.length, window.buckets.max(1)),
-        BreakerWindow::Count(_) => (Duration::ZERO, 0),
-    }
-}
-
-fn calls_of(shape: BreakerWindow) -> Option<Arc<CountRing>> {
-    match shape {
-        BreakerWindow::Time(_) => None,
-        BreakerWindow::Count(size) => Some(Arc::new(CountRing::new(size))),
+        BreakerWindow::Count(calls) => (Duration::from_micros(calls.clamp(1, MOST_CALLS).into()), 0),
     }
 }
 

@@ -44,22 +44,22 @@ impl Cell {
         if count.sequence() == tag.sequence() { count.number() } else { 0 }
     }
 
-    /// Counts one more of `id`; one that comes too late is dropped.
-    pub(super) fn add(&self, id: Id) {
-        self.add_if(id, |_| true);
+    /// Counts one more of `id`, and says how many there are now. `None`: it comes too late, and is dropped.
+    pub(super) fn add(&self, id: Id) -> Option<u64> {
+        self.add_if(id, |_| true)
     }
 
-    /// Counts one more of `id` if `admits` what is counted already; says whether it did.
-    pub(super) fn add_if(&self, id: Id, admits: impl Fn(u64) -> bool) -> bool {
+    /// Counts one more of `id` if `admits` what is counted already; says how many there are then, if it did.
+    pub(super) fn add_if(&self, id: Id, admits: impl Fn(u64) -> bool) -> Option<u64> {
         while let Some(count) = self.take_over(id) {
             if !admits(count.number()) {
-                return false;
+                return None;
             }
             if self.swap(count, Count(count.0 + 1)) {
-                return true;
+                return Some(count.number() + 1);
             }
         }
-        false
+        None
     }
 
     /// Takes back one of `id`, if the cell still counts it.

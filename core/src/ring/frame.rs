@@ -44,14 +44,6 @@ impl Scale {
         Frame(self.0.load(SeqCst).wrapping_add(u64::from(generation) << SHAPE_BITS))
     }
 
-    /// Begins another series of windows of such a length.
-    pub(crate) fn set(&self, length: Duration, buckets: u32) {
-        let mut word = self.0.load(SeqCst);
-        while let Err(now) = self.change(word, shape(length, buckets)) {
-            word = now;
-        }
-    }
-
     /// The frame of windows of such a length, to write to. Where it is another than the last, it begins a series. Calls
     /// that still go by the old length change it back and forth for a while, which costs counts and never adds any.
     #[inline]
@@ -87,8 +79,19 @@ impl Frame {
     }
 
     /// Whether it has no buckets: there is nothing to count by time.
-    pub(crate) fn is_none(self) -> bool {
+    pub(crate) fn is_of_calls(self) -> bool {
         self.buckets() == 0
+    }
+
+    /// Of a frame without buckets, how many calls it stands for: as many as it has microseconds.
+    #[inline]
+    pub(crate) fn calls(self) -> u32 {
+        (self.0 & LENGTH_MASK) as u32
+    }
+
+    #[inline]
+    pub(crate) fn series(self) -> u32 {
+        (self.0 >> SHAPE_BITS) as u32
     }
 
     pub(crate) fn buckets(self) -> u32 {
@@ -115,7 +118,8 @@ impl Frame {
     }
 
     pub(super) fn id(self, tick: u64) -> Id {
-        Id(self.0 >> SHAPE_BITS << Id::ROUND_BITS | ((tick / self.cells() as u64) & Id::ROUND_MASK))
+        let rounds = if self.is_small() { tick / FEW as u64 } else { tick / MANY as u64 };
+        Id(self.0 >> SHAPE_BITS << Id::ROUND_BITS | (rounds & Id::ROUND_MASK))
     }
 
     fn cells(self) -> usize {

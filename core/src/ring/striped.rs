@@ -51,7 +51,9 @@ impl StripedRing {
     pub(crate) fn add(&self, frame: Frame, now: Timestamp) {
         match self.rows.mine() {
             Stripe::Own(row) => row.get().add(frame, now),
-            Stripe::Shared(row) => row.cells.add(frame, frame.tick(now)),
+            Stripe::Shared(row) => {
+                row.cells.add(frame, frame.tick(now));
+            }
         }
     }
 

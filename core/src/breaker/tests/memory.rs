@@ -21,7 +21,7 @@ fn a_breaker_grows_by_threads_and_by_what_has_happened_and_not_by_calls() {
     let few = BreakerPolicy { consecutive_failures: 0, failure_rate: 0.0, ..BreakerPolicy::default() };
     let many = BreakerWindow::Time(TimeWindow { buckets: 60, ..TimeWindow::default() });
     let many = BreakerPolicy { window: many, slow_call_duration: Duration::from_nanos(1), ..few };
-    for (policy, success, failure) in [(few, 384, 280), (many, 384 + 1024, 280 + 1024)] {
+    for (policy, success, failure) in [(few, 384, 344), (many, 384 + 1024, 344 + 1024)] {
         let mut bench = Bench::new(policy);
         // Where other tests' threads have the nearer slots, a table of the others comes with it.
         let first = bytes(|| assert_eq!(bench.call(Outcome::Success), None));

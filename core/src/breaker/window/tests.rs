@@ -66,6 +66,8 @@ fn t17_a_window_that_changes_its_shape_under_load_counts_again_at_once() {
         }
     });
     window.reshape(time(10));
-    (0..7).for_each(|number| window.add(0, Sample { is_failure: number < 3, is_slow: false }, NOW));
+    for number in 0..7 {
+        window.add(0, Sample { is_failure: number < 3, is_slow: false }, NOW);
+    }
     assert_eq!(window.totals(0, NOW), Totals { successes: 4, failures: 3, slow: 0 });
 }

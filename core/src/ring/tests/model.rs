@@ -39,10 +39,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// Whatever the clock, generations and shapes do: what was counted of the present ones within the window is there, and
-    /// nothing else. One who comes late is counted where its tick is still in the window, and is dropped where not.
+    /// nothing else. One who comes late is counted where its tick is still in the window, and is dropped where not. A glance
+    /// says the same as the sum.
     #[test]
     fn agree_with_a_list(start in 0_u64..1 << 40, steps in prop::collection::vec(step(), 1..300)) {
-        let (ring, rows) = (Ring::new(), StripedRing::new());
+        let (ring, rows, decisive) = (Ring::new(), StripedRing::new(), DecisiveRing::new());
         let own: Vec<Cells> = (0..3).map(|_| Cells::default()).collect();
         let scale = Scale::new(MILLISECOND * 10, 10);
         let (mut now, mut generation) = (start, 0);
@@ -53,15 +54,20 @@ proptest! {
             match step {
                 Step::Add { row, late } => {
                     let time = at(now.saturating_sub(late));
-                    ring.add(frame, frame.tick(time));
-                    rows.add(frame, time);
                     let tick = frame.tick(time);
+                    ring.add(frame, tick);
+                    if let Some(glance) = decisive.add(frame, time, |tick| rows.sum(frame, tick)) {
+                        prop_assert_eq!(glance.sum, ring.sum(frame, tick));
+                        prop_assert!(glance.companions <= rows.sum(frame, tick));
+                    }
+                    rows.add(frame, time);
                     own[row].at_for_writing(frame, tick).unwrap().add_own(frame.id(tick));
                     list.push(tick);
                 }
                 Step::AddStale { row, late } if stale != frame => {
                     let time = at(now.saturating_sub(late));
                     ring.add(stale, stale.tick(time));
+                    decisive.add(stale, time, |tick| rows.sum(stale, tick));
                     rows.add(stale, time);
                     let tick = stale.tick(time);
                     own[row].at_for_writing(stale, tick).unwrap().add_own(stale.id(tick));
@@ -74,9 +80,11 @@ proptest! {
                     list.clear();
                 }
                 Step::Reshape { buckets, width } => {
-                    stale = frame;
-                    scale.set(MILLISECOND * width as u32 * buckets, buckets);
-                    list.clear();
+                    scale.advance(MILLISECOND * width as u32 * buckets, buckets);
+                    if scale.frame(generation) != frame {
+                        stale = frame;
+                        list.clear();
+                    }
                 }
             }
             let frame = scale.frame(generation);
@@ -85,6 +93,7 @@ proptest! {
             let expected = list.iter().filter(|tick| (oldest..=newest).contains(*tick)).count() as u64;
             prop_assert_eq!(ring.sum(frame, newest), expected);
             prop_assert_eq!(rows.sum(frame, newest), expected);
+            prop_assert_eq!(decisive.sum(frame, newest), expected);
             prop_assert_eq!(own.iter().map(|cells| cells.sum(frame, newest)).sum::<u64>(), expected);
         }
     }

@@ -94,7 +94,8 @@ fn trips_once(window: BreakerWindow, times: [Timestamp; 2]) {
 
 #[test]
 fn failures_that_reach_the_threshold_together_trip() {
-    trips_once(BreakerWindow::default(), [at(1), at(1)]);
+    let window = TimeWindow { length: 2 * SECOND, buckets: 2 };
+    trips_once(BreakerWindow::Time(window), [at(1), at(1)]);
 }
 
 #[test]
