@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long chaos etcd-faults durability golden lint audit fmt proto baseline build-without-protoc bench bench-fleet \
+.PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability golden lint audit fmt proto baseline build-without-protoc bench bench-fleet \
 	instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -48,10 +48,13 @@ test-long: ## the property tests, fifty times as long; SEED=n repeats a run
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed"; \
 	COFFERDAM_LONG=1 PROPTEST_RNG_SEED=$$seed cargo test --release --package cofferdam-core --lib -- model:: agrees_with
 
-chaos: ## what the manager says of its instances, beside what is so, a hundred times as long; SEED=n repeats one run
+chaos: chaos-writes ## what managers say, under faults, beside what is so, a hundred times as long; SEED=n repeats one run
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- n_of_m_is_exact
 	COFFERDAM_LONG=1 $${SEED:+PROPTEST_RNG_SEED=$$SEED} cargo test --release --package cofferdam --lib -- disorder::
-	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
+	COFFERDAM_LONG=1 $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
+
+chaos-writes: ## of these, writes: managers and stores are killed, paused and cut off 200 times each (minutes)
+	COFFERDAM_LONG=1 $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --package cofferdam-tests --test main -- chaos_writes:: --nocapture --test-threads 1
 
 etcd-faults: ## what happens to etcd under a manager, with history compacted under a cut watch a thousand times (an hour)
 	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- etcd_faults:: --nocapture

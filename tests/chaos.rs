@@ -17,7 +17,7 @@ use cofferdam_proto::v1::{
 };
 use cofferdam_tests::wire::{millis, position, registration, revision};
 use cofferdam_tests::{
-    Behaviour, Client, Direction, Fault, FaultProxy, Follower, Manager, Process, Seen, Upstream, eventually,
+    Behaviour, Client, Direction, Fault, FaultProxy, Follower, Manager, Numbers, Process, Seen, Upstream, eventually,
 };
 use std::collections::BTreeMap;
 
@@ -44,19 +44,6 @@ enum Wrong {
 
 /// Where a client is to stand.
 type Stand = InstanceSyncState;
-
-/// Numbers from a seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
-    }
-}
 
 /// An application with an SDK, behind a network of its own.
 struct Sdk {
@@ -164,7 +151,7 @@ async fn is_done(client: &Client, instances: usize) -> bool {
 }
 
 struct Chaos {
-    random: Random,
+    numbers: Numbers,
     upstream: Upstream,
     manager: Manager,
     client: Client,
@@ -175,7 +162,7 @@ struct Chaos {
 }
 
 impl Chaos {
-    async fn begin(seed: u64) -> Self {
+    async fn begin(numbers: Numbers) -> Self {
         let upstream = Upstream::start(Behaviour::echo()).await;
         let manager = Manager::embedded().await;
         let client = manager.client();
@@ -188,8 +175,8 @@ impl Chaos {
         for index in 0..PROCESSES {
             processes.push(caller(&manager.url(), &process(index), SERVICE, &upstream).await);
         }
-        let (random, followers) = (Random(seed), Vec::new());
-        let mut chaos = Self { random, upstream, manager, client, sdks, followers, processes, rounds: 0 };
+        let followers = Vec::new();
+        let mut chaos = Self { numbers, upstream, manager, client, sdks, followers, processes, rounds: 0 };
         chaos.follow(&first, [true; FOLLOWERS]).await;
         says(&chaos.client, &stands(|_| Some(Stand::Applied))).await;
         chaos
@@ -208,7 +195,7 @@ impl Chaos {
     }
 
     async fn round(&mut self) {
-        let wrongs: [Wrong; SDKS] = std::array::from_fn(|_| match self.random.below(8) {
+        let wrongs: [Wrong; SDKS] = std::array::from_fn(|_| match self.numbers.below(8) {
             0 => Wrong::Cut,
             1 => Wrong::Reset,
             2 => Wrong::Blackhole(Direction::ToClient),
@@ -216,9 +203,9 @@ impl Chaos {
             4 => Wrong::Partition,
             _ => Wrong::Nothing,
         });
-        let are_willing: [bool; FOLLOWERS] = std::array::from_fn(|_| self.random.below(3) > 0);
-        let are_killed: [bool; PROCESSES] = std::array::from_fn(|_| self.random.below(4) == 0);
-        let restarts = self.random.below(4) == 0;
+        let are_willing: [bool; FOLLOWERS] = std::array::from_fn(|_| self.numbers.below(3) > 0);
+        let are_killed: [bool; PROCESSES] = std::array::from_fn(|_| self.numbers.below(4) == 0);
+        let restarts = self.numbers.below(4) == 0;
 
         for (sdk, wrong) in self.sdks.iter_mut().zip(wrongs) {
             sdk.go_wrong(wrong);
@@ -307,14 +294,8 @@ fn stands(of: impl Fn(Who) -> Option<Stand>) -> BTreeMap<String, Stand> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_the_manager_says_who_is_done_as_the_clients_do() {
-    let seed = match std::env::var("SEED") {
-        Ok(seed) => seed.parse().expect("SEED is a number"),
-        Err(_) => u64::from(std::process::id()),
-    };
     let rounds = if std::env::var_os("COFFERDAM_LONG").is_some() { LONG_ROUNDS } else { ROUNDS };
-    // Shown where the test fails.
-    println!("SEED={seed}");
-    let mut chaos = Chaos::begin(seed).await;
+    let mut chaos = Chaos::begin(Numbers::seeded()).await;
     for _ in 0..rounds {
         chaos.round().await;
     }

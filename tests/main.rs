@@ -8,7 +8,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::large_futures,
-    reason = "tests: a broken expectation ends the test, and says why; whole policies live in their futures"
+    clippy::print_stderr,
+    reason = "tests: a broken expectation ends the test, and says why; whole policies live in their futures; chaos says what it was"
 )]
 
 mod api_bad_input;
@@ -18,6 +19,7 @@ mod api_seed_002;
 mod api_seed_004;
 mod breaker_modes;
 mod chaos;
+mod chaos_writes;
 mod engine_seeds;
 mod etcd_faults;
 mod execute;

@@ -47,6 +47,8 @@ pub(crate) struct FaultyStore {
     delay: Mutex<Duration>,
     /// How many commits were asked for.
     pub(crate) commits: AtomicU32,
+    /// How many leases were asked for.
+    pub(crate) leases: AtomicU32,
 }
 
 impl FaultyStore {
@@ -59,6 +61,7 @@ impl FaultyStore {
             lost_leases: AtomicU32::default(),
             delay: Mutex::default(),
             commits: AtomicU32::default(),
+            leases: AtomicU32::default(),
         })
     }
 
@@ -140,6 +143,7 @@ impl Store for FaultyStore {
     }
 
     async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, StoreError> {
+        self.leases.fetch_add(1, Ordering::SeqCst);
         self.reach().await?.grant_lease(ttl).await
     }
 

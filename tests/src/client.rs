@@ -14,7 +14,8 @@ use cofferdam_proto::v1::{
     WaitForConvergenceResponse,
 };
 use prost_types::FieldMask;
-use tonic::transport::Channel;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
 
 /// A client of one manager. Errors come taken apart.
 #[derive(Clone, Debug)]
@@ -68,6 +69,16 @@ calls! {
 impl Client {
     pub(crate) fn new(channel: Channel) -> Self {
         Self(IsolationServiceClient::new(channel).max_decoding_message_size(16 << 20))
+    }
+
+    /// A client of the manager at this URL that waits so long for an answer, and connects again after each break.
+    ///
+    /// # Panics
+    ///
+    /// If the URL is none.
+    pub fn patient(url: &str, patience: Duration) -> Self {
+        let endpoint = Endpoint::from_shared(url.to_owned()).expect("a URL");
+        Self::new(endpoint.connect_timeout(patience).timeout(patience).connect_lazy())
     }
 
     /// Registers a service; returns it as it is then.

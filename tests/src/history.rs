@@ -17,6 +17,7 @@ mod check;
 mod fields;
 mod followed;
 mod judge;
+mod log;
 mod recorder;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod witness;
 pub use check::{Tally, check};
 pub use fields::{SLOTS, patch, paths, value_of};
 pub use followed::check_follower;
+pub use log::{extend_by_embedded, log_of_etcd};
 pub use recorder::Recorder;
 pub use violation::Violation;
 pub use watched::{Sighting, WatchBreach, check_watch};

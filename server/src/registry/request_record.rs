@@ -27,8 +27,9 @@ const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// How long one lease takes records in.
 const SHARED_FOR: Duration = Duration::from_secs(60);
 
-/// How many records one lease takes in.
-const SHARED_BY: u32 = 32;
+/// How many records one lease takes in. They are deleted in one transaction, which is to hold up no write for long; and
+/// of so many writes one has to wait for the next lease.
+const SHARED_BY: u32 = 2_000;
 
 /// A write's own name and content.
 #[derive(Debug)]
@@ -114,6 +115,8 @@ impl Request {
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     current: Mutex<Option<Share>>,
+    /// Held while a lease is asked for: of all the writers that find none, one asks.
+    asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,19 +128,35 @@ struct Share {
 
 impl Leases {
     async fn lease(&self, shared: &Shared, give_up: Instant) -> Result<LeaseId, Error> {
-        if let Some(share) = self.lock().as_mut().filter(|share| share.room > 0 && Instant::now() < share.until) {
-            share.room -= 1;
-            return Ok(share.lease);
+        match self.take() {
+            Some(lease) => Ok(lease),
+            // Apart, so that the many who find one do not carry its room.
+            None => match tokio::time::timeout_at(give_up, Box::pin(self.ask(shared))).await {
+                Ok(lease) => lease,
+                Err(_) => Err(Error::StoreUnavailable { reason: shared.no_answer() }),
+            },
+        }
+    }
+
+    async fn ask(&self, shared: &Shared) -> Result<LeaseId, Error> {
+        let _asking = self.asking.lock().await;
+        if let Some(lease) = self.take() {
+            return Ok(lease);
         }
         // The lease may begin to run as soon as it is asked for.
         let until = Instant::now() + SHARED_FOR;
-        let granted = tokio::time::timeout_at(give_up, shared.store.grant_lease(REMEMBERED + SHARED_FOR));
-        let lease = match granted.await {
-            Ok(granted) => granted.map_err(|error| shared.lease_error(error))?,
-            Err(_) => return Err(Error::StoreUnavailable { reason: shared.no_answer() }),
-        };
+        let granted = shared.store.grant_lease(REMEMBERED + SHARED_FOR).await;
+        let lease = granted.map_err(|error| shared.lease_error(error))?;
         *self.lock() = Some(Share { lease, until, room: SHARED_BY - 1 });
         Ok(lease)
+    }
+
+    /// A place in the present lease, where there is one.
+    fn take(&self) -> Option<LeaseId> {
+        let mut current = self.lock();
+        let share = current.as_mut().filter(|share| share.room > 0 && Instant::now() < share.until)?;
+        share.room -= 1;
+        Some(share.lease)
     }
 
     /// Takes no more records into a lease that is gone.

@@ -131,13 +131,16 @@ impl Shared {
                 Err(CommitError::Store(error)) => return Err(self.store_error(error)),
                 Err(CommitError::Conflict(conflict)) => conflict,
             };
+            // Before a repetition is answered, too: another manager may have taken the first one, and whoever is answered
+            // here is to read here what was written. Boxed, so that a write that meets nobody does not carry its room.
+            let caught_up = Box::pin(self.catch_up(&conflict, give_up)).await;
             if let Some(first) = request.first_result(&conflict, epoch)? {
                 return Ok(first);
             }
             if Instant::now() >= give_up {
                 break;
             }
-            self.catch_up(&conflict, give_up).await?;
+            caught_up?;
             pause(attempt).await;
         }
         Err(Error::Contended { key: target.clone(), attempts: ATTEMPTS })
@@ -191,7 +194,7 @@ impl Shared {
 fn is_known(catalog: &Catalog, failed: &FailedPrecondition) -> bool {
     let known = catalog.known(&Key::parse(failed.precondition.key()));
     match &failed.current {
-        Some(entry) => known.is_some_and(|known| known >= entry.mod_revision),
+        Some(entry) => catalog.head >= entry.mod_revision || known.is_some_and(|known| known >= entry.mod_revision),
         None => known.is_none(),
     }
 }

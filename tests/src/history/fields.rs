@@ -9,8 +9,8 @@ use prost_types::Duration;
 pub const SLOTS: u8 = 8;
 
 const PATHS: [&str; SLOTS as usize] = [
-    "timeout.call_timeout",
-    "timeout.min_attempt_budget",
+    "timeout.attempt_timeout",
+    "circuit_breaker.slow_call_duration",
     "circuit_breaker.minimum_calls",
     "circuit_breaker.failure_count",
     "circuit_breaker.half_open_lease",
@@ -33,8 +33,9 @@ pub fn patch(value: &Value) -> IsolationPolicy {
     let number = |slot: u8| value.get(&slot).map(|stamp| u32::try_from(*stamp).expect("a stamp that fits"));
     let time = |slot: u8| value.get(&slot).map(|stamp| millis(*stamp));
     IsolationPolicy {
-        timeout: Some(TimeoutPolicy { call_timeout: time(0), min_attempt_budget: time(1), ..TimeoutPolicy::default() }),
+        timeout: Some(TimeoutPolicy { attempt_timeout: time(0), ..TimeoutPolicy::default() }),
         circuit_breaker: Some(CircuitBreakerPolicy {
+            slow_call_duration: time(1),
             minimum_calls: number(2),
             failure_count: number(3),
             half_open_lease: time(4),
@@ -54,8 +55,8 @@ pub fn value_of(written: Option<&IsolationPolicy>) -> Value {
     let rate = written.and_then(|policy| policy.rate_limit.as_ref());
     let health = written.and_then(|policy| policy.health.as_ref());
     let stamps = [
-        timeout.and_then(|timeout| stamp(timeout.call_timeout)),
-        timeout.and_then(|timeout| stamp(timeout.min_attempt_budget)),
+        timeout.and_then(|timeout| stamp(timeout.attempt_timeout)),
+        breaker.and_then(|breaker| stamp(breaker.slow_call_duration)),
         breaker.and_then(|breaker| breaker.minimum_calls).map(Stamp::from),
         breaker.and_then(|breaker| breaker.failure_count).map(Stamp::from),
         breaker.and_then(|breaker| stamp(breaker.half_open_lease)),

@@ -49,6 +49,19 @@ async fn a_write_that_changed_nothing_is_remembered_too() {
     assert_eq!(now.policy().level, cofferdam_core::level::Level::None);
 }
 
+/// Found by the histories of tests/chaos_writes.rs: the answer came from the request's record, ahead of the watch.
+#[tokio::test]
+async fn whoever_repeats_at_another_manager_reads_there_what_was_written() {
+    let (store, registry) = with_payments().await;
+    let other = another(&store).await;
+    for (id, level) in [("one", v1::IsolationLevel::Full), ("two", v1::IsolationLevel::None)] {
+        registry.set_level(set_level(id, level)).await.unwrap();
+        let again = other.set_level(set_level(id, level)).await.unwrap();
+        let shown = other.get(&key("default/payments")).unwrap().revision();
+        assert_eq!(Some(revision_to_wire(shown)), again.service.unwrap().revision, "{id}");
+    }
+}
+
 #[tokio::test]
 async fn a_repetition_may_reach_another_manager() {
     let (store, registry) = with_payments().await;
@@ -110,6 +123,18 @@ async fn a_write_without_an_answer_is_resolved_by_repeating_it() {
     let applied_at = registry.get(&payments).unwrap().revision();
     let answer = registry.set_level(request).await.unwrap();
     assert_eq!(answer.service.unwrap().revision.unwrap(), revision_to_wire(applied_at), "once, not twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_who_find_no_lease_one_asks_for_it() {
+    let (store, registry) = with_payments().await;
+    store.set_delay(std::time::Duration::from_millis(5));
+    let before = store.leases.load(Ordering::SeqCst);
+    let write = |index: usize| registry.set_level(set_level(&format!("request-{index}"), v1::IsolationLevel::Full));
+    for written in futures_util::future::join_all((0..20).map(write)).await {
+        written.unwrap();
+    }
+    assert_eq!(store.leases.load(Ordering::SeqCst) - before, 1);
 }
 
 #[tokio::test]
