@@ -3,8 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability golden lint audit fmt proto baseline build-without-protoc bench bench-fleet \
-	instructions record-instructions demo setup-bench
+.PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability golden lint audit fmt proto \
+	baseline build-without-protoc bench bench-fleet bench-store instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -50,11 +50,11 @@ test-long: ## the property tests, fifty times as long; SEED=n repeats a run
 
 chaos: chaos-writes ## what managers say, under faults, beside what is so, a hundred times as long; SEED=n repeats one run
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- n_of_m_is_exact
-	COFFERDAM_LONG=1 $${SEED:+PROPTEST_RNG_SEED=$$SEED} cargo test --release --package cofferdam --lib -- disorder::
-	COFFERDAM_LONG=1 $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
+	COFFERDAM_LONG=1 env $${SEED:+PROPTEST_RNG_SEED=$$SEED} cargo test --release --package cofferdam --lib -- disorder::
+	COFFERDAM_LONG=1 env $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --package cofferdam-tests --test main -- chaos:: --nocapture
 
 chaos-writes: ## of these, writes: managers and stores are killed, paused and cut off 200 times each (minutes)
-	COFFERDAM_LONG=1 $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --package cofferdam-tests --test main -- chaos_writes:: --nocapture --test-threads 1
+	COFFERDAM_LONG=1 env $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --package cofferdam-tests --test main -- chaos_writes:: --nocapture --test-threads 1
 
 etcd-faults: ## what happens to etcd under a manager, with history compacted under a cut watch a thousand times (an hour)
 	COFFERDAM_LONG=1 cargo test --package cofferdam-tests --test main -- etcd_faults:: --nocapture
@@ -89,6 +89,9 @@ bench: ## the cost of a protected call, ours beside its peers', into docs/perfor
 
 bench-fleet: ## the cost of a change of policy to the manager, beside Redis and etcd, into docs/performance.md; SHORT=1 is a taste
 	@tools/bench-fleet $(if $(SHORT),--short,docs/performance.md)
+
+bench-store: ## the cost of a durable write beside a bare put of etcd, into docs/performance.md; SHORT=1 is a taste
+	@tools/bench-store $(if $(SHORT),--short,docs/performance.md)
 
 instructions: ## the instructions of the hot paths, held to the bounds in bench/instructions.toml
 	@tools/check-instructions check

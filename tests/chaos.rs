@@ -4,7 +4,7 @@
 //! A manager process, SDKs that each reach it by a network of their own, applications in processes of their own, and
 //! clients that refuse what they are sent. A round kills some with SIGKILL, cuts, blackholes or partitions some, has some
 //! refuse, perhaps kills the manager, and changes the level. A run is its seed as far as what goes wrong is concerned:
-//! it is printed, and `SEED=n` repeats it. `COFFERDAM_LONG=1` is the long form, of a thousand rounds.
+//! it is printed, and `COFFERDAM_TEST_SEED=n` repeats it. `COFFERDAM_LONG=1` is the long form, of a thousand rounds.
 
 use crate::sync_fleet::caller;
 use cofferdam::{Cofferdam, Revision, Service};

@@ -15,8 +15,10 @@ pub mod process;
 pub mod storm;
 pub mod streams;
 pub mod stuck;
+pub mod subjects;
 pub mod tables;
 pub mod unary;
+pub mod writes;
 
 /// What goes wrong ends the run.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

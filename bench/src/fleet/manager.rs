@@ -26,6 +26,7 @@ macro_rules! method {
 pub enum Store<'a> {
     Memory,
     Embedded(&'a Path),
+    Etcd(SocketAddr),
 }
 
 /// Starts a manager.
@@ -37,6 +38,7 @@ pub fn start(binary: &Path, address: SocketAddr, store: Store<'_>) -> Outcome<Pr
     match store {
         Store::Memory => command.args(["--store", "memory"]),
         Store::Embedded(folder) => command.args(["--store", "embedded", "--data-dir"]).arg(folder),
+        Store::Etcd(address) => command.args(["--store", "etcd", "--etcd-endpoints", &address.to_string()]),
     };
     Process::serving(&mut command, address)
 }

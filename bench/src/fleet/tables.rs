@@ -3,6 +3,8 @@
 use super::changes::Figures;
 use super::storm::Storm;
 use super::stuck::{HEALTHY, STUCK, Stuck};
+use super::subjects::Start;
+use super::writes;
 use crate::conditions::Conditions;
 use crate::report::{BUSY, line};
 use std::fmt::Write as _;
@@ -100,6 +102,43 @@ pub fn troubles(storm: &Storm, stuck: &Stuck) -> String {
     row("KiB of the manager's memory for each of them", format!("{memory:.1}"));
     row("until it had hung up on all of them, s", format!("{:.1}", cut_off_after.as_secs_f64()));
     text
+}
+
+/// What writes came to; the first row is what the others are compared with.
+pub fn writes(title: &str, rows: &[(&str, writes::Figures)]) -> String {
+    let mut text = format!("### {title}\n\n");
+    text += &line(&cells(["", "writes/s", ": bare put", "p50 ms", "p99 ms", "manager's processor µs per write"]));
+    text += "|---|--:|--:|--:|--:|--:|\n";
+    let bare = rows.first().map_or(f64::NAN, |(_, figures)| median(&figures.rates));
+    for (name, figures) in rows {
+        let rate = median(&figures.rates);
+        let cpu = median(&figures.cpu);
+        text += &line(&[
+            (*name).to_owned(),
+            format!("{rate:.0}"),
+            format!("{:.2}", rate / bare),
+            fine_millis(percentile(&figures.each, 0.5)),
+            fine_millis(percentile(&figures.each, 0.99)),
+            if cpu.is_nan() { String::new() } else { format!("{cpu:.1}") },
+        ]);
+    }
+    text + "\n"
+}
+
+/// What it takes to start with so many services.
+pub fn starts(services: u64, rows: &[(&str, Start)]) -> String {
+    let mut text = format!("### A manager with {services} services starts\n\n");
+    text += &line(&cells(["", "until it has answered, ms", "memory, MiB", "KiB per service"]));
+    text += "|---|--:|--:|--:|\n";
+    for (name, Start { time, memory }) in rows {
+        let each = memory / services as f64;
+        text += &line(&[(*name).to_owned(), millis(*time), format!("{:.1}", memory / 1024.0), format!("{each:.1}")]);
+    }
+    text
+}
+
+fn fine_millis(time: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() * 1e3)
 }
 
 fn cells<const N: usize>(cells: [&str; N]) -> [String; N] {

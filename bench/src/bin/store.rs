@@ -1,0 +1,91 @@
+//! `store MANAGER [--short] [PAGE]`: measures what a durable write of a policy costs, beside a bare put of etcd, and what
+//! ten thousand services cost a manager that starts; prints the tables in Markdown, and puts them into a page between its
+//! marks.
+
+use cofferdam_bench::conditions::Conditions;
+use cofferdam_bench::fleet::Outcome;
+use cofferdam_bench::fleet::args::Args;
+use cofferdam_bench::fleet::process::Process;
+use cofferdam_bench::fleet::subjects::{BarePut, Manager, PolicyWrite, SERVICES, Start, etcd};
+use cofferdam_bench::fleet::tables;
+use cofferdam_bench::fleet::writes::{Figures, measure};
+use cofferdam_bench::report::{BUSY, replace};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fs};
+
+const TASK: &str = "bench-store";
+const WRITERS: [usize; 2] = [1, 64];
+
+fn main() -> Outcome<()> {
+    let args = Args::parse(env::args().skip(1))?;
+    if let Some(path) = &args.page {
+        // Now rather than when all is measured.
+        replace(&fs::read_to_string(path)?, TASK, "").ok_or_else(|| format!("{path} has no marks"))?;
+    }
+    let before = Conditions::now();
+    if before.load > BUSY {
+        eprintln!("warning: the load average is {}: the machine is busy, the figures will be doubtful", before.load);
+    }
+    let folder = tempfile::tempdir()?;
+    let (etcd_process, etcd_address) = etcd(folder.path())?.ok_or("there is no etcd on the PATH")?;
+    let mut text = String::new();
+    for (title, rows) in writes(&args, etcd_address)? {
+        text += &tables::writes(&title, &rows);
+    }
+    text += &tables::starts(SERVICES, &starts(&args.manager, etcd_address)?);
+    drop(etcd_process);
+    let text = tables::conditions(&before, &Conditions::now()) + &text;
+    println!("{text}");
+    if let Some(path) = args.page {
+        let document =
+            replace(&fs::read_to_string(&path)?, TASK, &text).ok_or_else(|| format!("{path} has no marks"))?;
+        fs::write(&path, document)?;
+    }
+    Ok(())
+}
+
+/// A table: its title, and the figures of each subject.
+type Table = (String, Vec<(&'static str, Figures)>);
+
+fn writes(args: &Args, etcd: SocketAddr) -> Outcome<Vec<Table>> {
+    let time = Duration::from_secs(if args.is_short { 1 } else { 5 });
+    let services = WRITERS.into_iter().max().unwrap_or(1) as u64;
+    let on_etcd = Manager::with_services(&args.manager, Some(etcd), services)?;
+    let embedded = Manager::with_services(&args.manager, None, services)?;
+    let mut run = 0;
+    let mut tables = Vec::new();
+    for writers in WRITERS {
+        let mut rows: Vec<(&str, Figures)> = Vec::new();
+        for pass in 1..=args.passes() {
+            let mut add = |name: &'static str, figures: Figures| match rows.iter_mut().find(|row| row.0 == name) {
+                Some((_, all)) => all.add(figures),
+                None => rows.push((name, figures)),
+            };
+            eprintln!("{writers} writers, pass {pass}");
+            add("etcd, bare puts", measure(BarePut, etcd, writers, time, None)?);
+            for (manager, name, has_request_id) in [
+                (&on_etcd, "Cofferdam on that etcd", false),
+                (&on_etcd, "Cofferdam on that etcd, with a request id", true),
+                (&embedded, "Cofferdam, embedded store", false),
+                (&embedded, "Cofferdam, embedded store, with a request id", true),
+            ] {
+                run += 1;
+                let process: &Process = &manager.process;
+                let write = PolicyWrite { run, has_request_id };
+                add(name, measure(write, manager.address, writers, time, Some(process))?);
+            }
+        }
+        tables.push((format!("Policy writes, {writers} at a time"), rows));
+    }
+    Ok(tables)
+}
+
+fn starts(binary: &Path, etcd: SocketAddr) -> Outcome<Vec<(&'static str, Start)>> {
+    eprintln!("{SERVICES} services");
+    // The first services are there from the writes.
+    let embedded = Manager::with_services(binary, None, SERVICES)?.restart()?;
+    let on_etcd = Manager::with_services(binary, Some(etcd), SERVICES)?.restart()?;
+    Ok(vec![("embedded store", embedded), ("etcd", on_etcd)])
+}
