@@ -1,7 +1,6 @@
 //! Writers that each wait for an answer before they write again, and how many writes a second that makes.
 
 use super::Outcome;
-use super::changes::PATIENCE;
 use super::crowd::{Crowd, Speaker};
 use super::http2::{self, Event, Http2};
 use super::process::Process;
@@ -10,6 +9,9 @@ use std::time::{Duration, Instant};
 
 /// What is not counted, so that connections, pages and caches are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
+
+/// How long a manager may take to be filled.
+const FILLING: Duration = Duration::from_secs(300);
 
 /// What writers of a kind say.
 pub trait Write {
@@ -128,7 +130,7 @@ pub fn measure(
 pub fn fill(write: impl Write, address: SocketAddr, writes: u64) -> Outcome<()> {
     let mut crowd = assemble(write, address, 64, Some(writes))?;
     let wanted = usize::try_from(writes)?;
-    let is_done = crowd.run(PATIENCE, |all| all.failed.is_some() || all.each.len() >= wanted)?;
+    let is_done = crowd.run(FILLING, |all| all.failed.is_some() || all.each.len() >= wanted)?;
     match crowd.speaker.failed {
         None if is_done => Ok(()),
         None => Err(format!("{} of {writes} writes were made in time", crowd.speaker.each.len()).into()),
