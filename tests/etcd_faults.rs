@@ -20,6 +20,7 @@ mod members;
 mod network;
 mod restarts;
 mod space;
+mod tls;
 mod writers;
 
 use cofferdam_proto::v1::sync_response::Message as Response;

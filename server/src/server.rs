@@ -1,6 +1,13 @@
 //! A manager, put together.
 
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -14,7 +21,7 @@ use crate::{
     listener::{Listener, ListenerOptions},
     peers::{Peers, PeersOptions},
     registry::{OpenError, Registry, RegistryOptions},
-    store::{EmbeddedStore, EtcdOptions, EtcdStore, EtcdUser, MemoryStore, Store, StoreError},
+    store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
     telemetry::{self, TelemetryError},
 };
 
@@ -54,9 +61,11 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
-    /// The file with etcd's password cannot be read.
-    #[error("cannot read store.etcd_password_file {}: {error}", path.display())]
-    Password {
+    /// A file that a setting names cannot be read.
+    #[error("cannot read {key} {}: {error}", path.display())]
+    File {
+        /// The setting.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What the operating system says.
@@ -231,6 +240,7 @@ pub(crate) async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartE
             let options = EtcdOptions {
                 prefix: store.etcd_prefix.clone(),
                 user: etcd_user(config).await?,
+                tls: etcd_tls(config).await?,
                 ..EtcdOptions::new(&store.etcd_endpoints)
             };
             EtcdStore::new(options).map(|store| Arc::new(store) as Arc<dyn Store>)
@@ -243,9 +253,29 @@ async fn etcd_user(config: &Config) -> Result<Option<EtcdUser>, StartError> {
     let (Some(name), Some(path)) = (&config.store.etcd_user, &config.store.etcd_password_file) else {
         return Ok(None);
     };
-    let password = tokio::fs::read_to_string(path).await;
-    let password = password.map_err(|error| StartError::Password { path: path.clone(), error })?;
+    let key = "store.etcd_password_file";
+    let password = String::from_utf8(read(key, path).await?).map_err(|error| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
+        StartError::File { key, path: path.clone(), error }
+    })?;
     Ok(Some(EtcdUser { name: name.clone(), password: password.trim_end_matches(['\r', '\n']).to_owned() }))
+}
+
+async fn etcd_tls(config: &Config) -> Result<Option<EtcdTls>, StartError> {
+    let store = &config.store;
+    let Some(authorities) = &store.etcd_ca_file else { return Ok(None) };
+    let identity = match (&store.etcd_cert_file, &store.etcd_key_file) {
+        (Some(certificate), Some(key)) => Some(EtcdIdentity {
+            certificate: read("store.etcd_cert_file", certificate).await?,
+            key: read("store.etcd_key_file", key).await?,
+        }),
+        _ => None,
+    };
+    Ok(Some(EtcdTls { authorities: read("store.etcd_ca_file", authorities).await?, identity }))
+}
+
+async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    tokio::fs::read(path).await.map_err(|error| StartError::File { key, path: path.to_owned(), error })
 }
 
 /// Where other managers reach this one. `None`: nobody has said so, and its own address does not tell.

@@ -44,7 +44,7 @@ pub use self::{
     concern::Concern,
     embedded::EmbeddedStore,
     error::{CommitError, Conflict, FailedPrecondition, InvalidRequest, Outcome, StoreError},
-    etcd::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdOptions, EtcdStore, EtcdUser},
+    etcd::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser},
     lease::{LeaseId, MAX_LEASE_TTL, MIN_LEASE_TTL},
     memory::MemoryStore,
     txn::{MAX_KEY_BYTES, MAX_OPS, MAX_TXN_BYTES, MAX_VALUE_BYTES, Op, Precondition, Txn},

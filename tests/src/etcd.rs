@@ -1,5 +1,6 @@
 //! A real etcd, of one node or several.
 
+use crate::authority::Authority;
 use crate::ports;
 use crate::process::Process;
 use crate::tools::tool;
@@ -16,6 +17,8 @@ pub struct Etcd {
     members: Vec<Member>,
     setup: Setup,
     binary: PathBuf,
+    /// Who issued the members' certificates, and whose managers they let in by TLS.
+    authority: Option<Authority>,
     folder: TempDir,
 }
 
@@ -28,6 +31,8 @@ pub struct Setup {
     pub nodes: usize,
     /// What else is said to each node.
     pub arguments: &'static [&'static str],
+    /// Whether each node listens for TLS as well, and wants a certificate there.
+    pub is_secure: bool,
 }
 
 /// An etcd that `make setup` brings.
@@ -41,7 +46,7 @@ pub enum Release {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { release: Release::Oldest, nodes: 1, arguments: &[] }
+        Self { release: Release::Oldest, nodes: 1, arguments: &[], is_secure: false }
     }
 }
 
@@ -49,6 +54,7 @@ impl Default for Setup {
 struct Member {
     client_port: u16,
     peer_port: u16,
+    secure_port: Option<u16>,
     process: Option<Process>,
 }
 
@@ -69,17 +75,20 @@ impl Etcd {
     /// If there is no etcd to start, or it does not come up.
     pub async fn start_as(setup: Setup) -> Self {
         let nodes = setup.nodes;
-        let member = || Member { client_port: ports::reserve(), peer_port: ports::reserve(), process: None };
+        let folder = TempDir::new().expect("a temporary folder");
+        let authority = setup.is_secure.then(|| Authority::new(folder.path(), "authority"));
+        let member = || Member {
+            client_port: ports::reserve(),
+            peer_port: ports::reserve(),
+            secure_port: setup.is_secure.then(ports::reserve),
+            process: None,
+        };
         let binary = match setup.release {
             Release::Oldest => tool("etcd"),
             Release::Current => tool("etcd-current"),
         };
-        let mut etcd = Self {
-            members: std::iter::repeat_with(member).take(nodes).collect(),
-            setup,
-            binary,
-            folder: TempDir::new().expect("a temporary folder"),
-        };
+        let mut etcd =
+            Self { members: std::iter::repeat_with(member).take(nodes).collect(), setup, binary, authority, folder };
         for index in 0..nodes {
             etcd.spawn(index);
         }
@@ -98,6 +107,26 @@ impl Etcd {
     /// The address of a member, host and port.
     pub fn address(&self, member: usize) -> String {
         self.members[member].address()
+    }
+
+    /// The members' addresses for TLS, host and port, parted by commas.
+    ///
+    /// # Panics
+    ///
+    /// If they have none.
+    pub fn secure_endpoints(&self) -> String {
+        let port = |member: &Member| member.secure_port.expect("a secure cluster");
+        let addresses: Vec<_> = self.members.iter().map(|member| format!("127.0.0.1:{}", port(member))).collect();
+        addresses.join(",")
+    }
+
+    /// Who issued the members' certificates, and whose they accept.
+    ///
+    /// # Panics
+    ///
+    /// If they have none.
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("a secure cluster")
     }
 
     /// The member that leads, as soon as there is one that says so itself.
@@ -176,10 +205,20 @@ impl Etcd {
             self.members.iter().enumerate().map(|(i, m)| format!("{}={}", name(i), m.peer_url())).collect();
         let member = &mut self.members[index];
         let mut command = Command::new(&self.binary);
+        let mut listen = format!("http://{}", member.address());
+        if let (Some(authority), Some(port)) = (&self.authority, member.secure_port) {
+            let own = authority.issue(&name(index), &["127.0.0.1"]);
+            listen.push_str(&format!(",https://127.0.0.1:{port}"));
+            command
+                .arg(format!("--cert-file={}", own.certificate.display()))
+                .arg(format!("--key-file={}", own.key.display()))
+                .arg(format!("--trusted-ca-file={}", authority.file.display()))
+                .arg("--client-cert-auth");
+        }
         command
             .arg(format!("--name={}", name(index)))
             .arg(format!("--data-dir={}", self.folder.path().join(name(index)).display()))
-            .arg(format!("--listen-client-urls=http://{}", member.address()))
+            .arg(format!("--listen-client-urls={listen}"))
             .arg(format!("--advertise-client-urls=http://{}", member.address()))
             .arg(format!("--listen-peer-urls={}", member.peer_url()))
             .arg(format!("--initial-advertise-peer-urls={}", member.peer_url()))

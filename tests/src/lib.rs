@@ -14,6 +14,7 @@
     reason = "test support: a broken expectation ends the test, and says why"
 )]
 
+mod authority;
 mod cli;
 mod client;
 mod etcd;
@@ -33,6 +34,7 @@ mod upstream;
 mod wait;
 pub mod wire;
 
+pub use authority::{Authority, Certified};
 pub use cli::{Said, cofferdam, command};
 pub use client::Client;
 pub use etcd::{Etcd, Release, Setup};

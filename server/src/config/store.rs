@@ -19,7 +19,8 @@ pub struct StoreConfig {
     /// `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub timeout: Duration,
-    /// The members of the etcd cluster, `host:port` or `http://host:port`: a list, or one text with commas.
+    /// The members of the etcd cluster, `host:port`, `http://host:port` or `https://host:port`: a list, or one
+    /// text with commas.
     #[serde(deserialize_with = "human::list")]
     pub etcd_endpoints: Vec<String>,
     /// What all keys begin with in etcd; ends with a slash. Managers that share it share their state. Default
@@ -29,6 +30,13 @@ pub struct StoreConfig {
     pub etcd_user: Option<String>,
     /// The file that holds that user's password, a line end after it not counted.
     pub etcd_password_file: Option<PathBuf>,
+    /// The file with the certificates, in PEM, of those who may have issued those of etcd's members. Set: they are reached
+    /// by TLS. Unset: by plain HTTP.
+    pub etcd_ca_file: Option<PathBuf>,
+    /// The file with the manager's own certificate, in PEM, for members that ask for one.
+    pub etcd_cert_file: Option<PathBuf>,
+    /// The file with that certificate's private key, in PEM.
+    pub etcd_key_file: Option<PathBuf>,
 }
 
 /// Which store.
@@ -55,6 +63,10 @@ impl fmt::Display for StoreKind {
 }
 
 impl StoreConfig {
+    fn names(&self, scheme: &str) -> bool {
+        self.etcd_endpoints.iter().any(|endpoint| endpoint.starts_with(scheme))
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let invalid = |key, reason: &str| Err(ConfigError::Invalid { key, reason: reason.to_owned() });
         if self.timeout.is_zero() {
@@ -67,6 +79,17 @@ impl StoreConfig {
             }
             StoreKind::Etcd if self.etcd_user.is_some() != self.etcd_password_file.is_some() => {
                 invalid("store.etcd_password_file", "must be set together with store.etcd_user")
+            }
+            StoreKind::Etcd if self.etcd_cert_file.is_some() != self.etcd_key_file.is_some() => {
+                invalid("store.etcd_key_file", "must be set together with store.etcd_cert_file")
+            }
+            StoreKind::Etcd
+                if self.etcd_ca_file.is_none() && (self.etcd_cert_file.is_some() || self.names("https://")) =>
+            {
+                invalid("store.etcd_ca_file", "must be set where etcd is reached by TLS")
+            }
+            StoreKind::Etcd if self.etcd_ca_file.is_some() && self.names("http://") => {
+                invalid("store.etcd_endpoints", "must not begin with http:// where store.etcd_ca_file is set")
             }
             StoreKind::Embedded | StoreKind::Memory if !self.etcd_endpoints.is_empty() => {
                 invalid("store.etcd_endpoints", "is set and the store is not etcd: use --store etcd, or leave it out")
@@ -91,6 +114,9 @@ impl Default for StoreConfig {
             etcd_prefix: DEFAULT_PREFIX.to_owned(),
             etcd_user: None,
             etcd_password_file: None,
+            etcd_ca_file: None,
+            etcd_cert_file: None,
+            etcd_key_file: None,
         }
     }
 }

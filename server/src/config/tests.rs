@@ -230,8 +230,16 @@ fn settings_must_go_together() {
         assert!(load_file(file).unwrap().check().unwrap_err().to_string().starts_with(key), "{file}");
     }
     load_file("[sync]\nmax_age = \"0s\"").unwrap().check().unwrap();
-    let config = load_file("[store]\nkind = \"etcd\"\netcd_endpoints = \"a:1\"\netcd_user = \"me\"").unwrap();
-    assert!(config.check().unwrap_err().to_string().contains("etcd_password_file"));
+    for (setting, key) in [
+        ("etcd_endpoints = \"a:1\"\netcd_user = \"me\"", "store.etcd_password_file"),
+        ("etcd_endpoints = \"https://a:1\"", "store.etcd_ca_file"),
+        ("etcd_endpoints = \"a:1\"\netcd_ca_file = \"ca\"\netcd_key_file = \"key\"", "store.etcd_key_file"),
+        ("etcd_endpoints = \"a:1\"\netcd_cert_file = \"cert\"\netcd_key_file = \"key\"", "store.etcd_ca_file"),
+        ("etcd_endpoints = \"b:1,http://a:1\"\netcd_ca_file = \"ca\"", "store.etcd_endpoints"),
+    ] {
+        let config = load_file(&format!("[store]\nkind = \"etcd\"\n{setting}")).unwrap();
+        assert!(config.check().unwrap_err().to_string().starts_with(key), "{setting}");
+    }
 }
 
 #[test]

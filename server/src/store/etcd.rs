@@ -35,7 +35,7 @@ mod posture;
 mod session;
 mod watch;
 
-pub use self::options::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdOptions, EtcdUser};
+pub use self::options::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdIdentity, EtcdOptions, EtcdTls, EtcdUser};
 
 /// The etcd-backed [`Store`].
 #[derive(Debug)]

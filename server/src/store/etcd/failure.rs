@@ -19,6 +19,8 @@ pub(super) const MAKE_ROOM: &str =
 pub(super) enum Failure {
     /// No connection, or refused by this member before doing anything: another one may do it.
     NotSent(String),
+    /// One of the two does not trust the other's certificate, so nothing was asked. Another member may do.
+    NotTrusted(String),
     /// No answer, or one that leaves it open.
     Ambiguous(String),
     /// The token was not accepted, so the request was not even looked at.
@@ -49,7 +51,10 @@ impl From<Error> for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let message = status.message().to_owned();
+        let message = said(&status);
+        if let Some(setting) = distrust(&message) {
+            return Self::NotTrusted(format!("{message}: check {setting}"));
+        }
         if was_not_connected(&status) || message == "etcdserver: no leader" {
             return Self::NotSent(message);
         }
@@ -91,6 +96,30 @@ impl Failure {
         } else {
             Self::Ambiguous(reason)
         }
+    }
+}
+
+/// A status's words, and those of what is at the root of it.
+fn said(status: &Status) -> String {
+    let (message, root) = (status.message(), root(status).to_string());
+    if status.source().is_none() || message.contains(&root) { message.to_owned() } else { format!("{message}: {root}") }
+}
+
+/// What is at the root of an error.
+pub(super) fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root
+}
+
+/// Which settings are at fault where one of the two does not trust the other's certificate.
+fn distrust(message: &str) -> Option<&'static str> {
+    if message.contains("invalid peer certificate") {
+        Some("store.etcd_ca_file, and the names in etcd's certificate")
+    } else {
+        message.contains("received fatal alert").then_some("store.etcd_cert_file and store.etcd_key_file")
     }
 }
 

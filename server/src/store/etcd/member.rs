@@ -11,9 +11,12 @@ use std::{
 
 use etcd_client::{Channel, Client, ConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use super::{EtcdOptions, EtcdUser, failure::Failure};
+use super::{
+    EtcdOptions, EtcdTls, EtcdUser,
+    failure::{Failure, root},
+};
 use crate::store::InvalidRequest;
 
 /// How long a connection may be silent before it is asked for a sign of life. etcd closes connections of clients that
@@ -38,11 +41,18 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(name: &str, options: &EtcdOptions) -> Result<Self, InvalidRequest> {
         let refuse = |reason: String| InvalidRequest::Option { option: "endpoints", reason };
-        let url = match name.split_once("://") {
-            None => format!("http://{name}"),
-            Some(("http", _)) => name.to_owned(),
-            Some((scheme, _)) => {
-                return Err(refuse(format!("{name}: {scheme} is not spoken in this release, use http")));
+        let url = match (name.split_once("://"), &options.tls) {
+            (None, None) => format!("http://{name}"),
+            (None, Some(_)) => format!("https://{name}"),
+            (Some(("http", _)), None) | (Some(("https", _)), Some(_)) => name.to_owned(),
+            (Some(("https", _)), None) => {
+                return Err(refuse(format!("{name}: https needs to know whose certificates to trust")));
+            }
+            (Some(("http", _)), Some(_)) => {
+                return Err(refuse(format!("{name}: there are certificates to trust, so it must be https")));
+            }
+            (Some((scheme, _)), _) => {
+                return Err(refuse(format!("{name}: {scheme} is not spoken, use http or https")));
             }
         };
         let endpoint = Endpoint::from_shared(url).map_err(|error| refuse(format!("{name}: {error}")))?;
@@ -56,6 +66,10 @@ impl Member {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
+        let endpoint = match &options.tls {
+            None => endpoint,
+            Some(tls) => secure(endpoint, tls)?,
+        };
         Ok(Self {
             name: name.to_owned(),
             endpoint,
@@ -105,6 +119,21 @@ impl Member {
     }
 }
 
+/// An endpoint that is reached by TLS alone.
+fn secure(endpoint: Endpoint, tls: &EtcdTls) -> Result<Endpoint, InvalidRequest> {
+    let refuse = |reason: String| InvalidRequest::Option { option: "tls", reason };
+    let begins = |pem: &[u8], what: &str| pem.windows(what.len()).any(|window| window == what.as_bytes());
+    // None at all would be taken in, and then trust nobody.
+    if !begins(&tls.authorities, "-----BEGIN CERTIFICATE-----") {
+        return Err(refuse("there is no PEM certificate among those to trust".to_owned()));
+    }
+    let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&tls.authorities));
+    if let Some(identity) = &tls.identity {
+        config = config.identity(Identity::from_pem(&identity.certificate, &identity.key));
+    }
+    endpoint.tls_config(config).map_err(|error| refuse(root(&error).to_string()))
+}
+
 /// A failure to log in is never a doubt about the call it was for.
 fn before_sending(error: etcd_client::Error) -> Failure {
     match Failure::from(error) {
@@ -133,5 +162,19 @@ mod tests {
             let refused = Member::new(bad, &options).expect_err(bad).to_string();
             assert!(refused.contains("endpoints") && refused.contains(bad), "{refused}");
         }
+    }
+
+    #[tokio::test]
+    async fn certificates_that_cannot_be_used_are_refused() {
+        let of = |authorities: &str| {
+            let tls = Some(EtcdTls { authorities: authorities.into(), identity: None });
+            EtcdOptions { tls, ..EtcdOptions::new(["unused"]) }
+        };
+        for bad in ["", "nonsense"] {
+            let refused = Member::new("a:2379", &of(bad)).expect_err(bad).to_string();
+            assert!(refused.contains("tls"), "{refused}");
+        }
+        let refused = Member::new("http://a:2379", &of("")).expect_err("two minds").to_string();
+        assert!(refused.contains("https"), "{refused}");
     }
 }

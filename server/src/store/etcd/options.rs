@@ -19,15 +19,35 @@ const MAX_PREFIX_BYTES: usize = 128;
 /// Which cluster, and how to behave towards it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdOptions {
-    /// The members' client addresses, `http://host:port` or `host:port`; at least one. The first one that answers is
-    /// used until it fails.
+    /// The members' client addresses, `http://host:port`, `https://host:port` or `host:port`, which is the one that
+    /// [`tls`](Self::tls) says; at least one. The first one that answers is used until it fails.
     pub endpoints: Vec<String>,
     /// What all keys begin with in etcd. Visible ASCII, ends with `/`; managers that share it share their state.
     pub prefix: String,
     /// Who to log in as; absent where the cluster has no authentication.
     pub user: Option<EtcdUser>,
+    /// What TLS goes by; absent for plain HTTP.
+    pub tls: Option<EtcdTls>,
     /// How long one attempt at a call may take before it counts as unanswered; more than zero.
     pub call_timeout: Duration,
+}
+
+/// What TLS to etcd goes by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdTls {
+    /// The certificates of those who may have issued a member's, in PEM; at least one.
+    pub authorities: Vec<u8>,
+    /// What is shown to members that ask for a certificate; absent where none does.
+    pub identity: Option<EtcdIdentity>,
+}
+
+/// A certificate of the manager's own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdIdentity {
+    /// The certificate, and those between it and its authority, in PEM.
+    pub certificate: Vec<u8>,
+    /// Its private key, in PEM; never shown in debug output.
+    pub key: Vec<u8>,
 }
 
 /// A user of etcd's own authentication.
@@ -46,6 +66,7 @@ impl EtcdOptions {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             prefix: DEFAULT_PREFIX.to_owned(),
             user: None,
+            tls: None,
             call_timeout: DEFAULT_CALL_TIMEOUT,
         }
     }
@@ -66,6 +87,18 @@ impl EtcdOptions {
             return refuse("call_timeout", "it is zero");
         }
         Ok(())
+    }
+}
+
+impl Debug for EtcdTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdTls").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Debug for EtcdIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdIdentity").finish_non_exhaustive()
     }
 }
 
@@ -104,7 +137,9 @@ mod tests {
     #[test]
     fn debug_output_has_no_password() {
         let user = EtcdUser { name: "manager".to_owned(), password: "canary".to_owned() };
-        let shown = format!("{:?}", EtcdOptions { user: Some(user), ..EtcdOptions::new(["a"]) });
-        assert!(shown.contains("manager") && !shown.contains("canary"), "{shown}");
+        let identity = Some(EtcdIdentity { certificate: Vec::new(), key: b"canary".to_vec() });
+        let tls = Some(EtcdTls { authorities: Vec::new(), identity });
+        let shown = format!("{:?}", EtcdOptions { user: Some(user), tls, ..EtcdOptions::new(["a"]) });
+        assert!(shown.contains("manager") && !shown.contains("canary") && !shown.contains("99, 97"), "{shown}");
     }
 }

@@ -94,6 +94,7 @@ impl Session {
     {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
+        let mut distrusted = 0;
         for turn in 0..self.members.len() {
             let index = (first + turn) % self.members.len();
             let Some(member) = self.members.get(index) else { break };
@@ -103,6 +104,10 @@ impl Session {
             };
             match answer {
                 Err(Failure::NotSent(reason)) => reasons.push(format!("{}: {reason}", member.name)),
+                Err(Failure::NotTrusted(reason)) => {
+                    distrusted += 1;
+                    reasons.push(format!("{}: {reason}", member.name));
+                }
                 Err(Failure::Ambiguous(reason)) => {
                     reasons.push(format!("{}: {reason}", member.name));
                     if kind == Kind::Write {
@@ -118,7 +123,14 @@ impl Session {
                 }
             }
         }
-        Err(Failure::Refused(StoreError::Unavailable { reason: reasons.join("; ") }))
+        let reason = reasons.join("; ");
+        // What no member trusts, nobody mends by waiting.
+        let is_hopeless = distrusted == self.members.len();
+        Err(Failure::Refused(if is_hopeless {
+            StoreError::Denied { reason }
+        } else {
+            StoreError::Unavailable { reason }
+        }))
     }
 }
 
@@ -126,6 +138,7 @@ impl Session {
 pub(super) fn report(failure: Failure) -> StoreError {
     match failure {
         Failure::Refused(error) => error,
+        Failure::NotTrusted(reason) => StoreError::Denied { reason },
         Failure::NotSent(reason)
         | Failure::Ambiguous(reason)
         | Failure::StaleToken(reason)
