@@ -1,7 +1,10 @@
 //! A policy that turns a working service's calls away: the SDKs put it back, and the manager hands it out no more.
 
 use cofferdam::Level;
-use cofferdam_proto::v1::{IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, WaitForConvergenceRequest};
+use cofferdam_proto::v1::{
+    IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, UpdateIsolationPolicyRequest,
+    WaitForConvergenceRequest,
+};
 use cofferdam_tests::wire::{millis, position, registration, revision};
 use cofferdam_tests::{Behaviour, Instance, Manager, Upstream, eventually, within};
 use futures_util::future::join_all;
@@ -74,4 +77,37 @@ async fn a_timeout_of_a_millisecond_is_put_back_handed_out_no_more_and_healed_by
         assert_eq!(instance.service.policy().level, Level::Full);
         assert!(instance.cofferdam.connection().is_connected());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contained_policy_that_an_operator_insists_on_is_handed_out_and_stays() {
+    let upstream = Upstream::start(Behaviour::echo().after(Duration::from_millis(20))).await;
+    let manager = Manager::embedded().await;
+    let client = manager.client();
+    let good = client.register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
+    let mut instance = Instance::start(&manager.url(), "one", "orders-db", &upstream.address());
+    follows(&instance, &good).await;
+    instance.proceed(CALLS).await;
+    client.update_policy("orders-db", attempts_of(1), &["timeout.attempt_timeout"]).await.unwrap();
+    eventually("the manager to contain it", async || {
+        let info = client.info("orders-db").await.unwrap();
+        info.containment.ok_or(info.stats)
+    })
+    .await;
+    follows(&instance, &good).await;
+
+    let insist = UpdateIsolationPolicyRequest {
+        service: "orders-db".to_owned(),
+        policy: Some(IsolationPolicy::default()),
+        insist: true,
+        ..UpdateIsolationPolicyRequest::default()
+    };
+    let insisted = client.update_isolation_policy(insist).await.unwrap().service.unwrap();
+    assert!(insisted.insisted);
+    follows(&instance, &insisted).await;
+    let failed = instance.tally().failed;
+    instance.proceed(10 * CALLS).await;
+    assert!(instance.tally().failed - failed >= CALLS, "it turns calls away");
+    follows(&instance, &insisted).await;
+    assert_eq!(client.info("orders-db").await.unwrap().containment, None);
 }

@@ -219,9 +219,11 @@ impl Registry {
         self.shared.fanout.hang_up_on_stalled(patience)
     }
 
-    /// Hands the present policy of a service out no more, where it is at this revision. Whether that is new.
+    /// Hands the present policy of a service out no more, where it is at this revision and no operator insists on it.
+    /// Whether that is new.
     pub(crate) fn contain(&self, key: &ServiceKey, revision: Revision, reason: String) -> bool {
-        let present = self.get(key).filter(|registered| registered.revision() == revision);
+        let is_it = |registered: &Arc<Registered>| registered.revision() == revision && !registered.is_insisted();
+        let present = self.get(key).filter(is_it);
         let is_new = present.is_some_and(|registered| registered.contain(reason));
         if is_new {
             self.shared.version.send_modify(|version| *version = version.wrapping_add(1));

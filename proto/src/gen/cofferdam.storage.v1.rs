@@ -102,6 +102,9 @@ pub struct ServiceRecord {
     /// When this record was written.
     #[prost(message, optional, tag = "5")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the policy was insisted on when it was written, and has not changed since.
+    #[prost(bool, tag = "6")]
+    pub insisted: bool,
 }
 /// HealthRecord is the last report of a service's health. Key: health/NAMESPACE/NAME.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -984,6 +984,9 @@ pub struct IsolatedService {
     /// The policy as it was written: what is unset here has the value of its preset, or the default.
     #[prost(message, optional, tag = "10")]
     pub written_policy: ::core::option::Option<IsolationPolicy>,
+    /// Whether the policy was insisted on (UpdateIsolationPolicyRequest.insist) and has not changed since.
+    #[prost(bool, tag = "11")]
+    pub insisted: bool,
 }
 /// DependencyKind says what a missing dependency means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2062,6 +2065,11 @@ pub struct UpdateIsolationPolicyRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// Whether the policy is meant as it is, whatever it turns away: instances do not put it back, and it is not contained.
+    /// It is a new revision where the policy was not insisted on before, even if nothing else changes. It holds until the
+    /// policy changes. Unset: instances judge for themselves.
+    #[prost(bool, tag = "7")]
+    pub insist: bool,
 }
 /// UpdateIsolationPolicyResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4543,7 +4551,8 @@ pub struct PolicyUpdate {
     /// The revision.
     #[prost(message, optional, tag = "2")]
     pub revision: ::core::option::Option<Revision>,
-    /// The fingerprint that the manager computed.
+    /// The fingerprint that the manager computed. An instance that has the revision in force with another one applies this
+    /// policy and acknowledges it: a manager of another release may fill in other defaults.
     #[prost(bytes = "bytes", tag = "3")]
     pub policy_hash: ::prost::bytes::Bytes,
     /// The effective policy: presets and defaults filled in.
@@ -4552,6 +4561,9 @@ pub struct PolicyUpdate {
     /// Whether the service may be called.
     #[prost(bool, tag = "5")]
     pub enabled: bool,
+    /// Whether an operator insists on it: an instance does not put it back, whatever it turns away.
+    #[prost(bool, tag = "6")]
+    pub insisted: bool,
 }
 /// PolicyRemoval says that the manager has no policy for a service: the built-in default applies.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

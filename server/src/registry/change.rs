@@ -64,7 +64,7 @@ impl Registry {
             written.set_level(level);
             Ok(())
         };
-        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, change).await
+        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, false, change).await
     }
 
     /// Changes the fallback of a service, and the retries and timeout around it.
@@ -82,7 +82,7 @@ impl Registry {
         let change = |written: &mut v1::IsolationPolicy| {
             apply_fallback_config(written, &fallback).map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, Field::Fallback, change).await
+        self.change_policy(&target, &identity, request.expected_revision, Field::Fallback, false, change).await
     }
 
     /// Changes any part of the policy of a service.
@@ -101,16 +101,18 @@ impl Registry {
             apply_update(written, &patch, request.update_mask.as_ref())
                 .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, change).await
+        let insist = request.insist;
+        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, insist, change).await
     }
 
-    /// Changes the written policy of a service by `change`, which a field of the request says.
+    /// Changes the written policy of a service by `change`, which a field of the request says, or insists on it.
     async fn change_policy<A: ServiceAnswer>(
         &self,
         target: &ServiceKey,
         identity: &Request,
         expected: Option<v1::Revision>,
         field: Field,
+        insist: bool,
         change: impl Fn(&mut v1::IsolationPolicy) -> Result<(), Error> + Send + Sync,
     ) -> Result<A, Error> {
         let now = Timestamp::from(self.shared.clock.now());
@@ -123,11 +125,12 @@ impl Registry {
             let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
             check_size(&written, field)?;
             let guard = alternatives::check(view, target, Some(before), &policy, place)?;
-            if written == *before.written_policy() && !view.catalog().is_poisoned(target) {
+            let is_as_it_was = written == *before.written_policy() && (before.is_insisted() || !insist);
+            if is_as_it_was && !view.catalog().is_poisoned(target) {
                 return Ok(Plan { ops: Vec::new(), answer: A::of(describe(view.catalog(), before)) });
             }
             let service = before.service().clone();
-            let (put, service) = written_service(view, target, Some(before), service, written, now)?;
+            let (put, service) = written_service(view, target, Some(before), service, written, insist, now)?;
             let ops = [Some(put), guard].into_iter().flatten().collect();
             Ok(Plan { ops, answer: A::of(service) })
         };
@@ -187,17 +190,21 @@ pub(super) fn expect_revision(
     }
 }
 
-/// What to write for a service, and the service as it will be, less its revision.
+/// What to write for a service, and the service as it will be, less its revision. That somebody insists on a policy holds
+/// until it changes.
 pub(super) fn written_service(
     view: &View<'_>,
     target: &ServiceKey,
     before: Option<&Registered>,
     service: v1::Service,
     written: v1::IsolationPolicy,
+    insist: bool,
     now: Timestamp,
 ) -> Result<(Op, v1::IsolatedService), Error> {
     let create_time = before.and_then(Registered::create_time).or(Some(now));
-    let value = record::encode(before, service, written, create_time, now);
+    let is_still = |before: &Registered| before.is_insisted() && *before.written_policy() == written;
+    let insisted = insist || before.is_some_and(is_still);
+    let value = record::encode(before, service, written, insisted, create_time, now);
     // Read back as it will be by every manager: what could not be, must not be written.
     let registered = Registered::decode(target, &value, Revision::default())
         .map_err(|unreadable| Error::Internal { detail: format!("{target}: what was to be written: {unreadable}") })?;

@@ -27,6 +27,7 @@ pub struct Registered {
     key: ServiceKey,
     service: v1::Service,
     written: v1::IsolationPolicy,
+    insisted: bool,
     create_time: Option<Timestamp>,
     update_time: Option<Timestamp>,
     policy: Policy,
@@ -87,6 +88,7 @@ impl Registered {
             key: key.clone(),
             service,
             written,
+            insisted: record.insisted,
             create_time: record.create_time,
             update_time: record.update_time,
             hash: policy_hash(&policy),
@@ -139,6 +141,11 @@ impl Registered {
         self.service.enabled.unwrap_or(true)
     }
 
+    /// Whether an operator insists on its policy: nobody puts it back.
+    pub fn is_insisted(&self) -> bool {
+        self.insisted
+    }
+
     /// Why its policy is not handed out any more. `None`: it is.
     pub fn containment(&self) -> Option<&Containment> {
         self.containment.get()
@@ -172,6 +179,7 @@ impl Registered {
             breaker_state: v1::BreakerState::Unspecified.into(),
             create_time: self.create_time,
             update_time: self.update_time,
+            insisted: self.insisted,
         }
     }
 
@@ -184,6 +192,7 @@ impl Registered {
                 policy_hash: Bytes::copy_from_slice(self.hash.as_bytes()),
                 policy: Some(to_wire(&self.policy)),
                 enabled: self.is_enabled(),
+                insisted: self.insisted,
             };
             let message = v1::sync_response::Message::Update(update);
             cofferdam_proto::framed(&v1::SyncResponse { message: Some(message) })
@@ -238,6 +247,7 @@ pub(super) fn encode(
     before: Option<&Registered>,
     service: v1::Service,
     written: v1::IsolationPolicy,
+    insisted: bool,
     create_time: Option<Timestamp>,
     update_time: Timestamp,
 ) -> Bytes {
@@ -247,6 +257,7 @@ pub(super) fn encode(
         policy: Some(written),
         create_time,
         update_time: Some(update_time),
+        insisted,
     };
     unknown::carry_over(before.and_then(|before| before.beyond.as_deref()), &record)
 }

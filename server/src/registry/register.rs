@@ -104,7 +104,7 @@ fn plan(
         return Ok(Plan { ops: Vec::new(), answer: v1::RegisterServiceResponse { service, created: false } });
     }
     let created = before.is_none();
-    let (put, service) = written_service(view, target, before, registration.service.clone(), written, now)?;
+    let (put, service) = written_service(view, target, before, registration.service.clone(), written, false, now)?;
     let ops = [Some(put), guard].into_iter().flatten().collect();
     Ok(Plan { ops, answer: v1::RegisterServiceResponse { service: Some(service), created } })
 }

@@ -90,7 +90,11 @@ fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) 
         let refusal = Refusal { reason, field_path: String::new() };
         return Some(refuse(shared, service, Some(revision), refusal, true));
     }
-    match apply(shared, service, policy, revision, update.is_enabled) {
+    match apply(
+        shared,
+        service,
+        Order { policy, is_insisted: update.is_insisted, revision, is_enabled: update.is_enabled },
+    ) {
         Ok(()) => applied(service).map(ToManager::Applied),
         Err(refusal) => Some(refuse(shared, service, Some(revision), refusal, false)),
     }
@@ -104,13 +108,16 @@ fn is_told_twice(service: &ServiceState, revision: Revision, policy: &Policy, is
     is_same && service.origin() == Origin::Manager && policy_hash(&in_force.policy) == policy_hash(policy)
 }
 
-fn apply(
-    shared: &Shared,
-    service: &Arc<ServiceState>,
+/// A policy that is to be put in force.
+struct Order {
     policy: Policy,
     revision: Revision,
     is_enabled: bool,
-) -> Result<(), Refusal> {
+    is_insisted: bool,
+}
+
+fn apply(shared: &Shared, service: &Arc<ServiceState>, order: Order) -> Result<(), Refusal> {
+    let Order { policy, revision, is_enabled, is_insisted } = order;
     let level = policy.level;
     let swap = |policy: Policy| {
         // A service that stands in must have its own policy before it is needed.
@@ -123,7 +130,11 @@ fn apply(
     let good = good(service);
     swap_or_restore(service, || swap(policy))?;
     service.set_from_file(false);
-    shared.containment.begin(service, good, revision, &mut probation);
+    if is_insisted {
+        probation.end();
+    } else {
+        shared.containment.begin(service, good, revision, &mut probation);
+    }
     drop(probation);
     shared.keep();
     shared.link.applied(&service.name, revision);

@@ -47,6 +47,8 @@ pub(crate) struct Update {
     pub(crate) revision: Option<Revision>,
     pub(crate) policy: Result<Policy, Refusal>,
     pub(crate) is_enabled: bool,
+    /// Whether an operator insists on it: it is not watched.
+    pub(crate) is_insisted: bool,
 }
 
 /// Why a policy cannot be applied.

@@ -182,6 +182,7 @@ impl Stream {
             revision: Some(revision),
             policy,
             is_enabled: true,
+            is_insisted: false,
         }));
     }
 

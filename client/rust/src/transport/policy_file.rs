@@ -46,6 +46,8 @@ pub(crate) fn encode_policy(kept: &Kept) -> EncodedPolicy {
         policy_hash: policy_hash(&kept.policy).as_bytes().to_vec().into(),
         policy: Some(to_wire(&kept.policy)),
         enabled: kept.is_enabled,
+        // Nothing is on trial that a process begins with.
+        insisted: false,
     };
     let len = update.encoded_len() as u64 + FRAME;
     EncodedPolicy { update, len }

@@ -54,9 +54,9 @@ fn from_hint(hint: v1::FleetHint) -> FromManager {
 }
 
 pub(super) fn from_update(update: v1::PolicyUpdate) -> Update {
-    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled } = update;
+    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled, insisted } = update;
     let revision = revision.map(revision_from_wire);
-    Update { service, revision, policy: from_policy(policy.as_ref()), is_enabled: enabled }
+    Update { service, revision, policy: from_policy(policy.as_ref()), is_enabled: enabled, is_insisted: insisted }
 }
 
 fn from_policy(policy: Option<&v1::IsolationPolicy>) -> Result<Policy, Refusal> {

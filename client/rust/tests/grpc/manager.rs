@@ -131,9 +131,9 @@ impl FakeStream {
         self.say(sync_response::Message::Update(v1::PolicyUpdate {
             service: service.to_owned(),
             revision: Some(at(revision)),
-            policy_hash: Vec::new().into(),
             policy: Some(policy),
             enabled: true,
+            ..v1::PolicyUpdate::default()
         }));
     }
 

@@ -1,7 +1,10 @@
 //! What changes to a registered service do, and what they refuse.
 
 use super::writes::{fresh, paths, register, set_level};
-use crate::{error::Error, testing::key};
+use crate::{
+    error::Error,
+    testing::{key, registration},
+};
 use cofferdam_core::{health::HealthStatus, wire::revision_from_wire};
 use cofferdam_proto::v1;
 
@@ -54,6 +57,44 @@ async fn a_policy_update_changes_what_its_mask_names() {
     assert_eq!(paths(&refused), ["update_mask"]);
     let none = v1::UpdateIsolationPolicyRequest { policy: None, ..update(&["*"], attempts(1)) };
     assert_eq!(paths(&registry.update_policy(none).await.unwrap_err()), ["policy"]);
+}
+
+#[tokio::test]
+async fn insisting_is_a_revision_of_its_own_and_holds_until_the_policy_changes() {
+    let (store, registry) = fresh().await;
+    let at = register(&registry, "payments").await;
+    let payments = key("default/payments");
+    let insist = |insist| v1::UpdateIsolationPolicyRequest {
+        service: "payments".to_owned(),
+        policy: Some(v1::IsolationPolicy::default()),
+        insist,
+        ..v1::UpdateIsolationPolicyRequest::default()
+    };
+    let update = async |request| registry.update_policy(request).await.unwrap().service.unwrap();
+    assert!(registry.contain(&payments, revision_from_wire(at), "no".to_owned()));
+    let same = update(insist(false)).await;
+    assert_eq!((same.revision, same.insisted), (Some(at), false), "nothing changed");
+
+    let insisted = update(insist(true)).await;
+    let revision = insisted.revision.unwrap();
+    assert!(insisted.insisted && revision.revision > at.revision);
+    assert_eq!(insisted.policy_hash, same.policy_hash);
+    let registered = registry.get(&payments).unwrap();
+    assert!(registered.is_insisted() && registered.containment().is_none());
+    assert!(!registry.contain(&payments, revision_from_wire(revision), "no".to_owned()), "an SDK of before says so");
+
+    // Said again, it is so already. Another version of the service has the same policy, and another manager the store.
+    for again in [insist(true), insist(false)] {
+        assert_eq!(update(again).await.revision, Some(revision));
+    }
+    let mut other = registration("payments");
+    other.service.as_mut().unwrap().version = "2".to_owned();
+    let other = registry.register(other).await.unwrap().service.unwrap();
+    assert!(other.insisted && other.revision.unwrap().revision > revision.revision);
+    assert!(crate::testing::registry(&store).await.get(&payments).unwrap().is_insisted());
+
+    let changed = registry.set_level(set_level("payments", v1::IsolationLevel::Full)).await.unwrap().service.unwrap();
+    assert!(!changed.insisted);
 }
 
 #[tokio::test]

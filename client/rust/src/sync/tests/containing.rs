@@ -145,6 +145,7 @@ async fn what_an_operator_orders_and_what_the_service_does_are_not_put_back() {
             revision: Some(at(1, 2)),
             policy,
             is_enabled,
+            is_insisted: false,
         }));
         stream.answer().await;
         let before = watched.service.counters();
@@ -173,6 +174,48 @@ async fn a_process_that_does_not_contain_keeps_the_poison() {
     stream.answer().await;
     watched.calls_until_put_back(Does::Well, at(1, 2)).await;
     assert_eq!(watched.service.revision(), Some(at(1, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_an_operator_insists_on_stays() {
+    let (mut watched, mut stream) = Watched::new().await;
+    stream.update("a", at(1, 2), Ok(full(one_place)));
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)));
+    assert!(matches!(stream.answer().await, ToManager::Refused { is_contained: true, .. }));
+
+    let policy = full(one_place);
+    stream.say(FromManager::Update(Update {
+        service: "a".to_owned(),
+        revision: Some(at(1, 3)),
+        policy: Ok(policy.clone()),
+        is_enabled: true,
+        is_insisted: true,
+    }));
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 3), &policy)));
+    let before = watched.service.counters();
+    watched.calls_until_put_back(Does::Well, at(1, 3)).await;
+    let counts = watched.service.counters().since(&before);
+    assert!(counts.rejected_bulkhead > counts.calls / 2, "{counts:?}");
+    assert_eq!(watched.service.revision(), Some(at(1, 3)));
+
+    // The next one is watched as ever, once what it is compared with is good again: 30 s of watch, and 60 s of samples.
+    // The stream of before has been silent for too long.
+    drop(stream);
+    let (mut stream, hello) = watched.scene.accept().await;
+    assert_eq!(hello.applied, [applied("a", at(1, 3), &policy)]);
+    stream.update("a", at(1, 4), Ok(full(|_| {})));
+    stream.answer().await;
+    for _ in 0..120 {
+        watched.call(Does::Well).await;
+        tokio::time::sleep(SECOND).await;
+        stream.say(FromManager::Bookmark(None));
+    }
+    stream.update("a", at(1, 5), Ok(policy.clone()));
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 5), &policy)));
+    watched.calls_until_put_back(Does::Well, at(1, 5)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 4)));
 }
 
 #[tokio::test(start_paused = true)]

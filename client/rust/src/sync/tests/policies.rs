@@ -127,7 +127,13 @@ async fn an_update_without_a_revision_is_refused() {
     let mut scene = Scene::new(&["a"]);
     let (mut stream, _) = scene.accept().await;
     let policy = Ok(policy(Level::Full));
-    stream.say(FromManager::Update(Update { service: "a".to_owned(), revision: None, policy, is_enabled: true }));
+    stream.say(FromManager::Update(Update {
+        service: "a".to_owned(),
+        revision: None,
+        policy,
+        is_enabled: true,
+        is_insisted: false,
+    }));
     assert!(matches!(stream.answer().await, ToManager::Refused { revision: None, .. }));
     assert_eq!(scene.service("a").isolation.in_force().revision, None);
 }
@@ -177,7 +183,13 @@ async fn a_service_can_be_switched_off_and_on() {
     for (revision, is_enabled) in [(1, false), (2, true)] {
         let policy = Ok(policy(Level::Full));
         let revision = Some(at(1, revision));
-        stream.say(FromManager::Update(Update { service: "a".to_owned(), revision, policy, is_enabled }));
+        stream.say(FromManager::Update(Update {
+            service: "a".to_owned(),
+            revision,
+            policy,
+            is_enabled,
+            is_insisted: false,
+        }));
         stream.answer().await;
         assert_eq!(scene.service("a").isolation.in_force().is_enabled, is_enabled);
     }

@@ -3,7 +3,7 @@ use cofferdam_core::policy::PolicySpec;
 use cofferdam_core::wire::to_wire;
 
 fn update(policy: Option<v1::IsolationPolicy>) -> v1::PolicyUpdate {
-    v1::PolicyUpdate { service: "a".to_owned(), revision: None, policy_hash: Vec::new().into(), policy, enabled: true }
+    v1::PolicyUpdate { service: "a".to_owned(), policy, enabled: true, ..v1::PolicyUpdate::default() }
 }
 
 #[test]
