@@ -35,6 +35,7 @@ mod sdk_calls;
 mod statistics;
 mod store_damage;
 mod store_durability;
+mod store_epochs;
 mod store_maintenance;
 mod store_upgrade;
 mod sync_containment;

@@ -109,6 +109,11 @@ impl Fanout {
         }
     }
 
+    /// The services that somebody follows by name.
+    pub(crate) fn followed(&self) -> Vec<ServiceKey> {
+        lock(&self.index).by_service.keys().cloned().collect()
+    }
+
     /// Delivers a hint, to those as well who come while it is in force. Never waits for a subscriber.
     pub(crate) fn give_hint(&self, hint: Hint) {
         let (hint, mut index) = (Arc::new(hint), lock(&self.index));

@@ -30,6 +30,7 @@ mod change;
 mod concerns;
 pub(crate) mod epoch;
 mod follow;
+mod hearsay;
 mod inspect;
 pub(crate) mod key;
 mod nearest;
@@ -50,7 +51,7 @@ pub use self::{
     record::{Containment, Registered},
 };
 
-use self::{catalog::Catalog, request_record::Leases};
+use self::{catalog::Catalog, hearsay::Hearsay, request_record::Leases};
 use crate::{
     clock::Clock,
     error::Error,
@@ -83,6 +84,7 @@ impl Default for RegistryOptions {
 pub struct Registry {
     shared: Arc<Shared>,
     _follower: AbortOnDropHandle<()>,
+    _listener: AbortOnDropHandle<()>,
 }
 
 /// What the registry and its follower share.
@@ -94,6 +96,7 @@ struct Shared {
     catalog: RwLock<Catalog>,
     fanout: Arc<Fanout>,
     leases: Leases,
+    hearsay: Hearsay,
     /// What was last found of the store although it answers.
     concerns: RwLock<Vec<Concern>>,
     /// Counts changes of the catalog, for those who wait for one.
@@ -123,7 +126,9 @@ impl Registry {
     ) -> Result<Self, OpenError> {
         let (shared, watch) = follow::open(store, clock, options).await?;
         let follower = tokio::spawn(follow::follow(Arc::clone(&shared), watch));
-        Ok(Self { shared, _follower: AbortOnDropHandle::new(follower) })
+        let listener = tokio::spawn(hearsay::look_into(Arc::clone(&shared)));
+        let (_follower, _listener) = (AbortOnDropHandle::new(follower), AbortOnDropHandle::new(listener));
+        Ok(Self { shared, _follower, _listener })
     }
 
     /// A service, as last known good.

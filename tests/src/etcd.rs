@@ -6,7 +6,7 @@ use crate::process::Process;
 use crate::tools::tool;
 use crate::wait::eventually;
 use etcd_client::ConnectOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -174,6 +174,35 @@ impl Etcd {
         self.ready(member).await;
     }
 
+    /// A copy of the data of a member, which must be down.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    pub fn copy(&self, member: usize) -> TempDir {
+        let copy = TempDir::new().expect("a temporary folder");
+        copy_folder(&self.data_dir(member), copy.path());
+        copy
+    }
+
+    /// Puts other data in the place of that of a member, which must be down. `None`: none, as on its first day.
+    ///
+    /// # Panics
+    ///
+    /// If that is not possible.
+    pub fn replace(&self, member: usize, data: Option<&TempDir>) {
+        let folder = self.data_dir(member);
+        std::fs::remove_dir_all(&folder).expect("a folder that can be removed");
+        if let Some(data) = data {
+            std::fs::create_dir(&folder).expect("a folder that can be made");
+            copy_folder(data.path(), &folder);
+        }
+    }
+
+    fn data_dir(&self, member: usize) -> PathBuf {
+        self.folder.path().join(format!("node{member}"))
+    }
+
     /// Stops a member where it is: its sockets stay open and it does not answer.
     pub fn pause(&self, member: usize) {
         self.process(member).pause();
@@ -247,6 +276,12 @@ impl Member {
     fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer_port)
     }
+}
+
+/// Copies what is in a folder into another one.
+fn copy_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp starts");
+    assert!(status.success(), "{} cannot be copied", from.display());
 }
 
 /// A member may be paused: then it takes a connection and never answers.

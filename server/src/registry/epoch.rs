@@ -96,6 +96,30 @@ pub(crate) async fn establish(store: &dyn Store, clock: &dyn Clock, seen: Seen) 
     Err(EpochError::Contended)
 }
 
+/// The epoch that the store says it is in. `None`: it says none that can be read.
+pub(super) async fn current(store: &dyn Store) -> Result<Option<u64>, StoreError> {
+    let entry = read(store, key::META).await?;
+    Ok(entry.and_then(|entry| decode(&entry.value).ok()).map(|meta| meta.epoch))
+}
+
+/// Begins an epoch beyond `seen`, which somebody has seen of this store and the store has no more. Whether it was this
+/// manager that began it: another one may have been quicker, or the store says something else by now.
+pub(super) async fn raise(store: &dyn Store, clock: &dyn Clock, seen: u64) -> Result<bool, EpochError> {
+    let Some(entry) = read(store, key::META).await? else { return Ok(false) };
+    let meta = decode(&entry.value)?;
+    if meta.epoch > seen {
+        return Ok(false);
+    }
+    let epoch = seen.saturating_add(1).max(clock.unix_millis());
+    let fresh = StoreMeta { epoch, ..meta };
+    let txn = Txn::new().require_revision(key::META, entry.mod_revision);
+    match store.commit(txn.put(key::META, fresh.encode_to_vec())).await {
+        Ok(_) => Ok(true),
+        Err(CommitError::Conflict(_)) => Ok(false),
+        Err(CommitError::Store(error)) => Err(error.into()),
+    }
+}
+
 /// One key, as of now.
 async fn read(store: &dyn Store, key: &str) -> Result<Option<Entry>, StoreError> {
     let listing = store.list(key).await?;

@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     RegistryOptions, Shared,
-    catalog::Catalog,
+    catalog::{Catalog, Change},
     epoch::{self, EpochError, Incarnation, Seen},
     key::{self, Key},
 };
@@ -113,6 +113,7 @@ async fn load_first(
         catalog: RwLock::new(Catalog::new(incarnation.epoch, incarnation.meta)),
         fanout: Arc::new(Fanout::default()),
         leases: Default::default(),
+        hearsay: Default::default(),
         concerns: Default::default(),
         version: watch::Sender::new(0),
     });
@@ -206,12 +207,20 @@ impl Shared {
                 continue;
             }
             self.change(|catalog| {
-                if incarnation.epoch != catalog.epoch {
+                let is_new = incarnation.epoch != catalog.epoch;
+                if is_new {
                     catalog.begin_epoch(incarnation.epoch);
                 }
                 catalog.meta = incarnation.meta;
                 // The watch, or another reload, may have come further meanwhile.
-                if listing.revision < catalog.head { Vec::new() } else { catalog.load(&listing) }
+                let mut changes = if listing.revision < catalog.head { Vec::new() } else { catalog.load(&listing) };
+                if is_new {
+                    // Whoever was told, of an earlier epoch, that a service is not there may still have it.
+                    let gone = self.fanout.followed().into_iter().filter(|key| catalog.service(key).is_none());
+                    let revision = catalog.at(catalog.head);
+                    changes.extend(gone.map(|key| Change::Removed { key, revision }));
+                }
+                changes
             });
             return Ok(());
         }

@@ -52,13 +52,15 @@ pub(super) fn subscribe(namespace: &Name, message: &v1::SyncSubscribe) -> Result
 }
 
 /// A policy is in force.
-pub(super) fn ack(namespace: &Name, place: &Place, ack: &v1::PolicyAck) -> Result<(), Error> {
+pub(super) fn ack(namespace: &Name, place: &Place, registry: &Registry, ack: &v1::PolicyAck) -> Result<(), Error> {
     let mut faults = Faults::default();
     let name = faults.name("ack.service", Name::new(&ack.service));
     let position = hello::position(&mut faults, "ack", ack.revision, &ack.policy_hash);
     faults.into_result()?;
     if let (Some(name), Some((revision, hash))) = (name, position) {
-        place.applied(&ServiceKey { namespace: namespace.clone(), name }, revision, hash);
+        let key = ServiceKey { namespace: namespace.clone(), name };
+        registry.heard_of(&key, revision);
+        place.applied(&key, revision, hash);
     }
     Ok(())
 }

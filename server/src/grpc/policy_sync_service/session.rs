@@ -146,6 +146,9 @@ impl Session {
         let mut subscription = shared.registry.subscribe(peer.hang_up);
         let opening = shared.registry.follow(&mut subscription, &services, all_services.then_some(&namespace));
         place.follow(opening.changes.iter().map(Change::followed))?;
+        for (key, (revision, _)) in &applied {
+            shared.registry.heard_of(key, *revision);
+        }
         let is_news = |change: &Change| match change {
             Change::Updated(registered) => {
                 let has = |registered: &Registered| {
@@ -364,7 +367,7 @@ impl Session {
         match request.message {
             Some(Message::Hello(_)) => Err(Error::invalid("hello", "must be said once")),
             Some(Message::Subscribe(message)) => self.subscribe(&message),
-            Some(Message::Ack(message)) => inbound::ack(&self.namespace, &self.place, &message),
+            Some(Message::Ack(message)) => inbound::ack(&self.namespace, &self.place, &self.shared.registry, &message),
             Some(Message::Nack(message)) => {
                 inbound::nack(&self.namespace, &self.place, &self.shared.registry, &message)
             }

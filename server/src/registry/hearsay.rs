@@ -1,0 +1,141 @@
+//! What instances say of the store: the only witnesses of a store that went back while no manager ran.
+//!
+//! A backup that was put in the place of a store brings its old epoch with it. A manager that was there before sees that
+//! the revision is lower than it was; one that has started since cannot. But an instance may have a policy in force whose
+//! revision this store cannot have given out: of a later epoch, or of this one and beyond its head, or beyond the revision
+//! of a service that is there. Memory may only lag behind the store, so the store itself is read before that is believed.
+//! Then a new epoch begins, beyond the one that was seen, and with it every instance gets everything anew.
+//!
+//! An instance can lie, or come from another Cofferdam. So what it says is believed only where an epoch could be as late
+//! (an epoch is a time, so none is in the future), at most [`MAX_EPOCHS`] times in [`PERIOD`] by one manager, and the
+//! store is asked once a second at most, whatever is said meanwhile. The worst that a liar can do is to have everybody told
+//! everything three times in half an hour.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use cofferdam_core::name::ServiceKey;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Registry, Revision, Shared, epoch, key};
+use crate::store::StoreError;
+
+/// How many epochs begin on hearsay, at most, in [`PERIOD`].
+const MAX_EPOCHS: usize = 3;
+const PERIOD: Duration = Duration::from_secs(30 * 60);
+
+/// How much later than the time of day an epoch may be, in milliseconds: clocks of managers differ.
+const MAX_AHEAD: u64 = 24 * 60 * 60 * 1000;
+
+/// How many services' revisions wait to be looked at.
+const MAX_CLAIMS: usize = 64;
+
+/// How long to wait before the store is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What instances have said that memory cannot explain.
+#[derive(Debug, Default)]
+pub(super) struct Hearsay {
+    claims: Mutex<BTreeMap<ServiceKey, Revision>>,
+    said: Notify,
+}
+
+impl Registry {
+    /// An instance has this revision of a service in force.
+    pub(crate) fn heard_of(&self, key: &ServiceKey, revision: Revision) {
+        let explains = {
+            let catalog = self.shared.read();
+            revision <= catalog.at(catalog.head) && catalog.service(key).is_none_or(|s| revision <= s.revision())
+        };
+        if !explains {
+            self.shared.hearsay.claim(key, revision);
+        }
+    }
+}
+
+impl Hearsay {
+    fn claim(&self, key: &ServiceKey, revision: Revision) {
+        let mut claims = self.lock();
+        let is_new = !claims.contains_key(key);
+        if is_new && claims.len() >= MAX_CLAIMS {
+            return;
+        }
+        let claim = claims.entry(key.clone()).or_insert(revision);
+        *claim = revision.max(*claim);
+        drop(claims);
+        self.said.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceKey, Revision>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks into what instances say, for as long as it runs.
+pub(super) async fn look_into(shared: Arc<Shared>) {
+    let mut begun = VecDeque::new();
+    loop {
+        shared.hearsay.said.notified().await;
+        let claims = std::mem::take(&mut *shared.hearsay.lock());
+        for (key, revision) in claims {
+            match shared.is_beyond(&key, revision).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    shared.begin_on(&key, revision, &mut begun).await;
+                    // What else was said was of the epoch before.
+                    break;
+                }
+                Err(error) => tracing::debug!(%error, "what an instance says cannot be looked into"),
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+impl Shared {
+    /// Whether this store cannot have given out a revision.
+    async fn is_beyond(&self, key: &ServiceKey, revision: Revision) -> Result<bool, StoreError> {
+        // Read before the rest: what comes to be known later only makes the store look newer.
+        let epoch = epoch::current(&*self.store).await?;
+        let service = key::service(key);
+        let listing = self.store.list(&service).await?;
+        let entry = listing.entries.iter().find(|entry| entry.key == service);
+        let is_beyond = match epoch {
+            Some(epoch) if revision.epoch == epoch => {
+                revision.revision > listing.revision.get()
+                    || entry.is_some_and(|entry| entry.mod_revision.get() < revision.revision)
+            }
+            Some(epoch) => revision.epoch > epoch,
+            // It is about to be made.
+            None => false,
+        };
+        Ok(is_beyond)
+    }
+
+    async fn begin_on(&self, key: &ServiceKey, revision: Revision, begun: &mut VecDeque<Instant>) {
+        let now = Instant::now();
+        while begun.front().is_some_and(|at| now.saturating_duration_since(*at) >= PERIOD) {
+            begun.pop_front();
+        }
+        let is_possible = revision.epoch <= self.clock.unix_millis().saturating_add(MAX_AHEAD);
+        if !is_possible || begun.len() >= MAX_EPOCHS {
+            tracing::warn!(service = %key, %revision, epochs = begun.len(), "an instance has a policy that this store never had: not believed");
+            return;
+        }
+        match epoch::raise(&*self.store, &*self.clock, revision.epoch).await {
+            Ok(true) => {
+                begun.push_back(now);
+                let epochs = begun.len();
+                tracing::warn!(service = %key, %revision, epochs, "an instance has a policy that this store never had: the store was restored, revisions start a new epoch");
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the store was restored, and no new epoch can be begun"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
