@@ -64,7 +64,7 @@ durability: ## kills, cuts and damage over the embedded store, in full; COFFERDA
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-tests --test main -- store_durability::embedded --nocapture
 
 golden: ## the store of this release, which later ones are held to; once, when it is made
-	cargo test --package cofferdam-tests --test main -- --ignored write_the_store_of_this_release
+	COFFERDAM_REGENERATE=1 cargo test --package cofferdam-tests --test main -- the_store_of_this_release_can_be_written
 
 audit: ## known vulnerabilities and yanked crates (fetches the RustSec database from GitHub)
 	cargo deny check advisories
