@@ -73,8 +73,10 @@ const MAX_UNREGISTERED: usize = 50_000;
 pub struct Instances {
     inner: Mutex<Inner>,
     max: usize,
-    /// Counts changes of breaker states and health.
+    /// Counts changes of breaker states and health, at other managers, too.
     version: watch::Sender<u64>,
+    /// Counts those of them that were here.
+    own_version: watch::Sender<u64>,
     /// Counts what instances say about policies, their coming and their going.
     progress: watch::Sender<u64>,
     /// Counts the streams that have begun.
@@ -191,6 +193,7 @@ impl Instances {
             inner: Mutex::default(),
             max,
             version: watch::Sender::new(0),
+            own_version: watch::Sender::new(0),
             progress: watch::Sender::new(0),
             arrived: watch::Sender::new(0),
             since: Instant::now(),
@@ -276,9 +279,15 @@ impl Instances {
         self.lock().remove_if(key, Service::is_abandoned);
     }
 
-    /// Counts changes of breaker states and health: wakes those who wait for one.
+    /// Counts changes of breaker states and health, here and at other managers: wakes those who wait for one.
     pub fn version(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// Something has changed at the instances of this manager.
+    fn own_changed(&self) {
+        self.own_version.send_modify(|version| *version = version.wrapping_add(1));
+        self.changed();
     }
 
     fn changed(&self) {

@@ -48,8 +48,15 @@ struct Told {
     arrived: watch::Receiver<u64>,
     stands: watch::Receiver<u64>,
     /// `None`: nothing yet.
-    last: Option<(u64, Instant)>,
+    last: Option<Last>,
     drain: CancellationToken,
+}
+
+/// As of what the last message was, and when it was sent.
+struct Last {
+    arrived: u64,
+    stands: u64,
+    said: Instant,
 }
 
 impl PeerApi {
@@ -68,9 +75,14 @@ impl PeerApi {
 }
 
 impl Told {
+    fn nothing(instances: Arc<Instances>, drain: CancellationToken) -> Self {
+        let (arrived, stands) = (instances.arrived(), instances.own_version());
+        Self { instances, arrived, stands, last: None, drain }
+    }
+
     /// The next message. `None`: this manager stops.
     async fn next(mut self) -> Option<(v1::FollowResponse, Self)> {
-        if let Some((_, said)) = self.last {
+        if let Some(Last { said, .. }) = self.last {
             tokio::select! {
                 _ = self.arrived.changed() => {}
                 _ = self.stands.changed() => {}
@@ -79,10 +91,11 @@ impl Told {
             }
             sleep(TOGETHER).await;
         }
-        let has_stands = self.last.is_none() || self.stands.has_changed().unwrap_or(true);
         self.arrived.borrow_and_update();
-        self.stands.borrow_and_update();
-        let (arrivals, arrived) = self.instances.arrivals_after(self.last.map_or(0, |(arrived, _)| arrived));
+        // By its number: who was woken by a change has seen it.
+        let as_of = *self.stands.borrow_and_update();
+        let has_stands = self.last.as_ref().is_none_or(|last| last.stands != as_of);
+        let (arrivals, arrived) = self.instances.arrivals_after(self.last.as_ref().map_or(0, |last| last.arrived));
         let stands = if has_stands { self.instances.stands() } else { Default::default() };
         let news = v1::FollowResponse {
             arrivals: arrivals.into_iter().map(arrival_to_wire).collect(),
@@ -90,7 +103,7 @@ impl Told {
             has_stands,
             stands: stands.into_iter().map(stand_to_wire).collect(),
         };
-        self.last = Some((arrived, Instant::now()));
+        self.last = Some(Last { arrived, stands: as_of, said: Instant::now() });
         Some((news, self))
     }
 }
@@ -102,8 +115,7 @@ impl PeerService for PeerApi {
     async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
         self.check(&request.get_ref().manager_id)?;
         let instances = Arc::clone(&self.local.instances);
-        let (arrived, stands) = (instances.arrived(), instances.version());
-        let told = Told { instances, arrived, stands, last: None, drain: self.drain.clone() };
+        let told = Told::nothing(instances, self.drain.clone());
         Ok(Response::new(stream::unfold(told, Told::next).map(Ok).boxed()))
     }
 
@@ -181,3 +193,6 @@ fn total_scope(request: &v1::CollectStatsRequest) -> Result<TotalScope, Status> 
         (namespace, service) => validate::target(namespace, service).map(TotalScope::Service).map_err(status),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,9 +40,14 @@ impl Instances {
 
     /// Takes note of how services stand at the instances of another manager, instead of what was said before.
     pub fn stand_elsewhere(&self, manager: &str, stands: HashMap<ServiceKey, Stand>) {
-        let before = self.lock().elsewhere.insert(manager.to_owned(), stands);
+        let mut inner = self.lock();
+        let has_changed = inner.elsewhere.get(manager).is_none_or(|before| *before != stands);
+        let before = inner.elsewhere.insert(manager.to_owned(), stands);
+        drop(inner);
         drop(before);
-        self.changed();
+        if has_changed {
+            self.changed();
+        }
     }
 
     /// The other manager is gone, and what it said with it.
@@ -50,6 +55,12 @@ impl Instances {
         if self.lock().elsewhere.remove(manager).is_some() {
             self.changed();
         }
+    }
+
+    /// Counts changes of [`Instances::stands`]. What other managers say is none: they would tell each other the same for
+    /// ever.
+    pub fn own_version(&self) -> watch::Receiver<u64> {
+        self.own_version.subscribe()
     }
 
     /// Counts the streams that have ever begun here.
@@ -84,7 +95,7 @@ impl Instances {
         drop(inner);
         if moved > 0 {
             tracing::debug!(instances = moved, "instances have moved to another manager");
-            self.changed();
+            self.own_changed();
             self.progressed();
         }
     }

@@ -80,7 +80,7 @@ impl Session {
             before != condition || learned_before != learned
         });
         if changed == Some(true) {
-            self.instances.changed();
+            self.instances.own_changed();
         }
     }
 

@@ -92,7 +92,7 @@ impl Session {
             Some(member.now)
         });
         if last.flatten().is_some_and(|last| last != Condition::default()) {
-            self.instances.changed();
+            self.instances.own_changed();
         }
         self.instances.progressed();
     }
@@ -147,7 +147,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let is_expected_back = !*self.has_said_goodbye.get_mut();
         self.with(|inner| inner.depart(&self.id, is_expected_back, self.instances.max));
-        self.instances.changed();
+        self.instances.own_changed();
         self.instances.progressed();
     }
 }

@@ -92,6 +92,10 @@ fn the_least_good_of_all_managers_counts_until_they_are_gone() {
     version.mark_unchanged();
     instances.stand_elsewhere("c", HashMap::from([(payments(), open)]));
     assert!(version.has_changed().unwrap(), "who waits for health is woken");
+    version.mark_unchanged();
+    instances.stand_elsewhere("c", HashMap::from([(payments(), open)]));
+    assert!(!version.has_changed().unwrap(), "the same again wakes nobody");
+    assert_eq!(*instances.own_version().borrow(), 0, "nothing of this was here");
     assert_eq!(instances.condition(&payments()), open.condition);
     assert_eq!(instances.census(&payments()), Census { open: 2, instances: 7 });
     assert_eq!(instances.with_open_breakers(), [payments()]);
