@@ -252,6 +252,25 @@ async fn check_reads_a_file_to_its_end_and_leaves_it_as_it_is() {
     assert!(!path.exists(), "a store was made for it");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_named_in_two_ways_is_not_migrated_into_itself() {
+    let folder = TempDir::new().unwrap();
+    let mut manager = Manager::embedded().await;
+    let client = manager.client();
+    populate(&client, 2).await;
+    let before = shown(&client).await;
+    manager.kill();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(manager.data_dir(), &link).unwrap();
+    let place = |dir: &Path| format!("embedded:{}", dir.display());
+    let migrate = ["store", "migrate", "--from", &place(manager.data_dir()), "--to", &place(&link), "--replace"]
+        .map(str::to_owned);
+    refused(&cofferdam(&migrate.each_ref().map(String::as_str)), 2, "the same store");
+    manager.restart().await;
+    assert_eq!(shown(&client).await, before);
+}
+
 #[test]
 fn what_makes_no_sense_is_exit_code_2() {
     let folder = TempDir::new().unwrap();

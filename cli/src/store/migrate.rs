@@ -1,4 +1,5 @@
 use super::{Error, MigrateArgs, name, say, tell};
+use cofferdam_server::StartError;
 use cofferdam_server::clock::SystemClock;
 use cofferdam_server::config::Config;
 use cofferdam_server::maintenance::{FillError, StoreCopy, fill, open, read};
@@ -26,6 +27,11 @@ pub(super) async fn run(args: &MigrateArgs, out: &mut dyn Write) -> Result<(), E
     let copy = copy(&from).await?;
     say(&format!("{} keys of {} at revision {}", copy.keys(), name(&from), copy.revision()));
     let target = open(&to).await?;
+    // Settings that differ may name one store: endpoints in another order, a path through a link.
+    let identity = target.identity().await.map_err(|error| StartError::Store { kind: to.store.kind, error })?;
+    if identity == copy.identity() {
+        return Err(Error::Same);
+    }
     let unchanged = async {
         let changed = |reason: String| Err(FillError::Source { reason });
         match self::copy(&from).await {
