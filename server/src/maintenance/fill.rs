@@ -116,13 +116,24 @@ pub async fn fill(
     let before = read_from(target).await?;
     let described = before.listing.entries.iter().find(|entry| entry.key == key::META);
     let meta = described.map(|entry| epoch::decode(&entry.value)).transpose()?;
-    if is_resumed(meta.as_ref(), copy, &before.listing.entries, replace)? {
+    let is_resumed = is_resumed(meta.as_ref(), copy, replace)?;
+    let may_lose = is_resumed || replace;
+    if is_resumed {
         progress(Progress::Resumed);
+    }
+    if !may_lose {
+        check_empty(&before.listing.entries)?;
     }
     let epoch_before = meta.map(|meta| meta.epoch).max(Some(copy.epoch()));
     let mark = mark(target, copy, described, epoch_before.unwrap_or_default(), before.identity.clone()).await?;
 
-    let batches = batches(copy, &before.listing.entries);
+    // Managers may have written until the mark was there.
+    let entries = target.list("").await?.entries;
+    if !may_lose && let Err(not_empty) = check_empty(&entries) {
+        unmark(target, mark, described.map(|entry| &entry.value)).await?;
+        return Err(not_empty);
+    }
+    let batches = batches(copy, &entries);
     let of = batches.iter().map(Vec::len).sum();
     let mut done = 0;
     progress(Progress::Written { done, of });
@@ -137,8 +148,7 @@ pub async fn fill(
     confirm.await?;
     let epoch = epoch::next(epoch_before, clock.unix_millis());
     let described = epoch::describe(copy.description(), epoch, before.identity, None);
-    let finish = Txn::new().require_revision(key::META, mark).put(key::META, described);
-    let revision = target.commit(finish).await?.revision;
+    let revision = unmark(target, mark, Some(&described)).await?;
     Ok(Filled { epoch, revision, keys: copy.keys() })
 }
 
@@ -149,20 +159,21 @@ fn is_replaceable(entry: &Entry) -> bool {
 }
 
 /// Whether the store is one that an earlier transfer was filling.
-fn is_resumed(meta: Option<&StoreMeta>, copy: &StoreCopy, entries: &[Entry], replace: bool) -> Result<bool, FillError> {
+fn is_resumed(meta: Option<&StoreMeta>, copy: &StoreCopy, replace: bool) -> Result<bool, FillError> {
     match meta.and_then(|meta| meta.transfer.as_ref()) {
         Some(transfer) if transfer.source_identity == copy.identity().cluster => Ok(true),
         Some(_) if replace => Ok(false),
         Some(other) => Err(FillError::OtherTransfer { source_identity: other.source_identity.clone() }),
-        None => {
-            let mut kept = entries.iter().filter(|entry| entry.key != key::META && entry.lease.is_none());
-            match kept.next() {
-                Some(first) if !replace => {
-                    Err(FillError::NotEmpty { keys: 1 + kept.count(), first: first.key.clone() })
-                }
-                _ => Ok(false),
-            }
-        }
+        None => Ok(false),
+    }
+}
+
+/// That nothing is lost with these entries.
+fn check_empty(entries: &[Entry]) -> Result<(), FillError> {
+    let mut kept = entries.iter().filter(|entry| entry.key != key::META && entry.lease.is_none());
+    match kept.next() {
+        Some(first) => Err(FillError::NotEmpty { keys: 1 + kept.count(), first: first.key.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -228,6 +239,44 @@ async fn commit(target: &dyn Store, txn: Txn) -> Result<(), FillError> {
         }
     }
     Ok(target.commit(txn).await.map(drop)?)
+}
+
+/// Puts `described` in the place of the mark, or nothing: the revision at which it is there.
+///
+/// It can be committed once only, so that after a lost answer the store is asked whether it was.
+async fn unmark(
+    target: &dyn Store,
+    mark: StoreRevision,
+    described: Option<&Bytes>,
+) -> Result<StoreRevision, FillError> {
+    let txn = Txn::new().require_revision(key::META, mark);
+    let txn = match described {
+        Some(value) => txn.put(key::META, value.clone()),
+        None => txn.delete(key::META),
+    };
+    let mut attempt = 1;
+    loop {
+        let error = match target.commit(txn.clone()).await {
+            Ok(committed) => return Ok(committed.revision),
+            Err(error) => error,
+        };
+        let may_pass = match target.list(key::META).await {
+            Ok(listing) => {
+                let found = listing.entries.iter().find(|entry| entry.key == key::META);
+                if found.map(|entry| &entry.value) == described {
+                    return Ok(found.map_or(listing.revision, |entry| entry.mod_revision));
+                }
+                matches!(&error, CommitError::Store(error) if error.is_transient())
+            }
+            Err(unread) => unread.is_transient(),
+        };
+        if !may_pass || attempt == ATTEMPTS {
+            return Err(error.into());
+        }
+        attempt += 1;
+        tracing::debug!(%error, "the store is away for a moment");
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Compares every key of the copy with what is there.

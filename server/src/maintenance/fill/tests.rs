@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     clock::testing::FixedClock,
     registry::{EpochError, OpenError, Registry, RegistryOptions},
-    store::{MAX_VALUE_BYTES, MIN_LEASE_TTL, MemoryStore},
+    store::{Listing, MAX_VALUE_BYTES, MIN_LEASE_TTL, MemoryStore},
     testing::{EPOCH, FaultyStore, registration, registry},
 };
 use futures_util::FutureExt as _;
@@ -158,6 +158,78 @@ async fn whoever_else_writes_to_it_is_noticed() {
     let error = fill(&*target, &copy, false, &CLOCK, changed, |_| {}).await.unwrap_err();
     assert!(matches!(error, FillError::Source { .. }), "{error}");
     assert!(opened(&target).await.is_err(), "it stays marked");
+}
+
+/// What is in `target`, and what became of filling it while a manager wrote between the first look and the mark.
+async fn overtaken(described: bool, replace: bool) -> (Result<Filled, FillError>, Listing, Listing) {
+    const TICK: Duration = Duration::from_secs(10);
+    let copy = source(1).await;
+    let target = FaultyStore::new();
+    if described {
+        drop(registry(&target).await);
+    }
+    let described = target.list("").await.unwrap();
+    target.set_delay(TICK);
+    let manager = async {
+        // The identity, the list, and then the mark take a tick each.
+        tokio::time::sleep(TICK * 5 / 2).await;
+        assert_eq!(target.inner().list("").await.unwrap(), described, "it is marked already");
+        target.inner().commit(Txn::new().put("service/default/other", "")).await.unwrap();
+    };
+    let (filled, ()) = tokio::join!(filled(&*target, &copy, replace), manager);
+    (filled, described, target.inner().list("").await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_just_before_the_mark_is_not_lost() {
+    for described in [false, true] {
+        let (filled, before, after) = overtaken(described, false).await;
+        match filled.unwrap_err() {
+            FillError::NotEmpty { keys: 1, first } => assert_eq!(first, "service/default/other"),
+            other => panic!("{other}"),
+        }
+        let values = |listing: Listing| listing.entries.into_iter().map(|entry| (entry.key, entry.value));
+        let mut expected: Vec<_> = values(before).collect();
+        expected.push(("service/default/other".to_owned(), Bytes::new()));
+        assert_eq!(values(after).collect::<Vec<_>>(), expected, "described before: {described}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_just_before_the_mark_goes_where_that_was_said() {
+    let (filled, _, after) = overtaken(true, true).await;
+    assert_eq!(filled.unwrap().keys, 1);
+    let keys: Vec<_> = after.entries.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, ["meta/store", "service/default/service-000"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_step_outlives_a_lost_answer_and_a_store_that_is_away_for_a_moment() {
+    let copy = source(2).await;
+    let target = FaultyStore::new();
+    let lose = async {
+        target.unanswered.store(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    };
+    let finished = fill(&*target, &copy, false, &CLOCK, lose, |_| {}).await.unwrap();
+    assert_eq!(target.unanswered.load(std::sync::atomic::Ordering::SeqCst), 0, "no answer was lost");
+    assert_eq!(finished.revision, target.list("").await.unwrap().revision);
+    assert_eq!(opened(&target).await.unwrap().head().epoch, finished.epoch);
+
+    let target = FaultyStore::new();
+    let away = async {
+        target.set_away(true);
+        Ok(())
+    };
+    let back = async {
+        while target.list("").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(PAUSE * 5 / 2).await;
+        target.set_away(false);
+    };
+    let (finished, ()) = tokio::join!(fill(&*target, &copy, false, &CLOCK, away, |_| {}), back);
+    assert_eq!(opened(&target).await.unwrap().head().epoch, finished.unwrap().epoch);
 }
 
 /// A manager that goes on through a restore must not write into it, nor hand any part of it out.
