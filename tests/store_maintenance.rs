@@ -227,7 +227,8 @@ async fn check_names_what_managers_would_skip() {
     let said = cofferdam(&check);
     refused(&said, 1, "1 problem was found");
     assert!(line(&said, "problem").starts_with("service/default/poison: "), "{said:?}");
-    assert_eq!(line(&said, "services"), "2");
+    assert_eq!((line(&said, "services"), line(&said, "managers")), ("2", "1"));
+    assert_eq!(line(&said, "of later releases"), "0 services, 0 other keys");
     etcd.client().await.delete(poison, None).await.unwrap();
     done(cofferdam(&check));
 }

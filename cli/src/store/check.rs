@@ -30,6 +30,7 @@ pub(super) async fn run(args: &StoreArgs, out: &mut dyn Write) -> Result<(), Err
     writeln!(out, "services          {}", found.services)?;
     writeln!(out, "health reports    {}", found.health_reports)?;
     writeln!(out, "request results   {}", found.requests)?;
+    writeln!(out, "managers          {}", found.managers)?;
     writeln!(out, "of later releases {} services, {} other keys", found.of_later_release, found.unknown)?;
     for problem in &found.problems {
         writeln!(out, "problem           {}: {}", problem.key, problem.reason)?;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the keys of managers begin with.
-pub(super) const PREFIX: &str = "peer/";
+pub(super) const PREFIX: &str = crate::registry::key::PEERS;
 
 const SCHEMA_VERSION: u32 = 1;
 

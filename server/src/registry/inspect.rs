@@ -27,6 +27,8 @@ pub struct Inspection {
     pub health_reports: usize,
     /// Results of requests, kept for minutes.
     pub requests: usize,
+    /// Managers that are there, or were a moment ago.
+    pub managers: usize,
     /// Keys of a later release, which this one leaves alone.
     pub unknown: usize,
     /// Services in which a later release wrote fields that this one keeps and does not enforce.
@@ -43,6 +45,9 @@ pub struct Problem {
     /// What is wrong with it.
     pub reason: String,
 }
+
+/// What is wrong with a key that is to go by itself and will not.
+const STAYS: &str = "it is on no lease and would stay";
 
 /// Looks at all entries of a store: whether each is a key that managers write, decodes, passes the check that guards
 /// writes, and agrees with the others.
@@ -84,7 +89,7 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
                 found.requests += 1;
                 match RequestRecord::decode(entry.value.clone()) {
                     Ok(record) if record.schema_version == SCHEMA_VERSION && !is_kept => {}
-                    Ok(_) if is_kept => found.problems.push(problem("it is on no lease and would stay".to_owned())),
+                    Ok(_) if is_kept => found.problems.push(problem(STAYS.to_owned())),
                     Ok(record) => {
                         found.problems.push(problem(format!("it has schema version {}", record.schema_version)))
                     }
@@ -92,6 +97,10 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
                 }
             }
             Key::Malformed => found.problems.push(problem("no manager writes such a key".to_owned())),
+            Key::Unknown if entry.key.starts_with(key::PEERS) => {
+                found.managers += 1;
+                found.problems.extend(is_kept.then(|| problem(STAYS.to_owned())));
+            }
             Key::Unknown => found.unknown += 1,
         }
     }

@@ -9,6 +9,10 @@ use cofferdam_core::name::{Name, ServiceKey};
 /// Describes the store itself.
 pub(crate) const META: &str = "meta/store";
 
+/// What the keys of managers that are there begin with. They come and go with their leases, and are no part of what a
+/// registry loads.
+pub(crate) const PEERS: &str = "peer/";
+
 /// What a key of the store stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {

@@ -94,6 +94,20 @@ async fn a_missing_or_unfinished_description_is_a_problem() {
 }
 
 #[tokio::test]
+async fn managers_are_counted_and_one_that_would_stay_is_a_problem() {
+    let store = FaultyStore::new();
+    drop(registry(&store).await);
+    let lease = store.grant_lease(MIN_LEASE_TTL).await.unwrap();
+    store.commit(Txn::new().put_leased("peer/a", "", lease).put("later/x", "")).await.unwrap();
+    let found = inspect(&store.list("").await.unwrap().entries);
+    assert_eq!((problems(&found), found.managers, found.unknown), (vec![], 1, 1));
+    store.commit(Txn::new().put("peer/b", "")).await.unwrap();
+    let found = inspect(&store.list("").await.unwrap().entries);
+    assert_eq!(problems(&found), [("peer/b", "it is on no lease and would stay")]);
+    assert_eq!((found.managers, found.unknown), (2, 1));
+}
+
+#[tokio::test]
 async fn a_result_of_a_request_that_would_stay_is_a_problem() {
     let store = FaultyStore::new();
     let lease = store.grant_lease(MIN_LEASE_TTL).await.unwrap();
