@@ -9,7 +9,7 @@
 //! An instance can lie, or come from another Cofferdam. So what it says is believed only where an epoch could be as late
 //! (an epoch is a time, so none is in the future), at most [`MAX_EPOCHS`] times in [`PERIOD`] by one manager, and the
 //! store is asked once a second at most, whatever is said meanwhile. The worst that a liar can do is to have everybody told
-//! everything three times in half an hour.
+//! everything three times in half an hour by each manager that hears it, and again after a manager has started anew.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,7 +20,11 @@ use std::{
 use cofferdam_core::name::ServiceKey;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Registry, Revision, Shared, epoch, key};
+use super::{
+    Registry, Revision, Shared,
+    epoch::{self, EpochError},
+    key,
+};
 use crate::store::StoreError;
 
 /// How many epochs begin on hearsay, at most, in [`PERIOD`].
@@ -50,9 +54,15 @@ impl Registry {
             let catalog = self.shared.read();
             revision <= catalog.at(catalog.head) && catalog.service(key).is_none_or(|s| revision <= s.revision())
         };
-        if !explains {
-            self.shared.hearsay.claim(key, revision);
+        if explains {
+            return;
         }
+        // Here, so that what cannot be takes no place from what can.
+        if revision.epoch > self.shared.clock.unix_millis().saturating_add(MAX_AHEAD) {
+            tracing::debug!(service = %key, %revision, "an instance has a policy of the far future: not believed");
+            return;
+        }
+        self.shared.hearsay.claim(key, revision);
     }
 }
 
@@ -79,16 +89,18 @@ pub(super) async fn look_into(shared: Arc<Shared>) {
     let mut begun = VecDeque::new();
     loop {
         shared.hearsay.said.notified().await;
-        let claims = std::mem::take(&mut *shared.hearsay.lock());
-        for (key, revision) in claims {
-            match shared.is_beyond(&key, revision).await {
+        let mut claims = std::mem::take(&mut *shared.hearsay.lock()).into_iter();
+        while let Some((key, revision)) = claims.next() {
+            match shared.judge(&key, revision, &mut begun).await {
                 Ok(false) => {}
-                Ok(true) => {
-                    shared.begin_on(&key, revision, &mut begun).await;
-                    // What else was said was of the epoch before.
-                    break;
+                // What else was said was of the epoch before.
+                Ok(true) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what an instance says of the store cannot be looked into: tried again");
+                    // Instances say it only once.
+                    let rest = std::iter::once((key, revision)).chain(claims.by_ref());
+                    rest.for_each(|(key, revision)| shared.hearsay.claim(&key, revision));
                 }
-                Err(error) => tracing::debug!(%error, "what an instance says cannot be looked into"),
             }
         }
         tokio::time::sleep(PAUSE).await;
@@ -115,25 +127,31 @@ impl Shared {
         Ok(is_beyond)
     }
 
-    async fn begin_on(&self, key: &ServiceKey, revision: Revision, begun: &mut VecDeque<Instant>) {
+    /// Whether an epoch has begun on what was said.
+    async fn judge(
+        &self,
+        key: &ServiceKey,
+        revision: Revision,
+        begun: &mut VecDeque<Instant>,
+    ) -> Result<bool, EpochError> {
+        if !self.is_beyond(key, revision).await? {
+            return Ok(false);
+        }
         let now = Instant::now();
         while begun.front().is_some_and(|at| now.saturating_duration_since(*at) >= PERIOD) {
             begun.pop_front();
         }
-        let is_possible = revision.epoch <= self.clock.unix_millis().saturating_add(MAX_AHEAD);
-        if !is_possible || begun.len() >= MAX_EPOCHS {
+        if begun.len() >= MAX_EPOCHS {
             tracing::warn!(service = %key, %revision, epochs = begun.len(), "an instance has a policy that this store never had: not believed");
-            return;
+            return Ok(false);
         }
-        match epoch::raise(&*self.store, &*self.clock, revision.epoch).await {
-            Ok(true) => {
-                begun.push_back(now);
-                let epochs = begun.len();
-                tracing::warn!(service = %key, %revision, epochs, "an instance has a policy that this store never had: the store was restored, revisions start a new epoch");
-            }
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "the store was restored, and no new epoch can be begun"),
+        let has_begun = epoch::raise(&*self.store, &*self.clock, revision.epoch).await?;
+        if has_begun {
+            begun.push_back(now);
+            let epochs = begun.len();
+            tracing::warn!(service = %key, %revision, epochs, "an instance has a policy that this store never had: the store was restored, revisions start a new epoch");
         }
+        Ok(has_begun)
     }
 }
 

@@ -1,4 +1,6 @@
 use super::*;
+use std::sync::atomic::Ordering;
+
 use crate::{
     registry::service_key,
     testing::{EPOCH, FaultyStore, PATIENCE, eventually, key, registration, registry},
@@ -87,6 +89,49 @@ async fn a_liar_is_believed_three_times_and_never_of_the_far_future() {
     registry.heard_of(&key("default/payments"), at(registry.head().epoch, u64::MAX));
     let last = registry.head().epoch;
     eventually(&registry, || registry.head().epoch > last).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_says_what_cannot_be_hides_nobody_who_says_what_is() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    registry.register(registration("payments")).await.unwrap();
+    let never = at(EPOCH + MAX_AHEAD + 1, 1);
+    for index in 0..2 * MAX_CLAIMS {
+        registry.heard_of(&service_key(&format!("default/a{index}")).unwrap(), never);
+    }
+    registry.heard_of(&key("default/payments"), never);
+    assert!(registry.shared.hearsay.lock().is_empty(), "it takes nobody's place");
+    registry.heard_of(&key("default/payments"), at(EPOCH, 1_000_000));
+    eventually(&registry, || registry.head().epoch > EPOCH).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_begins_no_epoch_hides_none_of_the_others() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    registry.register(registration("payments")).await.unwrap();
+    // Another manager is said to have been quicker, while the first of them is judged.
+    store.conflicts.store(1, Ordering::SeqCst);
+    registry.heard_of(&key("default/a"), at(EPOCH, 1_000_000));
+    registry.heard_of(&key("default/payments"), at(EPOCH, 1_000_000));
+    eventually(&registry, || registry.head().epoch > EPOCH).await;
+    assert_eq!(store.conflicts.load(Ordering::SeqCst), 0, "it happened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_once_outlasts_a_store_that_is_away() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    registry.register(registration("payments")).await.unwrap();
+    store.set_away(true);
+    for service in ["default/a", "default/payments"] {
+        registry.heard_of(&key(service), at(EPOCH, 1_000_000));
+    }
+    tokio::time::sleep(5 * PAUSE + PAUSE / 2).await;
+    assert_eq!(registry.shared.hearsay.lock().len(), 2, "both wait for the store");
+    store.set_away(false);
+    eventually(&registry, || registry.head().epoch > EPOCH).await;
 }
 
 #[tokio::test(start_paused = true)]
