@@ -111,9 +111,9 @@ pub(super) async fn raise(store: &dyn Store, clock: &dyn Clock, seen: u64) -> Re
         return Ok(false);
     }
     let epoch = seen.saturating_add(1).max(clock.unix_millis());
-    let fresh = StoreMeta { epoch, ..meta };
+    let fresh = unknown::carry_over(Some(&entry.value), &StoreMeta { epoch, ..meta });
     let txn = Txn::new().require_revision(key::META, entry.mod_revision);
-    match store.commit(txn.put(key::META, fresh.encode_to_vec())).await {
+    match store.commit(txn.put(key::META, fresh)).await {
         Ok(_) => Ok(true),
         Err(CommitError::Conflict(_)) => Ok(false),
         Err(CommitError::Store(error)) => Err(error.into()),

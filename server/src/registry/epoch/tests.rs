@@ -60,3 +60,18 @@ async fn what_this_release_does_not_know_is_refused() {
     let refused = establish(&store, &FixedClock(1), FRESH).await.unwrap_err();
     assert!(matches!(refused, EpochError::Unreadable(_)), "{refused}");
 }
+
+#[tokio::test]
+async fn an_epoch_that_is_raised_keeps_what_a_later_release_wrote() {
+    /// Tag 999, a number, which this release does not know.
+    const LATER: [u8; 3] = [0xb8, 0x3e, 0x07];
+    let store = MemoryStore::new();
+    establish_at(&store, 5_000, FRESH).await;
+    let before = read(&store, key::META).await.unwrap().unwrap().value;
+    let later: Bytes = [&before[..], &LATER].concat().into();
+    store.commit(Txn::new().put(key::META, later)).await.unwrap();
+    assert!(raise(&store, &FixedClock(6_000), 8_000).await.unwrap());
+    let after = read(&store, key::META).await.unwrap().unwrap().value;
+    assert_eq!(decode(&after).unwrap().epoch, 8_001);
+    assert!(after.ends_with(&LATER), "{after:?}");
+}
