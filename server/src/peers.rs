@@ -157,13 +157,21 @@ impl Shared {
         }
     }
 
-    /// Forgets a manager for good.
-    fn forget(&self, id: &str) {
-        let forgotten = self.lock().remove(id);
+    /// Forgets a manager for good whose key is gone, once it does not run any more or was missed for long enough. Whether
+    /// it is forgotten. It is all one step: its key may come back at any moment.
+    fn forget_if_left(&self, id: &str, is_absent: bool) -> bool {
+        let mut peers = self.lock();
+        let left = peers.get(id).and_then(|peer| peer.left);
+        if !left.is_some_and(|left| is_absent || left.elapsed() >= LINGER) {
+            return false;
+        }
+        let forgotten = peers.remove(id);
+        self.instances.forget_elsewhere(id);
+        drop(peers);
         if let Some(peer) = forgotten {
             tracing::info!(manager = id, address = peer.address, "another manager is gone");
-            self.instances.forget_elsewhere(id);
         }
+        true
     }
 
     /// Nothing between two changes can panic: a poisoned map is whole.

@@ -6,7 +6,7 @@ use cofferdam_proto::v1::{self, peer_service_client::PeerServiceClient};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, transport::Endpoint};
 
-use super::{LINGER, Shared, ask::MAX_MESSAGE_BYTES, wire};
+use super::{Shared, ask::MAX_MESSAGE_BYTES, wire};
 
 /// A stream that says nothing for so long is dead: three times what a manager may take between two messages.
 const SILENCE: Duration = Duration::from_secs(6);
@@ -30,9 +30,7 @@ pub(super) async fn follow(shared: Weak<Shared>, id: String, endpoint: Option<En
         };
         let Some(shared) = shared.upgrade() else { return };
         tracing::debug!(manager = id, reason = ended.reason, "the stream from another manager ended");
-        let left = shared.lock().get(&id).and_then(|peer| peer.left);
-        if left.is_some_and(|left| ended.is_absent || left.elapsed() >= LINGER) {
-            shared.forget(&id);
+        if shared.forget_if_left(&id, ended.is_absent) {
             return;
         }
         drop(shared);

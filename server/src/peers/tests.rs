@@ -1,4 +1,5 @@
 //! Several managers in one process, over one store.
 
 mod fleet;
+mod leaving;
 mod merging;
