@@ -29,8 +29,8 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// How often there is a message, at least.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// The most targets of one question: as many as a manager has services.
-const MAX_TARGETS: usize = 10_000;
+/// The most targets of one question.
+pub(super) const MAX_TARGETS: usize = 10_000;
 
 const MAX_LAGGARDS: usize = 1_000;
 
@@ -126,11 +126,7 @@ impl PeerService for PeerApi {
         let request = request.into_inner();
         self.check(&request.manager_id)?;
         let window = read_window(request.window).map_err(|error| super::error::status(&error))?;
-        let read = |target: &v1::PolicyTarget| {
-            let unreadable = || Status::invalid_argument("a service that is none");
-            target_from_wire(target).ok_or_else(unreadable)
-        };
-        let targets = request.services.iter().take(MAX_PAGE + 1).map(read).collect::<Result<Vec<Target>, _>>()?;
+        let targets = read_targets(request.services.iter().take(MAX_PAGE + 1))?;
         let part = |target: &Target| {
             let part = self.local.service(&target.key, target.current, target.hash, window);
             v1::ServicePart::from(&part)
@@ -165,14 +161,19 @@ impl PeerService for PeerApi {
     ) -> Result<Response<v1::CollectConvergenceResponse>, Status> {
         let request = request.into_inner();
         self.check(&request.manager_id)?;
+        // What is not answered would be read as that nobody has it.
+        if request.targets.len() > MAX_TARGETS {
+            return Err(Status::invalid_argument(format!("more than {MAX_TARGETS} targets")));
+        }
+        let targets = read_targets(&request.targets)?;
         // What was heard is read before the rest is counted, and how many have come after it: whoever is counted at two
         // managers, or at none, is noticed by these numbers.
         let heard = self.peers.heard();
         let max = usize::try_from(request.max_laggards).unwrap_or(MAX_LAGGARDS).min(MAX_LAGGARDS);
         let mut room = max;
         let mut services = Vec::new();
-        for target in request.targets.iter().take(MAX_TARGETS).filter_map(target_from_wire) {
-            let standing = service_standing(&self.local.instances, &target, (max > 0).then_some(room));
+        for target in &targets {
+            let standing = service_standing(&self.local.instances, target, (max > 0).then_some(room));
             if standing.instances > 0 {
                 room -= standing.laggards.len();
                 services.push(standing);
@@ -181,6 +182,11 @@ impl PeerService for PeerApi {
         let arrived = *self.local.instances.arrived().borrow();
         Ok(Response::new(v1::CollectConvergenceResponse { services, arrived, heard: heard.into_iter().collect() }))
     }
+}
+
+fn read_targets<'a>(targets: impl IntoIterator<Item = &'a v1::PolicyTarget>) -> Result<Vec<Target>, Status> {
+    let unreadable = || Status::invalid_argument("a service that is none");
+    targets.into_iter().map(|target| target_from_wire(target).ok_or_else(unreadable)).collect()
 }
 
 fn total_scope(request: &v1::CollectStatsRequest) -> Result<TotalScope, Status> {

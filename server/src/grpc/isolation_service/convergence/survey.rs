@@ -8,11 +8,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cofferdam_core::{name::ServiceKey, revision::Revision, wire::duration_from_wire, wire::revision_to_wire};
-use cofferdam_proto::v1;
+use cofferdam_proto::v1::{self, peer_service_client::PeerServiceClient};
+use tonic::{Response, Status, transport::Channel};
 
 use super::{IsolationApi, Quorum, Scope, duration_to_wire, number};
 use crate::{
     error::Error,
+    grpc::peer_service::MAX_TARGETS,
     instances::{Instances, LagState, Laggard, Standing, Target},
     peers::target_to_wire,
     registry::validate,
@@ -50,17 +52,9 @@ impl IsolationApi {
         let others = if self.peers.are_none() {
             Default::default()
         } else {
-            let request = v1::CollectConvergenceRequest {
-                manager_id: String::new(),
-                targets: targets.iter().map(target_to_wire).collect(),
-                max_laggards: number(max.unwrap_or_default()),
-            };
-            self.peers
-                .ask(|mut client, manager_id| {
-                    let request = v1::CollectConvergenceRequest { manager_id, ..request.clone() };
-                    async move { client.collect_convergence(request).await }
-                })
-                .await
+            let wire: Vec<_> = targets.iter().map(target_to_wire).collect();
+            let max = number(max.unwrap_or_default());
+            self.peers.ask(|client, manager_id| collect(client, manager_id, wire.clone(), max)).await
         };
         let heard = self.peers.heard();
         let mut parts = BTreeMap::<ServiceKey, Vec<v1::ServiceConvergence>>::new();
@@ -102,6 +96,34 @@ impl IsolationApi {
             }
         }
         doubts
+    }
+}
+
+/// One manager's part. Where it takes several questions, nobody has come or gone elsewhere between them: otherwise parts of
+/// different moments would be taken for one.
+async fn collect(
+    mut client: PeerServiceClient<Channel>,
+    manager_id: String,
+    mut targets: Vec<v1::PolicyTarget>,
+    max_laggards: u32,
+) -> Result<Response<v1::CollectConvergenceResponse>, Status> {
+    let mut whole: Option<v1::CollectConvergenceResponse> = None;
+    loop {
+        let rest = targets.split_off(targets.len().min(MAX_TARGETS));
+        let request = v1::CollectConvergenceRequest { manager_id: manager_id.clone(), targets, max_laggards };
+        let part = client.collect_convergence(request).await?.into_inner();
+        let whole = match &mut whole {
+            None => whole.insert(part),
+            Some(whole) if (whole.arrived, &whole.heard) == (part.arrived, &part.heard) => {
+                whole.services.extend(part.services);
+                whole
+            }
+            Some(_) => return Err(Status::aborted("instances came and went between two parts of its answer")),
+        };
+        if rest.is_empty() {
+            return Ok(Response::new(std::mem::take(whole)));
+        }
+        targets = rest;
     }
 }
 
@@ -219,3 +241,6 @@ fn of_laggard(laggard: Laggard) -> v1::Laggard {
         age: Some(duration_to_wire(laggard.age)),
     }
 }
+
+#[cfg(test)]
+mod tests;
