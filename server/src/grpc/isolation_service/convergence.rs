@@ -110,7 +110,11 @@ impl IsolationApi {
         match timeout_at(deadline, reaching).await {
             Ok(Err(error)) => Err(error),
             Ok(Ok(Some(reached))) => answer(true, reached),
-            Ok(Ok(None)) | Err(_) => answer(false, self.look(&scope, quorum, max).await?.0),
+            Ok(Ok(None)) | Err(_) => {
+                // What became true after the look before is true of what is shown.
+                let (convergence, is_reached) = self.look(&scope, quorum, max).await?;
+                answer(is_reached && self.is_settled(quorum), convergence)
+            }
         }
     }
 
@@ -124,7 +128,7 @@ impl IsolationApi {
             progress.borrow_and_update();
             policies.borrow_and_update();
             let survey = self.survey(scope, None).await?;
-            let is_settled = quorum.is_absolute() || Instant::now() >= settled;
+            let is_settled = self.is_settled(quorum);
             if is_settled && survey.is_reached(quorum) {
                 return Ok(Outcome::Reached);
             }
@@ -148,6 +152,11 @@ impl IsolationApi {
                 () = self.drain.cancelled() => return Err(Error::ShuttingDown),
             }
         }
+    }
+
+    /// Whether all instances have had the time to come, as far as it matters.
+    fn is_settled(&self, quorum: Quorum) -> bool {
+        quorum.is_absolute() || Instant::now() >= self.local.instances.settled_at()
     }
 
     /// Where things stand, and whether every service has reached the quorum.

@@ -9,6 +9,7 @@ use self::world::{Bug, Seen, World};
 
 mod checks;
 mod clients;
+mod last_look;
 mod model;
 mod waits;
 mod world;
