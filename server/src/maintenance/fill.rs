@@ -115,7 +115,11 @@ pub async fn fill(
 ) -> Result<Filled, FillError> {
     let before = read_from(target).await?;
     let described = before.listing.entries.iter().find(|entry| entry.key == key::META);
-    let meta = described.map(|entry| epoch::decode(&entry.value)).transpose()?;
+    let meta = match described.map(|entry| epoch::decode(&entry.value)).transpose() {
+        // It goes with everything else.
+        Err(EpochError::Unreadable(_)) if replace => None,
+        meta => meta?,
+    };
     let is_resumed = is_resumed(meta.as_ref(), copy, replace)?;
     let may_lose = is_resumed || replace;
     if is_resumed {

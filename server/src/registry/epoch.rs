@@ -49,7 +49,9 @@ pub enum EpochError {
     )]
     SchemaVersion(u32),
     /// The store's description is no such thing.
-    #[error("the value of meta/store cannot be read ({0}): this is no store of Cofferdam, or a damaged one")]
+    #[error(
+        "the value of meta/store cannot be read ({0}): this is no store of Cofferdam, or a damaged one, into which `cofferdam store restore --replace` puts a backup"
+    )]
     Unreadable(#[from] prost::DecodeError),
     /// It holds a part of what it is to hold.
     #[error(

@@ -160,6 +160,29 @@ async fn whoever_else_writes_to_it_is_noticed() {
     assert!(opened(&target).await.is_err(), "it stays marked");
 }
 
+#[tokio::test]
+async fn a_damaged_description_goes_with_the_rest_and_one_of_a_later_release_does_not() {
+    let copy = source(1).await;
+    let target = FaultyStore::new();
+    registry(&target).await.register(registration("old")).await.unwrap();
+    target.commit(Txn::new().put(key::META, "\u{1}not a message")).await.unwrap();
+    let refused = opened(&target).await.unwrap_err();
+    assert!(refused.to_string().contains("store restore --replace"), "{refused}");
+    let refused = filled(&*target, &copy, false).await.unwrap_err();
+    assert!(matches!(refused, FillError::Description(EpochError::Unreadable(_))), "{refused}");
+    let filled = filled(&*target, &copy, true).await.unwrap();
+    let registry = opened(&target).await.unwrap();
+    assert_eq!((registry.services(None).len(), registry.head().epoch), (1, filled.epoch));
+    drop(registry);
+
+    let later = StoreMeta { schema_version: 2, ..StoreMeta::default() };
+    target.commit(Txn::new().put(key::META, prost::Message::encode_to_vec(&later))).await.unwrap();
+    let before = target.list("").await.unwrap();
+    let refused = self::filled(&*target, &copy, true).await.unwrap_err();
+    assert!(matches!(refused, FillError::Description(EpochError::SchemaVersion(2))), "{refused}");
+    assert_eq!(target.list("").await.unwrap(), before);
+}
+
 /// What is in `target`, and what became of filling it while a manager wrote between the first look and the mark.
 async fn overtaken(described: bool, replace: bool) -> (Result<Filled, FillError>, Listing, Listing) {
     const TICK: Duration = Duration::from_secs(10);
