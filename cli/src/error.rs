@@ -92,7 +92,8 @@ pub(crate) enum Error {
 impl Error {
     /// Whether nobody reads the output any more, as with `head`: whoever was to be shown something has seen enough.
     pub(crate) fn is_output_closed(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        let (Self::Output(error) | Self::Store(crate::store::Error::Output(error))) = self else { return false };
+        error.kind() == io::ErrorKind::BrokenPipe
     }
 
     /// What the process ends with: 2 where the command line or the settings make no sense, 1 otherwise.
@@ -116,6 +117,17 @@ fn list(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_that_nobody_reads_is_told_apart_whichever_command_wrote_it() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(Error::Output(closed()).is_output_closed());
+        assert!(Error::Store(crate::store::Error::Output(closed())).is_output_closed());
+        assert!(!Error::Output(full()).is_output_closed());
+        assert!(!Error::Store(crate::store::Error::Output(full())).is_output_closed());
+        assert!(!Error::Terminal(closed()).is_output_closed());
+    }
 
     #[test]
     fn an_error_is_one_line() {

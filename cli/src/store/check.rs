@@ -1,7 +1,7 @@
 use super::{Error, name};
 use cofferdam_server::config::{Config, StoreArgs};
-use cofferdam_server::maintenance::{inspect, read};
-use std::io::Write;
+use cofferdam_server::maintenance::{Contents, Inspection, inspect, read};
+use std::io::{self, Write};
 
 pub(super) const HELP: &str = "\
 An embedded store is read while no manager has it open, etcd while managers go on. Each problem is a line that begins with
@@ -17,7 +17,21 @@ pub(super) async fn run(args: &StoreArgs, out: &mut dyn Write) -> Result<(), Err
     let config = Config::load_for_store(args)?;
     let contents = read(&config).await?;
     let found = inspect(&contents.listing.entries);
-    writeln!(out, "store             {}", name(&config))?;
+    let written = out.write_all(&text(&config, &contents, &found)?);
+    verdict(found.problems.len(), written)
+}
+
+/// What is found stands, even where nobody reads it to the end.
+fn verdict(problems: usize, written: io::Result<()>) -> Result<(), Error> {
+    match problems {
+        0 => Ok(written?),
+        count => Err(Error::Problems { count }),
+    }
+}
+
+fn text(config: &Config, contents: &Contents, found: &Inspection) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    writeln!(out, "store             {}", name(config))?;
     writeln!(out, "identity          {}", contents.identity.cluster)?;
     writeln!(out, "revision          {}", contents.listing.revision)?;
     match found.epoch {
@@ -35,8 +49,20 @@ pub(super) async fn run(args: &StoreArgs, out: &mut dyn Write) -> Result<(), Err
     for problem in &found.problems {
         writeln!(out, "problem           {}: {}", problem.key, problem.reason)?;
     }
-    match found.problems.len() {
-        0 => Ok(()),
-        count => Err(Error::Problems { count }),
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_found_whether_or_not_anybody_reads_of_them() {
+        let closed = || Err(io::ErrorKind::BrokenPipe.into());
+        for written in [Ok(()), closed()] {
+            assert!(matches!(verdict(2, written), Err(Error::Problems { count: 2 })));
+        }
+        assert!(matches!(verdict(0, closed()), Err(Error::Output(_))));
+        assert!(verdict(0, Ok(())).is_ok());
     }
 }
