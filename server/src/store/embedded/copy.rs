@@ -30,7 +30,8 @@ pub(super) fn open_copy(path: &Path) -> Result<Database, Trouble> {
         return Err(Trouble::Damage("it is empty"));
     }
     let copy = Copy { file: FileBackend::new(file)?, bytes: Mutex::new(None) };
-    let mut database = Builder::new().create_with_backend(copy)?;
+    // The copy is in memory as it is: nothing is gained by keeping parts of it there twice.
+    let mut database = Builder::new().set_cache_size(0).create_with_backend(copy)?;
     // A file that was not closed has been checked by now; one that was closed in order has not been looked at.
     if !database.check_integrity()? {
         return Err(Trouble::Damage("its last commit does not match its checksums"));
