@@ -14,6 +14,7 @@
 //!   with the last committed state.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -72,9 +73,11 @@ impl EmbeddedStore {
         Self::start(dir.into(), Arc::new(disk::open_file)).await
     }
 
-    /// Whether there is a store's file in the directory `dir`, or something in its place.
+    /// Whether there is a store's file in the directory `dir`, or something in its place. Where that cannot be told,
+    /// opening it says why.
     pub fn exists(dir: &Path) -> bool {
-        dir.join(FILE_NAME).symlink_metadata().is_ok()
+        let found = dir.join(FILE_NAME).symlink_metadata();
+        !found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
     }
 
     /// What the store in the directory `dir` holds, its file checked from end to end and left as it is.

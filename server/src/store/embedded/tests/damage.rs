@@ -142,3 +142,19 @@ async fn a_changed_page_after_a_crash_costs_at_most_the_last_commit() {
     }
     assert!(refused > 0 && fell_back > 0, "refused {refused}, one commit back {fell_back}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_cannot_be_reached_is_not_taken_for_none() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    assert!(!EmbeddedStore::exists(dir.path()));
+    fs::write(dir.path().join("file"), "").expect("writable");
+    assert!(!EmbeddedStore::exists(&dir.path().join("file")), "nothing is under a file");
+
+    // Permissions do not keep everybody out; a link that leads to itself does.
+    let unreachable = dir.path().join("loop");
+    std::os::unix::fs::symlink(&unreachable, &unreachable).expect("linked");
+    assert!(EmbeddedStore::exists(&unreachable));
+    let error = EmbeddedStore::examine(&unreachable).await.expect_err("nobody gets there");
+    assert!(error.to_string().contains(&unreachable.display().to_string()), "the file is named: {error}");
+}
