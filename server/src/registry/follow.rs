@@ -131,10 +131,18 @@ pub(super) async fn follow(shared: Arc<Shared>, mut watch: Watch) {
             shared.change_nothing_but(|catalog| catalog.stale_since = Some(since));
         }
         let mut backoff = Backoff::new(shared.options.max_backoff);
+        let mut is_told = false;
         watch = loop {
             match shared.resync_in_time().await {
                 Ok(watch) => break watch,
                 Err(error) if error.is_transient() => tracing::debug!(%error, "the store is still away"),
+                // Somebody is seeing to it.
+                Err(ResyncError::Epoch(EpochError::Unfinished)) => {
+                    if !is_told {
+                        tracing::warn!("a restore of the store is under way: answering from memory until it is done");
+                    }
+                    is_told = true;
+                }
                 Err(error) => tracing::error!(%error, "the store cannot be followed: somebody has to see to it"),
             }
             shared.change_nothing_but(|catalog| {
