@@ -3,7 +3,8 @@
 //! A last-N window cannot be cut into stripes: which call falls out depends on the order of all. So the order is one word,
 //! the head: `[series 19 | lap 11 | index 10 | failures 11 | slow 11 | last 2]`. It says which call was the last, what it
 //! was, and what all that are in the window are in sum, so a decision reads one word, however large the window is. To
-//! count a call is one compare-and-swap of the head. That is the moment at which it counts, for everybody.
+//! count a call is one compare-and-swap of the head. That is the moment at which it counts, for everybody: whoever counted
+//! it decides by the head as it was then, whatever others have counted since.
 //!
 //! What each call was is written down beside, two bits each: whoever comes to the same index a lap later has to know what
 //! it replaces. It is written after the head has moved, and only where it is not there already: a success that takes the
@@ -20,12 +21,10 @@
 //! same sums, to be taken for one of the present lap.
 
 use super::window::{Sample, Totals};
-use crate::ring::Frame;
+use crate::ring::{Frame, LATE_SERIES};
 use crate::sync::{AtomicU64, Ordering};
 
 const SERIES_MASK: u32 = (1 << 19) - 1;
-/// How far behind the head a series may be and still be taken for late: half of the way round.
-const LATE_SERIES: u32 = 1 << 18;
 /// The laps that follow the first, which alone is number zero.
 const LAPS: u32 = (1 << 11) - 1;
 const INDEX_MASK: u32 = (1 << 10) - 1;
@@ -65,8 +64,8 @@ impl Default for CountRing {
 }
 
 impl CountRing {
-    /// Counts a call; one of an earlier series is dropped.
-    pub(super) fn add(&self, frame: Frame, sample: Sample) {
+    /// Counts a call; says what the window holds with it as the last. `None`: it is of an earlier series, and is dropped.
+    pub(super) fn add(&self, frame: Frame, sample: Sample) -> Option<Totals> {
         let call = Call::new(sample);
         loop {
             let word = self.head.load(Ordering::Acquire);
@@ -80,8 +79,9 @@ impl CountRing {
                 continue;
             }
             if head.series != frame.series() {
-                if head.series.wrapping_sub(frame.series()) & SERIES_MASK <= LATE_SERIES {
-                    return;
+                let ahead = head.series.wrapping_sub(frame.series()) & SERIES_MASK;
+                if !head.is_empty() && ahead <= LATE_SERIES {
+                    return None;
                 }
                 self.advance(word, self.begun(frame.series()));
                 continue;
@@ -93,7 +93,7 @@ impl CountRing {
                 if noted(notes, index) != call {
                     self.note(next, notes);
                 }
-                return;
+                return Some(next.totals(frame.calls()));
             }
         }
     }
@@ -101,15 +101,7 @@ impl CountRing {
     /// What the window holds.
     pub(super) fn totals(&self, frame: Frame) -> Totals {
         let head = Head::unpack(self.head.load(Ordering::Acquire));
-        if head.series != frame.series() {
-            return Totals::default();
-        }
-        let calls = if head.lap > 0 { frame.calls() } else { (head.index + 1) & INDEX_MASK };
-        Totals {
-            successes: u64::from(calls.saturating_sub(head.failures)),
-            failures: u64::from(head.failures),
-            slow: u64::from(head.slow),
-        }
+        if head.series == frame.series() { head.totals(frame.calls()) } else { Totals::default() }
     }
 
     fn advance(&self, from: u64, to: Head) -> bool {
@@ -146,6 +138,21 @@ fn noted(notes: u64, index: u32) -> Call {
 }
 
 impl Head {
+    /// Whether nothing is counted yet. Nobody is late for it.
+    fn is_empty(self) -> bool {
+        self.lap == 0 && self.index == INDEX_MASK
+    }
+
+    /// What a window of so many calls holds.
+    fn totals(self, calls: u32) -> Totals {
+        let calls = if self.lap > 0 { calls } else { (self.index + 1) & INDEX_MASK };
+        Totals {
+            successes: u64::from(calls.saturating_sub(self.failures)),
+            failures: u64::from(self.failures),
+            slow: u64::from(self.slow),
+        }
+    }
+
     /// Where the next call of so many stands.
     fn next_index(self, calls: u32) -> u32 {
         let next = (self.index + 1) & INDEX_MASK;

@@ -5,10 +5,9 @@ use super::admission::{Admission, Recorded};
 use super::hinted::Bounds;
 use super::schedule::Draw;
 use super::transition::{Cause, Transition};
-use super::window::Sample;
+use super::window::{Sample, Seen};
 use super::word::{self, Phase, Word};
 use crate::policy::BreakerPolicy;
-use crate::ring::Glance;
 use crate::time::Timestamp;
 
 impl Breaker {
@@ -20,7 +19,7 @@ impl Breaker {
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Recorded {
-        let mut counted = false;
+        let mut counted = None;
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
@@ -30,11 +29,9 @@ impl Breaker {
             let mode = self.mode(word, now);
             match word.phase {
                 Phase::Closed { consecutive } => {
-                    if !counted {
-                        self.window.add(word.generation, Sample { is_failure: false, is_slow }, now);
-                        counted = true;
-                    }
-                    if is_slow && !mode.is_fixed() && self.is_too_slow(word.generation, policy, now) {
+                    let sample = Sample { is_failure: false, is_slow };
+                    let seen = *counted.get_or_insert_with(|| self.window.add(word.generation, sample, now));
+                    if is_slow && !mode.is_fixed() && self.is_too_slow(word.generation, policy, seen, now) {
                         if let Some((transition, _)) = self.open(word, Cause::SlowCallRate, policy, now, draw.number())
                         {
                             return Recorded::made(transition, mode);
@@ -95,9 +92,9 @@ impl Breaker {
                         continue;
                     }
                     let sample = Sample { is_failure: true, is_slow };
-                    let glance = *counted.get_or_insert_with(|| self.window.add(word.generation, sample, now));
-                    let holds = |bounds| self.trigger(consecutive, word.generation, bounds, policy, glance, now);
-                    let slow = || is_slow && self.is_too_slow(word.generation, policy, now);
+                    let seen = *counted.get_or_insert_with(|| self.window.add(word.generation, sample, now));
+                    let holds = |bounds| self.trigger(consecutive, word.generation, bounds, policy, seen, now);
+                    let slow = || is_slow && self.is_too_slow(word.generation, policy, seen, now);
                     let hinted = || holds(self.hinted_bounds(policy, now)?);
                     let own = || holds(Bounds::of(policy)).or_else(|| slow().then_some(Cause::SlowCallRate));
                     let trips = || own().map(|cause| (cause, false)).or_else(|| Some((hinted()?, true)));
@@ -141,17 +138,17 @@ impl Breaker {
         generation: u32,
         bounds: Bounds,
         policy: &BreakerPolicy,
-        glance: Option<Glance>,
+        seen: Seen,
         now: Timestamp,
     ) -> Option<Cause> {
         if bounds.is_reached_by(consecutive) {
             return Some(Cause::ConsecutiveFailures);
         }
-        let cannot_hold = glance.is_some_and(|glance| !bounds.may_be_reached(policy, glance));
+        let cannot_hold = matches!(seen, Seen::Glance(glance) if !bounds.may_be_reached(policy, glance));
         if cannot_hold || policy.failure_count == 0 && policy.failure_rate == 0.0 {
             return None;
         }
-        self.trigger_of_window(generation, bounds, policy, now)
+        self.trigger_of_window(generation, bounds, policy, seen, now)
     }
 
     #[cold]
@@ -160,9 +157,10 @@ impl Breaker {
         generation: u32,
         bounds: Bounds,
         policy: &BreakerPolicy,
+        seen: Seen,
         now: Timestamp,
     ) -> Option<Cause> {
-        let totals = self.window.totals(generation, now);
+        let totals = self.window.totals_after(seen, generation, now);
         if totals.calls() < u64::from(bounds.minimum_calls) {
             return None;
         }
@@ -174,8 +172,8 @@ impl Breaker {
     }
 
     /// Whether the share of slow calls trips, as a slow call finds it.
-    fn is_too_slow(&self, generation: u32, policy: &BreakerPolicy, now: Timestamp) -> bool {
-        let totals = self.window.totals(generation, now);
+    fn is_too_slow(&self, generation: u32, policy: &BreakerPolicy, seen: Seen, now: Timestamp) -> bool {
+        let totals = self.window.totals_after(seen, generation, now);
         totals.calls() >= u64::from(policy.minimum_calls) && reaches(totals.slow, totals.calls(), policy.slow_call_rate)
     }
 

@@ -55,6 +55,17 @@ pub(super) struct Totals {
     pub(super) slow: u64,
 }
 
+/// What whoever has counted a call knows of the window right after.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen {
+    /// Nothing: it has to ask for the totals.
+    Nothing,
+    /// What tells most failures that nothing holds.
+    Glance(Glance),
+    /// All of it, as it was at the moment at which the call counted.
+    Totals(Totals),
+}
+
 impl Totals {
     pub(super) fn calls(self) -> u64 {
         self.successes + self.failures
@@ -96,16 +107,15 @@ impl Window {
         frame.is_of_calls()
     }
 
-    /// Counts a call. A failure may get to know what spares it to ask for the totals.
-    pub(super) fn add(&self, generation: u32, sample: Sample, now: Timestamp) -> Option<Glance> {
+    /// Counts a call.
+    pub(super) fn add(&self, generation: u32, sample: Sample, now: Timestamp) -> Seen {
         let is_plain = !sample.is_failure && !sample.is_slow;
         if is_plain && self.add_success(generation, now) {
-            return None;
+            return Seen::Nothing;
         }
         let frame = self.scale.frame(generation);
         if frame.is_of_calls() {
-            self.calls().add(frame, sample);
-            return None;
+            return self.calls().add(frame, sample).map_or(Seen::Nothing, Seen::Totals);
         }
         let glance = if sample.is_failure {
             self.failures.add(frame, now, |tick| self.successes.sum(frame, tick))
@@ -116,7 +126,15 @@ impl Window {
         if sample.is_slow {
             self.slow.add(frame, frame.tick(now));
         }
-        glance
+        glance.map_or(Seen::Nothing, Seen::Glance)
+    }
+
+    /// What a call that has seen so much has to decide by.
+    pub(super) fn totals_after(&self, seen: Seen, generation: u32, now: Timestamp) -> Totals {
+        match seen {
+            Seen::Totals(totals) => totals,
+            Seen::Nothing | Seen::Glance(_) => self.totals(generation, now),
+        }
     }
 
     /// The calls of a generation within the window that ends now.

@@ -5,6 +5,9 @@
 //! what somebody counts whose generation or width is of before a change has a smaller number than what is counted after,
 //! and is never taken for it. The number has 19 bits, as the breaker's generation has: a cell would have to stay in a
 //! window for exactly 2^19 changes.
+//!
+//! Nothing is written while a breaker is open, so a cell may be any number of series old. Whoever finds one that is a
+//! little ahead is late ([`LATE_SERIES`]); everything else is old, and taken over.
 
 use super::{FEW, MANY};
 use crate::sync::{AtomicU64, Ordering::SeqCst};
@@ -17,6 +20,11 @@ const SHAPE_BITS: u32 = LENGTH_BITS + BUCKETS_BITS;
 const SHAPE_MASK: u64 = (1 << SHAPE_BITS) - 1;
 const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
 const BUCKETS_MASK: u64 = (1 << BUCKETS_BITS) - 1;
+
+/// How many series ahead of a writer a cell may be for the writer to be late. It would have to be paused for more changes
+/// than this, between reading the generation and counting, to be taken for the newer one; and a cell to rest for all but
+/// so many of half a million, to be taken for one of the future.
+pub(crate) const LATE_SERIES: u32 = 1 << 12;
 
 /// A row of ticks that belong together: `[series 19 | buckets 8 | length 37]`, the length that of all buckets, in
 /// microseconds, up to 38 hours.
@@ -151,7 +159,7 @@ impl Id {
         let rounds = other.0.wrapping_sub(self.0) & Self::ROUND_MASK;
         match changes {
             0 => (1..=Self::LATE_ROUNDS).contains(&rounds),
-            _ => changes < 1 << (Self::SERIES_BITS - 1),
+            _ => changes <= LATE_SERIES.into(),
         }
     }
 

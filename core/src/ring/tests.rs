@@ -86,10 +86,11 @@ fn another_width_is_another_window_and_so_is_the_first_one_again() {
     assert_eq!(scale.frame(0).tick(at(5)), first.tick(at(5)));
 }
 
-/// Tags of eight bits once came round: 256 generations take less than a second where a breaker opens for a millisecond.
+/// Tags of eight bits once came round: 256 generations take less than a second where a breaker opens for a millisecond. And
+/// a cell from more than half of the way round ago was once taken for ahead, so that nothing was counted any more.
 #[test]
-fn a_cell_of_256_generations_ago_is_not_taken_for_one_of_now() {
-    for behind in [256, 1 << 10, 1 << 16] {
+fn a_cell_of_256_generations_ago_or_half_a_million_is_not_taken_for_one_of_now() {
+    for behind in [256, 1 << 10, 1 << 16, (1 << 18) + 1, (1 << 19) - 5_000] {
         let (ring, striped) = (Ring::new(), StripedRing::new());
         add(&ring, frame(0, 4), 5, 3);
         striped.add(frame(0, 4), at(5));

@@ -30,12 +30,13 @@ fn t20_the_window_slides_by_one_call() {
         let (ring, frame) = (CountRing::default(), frame(size, 0));
         let mut last = VecDeque::new();
         for number in 0..5_000 {
-            ring.add(frame, sample(number));
+            let seen = ring.add(frame, sample(number));
             last.push_back(sample(number));
             if last.len() > size as usize {
                 last.pop_front();
             }
             assert_eq!(ring.totals(frame), totals_of(last.iter()), "{size} {number}");
+            assert_eq!(seen, Some(ring.totals(frame)));
         }
     }
 }
@@ -43,7 +44,9 @@ fn t20_the_window_slides_by_one_call() {
 #[test]
 fn another_generation_starts_empty_and_the_late_ones_are_dropped() {
     let (ring, frame) = (CountRing::default(), |generation| frame(8, generation));
-    (0..20).for_each(|number| ring.add(frame(0), sample(number)));
+    for number in 0..20 {
+        ring.add(frame(0), sample(number));
+    }
     assert_eq!(ring.totals(frame(3)), Totals::default());
     ring.add(frame(3), Sample { is_failure: true, is_slow: false });
     assert_eq!(ring.totals(frame(3)), Totals { successes: 0, failures: 1, slow: 0 });
@@ -51,8 +54,32 @@ fn another_generation_starts_empty_and_the_late_ones_are_dropped() {
     assert_eq!((ring.totals(frame(3)).calls(), ring.totals(frame(0))), (1, Totals::default()));
     // Generations come round: what is far ahead was written before.
     for generation in (0..10).map(|round| (3 + round * 200_000) & SERIES_MASK) {
-        (0..5).for_each(|number| ring.add(frame(generation), sample(number)));
+        for number in 0..5 {
+            ring.add(frame(generation), sample(number));
+        }
         assert!(ring.totals(frame(generation)).calls() >= 5);
+    }
+}
+
+/// A service that stays dead moves the generation on, twice for each open time, with nothing counted. What was counted
+/// before was once taken for ahead, from half of the way round on: nothing was counted, and nothing tripped, any more.
+#[test]
+fn a_window_that_rested_through_any_number_of_generations_counts_again() {
+    for behind in [1 << 12, 1 << 18, (1 << 18) + 1, (1 << 19) - 5_000] {
+        let ring = CountRing::default();
+        ring.add(frame(8, 0), sample(0));
+        ring.add(frame(8, behind), sample(0));
+        assert_eq!(ring.totals(frame(8, behind)).calls(), 1, "{behind}");
+    }
+}
+
+/// As where a policy turns to a window of calls late.
+#[test]
+fn nobody_is_late_for_a_window_that_has_counted_nothing() {
+    for generation in [1, 300_000, (1 << 19) - 1] {
+        let ring = CountRing::default();
+        ring.add(frame(8, generation), sample(0));
+        assert_eq!(ring.totals(frame(8, generation)).calls(), 1, "{generation}");
     }
 }
 

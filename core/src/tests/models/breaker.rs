@@ -170,6 +170,20 @@ fn probes_that_end_against_each_other_make_one_transition() {
     });
 }
 
+/// Whichever of two calls is the last of a window of one: the one that failed has decided when it counted. It once looked
+/// at the window again, in which the other had taken its place.
+#[test]
+fn a_failure_decides_by_the_window_of_calls_that_it_completed() {
+    check(|| {
+        let bench = Bench::new(counting(BreakerWindow::Count(1), 1));
+        let parts: [Part<usize>; 2] = [
+            Box::new(move || bench.call(Outcome::Failure, at(1))),
+            Box::new(move || bench.call(Outcome::Success, at(1))),
+        ];
+        assert_eq!((race(parts).iter().sum::<usize>(), bench.state(at(1))), (1, State::Open));
+    });
+}
+
 /// The results of calls that a closed breaker admitted arrive while another caller finds the open time over.
 ///
 /// Seen in <https://github.com/App-vNext/Polly/issues/217>, <https://github.com/Netflix/Hystrix/issues/1350>.
