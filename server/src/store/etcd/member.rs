@@ -29,6 +29,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Member {
     /// As configured: what errors and logs name.
     pub(super) name: String,
+    /// Whether it is reached by TLS.
+    is_secure: bool,
     endpoint: Endpoint,
     user: Option<EtcdUser>,
     /// For everything but watches.
@@ -72,6 +74,7 @@ impl Member {
         };
         Ok(Self {
             name: name.to_owned(),
+            is_secure: options.tls.is_some(),
             endpoint,
             user: options.user.clone(),
             shared: OnceCell::new(),
@@ -92,6 +95,7 @@ impl Member {
                 self.renew(client, renewals).await?;
                 work(Arc::clone(client)).await
             }
+            Err(Failure::Ambiguous(reason)) if self.is_secure => Err(Failure::Ambiguous(with_certificate_hint(reason))),
             done => done,
         }
     }
@@ -117,6 +121,13 @@ impl Member {
         }
         Ok(())
     }
+}
+
+/// A server that does not accept a client's certificate says so after the handshake, and closes; what it says is lost where
+/// the client writes at the same moment.
+fn with_certificate_hint(reason: String) -> String {
+    let is_closed = ["connection closed", "broken pipe", "connection reset"].iter().any(|how| reason.contains(how));
+    if is_closed { format!("{reason} (if etcd wants another certificate: check store.etcd_cert_file)") } else { reason }
 }
 
 /// An endpoint that is reached by TLS alone.
