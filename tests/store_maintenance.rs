@@ -87,8 +87,8 @@ async fn a_store_moves_to_etcd_and_back_and_instances_follow_it() {
     refused(&migrate(&embedded, &cluster, &[]), 1, "in use by another manager");
     manager.kill();
     let said = done(migrate(&embedded, &cluster, &[]));
-    assert!(said.err.contains("of 4 keys written") && said.err.contains("comparing"), "{said:?}");
-    refused(&migrate(&embedded, &cluster, &[]), 1, "not empty: it has 4 keys");
+    assert!(said.err.contains("of 7 keys written") && said.err.contains("comparing"), "{said:?}");
+    refused(&migrate(&embedded, &cluster, &[]), 1, "not empty: it has 7 keys");
     let check = ["store", "check", "--store", "etcd", "--etcd-endpoints", &etcd.endpoints()];
     let said = done(cofferdam(&check));
     assert_eq!((line(&said, "services"), line(&said, "health reports")), ("3", "1"));

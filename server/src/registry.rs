@@ -25,8 +25,10 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 mod alternatives;
+mod asked;
 mod catalog;
 mod change;
+mod changes;
 mod concerns;
 pub(crate) mod epoch;
 mod follow;
@@ -43,8 +45,9 @@ mod unknown;
 mod unregister;
 pub(crate) mod validate;
 
-pub(crate) use self::{catalog::Change, key::service_key};
+pub(crate) use self::{asked::ACTOR_METADATA, catalog::Change, changes::with_revision, key::service_key};
 pub use self::{
+    asked::{Actor, Asked},
     epoch::EpochError,
     follow::OpenError,
     inspect::{Inspection, Problem, inspect},

@@ -43,6 +43,8 @@ fn text(config: &Config, contents: &Contents, found: &Inspection) -> io::Result<
     }
     writeln!(out, "services          {}", found.services)?;
     writeln!(out, "health reports    {}", found.health_reports)?;
+    writeln!(out, "changes           {}", found.changes)?;
+    writeln!(out, "unregistered      {}", found.unregistered)?;
     writeln!(out, "request results   {}", found.requests)?;
     writeln!(out, "managers          {}", found.managers)?;
     writeln!(out, "of later releases {} services, {} other keys", found.of_later_release, found.unknown)?;

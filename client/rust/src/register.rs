@@ -32,6 +32,8 @@ pub struct Register {
 /// What is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
+    /// The instance, for the service's history.
+    pub(crate) actor: String,
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) version: String,
@@ -95,6 +97,7 @@ pub enum RegisterError {
 impl Register {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
         let registration = Registration {
+            actor: shared.identity.instance_id.clone(),
             namespace: shared.identity.namespace.clone(),
             name: name.to_owned(),
             version: String::new(),

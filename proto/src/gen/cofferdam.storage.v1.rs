@@ -36,7 +36,8 @@ pub struct BackupEntry {
     /// Its value, as it is stored; at most 256 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub value: ::prost::bytes::Bytes,
-    /// The revision of the store that last wrote it. For people: a restored key gets a revision of its own.
+    /// The revision of the store that last wrote it. For people: a restored key gets a revision of its own, and a
+    /// ChangeRecord says which one it had.
     #[prost(uint64, tag = "3")]
     pub mod_revision: u64,
 }
@@ -105,6 +106,64 @@ pub struct ServiceRecord {
     /// Whether the policy was insisted on when it was written, and has not changed since.
     #[prost(bool, tag = "6")]
     pub insisted: bool,
+    /// What is kept of its changes. Unset: nothing.
+    #[prost(message, optional, tag = "7")]
+    pub changes: ::core::option::Option<ChangeLog>,
+}
+/// ChangeLog says which changes of a service are kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeLog {
+    /// The number of the last one. They are counted from 1, through removals too.
+    #[prost(uint64, tag = "1")]
+    pub last: u64,
+    /// The sizes of those that are kept, in bytes, the last one at the end: of as many numbers up to last.
+    #[prost(uint32, repeated, tag = "2")]
+    pub sizes: ::prost::alloc::vec::Vec<u32>,
+    /// When the last one was made. Where that is not the record's own update_time, a release that keeps no changes has
+    /// written it since.
+    #[prost(message, optional, tag = "3")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// ChangeRecord is one change of a service. Key: history/NAMESPACE/NAME/NUMBER, the number in 20 digits. It is written in
+/// the transaction of the change itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeRecord {
+    /// The version of this schema.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    /// What was done.
+    #[prost(enumeration = "super::super::v1::ChangeKind", tag = "2")]
+    pub kind: i32,
+    /// Who says to have done it. Empty: nobody said, and where it came from is not known.
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
+    /// Why. Empty: not said.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// When, by the clock of the manager that wrote it.
+    #[prost(message, optional, tag = "5")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The ServiceRecord after it, as it was written, less its ChangeLog. Empty: the service was not registered any more.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub after: ::prost::bytes::Bytes,
+    /// The revision of the change, where it is not the key's own: the record was copied from another store, or tells of a
+    /// change that a release without history made.
+    #[prost(message, optional, tag = "7")]
+    pub revision: ::core::option::Option<super::super::v1::Revision>,
+    /// The revision that a rollback went back to. Unset: it was no rollback.
+    #[prost(message, optional, tag = "8")]
+    pub restored: ::core::option::Option<super::super::v1::Revision>,
+}
+/// UnregisteredRecord stands for a service that is no longer registered, as long as its changes are kept. Key:
+/// unregistered/NAMESPACE/NAME.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnregisteredRecord {
+    /// The version of this schema.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    /// What is kept of its changes.
+    #[prost(message, optional, tag = "2")]
+    pub changes: ::core::option::Option<ChangeLog>,
 }
 /// HealthRecord is the last report of a service's health. Key: health/NAMESPACE/NAME.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1882,6 +1882,9 @@ pub struct RegisterServiceRequest {
     /// and returns the first result. At most 128 bytes. Empty: none.
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// Why, for people; it stands in the service's history. At most 256 bytes. Empty: not said.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// RegisterServiceResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1908,6 +1911,9 @@ pub struct UnregisterServiceRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// UnregisterServiceResponse says when the service went.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2008,6 +2014,9 @@ pub struct SetIsolationLevelRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// SetIsolationLevelResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2034,6 +2043,9 @@ pub struct UpdateFallbackConfigRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// UpdateFallbackConfigResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2070,6 +2082,9 @@ pub struct UpdateIsolationPolicyRequest {
     /// policy changes. Unset: instances judge for themselves.
     #[prost(bool, tag = "7")]
     pub insist: bool,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// UpdateIsolationPolicyResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2288,6 +2303,9 @@ pub mod isolation_service_client {
     /// A write answers when it is durable, with the revision it made. Errors carry a google.rpc.ErrorInfo whose reason is
     /// a name of ErrorReason, and INVALID_ARGUMENT a google.rpc.BadRequest with the path of every field at fault, or of the
     /// first ones where there are too many for a status.
+    ///
+    /// Who makes a write is said by its metadata cofferdam-actor: one value of 1 to 128 bytes, UTF-8 without control
+    /// characters. It is a claim, which nobody checks. Absent: the address that the write came from.
     #[derive(Debug, Clone)]
     pub struct IsolationServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2824,6 +2842,9 @@ pub mod isolation_service_server {
     /// A write answers when it is durable, with the revision it made. Errors carry a google.rpc.ErrorInfo whose reason is
     /// a name of ErrorReason, and INVALID_ARGUMENT a google.rpc.BadRequest with the path of every field at fault, or of the
     /// first ones where there are too many for a status.
+    ///
+    /// Who makes a write is said by its metadata cofferdam-actor: one value of 1 to 128 bytes, UTF-8 without control
+    /// characters. It is a claim, which nobody checks. Absent: the address that the write came from.
     #[derive(Debug)]
     pub struct IsolationServiceServer<T> {
         inner: Arc<T>,
@@ -4926,5 +4947,58 @@ pub mod policy_sync_service_server {
     pub const SERVICE_NAME: &str = "cofferdam.v1.PolicySyncService";
     impl<T> tonic::server::NamedService for PolicySyncServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// ChangeKind says what changed a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ChangeKind {
+    /// Unset: of a kind that a later release knows.
+    Unspecified = 0,
+    /// It was registered, or its registration was replaced.
+    Registered = 1,
+    /// It was unregistered.
+    Unregistered = 2,
+    /// Its level was set.
+    Level = 3,
+    /// Its fallback, and the retries and timeout around it.
+    Fallback = 4,
+    /// Some part of its policy.
+    Policy = 5,
+    /// It was put back to what it was before.
+    Rollback = 6,
+    /// Not a change of its own: how the service was found, where a release that keeps no history had changed it last.
+    Found = 7,
+}
+impl ChangeKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHANGE_KIND_UNSPECIFIED",
+            Self::Registered => "CHANGE_KIND_REGISTERED",
+            Self::Unregistered => "CHANGE_KIND_UNREGISTERED",
+            Self::Level => "CHANGE_KIND_LEVEL",
+            Self::Fallback => "CHANGE_KIND_FALLBACK",
+            Self::Policy => "CHANGE_KIND_POLICY",
+            Self::Rollback => "CHANGE_KIND_ROLLBACK",
+            Self::Found => "CHANGE_KIND_FOUND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHANGE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHANGE_KIND_REGISTERED" => Some(Self::Registered),
+            "CHANGE_KIND_UNREGISTERED" => Some(Self::Unregistered),
+            "CHANGE_KIND_LEVEL" => Some(Self::Level),
+            "CHANGE_KIND_FALLBACK" => Some(Self::Fallback),
+            "CHANGE_KIND_POLICY" => Some(Self::Policy),
+            "CHANGE_KIND_ROLLBACK" => Some(Self::Rollback),
+            "CHANGE_KIND_FOUND" => Some(Self::Found),
+            _ => None,
+        }
     }
 }

@@ -8,7 +8,10 @@ use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use self::collect::{Collected, Question};
+use self::{
+    asked::asked,
+    collect::{Collected, Question},
+};
 pub(super) use self::{
     convergence::service_standing,
     overview::{DEFAULT_HISTORY, instance as instance_to_wire, window as read_window},
@@ -21,6 +24,7 @@ use crate::{
     registry::{Registered, validate},
 };
 
+mod asked;
 mod collect;
 mod convergence;
 mod execute;
@@ -97,7 +101,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::RegisterServiceRequest>,
     ) -> Result<Response<v1::RegisterServiceResponse>, Status> {
-        let mut answer = self.local.registry.register(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer = self.local.registry.register(asked(request)?).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -106,7 +110,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UnregisterServiceRequest>,
     ) -> Result<Response<v1::UnregisterServiceResponse>, Status> {
-        let answer = self.local.registry.unregister(request.into_inner()).await.map_err(|error| status(&error))?;
+        let answer = self.local.registry.unregister(asked(request)?).await.map_err(|error| status(&error))?;
         Ok(Response::new(answer))
     }
 
@@ -123,7 +127,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::SetIsolationLevelRequest>,
     ) -> Result<Response<v1::SetIsolationLevelResponse>, Status> {
-        let mut answer = self.local.registry.set_level(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer = self.local.registry.set_level(asked(request)?).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -132,8 +136,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UpdateFallbackConfigRequest>,
     ) -> Result<Response<v1::UpdateFallbackConfigResponse>, Status> {
-        let mut answer =
-            self.local.registry.update_fallback(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer = self.local.registry.update_fallback(asked(request)?).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }
@@ -142,8 +145,7 @@ impl IsolationService for IsolationApi {
         &self,
         request: Request<v1::UpdateIsolationPolicyRequest>,
     ) -> Result<Response<v1::UpdateIsolationPolicyResponse>, Status> {
-        let mut answer =
-            self.local.registry.update_policy(request.into_inner()).await.map_err(|error| status(&error))?;
+        let mut answer = self.local.registry.update_policy(asked(request)?).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }

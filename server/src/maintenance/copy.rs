@@ -1,6 +1,7 @@
 //! A store's contents as one message, and as a file.
 
 use bytes::Bytes;
+use cofferdam_core::revision::Revision;
 use cofferdam_proto::{
     sealed::{Damage, Seal},
     storage::v1::{Backup, BackupEntry, StoreMeta},
@@ -11,7 +12,7 @@ use prost_types::Timestamp;
 use super::Contents;
 use crate::{
     clock::Clock,
-    registry::{EpochError, epoch, key},
+    registry::{EpochError, epoch, key, with_revision},
     store::{InvalidRequest, StoreIdentity, StoreRevision, Txn},
 };
 
@@ -98,6 +99,10 @@ impl StoreCopy {
             return Err(CopyError::Order);
         }
         (backup.schema_version, backup.epoch) = (meta.schema_version, meta.epoch);
+        for entry in backup.entries.iter_mut().filter(|entry| entry.key.starts_with(key::CHANGES)) {
+            // Its key gets another revision wherever it is copied to.
+            entry.value = with_revision(&entry.value, Revision { epoch: meta.epoch, revision: entry.mod_revision });
+        }
         Ok(Self { backup, meta })
     }
 

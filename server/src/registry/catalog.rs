@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{
     Revision,
+    changes::Unregistered,
     key::Key,
     record::{Registered, Unreadable, decode_health},
 };
@@ -70,6 +71,8 @@ pub(super) struct Catalog {
     health: BTreeMap<ServiceKey, Report>,
     /// The last change of each namespace's graph of alternatives.
     guards: BTreeMap<Name, StoreRevision>,
+    /// Services that are not registered any more, since when, and what is kept of their changes.
+    unregistered: BTreeMap<ServiceKey, (StoreRevision, Unregistered)>,
     /// Keys under our prefixes that no manager writes, to name each once in the log.
     malformed: BTreeMap<String, StoreRevision>,
     /// Our own deletions that the watch has yet to confirm.
@@ -107,6 +110,7 @@ impl Catalog {
             services: BTreeMap::new(),
             health: BTreeMap::new(),
             guards: BTreeMap::new(),
+            unregistered: BTreeMap::new(),
             malformed: BTreeMap::new(),
             deleted: HashMap::new(),
         }
@@ -145,6 +149,18 @@ impl Catalog {
         self.health.get(key)?.health.as_ref()
     }
 
+    /// A service that is not registered any more and whose changes are kept.
+    pub(super) fn unregistered(&self, key: &ServiceKey) -> Option<&Unregistered> {
+        self.unregistered.get(key).map(|(_, unregistered)| unregistered)
+    }
+
+    /// All services that are not registered any more and whose changes are kept, from the first that went to the last.
+    pub(super) fn unregistered_by_age(&self) -> Vec<&ServiceKey> {
+        let mut all: Vec<_> = self.unregistered.iter().map(|(key, (since, _))| (since, key)).collect();
+        all.sort();
+        all.into_iter().map(|(_, key)| key).collect()
+    }
+
     /// The keys whose values cannot be read.
     pub(super) fn poisoned(&self) -> impl Iterator<Item = String> {
         let services = self.services.iter().filter(|(_, slot)| slot.poisoned);
@@ -167,7 +183,8 @@ impl Catalog {
             Key::Service(key) => self.services.get(key).map(|slot| slot.revision),
             Key::Health(key) => self.health.get(key).map(|report| report.revision),
             Key::Alternatives(namespace) => self.guards.get(namespace).copied(),
-            Key::Request | Key::Malformed | Key::Unknown => None,
+            Key::Unregistered(key) => self.unregistered.get(key).map(|(revision, _)| *revision),
+            Key::Request | Key::Change(_) | Key::Malformed | Key::Unknown => None,
         }
     }
 
@@ -208,6 +225,7 @@ impl Catalog {
         self.deleted.clear();
         self.malformed.clear();
         self.guards.clear();
+        self.unregistered.clear();
         self.services.values_mut().for_each(|slot| slot.revision = StoreRevision::ZERO);
         self.health.values_mut().for_each(|report| report.revision = StoreRevision::ZERO);
     }
@@ -237,8 +255,16 @@ impl Catalog {
                 }
                 None
             }
-            // The store's description is read by whoever asks for its epoch, the rest is not ours to keep.
-            Key::Meta | Key::Request | Key::Unknown => None,
+            Key::Unregistered(key) => {
+                // One that cannot be read is known to be there: it gives way when its service comes again.
+                let unregistered =
+                    Unregistered::decode(value).inspect_err(|reason| warn_of_poison(store_key, at, reason));
+                self.unregistered.insert(key, (at, unregistered.unwrap_or_default()));
+                None
+            }
+            // The store's description is read by whoever asks for its epoch, changes by who asks for them, the rest is
+            // not ours to keep.
+            Key::Meta | Key::Request | Key::Change(_) | Key::Unknown => None,
         }
     }
 
@@ -293,7 +319,11 @@ impl Catalog {
                 self.malformed.remove(store_key);
                 None
             }
-            Key::Meta | Key::Request | Key::Unknown => None,
+            Key::Unregistered(key) => {
+                self.unregistered.remove(&key);
+                None
+            }
+            Key::Meta | Key::Request | Key::Change(_) | Key::Unknown => None,
         }
     }
 
@@ -311,7 +341,9 @@ impl Catalog {
         let health = self.health.iter().map(|(key, report)| (super::key::health(key), report.revision));
         let guards = self.guards.iter().map(|(name, revision)| (super::key::alternatives(name), *revision));
         let malformed = self.malformed.iter().map(|(key, revision)| (key.clone(), *revision));
-        services.chain(health).chain(guards).chain(malformed).collect()
+        let unregistered =
+            self.unregistered.iter().map(|(key, (revision, _))| (super::key::unregistered(key), *revision));
+        services.chain(health).chain(guards).chain(unregistered).chain(malformed).collect()
     }
 }
 

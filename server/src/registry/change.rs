@@ -12,7 +12,10 @@ use prost::Message;
 use prost_types::Timestamp;
 
 use super::{
-    Registered, Registry, Revision, alternatives, describe, key, nearest, record,
+    Registered, Registry, Revision, alternatives,
+    asked::{Actor, Asked},
+    changes::{self, Cause},
+    describe, key, nearest, record,
     request_record::Request,
     transact::{Answer, Plan, View, put},
     validate::target,
@@ -53,10 +56,12 @@ impl Registry {
     /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
     pub async fn set_level(
         &self,
-        request: v1::SetIsolationLevelRequest,
+        asked: impl Into<Asked<v1::SetIsolationLevelRequest>>,
     ) -> Result<v1::SetIsolationLevelResponse, Error> {
+        let Asked { request, actor } = asked.into();
         let identity = Request::new("/cofferdam.v1.IsolationService/SetIsolationLevel", &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
+        let cause = self.cause(v1::ChangeKind::Level, actor, request.reason)?;
         let level = level_from_wire(request.level).map_err(|unknown| Error::invalid("level", unknown.to_string()))?;
         let unset = || Error::invalid("level", "must be set: to none, basic, enhanced or full");
         let level = level_to_wire(level.ok_or_else(unset)?);
@@ -64,7 +69,8 @@ impl Registry {
             written.set_level(level);
             Ok(())
         };
-        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, false, change).await
+        let terms = Terms { expected: request.expected_revision, field: Field::Policy, insist: false, cause };
+        self.change_policy(&target, &identity, terms, change).await
     }
 
     /// Changes the fallback of a service, and the retries and timeout around it.
@@ -73,16 +79,19 @@ impl Registry {
     /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
     pub async fn update_fallback(
         &self,
-        request: v1::UpdateFallbackConfigRequest,
+        asked: impl Into<Asked<v1::UpdateFallbackConfigRequest>>,
     ) -> Result<v1::UpdateFallbackConfigResponse, Error> {
+        let Asked { request, actor } = asked.into();
         let method = "/cofferdam.v1.IsolationService/UpdateFallbackConfig";
         let identity = Request::new(method, &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
+        let cause = self.cause(v1::ChangeKind::Fallback, actor, request.reason)?;
         let fallback = request.fallback.ok_or_else(|| Error::invalid("fallback", "must be set"))?;
         let change = |written: &mut v1::IsolationPolicy| {
             apply_fallback_config(written, &fallback).map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
-        self.change_policy(&target, &identity, request.expected_revision, Field::Fallback, false, change).await
+        let terms = Terms { expected: request.expected_revision, field: Field::Fallback, insist: false, cause };
+        self.change_policy(&target, &identity, terms, change).await
     }
 
     /// Changes any part of the policy of a service.
@@ -91,18 +100,26 @@ impl Registry {
     /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
     pub async fn update_policy(
         &self,
-        request: v1::UpdateIsolationPolicyRequest,
+        asked: impl Into<Asked<v1::UpdateIsolationPolicyRequest>>,
     ) -> Result<v1::UpdateIsolationPolicyResponse, Error> {
+        let Asked { request, actor } = asked.into();
         let method = "/cofferdam.v1.IsolationService/UpdateIsolationPolicy";
         let identity = Request::new(method, &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
+        let cause = self.cause(v1::ChangeKind::Policy, actor, request.reason)?;
         let patch = request.policy.ok_or_else(|| Error::invalid("policy", "must be set"))?;
         let change = |written: &mut v1::IsolationPolicy| {
             apply_update(written, &patch, request.update_mask.as_ref())
                 .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
         let insist = request.insist;
-        self.change_policy(&target, &identity, request.expected_revision, Field::Policy, insist, change).await
+        let terms = Terms { expected: request.expected_revision, field: Field::Policy, insist, cause };
+        self.change_policy(&target, &identity, terms, change).await
+    }
+
+    /// Why something is about to change.
+    pub(super) fn cause(&self, kind: v1::ChangeKind, actor: Actor, reason: String) -> Result<Cause, Error> {
+        Cause::new(kind, actor, reason, Timestamp::from(self.shared.clock.now()))
     }
 
     /// Changes the written policy of a service by `change`, which a field of the request says, or insists on it.
@@ -110,12 +127,10 @@ impl Registry {
         &self,
         target: &ServiceKey,
         identity: &Request,
-        expected: Option<v1::Revision>,
-        field: Field,
-        insist: bool,
+        terms: Terms,
         change: impl Fn(&mut v1::IsolationPolicy) -> Result<(), Error> + Send + Sync,
     ) -> Result<A, Error> {
-        let now = Timestamp::from(self.shared.clock.now());
+        let Terms { expected, field, insist, cause } = terms;
         let plan = |view: &mut View<'_>| {
             let before = view.service(target).ok_or_else(|| nearest::not_found(view.catalog(), target))?;
             expect_revision(target, expected.map(revision_from_wire), Some(before))?;
@@ -130,12 +145,21 @@ impl Registry {
                 return Ok(Plan { ops: Vec::new(), answer: A::of(describe(view.catalog(), before)) });
             }
             let service = before.service().clone();
-            let (put, service) = written_service(view, target, Some(before), service, written, insist, now)?;
-            let ops = [Some(put), guard].into_iter().flatten().collect();
+            let (mut ops, service) = written_service(view, target, Some(before), service, written, insist, &cause)?;
+            ops.extend(guard);
             Ok(Plan { ops, answer: A::of(service) })
         };
         self.shared.transact(target, identity, plan).await
     }
+}
+
+/// What a change of a policy is made under.
+#[derive(Debug)]
+struct Terms {
+    expected: Option<v1::Revision>,
+    field: Field,
+    insist: bool,
+    cause: Cause,
 }
 
 /// The field of a request that says what becomes of a policy.
@@ -190,24 +214,27 @@ pub(super) fn expect_revision(
     }
 }
 
-/// What to write for a service, and the service as it will be, less its revision. That somebody insists on a policy holds
+/// What to write for a service and of its change, and the service as it will be, less its revision. That somebody insists on a policy holds
 /// until it changes.
 pub(super) fn written_service(
-    view: &View<'_>,
+    view: &mut View<'_>,
     target: &ServiceKey,
     before: Option<&Registered>,
     service: v1::Service,
     written: v1::IsolationPolicy,
     insist: bool,
-    now: Timestamp,
-) -> Result<(Op, v1::IsolatedService), Error> {
+    cause: &Cause,
+) -> Result<(Vec<Op>, v1::IsolatedService), Error> {
+    let now = cause.time();
     let create_time = before.and_then(Registered::create_time).or(Some(now));
     let is_still = |before: &Registered| before.is_insisted() && *before.written_policy() == written;
     let insisted = insist || before.is_some_and(is_still);
-    let value = record::encode(before, service, written, insisted, create_time, now);
+    let after = record::encode(before, service, written, insisted, create_time, now);
+    let (value, mut ops) = changes::change(view, target, before, cause, after);
     // Read back as it will be by every manager: what could not be, must not be written.
     let registered = Registered::decode(target, &value, Revision::default())
         .map_err(|unreadable| Error::Internal { detail: format!("{target}: what was to be written: {unreadable}") })?;
     let described = v1::IsolatedService { revision: None, ..describe(view.catalog(), &registered) };
-    Ok((put(key::service(target), value), described))
+    ops.push(put(key::service(target), value));
+    Ok((ops, described))
 }

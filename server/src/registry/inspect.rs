@@ -7,7 +7,7 @@ use cofferdam_proto::storage::v1::RequestRecord;
 use prost::Message;
 
 use super::{
-    Registered, Revision, epoch,
+    Registered, Revision, changes, epoch,
     key::{self, Key},
     record::{SCHEMA_VERSION, decode_health},
 };
@@ -25,6 +25,10 @@ pub struct Inspection {
     pub services: usize,
     /// Health reports that can be read.
     pub health_reports: usize,
+    /// Changes of services, as their history tells them.
+    pub changes: usize,
+    /// Services that are not registered any more and whose changes are kept.
+    pub unregistered: usize,
     /// Results of requests, kept for minutes.
     pub requests: usize,
     /// Managers that are there, or were a moment ago.
@@ -55,6 +59,7 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
     let mut found = Inspection::default();
     let mut services = BTreeMap::new();
     let mut reported = Vec::new();
+    let mut is_unfinished = false;
     for entry in entries {
         let problem = |reason: String| Problem { key: entry.key.clone(), reason };
         let is_kept = entry.lease.is_none();
@@ -63,6 +68,7 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
                 Ok(meta) => {
                     found.epoch = Some(meta.epoch);
                     found.epoch_of = Some(meta.store_identity);
+                    is_unfinished = meta.transfer.is_some();
                     found.problems.extend(meta.transfer.map(|_| problem(epoch::EpochError::Unfinished.to_string())));
                 }
                 Err(error) => found.problems.push(problem(error.to_string())),
@@ -96,6 +102,14 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
                     Err(error) => found.problems.push(problem(error.to_string())),
                 }
             }
+            Key::Change(_) => match changes::Kept::decode(entry, 0) {
+                Ok(_) => found.changes += 1,
+                Err(unreadable) => found.problems.push(problem(unreadable.to_string())),
+            },
+            Key::Unregistered(_) => match changes::Unregistered::decode(&entry.value) {
+                Ok(_) => found.unregistered += 1,
+                Err(unreadable) => found.problems.push(problem(unreadable.to_string())),
+            },
             Key::Malformed => found.problems.push(problem("no manager writes such a key".to_owned())),
             Key::Unknown if entry.key.starts_with(key::PEERS) => {
                 found.managers += 1;
@@ -110,10 +124,13 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
         found.problems.push(Problem { key: key::META.to_owned(), reason });
     }
     let is_there: BTreeSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-    for key in reported.iter().filter(|key| !is_there.contains(key::service(key).as_str())) {
+    // Of a store that is being filled, what belongs together may not all be there yet.
+    for key in reported.iter().filter(|_| !is_unfinished).filter(|key| !is_there.contains(key::service(key).as_str())) {
         found.problems.push(Problem { key: key::health(key), reason: format!("{key} is not registered") });
     }
-    found.problems.extend(alternatives(&services));
+    if !is_unfinished {
+        found.problems.extend(alternatives(&services));
+    }
     found.problems.sort_by(|a, b| a.key.cmp(&b.key));
     found
 }

@@ -13,6 +13,12 @@ pub(crate) const META: &str = "meta/store";
 /// registry loads.
 pub(crate) const PEERS: &str = "peer/";
 
+/// What the keys of all changes begin with.
+pub(crate) const CHANGES: &str = "history/";
+
+/// The digits of a change's number: those of the largest.
+const CHANGE_DIGITS: usize = 20;
+
 /// What a key of the store stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
@@ -26,6 +32,10 @@ pub(super) enum Key {
     Alternatives(Name),
     /// The result of a write that carried a request id.
     Request,
+    /// One change of a service.
+    Change(ServiceKey),
+    /// A service that is not registered any more and whose changes are kept.
+    Unregistered(ServiceKey),
     /// Under a prefix of ours, but not a key that a manager writes.
     Malformed,
     /// Of a later release.
@@ -44,6 +54,8 @@ impl Key {
             "health" => service_key(rest).map_or(Self::Malformed, Self::Health),
             "alternatives" => Name::new(rest).map_or(Self::Malformed, Self::Alternatives),
             "request" => Self::Request,
+            "history" => change_key(rest).map_or(Self::Malformed, Self::Change),
+            "unregistered" => service_key(rest).map_or(Self::Malformed, Self::Unregistered),
             _ => Self::Unknown,
         }
     }
@@ -60,6 +72,13 @@ pub(crate) fn service_key(text: &str) -> Option<ServiceKey> {
     Some(ServiceKey { namespace: Name::new(namespace).ok()?, name: Name::new(name).ok()? })
 }
 
+/// Reads `NAMESPACE/NAME/NUMBER`.
+fn change_key(text: &str) -> Option<ServiceKey> {
+    let (service, number) = text.rsplit_once('/')?;
+    let is_number = number.len() == CHANGE_DIGITS && number.bytes().all(|digit| digit.is_ascii_digit());
+    service_key(service).filter(|_| is_number)
+}
+
 /// Where a service and its policy are kept.
 pub(super) fn service(key: &ServiceKey) -> String {
     format!("service/{key}")
@@ -73,6 +92,21 @@ pub(super) fn health(key: &ServiceKey) -> String {
 /// The key that changes with every change to the alternatives of a namespace.
 pub(super) fn alternatives(namespace: &Name) -> String {
     format!("alternatives/{namespace}")
+}
+
+/// Where a change of a service is kept, by its number.
+pub(super) fn change(key: &ServiceKey, number: u64) -> String {
+    format!("{}{number:0CHANGE_DIGITS$}", changes(key))
+}
+
+/// What the keys of a service's changes begin with.
+pub(super) fn changes(key: &ServiceKey) -> String {
+    format!("{CHANGES}{key}/")
+}
+
+/// What stands for a service that is not registered any more.
+pub(super) fn unregistered(key: &ServiceKey) -> String {
+    format!("unregistered/{key}")
 }
 
 /// Where the result of a request is kept.
@@ -98,11 +132,25 @@ mod tests {
         assert_eq!(Key::parse(&alternatives(&key.namespace)), Key::Alternatives(key.namespace));
         assert_eq!(Key::parse(&request("7/../é")), Key::Request);
         assert_eq!(Key::parse(META), Key::Meta);
+        for number in [0, 7, u64::MAX] {
+            assert_eq!(
+                Key::parse(&change(&service_key("a/b").unwrap(), number)),
+                Key::Change(service_key("a/b").unwrap())
+            );
+        }
+        assert_eq!(Key::parse("unregistered/a/b"), Key::Unregistered(service_key("a/b").unwrap()));
     }
 
     #[test]
     fn what_no_manager_wrote_is_told_apart() {
-        for key in ["service/default", "service/default/a/b", "service/Default/a", "health//a", "alternatives/-"] {
+        for key in [
+            "service/default",
+            "service/default/a/b",
+            "service/Default/a",
+            "health//a",
+            "alternatives/-",
+            "history/a/b/7",
+        ] {
             assert_eq!(Key::parse(key), Key::Malformed, "{key}");
         }
         for key in ["meta/other", "hold/default/a", "x"] {

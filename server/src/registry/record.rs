@@ -16,7 +16,7 @@ use prost::Message;
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
-use super::{Revision, unknown, validate};
+use super::{Revision, changes, unknown, validate};
 
 /// The version of the stored messages that this release writes and reads.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -33,6 +33,7 @@ pub struct Registered {
     policy: Policy,
     hash: PolicyHash,
     revision: Revision,
+    changes: Option<storage::ChangeLog>,
     /// The value as it is stored, where this release does not know all of it.
     beyond: Option<Bytes>,
     update_frame: OnceLock<Bytes>,
@@ -94,6 +95,7 @@ impl Registered {
             hash: policy_hash(&policy),
             policy,
             revision,
+            changes: record.changes.map(changes::bounded),
             beyond,
             update_frame: OnceLock::new(),
             since: Instant::now(),
@@ -205,6 +207,30 @@ impl Registered {
         self.beyond.is_some()
     }
 
+    /// What is kept of its changes. `None`: nothing.
+    pub(super) fn changes(&self) -> Option<&storage::ChangeLog> {
+        self.changes.as_ref()
+    }
+
+    /// It as it is stored, less what is kept of its changes.
+    pub(super) fn stored(&self) -> Bytes {
+        let record = storage::ServiceRecord {
+            schema_version: SCHEMA_VERSION,
+            service: Some(self.service.clone()),
+            policy: Some(self.written.clone()),
+            create_time: self.create_time,
+            update_time: self.update_time,
+            insisted: self.insisted,
+            changes: None,
+        };
+        unknown::carry_over(self.beyond.as_deref(), &record)
+    }
+
+    /// When service or policy last changed.
+    pub(super) fn update_time(&self) -> Option<Timestamp> {
+        self.update_time
+    }
+
     /// When it was first registered.
     pub(super) fn create_time(&self) -> Option<Timestamp> {
         self.create_time
@@ -242,7 +268,7 @@ pub(super) fn alternatives(policy: &Policy) -> impl Iterator<Item = (Place, &Nam
     })
 }
 
-/// How a service and its policy are stored in the place of what was `before`.
+/// How a service and its policy are stored in the place of what was `before`, less what is kept of its changes.
 pub(super) fn encode(
     before: Option<&Registered>,
     service: v1::Service,
@@ -258,6 +284,7 @@ pub(super) fn encode(
         create_time,
         update_time: Some(update_time),
         insisted,
+        changes: None,
     };
     unknown::carry_over(before.and_then(|before| before.beyond.as_deref()), &record)
 }

@@ -7,11 +7,12 @@ use cofferdam_core::{
     wire::{apply_fallback_config, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
 };
 use cofferdam_proto::v1;
-use prost_types::Timestamp;
 
 use super::{
     Registered, Registry, Revision, alternatives,
+    asked::Asked,
     change::{Field, check_size, expect_revision, written_service},
+    changes::Cause,
     request_record::Request,
     transact::{Answer, Plan, View},
     validate,
@@ -30,12 +31,16 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::RevisionMismatch`], [`Error::QuotaExceeded`], and those of every write.
-    pub async fn register(&self, request: v1::RegisterServiceRequest) -> Result<v1::RegisterServiceResponse, Error> {
+    pub async fn register(
+        &self,
+        asked: impl Into<Asked<v1::RegisterServiceRequest>>,
+    ) -> Result<v1::RegisterServiceResponse, Error> {
+        let Asked { mut request, actor } = asked.into();
         let identity = Request::new("/cofferdam.v1.IsolationService/RegisterService", &request.request_id, &request)?;
+        let cause = self.cause(v1::ChangeKind::Registered, actor, std::mem::take(&mut request.reason))?;
         let (target, registration) = check(request)?;
-        let now = Timestamp::from(self.shared.clock.now());
         let limit = self.shared.options.max_services;
-        self.shared.transact(&target, &identity, |view| plan(view, &target, &registration, now, limit)).await
+        self.shared.transact(&target, &identity, |view| plan(view, &target, &registration, &cause, limit)).await
     }
 }
 
@@ -50,7 +55,8 @@ struct Registration {
 }
 
 fn check(request: v1::RegisterServiceRequest) -> Result<(ServiceKey, Registration), Error> {
-    let v1::RegisterServiceRequest { service, level, fallback, policy, expected_revision, request_id: _ } = request;
+    let v1::RegisterServiceRequest { service, level, fallback, policy, expected_revision, request_id: _, reason: _ } =
+        request;
     let mut service = service.ok_or_else(|| Error::invalid("service", "must be set"))?;
     let (key, mut violations) = validate::service(&service, "service");
     let level = level_from_wire(level).unwrap_or_else(|unknown| {
@@ -78,7 +84,7 @@ fn plan(
     view: &mut View<'_>,
     target: &ServiceKey,
     registration: &Registration,
-    now: Timestamp,
+    cause: &Cause,
     limit: usize,
 ) -> Result<Plan<v1::RegisterServiceResponse>, Error> {
     let before = view.service(target).map(|registered| &**registered);
@@ -104,8 +110,9 @@ fn plan(
         return Ok(Plan { ops: Vec::new(), answer: v1::RegisterServiceResponse { service, created: false } });
     }
     let created = before.is_none();
-    let (put, service) = written_service(view, target, before, registration.service.clone(), written, false, now)?;
-    let ops = [Some(put), guard].into_iter().flatten().collect();
+    let service = registration.service.clone();
+    let (mut ops, service) = written_service(view, target, before, service, written, false, cause)?;
+    ops.extend(guard);
     Ok(Plan { ops, answer: v1::RegisterServiceResponse { service: Some(service), created } })
 }
 

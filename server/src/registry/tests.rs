@@ -1,4 +1,5 @@
 mod alternatives;
+mod change_records;
 mod changes;
 mod concurrency;
 mod outages;

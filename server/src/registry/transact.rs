@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::{
     Registered, Shared,
     catalog::Catalog,
+    changes::Unregistered,
     key::{self, Key},
     request_record::Request,
 };
@@ -75,6 +76,12 @@ impl<'a> View<'a> {
         self.note(Key::Alternatives(namespace.clone()), key::alternatives(namespace));
         let namespace = namespace.clone();
         self.catalog.services_after(None).filter(move |registered| registered.key().namespace == namespace)
+    }
+
+    /// What stands for a service that is not registered any more. The plan holds only while it stays as it is.
+    pub(super) fn unregistered(&mut self, service: &ServiceKey) -> Option<&'a Unregistered> {
+        self.note(Key::Unregistered(service.clone()), key::unregistered(service));
+        self.catalog.unregistered(service)
     }
 
     /// All that is known; the plan does not depend on it.

@@ -4,8 +4,9 @@ use cofferdam_proto::v1;
 
 use super::{
     Registry, alternatives,
+    asked::Asked,
     change::expect_revision,
-    key, nearest,
+    changes, key, nearest,
     request_record::Request,
     transact::{Answer, Plan, View, delete},
     validate::target,
@@ -25,10 +26,12 @@ impl Registry {
     /// [`Error::ServiceNotFound`], [`Error::ServiceInUse`], [`Error::RevisionMismatch`], and those of every write.
     pub async fn unregister(
         &self,
-        request: v1::UnregisterServiceRequest,
+        asked: impl Into<Asked<v1::UnregisterServiceRequest>>,
     ) -> Result<v1::UnregisterServiceResponse, Error> {
+        let Asked { request, actor } = asked.into();
         let identity = Request::new("/cofferdam.v1.IsolationService/UnregisterService", &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
+        let cause = self.cause(v1::ChangeKind::Unregistered, actor, request.reason)?;
         let expected = request.expected_revision.map(cofferdam_core::wire::revision_from_wire);
         let plan = |view: &mut View<'_>| {
             let before = view.service(&target).map(|registered| &**registered);
@@ -38,7 +41,10 @@ impl Registry {
             expect_revision(&target, expected, before)?;
             let guard = alternatives::release(view, &target, before)?;
             let gone = [delete(key::service(&target)), delete(key::health(&target))];
-            Ok(Plan { ops: gone.into_iter().chain(guard).collect(), answer: v1::UnregisterServiceResponse::default() })
+            // Of one that was never good nobody knows what it was.
+            let recorded = before.map(|before| changes::removal(view, &target, before, &cause)).unwrap_or_default();
+            let ops = gone.into_iter().chain(guard).chain(recorded).collect();
+            Ok(Plan { ops, answer: v1::UnregisterServiceResponse::default() })
         };
         self.shared.transact(&target, &identity, plan).await
     }

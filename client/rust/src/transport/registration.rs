@@ -7,14 +7,22 @@ use cofferdam_core::policy::Violation;
 use cofferdam_core::wire::{level_to_wire, to_wire};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+/// The metadata that says who makes a write.
+const ACTOR_METADATA: &str = "cofferdam-actor";
 
 impl Manager {
     /// Sends a registration once, on a connection of its own.
     pub(crate) async fn register(&self, registration: &Registration) -> Result<Registered, RegisterError> {
         let channel = self.connect().await.map_err(|error| RegisterError::Unavailable(describe(&error)))?;
-        let response = IsolationServiceClient::new(channel).register_service(to_request(registration)).await;
+        let mut request = tonic::Request::new(to_request(registration));
+        if let Ok(actor) = MetadataValue::try_from(registration.actor.as_str()) {
+            request.metadata_mut().insert(ACTOR_METADATA, actor);
+        }
+        let response = IsolationServiceClient::new(channel).register_service(request).await;
         let v1::RegisterServiceResponse { service, created } = response.map_err(from_status)?.into_inner();
         let revision = to_revision(service.and_then(|service| service.revision));
         Ok(Registered { revision, is_new: created })
@@ -47,6 +55,7 @@ fn to_request(registration: &Registration) -> v1::RegisterServiceRequest {
         policy: registration.policy.as_ref().map(to_wire),
         expected_revision: None,
         request_id: registration.request_id.clone(),
+        reason: String::new(),
     }
 }
 

@@ -19,7 +19,7 @@ async fn a_service_is_registered_as_it_was_described() {
     let manager = FakeManager::registering({
         let seen = Arc::clone(&seen);
         move |request| {
-            *seen.lock().unwrap() = Some(request.into_inner());
+            *seen.lock().unwrap() = Some(request);
             Ok(registered(9))
         }
     })
@@ -32,6 +32,8 @@ async fn a_service_is_registered_as_it_was_described() {
     assert_eq!((registered.revision.epoch, registered.revision.revision, registered.is_new), (1, 9, true));
 
     let request = seen.lock().unwrap().take().unwrap();
+    assert_eq!(request.metadata().get("cofferdam-actor").unwrap().to_str().unwrap(), cd.instance_id());
+    let request = request.into_inner();
     assert_eq!(request.level, i32::from(v1::IsolationLevel::Enhanced));
     assert_eq!(request.policy, Some(to_wire(&Policy::default())));
     assert!(!request.request_id.is_empty() && request.expected_revision.is_none());

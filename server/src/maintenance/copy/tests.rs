@@ -4,7 +4,10 @@ use crate::{
     maintenance::read_from,
     store::{MAX_VALUE_BYTES, MIN_LEASE_TTL, MemoryStore, Store},
 };
-use cofferdam_proto::storage::v1::StoreTransfer;
+use cofferdam_proto::{
+    storage::v1::{ChangeRecord, StoreTransfer},
+    v1,
+};
 
 const CLOCK: FixedClock = FixedClock(5_000);
 
@@ -31,6 +34,27 @@ async fn a_copy_is_all_but_what_is_on_a_lease_and_survives_the_file() {
     assert_eq!((copy.keys(), copy.epoch(), copy.revision()), (2, 7, revision));
     assert_eq!(copy.identity(), store.identity().await.unwrap());
     assert_eq!(StoreCopy::from_file(&copy.to_file()).unwrap(), copy);
+}
+
+#[tokio::test]
+async fn a_change_tells_its_revision_wherever_it_is_copied_to() {
+    let told = |copy: &StoreCopy| {
+        let entry = copy.entries().find(|(key, _)| key.starts_with(key::CHANGES)).unwrap();
+        ChangeRecord::decode(entry.1.clone()).unwrap()
+    };
+    let store = MemoryStore::new();
+    let record = ChangeRecord { schema_version: 1, reason: "why".to_owned(), ..ChangeRecord::default() };
+    let change = format!("{}default/payments/00000000000000000001", key::CHANGES);
+    let txn = described(known()).put(change, record.encode_to_vec());
+    let revision = store.commit(txn).await.unwrap().revision;
+    let copy = copied(&store).await.unwrap();
+    let expected = v1::Revision { epoch: 7, revision: revision.get() };
+    assert_eq!(told(&copy), ChangeRecord { revision: Some(expected), ..record.clone() });
+
+    let (target, done) = (MemoryStore::new(), async { Ok(()) });
+    crate::maintenance::fill(&target, &copy, false, &CLOCK, done, |_| {}).await.unwrap();
+    let again = copied(&target).await.unwrap();
+    assert_eq!(told(&again), ChangeRecord { revision: Some(expected), ..record });
 }
 
 #[tokio::test]

@@ -29,6 +29,11 @@ async fn opened(store: &Arc<FaultyStore>) -> Result<Registry, OpenError> {
     Registry::open(store, Arc::new(CLOCK), RegistryOptions::default()).await
 }
 
+/// Where the first change of a service is.
+fn change(name: &str) -> String {
+    format!("{}default/{name}/00000000000000000001", key::CHANGES)
+}
+
 async fn keys(store: &dyn Store) -> Vec<String> {
     store.list("").await.unwrap().entries.into_iter().map(|entry| entry.key).collect()
 }
@@ -38,7 +43,7 @@ async fn a_manager_serves_what_was_copied_in_a_later_epoch() {
     let copy = source(3).await;
     let target = FaultyStore::new();
     let filled = filled(&*target, &copy, false).await.unwrap();
-    assert_eq!((filled.keys, filled.epoch), (3, EPOCH + 50));
+    assert_eq!((filled.keys, filled.epoch), (6, EPOCH + 50));
     let registry = opened(&target).await.unwrap();
     assert_eq!(registry.services(None).len(), 3);
     assert_eq!(registry.head().epoch, filled.epoch, "the manager finds nothing to mend");
@@ -65,13 +70,15 @@ async fn what_is_there_goes_only_when_that_was_said() {
     target.commit(leased).await.unwrap();
     let before = target.list("").await.unwrap();
     match filled(&*target, &copy, false).await.unwrap_err() {
-        FillError::NotEmpty { keys: 1, first } => assert_eq!(first, "service/default/other"),
+        FillError::NotEmpty { keys: 2, first } => assert_eq!(first, change("other")),
         other => panic!("{other}"),
     }
     assert_eq!(target.list("").await.unwrap(), before);
 
     filled(&*target, &copy, true).await.unwrap();
-    let expected = ["meta/store", "peer/a", "service/default/service-000", "service/default/service-001"];
+    let (first, second) = (change("service-000"), change("service-001"));
+    let expected =
+        [&first, &second, "meta/store", "peer/a", "service/default/service-000", "service/default/service-001"];
     assert_eq!(keys(&*target).await, expected, "results of requests go, what living managers hold stays");
 }
 
@@ -221,9 +228,9 @@ async fn what_is_written_just_before_the_mark_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn what_is_written_just_before_the_mark_goes_where_that_was_said() {
     let (filled, _, after) = overtaken(true, true).await;
-    assert_eq!(filled.unwrap().keys, 1);
+    assert_eq!(filled.unwrap().keys, 2);
     let keys: Vec<_> = after.entries.iter().map(|entry| entry.key.as_str()).collect();
-    assert_eq!(keys, ["meta/store", "service/default/service-000"]);
+    assert_eq!(keys, [&change("service-000"), "meta/store", "service/default/service-000"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,7 +119,7 @@ async fn health_is_kept_apart_from_the_policy() {
 }
 
 #[tokio::test]
-async fn unregistering_takes_policy_and_health_along() {
+async fn unregistering_takes_policy_and_health_along_and_leaves_what_is_told_of_it() {
     let (store, registry) = fresh().await;
     register(&registry, "payments").await;
     let health = v1::ServiceHealth { status: v1::HealthStatus::Healthy.into(), ..v1::ServiceHealth::default() };
@@ -134,6 +134,14 @@ async fn unregistering_takes_policy_and_health_along() {
     assert!(registry.get(&key("default/payments")).is_none());
     assert!(registry.reported_status(&key("default/payments")).is_none());
     let left = crate::store::Store::list(&*store.inner(), "").await.unwrap().entries;
-    assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["meta/store"]);
+    assert_eq!(
+        left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(),
+        [
+            "history/default/payments/00000000000000000001",
+            "history/default/payments/00000000000000000002",
+            "meta/store",
+            "unregistered/default/payments",
+        ]
+    );
     assert!(matches!(registry.unregister(gone).await, Err(Error::ServiceNotFound { .. })));
 }

@@ -1,0 +1,254 @@
+//! What is kept of the changes of services: each with who made it, why, and the service as it was after it.
+//!
+//! A change and its record are one transaction: the record's key is numbered by the service's own value, on which the
+//! transaction depends, so there is neither a change without its record nor a record of what did not happen. The
+//! revision of a change is that of the record's key, as both were put by one transaction; only a record that was copied
+//! from another store has to say it.
+//!
+//! A service that a release without history has changed is recorded as it was found before it is changed again, so that
+//! the first change can be undone, too. What is kept is bounded: of a service the newest 32 changes, in as much as they
+//! have 64 KiB together, and the newest two in any case. The changes of a service that is unregistered stay, for it to be
+//! registered again, of about the thousand that went last; a key of its own stands for each of them.
+
+use bytes::Bytes;
+use cofferdam_core::{
+    name::ServiceKey,
+    wire::{revision_from_wire, revision_to_wire},
+};
+use cofferdam_proto::{storage::v1 as storage, v1};
+use prost::Message;
+use prost_types::Timestamp;
+
+use super::{
+    Registered, Revision,
+    asked::{Actor, check_reason},
+    key,
+    record::{SCHEMA_VERSION, Unreadable},
+    transact::{View, delete, put},
+};
+use crate::{
+    error::Error,
+    store::{Entry, Op},
+};
+
+/// How many changes of a service are kept.
+const MAX_KEPT: usize = 32;
+
+/// How many bytes of changes of a service are kept.
+const MAX_KEPT_BYTES: u64 = 64 * 1024;
+
+/// How many changes of a service are kept whatever their size: the last one and what was there before it.
+const MIN_KEPT: usize = 2;
+
+/// How many services that are not registered any more keep their changes.
+pub(super) const MAX_UNREGISTERED: usize = 1_000;
+
+/// Of how many that went first the next one to be forgotten is chosen, so that those who unregister at the same time do
+/// not all wait for one.
+const OLDEST: usize = 16;
+
+/// How many operations of a transaction forgetting may take it up to.
+const OPS_TO_FORGET: usize = 60;
+
+/// What was done, by whom, when and why.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    kind: v1::ChangeKind,
+    actor: Actor,
+    reason: String,
+    time: Timestamp,
+}
+
+impl Cause {
+    /// What is done, by whom, why and when.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a reason that is too long or would not print.
+    pub(super) fn new(kind: v1::ChangeKind, actor: Actor, reason: String, time: Timestamp) -> Result<Self, Error> {
+        check_reason(&reason)?;
+        Ok(Self { kind, actor, reason, time })
+    }
+
+    /// When.
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
+    }
+}
+
+/// A service that is not registered any more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unregistered {
+    /// What is kept of its changes.
+    pub(super) changes: storage::ChangeLog,
+}
+
+impl Unregistered {
+    /// Reads what stands for it.
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Unreadable> {
+        let record = storage::UnregisteredRecord::decode(value)?;
+        if record.schema_version != SCHEMA_VERSION {
+            return Err(Unreadable::SchemaVersion(record.schema_version));
+        }
+        Ok(Self { changes: bounded(record.changes.unwrap_or_default()) })
+    }
+}
+
+/// A log as it is stored, within what this release keeps, whatever wrote it.
+pub(super) fn bounded(mut log: storage::ChangeLog) -> storage::ChangeLog {
+    let kept = MAX_KEPT.min(usize::try_from(log.last).unwrap_or(MAX_KEPT));
+    let beyond = log.sizes.len().saturating_sub(kept);
+    log.sizes.drain(..beyond);
+    log
+}
+
+/// Records a change that leaves a service registered: the value to store for it, of which `after` is all but the log, and
+/// what else to write.
+pub(super) fn change(
+    view: &mut View<'_>,
+    target: &ServiceKey,
+    before: Option<&Registered>,
+    cause: &Cause,
+    after: Bytes,
+) -> (Bytes, Vec<Op>) {
+    let unregistered = before.is_none().then(|| view.unregistered(target)).flatten();
+    let mut ops = Vec::new();
+    if unregistered.is_some() {
+        ops.push(delete(key::unregistered(target)));
+    }
+    let log = log(target, before, unregistered, cause, after.clone(), &mut ops);
+    // Messages one behind the other are one message.
+    let mut value = Vec::from(after);
+    value.extend(storage::ServiceRecord { changes: Some(log), ..storage::ServiceRecord::default() }.encode_to_vec());
+    (value.into(), ops)
+}
+
+/// Records that a service goes: what to write besides its removal.
+pub(super) fn removal(view: &mut View<'_>, target: &ServiceKey, before: &Registered, cause: &Cause) -> Vec<Op> {
+    let mut ops = Vec::new();
+    let log = log(target, Some(before), None, cause, Bytes::new(), &mut ops);
+    let record = storage::UnregisteredRecord { schema_version: SCHEMA_VERSION, changes: Some(log) };
+    ops.push(put(key::unregistered(target), record.encode_to_vec().into()));
+    forget(view, target, &mut ops);
+    ops
+}
+
+/// A change's record as it is stored, with its revision in it where it has none.
+pub(crate) fn with_revision(value: &Bytes, revision: Revision) -> Bytes {
+    match storage::ChangeRecord::decode(value.clone()) {
+        Ok(record) if record.revision.is_none() => {
+            let revision = Some(revision_to_wire(revision));
+            // Messages one behind the other are one message.
+            let told = storage::ChangeRecord { revision, ..storage::ChangeRecord::default() };
+            [value, told.encode_to_vec().as_slice()].concat().into()
+        }
+        _ => value.clone(),
+    }
+}
+
+/// Adds the record of a change to `ops`, the deletion of those that there is no room for, and says what is kept then.
+fn log(
+    target: &ServiceKey,
+    before: Option<&Registered>,
+    unregistered: Option<&Unregistered>,
+    cause: &Cause,
+    after: Bytes,
+    ops: &mut Vec<Op>,
+) -> storage::ChangeLog {
+    let known = before.and_then(Registered::changes).or_else(|| unregistered.map(|gone| &gone.changes));
+    let mut log = known.cloned().unwrap_or_default();
+    if let Some(found) = before.filter(|before| !is_recorded(before)) {
+        let record = storage::ChangeRecord {
+            schema_version: SCHEMA_VERSION,
+            kind: v1::ChangeKind::Found.into(),
+            time: found.update_time(),
+            after: found.stored(),
+            revision: Some(revision_to_wire(found.revision())),
+            ..storage::ChangeRecord::default()
+        };
+        append(target, &mut log, &record, ops);
+    }
+    let record = storage::ChangeRecord {
+        schema_version: SCHEMA_VERSION,
+        kind: cause.kind.into(),
+        actor: cause.actor.name().to_owned(),
+        reason: cause.reason.clone(),
+        time: Some(cause.time),
+        after,
+        revision: None,
+        restored: None,
+    };
+    append(target, &mut log, &record, ops);
+    log.time = Some(cause.time);
+    while !fits(&log) {
+        ops.push(delete(key::change(target, first(&log))));
+        log.sizes.remove(0);
+    }
+    log
+}
+
+/// Whether the last change of a service is the last one that is recorded of it.
+fn is_recorded(registered: &Registered) -> bool {
+    registered.changes().is_some_and(|log| log.time == registered.update_time())
+}
+
+fn append(target: &ServiceKey, log: &mut storage::ChangeLog, record: &storage::ChangeRecord, ops: &mut Vec<Op>) {
+    let value = record.encode_to_vec();
+    log.last = log.last.saturating_add(1);
+    log.sizes.push(u32::try_from(value.len()).unwrap_or(u32::MAX));
+    ops.push(put(key::change(target, log.last), value.into()));
+}
+
+fn fits(log: &storage::ChangeLog) -> bool {
+    let bytes: u64 = log.sizes.iter().copied().map(u64::from).sum();
+    log.sizes.len() <= MIN_KEPT || (log.sizes.len() <= MAX_KEPT && bytes <= MAX_KEPT_BYTES)
+}
+
+/// The number of the oldest change that is kept.
+fn first(log: &storage::ChangeLog) -> u64 {
+    log.last.saturating_sub(log.sizes.len() as u64).saturating_add(1)
+}
+
+/// Forgets one of those that were unregistered first, where there are too many.
+fn forget(view: &mut View<'_>, target: &ServiceKey, ops: &mut Vec<Op>) {
+    let unregistered = view.catalog().unregistered_by_age();
+    let beyond = (unregistered.len() + 1).saturating_sub(MAX_UNREGISTERED);
+    if beyond == 0 {
+        return;
+    }
+    let chance: usize = target.name.as_str().bytes().map(usize::from).sum();
+    let start = chance % OLDEST;
+    for forgotten in unregistered.iter().cycle().skip(start).take(beyond.min(unregistered.len())) {
+        let Some(log) = view.unregistered(forgotten).map(|unregistered| unregistered.changes.clone()) else { continue };
+        if ops.len() + log.sizes.len() >= OPS_TO_FORGET {
+            break;
+        }
+        ops.push(delete(key::unregistered(forgotten)));
+        ops.extend((first(&log)..=log.last).map(|number| delete(key::change(forgotten, number))));
+    }
+}
+
+/// One change, as it is kept.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "who reads it comes with the RPCs of the history"))]
+pub(super) struct Kept {
+    /// Its number.
+    pub(super) number: u64,
+    /// Its revision.
+    pub(super) revision: Revision,
+    /// All else.
+    pub(super) record: storage::ChangeRecord,
+}
+
+impl Kept {
+    /// Reads a change, of a store in this epoch.
+    pub(super) fn decode(entry: &Entry, epoch: u64) -> Result<Self, Unreadable> {
+        let record = storage::ChangeRecord::decode(entry.value.clone())?;
+        if record.schema_version != SCHEMA_VERSION {
+            return Err(Unreadable::SchemaVersion(record.schema_version));
+        }
+        let own = Revision { epoch, revision: entry.mod_revision.get() };
+        let revision = record.revision.map_or(own, revision_from_wire);
+        let number = entry.key.rsplit('/').next().and_then(|number| number.parse().ok());
+        Ok(Self { number: number.unwrap_or_default(), revision, record })
+    }
+}
