@@ -52,10 +52,11 @@ impl From<Error> for Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let message = said(&status);
-        if let Some(setting) = distrust(&message) {
+        let is_connecting = was_not_connected(&status);
+        if let Some(setting) = distrust(&message, is_connecting) {
             return Self::NotTrusted(format!("{message}: check {setting}"));
         }
-        if was_not_connected(&status) || message == "etcdserver: no leader" {
+        if is_connecting || message == "etcdserver: no leader" {
             return Self::NotSent(message);
         }
         if message.contains("invalid auth token")
@@ -114,13 +115,30 @@ pub(super) fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn
     root
 }
 
-/// Which settings are at fault where one of the two does not trust the other's certificate.
-fn distrust(message: &str) -> Option<&'static str> {
+/// The alerts of TLS, as rustls names them, with which a server turns a certificate down, or the want of one. It sends them
+/// before it reads anything else, although with TLS 1.3 the client may have written a request by then.
+const ABOUT_CERTIFICATES: [&str; 9] = [
+    "CertificateRequired",
+    "NoCertificate",
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "AccessDenied",
+];
+
+/// Which settings are at fault where one of the two does not trust the other's certificate. Any other alert can come at any
+/// time, after a request as well, and says nothing of it.
+fn distrust(message: &str, is_connecting: bool) -> Option<&'static str> {
     if message.contains("invalid peer certificate") {
-        Some("store.etcd_ca_file, and the names in etcd's certificate")
-    } else {
-        message.contains("received fatal alert").then_some("store.etcd_cert_file and store.etcd_key_file")
+        return Some("store.etcd_ca_file, and the names in etcd's certificate");
     }
+    let (_, alert) = message.split_once("received fatal alert: ")?;
+    let alert = alert.split(|c: char| !c.is_alphanumeric()).next()?;
+    let is_about_ours = ABOUT_CERTIFICATES.contains(&alert) || (alert == "HandshakeFailure" && is_connecting);
+    is_about_ours.then_some("store.etcd_cert_file and store.etcd_key_file")
 }
 
 /// Whether the request failed for want of a connection, which is to say before it was sent.
@@ -163,6 +181,34 @@ mod tests {
         ] {
             assert!(matches!(of(code, message), Failure::Ambiguous(_)), "{code:?} {message}");
         }
+    }
+
+    #[test]
+    fn an_alert_says_that_nothing_was_asked_only_where_it_is_about_a_certificate() {
+        let of = |alert: &str| Failure::from(Status::new(Code::Unknown, format!("received fatal alert: {alert}")));
+        for alert in ABOUT_CERTIFICATES {
+            let failure = of(alert);
+            assert!(matches!(&failure, Failure::NotTrusted(reason) if reason.contains("cert_file")), "{failure:?}");
+        }
+        for alert in [
+            "UnexpectedMessage",
+            "BadRecordMac",
+            "RecordOverflow",
+            "HandshakeFailure",
+            "DecodeError",
+            "DecryptError",
+            "ProtocolVersion",
+            "InternalError",
+            "UserCanceled",
+            "CertificateUnobtainable",
+            "BadCertificateStatusResponse",
+            "Unknown(0x7f)",
+        ] {
+            let failure = of(alert);
+            assert!(matches!(failure, Failure::Ambiguous(_)), "it may have come after the request: {failure:?}");
+        }
+        assert!(distrust("received fatal alert: HandshakeFailure", true).is_some());
+        assert!(distrust("received fatal alert: InternalError", true).is_none());
     }
 
     #[test]
