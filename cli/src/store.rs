@@ -14,7 +14,7 @@ pub(crate) use self::error::Error;
 use self::place::Place;
 use clap::{Args, Subcommand};
 use cofferdam_server::config::{StoreArgs, StoreKind};
-use cofferdam_server::maintenance::Progress;
+use cofferdam_server::maintenance::{Progress, outlive_file_size_limit};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -81,6 +81,7 @@ pub(crate) struct MigrateArgs {
 
 /// Does it. Data goes to `out`, words about it to the standard error.
 pub(crate) async fn run(command: StoreCommand, out: &mut dyn Write) -> Result<(), Error> {
+    outlive_file_size_limit()?;
     match command {
         StoreCommand::Check(args) => check::run(&args, out).await,
         StoreCommand::Backup(args) => backup::run(&args, out).await,

@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     config::{Config, StoreKind},
-    server::{StartError, open_store},
+    server::{self, StartError, open_store},
     store::{EmbeddedStore, Listing, Store, StoreError, StoreIdentity},
 };
 
@@ -50,6 +50,15 @@ pub enum ReadError {
     /// It cannot be opened, or does not answer.
     #[error(transparent)]
     Open(#[from] StartError),
+}
+
+/// From now on a file that grows beyond the limit of the process (`ulimit -f`) is an error of whoever writes it, as on a
+/// full disk, and does not end the process. Must be called within a Tokio runtime.
+///
+/// # Errors
+/// [`StartError::Signals`] where the system does not allow it.
+pub fn outlive_file_size_limit() -> Result<(), StartError> {
+    server::outlive_file_size_limit().map_err(StartError::Signals)
 }
 
 /// Reads all that the configured store holds and changes nothing. The file of an embedded store is checked from end to

@@ -28,6 +28,8 @@ use crate::{
 mod housekeeping;
 mod signal;
 
+pub(crate) use self::signal::outlive_file_size_limit;
+
 /// How long a store's address may take to resolve, for the fence.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -185,7 +187,7 @@ impl Server {
 pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
     let config = Config::load(args)?;
     telemetry::install(&config.telemetry)?;
-    signal::outlive_file_size_limit().map_err(StartError::Signals)?;
+    outlive_file_size_limit().map_err(StartError::Signals)?;
     let mut stop = std::pin::pin!(signal::stop().map_err(StartError::Signals)?);
     // A store may take its time to be there. Who does not want to wait for it is heard.
     let server = tokio::select! {
@@ -216,12 +218,10 @@ pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
 fn remedy(kind: StoreKind, error: &StoreError) -> &'static str {
     match (kind, error) {
         (StoreKind::Embedded, StoreError::InUse { .. }) => "; stop that one, or choose another --data-dir",
-        (StoreKind::Embedded, StoreError::Unavailable { .. } | StoreError::Full { .. }) => {
-            "; choose a --data-dir that can be written to"
-        }
+        (StoreKind::Embedded, StoreError::Unavailable { .. }) => "; choose a --data-dir that can be written to",
+        (StoreKind::Embedded, StoreError::Full { .. }) => "; make room, or choose another --data-dir",
         (StoreKind::Embedded, StoreError::Corrupt { .. }) => {
-            "; `cofferdam store check` says more, and `cofferdam store restore` fills a new one from a backup once it is \
-             moved away"
+            "; the file is left as it is: move it away, and `cofferdam store restore` puts a backup into a new one"
         }
         (StoreKind::Embedded, StoreError::Incompatible { .. }) => "; use the version that wrote it, or a newer one",
         _ => "",

@@ -2,10 +2,14 @@ use super::{BackupArgs, Error, name, say};
 use cofferdam_server::clock::SystemClock;
 use cofferdam_server::config::Config;
 use cofferdam_server::maintenance::{StoreCopy, read};
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use tempfile::NamedTempFile;
+use tempfile::Builder;
+
+/// What the name of a file begins and ends with that is going to be a backup. Nobody else gives files such names.
+const DRAFT: (&str, &str) = (".cofferdam-backup-", ".draft");
 
 pub(super) const HELP: &str = "\
 The file holds every service, policy and health report at one revision, with a checksum; it is written whole or not at all,
@@ -35,11 +39,34 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     };
-    let mut draft = NamedTempFile::new_in(dir)?;
+    remove_drafts(dir);
+    let mut draft = Builder::new().prefix(DRAFT.0).suffix(DRAFT.1).tempfile_in(dir)?;
+    // Whoever finds it unlocked knows that nobody writes it any more. Not every file system has locks; it is then left.
+    let _ = draft.as_file().try_lock();
     draft.write_all(bytes)?;
     draft.as_file().sync_all()?;
     draft.persist_noclobber(path).map_err(|refused| refused.error)?;
     sync(dir)
+}
+
+/// Removes what backups that were killed have left, as far as that is possible.
+fn remove_drafts(dir: &Path) {
+    let is_draft = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name.starts_with(DRAFT.0) && name.ends_with(DRAFT.1)
+    };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_draft(&entry.file_name()) && is_abandoned(&entry.path()) {
+            // It only takes room.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether nobody writes the draft any more.
+fn is_abandoned(draft: &Path) -> bool {
+    File::options().write(true).open(draft).is_ok_and(|draft| draft.try_lock().is_ok())
 }
 
 /// Makes the names in a directory last.
@@ -51,4 +78,31 @@ fn sync(dir: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_backup_that_was_killed_has_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let (left, written) = (".cofferdam-backup-1.draft", ".cofferdam-backup-2.draft");
+        let others = [".tmpAbC123", "cofferdam.backup", ".cofferdam-backup-3", "x.draft", written];
+        for name in others.iter().chain([&left]) {
+            fs::write(path(name), "x").unwrap();
+        }
+        fs::create_dir(path(".cofferdam-backup-4.draft")).unwrap();
+        let another_backup = File::options().write(true).open(path(written)).unwrap();
+        another_backup.lock().unwrap();
+
+        write(&path("new.backup"), b"whole").unwrap();
+        assert_eq!(fs::read(path("new.backup")).unwrap(), b"whole");
+        assert!(!path(left).exists());
+        for name in others.iter().chain([&".cofferdam-backup-4.draft"]) {
+            assert!(path(name).exists(), "{name}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), others.len() + 2, "no draft of its own is left");
+    }
 }

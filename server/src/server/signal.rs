@@ -20,7 +20,7 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
 /// From now on a write beyond the limit of a file's size (`ulimit -f`) fails, as one on a full disk does, instead of
 /// ending the process.
 #[cfg(unix)]
-pub(super) fn outlive_file_size_limit() -> io::Result<()> {
+pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     // SIGXFSZ, on every Unix but those on MIPS. Tokio's handler stays for good.
@@ -29,7 +29,7 @@ pub(super) fn outlive_file_size_limit() -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn outlive_file_size_limit() -> io::Result<()> {
+pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
     Ok(())
 }
 

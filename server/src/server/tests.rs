@@ -63,7 +63,7 @@ async fn a_folder_that_cannot_hold_the_store_is_refused_with_the_fix() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("cofferdam.redb"), "not ours").unwrap();
     let refused = Server::bind(&config(StoreKind::Embedded, dir.path())).await.unwrap_err().to_string();
-    assert!(refused.contains("`cofferdam store check`"), "{refused}");
+    assert!(refused.contains("move it away, and `cofferdam store restore`"), "{refused}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! redb reports damage as an error in most places and by panicking in some; both become [`StoreError::Corrupt`].
 
 use std::{
+    any::Any,
     cell::Cell,
     io::{self, ErrorKind},
     panic::{self, AssertUnwindSafe, catch_unwind},
@@ -13,11 +14,16 @@ use std::{
 use super::{layout::SCHEMA, record::Malformed};
 use crate::store::StoreError;
 
+/// The longest text of a panic that is repeated, in characters.
+const MAX_WORDS: usize = 200;
+
 #[derive(Debug)]
 pub(super) enum Trouble {
     Database(redb::Error),
     /// What is there contradicts itself.
     Damage(&'static str),
+    /// What is there made redb give up, with these words.
+    Panic(String),
     /// A layout of another version.
     Layout(u128),
 }
@@ -29,6 +35,7 @@ impl Trouble {
         let corrupt = |what: String| StoreError::Corrupt { reason: format!("{path}: {what}") };
         match self {
             Self::Damage(what) => corrupt(what.to_owned()),
+            Self::Panic(words) => corrupt(format!("its pages contradict each other ({words})")),
             Self::Layout(found) => {
                 StoreError::Incompatible { reason: format!("{path} has layout {found}, this version knows {SCHEMA}") }
             }
@@ -65,7 +72,14 @@ pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, T
     let outside = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outside);
-    result.unwrap_or(Err(Trouble::Damage("its pages contradict each other")))
+    result.unwrap_or_else(|panic| Err(Trouble::Panic(words(&*panic))))
+}
+
+/// What a panic says, in one line of bounded length.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let line = text.and_then(|text| text.lines().find(|line| !line.trim().is_empty())).unwrap_or("no reason given");
+    line.trim().chars().filter(|character| !character.is_control()).take(MAX_WORDS).collect()
 }
 
 thread_local! {
@@ -112,3 +126,28 @@ macro_rules! from_redb {
 }
 
 from_redb! { CommitError DatabaseError StorageError TableError TransactionError }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_made_redb_give_up_is_in_the_reason() {
+        let reason = |panics: fn()| {
+            let met = guard(|| {
+                panics();
+                Ok(())
+            });
+            met.expect_err("it has panicked").with(Path::new("/data/cofferdam.redb")).to_string()
+        };
+        let told = reason(|| panic!("\n  page {} is not\u{7} in order\nleft: 1", 7));
+        assert_eq!(
+            told,
+            "store corrupt: /data/cofferdam.redb: its pages contradict each other (page 7 is not in order)"
+        );
+        assert!(reason(|| panic!("assertion failed")).ends_with("(assertion failed)"));
+        assert!(reason(|| std::panic::panic_any(7)).ends_with("(no reason given)"));
+        let long = reason(|| panic!("{}", "x".repeat(10_000)));
+        assert!(long.contains(&"x".repeat(MAX_WORDS)) && long.len() < 2 * MAX_WORDS, "{long}");
+    }
+}
