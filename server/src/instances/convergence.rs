@@ -98,6 +98,8 @@ impl Target {
     }
 
     fn is_met(&self, member: &Member) -> bool {
+        #[cfg(test)]
+        tests::LOOKED_AT.set(tests::LOOKED_AT.get() + 1);
         member.applied.is_some_and(|(revision, hash)| self.is_met_by(revision, hash))
     }
 
@@ -119,21 +121,27 @@ impl Instances {
     }
 
     /// How many instances stand where, and who is not done: at most `max` of them, those to look at first.
+    ///
+    /// Its cost grows with the instances that use the service, and where one of those is silent, with all that are silent; not
+    /// with all that are connected. Where all are done, it does not grow at all.
     pub fn standing(&self, target: &Target, max: usize) -> (Standing, Vec<Laggard>) {
         let inner = self.lock();
         let Some(service) = inner.services.get(&target.key) else {
             return (Standing::default(), Vec::new());
         };
+        let standing = standing(service, target);
+        if max == 0 || standing.applied == standing.instances() {
+            return (standing, Vec::new());
+        }
         let now = Instant::now();
         let mut laggards = Vec::new();
-        for (id, connected) in &inner.by_id {
-            if let Some(member) = service.members.get(&connected.session)
-                && !target.is_met(member)
-            {
-                laggards.push(laggard(id, connected, member, target, now));
+        for member in service.members.values().filter(|member| !target.is_met(member)) {
+            if let Some(connected) = inner.by_id.get(&*member.id) {
+                laggards.push(laggard(connected, member, target, now));
             }
         }
-        for (id, silent) in &inner.silent {
+        let silent = inner.silent.iter().filter(|_| service.silent > 0);
+        for (id, silent) in silent {
             if let Some(applied) = silent.services.get(&target.key) {
                 laggards.push(Laggard {
                     id: id.clone(),
@@ -144,7 +152,6 @@ impl Instances {
                 });
             }
         }
-        let standing = standing(service, target, &laggards);
         drop(inner);
         let order = |laggard: &Laggard| (laggard.state.rank(), std::cmp::Reverse(laggard.age), laggard.id.clone());
         laggards.sort_by_cached_key(order);
@@ -194,19 +201,21 @@ impl LagState {
     }
 }
 
-fn standing(service: &Service, target: &Target, laggards: &[Laggard]) -> Standing {
-    let count = |holds: fn(&LagState) -> bool| {
-        u32::try_from(laggards.iter().filter(|laggard| holds(&laggard.state)).count()).unwrap_or(u32::MAX)
+/// How many stand where. Members are only looked at where some are not done.
+fn standing(service: &Service, target: &Target) -> Standing {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let applied = service.progress.count(|revision, hash| target.is_met_by(revision, hash));
+    let behind = number(service.members.len()).saturating_sub(applied);
+    let refused = if behind == 0 {
+        0
+    } else {
+        let members = service.members.values();
+        number(members.filter(|member| !target.is_met(member) && target.is_refused(member)).count())
     };
-    Standing {
-        applied: service.progress.count(|revision, hash| target.is_met_by(revision, hash)),
-        pending: count(|state| matches!(state, LagState::Pending | LagState::Diverged | LagState::Withheld)),
-        refused: count(|state| matches!(state, LagState::Refused { .. })),
-        silent: count(|state| matches!(state, LagState::Silent)),
-    }
+    Standing { applied, pending: behind.saturating_sub(refused), refused, silent: service.silent }
 }
 
-fn laggard(id: &str, connected: &Connected, member: &Member, target: &Target, now: Instant) -> Laggard {
+fn laggard(connected: &Connected, member: &Member, target: &Target, now: Instant) -> Laggard {
     let applied = member.applied.map(|(revision, _)| revision);
     let (state, since) = match &member.refused {
         Some(refusal) if target.is_refused(member) => {
@@ -218,7 +227,7 @@ fn laggard(id: &str, connected: &Connected, member: &Member, target: &Target, no
         _ => (LagState::Pending, target.since.max(connected.since)),
     };
     let age = now.saturating_duration_since(since);
-    Laggard { id: id.to_owned(), application: connected.application.clone(), state, applied, age }
+    Laggard { id: member.id.to_string(), application: connected.application.clone(), state, applied, age }
 }
 
 #[cfg(test)]

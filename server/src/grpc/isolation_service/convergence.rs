@@ -31,7 +31,7 @@ const MAX_LAGGARDS: usize = 1_000;
 /// How long after one look the next one comes, at least. Where thousands of instances acknowledge within moments, it would
 /// cost more to be woken by each than to listen to all of them.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How often what instances say at other managers is asked for.
+/// How often there is a look where there are other managers to be asked.
 const POLL: Duration = Duration::from_millis(100);
 /// How often managers are asked again whose parts do not fit together, and after which time.
 const LOOKS: u32 = 4;
@@ -137,13 +137,16 @@ impl IsolationApi {
             }
             let has_others = !self.peers.are_none();
             let news = async {
+                if has_others {
+                    // Each look asks them all, so it does not come at every word that is said here; and what instances say
+                    // at other managers, nobody is woken for.
+                    return sleep(POLL).await;
+                }
                 // Nobody is woken for news meanwhile.
                 sleep_until(next_look).await;
                 tokio::select! {
                     _ = progress.changed() => {}
                     _ = policies.changed() => {}
-                    // What instances say at other managers, nobody is woken for.
-                    () = sleep(POLL), if has_others => {}
                 }
             };
             tokio::select! {

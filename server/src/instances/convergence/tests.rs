@@ -6,6 +6,11 @@ use super::super::{Refusal, Session};
 use super::*;
 use crate::testing::key;
 
+thread_local! {
+    /// Members that looks of this thread had to go through.
+    pub(super) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 fn instances() -> Arc<Instances> {
     Arc::new(Instances::new(10, Duration::ZERO))
 }
@@ -45,6 +50,7 @@ fn counts(instances: &Instances, target: &Target) -> [u32; 4] {
     let (standing, laggards) = instances.standing(target, usize::MAX);
     assert_eq!(instances.applied(target), (standing.applied, standing.instances()));
     assert_eq!(laggards.len(), (standing.instances() - standing.applied) as usize);
+    assert_eq!(instances.standing(target, 0), (standing, Vec::new()), "without room for names");
     [standing.applied, standing.pending, standing.refused, standing.silent]
 }
 
@@ -195,4 +201,33 @@ fn those_to_look_at_first_come_first() {
     let ids: Vec<_> = laggards.iter().map(|laggard| laggard.id.as_str()).collect();
     assert_eq!(ids[..2], ["c", "b"]);
     assert_eq!(laggards.len(), 3);
+}
+
+#[test]
+fn a_look_goes_through_the_instances_of_a_service_that_is_behind_and_through_no_others() {
+    let instances = Arc::new(Instances::new(1_000, Duration::ZERO));
+    let namespace = key("default/a").namespace;
+    let services: Vec<_> = (0..50).map(|index| key(&format!("default/s{index}"))).collect();
+    let sessions: Vec<_> = (0..100)
+        .map(|index| {
+            let session = instances.connect(&format!("i{index}"), "shop", namespace.clone()).unwrap();
+            // Two to a service.
+            let used = &services[index / 2];
+            session.follow([(used, true)]).unwrap();
+            session.applied(used, at(5), hash());
+            session
+        })
+        .collect();
+    let look = |max| {
+        LOOKED_AT.set(0);
+        let of = |key: &ServiceKey| instances.standing(&Target { key: key.clone(), ..target(5, 5) }, max).1.len();
+        let found: usize = services.iter().map(of).sum();
+        (found, LOOKED_AT.get())
+    };
+    assert_eq!(look(100), (0, 0), "all are done");
+    sessions[7].refused(&services[3], refusal(5));
+    let (found, looked_at) = look(100);
+    assert!(found == 1 && looked_at <= 4, "{found} found among {looked_at}");
+    let (found, looked_at) = look(0);
+    assert!(found == 0 && looked_at <= 2, "{found} found among {looked_at}");
 }
