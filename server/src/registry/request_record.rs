@@ -3,8 +3,13 @@
 //! The record is written in the transaction of the change itself, so there is no moment at which one is durable and
 //! the other is not. A repetition fails on the record's presence, whichever manager it reaches, and is answered from
 //! it. Records share leases, as leases are dear: each lives for the promised time and the share's own.
+//!
+//! What is kept is bounded. Many thousand writes a second would otherwise fill a store within the promised time, and a
+//! store that is full takes no writes at all. So each manager counts what it has put there, and ends its oldest lease where
+//! that is too much.
 
 use std::{
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +23,7 @@ use tokio::time::Instant;
 use super::{Shared, key, record::SCHEMA_VERSION, transact::Answer, validate};
 use crate::{
     error::Error,
-    store::{Conflict, Entry, LeaseId, Op, Precondition, Txn},
+    store::{Conflict, Entry, LeaseId, Op, Precondition, StoreError, Txn},
 };
 
 /// How long a result is remembered, at least.
@@ -30,6 +35,15 @@ const SHARED_FOR: Duration = Duration::from_secs(60);
 /// How many records one lease takes in. They are deleted in one transaction, which is to hold up no write for long; and
 /// of so many writes one has to wait for the next lease.
 const SHARED_BY: u32 = 2_000;
+
+/// The same in bytes: so much is forgotten at once where there is too much.
+const SHARED_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many bytes of records one manager keeps: some 20,000 of a usual size.
+pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a record counts besides its key and value: a store keeps its key in several places.
+const OVERHEAD_BYTES: usize = 512;
 
 /// A write's own name and content.
 #[derive(Debug)]
@@ -67,14 +81,16 @@ impl Request {
         let Some(answer) = answer else {
             return Ok(None);
         };
-        let lease = shared.leases.lease(shared, give_up).await?;
         let record = RequestRecord {
             schema_version: SCHEMA_VERSION,
             method: self.method.to_owned(),
             request_hash: self.hash.clone(),
             response: answer.into(),
         };
-        txn.ops.push(Op::Put { key, value: record.encode_to_vec().into(), lease: Some(lease) });
+        let value = record.encode_to_vec();
+        let bytes = key.len() + value.len() + OVERHEAD_BYTES;
+        let lease = shared.leases.lease(shared, bytes, give_up).await?;
+        txn.ops.push(Op::Put { key, value: value.into(), lease: Some(lease) });
         Ok(Some(lease))
     }
 
@@ -111,63 +127,100 @@ impl Request {
     }
 }
 
-/// The lease that takes in the records of the present minute.
+/// The leases of the records that this manager has put into the store.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    current: Mutex<Option<Share>>,
+    shares: Mutex<Shares>,
     /// Held while a lease is asked for: of all the writers that find none, one asks.
     asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shares {
+    /// By age; the last takes in the records of the present minute.
+    kept: VecDeque<Share>,
+    /// Whether it was said that records go early.
+    is_told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Share {
     lease: LeaseId,
     until: Instant,
-    room: u32,
+    records: u32,
+    bytes: usize,
 }
 
 impl Leases {
-    async fn lease(&self, shared: &Shared, give_up: Instant) -> Result<LeaseId, Error> {
-        match self.take() {
+    async fn lease(&self, shared: &Shared, bytes: usize, give_up: Instant) -> Result<LeaseId, Error> {
+        match self.take(bytes) {
             Some(lease) => Ok(lease),
             // Apart, so that the many who find one do not carry its room.
-            None => match tokio::time::timeout_at(give_up, Box::pin(self.ask(shared))).await {
+            None => match tokio::time::timeout_at(give_up, Box::pin(self.ask(shared, bytes))).await {
                 Ok(lease) => lease,
                 Err(_) => Err(Error::StoreUnavailable { reason: shared.no_answer() }),
             },
         }
     }
 
-    async fn ask(&self, shared: &Shared) -> Result<LeaseId, Error> {
+    async fn ask(&self, shared: &Shared, bytes: usize) -> Result<LeaseId, Error> {
         let _asking = self.asking.lock().await;
-        if let Some(lease) = self.take() {
+        if let Some(lease) = self.take(bytes) {
             return Ok(lease);
+        }
+        // Before there is more, and by whoever brings more: nobody can be faster than the store forgets.
+        while let Some(oldest) = self.surplus() {
+            match shared.store.revoke_lease(oldest).await {
+                Ok(()) | Err(StoreError::LeaseNotFound { .. }) => self.drop_lease(Some(oldest)),
+                Err(error) => return Err(shared.lease_error(error)),
+            }
         }
         // The lease may begin to run as soon as it is asked for.
         let until = Instant::now() + SHARED_FOR;
         let granted = shared.store.grant_lease(REMEMBERED + SHARED_FOR).await;
         let lease = granted.map_err(|error| shared.lease_error(error))?;
-        *self.lock() = Some(Share { lease, until, room: SHARED_BY - 1 });
+        self.lock().kept.push_back(Share { lease, until, records: 1, bytes });
         Ok(lease)
     }
 
     /// A place in the present lease, where there is one.
-    fn take(&self) -> Option<LeaseId> {
-        let mut current = self.lock();
-        let share = current.as_mut().filter(|share| share.room > 0 && Instant::now() < share.until)?;
-        share.room -= 1;
+    fn take(&self, bytes: usize) -> Option<LeaseId> {
+        let mut shares = self.lock();
+        let share = shares.kept.back_mut()?;
+        let total = share.bytes.saturating_add(bytes);
+        if share.records >= SHARED_BY || total > SHARED_BYTES || Instant::now() >= share.until {
+            return None;
+        }
+        share.records += 1;
+        share.bytes = total;
         Some(share.lease)
+    }
+
+    /// The oldest lease, where there is no room for another one.
+    fn surplus(&self) -> Option<LeaseId> {
+        let mut shares = self.lock();
+        // Twice the time: a store may let a lease live longer than it was asked for.
+        let now = Instant::now();
+        while shares.kept.front().is_some_and(|oldest| now >= oldest.until + 2 * REMEMBERED) {
+            shares.kept.pop_front();
+        }
+        let bytes: usize = shares.kept.iter().map(|share| share.bytes).sum();
+        let oldest = shares.kept.front().filter(|_| bytes.saturating_add(SHARED_BYTES) > MAX_BYTES)?.lease;
+        if !std::mem::replace(&mut shares.is_told, true) {
+            tracing::warn!(
+                limit = MAX_BYTES,
+                "so many writes with a request_id: the oldest results are forgotten before their time"
+            );
+        }
+        Some(oldest)
     }
 
     /// Takes no more records into a lease that is gone.
     pub(super) fn drop_lease(&self, lease: Option<LeaseId>) {
-        let mut current = self.lock();
-        if current.map(|share| share.lease) == lease {
-            *current = None;
-        }
+        self.lock().kept.retain(|share| Some(share.lease) != lease);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Share>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shares> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,8 @@
 use super::writes::register;
 use crate::{
     error::Error,
-    registry::Registry,
+    registry::{Registry, request_record::MAX_BYTES},
+    store::Store as _,
     testing::{FaultyStore, eventually, key, registration, registry},
 };
 use cofferdam_core::wire::revision_to_wire;
@@ -163,4 +164,46 @@ async fn a_registration_repeated_says_again_that_it_created() {
     let request = v1::RegisterServiceRequest { request_id: "new".to_owned(), ..registration("orders") };
     assert!(registry.register(request.clone()).await.unwrap().created);
     assert!(registry.register(request).await.unwrap().created);
+}
+
+/// A registration whose answer takes room, another one for each number.
+fn large(number: usize) -> v1::RegisterServiceRequest {
+    let payload = number.to_string().repeat(10_000).into();
+    let step = v1::StaticFallback { payload, content_type: String::new() };
+    let chain = vec![v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Static(step)) }];
+    let fallback = Some(v1::FallbackPolicy { chain, ..v1::FallbackPolicy::default() });
+    v1::RegisterServiceRequest {
+        request_id: format!("request-{number}"),
+        policy: Some(v1::IsolationPolicy { fallback, ..v1::IsolationPolicy::default() }),
+        ..registration("payments")
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_results_go_early_where_there_are_too_many() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    let kept = async || {
+        let entries = store.list("request/").await.unwrap().entries;
+        (entries.len(), entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum::<usize>())
+    };
+    let (mut written, mut most) = (10_000, 0);
+    loop {
+        registry.register(large(written)).await.unwrap();
+        written += 1;
+        let (records, bytes) = kept().await;
+        assert!(bytes <= MAX_BYTES, "{bytes} bytes in {records} records");
+        if records < most {
+            break;
+        }
+        most = records;
+        assert!(written < 12_000, "all of {bytes} bytes are kept");
+    }
+    assert!(most > 100, "{most} is not much");
+    let now = registry.get(&key("default/payments")).unwrap().revision();
+    let repeated = registry.register(large(written - 1)).await.unwrap();
+    assert_eq!(repeated.service.unwrap().revision, Some(revision_to_wire(now)), "the newest are there");
+    registry.register(large(10_000)).await.unwrap();
+    let then = registry.get(&key("default/payments")).unwrap().revision();
+    assert!(then > now, "the oldest is forgotten, and done once more");
 }
