@@ -5,7 +5,11 @@ use crate::{
     testing::{FaultyStore, eventually, registration, registry},
 };
 use cofferdam_proto::{storage::v1 as storage, v1};
-use std::sync::Arc;
+use prost_reflect::{Kind, MessageDescriptor};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The next release's record, as far as the tests need it: what this release knows, and more.
 #[derive(Clone, PartialEq, Message)]
@@ -191,4 +195,46 @@ fn every_stored_message_is_in_the_contract() {
     for name in [storage::StoreMeta::NAME, storage::ServiceRecord::NAME] {
         assert!(pool.get_message_by_name(name).is_some(), "{name}");
     }
+}
+
+/// Each choice in what is stored, with all that may be chosen, as of a version of the schema.
+///
+/// An older release does not know a new choice: it would keep it beside the one that it sets instead, and whoever read both
+/// would take the wrong one. So a change here wants another schema version.
+const CHOICES: (u32, &[(&str, &[&str])]) = (
+    1,
+    &[
+        ("cofferdam.v1.CircuitBreakerPolicy.window", &["time_window", "count_window"]),
+        ("cofferdam.v1.FallbackStep.strategy", &["static", "cached", "alternative", "degraded"]),
+    ],
+);
+
+/// Collects the choices of a message and of all that it holds.
+fn choices(message: &MessageDescriptor, seen: &mut BTreeSet<String>, found: &mut BTreeMap<String, Vec<String>>) {
+    if !seen.insert(message.full_name().to_owned()) {
+        return;
+    }
+    for choice in message.oneofs().filter(|choice| !choice.is_synthetic()) {
+        let names = choice.fields().map(|field| field.name().to_owned()).collect();
+        found.insert(choice.full_name().to_owned(), names);
+    }
+    for field in message.fields() {
+        if let Kind::Message(inner) = field.kind() {
+            choices(&inner, seen, found);
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_gets_no_new_choice_without_another_schema() {
+    let pool = DESCRIPTORS.as_ref().unwrap();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeMap::new());
+    for message in pool.all_messages().filter(|message| message.package_name() == "cofferdam.storage.v1") {
+        choices(&message, &mut seen, &mut found);
+    }
+    let known = CHOICES.1.iter().map(|(name, fields)| {
+        let fields: Vec<_> = fields.iter().map(|field| (*field).to_owned()).collect();
+        ((*name).to_owned(), fields)
+    });
+    assert_eq!((SCHEMA_VERSION, found), (CHOICES.0, known.collect()));
 }
