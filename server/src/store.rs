@@ -5,7 +5,7 @@
 //! smallest thing the manager can be correct on:
 //!
 //! - **One revision for the whole store.** Each transaction that changes something gets the next
-//!   [`StoreRevision`]; a list is exact at one, a watch continues from one, a precondition names one. Nothing is
+//!   [`StoreRevision`], alone or with others that were under way and have no key in common with it; a list is exact at one, a watch continues from one, a precondition names one. Nothing is
 //!   ever decided by a clock or by who came last.
 //! - **Compare and write in one transaction.** There is no blind "put if I think so" and no lock: a writer says
 //!   which revisions its decision rests on and is told, from within the same transaction, what is there instead.
@@ -32,6 +32,7 @@ mod embedded;
 mod error;
 mod etcd;
 mod feed;
+mod group;
 mod lease;
 mod memory;
 mod state;

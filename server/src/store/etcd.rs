@@ -8,6 +8,7 @@
 //!   certainly not sent is retried at once on the next member; a read, on any failure; a write that may have arrived
 //!   is [`StoreError::Unknown`].
 //! - **Deadlines.** Each attempt at a call has [`EtcdOptions::call_timeout`].
+//! - **Writes** that wait at the same time go as one transaction where they are independent ([`group`](super::group)).
 //! - **Watches** have a connection of their own, so that a slow reader holds up nobody, need a leader, ask for signs of
 //!   life when they hear nothing, and put fragments of a transaction together again.
 //! - **Credentials** are renewed once when etcd says that the token is old.
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use self::session::Session;
 use super::{
     CommitError, Committed, Concern, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
-    lease::check_ttl, txn::check_prefix,
+    group::Group, lease::check_ttl, txn::check_prefix,
 };
 
 mod commit;
@@ -41,6 +42,7 @@ pub use self::options::{DEFAULT_CALL_TIMEOUT, DEFAULT_PREFIX, EtcdIdentity, Etcd
 #[derive(Debug)]
 pub struct EtcdStore {
     session: Arc<Session>,
+    writes: Group,
 }
 
 impl EtcdStore {
@@ -50,7 +52,17 @@ impl EtcdStore {
     /// # Errors
     /// [`StoreError::Invalid`] when an option cannot be used.
     pub fn new(options: EtcdOptions) -> Result<Self, StoreError> {
-        Ok(Self { session: Arc::new(Session::new(options)?) })
+        Ok(Self::over(Session::new(options)?))
+    }
+
+    fn over(session: Session) -> Self {
+        let session = Arc::new(session);
+        let writer = Arc::clone(&session);
+        let writes = Group::new(move |txn| {
+            let session = Arc::clone(&writer);
+            Box::pin(async move { commit::commit(&session, &txn).await })
+        });
+        Self { session, writes }
     }
 }
 
@@ -63,7 +75,7 @@ impl Store for EtcdStore {
 
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         txn.check()?;
-        commit::commit(&self.session, &txn).await
+        self.writes.commit(txn).await
     }
 
     async fn watch(&self, prefix: &str, after: StoreRevision) -> Result<Watch, StoreError> {
