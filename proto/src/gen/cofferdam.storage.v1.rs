@@ -176,7 +176,7 @@ pub struct HealthRecord {
     pub health: ::core::option::Option<super::super::v1::ServiceHealth>,
 }
 /// RequestRecord remembers the result of a write that carried a request_id. Key: request/ and the id in hex, leased for
-/// 15 minutes.
+/// 15 minutes; it goes earlier where a manager has put more than 64 MiB of them there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RequestRecord {
     /// The version of this schema.

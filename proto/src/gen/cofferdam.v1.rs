@@ -1879,7 +1879,8 @@ pub struct RegisterServiceRequest {
     #[prost(message, optional, tag = "5")]
     pub expected_revision: ::core::option::Option<Revision>,
     /// A name for this request, unique to it: a retry with the same name and content within 15 minutes changes nothing
-    /// and returns the first result. At most 128 bytes. Empty: none.
+    /// and returns the first result. A manager keeps 64 MiB of results: where there are more, the oldest are forgotten
+    /// sooner, and such a retry counts as another request. At most 128 bytes. Empty: none.
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
     /// Why, for people; it stands in the service's history. At most 256 bytes. Empty: not said.
