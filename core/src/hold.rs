@@ -64,13 +64,13 @@ pub struct Hold(HoldSpec);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHold {
     /// The owner is not 1 to [`MAX_OWNER_BYTES`] bytes without control characters.
-    #[error("owner must be 1 to {MAX_OWNER_BYTES} bytes long and hold no control characters")]
+    #[error("owner {}", self.rule())]
     Owner,
     /// The reason is not 1 to [`MAX_REASON_BYTES`] bytes without control characters.
-    #[error("reason must be 1 to {MAX_REASON_BYTES} bytes long and hold no control characters")]
+    #[error("reason {}", self.rule())]
     Reason,
     /// It runs out before it begins.
-    #[error("until must be after since")]
+    #[error("until {}", self.rule())]
     Until,
 }
 
@@ -81,11 +81,10 @@ impl Hold {
     ///
     /// [`InvalidHold`] names what is wrong with it.
     pub fn new(spec: HoldSpec) -> Result<Self, InvalidHold> {
-        let is_text = |text: &str, max| (1..=max).contains(&text.len()) && !text.contains(char::is_control);
-        if !is_text(&spec.owner, MAX_OWNER_BYTES) {
+        if !is_owner(&spec.owner) {
             return Err(InvalidHold::Owner);
         }
-        if !is_text(&spec.reason, MAX_REASON_BYTES) {
+        if !is_reason(&spec.reason) {
             return Err(InvalidHold::Reason);
         }
         if spec.until.is_some_and(|until| until <= spec.since) {
@@ -133,6 +132,31 @@ impl Hold {
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.0.until.is_none_or(|until| now < until)
     }
+}
+
+impl InvalidHold {
+    /// What the field at fault must be.
+    pub(crate) fn rule(self) -> &'static str {
+        match self {
+            Self::Owner => "must be 1 to 128 bytes long and hold no control characters",
+            Self::Reason => "must be 1 to 256 bytes long and hold no control characters",
+            Self::Until => "must be after since",
+        }
+    }
+}
+
+/// Whether a text can be an owner.
+pub(crate) fn is_owner(text: &str) -> bool {
+    is_text(text, MAX_OWNER_BYTES)
+}
+
+/// Whether a text can be a reason.
+pub(crate) fn is_reason(text: &str) -> bool {
+    is_text(text, MAX_REASON_BYTES)
+}
+
+fn is_text(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 impl Forced {

@@ -8,6 +8,7 @@ mod hints;
 mod holds;
 mod known;
 mod measured;
+mod orders;
 mod part;
 mod plan;
 mod scope;
@@ -25,7 +26,8 @@ use crate::cache::AnswerCache;
 use crate::glob;
 use crate::health::{HealthStatus, HealthWindow};
 use crate::latency::CallLatencySnapshot;
-use crate::level::Section;
+use crate::level::{Level, Section};
+use crate::orders::Orders;
 use crate::policy::{AdaptiveLimitKind, BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
@@ -61,12 +63,19 @@ pub struct Unobserved;
 /// What calls that begin now go by.
 #[derive(Clone, Debug)]
 pub struct InForce {
-    /// The policy.
+    /// The policy, at the level that counts now.
     pub policy: Policy,
     /// Its revision. `None`: the host's built-in default.
     pub revision: Option<Revision>,
     /// Whether the service may be called.
     pub is_enabled: bool,
+    /// The policy's own level: the one that counts, but while a temporary one stands in its place.
+    pub lasting_level: Level,
+    /// When the temporary level is over. `None`: there is none.
+    pub level_until: Option<Timestamp>,
+    /// What operators have ordered apart from the policy, as they wrote it down: with what has run out since, and what is
+    /// for other instances.
+    pub orders: Arc<Orders>,
     /// What methods without an override go by.
     base: Scope,
     /// What the others go by, by their globs; the first that matches wins.
@@ -98,8 +107,13 @@ impl Isolation {
     pub fn apply(&self, policy: Policy, revision: Option<Revision>, is_enabled: bool, clocks: Clocks) {
         let mut known = self.known();
         known.clocks = clocks;
+        known.obeyed.level.take_if(|(_, until)| *until <= clocks.monotonic);
         let in_force = InForce::new(policy, revision, is_enabled, &mut known);
-        hints::apply(&mut known, &in_force.policy, in_force.base.breaker());
+        self.put_in_force(&mut known, in_force);
+    }
+
+    fn put_in_force(&self, known: &mut Known, in_force: InForce) {
+        hints::apply(known, &in_force.policy, in_force.base.breaker());
         self.current.store(Arc::new(in_force));
         known.prune();
     }
@@ -220,13 +234,18 @@ impl Isolation {
 
 impl InForce {
     fn new(policy: Policy, revision: Option<Revision>, is_enabled: bool, known: &mut Known) -> Self {
+        let lasting_level = policy.level;
+        let (level, level_until) =
+            known.obeyed.level.map_or((lasting_level, None), |(level, until)| (level, Some(until)));
+        let policy = policy.at_level(level);
+        let orders = Arc::clone(&known.obeyed.orders);
         let base = Scope::of_service(&policy, known);
         let overrides = policy.method_overrides.iter().enumerate().filter_map(|(number, entry)| {
             let scope = base.of_methods(entry, policy.overridden(number)?, known);
             Some((entry.glob.clone(), scope))
         });
         let overrides = overrides.collect();
-        Self { policy, revision, is_enabled, base, overrides }
+        Self { policy, revision, is_enabled, lasting_level, level_until, orders, base, overrides }
     }
 
     /// What a call of a method goes by.

@@ -21,6 +21,7 @@ pub mod isolation;
 pub mod latency;
 pub mod level;
 pub mod name;
+pub mod orders;
 pub mod outcome;
 pub mod policy;
 pub mod rate_limit;

@@ -106,6 +106,12 @@ impl Policy {
         PolicySpec::clone(&self.0)
     }
 
+    /// The same policy at another level: levels are masks, so any policy is good at each.
+    #[must_use]
+    pub fn at_level(&self, level: Level) -> Self {
+        if self.level == level { self.clone() } else { Self(Arc::new(PolicySpec { level, ..self.to_spec() })) }
+    }
+
     /// What calls go by that the policy's override of this number matches: a policy without overrides. `None`: there
     /// are fewer.
     pub fn overridden(&self, number: usize) -> Option<Self> {

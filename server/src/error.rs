@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use cofferdam_core::{
     breaker::OpenedBy,
+    isolation::Part,
+    level::Level,
     name::ServiceKey,
+    orders::InvalidOrders,
     policy::{InvalidPolicy, Violation},
     revision::Revision,
 };
@@ -85,6 +88,26 @@ pub enum Error {
         key: ServiceKey,
         /// Who names it.
         services: Vec<String>,
+    },
+    /// There is no such breaker to hold or to command.
+    #[error("{}", no_breaker(key, *level, named.as_ref(), breakers))]
+    NoBreaker {
+        /// The service.
+        key: ServiceKey,
+        /// The level that counts now.
+        level: Level,
+        /// The part that was named, which has no breaker to itself. `None`: no breaker is in force at all.
+        named: Option<Part>,
+        /// The parts that have one; may be empty.
+        breakers: Vec<String>,
+    },
+    /// No hold has the target.
+    #[error("no hold over {key} has this target{}", held(holds))]
+    HoldNotFound {
+        /// The service.
+        key: ServiceKey,
+        /// The targets of those in force; may be empty.
+        holds: Vec<String>,
     },
     /// This manager stops.
     #[error("the manager is stopping: try another one, or again in a moment")]
@@ -164,6 +187,12 @@ impl Error {
         Self::Invalid { violations: vec![Violation::invalid(path, description)] }
     }
 
+    /// An order at fault.
+    pub fn invalid_orders(invalid: InvalidOrders) -> Self {
+        let InvalidOrders { path, description } = invalid;
+        Self::invalid(path, description)
+    }
+
     /// A policy at fault. `path` says where a path of the policy is in the request.
     pub fn invalid_policy(invalid: &InvalidPolicy, path: impl Fn(&str) -> String) -> Self {
         let in_request = |violation: &Violation| Violation { path: path(&violation.path), ..violation.clone() };
@@ -173,6 +202,24 @@ impl Error {
 
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+}
+
+fn no_breaker(key: &ServiceKey, level: Level, named: Option<&Part>, breakers: &[String]) -> String {
+    match named {
+        None => format!("no circuit breaker of {key} is in force at level {level}: set level enhanced or full first"),
+        Some(part) if breakers.is_empty() => {
+            format!(
+                "the {part} of {key} has no circuit breaker to itself, and no other part has: leave the target unset"
+            )
+        }
+        Some(part) => {
+            format!("the {part} of {key} has no circuit breaker to itself; those that have: {}", breakers.join(", "))
+        }
+    }
+}
+
+fn held(holds: &[String]) -> String {
+    if holds.is_empty() { ": it is not held".to_owned() } else { format!("; held: {}", holds.join(", ")) }
 }
 
 fn opened(key: &ServiceKey, by: &OpenedBy) -> String {

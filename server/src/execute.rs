@@ -196,22 +196,29 @@ impl Executor {
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Own { isolation, .. }) = isolations.get(service.key()) {
-            let revision = Some(service.revision());
-            if isolation.in_force().revision < revision {
-                isolation.apply(service.policy().clone(), revision, service.is_enabled(), self.clocks());
+            if isolation.in_force().revision < Some(service.revision()) {
+                self.apply(isolation, service);
             }
+            isolation.settle(self.runtime.now());
             return Arc::clone(isolation);
         }
         isolations.retain(|key, _| self.registry.get(key).is_some());
-        let policy = service.policy().clone();
-        let isolation = Isolation::new(policy.clone(), Some(service.revision()), self.clocks(), Arc::new(Unobserved));
-        if !service.is_enabled() {
-            isolation.apply(policy, Some(service.revision()), false, self.clocks());
-        }
+        let isolation = Isolation::new(service.policy().clone(), None, self.clocks(), Arc::new(Unobserved));
+        self.apply(&isolation, service);
         let isolation = Arc::new(isolation);
         let own = Own { isolation: Arc::clone(&isolation), told: Activity::default() };
         isolations.insert(service.key().clone(), own);
         isolation
+    }
+}
+
+impl Executor {
+    /// Puts a service's policy of now in force, and what operators have ordered: what is for one instance is not for a
+    /// manager. Of the commands, those that were given before its first call here are of no use.
+    fn apply(&self, isolation: &Isolation, service: &Registered) {
+        isolation.obey(service.orders().clone(), None, self.clocks());
+        isolation.apply(service.policy().clone(), Some(service.revision()), service.is_enabled(), self.clocks());
+        isolation.perform(None, self.runtime.now(), || self.runtime.random());
     }
 }
 

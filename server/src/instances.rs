@@ -155,6 +155,8 @@ struct Member {
     parts: Vec<(Part, State)>,
     /// `None`: none is in force.
     adaptive_limit: Option<Load>,
+    /// Breakers over which an operator's hold stands.
+    held: u32,
     /// What happened there since its stream began.
     own: Option<Box<Activity>>,
     /// When it last reported.

@@ -36,6 +36,7 @@ mod hearsay;
 mod inspect;
 pub(crate) mod key;
 mod nearest;
+mod orders;
 mod record;
 mod register;
 mod report;
@@ -242,7 +243,7 @@ impl Registry {
     /// What is handed out in the place of a service whose policy is contained. `None`: nothing; or it is not contained.
     pub(crate) fn in_place_of(&self, contained: &Registered) -> Option<Arc<Registered>> {
         contained.containment()?;
-        self.shared.read().in_place_of(contained).cloned()
+        self.shared.read().in_place_of(contained).map(|before| contained.replaced_by(before))
     }
 
     /// What is told of a change: of a policy that is contained, what is handed out in its place. `None`: nothing.

@@ -7,9 +7,10 @@ use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use cofferdam_proto::v1::{
     ExecuteWithIsolationRequest, ExecuteWithIsolationResponse, FallbackConfig, GetConvergenceRequest,
     GetConvergenceResponse, GetIsolationStatsRequest, GetIsolationStatsResponse, GetServiceIsolationInfoRequest,
-    GetServiceIsolationInfoResponse, HealthStatus, IsolatedService, IsolationLevel, IsolationPolicy,
-    ListIsolatedServicesRequest, ListIsolatedServicesResponse, RegisterServiceRequest, RegisterServiceResponse,
-    Revision, ServiceHealth, SetIsolationLevelRequest, UnregisterServiceRequest, UpdateFallbackConfigRequest,
+    GetServiceIsolationInfoResponse, HealthStatus, HoldBreakerRequest, IsolatedService, IsolationLevel,
+    IsolationPolicy, ListIsolatedServicesRequest, ListIsolatedServicesResponse, RegisterServiceRequest,
+    RegisterServiceResponse, ReleaseBreakerRequest, ResetBreakerRequest, Revision, ServiceHealth,
+    SetIsolationLevelRequest, TripBreakerRequest, UnregisterServiceRequest, UpdateFallbackConfigRequest,
     UpdateIsolationPolicyRequest, UpdateServiceHealthRequest, UpdateServiceHealthResponse, WaitForConvergenceRequest,
     WaitForConvergenceResponse,
 };
@@ -52,6 +53,14 @@ calls! {
     update_fallback_config(UpdateFallbackConfigRequest) -> cofferdam_proto::v1::UpdateFallbackConfigResponse;
     /// UpdateIsolationPolicy.
     update_isolation_policy(UpdateIsolationPolicyRequest) -> cofferdam_proto::v1::UpdateIsolationPolicyResponse;
+    /// HoldBreaker.
+    hold_breaker(HoldBreakerRequest) -> cofferdam_proto::v1::HoldBreakerResponse;
+    /// ReleaseBreaker.
+    release_breaker(ReleaseBreakerRequest) -> cofferdam_proto::v1::ReleaseBreakerResponse;
+    /// TripBreaker.
+    trip_breaker(TripBreakerRequest) -> cofferdam_proto::v1::TripBreakerResponse;
+    /// ResetBreaker.
+    reset_breaker(ResetBreakerRequest) -> cofferdam_proto::v1::ResetBreakerResponse;
     /// UpdateServiceHealth.
     update_service_health(UpdateServiceHealthRequest) -> UpdateServiceHealthResponse;
     /// GetServiceIsolationInfo.

@@ -6,6 +6,7 @@
 
 use crate::client::{Cofferdam, Identity, Shared, Task};
 use crate::containment::{self, Containment};
+use crate::levels;
 use crate::policy_file;
 use crate::sync::{self, Transport};
 use crate::transport::{InvalidUrl, Keepalive, Manager};
@@ -312,7 +313,8 @@ fn start_tasks(shared: &Arc<Shared>) -> Vec<Task> {
         .as_ref()
         .and_then(|file| Task::spawn(|stop| policy_file::run(Arc::clone(shared), Arc::clone(file), stop)));
     let containment = Task::spawn(|stop| containment::run(Arc::clone(shared), stop));
-    sync.into_iter().chain(keeper).chain(containment).collect()
+    let levels = Task::spawn(|stop| levels::run(Arc::clone(shared), stop));
+    sync.into_iter().chain(keeper).chain(containment).chain(levels).collect()
 }
 
 /// What protects where nobody has said anything.

@@ -84,7 +84,7 @@ impl Shared {
     /// Begins by what an earlier process kept in a directory, and keeps what is in force there.
     pub(crate) fn keep_in(&mut self, dir: &Path) {
         let (file, kept) = KeptFile::open(dir, &self.identity);
-        self.registry.restore(kept);
+        self.registry.restore(kept, &self.identity.instance_id);
         self.file = Some(Arc::new(file));
     }
 

@@ -76,7 +76,7 @@ impl Containment {
             return;
         }
         let counts = service.isolation.counters();
-        let policy = service.isolation.in_force().policy.clone();
+        let policy = service.isolation.in_force().lasting_policy();
         if probation.begin(good, &policy, revision, counts, Tokio.now()) {
             lock(&self.on_trial).insert(Arc::clone(&service.name), Arc::clone(service));
             self.begun.notify_one();

@@ -4,6 +4,7 @@ use crate::fleet_hint::FleetHint;
 use crate::panics::unless_it_panics;
 use cofferdam_core::breaker::{Cause, State};
 use cofferdam_core::isolation::Part;
+use cofferdam_core::level::Level;
 use cofferdam_core::revision::Revision;
 use futures_util::Stream;
 use std::pin::Pin;
@@ -100,6 +101,13 @@ pub enum Event {
         service: Arc<str>,
         /// The hint.
         hint: FleetHint,
+    },
+    /// The time of a temporary level is over: the policy's own is in force again.
+    TemporaryLevelOver {
+        /// The service.
+        service: Arc<str>,
+        /// The policy's level.
+        level: Level,
     },
     /// A service was asked for that no manager will know; see [`Cofferdam::service`](crate::Cofferdam::service).
     NotFollowed {

@@ -69,6 +69,7 @@ mod fleet_hint;
 mod journal;
 #[cfg(feature = "tower")]
 pub mod layer;
+mod levels;
 mod panics;
 mod policy_file;
 mod register;

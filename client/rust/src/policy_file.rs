@@ -24,6 +24,7 @@ use crate::panics::tell;
 use crate::runtime::Tokio;
 use crate::sync::message::Update;
 use crate::transport::{Damage, Seal, UnusableBody, decode_policies};
+use cofferdam_core::orders::Orders;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime as _;
@@ -66,6 +67,7 @@ pub(crate) struct Kept {
     pub(crate) policy: Policy,
     pub(crate) revision: Revision,
     pub(crate) is_enabled: bool,
+    pub(crate) orders: Orders,
 }
 
 /// The file of a process.
@@ -179,11 +181,11 @@ fn look(path: &Path, identity: &Identity) -> Result<Vec<Update>, Unusable> {
 }
 
 fn usable(update: Update) -> Result<Kept, Arc<str>> {
-    let Update { service, revision, policy, is_enabled, is_insisted: _ } = update;
+    let Update { service, revision, policy, is_enabled, is_insisted: _, orders } = update;
     let refused = |reason: &str| -> Arc<str> { format!("service {service:?}: {reason}").into() };
     let revision = revision.ok_or_else(|| refused("no revision"))?;
     let policy = policy.map_err(|refusal| refused(&refusal.reason))?;
-    Ok(Kept { service: service.into(), policy, revision, is_enabled })
+    Ok(Kept { service: service.into(), policy, revision, is_enabled, orders })
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use cofferdam_core::runtime::Runtime as _;
 use shelf::{Full, Shelf};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How many services are kept.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,8 @@ pub(crate) struct Registry {
     other: OnceLock<Arc<ServiceState>>,
     default_policy: Policy,
     hub: Hub,
+    /// Told when a temporary level begins.
+    level_begun: Notify,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,8 @@ struct Services {
     gone: Vec<Arc<str>>,
     /// Policies that an earlier process kept, of services that were not named yet.
     restorable: HashMap<Arc<str>, Kept>,
+    /// Who this instance is, for the orders in them.
+    instance_id: Arc<str>,
 }
 
 /// What a manager is to be asked for beside what it was asked for.
@@ -102,15 +106,31 @@ impl Registry {
             asked: 0,
             gone: Vec::new(),
             restorable: HashMap::new(),
+            instance_id: "".into(),
         };
         let newest = watch::Sender::new(0);
-        Self { services: RwLock::new(services), newest, other: OnceLock::new(), default_policy, hub }
+        let (other, level_begun) = (OnceLock::new(), Notify::new());
+        Self { services: RwLock::new(services), newest, other, default_policy, hub, level_begun }
     }
 
-    /// Takes in what an earlier process kept; before anything is named.
-    pub(crate) fn restore(&self, kept: Vec<Kept>) {
+    /// Takes in what an earlier process kept, for this instance; before anything is named.
+    pub(crate) fn restore(&self, kept: Vec<Kept>, instance_id: &str) {
         let restorable = kept.into_iter().map(|kept| (Arc::clone(&kept.service), kept));
-        self.write().restorable.extend(restorable);
+        let mut services = self.write();
+        services.restorable.extend(restorable);
+        services.instance_id = instance_id.into();
+    }
+
+    /// Takes note that another policy is in force, or other orders, which may be for a time.
+    pub(crate) fn changed(&self, service: &ServiceState) {
+        if service.isolation.in_force().level_until.is_some() {
+            self.level_begun.notify_one();
+        }
+    }
+
+    /// Ends when a temporary level has begun since this last ended. Cancel-safe.
+    pub(crate) async fn temporary_level_begun(&self) {
+        self.level_begun.notified().await;
     }
 
     /// What is to be kept for the next process, beginning with the services that were named in this one.
@@ -230,8 +250,11 @@ impl Registry {
         let new = || ServiceState::new(name, services.next, self.default_policy.clone(), &self.hub);
         let service = new();
         let Some(kept) = services.restorable.get(name) else { return (Arc::new(service), Vec::new()) };
-        match service.restore(kept) {
-            Ok(()) => (Arc::new(service), stand_ins(&kept.policy)),
+        match service.restore(kept, &services.instance_id) {
+            Ok(()) => {
+                self.changed(&service);
+                (Arc::new(service), stand_ins(&kept.policy))
+            }
             Err(Panicked { message }) => {
                 tell(|| {
                     tracing::error!(service = name, message, "the SDK panicked over a kept policy; it is not used")

@@ -11,6 +11,7 @@ use crate::runtime::Tokio;
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::Attempt;
 use cofferdam_core::health::HealthStatus;
+use cofferdam_core::hold::Hold;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
@@ -102,7 +103,7 @@ impl Service {
         self.name.as_deref().unwrap_or(&self.state.name)
     }
 
-    /// The policy in force.
+    /// The policy in force, at the level that counts now: a temporary one has taken the place of the policy's own.
     pub fn policy(&self) -> Policy {
         self.state.isolation.in_force().policy.clone()
     }
@@ -132,6 +133,11 @@ impl Service {
     /// themselves. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self) -> Vec<(Part, State)> {
         self.state.isolation.breaker_states(Tokio.now())
+    }
+
+    /// The holds of operators that are in force over breakers of this process. Empty: none.
+    pub fn holds(&self) -> Vec<Arc<Hold>> {
+        self.state.isolation.holds(Tokio.now())
     }
 
     /// What the manager says of the service's breakers at other instances. `None`: nothing, or the policy has no use for it.

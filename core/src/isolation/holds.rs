@@ -1,8 +1,10 @@
 //! The holds of operators over the breakers of one service.
 
 use super::Isolation;
+use super::known::Known;
 use super::part::Part;
 use super::scope::OwnBreaker;
+use crate::breaker::Transition;
 use crate::hold::{Forced, Hold, Target};
 use crate::policy::BreakerPolicy;
 use crate::policy::limits::MAX_HOLDS;
@@ -15,7 +17,7 @@ use std::time::Duration;
 #[error("a service takes at most {MAX_HOLDS} holds at once")]
 pub struct TooManyHolds;
 
-/// One hold for each target at the most.
+/// Of several with one target the first that has not run out counts.
 #[derive(Debug, Default)]
 pub(super) struct Holds(Vec<Arc<Hold>>);
 
@@ -42,6 +44,30 @@ impl Holds {
     fn take(&mut self, target: &Target, now: Timestamp) -> Option<Arc<Hold>> {
         let index = self.0.iter().position(|hold| hold.target() == target)?;
         Some(self.0.swap_remove(index)).filter(|hold| hold.is_in_force(now))
+    }
+}
+
+/// What putting up a hold that is forced closed did to breakers.
+type Made = Vec<(Part, Option<Transition>)>;
+
+impl Known {
+    /// Puts holds in force in the place of all there were. Breakers begin afresh over which one counts that is forced
+    /// closed and is not there in the place of another.
+    pub(super) fn put_up_holds(&mut self, holds: Vec<Arc<Hold>>, now: Timestamp) -> Made {
+        let before = std::mem::replace(&mut self.holds.0, holds).into_iter();
+        let closed = |hold: &Arc<Hold>| hold.forced() == Forced::Closed && hold.is_in_force(now);
+        let before: Vec<_> = before.filter(closed).collect();
+        let closes = |hold: &Arc<Hold>| closed(hold) && before.iter().all(|other| other.target() != hold.target());
+        let mut made = Vec::new();
+        for own in self.breakers.in_use() {
+            let holds = self.holds.of(&own.part);
+            let first = holds.iter().find(|hold| hold.is_in_force(now)).cloned();
+            own.breaker.set_holds(holds);
+            if first.is_some_and(|first| closes(&first)) {
+                made.push((own.part.clone(), own.breaker.reset(now)));
+            }
+        }
+        made
     }
 }
 
@@ -93,6 +119,13 @@ impl Isolation {
     pub fn holds(&self, now: Timestamp) -> Vec<Arc<Hold>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.holds.0.iter().filter(|hold| hold.is_in_force(now)).cloned().collect()
+    }
+
+    /// How many of the breakers in force a hold stands over.
+    pub fn held_breakers(&self, now: Timestamp) -> usize {
+        let holds = self.holds(now);
+        let is_held = |part: &Part| holds.iter().any(|hold| hold.target().covers(part));
+        self.in_force().breakers().into_iter().filter(|(own, _)| is_held(&own.part)).count()
     }
 
     /// Opens breakers by hand: see [`Breaker::trip`](crate::breaker::Breaker::trip). Returns how many breakers are meant;

@@ -1,5 +1,6 @@
 use super::holds::Holds;
 use super::measured::Ledger;
+use super::orders::Obeyed;
 use super::part::Part;
 use super::scope::OwnBreaker;
 use crate::adaptive_limit::AdaptiveLimit;
@@ -21,6 +22,7 @@ pub(super) struct Known {
     /// What the host's clocks read when it last put a policy in force.
     pub(super) clocks: Clocks,
     pub(super) holds: Holds,
+    pub(super) obeyed: Obeyed,
     pub(super) hint: Option<FleetHint>,
     pub(super) ledger: Ledger,
     pub(super) breakers: States<OwnBreaker>,
@@ -41,6 +43,7 @@ impl Known {
         Self {
             clocks,
             holds: Holds::default(),
+            obeyed: Obeyed::default(),
             hint: None,
             ledger: Ledger::default(),
             breakers: States::default(),
@@ -58,6 +61,7 @@ impl Known {
         let Self {
             clocks: _,
             holds: _,
+            obeyed: _,
             hint: _,
             ledger,
             breakers,

@@ -80,7 +80,7 @@ fn write_timeout(policy: TimeoutPolicy) -> v1::TimeoutPolicy {
     }
 }
 
-fn wall_time(time: WallTime) -> prost_types::Timestamp {
+pub(super) fn wall_time(time: WallTime) -> prost_types::Timestamp {
     // Nanoseconds are below a billion.
     prost_types::Timestamp { seconds: time.seconds(), nanos: time.nanos() as i32 }
 }

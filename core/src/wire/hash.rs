@@ -1,14 +1,17 @@
 use super::encode::to_wire;
+use super::orders::orders_to_wire;
+use crate::orders::Orders;
 use crate::policy::Policy;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// The fingerprint of an effective policy: manager and instance compute it apart and compare, which proves that the
+/// The fingerprint of an effective policy, and of orders where there are any: manager and instance compute it apart and compare, which proves that the
 /// instance enforces what the manager pushed.
 ///
-/// It is the first 16 bytes of the SHA-256 of the encoding of [`to_wire`]: the fields in the order of their numbers, no
-/// maps, so that equal policies have equal fingerprints. Displayed as 32 hexadecimal digits.
+/// It is the first 16 bytes of the SHA-256 of the encoding of [`to_wire`], followed by that of [`orders_to_wire`] where
+/// there are orders: the fields in the order of their numbers, no maps, so that equal policies have equal fingerprints.
+/// Displayed as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyHash([u8; PolicyHash::LEN]);
 
@@ -17,9 +20,22 @@ pub struct PolicyHash([u8; PolicyHash::LEN]);
 #[error("a policy hash has {len} bytes, not {0}", len = PolicyHash::LEN)]
 pub struct InvalidPolicyHash(usize);
 
-/// The fingerprint of a policy.
+/// The fingerprint of a policy alone.
 pub fn policy_hash(policy: &Policy) -> PolicyHash {
-    let digest = Sha256::digest(to_wire(policy).encode_to_vec());
+    of(&to_wire(policy).encode_to_vec())
+}
+
+/// The fingerprint of a policy and of what operators have ordered beside it. Without orders, it is that of the policy.
+pub fn fingerprint(policy: &Policy, orders: &Orders) -> PolicyHash {
+    let mut bytes = to_wire(policy).encode_to_vec();
+    if !orders.is_empty() {
+        bytes.extend(orders_to_wire(orders).encode_to_vec());
+    }
+    of(&bytes)
+}
+
+fn of(bytes: &[u8]) -> PolicyHash {
+    let digest = Sha256::digest(bytes);
     let mut hash = [0; PolicyHash::LEN];
     for (byte, digest) in hash.iter_mut().zip(digest) {
         *byte = digest;

@@ -109,6 +109,9 @@ pub struct ServiceRecord {
     /// What is kept of its changes. Unset: nothing.
     #[prost(message, optional, tag = "7")]
     pub changes: ::core::option::Option<ChangeLog>,
+    /// What operators have ordered apart from the policy. Some of it may have run out. Unset: nothing.
+    #[prost(message, optional, tag = "8")]
+    pub orders: ::core::option::Option<super::super::v1::Orders>,
 }
 /// ChangeLog says which changes of a service are kept.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

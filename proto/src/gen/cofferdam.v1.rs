@@ -875,6 +875,176 @@ impl FleetHintMode {
         }
     }
 }
+/// Orders is what operators have ordered for a service, apart from its policy: a change of the policy keeps all of it.
+/// It is stored and pushed with the policy, and acknowledged with it: where there is any of it, the fingerprint of a
+/// policy is the first 16 bytes of the SHA-256 of the policy's canonical encoding followed by that of this message. What
+/// has run out is in it until the next write of the service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Orders {
+    /// Breakers that are forced. At most 98, one for each target.
+    #[prost(message, repeated, tag = "1")]
+    pub holds: ::prost::alloc::vec::Vec<Hold>,
+    /// What breakers were told to do, once, in the order of their numbers. The last 16; an older one is forgotten.
+    #[prost(message, repeated, tag = "2")]
+    pub commands: ::prost::alloc::vec::Vec<BreakerCommand>,
+    /// A level in the place of the policy's, for a time. Unset: none.
+    #[prost(message, optional, tag = "3")]
+    pub temporary_level: ::core::option::Option<TemporaryLevel>,
+}
+/// BreakerTarget is the breakers of a service that are meant. With none of its fields set, they are all of them at all
+/// instances, those to come included.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerTarget {
+    /// The pool, by its name; it must have a breaker to itself. Empty: not a pool's.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// The override for methods, by its glob as the policy has it; it must have a breaker to itself. Empty: not an
+    /// override's. At most one of pool and method_glob may be set.
+    #[prost(string, tag = "2")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// The instance. 1 to 128 printable ASCII characters. Empty: all of them, and what managers call themselves for
+    /// ExecuteWithIsolation.
+    #[prost(string, tag = "3")]
+    pub instance_id: ::prost::alloc::string::String,
+}
+/// Hold is an operator's word over breakers, apart from what they have learned. It ends at its time with no manager there.
+/// Of several over one breaker, that for its part counts before that for all, and of these that for the instance before
+/// that for all instances; each of them counts before the mode of the policy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {
+    /// The breakers.
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<BreakerTarget>,
+    /// What it makes of them.
+    #[prost(enumeration = "ForcedState", tag = "2")]
+    pub forced: i32,
+    /// Who holds. 1 to 128 bytes without control characters.
+    #[prost(string, tag = "3")]
+    pub owner: ::prost::alloc::string::String,
+    /// Why, for whoever meets it. 1 to 256 bytes without control characters.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// Since when, by the clock of the manager that wrote it. One that is renewed with the same forced keeps it.
+    #[prost(message, optional, tag = "5")]
+    pub hold_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it runs out by itself, by each instance's own clock. Unset: it does not; it has to be released.
+    #[prost(message, optional, tag = "6")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// In answers alone: the time that is left of it. Unset: it does not run out.
+    #[prost(message, optional, tag = "7")]
+    pub ends_in: ::core::option::Option<::prost_types::Duration>,
+    /// In answers alone: whether it has been in force for more than 1 h.
+    #[prost(bool, tag = "8")]
+    pub held_too_long: bool,
+}
+/// BreakerCommand is what breakers were told to do, once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerCommand {
+    /// Its number. It grows with each command for the service. An instance does each command once, those that it missed
+    /// included; one that has just started does none that was given before.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The breakers.
+    #[prost(message, optional, tag = "2")]
+    pub target: ::core::option::Option<BreakerTarget>,
+    /// Who gave it. 1 to 128 bytes without control characters.
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+    /// Why. 1 to 256 bytes without control characters.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// When, by the clock of the manager that wrote it.
+    #[prost(message, optional, tag = "7")]
+    pub command_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What to do. Exactly one is set.
+    #[prost(oneof = "breaker_command::Action", tags = "3, 4")]
+    pub action: ::core::option::Option<breaker_command::Action>,
+}
+/// Nested message and enum types in `BreakerCommand`.
+pub mod breaker_command {
+    /// What to do. Exactly one is set.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Action {
+        /// Open.
+        #[prost(message, tag = "3")]
+        Trip(super::TripAction),
+        /// Close.
+        #[prost(message, tag = "4")]
+        Reset(super::ResetAction),
+    }
+}
+/// TripAction opens a breaker as if it had tripped: it recovers by the rules. One that is open already stays open until
+/// both times are over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TripAction {
+    /// For how long calls are rejected before the first probe. At least 1 ms, at most 24 h. Unset: as the policy says.
+    #[prost(message, optional, tag = "1")]
+    pub open_duration: ::core::option::Option<::prost_types::Duration>,
+}
+/// ResetAction closes a breaker and forgets what it has learned.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetAction {}
+/// TemporaryLevel stands in the place of the policy's level for a time. An instance goes back by itself, with no manager
+/// there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemporaryLevel {
+    /// The level. Must be set.
+    #[prost(enumeration = "IsolationLevel", tag = "1")]
+    pub level: i32,
+    /// When it is over, by each instance's own clock. Must be set.
+    #[prost(message, optional, tag = "2")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who set it. 1 to 128 bytes without control characters.
+    #[prost(string, tag = "3")]
+    pub actor: ::prost::alloc::string::String,
+    /// Why. At most 256 bytes without control characters. Empty: not said.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// In answers alone: the time that is left of it.
+    #[prost(message, optional, tag = "5")]
+    pub ends_in: ::core::option::Option<::prost_types::Duration>,
+}
+/// ForcedState is what a hold makes of breakers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ForcedState {
+    /// Unset. It must be set.
+    Unspecified = 0,
+    /// Every call is rejected.
+    Open = 1,
+    /// Every call is admitted, and nothing trips. What was learned is forgotten at the beginning.
+    Closed = 2,
+    /// Every call is admitted, and nothing trips. What was learned before is there again afterwards.
+    Disabled = 3,
+    /// Every call is admitted, and what the rules would have done is told.
+    MetricsOnly = 4,
+}
+impl ForcedState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FORCED_STATE_UNSPECIFIED",
+            Self::Open => "FORCED_STATE_OPEN",
+            Self::Closed => "FORCED_STATE_CLOSED",
+            Self::Disabled => "FORCED_STATE_DISABLED",
+            Self::MetricsOnly => "FORCED_STATE_METRICS_ONLY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FORCED_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FORCED_STATE_OPEN" => Some(Self::Open),
+            "FORCED_STATE_CLOSED" => Some(Self::Closed),
+            "FORCED_STATE_DISABLED" => Some(Self::Disabled),
+            "FORCED_STATE_METRICS_ONLY" => Some(Self::MetricsOnly),
+            _ => None,
+        }
+    }
+}
 /// Revision is the position of a policy in the history of its store. Revisions are ordered by epoch, then by revision.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Revision {
@@ -955,14 +1125,14 @@ pub struct IsolatedService {
     /// The service.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<Service>,
-    /// Its policy with preset and defaults filled in: what instances enforce.
+    /// Its policy with preset and defaults filled in, at the level that counts now: what instances enforce.
     #[prost(message, optional, tag = "2")]
     pub policy: ::core::option::Option<IsolationPolicy>,
     /// The revision of service and policy.
     #[prost(message, optional, tag = "3")]
     pub revision: ::core::option::Option<Revision>,
     /// The fingerprint of the effective policy, which instances acknowledge: the first 16 bytes of the SHA-256 of the
-    /// policy's canonical encoding.
+    /// policy's canonical encoding, followed by that of Orders where there are any.
     #[prost(bytes = "bytes", tag = "4")]
     pub policy_hash: ::prost::bytes::Bytes,
     /// Its health: the worse of what was reported and what outcomes say.
@@ -987,6 +1157,13 @@ pub struct IsolatedService {
     /// Whether the policy was insisted on (UpdateIsolationPolicyRequest.insist) and has not changed since.
     #[prost(bool, tag = "11")]
     pub insisted: bool,
+    /// The holds in force over its breakers. Empty: none.
+    #[prost(message, repeated, tag = "12")]
+    pub holds: ::prost::alloc::vec::Vec<Hold>,
+    /// The level that stands in the place of the policy's own for a time: policy shows it, written_policy does not. Unset:
+    /// none.
+    #[prost(message, optional, tag = "13")]
+    pub temporary_level: ::core::option::Option<TemporaryLevel>,
 }
 /// DependencyKind says what a missing dependency means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1349,6 +1526,12 @@ pub struct ServiceStats {
     /// policy has no overrides.
     #[prost(message, repeated, tag = "17")]
     pub methods: ::prost::alloc::vec::Vec<MethodStats>,
+    /// Instances that report a breaker under an operator's hold.
+    #[prost(uint32, tag = "18")]
+    pub held_instances: u32,
+    /// Holds over the service that have been in force for more than 1 h.
+    #[prost(uint32, tag = "19")]
+    pub held_too_long: u32,
 }
 /// MethodStats is what happened to the calls of the methods that an override is for.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1411,6 +1594,9 @@ pub struct InstanceStats {
     /// be silent for long.
     #[prost(message, optional, tag = "8")]
     pub last_report_age: ::core::option::Option<::prost_types::Duration>,
+    /// Its breakers of the service over which an operator's hold stands.
+    #[prost(uint32, tag = "9")]
+    pub held_breakers: u32,
 }
 /// HistoryPoint is what happened to a service in a slot of time.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1517,6 +1703,9 @@ pub struct IsolationStats {
     /// Services at which some instance has a breaker open or half-open.
     #[prost(uint32, tag = "12")]
     pub open_services: u32,
+    /// Holds over services that have been in force for more than 1 h.
+    #[prost(uint32, tag = "13")]
+    pub held_too_long: u32,
 }
 /// UnreachableManager is a manager that shares the store and did not answer: what its instances do is not known.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1799,6 +1988,12 @@ pub enum ErrorReason {
     ShuttingDown = 20,
     /// RESOURCE_EXHAUSTED: as many calls run as the service was found to take (the adaptive limit).
     AdaptiveLimitReached = 21,
+    /// FAILED_PRECONDITION: the service's policy has no such breaker, or none is in force at its level; see
+    /// google.rpc.BadRequest. Metadata: breakers, those that it has beside the service's own, as pool NAME or methods GLOB;
+    /// level.
+    NoBreaker = 22,
+    /// NOT_FOUND: no hold has this target. Metadata: holds, the targets of those in force.
+    HoldNotFound = 23,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1828,6 +2023,8 @@ impl ErrorReason {
             Self::Internal => "ERROR_REASON_INTERNAL",
             Self::ShuttingDown => "ERROR_REASON_SHUTTING_DOWN",
             Self::AdaptiveLimitReached => "ERROR_REASON_ADAPTIVE_LIMIT_REACHED",
+            Self::NoBreaker => "ERROR_REASON_NO_BREAKER",
+            Self::HoldNotFound => "ERROR_REASON_HOLD_NOT_FOUND",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1854,6 +2051,8 @@ impl ErrorReason {
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             "ERROR_REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
             "ERROR_REASON_ADAPTIVE_LIMIT_REACHED" => Some(Self::AdaptiveLimitReached),
+            "ERROR_REASON_NO_BREAKER" => Some(Self::NoBreaker),
+            "ERROR_REASON_HOLD_NOT_FOUND" => Some(Self::HoldNotFound),
             _ => None,
         }
     }
@@ -2018,6 +2217,10 @@ pub struct SetIsolationLevelRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
+    /// For how long the level stands in the place of the policy's. Above 0, at most 7 d. Instances go back by themselves, with
+    /// no manager there. Unset: it becomes the policy's, and a temporary one ends.
+    #[prost(message, optional, tag = "7")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
 }
 /// SetIsolationLevelResponse is the service as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2119,6 +2322,137 @@ pub struct UpdateServiceHealthResponse {
     /// The revision at which the report was stored. The policy's own revision is not changed by it.
     #[prost(message, optional, tag = "2")]
     pub revision: ::core::option::Option<Revision>,
+}
+/// HoldBreakerRequest is a hold over breakers of a service.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldBreakerRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service. A breaker must be in force at its level.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The breakers, which the present policy must have. Unset: all of them, at all instances.
+    #[prost(message, optional, tag = "3")]
+    pub target: ::core::option::Option<BreakerTarget>,
+    /// What to make of them. Must be set.
+    #[prost(enumeration = "ForcedState", tag = "4")]
+    pub forced: i32,
+    /// When it runs out by itself. Above 0, at most 7 d. Unset: when it is released; it is shown as held too long after 1 h.
+    #[prost(message, optional, tag = "5")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
+    /// Who holds. At most 128 bytes. Empty: whoever makes the write.
+    #[prost(string, tag = "6")]
+    pub owner: ::prost::alloc::string::String,
+    /// Why, for whoever meets it. 1 to 256 bytes.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    /// Fails with ABORTED unless the service is at this revision. Unset: no condition.
+    #[prost(message, optional, tag = "8")]
+    pub expected_revision: ::core::option::Option<Revision>,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "9")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// HoldBreakerResponse is the service as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HoldBreakerResponse {
+    /// The service, at its new revision; where the same hold without ttl was there already, at the one it has.
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<IsolatedService>,
+}
+/// ReleaseBreakerRequest names a hold by its target.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseBreakerRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The breakers, as the hold names them. Unset: all of them, at all instances.
+    #[prost(message, optional, tag = "3")]
+    pub target: ::core::option::Option<BreakerTarget>,
+    /// Why, for people. 1 to 256 bytes.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// Fails with ABORTED unless the service is at this revision. Unset: no condition.
+    #[prost(message, optional, tag = "5")]
+    pub expected_revision: ::core::option::Option<Revision>,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// ReleaseBreakerResponse is the service as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReleaseBreakerResponse {
+    /// The service, at its new revision.
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<IsolatedService>,
+}
+/// TripBreakerRequest opens breakers of a service.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TripBreakerRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service. A breaker must be in force at its level.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The breakers, which the present policy must have. Unset: all of them, at all instances.
+    #[prost(message, optional, tag = "3")]
+    pub target: ::core::option::Option<BreakerTarget>,
+    /// As in TripAction.
+    #[prost(message, optional, tag = "4")]
+    pub open_duration: ::core::option::Option<::prost_types::Duration>,
+    /// Why, for people. 1 to 256 bytes.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Fails with ABORTED unless the service is at this revision. Unset: no condition.
+    #[prost(message, optional, tag = "6")]
+    pub expected_revision: ::core::option::Option<Revision>,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "7")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// TripBreakerResponse is the service as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TripBreakerResponse {
+    /// The service, at its new revision. An instance that has acknowledged that has tripped its breakers.
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<IsolatedService>,
+}
+/// ResetBreakerRequest closes breakers of a service.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetBreakerRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service. A breaker must be in force at its level.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The breakers, which the present policy must have. Unset: all of them, at all instances.
+    #[prost(message, optional, tag = "3")]
+    pub target: ::core::option::Option<BreakerTarget>,
+    /// Whether what was last reported with UpdateServiceHealth is forgotten as well.
+    #[prost(bool, tag = "4")]
+    pub reset_health: bool,
+    /// Why, for people. 1 to 256 bytes.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Fails with ABORTED unless the service is at this revision. Unset: no condition.
+    #[prost(message, optional, tag = "6")]
+    pub expected_revision: ::core::option::Option<Revision>,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "7")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// ResetBreakerResponse is the service as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResetBreakerResponse {
+    /// The service, at its new revision. An instance that has acknowledged that has reset its breakers.
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<IsolatedService>,
 }
 /// GetServiceIsolationInfoRequest names a service.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2578,6 +2912,112 @@ pub mod isolation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// HoldBreaker forces breakers open or closed, takes them out of the way or lets them only watch, at every instance,
+        /// until a time or until it is released. It takes the place of the hold with the same target.
+        pub async fn hold_breaker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HoldBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HoldBreakerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/HoldBreaker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.IsolationService", "HoldBreaker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ReleaseBreaker ends a hold. The breakers are again as Hold says of each state.
+        pub async fn release_breaker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseBreakerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/ReleaseBreaker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("cofferdam.v1.IsolationService", "ReleaseBreaker"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// TripBreaker opens breakers once, as if they had tripped: they recover by the rules. It is a change of the service:
+        /// instances acknowledge that it is done, and those that are away do it when they come back.
+        pub async fn trip_breaker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TripBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TripBreakerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/TripBreaker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.IsolationService", "TripBreaker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ResetBreaker closes breakers once and has them forget what they have learned. It is a change as TripBreaker's is.
+        pub async fn reset_breaker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetBreakerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/ResetBreaker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("cofferdam.v1.IsolationService", "ResetBreaker"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// GetServiceIsolationInfo returns all that is known of one service.
         pub async fn get_service_isolation_info(
             &mut self,
@@ -2794,6 +3234,40 @@ pub mod isolation_service_server {
             request: tonic::Request<super::UpdateServiceHealthRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateServiceHealthResponse>,
+            tonic::Status,
+        >;
+        /// HoldBreaker forces breakers open or closed, takes them out of the way or lets them only watch, at every instance,
+        /// until a time or until it is released. It takes the place of the hold with the same target.
+        async fn hold_breaker(
+            &self,
+            request: tonic::Request<super::HoldBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HoldBreakerResponse>,
+            tonic::Status,
+        >;
+        /// ReleaseBreaker ends a hold. The breakers are again as Hold says of each state.
+        async fn release_breaker(
+            &self,
+            request: tonic::Request<super::ReleaseBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseBreakerResponse>,
+            tonic::Status,
+        >;
+        /// TripBreaker opens breakers once, as if they had tripped: they recover by the rules. It is a change of the service:
+        /// instances acknowledge that it is done, and those that are away do it when they come back.
+        async fn trip_breaker(
+            &self,
+            request: tonic::Request<super::TripBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TripBreakerResponse>,
+            tonic::Status,
+        >;
+        /// ResetBreaker closes breakers once and has them forget what they have learned. It is a change as TripBreaker's is.
+        async fn reset_breaker(
+            &self,
+            request: tonic::Request<super::ResetBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetBreakerResponse>,
             tonic::Status,
         >;
         /// GetServiceIsolationInfo returns all that is known of one service.
@@ -3244,6 +3718,188 @@ pub mod isolation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateServiceHealthSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.IsolationService/HoldBreaker" => {
+                    #[allow(non_camel_case_types)]
+                    struct HoldBreakerSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::HoldBreakerRequest>
+                    for HoldBreakerSvc<T> {
+                        type Response = super::HoldBreakerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HoldBreakerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::hold_breaker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HoldBreakerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.IsolationService/ReleaseBreaker" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseBreakerSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::ReleaseBreakerRequest>
+                    for ReleaseBreakerSvc<T> {
+                        type Response = super::ReleaseBreakerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseBreakerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::release_breaker(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseBreakerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.IsolationService/TripBreaker" => {
+                    #[allow(non_camel_case_types)]
+                    struct TripBreakerSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::TripBreakerRequest>
+                    for TripBreakerSvc<T> {
+                        type Response = super::TripBreakerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TripBreakerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::trip_breaker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TripBreakerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.IsolationService/ResetBreaker" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResetBreakerSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::ResetBreakerRequest>
+                    for ResetBreakerSvc<T> {
+                        type Response = super::ResetBreakerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResetBreakerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::reset_breaker(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResetBreakerSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3766,6 +4422,9 @@ pub struct ServicePart {
     /// As in ServiceStats.
     #[prost(uint32, tag = "14")]
     pub adaptive_in_flight: u32,
+    /// As in ServiceStats.
+    #[prost(uint32, tag = "15")]
+    pub held_instances: u32,
 }
 /// TotalsPart is a manager's part of the sums over services.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4476,6 +5135,10 @@ pub struct ServiceReport {
     /// counters and latencies above. At most 128; an override without calls is left out.
     #[prost(message, repeated, tag = "13")]
     pub methods: ::prost::alloc::vec::Vec<MethodReport>,
+    /// The breakers in force over which an operator's hold stands now: the service's own, those of pools and those of
+    /// methods.
+    #[prost(uint32, tag = "14")]
+    pub held_breakers: u32,
 }
 /// MethodReport is what happened to the methods that an override is for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4586,6 +5249,10 @@ pub struct PolicyUpdate {
     /// Whether an operator insists on it: an instance does not put it back, whatever it turns away.
     #[prost(bool, tag = "6")]
     pub insisted: bool,
+    /// What operators have ordered apart from it. A policy that an instance puts back takes none of it with it. Unset:
+    /// nothing.
+    #[prost(message, optional, tag = "7")]
+    pub orders: ::core::option::Option<Orders>,
 }
 /// PolicyRemoval says that the manager has no policy for a service: the built-in default applies.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4970,6 +5637,14 @@ pub enum ChangeKind {
     Rollback = 6,
     /// Not a change of its own: how the service was found, where a release that keeps no history had changed it last.
     Found = 7,
+    /// Breakers were held.
+    Held = 8,
+    /// A hold was released.
+    Released = 9,
+    /// Breakers were tripped.
+    Tripped = 10,
+    /// Breakers were reset.
+    Reset = 11,
 }
 impl ChangeKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4986,6 +5661,10 @@ impl ChangeKind {
             Self::Policy => "CHANGE_KIND_POLICY",
             Self::Rollback => "CHANGE_KIND_ROLLBACK",
             Self::Found => "CHANGE_KIND_FOUND",
+            Self::Held => "CHANGE_KIND_HELD",
+            Self::Released => "CHANGE_KIND_RELEASED",
+            Self::Tripped => "CHANGE_KIND_TRIPPED",
+            Self::Reset => "CHANGE_KIND_RESET",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4999,6 +5678,10 @@ impl ChangeKind {
             "CHANGE_KIND_POLICY" => Some(Self::Policy),
             "CHANGE_KIND_ROLLBACK" => Some(Self::Rollback),
             "CHANGE_KIND_FOUND" => Some(Self::Found),
+            "CHANGE_KIND_HELD" => Some(Self::Held),
+            "CHANGE_KIND_RELEASED" => Some(Self::Released),
+            "CHANGE_KIND_TRIPPED" => Some(Self::Tripped),
+            "CHANGE_KIND_RESET" => Some(Self::Reset),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use cofferdam_core::breaker::OpenedBy;
+use cofferdam_core::isolation::Part;
 use cofferdam_core::policy::Violation;
 use cofferdam_proto::v1::ErrorReason;
 use tonic::{Code, Status};
@@ -47,6 +48,14 @@ pub(crate) fn with_retry_after(error: &Error, retry_after: Option<Duration>) -> 
     let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata);
     if let Error::Invalid { violations } = error {
         details.set_bad_request(fields(violations));
+    }
+    if let Error::NoBreaker { named, .. } = error {
+        let field = match named {
+            Some(Part::Pool(_)) => "target.pool",
+            Some(Part::Methods(_)) => "target.method_glob",
+            Some(Part::Service) | None => "target",
+        };
+        details.set_bad_request(fields(&[Violation::invalid(field, error.to_string())]));
     }
     if retry_after.is_some() {
         details.set_retry_info(retry_after);
@@ -135,6 +144,13 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
         }
         Error::ServiceInUse { services, .. } => {
             (Code::FailedPrecondition, ErrorReason::ServiceInUse, metadata([("services", joined(services))]))
+        }
+        Error::NoBreaker { level, breakers, .. } => {
+            let metadata = metadata([("breakers", joined(breakers)), ("level", level.to_string())]);
+            (Code::FailedPrecondition, ErrorReason::NoBreaker, metadata)
+        }
+        Error::HoldNotFound { holds, .. } => {
+            (Code::NotFound, ErrorReason::HoldNotFound, metadata([("holds", joined(holds))]))
         }
         Error::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, Metadata::new()),
         Error::Rejected(rejection) => classify_rejection(rejection),

@@ -30,6 +30,7 @@ mod convergence;
 mod execute;
 mod figures;
 mod health;
+mod orders;
 mod overview;
 mod page;
 mod stats;
@@ -48,7 +49,8 @@ impl IsolationApi {
         Self { local, peers, drain }
     }
 
-    /// Fills in what the store does not know: the health in force and the breaker state.
+    /// Fills in what the store does not know: the health in force and the breaker state, and what of the orders is in force
+    /// now.
     fn complete(&self, service: &mut v1::IsolatedService) {
         let named = service.service.as_ref().and_then(|named| validate::target(&named.namespace, &named.name).ok());
         if let Some(key) = named {
@@ -56,6 +58,7 @@ impl IsolationApi {
             service.breaker_state = condition.breaker.map(breaker_state_to_wire).unwrap_or_default().into();
             service.health = health::in_force(service.reported_health.as_ref(), condition);
         }
+        orders::show(service, self.local.registry.wall_time());
     }
 
     fn completed(&self, service: Option<v1::IsolatedService>) -> Option<v1::IsolatedService> {
@@ -83,7 +86,7 @@ impl IsolationApi {
         Ok(v1::GetServiceIsolationInfoResponse {
             service: self.completed(Some(service)),
             stats: Some(self.stats_of(&registered, &part, period)),
-            inactive_fields: registered.inactive_fields(),
+            inactive_fields: registered.inactive_fields(self.local.registry.wall_time()),
             stale_for: self.stale_for(),
             containment: self.containment(&registered),
             unreachable_managers: unreachable,
@@ -146,6 +149,42 @@ impl IsolationService for IsolationApi {
         request: Request<v1::UpdateIsolationPolicyRequest>,
     ) -> Result<Response<v1::UpdateIsolationPolicyResponse>, Status> {
         let mut answer = self.local.registry.update_policy(asked(request)?).await.map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn hold_breaker(
+        &self,
+        request: Request<v1::HoldBreakerRequest>,
+    ) -> Result<Response<v1::HoldBreakerResponse>, Status> {
+        let mut answer = self.local.registry.hold_breaker(asked(request)?).await.map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn release_breaker(
+        &self,
+        request: Request<v1::ReleaseBreakerRequest>,
+    ) -> Result<Response<v1::ReleaseBreakerResponse>, Status> {
+        let mut answer = self.local.registry.release_breaker(asked(request)?).await.map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn trip_breaker(
+        &self,
+        request: Request<v1::TripBreakerRequest>,
+    ) -> Result<Response<v1::TripBreakerResponse>, Status> {
+        let mut answer = self.local.registry.trip_breaker(asked(request)?).await.map_err(|error| status(&error))?;
+        answer.service = self.completed(answer.service);
+        Ok(Response::new(answer))
+    }
+
+    async fn reset_breaker(
+        &self,
+        request: Request<v1::ResetBreakerRequest>,
+    ) -> Result<Response<v1::ResetBreakerResponse>, Status> {
+        let mut answer = self.local.registry.reset_breaker(asked(request)?).await.map_err(|error| status(&error))?;
         answer.service = self.completed(answer.service);
         Ok(Response::new(answer))
     }

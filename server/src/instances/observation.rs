@@ -41,6 +41,8 @@ pub struct Observation {
     pub applied_instances: u32,
     /// Instances that refused it.
     pub refused_instances: u32,
+    /// Instances with a breaker over which an operator's hold stands.
+    pub held_instances: u32,
 }
 
 impl Observation {
@@ -58,6 +60,7 @@ impl Observation {
             adaptive_limit: Load { limit, in_flight },
             applied_instances,
             refused_instances,
+            held_instances,
         } = other;
         self.activity.merge(&activity);
         self.losses.merge(&losses);
@@ -80,6 +83,7 @@ impl Observation {
             (&mut self.open_instances, open_instances),
             (&mut self.applied_instances, applied_instances),
             (&mut self.refused_instances, refused_instances),
+            (&mut self.held_instances, held_instances),
         ] {
             *sum = sum.saturating_add(more);
         }
@@ -122,6 +126,7 @@ impl Instances {
             open_ids: statistics::open_ids(service, MAX_OPEN_IDS),
             instances: count(&|_| true),
             open_instances: service.tally.open(),
+            held_instances: count(&|member| member.held > 0),
             applied_instances: count(&|member| member.applied == Some((revision, hash))),
             refused_instances: count(&|member| {
                 member.refused.as_ref().is_some_and(|refusal| refusal.revision == revision)

@@ -21,6 +21,8 @@ pub struct Report {
     pub parts: Vec<(Part, State)>,
     /// The adaptive limit; absent where none is in force.
     pub adaptive_limit: Option<Load>,
+    /// Its breakers over which an operator's hold stands.
+    pub held: u32,
     /// What its breakers did, of the parts that are known.
     pub transitions: Vec<Transition>,
     /// What the report should have said and does not.
@@ -39,6 +41,7 @@ impl Session {
             learned,
             parts,
             adaptive_limit,
+            held,
             transitions,
             mut losses,
             is_registered,
@@ -49,6 +52,7 @@ impl Session {
             let Some(member) = service.members.get_mut(&self.session) else { return false };
 
             (member.parts, member.adaptive_limit, member.reported) = (parts, adaptive_limit, Some(now));
+            member.held = held;
             match &mut member.own {
                 Some(own) => own.merge(&activity),
                 None if activity == Activity::default() => {}

@@ -34,6 +34,8 @@ pub struct Row {
     pub applied: Option<Revision>,
     /// How long ago it last reported; absent where it never has.
     pub reported: Option<Duration>,
+    /// Breakers over which an operator's hold stands.
+    pub held: u32,
 }
 
 impl Instances {
@@ -87,6 +89,7 @@ impl Instances {
                 health,
                 applied: member.applied.map(|(revision, _)| revision),
                 reported: member.reported.map(|reported| reported.elapsed()),
+                held: member.held,
             })
         };
         (members.into_iter().filter_map(row).collect(), has_more)

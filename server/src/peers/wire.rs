@@ -182,6 +182,7 @@ impl From<&ServicePart> for v1::ServicePart {
             breakers: seen.parts.iter().map(breaker).collect(),
             adaptive_limit: seen.adaptive_limit.limit,
             adaptive_in_flight: seen.adaptive_limit.in_flight,
+            held_instances: seen.held_instances,
         }
     }
 }
@@ -207,6 +208,7 @@ impl From<v1::ServicePart> for ServicePart {
             parts: part.breakers.into_iter().map(breaker).collect(),
             adaptive_limit: Load { limit: part.adaptive_limit, in_flight: part.adaptive_in_flight },
             applied_instances: part.applied_instances,
+            held_instances: part.held_instances,
             refused_instances: part.refused_instances,
         };
         let recent = part.recent.map(|recent| activity_from_wire(Some(recent)));

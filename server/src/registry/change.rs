@@ -1,11 +1,17 @@
-//! Changes to a service that is registered: its level, its fallback, any part of its policy.
+//! Changes to a service that is registered: its level, its fallback, any part of its policy, and what operators order
+//! for it ([`orders`](super::orders)).
 //!
-//! The three differ in what they do to the written policy. The rest is one: expect a revision, check the policy and
-//! its alternatives as a whole, write what differs.
+//! They differ in what they do to the written policy and to the orders. The rest is one: expect a revision, check the
+//! policy and its alternatives as a whole, write what differs.
 
 use cofferdam_core::{
     name::ServiceKey,
-    wire::{apply_fallback_config, apply_update, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
+    orders::{Orders, OrdersSpec, TemporaryLevel},
+    time::WallTime,
+    wire::{
+        apply_fallback_config, apply_update, effective_policy, level_from_wire, level_to_wire, revision_from_wire,
+        wall_time_from_wire,
+    },
 };
 use cofferdam_proto::v1;
 use prost::Message;
@@ -15,10 +21,10 @@ use super::{
     Registered, Registry, Revision, alternatives,
     asked::{Actor, Asked},
     changes::{self, Cause},
-    describe, key, nearest, record,
+    describe, key, nearest, orders, record,
     request_record::Request,
-    transact::{Answer, Plan, View, put},
-    validate::target,
+    transact::{Answer, Plan, View, delete, put},
+    validate::{Faults, target},
 };
 use crate::{error::Error, store::Op};
 
@@ -27,7 +33,7 @@ use crate::{error::Error, store::Op};
 const MAX_POLICY_BYTES: usize = 112 * 1024;
 
 /// An answer that is the service as it is now.
-trait ServiceAnswer: Answer {
+pub(super) trait ServiceAnswer: Answer {
     fn of(service: v1::IsolatedService) -> Self;
 }
 
@@ -47,10 +53,24 @@ macro_rules! service_answers {
     )*};
 }
 
-service_answers!(SetIsolationLevelResponse UpdateFallbackConfigResponse UpdateIsolationPolicyResponse);
+service_answers!(
+    SetIsolationLevelResponse UpdateFallbackConfigResponse UpdateIsolationPolicyResponse
+    HoldBreakerResponse ReleaseBreakerResponse TripBreakerResponse ResetBreakerResponse
+);
+
+/// What of a service is about to change.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Draft {
+    /// The written policy.
+    pub(super) policy: v1::IsolationPolicy,
+    /// What is ordered apart from it, without what has run out.
+    pub(super) orders: OrdersSpec,
+    /// Whether the report of its health goes.
+    pub(super) forgets_health: bool,
+}
 
 impl Registry {
-    /// Changes the level of a service.
+    /// Changes the level of a service, or puts another in its place for a time.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::Invalid`], [`Error::RevisionMismatch`], and those of every write.
@@ -61,16 +81,30 @@ impl Registry {
         let Asked { request, actor } = asked.into();
         let identity = Request::new("/cofferdam.v1.IsolationService/SetIsolationLevel", &request.request_id, &request)?;
         let target = target(&request.namespace, &request.service)?;
+        let mut faults = Faults::default();
+        let level = level_from_wire(request.level).unwrap_or_else(|unknown| {
+            faults.add("level", unknown.to_string());
+            None
+        });
+        let is_said = level.is_some() || !faults.is_empty();
+        faults.require(is_said, "level", "must be set: to none, basic, enhanced or full");
+        let ttl = orders::ttl(&mut faults, request.ttl);
+        let (Some(level), true) = (level, faults.is_empty()) else { return Err(faults.into_error()) };
+        let (who, reason) = (orders::name(&actor), request.reason.clone());
         let cause = self.cause(v1::ChangeKind::Level, actor, request.reason)?;
-        let level = level_from_wire(request.level).map_err(|unknown| Error::invalid("level", unknown.to_string()))?;
-        let unset = || Error::invalid("level", "must be set: to none, basic, enhanced or full");
-        let level = level_to_wire(level.ok_or_else(unset)?);
-        let change = |written: &mut v1::IsolationPolicy| {
-            written.set_level(level);
+        let change = |_: &Registered, draft: &mut Draft, now: WallTime| {
+            let temporary = |ttl| {
+                let (actor, reason) = (who.clone(), reason.clone());
+                TemporaryLevel { level, until: orders::later(now, ttl), actor, reason }
+            };
+            draft.orders.level = ttl.map(temporary);
+            if ttl.is_none() {
+                draft.policy.set_level(level_to_wire(level));
+            }
             Ok(())
         };
         let terms = Terms { expected: request.expected_revision, field: Field::Policy, insist: false, cause };
-        self.change_policy(&target, &identity, terms, change).await
+        self.change_service(&target, &identity, terms, change).await
     }
 
     /// Changes the fallback of a service, and the retries and timeout around it.
@@ -87,11 +121,12 @@ impl Registry {
         let target = target(&request.namespace, &request.service)?;
         let cause = self.cause(v1::ChangeKind::Fallback, actor, request.reason)?;
         let fallback = request.fallback.ok_or_else(|| Error::invalid("fallback", "must be set"))?;
-        let change = |written: &mut v1::IsolationPolicy| {
-            apply_fallback_config(written, &fallback).map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
+        let change = |_: &Registered, draft: &mut Draft, _: WallTime| {
+            apply_fallback_config(&mut draft.policy, &fallback)
+                .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
         let terms = Terms { expected: request.expected_revision, field: Field::Fallback, insist: false, cause };
-        self.change_policy(&target, &identity, terms, change).await
+        self.change_service(&target, &identity, terms, change).await
     }
 
     /// Changes any part of the policy of a service.
@@ -108,13 +143,13 @@ impl Registry {
         let target = target(&request.namespace, &request.service)?;
         let cause = self.cause(v1::ChangeKind::Policy, actor, request.reason)?;
         let patch = request.policy.ok_or_else(|| Error::invalid("policy", "must be set"))?;
-        let change = |written: &mut v1::IsolationPolicy| {
-            apply_update(written, &patch, request.update_mask.as_ref())
+        let change = |_: &Registered, draft: &mut Draft, _: WallTime| {
+            apply_update(&mut draft.policy, &patch, request.update_mask.as_ref())
                 .map_err(|invalid| Error::invalid_policy(&invalid, str::to_owned))
         };
         let insist = request.insist;
         let terms = Terms { expected: request.expected_revision, field: Field::Policy, insist, cause };
-        self.change_policy(&target, &identity, terms, change).await
+        self.change_service(&target, &identity, terms, change).await
     }
 
     /// Why something is about to change.
@@ -122,44 +157,65 @@ impl Registry {
         Cause::new(kind, actor, reason, Timestamp::from(self.shared.clock.now()))
     }
 
-    /// Changes the written policy of a service by `change`, which a field of the request says, or insists on it.
-    async fn change_policy<A: ServiceAnswer>(
+    /// Changes the written policy of a service and its orders by `change`, which a field of the request says, or insists on
+    /// the policy.
+    pub(super) async fn change_service<A: ServiceAnswer>(
         &self,
         target: &ServiceKey,
         identity: &Request,
         terms: Terms,
-        change: impl Fn(&mut v1::IsolationPolicy) -> Result<(), Error> + Send + Sync,
+        change: impl Fn(&Registered, &mut Draft, WallTime) -> Result<(), Error> + Send + Sync,
     ) -> Result<A, Error> {
         let Terms { expected, field, insist, cause } = terms;
         let plan = |view: &mut View<'_>| {
             let before = view.service(target).ok_or_else(|| nearest::not_found(view.catalog(), target))?;
             expect_revision(target, expected.map(revision_from_wire), Some(before))?;
-            let mut written = before.written_policy().clone();
-            change(&mut written)?;
+            let mut draft = Draft {
+                policy: before.written_policy().clone(),
+                orders: before.orders().to_spec(),
+                forgets_health: false,
+            };
+            let now = wall(&cause);
+            draft.orders.prune(now);
+            let as_it_was = draft.clone();
+            change(before, &mut draft, now)?;
+            let is_as_it_was = draft == as_it_was && (before.is_insisted() || !insist);
+            let Draft { policy: written, orders, forgets_health } = draft;
             let place = |path: &str| field.place(path);
             let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
             check_size(&written, field)?;
             let guard = alternatives::check(view, target, Some(before), &policy, place)?;
-            let is_as_it_was = written == *before.written_policy() && (before.is_insisted() || !insist);
             if is_as_it_was && !view.catalog().is_poisoned(target) {
                 return Ok(Plan { ops: Vec::new(), answer: A::of(describe(view.catalog(), before)) });
             }
-            let service = before.service().clone();
-            let (mut ops, service) = written_service(view, target, Some(before), service, written, insist, &cause)?;
+            let orders = Some(Orders::new(orders).map_err(Error::invalid_orders)?);
+            let written = Written { service: before.service().clone(), policy: written, insist, orders };
+            let (mut ops, mut service) = written_service(view, target, Some(before), written, &cause)?;
             ops.extend(guard);
+            if forgets_health {
+                ops.push(delete(key::health(target)));
+                service.reported_health = None;
+            }
             Ok(Plan { ops, answer: A::of(service) })
         };
         self.shared.transact(target, identity, plan).await
     }
 }
 
-/// What a change of a policy is made under.
+/// What a change of a service is made under.
 #[derive(Debug)]
-struct Terms {
+pub(super) struct Terms {
     expected: Option<v1::Revision>,
     field: Field,
     insist: bool,
     cause: Cause,
+}
+
+impl Terms {
+    /// Of a change that leaves the policy as it is.
+    pub(super) fn of_orders(expected: Option<v1::Revision>, cause: Cause) -> Self {
+        Self { expected, field: Field::Policy, insist: false, cause }
+    }
 }
 
 /// The field of a request that says what becomes of a policy.
@@ -214,22 +270,46 @@ pub(super) fn expect_revision(
     }
 }
 
-/// What to write for a service and of its change, and the service as it will be, less its revision. That somebody insists on a policy holds
-/// until it changes.
+/// What is to be written for a service.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) service: v1::Service,
+    pub(super) policy: v1::IsolationPolicy,
+    /// Whether somebody insists on the policy. That holds until it changes.
+    pub(super) insist: bool,
+    /// `None`: as before, less what has run out.
+    pub(super) orders: Option<Orders>,
+}
+
+/// The time of a change.
+fn wall(cause: &Cause) -> WallTime {
+    // A clock that reads no year of four digits keeps what would have run out.
+    wall_time_from_wire(cause.time()).unwrap_or_default()
+}
+
+/// What to write for a service and of its change, and the service as it will be, less its revision.
 pub(super) fn written_service(
     view: &mut View<'_>,
     target: &ServiceKey,
     before: Option<&Registered>,
-    service: v1::Service,
-    written: v1::IsolationPolicy,
-    insist: bool,
+    written: Written,
     cause: &Cause,
 ) -> Result<(Vec<Op>, v1::IsolatedService), Error> {
+    let Written { service, policy: written, insist, orders } = written;
+    let orders = match (orders, before) {
+        (Some(orders), _) => orders,
+        (None, Some(before)) => {
+            let mut kept = before.orders().to_spec();
+            kept.prune(wall(cause));
+            Orders::new(kept).map_err(Error::invalid_orders)?
+        }
+        (None, None) => Orders::default(),
+    };
     let now = cause.time();
     let create_time = before.and_then(Registered::create_time).or(Some(now));
     let is_still = |before: &Registered| before.is_insisted() && *before.written_policy() == written;
     let insisted = insist || before.is_some_and(is_still);
-    let after = record::encode(before, service, written, insisted, create_time, now);
+    let after = record::encode(before, service, written, insisted, &orders, create_time, now);
     let (value, mut ops) = changes::change(view, target, before, cause, after);
     // Read back as it will be by every manager: what could not be, must not be written.
     let registered = Registered::decode(target, &value, Revision::default())

@@ -3,13 +3,19 @@
 //! A record is checked as a whole when it is read, with the same check that guards writes: what another release, a
 //! restore or a hand wrote is no more trusted than a request.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use cofferdam_core::{
+    level::Level,
     name::{Name, ServiceKey},
+    orders::{InvalidOrders, Orders},
     policy::{FallbackStep, InvalidPolicy, Policy},
-    wire::{PolicyHash, effective_policy, inactive_fields, policy_hash, revision_to_wire, to_wire},
+    time::WallTime,
+    wire::{
+        PolicyHash, effective_policy, fingerprint, hold_to_wire, inactive_fields, orders_from_wire, orders_to_wire,
+        revision_to_wire, temporary_level_to_wire, to_wire,
+    },
 };
 use cofferdam_proto::{storage::v1 as storage, v1};
 use prost::Message;
@@ -34,11 +40,14 @@ pub struct Registered {
     hash: PolicyHash,
     revision: Revision,
     changes: Option<storage::ChangeLog>,
+    orders: Orders,
     /// The value as it is stored, where this release does not know all of it.
     beyond: Option<Bytes>,
     update_frame: OnceLock<Bytes>,
     since: Instant,
     containment: OnceLock<Containment>,
+    /// What is handed out in its place, under its orders.
+    in_its_place: OnceLock<Arc<Registered>>,
 }
 
 /// Why a policy is not handed out any more: instances put it back that had it in force.
@@ -65,6 +74,8 @@ pub(super) enum Unreadable {
     Service(String),
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),
+    #[error("invalid orders: {0}")]
+    Orders(#[from] InvalidOrders),
 }
 
 impl Registered {
@@ -85,6 +96,7 @@ impl Registered {
         }
         let written = record.policy.ok_or(Unreadable::Missing("policy"))?;
         let policy = effective_policy(&written)?;
+        let orders = orders_from_wire(record.orders.as_ref())?;
         Ok(Self {
             key: key.clone(),
             service,
@@ -92,7 +104,8 @@ impl Registered {
             insisted: record.insisted,
             create_time: record.create_time,
             update_time: record.update_time,
-            hash: policy_hash(&policy),
+            hash: fingerprint(&policy, &orders),
+            orders,
             policy,
             revision,
             changes: record.changes.map(changes::bounded),
@@ -100,6 +113,7 @@ impl Registered {
             update_frame: OnceLock::new(),
             since: Instant::now(),
             containment: OnceLock::new(),
+            in_its_place: OnceLock::new(),
         })
     }
 
@@ -123,9 +137,24 @@ impl Registered {
         &self.policy
     }
 
-    /// The fingerprint of that policy, which instances acknowledge.
+    /// The fingerprint of that policy and of the orders, which instances acknowledge.
     pub fn policy_hash(&self) -> PolicyHash {
         self.hash
+    }
+
+    /// What operators have ordered apart from the policy; some of it may have run out.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// The level that counts at a time: the policy's own, or a temporary one in its place.
+    pub fn level_at(&self, now: WallTime) -> Level {
+        self.orders.level_in_force(now).map_or(self.policy.level, |temporary| temporary.level)
+    }
+
+    /// The policy at the level that counts at a time.
+    pub fn policy_at(&self, now: WallTime) -> Policy {
+        self.policy.at_level(self.level_at(now))
     }
 
     /// Where service and policy last changed.
@@ -158,17 +187,47 @@ impl Registered {
         self.containment.set(Containment { reason, since: Instant::now() }).is_ok()
     }
 
+    /// What is handed out in its place, where that is the policy of `before`: under the orders of now, for what operators
+    /// order is not contained with the policy.
+    pub(super) fn replaced_by(&self, before: &Arc<Self>) -> Arc<Self> {
+        if before.orders == self.orders {
+            return Arc::clone(before);
+        }
+        let under_orders = || {
+            Arc::new(Self {
+                key: before.key.clone(),
+                service: before.service.clone(),
+                written: before.written.clone(),
+                insisted: before.insisted,
+                create_time: before.create_time,
+                update_time: before.update_time,
+                hash: fingerprint(&before.policy, &self.orders),
+                policy: before.policy.clone(),
+                revision: before.revision,
+                changes: None,
+                orders: self.orders.clone(),
+                beyond: None,
+                update_frame: OnceLock::new(),
+                since: self.since,
+                containment: OnceLock::new(),
+                in_its_place: OnceLock::new(),
+            })
+        };
+        Arc::clone(self.in_its_place.get_or_init(under_orders))
+    }
+
     /// The names of the services, in the same namespace, that stand in for it.
     pub fn alternatives(&self) -> impl Iterator<Item = &Name> {
         alternatives(&self.policy).map(|(_, name)| name)
     }
 
-    /// The fields of its written policy that its level leaves without effect, by their path.
-    pub fn inactive_fields(&self) -> Vec<String> {
-        inactive_fields(&self.written, self.policy.level)
+    /// The fields of its written policy that the level of a time leaves without effect, by their path.
+    pub fn inactive_fields(&self, now: WallTime) -> Vec<String> {
+        inactive_fields(&self.written, self.level_at(now))
     }
 
-    /// It as the contract shows it, without health and breaker state, which are not the store's to know.
+    /// It as the contract shows it, without health and breaker state, which are not the store's to know, and with orders
+    /// that may have run out.
     pub(super) fn describe(&self) -> v1::IsolatedService {
         v1::IsolatedService {
             service: Some(self.service.clone()),
@@ -182,6 +241,8 @@ impl Registered {
             create_time: self.create_time,
             update_time: self.update_time,
             insisted: self.insisted,
+            holds: self.orders.holds.iter().map(hold_to_wire).collect(),
+            temporary_level: self.orders.level.as_ref().map(temporary_level_to_wire),
         }
     }
 
@@ -195,6 +256,7 @@ impl Registered {
                 policy: Some(to_wire(&self.policy)),
                 enabled: self.is_enabled(),
                 insisted: self.insisted,
+                orders: some_orders(&self.orders),
             };
             let message = v1::sync_response::Message::Update(update);
             cofferdam_proto::framed(&v1::SyncResponse { message: Some(message) })
@@ -222,6 +284,7 @@ impl Registered {
             update_time: self.update_time,
             insisted: self.insisted,
             changes: None,
+            orders: some_orders(&self.orders),
         };
         unknown::carry_over(self.beyond.as_deref(), &record)
     }
@@ -274,6 +337,7 @@ pub(super) fn encode(
     service: v1::Service,
     written: v1::IsolationPolicy,
     insisted: bool,
+    orders: &Orders,
     create_time: Option<Timestamp>,
     update_time: Timestamp,
 ) -> Bytes {
@@ -285,8 +349,14 @@ pub(super) fn encode(
         update_time: Some(update_time),
         insisted,
         changes: None,
+        orders: some_orders(orders),
     };
     unknown::carry_over(before.and_then(|before| before.beyond.as_deref()), &record)
+}
+
+/// Orders as messages hold them; unset where there are none.
+fn some_orders(orders: &Orders) -> Option<v1::Orders> {
+    (!orders.is_empty()).then(|| orders_to_wire(orders))
 }
 
 /// Reads what is stored for a service's health.

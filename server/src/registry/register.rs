@@ -11,7 +11,7 @@ use cofferdam_proto::v1;
 use super::{
     Registered, Registry, Revision, alternatives,
     asked::Asked,
-    change::{Field, check_size, expect_revision, written_service},
+    change::{Field, Written, check_size, expect_revision, written_service},
     changes::Cause,
     request_record::Request,
     transact::{Answer, Plan, View},
@@ -110,8 +110,8 @@ fn plan(
         return Ok(Plan { ops: Vec::new(), answer: v1::RegisterServiceResponse { service, created: false } });
     }
     let created = before.is_none();
-    let service = registration.service.clone();
-    let (mut ops, service) = written_service(view, target, before, service, written, false, cause)?;
+    let written = Written { service: registration.service.clone(), policy: written, insist: false, orders: None };
+    let (mut ops, service) = written_service(view, target, before, written, cause)?;
     ops.extend(guard);
     Ok(Plan { ops, answer: v1::RegisterServiceResponse { service: Some(service), created } })
 }

@@ -2,6 +2,7 @@ mod alternatives;
 mod change_records;
 mod changes;
 mod concurrency;
+mod orders;
 mod outages;
 mod poison;
 mod requests;

@@ -75,9 +75,11 @@ impl Probation {
         holds: impl IntoIterator<Item = Forced>,
         now: Timestamp,
     ) -> Option<(Revision, Good, String)> {
-        let trial = self.trial.as_deref()?;
+        let trial = self.trial.as_deref_mut()?;
         let under = counts.since(&trial.start);
-        let guilt = verdict(trial.blame.under(holds), &trial.before, &under);
+        // What a hold has rejected is in the counts for good.
+        trial.blame = trial.blame.under(holds);
+        let guilt = verdict(trial.blame, &trial.before, &under);
         if guilt.is_none() && now < trial.until {
             return None;
         }

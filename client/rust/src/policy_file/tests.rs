@@ -13,7 +13,13 @@ fn kept(service: &str, revision: u64, is_enabled: bool) -> Kept {
     let breaker = BreakerPolicy { consecutive_failures: 3, ..BreakerPolicy::default() };
     let spec = PolicySpec { level: Level::Full, timeout, breaker, ..PolicySpec::default() };
     let policy = Policy::new(spec).unwrap();
-    Kept { service: service.into(), policy, revision: Revision { epoch: 7, revision }, is_enabled }
+    Kept {
+        service: service.into(),
+        policy,
+        revision: Revision { epoch: 7, revision },
+        is_enabled,
+        orders: Orders::default(),
+    }
 }
 
 /// The file that a process of the application writes.
@@ -152,7 +158,7 @@ fn services_that_stand_in_are_restored_along_with_those_they_stand_in_for() {
         Kept { service: format!("s{number}").into(), policy, ..kept("", 1, true) }
     });
     let registry = crate::registry::Registry::new(Policy::default(), crate::events::Hub::new());
-    registry.restore(policies.collect());
+    registry.restore(policies.collect(), "checkout-1");
     registry.service("s0");
     assert_eq!(registry.find(&format!("s{last}")).unwrap().origin(), Origin::File);
     assert_eq!(registry.kept().len(), last + 1);

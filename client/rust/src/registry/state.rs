@@ -13,6 +13,7 @@ use cofferdam_core::breaker::State;
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::{Isolation, Part};
 use cofferdam_core::latency::CallLatencySnapshot;
+use cofferdam_core::orders::Orders;
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
@@ -65,6 +66,8 @@ pub(crate) struct Shown {
     pub(crate) adaptive_limit: Option<Load>,
     /// The service's own breaker by its rules alone.
     pub(crate) learned: Option<State>,
+    /// Breakers over which a hold stands.
+    pub(crate) held: usize,
 }
 
 impl Told {
@@ -93,9 +96,12 @@ impl ServiceState {
     }
 
     /// Puts in force what an earlier process kept. Where that panics, the state is not to be used.
-    pub(super) fn restore(&self, kept: &Kept) -> Result<(), Panicked> {
-        let Kept { service: _, policy, revision, is_enabled } = kept;
-        unless_it_panics(|| self.isolation.apply(policy.clone(), Some(*revision), *is_enabled, clocks()))?;
+    pub(super) fn restore(&self, kept: &Kept, instance_id: &str) -> Result<(), Panicked> {
+        let Kept { service: _, policy, revision, is_enabled, orders } = kept;
+        unless_it_panics(|| {
+            self.isolation.obey(orders.clone(), Some(instance_id), clocks());
+            self.isolation.apply(policy.clone(), Some(*revision), *is_enabled, clocks());
+        })?;
         *lock(&self.newest) = Some(Newest { revision: *revision, is_from_file: true });
         self.is_from_file.store(true, Ordering::Relaxed);
         Ok(())
@@ -143,8 +149,13 @@ impl ServiceState {
     /// What is to be kept of it. `None`: the manager has no policy for it.
     pub(super) fn kept(&self) -> Option<Kept> {
         let in_force = self.isolation.in_force();
-        let (policy, is_enabled) = (in_force.policy.clone(), in_force.is_enabled);
-        Some(Kept { service: Arc::clone(&self.name), policy, revision: in_force.revision?, is_enabled })
+        Some(Kept {
+            service: Arc::clone(&self.name),
+            policy: in_force.lasting_policy(),
+            revision: in_force.revision?,
+            is_enabled: in_force.is_enabled,
+            orders: Orders::clone(&in_force.orders),
+        })
     }
 
     /// What the manager says of other instances.

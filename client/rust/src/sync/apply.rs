@@ -13,11 +13,12 @@ use crate::registry::{ServiceState, stand_ins};
 use crate::runtime::{Tokio, clocks};
 use crate::service::Origin;
 use cofferdam_core::fleet_hint::FleetHint;
+use cofferdam_core::orders::{Command, Orders};
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::time::Timestamp;
-use cofferdam_core::wire::policy_hash;
+use cofferdam_core::wire::{fingerprint, policy_hash};
 use std::sync::Arc;
 
 /// Takes a message in. The answer to it, where it calls for one.
@@ -29,10 +30,18 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
             Some((Arc::clone(&service.name), answer))
         }
         FromManager::Removal { service, revision } => {
-            remove(shared, &*shared.registry.find(&service)?, revision);
+            let service = shared.registry.find(&service)?;
+            remove(shared, &service, revision);
+            perform(shared, &service);
             None
         }
-        FromManager::Complete(_) | FromManager::Bookmark(_) => {
+        FromManager::Complete(_) => {
+            // Of what was not sent, the manager knows nothing newer: what is commanded from now on is to be done.
+            shared.registry.asked().iter().for_each(|service| perform(shared, service));
+            shared.link.confirmed();
+            None
+        }
+        FromManager::Bookmark(_) => {
             shared.link.confirmed();
             None
         }
@@ -66,7 +75,8 @@ fn receive_hint(shared: &Shared, service: &ServiceState, hint: FleetHint, now: T
 pub(super) fn applied(service: &ServiceState) -> Option<Applied> {
     let in_force = service.isolation.in_force();
     let revision = in_force.revision?;
-    Some(Applied { service: Arc::clone(&service.name), revision, hash: policy_hash(&in_force.policy) })
+    let hash = fingerprint(&in_force.lasting_policy(), &in_force.orders);
+    Some(Applied { service: Arc::clone(&service.name), revision, hash })
 }
 
 fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) -> Option<ToManager> {
@@ -81,7 +91,8 @@ fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) 
         Ok(policy) => policy,
         Err(refusal) => return Some(refuse(shared, service, Some(revision), refusal, false)),
     };
-    if is_told_twice(service, revision, &policy, update.is_enabled) {
+    let Update { is_enabled, is_insisted, orders, .. } = update;
+    if is_told_twice(service, revision, (&policy, &orders), is_enabled) {
         // The manager gets its acknowledgement twice.
         return applied(service).map(ToManager::Applied);
     }
@@ -90,11 +101,7 @@ fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) 
         let refusal = Refusal { reason, field_path: String::new() };
         return Some(refuse(shared, service, Some(revision), refusal, true));
     }
-    match apply(
-        shared,
-        service,
-        Order { policy, is_insisted: update.is_insisted, revision, is_enabled: update.is_enabled },
-    ) {
+    match apply(shared, service, Order { policy, orders, revision, is_enabled, is_insisted }) {
         Ok(()) => applied(service).map(ToManager::Applied),
         Err(refusal) => Some(refuse(shared, service, Some(revision), refusal, false)),
     }
@@ -102,33 +109,41 @@ fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) 
 
 /// Whether this is in force already. A revision alone does not tell: a manager of another release may fill in other
 /// defaults, and then it is the manager that is right.
-fn is_told_twice(service: &ServiceState, revision: Revision, policy: &Policy, is_enabled: bool) -> bool {
+fn is_told_twice(
+    service: &ServiceState,
+    revision: Revision,
+    (policy, orders): (&Policy, &Orders),
+    is_enabled: bool,
+) -> bool {
     let in_force = service.isolation.in_force();
     let is_same = in_force.revision == Some(revision) && in_force.is_enabled == is_enabled;
-    is_same && service.origin() == Origin::Manager && policy_hash(&in_force.policy) == policy_hash(policy)
+    let hash = || fingerprint(&in_force.lasting_policy(), &in_force.orders);
+    is_same && service.origin() == Origin::Manager && hash() == fingerprint(policy, orders)
 }
 
 /// A policy that is to be put in force.
 struct Order {
     policy: Policy,
+    orders: Orders,
     revision: Revision,
     is_enabled: bool,
     is_insisted: bool,
 }
 
 fn apply(shared: &Shared, service: &Arc<ServiceState>, order: Order) -> Result<(), Refusal> {
-    let Order { policy, revision, is_enabled, is_insisted } = order;
+    let Order { policy, orders, revision, is_enabled, is_insisted } = order;
     let level = policy.level;
     let swap = |policy: Policy| {
         // A service that stands in must have its own policy before it is needed.
         for stand_in in stand_ins(&policy) {
             shared.registry.service(&stand_in);
         }
+        service.isolation.obey(orders, Some(&shared.identity.instance_id), clocks());
         service.isolation.apply(policy, Some(revision), is_enabled, clocks());
     };
     let mut probation = service.probation();
     let good = good(service);
-    swap_or_restore(service, || swap(policy))?;
+    swap_or_restore(shared, service, || swap(policy))?;
     service.set_from_file(false);
     if is_insisted {
         probation.end();
@@ -136,18 +151,32 @@ fn apply(shared: &Shared, service: &Arc<ServiceState>, order: Order) -> Result<(
         shared.containment.begin(service, good, revision, &mut probation);
     }
     drop(probation);
+    perform(shared, service);
+    shared.registry.changed(service);
     shared.keep();
     shared.link.applied(&service.name, revision);
-    tell(|| tracing::info!(service = %service.name, %revision, %level, is_enabled, "policy applied"));
+    let holds = service.isolation.holds(Tokio.now()).len();
+    tell(|| tracing::info!(service = %service.name, %revision, %level, is_enabled, holds, "policy applied"));
     shared.hub.tell(Event::PolicyApplied { service: Arc::clone(&service.name), revision });
     Ok(())
+}
+
+/// Does what breakers were told to do and have not done.
+fn perform(shared: &Shared, service: &ServiceState) {
+    let random = || Tokio.random();
+    for done in service.isolation.perform(Some(&shared.identity.instance_id), Tokio.now(), random) {
+        let Command { number, action, actor, reason, .. } = done;
+        tell(
+            || tracing::warn!(service = %service.name, number, ?action, actor, reason, "an operator's command is done"),
+        );
+    }
 }
 
 /// What is in force, to go back to.
 fn good(service: &ServiceState) -> Good {
     let in_force = service.isolation.in_force();
     Good {
-        policy: in_force.policy.clone(),
+        policy: in_force.lasting_policy(),
         revision: in_force.revision,
         is_enabled: in_force.is_enabled,
         is_from_file: service.origin() == Origin::File,
@@ -156,10 +185,13 @@ fn good(service: &ServiceState) -> Good {
 
 /// Puts another policy in force. Where that panics, half of it may be: then the one before is put back. What belongs to
 /// the pools and overrides of that one is kept for so long.
-fn swap_or_restore(service: &ServiceState, swap: impl FnOnce()) -> Result<(), Panicked> {
+fn swap_or_restore(shared: &Shared, service: &ServiceState, swap: impl FnOnce()) -> Result<(), Panicked> {
     let before = service.isolation.in_force();
     unless_it_panics(swap).inspect_err(|_| {
-        tell(|| service.isolation.apply(before.policy.clone(), before.revision, before.is_enabled, clocks()));
+        tell(|| {
+            service.isolation.obey(Orders::clone(&before.orders), Some(&shared.identity.instance_id), clocks());
+            service.isolation.apply(before.lasting_policy(), before.revision, before.is_enabled, clocks());
+        });
     })
 }
 
@@ -193,13 +225,16 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
         return;
     }
     let in_force = service.isolation.in_force();
-    if in_force.revision.is_none() && in_force.is_enabled {
+    if in_force.revision.is_none() && in_force.is_enabled && in_force.orders.is_empty() {
         return;
     }
     let default = shared.registry.default_policy().clone();
     let mut probation = service.probation();
     probation.end();
-    let removed = swap_or_restore(service, || service.isolation.apply(default, None, true, clocks()));
+    let removed = swap_or_restore(shared, service, || {
+        service.isolation.obey(Orders::default(), None, clocks());
+        service.isolation.apply(default, None, true, clocks());
+    });
     if let Err(Panicked { message }) = removed {
         tell(|| tracing::error!(service = %service.name, %revision, message, "the policy cannot be removed"));
         return;

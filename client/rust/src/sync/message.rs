@@ -6,6 +6,7 @@ use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::latency::CallLatencySnapshot;
+use cofferdam_core::orders::{InvalidOrders, Orders};
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
@@ -49,6 +50,8 @@ pub(crate) struct Update {
     pub(crate) is_enabled: bool,
     /// Whether an operator insists on it: it is not watched.
     pub(crate) is_insisted: bool,
+    /// What operators have ordered apart from it.
+    pub(crate) orders: Orders,
 }
 
 /// Why a policy cannot be applied.
@@ -57,6 +60,12 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// The field at fault. Empty: not one field.
     pub(crate) field_path: String,
+}
+
+impl From<InvalidOrders> for Refusal {
+    fn from(InvalidOrders { path, description }: InvalidOrders) -> Self {
+        Self { reason: format!("invalid orders: {path} {description}"), field_path: format!("orders.{path}") }
+    }
 }
 
 impl From<Panicked> for Refusal {
@@ -130,6 +139,8 @@ pub(crate) struct ServiceReport {
     pub(crate) adaptive_limit: Option<Load>,
     /// The service's own breaker by its rules alone. `None`: none is in force.
     pub(crate) learned: Option<State>,
+    /// Breakers over which a hold stands.
+    pub(crate) held: usize,
     /// What the breaker of which part did and how long before the report, oldest first.
     pub(crate) transitions: Vec<(Part, Transition, Duration)>,
     pub(crate) dropped: u64,

@@ -122,6 +122,7 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
         health: state.health,
         adaptive_limit: state.adaptive_limit,
         learned: state.learned,
+        held: state.held,
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
     };
@@ -152,7 +153,8 @@ fn shown(service: &ServiceState, now: Timestamp) -> Shown {
     let breaker = parts.iter().map(|(_, state)| *state).max();
     parts.retain(|(part, state)| *part != Part::Service && *state != State::Closed);
     let (health, adaptive_limit) = (service.isolation.health(now), service.isolation.adaptive_limit());
-    Shown { breaker, parts, health, adaptive_limit, learned: service.isolation.learned_state(now) }
+    let (learned, held) = (service.isolation.learned_state(now), service.isolation.held_breakers(now));
+    Shown { breaker, parts, health, adaptive_limit, learned, held }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::client::{Identity, Shared};
 use crate::events::{Event, Events};
 use crate::registry::{Capacity, Registry, ServiceState};
 use cofferdam_core::level::Level;
+use cofferdam_core::orders::Orders;
 use cofferdam_core::policy::{Policy, PolicySpec};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::wire::policy_hash;
@@ -22,6 +23,7 @@ mod containing;
 mod disorder;
 mod hints;
 mod managers;
+mod orders;
 mod panics;
 mod policies;
 pub(in crate::sync) mod reports;
@@ -177,12 +179,18 @@ impl Stream {
     }
 
     fn update(&self, service: &str, revision: Revision, policy: Result<Policy, Refusal>) {
+        self.order(service, revision, policy, Orders::default());
+    }
+
+    /// A policy, with what operators have ordered beside it.
+    fn order(&self, service: &str, revision: Revision, policy: Result<Policy, Refusal>, orders: Orders) {
         self.say(FromManager::Update(Update {
             service: service.to_owned(),
             revision: Some(revision),
             policy,
             is_enabled: true,
             is_insisted: false,
+            orders,
         }));
     }
 

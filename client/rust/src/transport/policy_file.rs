@@ -4,7 +4,7 @@ use super::wire::from_update;
 use crate::client::Identity;
 use crate::policy_file::Kept;
 use crate::sync::message::Update;
-use cofferdam_core::wire::{policy_hash, revision_to_wire, to_wire};
+use cofferdam_core::wire::{fingerprint, orders_to_wire, revision_to_wire, to_wire};
 use cofferdam_proto::storage::v1::PolicyFile;
 use cofferdam_proto::v1;
 use prost::Message as _;
@@ -43,11 +43,12 @@ pub(crate) fn encode_policy(kept: &Kept) -> EncodedPolicy {
     let update = v1::PolicyUpdate {
         service: kept.service.to_string(),
         revision: Some(revision_to_wire(kept.revision)),
-        policy_hash: policy_hash(&kept.policy).as_bytes().to_vec().into(),
+        policy_hash: fingerprint(&kept.policy, &kept.orders).as_bytes().to_vec().into(),
         policy: Some(to_wire(&kept.policy)),
         enabled: kept.is_enabled,
         // Nothing is on trial that a process begins with.
         insisted: false,
+        orders: (!kept.orders.is_empty()).then(|| orders_to_wire(&kept.orders)),
     };
     let len = update.encoded_len() as u64 + FRAME;
     EncodedPolicy { update, len }

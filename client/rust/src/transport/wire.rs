@@ -6,12 +6,13 @@ use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::isolation::Part;
 use cofferdam_core::latency::CallLatencySnapshot;
+use cofferdam_core::orders::Orders;
 use cofferdam_core::policy::{InvalidPolicy, Policy};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::wire::{
     breaker_state_to_wire, counters_to_wire, duration_to_wire, effective_policy, health_to_wire, latency_to_wire,
-    part_to_wire, revision_from_wire, revision_to_wire,
+    orders_from_wire, part_to_wire, revision_from_wire, revision_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
@@ -54,9 +55,15 @@ fn from_hint(hint: v1::FleetHint) -> FromManager {
 }
 
 pub(super) fn from_update(update: v1::PolicyUpdate) -> Update {
-    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled, insisted } = update;
+    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled, insisted, orders } = update;
     let revision = revision.map(revision_from_wire);
-    Update { service, revision, policy: from_policy(policy.as_ref()), is_enabled: enabled, is_insisted: insisted }
+    let policy = from_policy(policy.as_ref());
+    let (policy, orders) = match orders_from_wire(orders.as_ref()) {
+        Ok(orders) => (policy, orders),
+        // Policy and orders are of one revision: they are in force together or not at all.
+        Err(invalid) => (policy.and(Err(invalid.into())), Orders::default()),
+    };
+    Update { service, revision, policy, is_enabled: enabled, is_insisted: insisted, orders }
 }
 
 fn from_policy(policy: Option<&v1::IsolationPolicy>) -> Result<Policy, Refusal> {
@@ -135,6 +142,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         health,
         adaptive_limit,
         learned,
+        held,
         transitions,
         dropped,
     } = report;
@@ -152,6 +160,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         call_latency: latency_to_wire(&latencies.calls),
         attempt_latency: latency_to_wire(&latencies.attempts),
         learned_state: to_state(learned).into(),
+        held_breakers: u32::try_from(held).unwrap_or(u32::MAX),
         methods: methods.into_iter().map(to_method).collect(),
     }
 }

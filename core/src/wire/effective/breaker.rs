@@ -1,7 +1,8 @@
 use super::super::faults::{Faults, set};
+use super::super::orders::wall_time_from_wire;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{BreakerMode, BreakerPolicy, BreakerWindow, LeaseExpiry, TimeWindow};
-use crate::time::{InvalidWallTime, WallTime};
+use crate::time::WallTime;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::circuit_breaker_policy::Window;
 
@@ -71,9 +72,7 @@ fn time_window(faults: &mut Faults, written: v1::TimeWindow, policy: &mut Breake
 }
 
 fn wall_time(faults: &mut Faults, path: &str, written: Option<prost_types::Timestamp>) -> Option<WallTime> {
-    let prost_types::Timestamp { seconds, nanos } = written?;
-    let time = u32::try_from(nanos).map_err(|_| InvalidWallTime).and_then(|nanos| WallTime::new(seconds, nanos));
-    time.map_err(|fault| faults.invalid(path, fault)).ok()
+    wall_time_from_wire(written?).map_err(|fault| faults.invalid(path, fault)).ok()
 }
 
 fn lease_expiry(faults: &mut Faults, number: i32) -> Option<LeaseExpiry> {

@@ -110,7 +110,8 @@ impl IsolationApi {
             last = Some(registered.key());
             answer.services.push(stats);
         }
-        let mut stats = stats::of_all(&services, &collected.totals, collected.period.0);
+        let mut stats =
+            stats::of_all(&services, &collected.totals, collected.period.0, self.local.registry.wall_time());
         if let [service] = &answer.services[..]
             && query.service.is_some()
         {
@@ -143,6 +144,7 @@ pub(crate) fn instance(row: Row) -> v1::InstanceStats {
         applied_revision: row.applied.map(revision_to_wire),
         connected_for: Some(duration_to_wire(row.connected)),
         last_report_age: row.reported.map(duration_to_wire),
+        held_breakers: row.held,
     }
 }
 

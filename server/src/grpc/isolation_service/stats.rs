@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cofferdam_core::{
     isolation::Part,
     level::Level,
+    time::WallTime,
     wire::{counters_to_wire, duration_to_wire, fleet_hint_mode_to_wire, health_to_wire, part_to_wire},
 };
 use cofferdam_proto::v1;
 use tokio::time::Instant;
 
-use super::figures;
+use super::{figures, orders};
 use crate::{
     activity::Activity,
     health,
@@ -32,6 +33,7 @@ pub(super) fn of_service(
     let ServicePart { seen, recent, .. } = part;
     let total = part.total();
     let calls = recent.as_ref().unwrap_or(&total);
+    let now = registry.wall_time();
     v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
@@ -41,7 +43,7 @@ pub(super) fn of_service(
         applied_instances: seen.applied_instances,
         refused_instances: seen.refused_instances,
         health_status: health::status(registry, instances, key).map(health_to_wire).unwrap_or_default().into(),
-        breakers: Part::with_own_breaker(registered.policy())
+        breakers: Part::with_own_breaker(&registered.policy_at(now))
             .iter()
             .map(|part| breaker(part, seen.parts.get(part).copied().unwrap_or_default()))
             .collect(),
@@ -53,6 +55,8 @@ pub(super) fn of_service(
         methods: methods(registered, &seen.methods, &seen.activity, uptime),
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
         fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
+        held_instances: seen.held_instances,
+        held_too_long: number(held_too_long(registered, now)),
     }
 }
 
@@ -112,22 +116,28 @@ fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1
 }
 
 /// What is known of all these services together, over so long.
-pub(super) fn of_all(services: &[Arc<Registered>], totals: &TotalsPart, period: Duration) -> v1::IsolationStats {
+pub(super) fn of_all(
+    services: &[Arc<Registered>],
+    totals: &TotalsPart,
+    period: Duration,
+    now: WallTime,
+) -> v1::IsolationStats {
     let count = |holds: &dyn Fn(&Registered) -> bool| number(services.iter().filter(|service| holds(service)).count());
-    let at = |level: Level| count(&|service| service.policy().level == level);
+    let at = |level: Level| count(&|service| service.level_at(now) == level);
     v1::IsolationStats {
         total_services: number(services.len()),
         none_isolation: at(Level::None),
         basic_isolation: at(Level::Basic),
         enhanced_isolation: at(Level::Enhanced),
         full_isolation: at(Level::Full),
-        fallback_enabled: count(&has_fallback),
+        fallback_enabled: count(&|service| has_fallback(service, now)),
         instances: totals.instances,
         counters: Some(counters_to_wire(&totals.total.counters)),
         calls: Some(figures::of(totals.recent.as_ref().unwrap_or(&totals.total), period)),
         losses: Some(losses_to_wire(totals.losses)),
         recoveries: Some(recoveries(&totals.recoveries)),
         open_services: number(totals.open.len()),
+        held_too_long: number(services.iter().map(|service| held_too_long(service, now)).sum()),
     }
 }
 
@@ -145,8 +155,12 @@ pub(super) fn totals(stats: &v1::IsolationStats) -> BTreeMap<String, u32> {
 }
 
 /// Whether some step of the chain is tried at the present level.
-fn has_fallback(service: &Registered) -> bool {
-    service.policy().fallback.steps(service.policy().level).next().is_some()
+fn has_fallback(service: &Registered, now: WallTime) -> bool {
+    service.policy().fallback.steps(service.level_at(now)).next().is_some()
+}
+
+fn held_too_long(service: &Registered, now: WallTime) -> usize {
+    service.orders().holds_in_force(now).filter(|hold| orders::is_too_long(hold, now)).count()
 }
 
 fn number(count: usize) -> u32 {

@@ -117,15 +117,28 @@ pub(super) fn report(
         let limit = Load { limit: service.adaptive_limit, in_flight: service.adaptive_in_flight };
         let adaptive_limit = Some(limit).filter(|limit| limit.limit > 0);
         let registered = registry.get(&key);
-        let own = registered.as_ref().map(|registered| Part::with_own_breaker(registered.policy())).unwrap_or_default();
+        let own = registered
+            .as_ref()
+            .map(|registered| Part::with_own_breaker(&registered.policy_at(registry.wall_time())))
+            .unwrap_or_default();
         let parts = parts(&own, &service.breakers);
         let transitions = transitions(&own, &service.transitions);
         let is_registered = registered.is_some();
         let learned = breaker_state_from_wire(service.learned_state).ok().flatten();
         let methods = registered.map(|registered| methods(&mut reading, &registered, &service.methods));
         let (methods, losses) = (methods.unwrap_or_default(), reading.losses);
-        let report =
-            Report { activity, methods, condition, learned, parts, adaptive_limit, transitions, losses, is_registered };
+        let report = Report {
+            activity,
+            methods,
+            condition,
+            learned,
+            parts,
+            adaptive_limit,
+            held: service.held_breakers,
+            transitions,
+            losses,
+            is_registered,
+        };
         place.report(&key, report);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());

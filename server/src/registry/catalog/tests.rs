@@ -9,7 +9,8 @@ const PAYMENTS: &str = "service/default/payments";
 
 fn value() -> Bytes {
     let service = v1::Service { namespace: "default".to_owned(), name: "payments".to_owned(), ..Default::default() };
-    record::encode(None, service, v1::IsolationPolicy::default(), false, None, prost_types::Timestamp::default())
+    let (policy, orders) = (v1::IsolationPolicy::default(), cofferdam_core::orders::Orders::default());
+    record::encode(None, service, policy, false, &orders, None, prost_types::Timestamp::default())
 }
 
 fn at(revision: u64) -> StoreRevision {

@@ -2,6 +2,7 @@ use super::*;
 use crate::policy_file::PolicyFile;
 use crate::registry::ServiceState;
 use cofferdam_core::level::Level;
+use cofferdam_core::orders::Orders;
 use cofferdam_core::policy::{FallbackPolicy, FallbackStep, Policy, PolicySpec, StaticFallback};
 use cofferdam_core::revision::Revision;
 use std::fs;
@@ -180,6 +181,7 @@ fn what_finds_no_room_is_left_out_the_largest_first() {
         policy: policy.clone(),
         revision: Revision { epoch: 1, revision: 1 },
         is_enabled: true,
+        orders: Orders::default(),
     };
     let all: Vec<_> = (0..100).map(|n| kept(n, if n % 2 == 0 { &large } else { &small })).collect();
     for max_bytes in [disk::MAX_BYTES, 1 << 19, 1 << 18, 1 << 16, 0] {

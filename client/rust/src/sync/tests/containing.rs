@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::containment;
+use crate::runtime::clocks;
 use crate::{BreakerState, Cofferdam, Service};
+use cofferdam_core::hold::Forced;
+use cofferdam_core::orders::{Aim, OrdersSpec, WrittenHold};
 use cofferdam_core::policy::{BreakerMode, BulkheadPolicy};
+use cofferdam_core::time::WallTime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -146,6 +150,7 @@ async fn what_an_operator_orders_and_what_the_service_does_are_not_put_back() {
             policy,
             is_enabled,
             is_insisted: false,
+            orders: Orders::default(),
         }));
         stream.answer().await;
         let before = watched.service.counters();
@@ -154,6 +159,52 @@ async fn what_an_operator_orders_and_what_the_service_does_are_not_put_back() {
         assert!(counts.rejected_open + counts.rejected_disabled > counts.calls / 2, "{name}: {counts:?}");
         assert_eq!(watched.service.revision(), Some(at(1, 2)), "{name}");
     }
+}
+
+/// A hold that ran out left its rejections behind, and the next look put them down to the revision.
+#[tokio::test(start_paused = true)]
+async fn what_a_hold_has_rejected_is_not_put_down_to_a_revision_when_it_is_over_either() {
+    let (watched, mut stream) = Watched::new().await;
+    let policy = full(|spec| spec.breaker.consecutive_failures = 4);
+    let since_1970 = clocks().wall.saturating_since(WallTime::after_1970(Duration::ZERO));
+    let hold = WrittenHold {
+        aim: Aim::ALL,
+        forced: Forced::Open,
+        owner: "alice".to_owned(),
+        reason: "the disk is being changed".to_owned(),
+        since: WallTime::after_1970(since_1970),
+        until: Some(WallTime::after_1970(since_1970 + 5 * SECOND)),
+    };
+    let orders = Orders::new(OrdersSpec { holds: vec![hold], ..OrdersSpec::default() }).unwrap();
+    stream.order("a", at(1, 2), Ok(policy), orders);
+    stream.answer().await;
+    let before = watched.service.counters();
+    for _ in 0..10 {
+        futures_util::future::join_all((0..10).map(|_| watched.call(Does::Well))).await;
+        tokio::time::sleep(SECOND).await;
+    }
+    let counts = watched.service.counters().since(&before);
+    assert!(counts.rejected_open >= 40 && counts.served_live >= 30, "{counts:?}");
+    assert_eq!(watched.service.revision(), Some(at(1, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_outlive_a_policy_that_is_put_back() {
+    let (watched, mut stream) = Watched::new().await;
+    let hold = WrittenHold {
+        aim: Aim::ALL,
+        forced: Forced::Disabled,
+        owner: "alice".to_owned(),
+        reason: "a drill".to_owned(),
+        since: WallTime::default(),
+        until: None,
+    };
+    let orders = Orders::new(OrdersSpec { holds: vec![hold], ..OrdersSpec::default() }).unwrap();
+    stream.order("a", at(1, 2), Ok(full(one_millisecond)), orders);
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)));
+    assert_eq!(watched.service.holds().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,6 +243,7 @@ async fn a_policy_that_an_operator_insists_on_stays() {
         policy: Ok(policy.clone()),
         is_enabled: true,
         is_insisted: true,
+        orders: Orders::default(),
     }));
     assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 3), &policy)));
     let before = watched.service.counters();

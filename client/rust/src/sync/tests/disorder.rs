@@ -110,7 +110,14 @@ impl Said {
     fn message(self) -> FromManager {
         let named = |service: usize| SERVICES[service].to_owned();
         let update = |service, revision, policy, is_enabled| {
-            FromManager::Update(Update { service: named(service), revision, policy, is_enabled, is_insisted: false })
+            FromManager::Update(Update {
+                service: named(service),
+                revision,
+                policy,
+                is_enabled,
+                is_insisted: false,
+                orders: Orders::default(),
+            })
         };
         let refusal = || Refusal { reason: "too much".to_owned(), field_path: String::new() };
         match self {

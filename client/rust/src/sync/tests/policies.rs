@@ -133,6 +133,7 @@ async fn an_update_without_a_revision_is_refused() {
         policy,
         is_enabled: true,
         is_insisted: false,
+        orders: Orders::default(),
     }));
     assert!(matches!(stream.answer().await, ToManager::Refused { revision: None, .. }));
     assert_eq!(scene.service("a").isolation.in_force().revision, None);
@@ -189,6 +190,7 @@ async fn a_service_can_be_switched_off_and_on() {
             policy,
             is_enabled,
             is_insisted: false,
+            orders: Orders::default(),
         }));
         stream.answer().await;
         assert_eq!(scene.service("a").isolation.in_force().is_enabled, is_enabled);

@@ -8,7 +8,10 @@ use crate::service::Origin;
 fn scene(kept: Revision) -> Scene {
     Scene::start(&[], vec![("test", Way::IsOpen)], |shared| {
         let (service, policy) = ("a".into(), policy(Level::Full));
-        shared.registry.restore(vec![Kept { service, policy, revision: kept, is_enabled: true }]);
+        shared.registry.restore(
+            vec![Kept { service, policy, revision: kept, is_enabled: true, orders: Orders::default() }],
+            "checkout-1",
+        );
         shared.registry.service("a");
         shared
     })

@@ -60,7 +60,7 @@ impl Broken {
     }
 
     fn update(&mut self, update: Update) -> Option<ToManager> {
-        let Update { service: name, revision, policy, is_enabled, is_insisted: _ } = update;
+        let Update { service: name, revision, policy, is_enabled, is_insisted: _, orders: _ } = update;
         let service = SERVICES.iter().position(|known| **known == *name).unwrap();
         let refused = |refusal, in_force: &InForce| {
             let (service, in_force) = (name.as_str().into(), in_force.revision);

@@ -1,0 +1,47 @@
+//! Temporary levels end on time, with no manager in reach.
+//!
+//! The engine has no clock, and a call should not look for what happens once. So a task of its own sleeps until the first
+//! temporary level of the process is over, and puts the policy's own in force again.
+
+use crate::client::Shared;
+use crate::events::Event;
+use crate::panics::tell;
+use crate::runtime::Tokio;
+use cofferdam_core::runtime::Runtime as _;
+use cofferdam_core::time::Timestamp;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Ends temporary levels until it is to stop.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
+        let now = Tokio.now();
+        let next = settle(&shared, now);
+        let wait = async {
+            match next {
+                Some(next) => Tokio.sleep(next.saturating_since(now)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = shared.registry.temporary_level_begun() => {}
+            () = wait => {}
+        }
+    }
+}
+
+/// Goes back to the policy's own level where the time of a temporary one is over. When the next one is.
+fn settle(shared: &Shared, now: Timestamp) -> Option<Timestamp> {
+    let mut next: Option<Timestamp> = None;
+    for service in shared.registry.followed() {
+        let Some(until) = service.isolation.in_force().level_until else { continue };
+        if now < until {
+            next = Some(next.map_or(until, |next| next.min(until)));
+        } else if let Some(level) = service.isolation.settle(now) {
+            tell(|| tracing::info!(service = %service.name, %level, "the temporary level is over"));
+            shared.hub.tell(Event::TemporaryLevelOver { service: Arc::clone(&service.name), level });
+        }
+    }
+    next
+}
