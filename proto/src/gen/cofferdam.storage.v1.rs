@@ -84,6 +84,10 @@ pub struct StoreTransfer {
     /// That store's revision, in its own counting.
     #[prost(uint64, tag = "2")]
     pub source_revision: u64,
+    /// Whether it is still to be looked whether there is something in the store that nobody said may go. Nothing is written
+    /// before that, so whatever is there is somebody else's.
+    #[prost(bool, tag = "3")]
+    pub unchecked: bool,
 }
 /// ServiceRecord is a service and its policy. Key: service/NAMESPACE/NAME. The revision is the key's own.
 #[derive(Clone, PartialEq, ::prost::Message)]

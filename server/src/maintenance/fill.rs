@@ -120,22 +120,38 @@ pub async fn fill(
         Err(EpochError::Unreadable(_)) if replace => None,
         meta => meta?,
     };
-    let is_resumed = is_resumed(meta.as_ref(), copy, replace)?;
-    let may_lose = is_resumed || replace;
-    if is_resumed {
+    let resumed = resumed(meta.as_ref(), copy, replace)?;
+    if resumed.is_some() {
         progress(Progress::Resumed);
     }
-    if !may_lose {
-        check_empty(&before.listing.entries)?;
-    }
-    let epoch_before = meta.map(|meta| meta.epoch).max(Some(copy.epoch()));
-    let mark = mark(target, copy, described, epoch_before.unwrap_or_default(), before.identity.clone()).await?;
+    let may_lose = replace || resumed.is_some_and(|transfer| !transfer.unchecked);
+    let unmarked = match (resumed, &meta) {
+        (Some(_), Some(meta)) => {
+            let description = described.map(|entry| &entry.value);
+            Some(epoch::describe(description, meta.epoch, before.identity.clone(), None))
+        }
+        _ if may_lose => None,
+        _ => {
+            check_empty(&before.listing.entries)?;
+            described.map(|entry| entry.value.clone())
+        }
+    };
+    let epoch_before = meta.as_ref().map(|meta| meta.epoch).max(Some(copy.epoch()));
+    let marking = |described, unchecked| {
+        mark(target, copy, described, epoch_before.unwrap_or_default(), before.identity.clone(), unchecked)
+    };
+    let mut mark = marking(described, !may_lose).await?;
 
     // Managers may have written until the mark was there.
     let entries = target.list("").await?.entries;
-    if !may_lose && let Err(not_empty) = check_empty(&entries) {
-        unmark(target, mark, described.map(|entry| &entry.value)).await?;
-        return Err(not_empty);
+    if !may_lose {
+        if let Err(not_empty) = check_empty(&entries) {
+            unmark(target, mark, unmarked.as_ref()).await?;
+            return Err(not_empty);
+        }
+        // From here on, what is found after a transfer that was cut off is its own.
+        let marked = entries.iter().find(|entry| entry.key == key::META && entry.mod_revision == mark);
+        mark = marking(Some(marked.ok_or(FillError::Contended)?), false).await?;
     }
     let batches = batches(copy, &entries);
     let of = batches.iter().map(Vec::len).sum();
@@ -162,13 +178,17 @@ fn is_replaceable(entry: &Entry) -> bool {
     entry.key != key::META && (entry.lease.is_none() || key::is_request(&entry.key))
 }
 
-/// Whether the store is one that an earlier transfer was filling.
-fn is_resumed(meta: Option<&StoreMeta>, copy: &StoreCopy, replace: bool) -> Result<bool, FillError> {
+/// The earlier transfer that was filling the store.
+fn resumed<'a>(
+    meta: Option<&'a StoreMeta>,
+    copy: &StoreCopy,
+    replace: bool,
+) -> Result<Option<&'a StoreTransfer>, FillError> {
     match meta.and_then(|meta| meta.transfer.as_ref()) {
-        Some(transfer) if transfer.source_identity == copy.identity().cluster => Ok(true),
-        Some(_) if replace => Ok(false),
+        Some(transfer) if transfer.source_identity == copy.identity().cluster => Ok(Some(transfer)),
+        Some(_) if replace => Ok(None),
         Some(other) => Err(FillError::OtherTransfer { source_identity: other.source_identity.clone() }),
-        None => Ok(false),
+        None => Ok(None),
     }
 }
 
@@ -188,8 +208,10 @@ async fn mark(
     described: Option<&Entry>,
     epoch: u64,
     identity: StoreIdentity,
+    unchecked: bool,
 ) -> Result<StoreRevision, FillError> {
-    let transfer = StoreTransfer { source_identity: copy.identity().cluster, source_revision: copy.revision().get() };
+    let (source_identity, source_revision) = (copy.identity().cluster, copy.revision().get());
+    let transfer = StoreTransfer { source_identity, source_revision, unchecked };
     let value = epoch::describe(described.map(|entry| &entry.value), epoch, identity, Some(transfer));
     let txn = match described {
         None => Txn::new().require_absent(key::META),

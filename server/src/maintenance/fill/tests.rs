@@ -225,6 +225,49 @@ async fn what_is_written_just_before_the_mark_is_not_lost() {
     }
 }
 
+/// Something that is written just before the mark, and a transfer that is cut off just after it.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_cut_off_before_it_has_looked_again_looks_when_it_is_run_again() {
+    const TICK: Duration = Duration::from_secs(10);
+    let copy = source(1).await;
+    for is_overtaken in [false, true] {
+        let target = FaultyStore::new();
+        drop(registry(&target).await);
+        let described = target.list("").await.unwrap();
+        target.set_delay(TICK);
+        let trouble = async {
+            tokio::time::sleep(TICK * 5 / 2).await;
+            assert_eq!(target.inner().list("").await.unwrap(), described, "it is marked already");
+            if is_overtaken {
+                target.inner().commit(Txn::new().put("service/default/other", "")).await.unwrap();
+            }
+            tokio::time::sleep(TICK).await;
+            assert_ne!(target.inner().list("").await.unwrap().entries[0], described.entries[0], "it is not marked yet");
+            target.set_away(true);
+        };
+        let (cut_off, ()) = tokio::join!(filled(&*target, &copy, false), trouble);
+        assert!(matches!(cut_off.unwrap_err(), FillError::Store(_)));
+        target.set_away(false);
+        target.set_delay(Duration::ZERO);
+        assert!(matches!(opened(&target).await.unwrap_err(), OpenError::Epoch(EpochError::Unfinished)));
+
+        let again = filled(&*target, &copy, false).await;
+        if is_overtaken {
+            match again.unwrap_err() {
+                FillError::NotEmpty { keys: 1, first } => assert_eq!(first, "service/default/other"),
+                other => panic!("{other}"),
+            }
+            assert_eq!(keys(&*target).await, ["meta/store", "service/default/other"], "it is not lost");
+            opened(&target).await.unwrap();
+            filled(&*target, &copy, true).await.unwrap();
+        } else {
+            again.unwrap();
+        }
+        let services: Vec<_> = keys(&*target).await.into_iter().filter(|key| key.starts_with("service/")).collect();
+        assert_eq!(services, ["service/default/service-000"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_written_just_before_the_mark_goes_where_that_was_said() {
     let (filled, _, after) = overtaken(true, true).await;
