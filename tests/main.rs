@@ -27,6 +27,7 @@ mod faults;
 mod fleet_hints;
 mod health;
 mod hostile;
+mod http;
 mod lifecycle;
 mod limits;
 mod managers;

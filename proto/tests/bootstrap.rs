@@ -4,7 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use prost::Message as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,16 +38,20 @@ fn generated_code_is_fresh() {
 fn generate(root: &Path, out: &Path) {
     let mut protos = files(&root.join("cofferdam/v1"));
     protos.extend(files(&root.join("cofferdam/storage/v1")));
-    let descriptors = protox::compile(&protos, [root]).unwrap();
-    fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec()).unwrap();
+    let mut compiler = protox::Compiler::new([root]).unwrap();
+    compiler.include_imports(true).include_source_info(true).open_files(&protos).unwrap();
+    // The rules for HTTP are options, which the typed set of descriptors has no room for.
+    fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set()).unwrap();
     tonic_prost_build::configure()
         // Maps in key order, so that equal messages have equal encodings.
         .btree_map(".")
         .bytes(".")
+        // Read from the descriptors alone.
+        .extern_path(".google.api", "()")
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         .out_dir(out)
-        .compile_fds(descriptors)
+        .compile_fds(compiler.file_descriptor_set())
         .unwrap();
 }
 

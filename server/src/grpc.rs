@@ -4,6 +4,7 @@
 mod decode_errors;
 mod error;
 mod health_service;
+mod in_process;
 mod isolation_service;
 mod peer_service;
 mod policy_sync_service;
@@ -13,8 +14,10 @@ pub(crate) mod testing;
 
 pub use tonic::service::Routes;
 
+pub(crate) use self::in_process::Refusal;
 pub use self::{
     health_service::HealthApi,
+    in_process::InProcess,
     isolation_service::IsolationApi,
     peer_service::PeerApi,
     policy_sync_service::{SyncApi, SyncOptions},

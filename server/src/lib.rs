@@ -9,6 +9,7 @@ mod fanout;
 pub mod grpc;
 mod health;
 pub mod hints;
+pub mod http;
 pub mod instances;
 pub mod listener;
 pub mod maintenance;

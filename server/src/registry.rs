@@ -46,7 +46,9 @@ mod unknown;
 mod unregister;
 pub(crate) mod validate;
 
-pub(crate) use self::{asked::ACTOR_METADATA, catalog::Change, changes::with_revision, key::service_key};
+pub(crate) use self::{
+    asked::ACTOR_METADATA, catalog::Change, changes::with_revision, key::service_key, nearest::nearest,
+};
 pub use self::{
     asked::{Actor, Asked},
     epoch::EpochError,

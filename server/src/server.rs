@@ -15,8 +15,9 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ConfigError, ServeArgs, StoreKind},
     execute::{Executor, Fence},
-    grpc::{Api, Routes, SyncOptions, routes},
+    grpc::{Api, InProcess, Routes, SyncOptions, routes},
     hints,
+    http::{Front, Http, HttpOptions},
     instances::Instances,
     listener::{Listener, ListenerOptions},
     peers::{Peers, PeersOptions},
@@ -37,7 +38,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
-    routes: Routes,
+    front: Front<Routes>,
     drain: CancellationToken,
     local_addr: SocketAddr,
     _housekeeping: AbortOnDropHandle<()>,
@@ -149,6 +150,9 @@ impl Server {
             drain: drain.clone(),
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
+        let in_process = InProcess::new(routes.clone());
+        let http = Http::new(in_process, Arc::clone(&registry), drain.clone(), HttpOptions::from(config));
+        let front = Front::new(routes, http.map_err(StartError::Contract)?);
         let warn = config.is_exposed().then_some(local_addr);
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
@@ -156,7 +160,7 @@ impl Server {
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
         let _store = AbortOnDropHandle::new(store);
-        Ok(Self { listener, routes, drain, local_addr, _housekeeping, _store, _hints })
+        Ok(Self { listener, front, drain, local_addr, _housekeeping, _store, _hints })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.
@@ -167,7 +171,7 @@ impl Server {
     /// Serves until `shutdown` is done. Then health says so, instances are asked to come again elsewhere, and what is
     /// still connected after the grace is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let serving = self.listener.serve(self.routes, self.drain.clone());
+        let serving = self.listener.serve(self.front, self.drain.clone());
         let mut serving = std::pin::pin!(serving);
         tokio::select! {
             () = serving.as_mut() => return,

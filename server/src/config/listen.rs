@@ -21,6 +21,10 @@ pub struct ListenConfig {
     /// Whether an address that others can reach may be served although this release knows neither TLS nor
     /// authentication. Default false.
     pub insecure: bool,
+    /// Names by which web clients may ask for the manager, beside `localhost` and addresses: a list, or one text with
+    /// commas. Default: none.
+    #[serde(deserialize_with = "human::list")]
+    pub hosts: Vec<String>,
     /// How long connections may take to end when the manager stops. At most `24h`. Default `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub grace: Duration,
@@ -49,6 +53,7 @@ impl Default for ListenConfig {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
             insecure: false,
+            hosts: Vec::new(),
             grace: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(20),

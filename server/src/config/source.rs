@@ -18,6 +18,7 @@ use super::{Config, ConfigError, ServeArgs, StoreArgs, StoreKind};
 pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
     ("listen.insecure", Kind::Plain),
+    ("listen.hosts", Kind::Text),
     ("listen.grace", Kind::Text),
     ("listen.handshake_timeout", Kind::Text),
     ("listen.keepalive_interval", Kind::Text),

@@ -11,8 +11,9 @@ use tonic_types::StatusExt;
 use crate::{
     clock::testing::FixedClock,
     execute::{Executor, Fence},
-    grpc::{Api, SyncOptions, routes},
+    grpc::{Api, InProcess, SyncOptions, routes},
     hints,
+    http::{Front, Http, HttpOptions},
     instances::Instances,
     listener::{Listener, ListenerOptions},
     peers::{Peers, PeersOptions},
@@ -22,6 +23,7 @@ use crate::{
 
 /// A manager in this process, on a real socket.
 pub(crate) struct Manager {
+    pub(crate) http: Http,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) instances: Arc<Instances>,
@@ -75,8 +77,11 @@ impl Manager {
             drain: drain.clone(),
         };
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
-        let serving = tokio::spawn(listener.serve(routes(api).unwrap(), drain.clone()));
-        Self { store, registry, instances, peers, address, drain, serving, _hints: AbortOnDropHandle::new(hints) }
+        let routes = routes(api).unwrap();
+        let in_process = InProcess::new(routes.clone());
+        let http = Http::new(in_process, Arc::clone(&registry), drain.clone(), HttpOptions::default()).unwrap();
+        let serving = tokio::spawn(listener.serve(Front::new(routes, http.clone()), drain.clone()));
+        Self { http, store, registry, instances, peers, address, drain, serving, _hints: AbortOnDropHandle::new(hints) }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

@@ -1,0 +1,251 @@
+//! HTTP with JSON, on the port that serves gRPC.
+//!
+//! There is one model: the contract. Which method and path an RPC has is said beside it, as `google.api.http`, and read
+//! from the descriptors at start; a request becomes the RPC's message, goes to the service as any gRPC call does, and the
+//! answer comes back as proto3 JSON. So HTTP can do nothing that gRPC cannot, and needs no second set of checks.
+//!
+//! What is HTTP's own is here: paths and methods, types and sizes of bodies, revisions as entity tags, errors as RFC
+//! 9457 has them, probes, and what keeps web pages out while nobody authenticates ([`guard`]).
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cofferdam_proto::FILE_DESCRIPTOR_SET;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Body;
+use prost_reflect::DescriptorPool;
+use tokio_util::sync::CancellationToken;
+
+mod front;
+mod guard;
+mod openapi;
+mod pages;
+mod problem;
+mod route;
+mod rules;
+mod transcode;
+
+pub use self::front::Front;
+
+use self::{
+    guard::Guard,
+    pages::Page,
+    problem::Problem,
+    route::{Found, Route, Table},
+    rules::Rpc,
+};
+use crate::{config::Config, grpc::InProcess, peer::Peer, registry::Registry};
+
+/// The most bytes of a body. As base64 in JSON, what gRPC takes at most fits.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Headers that begin so become the call's metadata.
+const METADATA_PREFIX: &str = "cofferdam-";
+
+const JSON: &str = "application/json";
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who answers what is not gRPC.
+#[derive(Clone, Debug)]
+pub struct Http {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    routes: Table<Target>,
+    service: InProcess,
+    guard: Guard,
+    health: pages::Health,
+}
+
+/// What a path stands for.
+#[derive(Debug)]
+enum Target {
+    Page(Page),
+    Rpc(Rpc),
+}
+
+/// By which names the manager may be asked.
+#[derive(Clone, Debug, Default)]
+pub struct HttpOptions {
+    /// Whether others than this machine can reach the manager.
+    pub is_exposed: bool,
+    /// Names of hosts beside `localhost`.
+    pub hosts: Vec<String>,
+}
+
+impl From<&Config> for HttpOptions {
+    fn from(config: &Config) -> Self {
+        // Where other managers reach this one, others do as well.
+        let advertised = config.peers.advertise_address.as_deref().and_then(|address| address.rsplit_once(':'));
+        let advertised = advertised.map(|(host, _)| host.to_owned());
+        let hosts = config.listen.hosts.iter().cloned().chain(advertised).collect();
+        Self { is_exposed: config.is_exposed(), hosts }
+    }
+}
+
+impl Http {
+    /// Over these services. `drain` fires when the manager stops.
+    ///
+    /// # Errors
+    /// What is wrong with the contract's rules for HTTP.
+    pub fn new(
+        service: InProcess,
+        registry: Arc<Registry>,
+        drain: CancellationToken,
+        options: HttpOptions,
+    ) -> Result<Self, String> {
+        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())?;
+        let mut routes = Table::default();
+        for (path, page) in pages::PAGES {
+            routes.add(Route::new(Method::GET, path, Target::Page(*page))?);
+        }
+        let rules = rules::read(&pool)?;
+        let openapi = format!("{}\n", openapi::document(&pool, &rules));
+        for (method, path, rpc) in rules {
+            routes.add(Route::new(method, &path, Target::Rpc(rpc))?);
+        }
+        let health = pages::Health { registry, drain, openapi: openapi.into() };
+        Ok(Self { inner: Arc::new(Inner { routes, service, guard: Guard::new(options), health }) })
+    }
+
+    /// Answers one request; a problem is an answer as well.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let mut answer = self.inner.answer(&head, body).await.unwrap_or_else(|problem| problem.into_response());
+        let length = answer.body().len();
+        let headers = answer.headers_mut();
+        // Revisions are for conditions, not for caches: what instances report changes without them.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if head.method != Method::HEAD {
+            return answer.map(Full::new);
+        }
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        answer.map(|_| Full::default())
+    }
+
+    /// The same as a future without a lifetime.
+    fn answer_later<B>(&self, request: Request<B>) -> BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let http = self.clone();
+        Box::pin(async move { Ok(http.answer(request).await) })
+    }
+}
+
+impl Inner {
+    async fn answer<B>(&self, head: &Parts, body: B) -> Result<Response<Bytes>, Problem>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        if front::is_grpc(&head.headers) {
+            return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2"));
+        }
+        let (target, variables) = match self.routes.find(&head.method, head.uri.path())? {
+            Found::Target(target, variables) => (target, variables),
+            Found::Options(allow) => return Ok(allowing(&allow)),
+        };
+        if let Target::Page(page) = target {
+            if page.is_guarded() {
+                self.guard.check(head)?;
+            }
+            return self.health.show(*page, head.uri.query().unwrap_or_default());
+        }
+        self.guard.check(head)?;
+        let Target::Rpc(rpc) = target else { return Err(Problem::internal("a page is no RPC")) };
+        accepts_json(&head.headers)?;
+        let body = read(head, body).await?;
+        let request = transcode::request(rpc, &variables, head, &body)?;
+        let peer = head.extensions.get::<Peer>().cloned();
+        let answer = self.service.call(rpc.method.clone(), request, metadata(&head.headers), peer).await;
+        let is_conditional = head.headers.contains_key(header::IF_MATCH);
+        let answer = answer.map_err(|refusal| Problem::from_refusal(refusal, is_conditional))?;
+        transcode::response(rpc, &answer)
+    }
+}
+
+/// What an RPC is told of the headers.
+fn metadata(headers: &HeaderMap) -> HeaderMap {
+    let told = headers.iter().filter(|(name, _)| {
+        let name = name.as_str();
+        name.starts_with(METADATA_PREFIX) && !name.ends_with("-bin")
+    });
+    told.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn allowing(allow: &str) -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    answer
+}
+
+/// Reads a body, within its bounds.
+async fn read<B>(head: &Parts, body: B) -> Result<Bytes, Problem>
+where
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let encoded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    if encoded {
+        return Err(Problem::unsupported("bodies are taken as they are, without a Content-Encoding"));
+    }
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(too_large());
+    }
+    let body = std::pin::pin!(body);
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => {
+            let detail = format!("the body did not arrive within {BODY_TIMEOUT:?}");
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
+fn too_large() -> Problem {
+    let detail = format!("the body has more than the {MAX_BODY_BYTES} bytes that the manager takes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// Refuses who wants something else than JSON.
+fn accepts_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut wanted = headers.get_all(header::ACCEPT).iter().peekable();
+    if wanted.peek().is_none() {
+        return Ok(());
+    }
+    let is_json = |range: &str| {
+        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let is_refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00"));
+        let kind = kind.trim().to_ascii_lowercase();
+        !is_refused && matches!(kind.as_str(), JSON | "application/*" | "*/*")
+    };
+    let has_json = wanted.any(|value| value.to_str().is_ok_and(|ranges| ranges.split(',').any(is_json)));
+    if has_json { Ok(()) } else { Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "answers are application/json")) }
+}
+
+#[cfg(test)]
+mod tests;

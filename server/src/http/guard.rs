@@ -1,0 +1,83 @@
+//! What keeps web pages away from a manager that does not authenticate.
+//!
+//! A browser on the operator's machine reaches loopback, on behalf of any page that it shows. It sends what a page asks
+//! for, and tells where the page came from; that is all there is to go by.
+//!
+//! - A page of elsewhere cannot read answers, as none allows it to. It could write: so a write whose `Origin` is not this
+//!   manager's own is refused, and the types that a page may send without asking are not taken.
+//! - A page whose name is made to resolve to this machine (DNS rebinding) is of the same origin. Its requests still carry
+//!   that name: so only hosts are answered that are an address, `localhost`, or named by `listen.hosts`. On a manager that
+//!   others cannot reach, an address has to be of this machine.
+//!
+//! Callers that are no browsers send no `Origin`, and whatever `Host` is in their URL.
+
+use std::net::IpAddr;
+
+use http::{Method, StatusCode, header, request::Parts, uri::Authority};
+
+use super::{HttpOptions, problem::Problem};
+
+/// Decides who is answered.
+#[derive(Debug)]
+pub(super) struct Guard {
+    is_exposed: bool,
+    hosts: Vec<String>,
+}
+
+impl Guard {
+    pub(super) fn new(options: HttpOptions) -> Self {
+        let HttpOptions { is_exposed, hosts } = options;
+        Self { is_exposed, hosts }
+    }
+
+    /// # Errors
+    /// 403 with what mends it; 400 for a `Host` that is none.
+    pub(super) fn check(&self, head: &Parts) -> Result<(), Problem> {
+        let hosts = head.headers.get_all(header::HOST);
+        let named = hosts.iter().map(|host| host.as_bytes());
+        let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+        for host in named.chain(authority) {
+            let authority = Authority::try_from(host);
+            let authority =
+                authority.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the Host header is no host"))?;
+            if !self.knows(authority.host()) {
+                let host = authority.host();
+                return Err(forbidden(format!(
+                    "this manager does not go by the name of {host}: use its address, or add the name to listen.hosts"
+                )));
+            }
+        }
+        if matches!(head.method, Method::GET | Method::HEAD) {
+            return Ok(());
+        }
+        for origin in head.headers.get_all(header::ORIGIN) {
+            if !origin.to_str().is_ok_and(|origin| self.is_own(origin)) {
+                return Err(forbidden("a web page of elsewhere may not change anything here"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an origin, `scheme://host:port`, is of a host that this manager goes by.
+    fn is_own(&self, origin: &str) -> bool {
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        authority.and_then(|text| text.parse::<Authority>().ok()).is_some_and(|authority| self.knows(authority.host()))
+    }
+
+    /// Whether a host, without its port, is one that this manager goes by.
+    fn knows(&self, host: &str) -> bool {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return self.is_exposed || address.to_canonical().is_loopback();
+        }
+        let name = host.strip_suffix('.').unwrap_or(host);
+        name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+fn forbidden(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! From a request of HTTP to the message of an RPC, and from its answer to JSON.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, Value};
+
+mod condition;
+mod json;
+mod parameter;
+mod tree;
+
+pub(super) use self::json::is_one_value;
+
+use super::{
+    JSON,
+    problem::{Problem, Violation},
+    route::Variables,
+    rules::{BodyRule, Rpc},
+};
+
+/// The message of a request, encoded.
+///
+/// # Errors
+/// What is wrong with body, path, query or headers: 400 with each field at fault, or 415.
+pub(super) fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: &[u8]) -> Result<Bytes, Problem> {
+    let mut message = read_body(rpc, &head.headers, body)?;
+    let mut faults = Vec::new();
+    for (field, value) in variables {
+        faults.extend(parameter::set(&mut message, field, value).err());
+    }
+    for (field, value) in form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+        let set = match &rpc.body {
+            BodyRule::Field(body) if parameter::begins_with(&field, body) => {
+                Err(Violation::new(field, "is what the body is"))
+            }
+            _ => parameter::set(&mut message, &field, &value),
+        };
+        faults.extend(set.err());
+    }
+    faults.extend(condition::set_expected_revision(&mut message, &head.headers).err());
+    faults.extend(condition::set_request_id(&mut message, &head.headers).err());
+    if faults.is_empty() { Ok(message.encode_to_vec().into()) } else { Err(Problem::invalid(faults)) }
+}
+
+fn read_body(rpc: &Rpc, headers: &HeaderMap, body: &[u8]) -> Result<DynamicMessage, Problem> {
+    let mut message = DynamicMessage::new(rpc.input.clone());
+    match &rpc.body {
+        BodyRule::None if body.is_empty() => {}
+        BodyRule::None => return Err(Problem::invalid_field("", "this request takes no body")),
+        BodyRule::Whole => {
+            is_json(headers)?;
+            message = json::read(&rpc.input, body, "").map_err(Problem::invalid)?;
+        }
+        BodyRule::Field(field) => {
+            is_json(headers)?;
+            if let Some(kind) = field.kind().as_message() {
+                let value = json::read(kind, body, field.name()).map_err(Problem::invalid)?;
+                message.set_field(field, Value::Message(value));
+            }
+        }
+    }
+    Ok(message)
+}
+
+/// Refuses what is not said to be JSON, an empty body as well: what a page can send unasked is none of it.
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+    let is_utf8 = parameters.split(';').map(str::trim).filter(|parameter| !parameter.is_empty()).all(|parameter| {
+        let parameter = parameter.to_ascii_lowercase();
+        !parameter.starts_with("charset=") || matches!(parameter.as_str(), "charset=utf-8" | "charset=\"utf-8\"")
+    });
+    if kind.trim().eq_ignore_ascii_case(JSON) && is_utf8 {
+        return Ok(());
+    }
+    Err(Problem::unsupported("the body must be application/json, and its Content-Type say so"))
+}
+
+/// The answer of an RPC as JSON, with the revision of the service in it as its entity tag.
+///
+/// # Errors
+/// 500 for an answer that is not the contract's.
+pub(super) fn response(rpc: &Rpc, answer: &[u8]) -> Result<Response<Bytes>, Problem> {
+    let message = DynamicMessage::decode(rpc.output.clone(), answer);
+    let message = message.map_err(|error| Problem::internal(&format!("{}: {error}", rpc.method)))?;
+    let mut text = serde_json::to_vec(&message)
+        .map_err(|error| Problem::internal(&format!("{} cannot be written as JSON: {error}", rpc.method)))?;
+    text.push(b'\n');
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    if let Some(tag) = condition::entity_tag(&message) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    let is_created = message.get_field_by_name("created").is_some_and(|created| created.as_bool() == Some(true));
+    if is_created {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What headers say of a request: on which revision it rests, and what it is called.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
+
+use super::super::problem::Violation;
+
+const EXPECTED_REVISION: &str = "expected_revision";
+const REQUEST_ID: &str = "request_id";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Sets what `If-Match` says: the entity tag of the service as the caller read it.
+pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
+    let Some(tag) = single(headers, &header::IF_MATCH)? else { return Ok(()) };
+    let at_fault = |what: &str| Err(Violation::new("If-Match", what));
+    let Some(field) = message.descriptor().get_field_by_name(EXPECTED_REVISION) else {
+        return at_fault("is for writes of a service or its policy");
+    };
+    let Some((epoch, revision)) = parse(tag) else {
+        return at_fault(
+            "must be one entity tag as a service's answer has it in ETag, for example \"1700000000000-12\"",
+        );
+    };
+    if message.has_field(&field) {
+        return at_fault("is there together with expected_revision");
+    }
+    if let Some(expected) = message.get_field_mut(&field).as_message_mut() {
+        expected.set_field_by_name("epoch", Value::U64(epoch));
+        expected.set_field_by_name("revision", Value::U64(revision));
+    }
+    Ok(())
+}
+
+/// Sets what `Idempotency-Key` says, with quotes around it or without.
+pub(super) fn set_request_id(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
+    let Some(key) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(()) };
+    let at_fault = |what: &str| Err(Violation::new("Idempotency-Key", what));
+    let Some(field) = message.descriptor().get_field_by_name(REQUEST_ID) else {
+        return at_fault("is for writes");
+    };
+    let key = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key);
+    if key.is_empty() {
+        return at_fault("must not be empty");
+    }
+    if message.has_field(&field) {
+        return at_fault("is there together with request_id");
+    }
+    message.set_field(&field, Value::String(key.to_owned()));
+    Ok(())
+}
+
+/// The entity tag of an answer: the revision of the service that is in it. `None`: none is.
+pub(super) fn entity_tag(answer: &DynamicMessage) -> Option<HeaderValue> {
+    let service = answer.get_field_by_name("service")?;
+    let revision = service.as_message()?.get_field_by_name("revision")?;
+    let part = |name| revision.as_message()?.get_field_by_name(name)?.as_u64();
+    HeaderValue::from_str(&format!("\"{}-{}\"", part("epoch")?, part("revision")?)).ok()
+}
+
+fn parse(tag: &str) -> Option<(u64, u64)> {
+    let (epoch, revision) = tag.trim().strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
+    Some((epoch.parse().ok()?, revision.parse().ok()?))
+}
+
+/// The value of a header that can be there once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Violation> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(text), None) => Ok(Some(text)),
+        (Ok(_), Some(_)) => Err(Violation::new(name.as_str(), "is there twice")),
+        (Err(_), _) => Err(Violation::new(name.as_str(), "must be in ASCII")),
+    }
+}

@@ -1,0 +1,153 @@
+//! Proto3 JSON, with each fault at its place.
+//!
+//! The conversion is prost-reflect's. It stops at the first fault, says no path, and lets pass what is silently without
+//! effect: a name that is there twice, `null` in a list. So names are looked at first, and where the conversion fails, each
+//! value is tried for itself to find those at fault.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::Value;
+
+use super::{super::problem::Violation, tree::Tree};
+use crate::registry::nearest;
+
+/// The most faults that are told.
+const MAX_FAULTS: usize = 16;
+
+/// Reads a message. `path` is where it stands in its request, for the words of faults.
+pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<DynamicMessage, Vec<Violation>> {
+    let no_json = |error: serde_json::Error| {
+        let what = if text.is_empty() {
+            "the body is empty: it must be JSON".to_owned()
+        } else {
+            format!("the body is no JSON: {error}")
+        };
+        vec![Violation::new("", what)]
+    };
+    let tree: Tree = serde_json::from_slice(text).map_err(no_json)?;
+    let mut faults = Faults { found: Vec::new(), tries_values: false };
+    faults.in_message(kind, &tree, path);
+    if !faults.found.is_empty() {
+        return Err(faults.found);
+    }
+    let error = match DynamicMessage::deserialize(kind.clone(), tree.to_value()) {
+        Ok(message) => return Ok(message),
+        Err(error) => error,
+    };
+    faults.tries_values = true;
+    faults.in_message(kind, &tree, path);
+    if faults.found.is_empty() {
+        faults.found.push(Violation::new(path, cleaned(&error)));
+    }
+    Err(faults.found)
+}
+
+/// Reads one value of a field from JSON, as one in a list where the field is one.
+pub(super) fn value_of(field: &FieldDescriptor, value: Value) -> Result<prost_reflect::Value, String> {
+    let value = if field.is_list() { Value::Array(vec![value]) } else { value };
+    let object = Value::Object([(field.json_name().to_owned(), value)].into_iter().collect());
+    let message = DynamicMessage::deserialize(field.parent_message().clone(), object);
+    message.map(|message| message.get_field(field).into_owned()).map_err(|error| cleaned(&error))
+}
+
+/// The field of a message by either of its names.
+pub(super) fn field(kind: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+    kind.get_field_by_json_name(name).or_else(|| kind.get_field_by_name(name))
+}
+
+/// What is said of a name that a message does not have.
+pub(super) fn unknown(kind: &MessageDescriptor, name: &str) -> String {
+    let names: Vec<_> = kind.fields().map(|field| field.json_name().to_owned()).collect();
+    let alike = nearest(name, names.iter().map(String::as_str));
+    let hint = alike.first().map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
+    format!("is no field of {}{hint}", kind.name())
+}
+
+/// Whether a message has a form of its own in JSON, as a duration has.
+pub(in crate::http) fn is_one_value(kind: &MessageDescriptor) -> bool {
+    kind.full_name().starts_with("google.protobuf.")
+}
+
+/// A field's place below another one's.
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// serde_json says where in the text, which for a value by itself is nowhere.
+fn cleaned(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+/// Looks for faults: in names, or in values.
+struct Faults {
+    found: Vec<Violation>,
+    tries_values: bool,
+}
+
+impl Faults {
+    fn add(&mut self, path: &str, what: impl Into<String>) {
+        if self.found.len() < MAX_FAULTS {
+            self.found.push(Violation::new(path, what));
+        }
+    }
+
+    fn in_message(&mut self, kind: &MessageDescriptor, tree: &Tree, path: &str) {
+        let Tree::Object(fields) = tree else {
+            return self.add(path, "must be an object");
+        };
+        let mut seen = Vec::new();
+        for (name, value) in fields {
+            let Some(field) = field(kind, name) else {
+                self.add(&below(path, name), unknown(kind, name));
+                continue;
+            };
+            let path = below(path, field.name());
+            if seen.contains(&field.number()) {
+                self.add(&path, "is there twice");
+            }
+            seen.push(field.number());
+            if !value.is_null() {
+                self.in_field(&field, value, &path);
+            }
+        }
+    }
+
+    fn in_field(&mut self, field: &FieldDescriptor, value: &Tree, path: &str) {
+        match (value, field.kind()) {
+            (Tree::Object(entries), Kind::Message(entry)) if field.is_map() => {
+                for (at, (name, value)) in entries.iter().enumerate() {
+                    let path = format!("{path}[{name:?}]");
+                    if entries.iter().take(at).any(|(other, _)| other == name) {
+                        self.add(&path, "is there twice");
+                    }
+                    self.in_item(&entry.map_entry_value_field(), value, &path);
+                }
+            }
+            (_, _) if field.is_map() => self.add(path, "must be an object"),
+            (Tree::List(items), _) if field.is_list() => {
+                for (at, item) in items.iter().enumerate() {
+                    self.in_item(field, item, &format!("{path}[{at}]"));
+                }
+            }
+            (_, _) if field.is_list() => self.add(path, "must be a list"),
+            _ => self.in_item(field, value, path),
+        }
+    }
+
+    /// One value, be it a field's or one of many.
+    fn in_item(&mut self, field: &FieldDescriptor, value: &Tree, path: &str) {
+        if value.is_null() {
+            return self.add(path, "must not be null");
+        }
+        if let Kind::Message(kind) = field.kind()
+            && !is_one_value(&kind)
+        {
+            return self.in_message(&kind, value, path);
+        }
+        if self.tries_values
+            && let Err(what) = value_of(field, value.to_value())
+        {
+            self.add(path, format!("cannot be read: {what}"));
+        }
+    }
+}

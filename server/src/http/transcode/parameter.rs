@@ -1,0 +1,94 @@
+//! Fields that are said in the path or the query, one value each.
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage as _};
+use serde_json::Value;
+
+use super::{super::problem::Violation, json};
+
+/// Sets a field of a message by its path, as in `revision.epoch`; a list gets one value more.
+pub(super) fn set(message: &mut DynamicMessage, path: &str, text: &str) -> Result<(), Violation> {
+    let at_fault = |what: String| Violation::new(path, what);
+    let mut message = message;
+    let mut names = path.split('.').peekable();
+    while let Some(name) = names.next() {
+        let kind = message.descriptor();
+        let field = json::field(&kind, name).ok_or_else(|| at_fault(json::unknown(&kind, name)))?;
+        if names.peek().is_none() {
+            return set_field(message, &field, text).map_err(at_fault);
+        }
+        if !is_of_fields(&field) {
+            return Err(at_fault(format!("is wrong from {name} on, which has no fields")));
+        }
+        let Some(inner) = message.get_field_mut(&field).as_message_mut() else {
+            return Err(at_fault(format!("is wrong from {name} on")));
+        };
+        message = inner;
+    }
+    Err(at_fault("names no field".to_owned()))
+}
+
+/// Whether a path begins with a field.
+pub(super) fn begins_with(path: &str, field: &FieldDescriptor) -> bool {
+    let first = path.split('.').next().unwrap_or_default();
+    first == field.name() || first == field.json_name()
+}
+
+/// Whether a field is one message that has fields of its own in JSON.
+fn is_of_fields(field: &FieldDescriptor) -> bool {
+    !field.is_list() && !field.is_map() && matches!(field.kind(), Kind::Message(kind) if !json::is_one_value(&kind))
+}
+
+fn set_field(message: &mut DynamicMessage, field: &FieldDescriptor, text: &str) -> Result<(), String> {
+    let value = json::value_of(field, in_json(field, text)?).map_err(|what| format!("cannot be read: {what}"))?;
+    if field.is_list() {
+        let more = value.as_list().unwrap_or_default().to_vec();
+        if let Some(list) = message.get_field_mut(field).as_list_mut() {
+            list.extend(more);
+        }
+        return Ok(());
+    }
+    // What path, query and body say of one field has to be the same.
+    if message.has_field(field) && *message.get_field(field) != value {
+        return Err("is there twice, and not the same".to_owned());
+    }
+    let others = field.containing_oneof().into_iter().flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
+    if let Some(other) = others.into_iter().find(|other| other != field && message.has_field(other)) {
+        return Err(format!("is one of two that exclude each other: {} is there as well", other.json_name()));
+    }
+    message.set_field(field, value);
+    Ok(())
+}
+
+/// The JSON of a text, by the kind of its field.
+fn in_json(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
+    Ok(match field.kind() {
+        _ if field.is_map() => return Err("cannot be said here: it is a map".to_owned()),
+        Kind::Message(kind) if !json::is_one_value(&kind) => {
+            let first = kind.fields().next().map(|first| first.json_name().to_owned()).unwrap_or_default();
+            return Err(format!("has fields: say which, as in {}.{first}", field.json_name()));
+        }
+        // Masks are said in JSON's names; in the contract's they are as good.
+        Kind::Message(kind) if kind.full_name() == "google.protobuf.FieldMask" => camel_case(text).into(),
+        Kind::Bool => match text {
+            "true" => true.into(),
+            "false" => false.into(),
+            _ => return Err("must be true or false".to_owned()),
+        },
+        Kind::Enum(_) => text.parse::<i32>().map_or_else(|_| text.into(), Value::from),
+        _ => text.into(),
+    })
+}
+
+/// `max_attempts` as `maxAttempts`.
+fn camel_case(text: &str) -> String {
+    let mut rises = false;
+    let mut camel = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '_' => rises = true,
+            _ if std::mem::take(&mut rises) => camel.push(letter.to_ascii_uppercase()),
+            _ => camel.push(letter),
+        }
+    }
+    camel
+}

@@ -1,0 +1,92 @@
+//! JSON as it was written: names in their order, and twice where they were written twice.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::Value;
+
+/// A value. serde_json bounds how deep it can be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Tree {
+    /// `null`, a truth, a number or a text.
+    Leaf(Value),
+    /// An array.
+    List(Vec<Tree>),
+    /// An object.
+    Object(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    /// Whether it is `null`, which is as good as absent.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self, Self::Leaf(Value::Null))
+    }
+
+    /// The same as serde_json has it; of names that are there twice, the last one.
+    pub(super) fn to_value(&self) -> Value {
+        match self {
+            Self::Leaf(value) => value.clone(),
+            Self::List(values) => values.iter().map(Self::to_value).collect(),
+            Self::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value.to_value())).collect(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Tree;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Tree, E> {
+                Ok(Tree::Leaf(Value::Null))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Tree, E> {
+                Ok(Tree::Leaf(value.into()))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Tree, E> {
+                Ok(Tree::Leaf(value.into()))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Tree, E> {
+                Ok(Tree::Leaf(value.into()))
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Tree, E> {
+                Ok(Tree::Leaf(value.into()))
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Tree, E> {
+                Ok(Tree::Leaf(value.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Tree::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Tree, A::Error> {
+                let mut object = Vec::new();
+                while let Some(field) = fields.next_entry()? {
+                    object.push(field);
+                }
+                Ok(Tree::Object(object))
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
+}
