@@ -25,6 +25,7 @@ mod pages;
 mod problem;
 mod route;
 mod rules;
+mod seeds;
 mod transcode;
 
 pub use self::front::Front;
@@ -35,6 +36,7 @@ use self::{
     problem::Problem,
     route::{Found, Route, Table},
     rules::Rpc,
+    seeds::Seed,
 };
 use crate::{config::Config, grpc::InProcess, peer::Peer, registry::Registry};
 
@@ -69,6 +71,7 @@ struct Inner {
 #[derive(Debug)]
 enum Target {
     Page(Page),
+    Seed(Seed),
     Rpc(Rpc),
 }
 
@@ -106,6 +109,9 @@ impl Http {
         let mut routes = Table::default();
         for (path, page) in pages::PAGES {
             routes.add(Route::new(Method::GET, path, Target::Page(*page))?);
+        }
+        for (path, seed) in seeds::READS {
+            routes.add(Route::new(Method::GET, path, Target::Seed(*seed))?);
         }
         let rules = rules::read(&pool)?;
         let openapi = format!("{}\n", openapi::document(&pool, &rules));
@@ -163,14 +169,17 @@ impl Inner {
             Found::Target(target, variables) => (target, variables),
             Found::Options(allow) => return Ok(allowing(&allow)),
         };
-        if let Target::Page(page) = target {
-            if page.is_guarded() {
+        let rpc = match target {
+            // Probes come by any name.
+            Target::Page(page) => return self.health.show(*page, head.uri.query().unwrap_or_default()),
+            Target::Seed(seed) => {
                 self.guard.check(head)?;
+                accepts_json(&head.headers)?;
+                return seed.show(&self.service, &self.health.registry, &variables, head).await;
             }
-            return self.health.show(*page, head.uri.query().unwrap_or_default());
-        }
+            Target::Rpc(rpc) => rpc,
+        };
         self.guard.check(head)?;
-        let Target::Rpc(rpc) = target else { return Err(Problem::internal("a page is no RPC")) };
         accepts_json(&head.headers)?;
         let body = read(head, body).await?;
         let request = transcode::request(rpc, &variables, head, &body)?;

@@ -14,6 +14,7 @@ use super::{
     JSON,
     pages::PAGES,
     rules::{BodyRule, Rpc},
+    seeds::READS,
     transcode::is_one_value,
 };
 
@@ -33,6 +34,9 @@ pub(super) fn document(pool: &DescriptorPool, routes: &[(Method, String, Rpc)]) 
     let mut paths: Map<String, Value> = Map::new();
     for (path, page) in PAGES {
         paths.insert((*path).to_owned(), json!({"get": page.in_openapi()}));
+    }
+    for (path, seed) in READS {
+        paths.insert((*path).to_owned(), json!({"get": seed.in_openapi(path)}));
     }
     let mut names: Vec<String> = Vec::new();
     for (method, path, rpc) in routes {

@@ -46,13 +46,6 @@ pub(super) const PAGES: &[(&str, Page)] = &[
 ];
 
 impl Page {
-    /// Whether it is for callers alone that know this manager's name. Probes come by any.
-    pub(super) fn is_guarded(self) -> bool {
-        match self {
-            Self::Live | Self::Ready | Self::Started | Self::Version | Self::OpenApi => false,
-        }
-    }
-
     /// Its operation in OpenAPI.
     pub(super) fn in_openapi(self) -> Value {
         let (id, description, kind) = match self {

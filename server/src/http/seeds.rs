@@ -1,0 +1,203 @@
+//! The paths that services had for themselves before they had a manager, in the shapes that their dashboards and scripts
+//! know: of Flask modules (`/health/modules`, `/modules`, `/health`), of Node services (`/api/{service}/health`) and of a
+//! TypeScript backend (`/api/health`).
+//!
+//! A process that answered them knew itself alone; the manager answers for all instances of a service, from the RPCs that
+//! everybody has.
+
+use bytes::Bytes;
+use cofferdam_proto::v1;
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts, uri::PathAndQuery};
+use prost::Message;
+use serde_json::{Value, json};
+
+mod module;
+mod shapes;
+
+use self::module::Module;
+use super::{JSON, metadata, problem::Problem, route::Variables};
+use crate::{grpc::InProcess, peer::Peer, registry::Registry};
+
+/// A page of services or figures.
+const PAGE_SIZE: i32 = 1000;
+
+const NAMESPACE: &str = "namespace";
+
+/// One of these paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seed {
+    /// All Flask modules.
+    Modules,
+    /// One of them.
+    Module,
+    /// The module system.
+    System,
+    /// One module's check of itself.
+    Check,
+    /// The application with its modules.
+    Application,
+    /// The backend with its services.
+    Backend,
+    /// One Node service.
+    Service,
+}
+
+/// The paths that only read.
+pub(super) const READS: &[(&str, Seed)] = &[
+    ("/health/modules", Seed::Modules),
+    ("/health/modules/{module}", Seed::Module),
+    ("/modules/status", Seed::System),
+    ("/modules/{module}/health", Seed::Check),
+    ("/health", Seed::Application),
+    ("/api/health", Seed::Backend),
+    ("/api/{service}/health", Seed::Service),
+];
+
+impl Seed {
+    /// Its operation in OpenAPI; docs/http.md has the shapes.
+    pub(super) fn in_openapi(self, path: &str) -> Value {
+        let variable = path.split(['{', '}']).nth(1);
+        let text = json!({"type": "string"});
+        let variable = variable.map(|name| json!({"name": name, "in": "path", "required": true, "schema": text}));
+        let namespace = json!({"name": NAMESPACE, "in": "query", "description": "Empty: default.", "schema": text});
+        let parameters: Vec<_> = variable.into_iter().chain([namespace]).collect();
+        json!({
+            "operationId": format!("{self:?}Health"),
+            "description": "Health over all instances, in a shape of before there was a manager.",
+            "parameters": parameters,
+            "responses": {
+                "200": {"description": "How it is.", "content": {JSON: {"schema": {"type": "object"}}}},
+                "default": {"$ref": "#/components/responses/Problem"},
+            },
+        })
+    }
+
+    /// Answers a read.
+    pub(super) async fn show(
+        self,
+        service: &InProcess,
+        registry: &Registry,
+        variables: &Variables,
+        head: &Parts,
+    ) -> Result<Response<Bytes>, Problem> {
+        let asked = Asked { service, head, namespace: namespace(head.uri.query().unwrap_or_default())? };
+        let now = shapes::rfc_3339(registry.wall_time());
+        let name = variables.first().map(|(_, name)| name.as_str()).unwrap_or_default();
+        let said = match self {
+            Self::Modules => shapes::modules(&asked.all().await?, &now),
+            Self::System => shapes::system(&asked.all().await?, &now),
+            Self::Application => shapes::application(&asked.all().await?, &now),
+            Self::Backend => shapes::backend(&asked.all().await?, &now),
+            Self::Module => shapes::module(&asked.one(name).await?, &now),
+            Self::Service => shapes::service(&asked.one(name).await?, &now),
+            Self::Check => {
+                let module = asked.one(name).await?;
+                let mut dependencies = Vec::new();
+                for (dependency, _) in &module.dependencies {
+                    dependencies.push((dependency.clone(), asked.health_of(dependency).await?));
+                }
+                shapes::check(&module, &dependencies, &now)
+            }
+        };
+        Ok(answer(&said))
+    }
+}
+
+/// Who asks, and about which namespace.
+struct Asked<'a> {
+    service: &'a InProcess,
+    head: &'a Parts,
+    namespace: String,
+}
+
+impl Asked<'_> {
+    async fn call<A: Message + Default>(&self, method: &'static str, request: &impl Message) -> Result<A, Problem> {
+        let headers: HeaderMap = metadata(&self.head.headers);
+        let peer = self.head.extensions.get::<Peer>().cloned();
+        let message = request.encode_to_vec().into();
+        let answer = self.service.call(PathAndQuery::from_static(method), message, headers, peer).await;
+        let answer = answer.map_err(|refusal| Problem::from_refusal(refusal, false))?;
+        A::decode(answer).map_err(|error| Problem::internal(&format!("{method}: {error}")))
+    }
+
+    /// Every service of the namespace, by name.
+    async fn all(&self) -> Result<Vec<Module>, Problem> {
+        const LIST: &str = "/cofferdam.v1.IsolationService/ListIsolatedServices";
+        const STATS: &str = "/cofferdam.v1.IsolationService/GetIsolationStats";
+        let mut stats: Vec<v1::ServiceStats> = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::GetIsolationStatsRequest {
+                // An empty one would be all of them here.
+                namespace: if self.namespace.is_empty() { "default".to_owned() } else { self.namespace.clone() },
+                include_services: true,
+                page_size: PAGE_SIZE,
+                page_token,
+                ..v1::GetIsolationStatsRequest::default()
+            };
+            let page: v1::GetIsolationStatsResponse = self.call(STATS, &request).await?;
+            stats.extend(page.services);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        let mut modules = Vec::new();
+        loop {
+            let request =
+                v1::ListIsolatedServicesRequest { namespace: self.namespace.clone(), page_size: PAGE_SIZE, page_token };
+            let page: v1::ListIsolatedServicesResponse = self.call(LIST, &request).await?;
+            for service in page.services {
+                let name = service.service.as_ref().map(|service| service.name.as_str()).unwrap_or_default();
+                // Both are in the order of names; one that came in between has no figures yet.
+                let at = stats.binary_search_by(|stats| stats.service.as_str().cmp(name));
+                modules.push(Module::new(&service, at.ok().and_then(|at| stats.get(at))));
+            }
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(modules);
+            }
+        }
+    }
+
+    async fn one(&self, name: &str) -> Result<Module, Problem> {
+        let info = self.info(name).await?;
+        Ok(Module::new(&info.service.unwrap_or_default(), info.stats.as_ref()))
+    }
+
+    /// The status of a dependency; absent where it is not registered.
+    async fn health_of(&self, name: &str) -> Result<Option<v1::HealthStatus>, Problem> {
+        match self.info(name).await {
+            Ok(info) => Ok(Some(Module::new(&info.service.unwrap_or_default(), None).status)),
+            Err(problem) if problem.is_not_found() => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    async fn info(&self, name: &str) -> Result<v1::GetServiceIsolationInfoResponse, Problem> {
+        const INFO: &str = "/cofferdam.v1.IsolationService/GetServiceIsolationInfo";
+        let (namespace, service) = (self.namespace.clone(), name.to_owned());
+        self.call(INFO, &v1::GetServiceIsolationInfoRequest { namespace, service }).await
+    }
+}
+
+/// The namespace that a query says. Empty: default.
+fn namespace(query: &str) -> Result<String, Problem> {
+    let mut namespace = String::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name != NAMESPACE {
+            return Err(Problem::invalid_field(name, "is no parameter here: there is namespace"));
+        }
+        namespace = value.into_owned();
+    }
+    Ok(namespace)
+}
+
+fn answer(value: &Value) -> Response<Bytes> {
+    let mut response = Response::new(format!("{value}\n").into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+}
+
+#[cfg(test)]
+mod tests;

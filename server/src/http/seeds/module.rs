@@ -1,0 +1,113 @@
+//! What the seeds call a module, a service or a breaker: a registered service.
+
+use std::time::Duration;
+
+use cofferdam_proto::v1;
+
+/// A service, with what these shapes have room for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) purpose: String,
+    /// The services that it needs, and whether it can do without.
+    pub(super) dependencies: Vec<(String, bool)>,
+    pub(super) is_enabled: bool,
+    /// Healthy where nothing is known.
+    pub(super) status: v1::HealthStatus,
+    /// Why. Empty: nobody said.
+    pub(super) message: String,
+    pub(super) state: State,
+    /// The breakers of pools and methods, by pool or glob.
+    pub(super) breakers: Vec<(String, State)>,
+    /// Attempts that failed since the managers started.
+    pub(super) failures: u64,
+    /// Attempts that succeeded since then.
+    pub(super) successes: u64,
+    /// How long that is.
+    pub(super) period: Duration,
+    pub(super) has_fallback: bool,
+}
+
+/// The states of a breaker, as seeds write them. Where there is no breaker, calls go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+impl State {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "CLOSED",
+            Self::Open => "OPEN",
+            Self::HalfOpen => "HALF_OPEN",
+        }
+    }
+
+    fn of(open_instances: u32, half_open_instances: u32) -> Self {
+        match (open_instances, half_open_instances) {
+            (0, 0) => Self::Closed,
+            (0, _) => Self::HalfOpen,
+            _ => Self::Open,
+        }
+    }
+}
+
+impl From<v1::BreakerState> for State {
+    fn from(state: v1::BreakerState) -> Self {
+        match state {
+            v1::BreakerState::Unspecified | v1::BreakerState::Closed => Self::Closed,
+            v1::BreakerState::Open => Self::Open,
+            v1::BreakerState::HalfOpen => Self::HalfOpen,
+        }
+    }
+}
+
+impl Module {
+    pub(super) fn new(isolated: &v1::IsolatedService, stats: Option<&v1::ServiceStats>) -> Self {
+        let service = isolated.service.clone().unwrap_or_default();
+        let health = isolated.health.clone().unwrap_or_default();
+        let fallback = isolated.policy.as_ref().and_then(|policy| policy.fallback.as_ref());
+        let optional = i32::from(v1::DependencyKind::Optional);
+        let dependencies = service.dependencies.into_iter().map(|one| (one.service, one.kind == optional));
+        let stats = stats.cloned().unwrap_or_default();
+        let counters = stats.counters.unwrap_or_default();
+        let period = stats.calls.and_then(|calls| calls.period).and_then(|period| Duration::try_from(period).ok());
+        let breaker = |one: &v1::BreakerStats| {
+            let name = if one.pool.is_empty() { &one.method_glob } else { &one.pool };
+            (name.clone(), State::of(one.open_instances, one.half_open_instances))
+        };
+        Self {
+            name: service.name,
+            purpose: service.description,
+            dependencies: dependencies.collect(),
+            is_enabled: service.enabled.unwrap_or(true),
+            status: match health.status() {
+                v1::HealthStatus::Unspecified => v1::HealthStatus::Healthy,
+                status => status,
+            },
+            message: health.message.clone(),
+            state: isolated.breaker_state().into(),
+            breakers: stats.breakers.iter().map(breaker).collect(),
+            failures: counters.attempt_failures,
+            successes: counters.attempt_successes,
+            period: period.unwrap_or_default(),
+            has_fallback: fallback.is_some_and(|fallback| fallback.enabled.unwrap_or(!fallback.chain.is_empty())),
+        }
+    }
+
+    /// Whether calls are answered without trouble.
+    pub(super) fn is_well(&self) -> bool {
+        self.is_enabled && self.status == v1::HealthStatus::Healthy && self.state == State::Closed
+    }
+
+    /// Attempts that failed, of all, as a share from 0 to 100 with one place: 2 of 100 are 2.0.
+    pub(super) fn failure_percent(&self) -> f64 {
+        let all = self.failures.saturating_add(self.successes);
+        if all == 0 {
+            return 0.0;
+        }
+        (self.failures as f64 / all as f64 * 1000.0).round() / 10.0
+    }
+}

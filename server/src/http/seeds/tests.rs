@@ -1,0 +1,105 @@
+//! The shapes, held to the files in `golden/`. `COFFERDAM_REGENERATE=1` writes them anew.
+
+use super::{module::State, *};
+use crate::{
+    http::tests::get,
+    testing::{EPOCH, Manager, fallback, registration, static_step},
+};
+use cofferdam_core::time::WallTime;
+use std::{path::Path, time::Duration};
+
+/// Services as the seeds have them: the TypeScript backend's three, one of which has a breaker for each of two pools.
+fn services() -> Vec<Module> {
+    let module = |name: &str, failures, successes| Module {
+        name: name.to_owned(),
+        purpose: format!("what {name} is for"),
+        dependencies: vec![],
+        is_enabled: true,
+        status: v1::HealthStatus::Healthy,
+        message: String::new(),
+        state: State::Closed,
+        breakers: vec![],
+        failures,
+        successes,
+        period: Duration::from_millis(90_500),
+        has_fallback: true,
+    };
+    let auth =
+        Module { dependencies: vec![("database".to_owned(), false)], has_fallback: false, ..module("auth", 0, 45) };
+    let status = v1::HealthStatus::Degraded;
+    let cache = Module { status, message: "High latency detected".to_owned(), ..module("cache", 2, 98) };
+    let breakers = vec![("readPool".to_owned(), State::Closed), ("s3".to_owned(), State::HalfOpen)];
+    let (status, state) = (v1::HealthStatus::CircuitOpen, State::Open);
+    let database = Module { status, state, breakers, ..module("database", 3, 150) };
+    vec![auth, cache, database]
+}
+
+fn is_golden(name: &str, value: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/seeds/golden").join(format!("{name}.json"));
+    let text = format!("{}\n", serde_json::to_string_pretty(value).unwrap());
+    if std::env::var_os("COFFERDAM_REGENERATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "{}", path.display());
+}
+
+#[test]
+fn each_shape_is_the_seeds() {
+    let (all, now) = (services(), shapes::rfc_3339(WallTime::after_1970(Duration::from_secs(1_705_314_600))));
+    assert_eq!(now, "2024-01-15T10:30:00Z");
+    is_golden("health_modules", &shapes::modules(&all, &now));
+    is_golden("health_module", &shapes::module(&all[2], &now));
+    is_golden("modules_status", &shapes::system(&all, &now));
+    is_golden("health", &shapes::application(&all, &now));
+    is_golden("api_health", &shapes::backend(&all, &now));
+    is_golden("api_service_health", &shapes::service(&all[2], &now));
+    let dependencies = [("database".to_owned(), Some(v1::HealthStatus::CircuitOpen)), ("mail".to_owned(), None)];
+    is_golden("module_health", &shapes::check(&all[0], &dependencies, &now));
+    let well = [Module { failures: 0, ..services().remove(0) }];
+    assert_eq!(shapes::backend(&well, &now)["message"], "All systems operational");
+    assert_eq!(shapes::backend(&[], &now)["status"], "healthy");
+}
+
+#[test]
+fn two_of_a_hundred_are_two_percent() {
+    let of = |failures, successes| Module { failures, successes, ..services().remove(0) }.failure_percent();
+    assert_eq!([of(2, 98), of(0, 0), of(1, 2), of(u64::MAX, 1)], [2.0, 0.0, 33.3, 100.0]);
+}
+
+#[tokio::test]
+async fn they_tell_of_the_services_that_are_registered() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let mut wallet = registration("wallet_module");
+    let needs = |service: &str| v1::Dependency { service: service.to_owned(), kind: 0 };
+    wallet.service.as_mut().unwrap().dependencies = vec![needs("connection_api"), needs("user_management")];
+    wallet.fallback = Some(fallback(vec![static_step(b"0")]));
+    client.register_service(wallet).await.unwrap();
+    client.register_service(registration("connection_api")).await.unwrap();
+    let status = v1::HealthStatus::Unhealthy.into();
+    let health = Some(v1::ServiceHealth { status, message: "database is away".to_owned(), observe_time: None });
+    let report = v1::UpdateServiceHealthRequest { service: "connection_api".to_owned(), health, ..Default::default() };
+    client.update_service_health(report).await.unwrap();
+
+    let modules = get(&manager, "/health/modules").await.json();
+    assert_eq!((&modules["status"], &modules["total"]), (&"UNHEALTHY".into(), &2.into()));
+    assert_eq!(modules["modules"]["connection_api"]["message"], "database is away");
+    let check = get(&manager, "/modules/wallet_module/health").await.json();
+    assert_eq!((&check["status"], &check["module"]), (&"healthy".into(), &"wallet_module".into()));
+    assert_eq!(check["dependencies"], serde_json::json!({"connection_api": "unhealthy", "user_management": "unknown"}));
+    assert_eq!(get(&manager, "/health/modules/wallet_module").await.json()["status"], "HEALTHY");
+    assert_eq!(get(&manager, "/health").await.json()["modules"]["connection_api"], "unhealthy");
+    assert_eq!(get(&manager, "/modules/status").await.json()["healthy_modules"], 1);
+    let backend = get(&manager, "/api/health").await.json();
+    let timestamp = shapes::rfc_3339(WallTime::after_1970(Duration::from_millis(EPOCH)));
+    assert_eq!((&backend["status"], &backend["timestamp"]), (&"degraded".into(), &timestamp.into()));
+    assert_eq!(backend["fallbackData"], serde_json::json!({"connection_api": false, "wallet_module": true}));
+    assert_eq!(get(&manager, "/api/wallet_module/health").await.json()["circuitBreaker"]["state"], "CLOSED");
+
+    for path in ["/health/modules/nobody", "/modules/nobody/health", "/api/nobody/health"] {
+        let said = get(&manager, path).await;
+        assert_eq!((said.status, said.json()["reason"].as_str()), (404, Some("SERVICE_NOT_FOUND")), "{path}");
+    }
+    assert_eq!(get(&manager, "/health/modules?namespace=other").await.json()["total"], 0);
+    assert_eq!(get(&manager, "/health/modules?namespce=other").await.status, 400);
+}
