@@ -1,9 +1,12 @@
 //! HTTP and JSON on the port that serves gRPC, by the real curl and by hand.
 
-use cofferdam_proto::v1::IsolationLevel;
+use cofferdam::Cofferdam;
+use cofferdam_proto::v1::{IsolationLevel, IsolationPolicy, RegisterServiceRequest};
 use cofferdam_tests::wire::registration;
 use cofferdam_tests::{Curl, Manager, Store, eventually, shell_snippets, within, workspace_root};
 use serde_json::json;
+use std::io;
+use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -133,7 +136,7 @@ async fn the_commands_of_the_guide_work_as_printed() {
     let snippets = shell_snippets(&guide);
     assert!(!snippets.is_empty(), "the guide shows no command");
     for snippet in snippets {
-        let output = std::process::Command::new("sh")
+        let output = Command::new("sh")
             .args(["-euc", &snippet.commands.replace("localhost:7420", &manager.address())])
             .env("CURL_HOME", settings.path())
             .current_dir(workspace_root())
@@ -165,4 +168,31 @@ async fn the_openapi_document_is_one() {
             assert!(guide.contains(&line), "docs/http.md lacks {line}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_monitor_needs_curl_alone_and_shows_what_is_open() {
+    let manager = Manager::start(Store::Memory).await;
+    for name in ["payments", "search"] {
+        let policy = Some(IsolationPolicy { preset: "flask-module".into(), ..IsolationPolicy::default() });
+        let request = RegisterServiceRequest { policy, ..registration(name, IsolationLevel::Enhanced) };
+        manager.client().register(request).await.unwrap();
+    }
+    let look = || {
+        let mut monitor = Command::new(workspace_root().join("tools/monitor-circuit-breakers.sh"));
+        let output = monitor.env("COFFERDAM_URL", manager.url()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = look();
+    assert_eq!((code, said.lines().count(), said.matches("CLOSED").count()), (Some(0), 3, 2), "{said}");
+    let sdk = Cofferdam::builder("checkout").manager(manager.url()).start();
+    let payments = sdk.service("payments");
+    eventually("an open breaker", async || {
+        let down = || async { Err::<(), _>(io::Error::from(io::ErrorKind::TimedOut)) };
+        let _ = payments.execute("pay", down).await;
+        let (code, said) = look();
+        let is_open = said.lines().any(|line| line.starts_with("payments ") && line.contains(" OPEN "));
+        if is_open && code == Some(4) { Ok(()) } else { Err(said) }
+    })
+    .await;
 }

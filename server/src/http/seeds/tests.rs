@@ -36,11 +36,12 @@ fn services() -> Vec<Module> {
 
 fn is_golden(name: &str, value: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/seeds/golden").join(format!("{name}.json"));
-    let text = format!("{}\n", serde_json::to_string_pretty(value).unwrap());
     if std::env::var_os("COFFERDAM_REGENERATE").is_some() {
-        std::fs::write(&path, &text).unwrap();
+        let text = serde_json::to_string_pretty(value).unwrap();
+        std::fs::write(&path, format!("{text}\n")).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "{}", path.display());
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(golden, *value, "{}", path.display());
 }
 
 #[test]
