@@ -105,7 +105,7 @@ impl Breaker {
     /// A closed breaker that has seen nothing and goes by its rules.
     pub fn new(policy: &BreakerPolicy) -> Self {
         Self {
-            word: AtomicU64::new(Word::INITIAL.encode()),
+            word: AtomicU64::new(Word::INITIAL.bits()),
             since: [AtomicU64::new(0), AtomicU64::new(0)],
             closed: AtomicU64::new(0),
             window: Window::new(policy.window),
@@ -127,25 +127,25 @@ impl Breaker {
     /// The state by the rules alone, whatever stands over them.
     pub fn learned_state(&self, now: Timestamp) -> State {
         let word = self.load();
-        match word.phase {
+        match word.phase() {
             Phase::Closed { .. } => State::Closed,
-            Phase::Open { wait, .. } if now < self.deadline(word.generation, wait) => State::Open,
+            Phase::Open { wait, .. } if now < self.deadline(word.generation(), wait) => State::Open,
             Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
         }
     }
 
     /// Successes and failures in the window.
     pub fn window_counts(&self, now: Timestamp) -> (u64, u64) {
-        let totals = self.window.totals(self.load().generation, now);
+        let totals = self.window.totals(self.load().generation(), now);
         (totals.successes, totals.failures)
     }
 
     /// Whether it is closed, remembers no failure and is under no order: a new one would do the same.
     pub fn is_at_rest(&self, now: Timestamp) -> bool {
         let word = self.load();
-        word.phase == Phase::Closed { consecutive: 0 }
+        word.phase() == Phase::Closed { consecutive: 0 }
             && self.mode(word, now) == BreakerMode::Auto
-            && self.window.totals(word.generation, now).failures == 0
+            && self.window.totals(word.generation(), now).failures == 0
     }
 
     /// Takes note that calls from now on come with another policy. State, counts and timers stay; a shorter open time
@@ -155,12 +155,12 @@ impl Breaker {
         self.window.reshape(new.window);
         loop {
             let word = self.load();
-            let Phase::Open { wait, reopens, by_hand: false } = word.phase else {
+            let Phase::Open { wait, reopens, by_hand: false } = word.phase() else {
                 return;
             };
             let longest = open_time(new, reopens).mul_f64(1.0 + new.open_jitter_ratio);
             let wait = wait.min(millis_up(longest));
-            let next = Word { phase: Phase::Open { wait, reopens, by_hand: false }, ..word };
+            let next = word.with(Phase::Open { wait, reopens, by_hand: false });
             if next == word || self.swap(word, next) {
                 return;
             }
@@ -176,7 +176,7 @@ impl Breaker {
         now: Timestamp,
         random: u64,
     ) -> Option<(Transition, Duration)> {
-        let (from, reopens) = match word.phase {
+        let (from, reopens) = match word.phase() {
             Phase::Closed { .. } => (State::Closed, 0),
             Phase::HalfOpen { reopens, .. } => (State::HalfOpen, (reopens + 1).min(word::MAX_REOPENS)),
             Phase::Open { .. } => return None,
@@ -201,22 +201,24 @@ impl Breaker {
     /// the earlier generation in force, so it is never later than the moment at which the next one began. Where a caller
     /// wins with a reading that is older than another's, the time counts from the other's.
     fn advance(&self, word: Word, phase: Phase, now: Timestamp) -> Option<Word> {
-        let next = Word { generation: word.next_generation(), phase, ..word };
+        let next = word.next(phase);
         match phase {
             Phase::Closed { .. } => {
                 self.closed.fetch_max(now.as_nanos(), Ordering::AcqRel);
             }
-            Phase::Open { .. } | Phase::HalfOpen { .. } => self.count_from(next.generation, now),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => self.count_from(next.generation(), now),
         }
         self.swap(word, next).then_some(next)
     }
 
+    #[inline]
     fn load(&self) -> Word {
-        Word::decode(self.word.load(Ordering::SeqCst))
+        Word::from_bits(self.word.load(Ordering::SeqCst))
     }
 
+    #[inline]
     fn swap(&self, from: Word, to: Word) -> bool {
-        self.word.compare_exchange(from.encode(), to.encode(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.word.compare_exchange(from.bits(), to.bits(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// When an open breaker lets the next call through.

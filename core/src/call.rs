@@ -39,8 +39,10 @@ use crate::policy::PolicySpec;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
-use attempts::Hindered;
+use attempts::{Alone, Hindered};
 use clock::Clock;
+use hedge::Race;
+use running::Running;
 use std::pin::pin;
 use std::time::Duration;
 use tally::Tally;
@@ -68,14 +70,24 @@ pub async fn execute<R: Runtime, O: Operation>(
             return Ok(Answer { value, source, receipt: call.receipt(&progress, Some(why)) });
         }
     };
-    let begun = call.begin_at_once();
-    let begun = match begun {
+    let hindered = match call.begin_at_once() {
         Ok(begun) => {
-            let attempted = tally.watch(pin!(call.attempt(operation, &mut progress, begun))).await;
+            // Here rather than in a future of its own, into which all that it takes would have to be copied.
+            let attempt = call.next_attempt(&mut progress, begun.limit);
+            let mut running = pin!(Running::new(&call, begun, false, operation, O::attempt, attempt));
+            let delay = call.hedge_delay(operation, &progress, running.is_probe());
+            let step = tally.watch(pin!(running.as_mut().for_at_most(delay))).await;
+            let attempted = match call.after(operation, &mut progress, running, delay, step) {
+                Alone::Ended(attempted) => attempted,
+                Alone::Hedged(delay, first) => {
+                    let race = Race::new(&call, O::attempt, delay, call.live_deadline());
+                    tally.watch(Box::pin(race.run(operation, &mut progress, first)).as_mut()).await
+                }
+            };
             match attempted {
                 Ok(value) => {
                     call.time_live(&progress);
-                    tally.end(Counter::ServedLive);
+                    tally.end_live(progress.counts_attempt);
                     return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
                 }
                 Err(failed) => call.wait_after(failed, operation, &progress),
@@ -83,7 +95,7 @@ pub async fn execute<R: Runtime, O: Operation>(
         }
         Err(hindered) => hindered,
     };
-    let result = match begun {
+    let result = match hindered {
         Hindered::Rejected(cause) => Err(cause),
         // Boxed: it is rare, and costs little beside the wait.
         Hindered::MustWait(wait) => tally.watch(Box::pin(call.attempts(operation, &mut progress, wait)).as_mut()).await,
@@ -92,7 +104,7 @@ pub async fn execute<R: Runtime, O: Operation>(
     let cause = match result {
         Ok(value) => {
             call.time_live(&progress);
-            tally.end(Counter::ServedLive);
+            tally.end_live(progress.counts_attempt);
             return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
         }
         Err(cause) => cause,
@@ -148,10 +160,13 @@ struct Progress {
     last_outcome: Outcome,
     /// How long the attempt took that makes up the whole call.
     alone: Option<Duration>,
+    /// Whether the only attempt, a success, is to be counted together with its call.
+    counts_attempt: bool,
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
-    #[inline]
+    // As the steps in `attempts`: to copy a call into its future takes longer than to make it there.
+    #[inline(always)]
     fn begin(isolation: &'a Isolation, runtime: &'a R, in_force: &'a InForce, options: &'a CallOptions<'a>) -> Self {
         let scope = in_force.scope(options.method);
         let lane = scope.lane(options.pool, options.method);
@@ -206,6 +221,6 @@ impl<'a, R: Runtime> Call<'a, R> {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral, alone: None }
+        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral, alone: None, counts_attempt: false }
     }
 }

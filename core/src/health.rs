@@ -4,7 +4,7 @@
 //! open breaker says more than any rate: then the service gets no calls, and its rate is that of the past.
 
 use crate::policy::HealthPolicy;
-use crate::ring::{Ring, Scale, StripedRing};
+use crate::ring::{Ring, Scale, Shape, StripedRing};
 use crate::time::Timestamp;
 
 /// A call leaves the window by a twelfth of its length early at most: five seconds of a minute.
@@ -80,9 +80,19 @@ impl HealthWindow {
     }
 
     /// Counts a call that ended.
-    #[inline]
     pub fn record(&self, is_failure: bool, now: Timestamp, policy: &HealthPolicy) {
-        let frame = self.scale.advance(policy.window, BUCKETS);
+        self.record_in(Self::shape(policy), is_failure, now);
+    }
+
+    /// The shape of a policy's window: found out once, for every call asks.
+    pub(crate) fn shape(policy: &HealthPolicy) -> Shape {
+        Shape::new(policy.window, BUCKETS)
+    }
+
+    /// Counts a call that ended, in a window of such a shape.
+    #[inline]
+    pub(crate) fn record_in(&self, shape: Shape, is_failure: bool, now: Timestamp) {
+        let frame = self.scale.advance(shape);
         if is_failure {
             self.failures.add(frame, frame.tick(now));
         } else if !self.successes.add_at_present(frame, now) {
@@ -92,7 +102,7 @@ impl HealthWindow {
 
     /// Failures per call in the window, in [0, 1]; `None` where it holds no call, or fewer than `minimum_calls`.
     pub fn error_rate(&self, now: Timestamp, policy: &HealthPolicy) -> Option<f64> {
-        let frame = self.scale.peek(policy.window, BUCKETS)?;
+        let frame = self.scale.peek(Self::shape(policy))?;
         let tick = frame.tick(now);
         let failures = self.failures.sum(frame, tick);
         let calls = failures + self.successes.sum(frame, tick);
@@ -101,7 +111,7 @@ impl HealthWindow {
 
     /// Whether the window holds a failure.
     pub fn has_failures(&self, now: Timestamp, policy: &HealthPolicy) -> bool {
-        let frame = self.scale.peek(policy.window, BUCKETS);
+        let frame = self.scale.peek(Self::shape(policy));
         frame.is_some_and(|frame| self.failures.sum(frame, frame.tick(now)) > 0)
     }
 

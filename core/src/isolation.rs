@@ -222,8 +222,15 @@ impl Isolation {
         self.measured.count(counter);
     }
 
+    #[inline]
     pub(crate) fn publish(&self, part: &Part, transition: Option<Transition>) {
-        let Some(transition) = transition else { return };
+        if let Some(transition) = transition {
+            self.tell(part, transition);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, part: &Part, transition: Transition) {
         if transition.to == State::Open && transition.is_enforced {
             self.count(Counter::BreakerOpened);
         }
@@ -249,7 +256,12 @@ impl InForce {
     }
 
     /// What a call of a method goes by.
+    #[inline]
     pub(crate) fn scope(&self, method: &str) -> &Scope {
+        if self.overrides.is_empty() { &self.base } else { self.scope_by_glob(method) }
+    }
+
+    fn scope_by_glob(&self, method: &str) -> &Scope {
         let own = self.overrides.iter().find(|(pattern, _)| glob::matches_method(pattern, method));
         own.map_or(&self.base, |(_, scope)| scope)
     }

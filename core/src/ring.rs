@@ -23,7 +23,7 @@ mod frame;
 mod striped;
 
 pub(crate) use self::decisive::{DecisiveRing, Glance};
-pub(crate) use self::frame::{Frame, LATE_SERIES, Scale};
+pub(crate) use self::frame::{Frame, LATE_SERIES, Scale, Shape};
 pub(crate) use self::striped::StripedRing;
 
 use self::cell::Cell;

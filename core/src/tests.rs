@@ -2,7 +2,7 @@
 
 mod health;
 #[cfg(any(loom, shuttle))]
-mod models;
+pub(crate) mod models;
 mod stress;
 
 use proptest::prelude::*;

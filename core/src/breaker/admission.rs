@@ -4,7 +4,6 @@ use super::{Breaker, Cause, State, Transition};
 use crate::hold::Hold;
 use crate::outcome::Outcome;
 use crate::policy::{BreakerMode, BreakerPolicy};
-use crate::sync::Ordering;
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +180,7 @@ impl Breaker {
     /// Whether a success of an admission changes nothing but a count.
     #[inline]
     fn rests(&self, token: Token) -> bool {
-        token.is_at_rest(self.word.load(Ordering::SeqCst))
+        token.is_at_rest(self.load())
     }
 
     #[inline(never)]

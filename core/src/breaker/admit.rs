@@ -27,11 +27,11 @@ impl Breaker {
         now: Timestamp,
         random: impl FnOnce() -> u64,
     ) -> Result<Admitted<'_>, Rejected> {
-        let word = self.word.load(Ordering::SeqCst);
+        let word = self.load();
         if let Some(token) = Token::at_rest(word) {
             return Ok(self.admitted(token, None));
         }
-        if let Some(generation) = Word::generation_if_plain(word) {
+        if let Some(generation) = word.generation_if_plain() {
             return Ok(self.admitted(Token::new(generation, Kind::Call), None));
         }
         if let Some(left) = self.left_open(word, now) {
@@ -54,7 +54,7 @@ impl Breaker {
         }
         let word = self.load();
         let closed = Timestamp::from_nanos(self.closed.load(Ordering::Acquire));
-        let has_closed = matches!(word.phase, Phase::Closed { .. }) && closed != Timestamp::ZERO;
+        let has_closed = matches!(word.phase(), Phase::Closed { .. }) && closed != Timestamp::ZERO;
         if !has_closed || self.mode(word, now) != BreakerMode::Auto {
             return Ok(());
         }
@@ -71,8 +71,8 @@ impl Breaker {
     /// takes nothing.
     #[inline]
     pub fn would_reject(&self, now: Timestamp) -> Option<Rejected> {
-        let word = self.word.load(Ordering::SeqCst);
-        if Word::generation_if_plain(word).is_some() {
+        let word = self.load();
+        if word.generation_if_plain().is_some() {
             return None;
         }
         let left = self.left_open(word, now);
@@ -86,7 +86,7 @@ impl Breaker {
             return (order.mode == BreakerMode::ForcedOpen).then(|| order.rejection(now));
         }
         // There was one, and it has run out.
-        let unordered = Word { is_ordered: false, ..word }.encode();
+        let unordered = word.ordered(false);
         self.left_open(unordered, now).map(|left| Rejected::new(State::Open, Some(left)))
     }
 
@@ -122,9 +122,9 @@ impl Breaker {
                     }
                 }
                 Some(BreakerMode::Disabled) => {
-                    let is_closed = matches!(word.phase, Phase::Closed { .. });
+                    let is_closed = matches!(word.phase(), Phase::Closed { .. });
                     let kind = if is_closed { Kind::Call } else { Kind::Untracked };
-                    return Ok(self.admitted(Token::new(word.generation, kind), None));
+                    return Ok(self.admitted(Token::new(word.generation(), kind), None));
                 }
                 Some(BreakerMode::ForcedOpen) => {
                     return Err(order.map_or_else(|| Rejected::new(State::Open, None), |order| order.rejection(now)));
@@ -150,10 +150,10 @@ impl Breaker {
         now: Timestamp,
         draw: &mut Draw<impl FnOnce() -> u64>,
     ) -> Option<Result<Admitted<'_>, Rejected>> {
-        match word.phase {
-            Phase::Closed { .. } => Some(Ok(self.admitted(Token::new(word.generation, Kind::Call), None))),
+        match word.phase() {
+            Phase::Closed { .. } => Some(Ok(self.admitted(Token::new(word.generation(), Kind::Call), None))),
             Phase::Open { wait, reopens, .. } => {
-                let left = self.deadline(word.generation, wait).saturating_since(now);
+                let left = self.deadline(word.generation(), wait).saturating_since(now);
                 if !left.is_zero() {
                     return Some(Err(Rejected::new(State::Open, Some(left))));
                 }
@@ -163,12 +163,12 @@ impl Breaker {
                 // At least one: the threshold may have been lowered to below what is in already.
                 let wanted = policy.success_threshold.saturating_sub(successes).max(1);
                 if in_flight < wanted.min(policy.max_probes()) {
-                    self.count_from(word.generation, now);
+                    self.count_from(word.generation(), now);
                     let phase = Phase::HalfOpen { in_flight: in_flight + 1, successes, failures, reopens };
-                    let is_in = self.swap(word, Word { phase, ..word });
-                    return is_in.then(|| Ok(self.admitted(Token::new(word.generation, Kind::Probe), None)));
+                    let is_in = self.swap(word, word.with(phase));
+                    return is_in.then(|| Ok(self.admitted(Token::new(word.generation(), Kind::Probe), None)));
                 }
-                let expiry = self.since(word.generation).saturating_add(policy.lease());
+                let expiry = self.since(word.generation()).saturating_add(policy.lease());
                 if now < expiry {
                     return Some(Err(Rejected::new(State::HalfOpen, Some(expiry.saturating_since(now)))));
                 }
@@ -203,7 +203,7 @@ impl Breaker {
         let next = self.advance(word, phase, now)?;
         let to = State::HalfOpen;
         let transition = Transition { from, to, cause, at: now, is_enforced: true, is_hinted: false };
-        Some(self.admitted(Token::new(next.generation, Kind::Probe), Some(transition)))
+        Some(self.admitted(Token::new(next.generation(), Kind::Probe), Some(transition)))
     }
 
     #[inline]
@@ -213,8 +213,8 @@ impl Breaker {
 
     /// How long a breaker under no order still rejects; `None` where it is not open, or its time is over.
     #[inline]
-    fn left_open(&self, word: u64, now: Timestamp) -> Option<Duration> {
-        let (generation, wait) = Word::wait_if_open(word)?;
+    fn left_open(&self, word: Word, now: Timestamp) -> Option<Duration> {
+        let (generation, wait) = word.wait_if_open()?;
         let left = self.deadline(generation, wait).as_nanos().saturating_sub(now.as_nanos());
         (left > 0).then(|| Duration::from_nanos(left))
     }

@@ -27,7 +27,7 @@ impl Bounds {
     /// Whether a failure has to look at the whole window. There may be more successes than at a glance: they can
     /// complete the minimum of calls, but only lower the rate.
     pub(super) fn may_be_reached(self, policy: &BreakerPolicy, glance: Glance) -> bool {
-        let Glance { sum: failures, companions: successes } = glance;
+        let Glance { sum: failures, companions: successes, .. } = glance;
         let calls = (failures + successes).max(self.minimum_calls.into());
         policy.failure_count > 0 && failures >= policy.failure_count.into()
             || reaches(failures, calls, policy.failure_rate)

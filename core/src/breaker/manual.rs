@@ -24,17 +24,17 @@ impl Breaker {
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
-            let (from, reopens) = match word.phase {
+            let (from, reopens) = match word.phase() {
                 Phase::Closed { .. } => (State::Closed, 0),
                 Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
                 Phase::Open { reopens, .. } => (State::Open, reopens),
             };
             let by_hand = open_for.is_some();
             let open_for = open_for.unwrap_or_else(|| jittered_open_time(policy, reopens, draw.number()));
-            if let Phase::Open { wait, .. } = word.phase {
+            if let Phase::Open { wait, .. } = word.phase() {
                 let until = now.saturating_add(open_for);
-                let longer = millis_up(until.saturating_since(self.since(word.generation)));
-                let next = Word { phase: Phase::Open { wait: longer, reopens, by_hand }, ..word };
+                let longer = millis_up(until.saturating_since(self.since(word.generation())));
+                let next = word.with(Phase::Open { wait: longer, reopens, by_hand });
                 if longer <= wait || self.swap(word, next) {
                     return None;
                 }
@@ -52,10 +52,10 @@ impl Breaker {
         loop {
             let word = self.load();
             let phase = Phase::Closed { consecutive: 0 };
-            let from = match word.phase {
+            let from = match word.phase() {
                 Phase::Closed { .. } => {
                     // It does not close, so it goes on with its ramp, if it is in one.
-                    if self.swap(word, Word { generation: word.next_generation(), phase, ..word }) {
+                    if self.swap(word, word.next(phase)) {
                         return None;
                     }
                     continue;

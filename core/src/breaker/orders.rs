@@ -61,7 +61,7 @@ impl Breaker {
     /// The order that counts. `None`: the rules do.
     #[inline]
     pub(super) fn order(&self, word: Word, now: Timestamp) -> Option<Order> {
-        if word.is_ordered { self.standing_order(now) } else { None }
+        if word.is_ordered() { self.standing_order(now) } else { None }
     }
 
     /// The mode that counts.
@@ -101,7 +101,7 @@ impl Breaker {
     fn mark(&self, is_ordered: bool) {
         loop {
             let word = self.load();
-            if word.is_ordered == is_ordered || self.swap(word, Word { is_ordered, ..word }) {
+            if word.is_ordered() == is_ordered || self.swap(word, word.ordered(is_ordered)) {
                 return;
             }
         }

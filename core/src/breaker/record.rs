@@ -6,7 +6,7 @@ use super::hinted::Bounds;
 use super::schedule::Draw;
 use super::transition::{Cause, Transition};
 use super::window::{Sample, Seen};
-use super::word::{self, Phase, Word};
+use super::word::{self, Phase};
 use crate::policy::BreakerPolicy;
 use crate::time::Timestamp;
 
@@ -23,27 +23,27 @@ impl Breaker {
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
-            if word.generation != admission.token.generation() {
+            if word.generation() != admission.token.generation() {
                 return Recorded::STALE;
             }
             let mode = self.mode(word, now);
-            match word.phase {
+            match word.phase() {
                 Phase::Closed { consecutive } => {
                     let sample = Sample { is_failure: false, is_slow };
-                    let seen = *counted.get_or_insert_with(|| self.window.add(word.generation, sample, now));
-                    if is_slow && !mode.is_fixed() && self.is_too_slow(word.generation, policy, seen, now) {
+                    let seen = *counted.get_or_insert_with(|| self.window.add(word.generation(), sample, now));
+                    if is_slow && !mode.is_fixed() && self.is_too_slow(word.generation(), policy, seen, now) {
                         if let Some((transition, _)) = self.open(word, Cause::SlowCallRate, policy, now, draw.number())
                         {
                             return Recorded::made(transition, mode);
                         }
                         continue;
                     }
-                    let next = Word { phase: Phase::Closed { consecutive: 0 }, ..word };
+                    let next = word.with(Phase::Closed { consecutive: 0 });
                     if consecutive == 0 || self.swap(word, next) {
                         return Recorded::default();
                     }
                 }
-                Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation),
+                Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation()),
                 Phase::HalfOpen { in_flight, successes, failures, reopens } => {
                     let successes = successes + 1;
                     if successes >= policy.success_threshold {
@@ -53,7 +53,7 @@ impl Breaker {
                     } else {
                         let in_flight = in_flight.saturating_sub(1);
                         let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
-                        if self.swap(word, Word { phase, ..word }) {
+                        if self.swap(word, word.with(phase)) {
                             return Recorded::default();
                         }
                     }
@@ -76,11 +76,11 @@ impl Breaker {
         let mut draw = Draw::new(random);
         loop {
             let word = self.load();
-            if word.generation != admission.token.generation() {
+            if word.generation() != admission.token.generation() {
                 return Recorded::STALE;
             }
             let mode = self.mode(word, now);
-            match word.phase {
+            match word.phase() {
                 Phase::Closed { consecutive } => {
                     let consecutive = (consecutive + 1).min(word::MAX_CONSECUTIVE);
                     if !mode.is_fixed() && Bounds::of(policy).is_reached_by(consecutive) {
@@ -92,9 +92,9 @@ impl Breaker {
                         continue;
                     }
                     let sample = Sample { is_failure: true, is_slow };
-                    let seen = *counted.get_or_insert_with(|| self.window.add(word.generation, sample, now));
-                    let holds = |bounds| self.trigger(consecutive, word.generation, bounds, policy, seen, now);
-                    let slow = || is_slow && self.is_too_slow(word.generation, policy, seen, now);
+                    let seen = *counted.get_or_insert_with(|| self.window.add(word.generation(), sample, now));
+                    let holds = |bounds| self.trigger(consecutive, word.generation(), bounds, policy, seen, now);
+                    let slow = || is_slow && self.is_too_slow(word.generation(), policy, seen, now);
                     let hinted = || holds(self.hinted_bounds(policy, now)?);
                     let own = || holds(Bounds::of(policy)).or_else(|| slow().then_some(Cause::SlowCallRate));
                     let trips = || own().map(|cause| (cause, false)).or_else(|| Some((hinted()?, true)));
@@ -103,13 +103,13 @@ impl Breaker {
                             return Recorded::made(Transition { is_hinted, ..transition }, mode);
                         }
                     } else {
-                        let next = Word { phase: Phase::Closed { consecutive }, ..word };
+                        let next = word.with(Phase::Closed { consecutive });
                         if next == word || self.swap(word, next) {
                             return Recorded::default();
                         }
                     }
                 }
-                Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation),
+                Phase::HalfOpen { .. } if mode.is_fixed() => return self.return_probe(word.generation()),
                 Phase::HalfOpen { in_flight, failures, reopens, .. } => {
                     let failures = failures + 1;
                     if failures > policy.half_open_allowed_failures {
@@ -120,7 +120,7 @@ impl Breaker {
                         // The successes that close must be consecutive.
                         let in_flight = in_flight.saturating_sub(1);
                         let phase = Phase::HalfOpen { in_flight, successes: 0, failures, reopens };
-                        if self.swap(word, Word { phase, ..word }) {
+                        if self.swap(word, word.with(phase)) {
                             return Recorded::default();
                         }
                     }
@@ -187,15 +187,15 @@ impl Breaker {
     pub(super) fn release(&self, generation: u32) {
         loop {
             let word = self.load();
-            let Phase::HalfOpen { in_flight, successes, failures, reopens } = word.phase else {
+            let Phase::HalfOpen { in_flight, successes, failures, reopens } = word.phase() else {
                 return;
             };
-            if word.generation != generation {
+            if word.generation() != generation {
                 return;
             }
             let in_flight = in_flight.saturating_sub(1);
             let phase = Phase::HalfOpen { in_flight, successes, failures, reopens };
-            if self.swap(word, Word { phase, ..word }) {
+            if self.swap(word, word.with(phase)) {
                 return;
             }
         }

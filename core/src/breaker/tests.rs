@@ -364,7 +364,7 @@ fn a_breaker_that_flaps_counts_nothing_of_256_generations_ago() {
     };
     let mut bench = Bench { now: Timestamp::from_millis(3_600_000), ..Bench::new(policy) };
     bench.calls(Outcome::Success, 7);
-    while bench.breaker.load().generation < 3 * 256 {
+    while bench.breaker.load().generation() < 3 * 256 {
         bench.calls(Outcome::Failure, 2).unwrap();
         bench.advance(Duration::from_millis(1));
         assert_eq!(bench.call(Outcome::Success).unwrap().to, State::Closed);

@@ -11,7 +11,10 @@
 //! **Changes.** Counts carry the generation of the breaker that they belong to, and how often the window's shape has
 //! changed, so a close, or another shape, starts an empty window and nothing has to be swept. Any other change of the
 //! policy keeps all counts. They are kept whichever triggers are on: a trigger that a policy turns on finds the window as
-//! if it had always been on.
+//! if it had always been on. Generation and changes are one number, their sum, so while the shape changes again the number
+//! of what is read may be that of an earlier generation's call that comes just now, by a later shape. Such a call has read
+//! the later shape before it counts; so whoever has read counts looks whether the shape is still the same, and reads again
+//! where it is not.
 //!
 //! **Cost.** Within a bucket, a success is a handful of loads and one store, all of the thread's own lines. A window of the
 //! last so many calls cannot be cut into rows, for which call falls out depends on the order of all: it is dearer, by one
@@ -19,7 +22,7 @@
 
 use super::count::CountRing;
 use crate::policy::BreakerWindow;
-use crate::ring::{DecisiveRing, Frame, Glance, Ring, Scale, StripedRing};
+use crate::ring::{DecisiveRing, Frame, Glance, Ring, Scale, Shape, StripedRing};
 use crate::sync::OnceLock;
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -74,9 +77,8 @@ impl Totals {
 
 impl Window {
     pub(super) fn new(shape: BreakerWindow) -> Self {
-        let (length, buckets) = scale_of(shape);
         Self {
-            scale: Scale::new(length, buckets),
+            scale: Scale::new(shape_of(shape)),
             successes: StripedRing::new(),
             failures: DecisiveRing::new(),
             slow: Ring::new(),
@@ -86,8 +88,7 @@ impl Window {
 
     /// Takes another shape and is empty; stays as it is where the shape is no other.
     pub(super) fn reshape(&self, new: BreakerWindow) {
-        let (length, buckets) = scale_of(new);
-        self.scale.advance(length, buckets);
+        self.scale.advance(shape_of(new));
     }
 
     /// Counts a success that was not slow, if that takes next to nothing. Otherwise says `false`, and
@@ -115,7 +116,9 @@ impl Window {
         }
         let frame = self.scale.frame(generation);
         if frame.is_of_calls() {
-            return self.calls().add(frame, sample).map_or(Seen::Nothing, Seen::Totals);
+            let head = self.calls().add(frame, sample);
+            let is_still = self.scale.frame(generation) == frame;
+            return head.filter(|_| is_still).map_or(Seen::Nothing, |head| Seen::Totals(head.totals(frame.calls())));
         }
         let glance = if sample.is_failure {
             self.failures.add(frame, now, |tick| self.successes.sum(frame, tick))
@@ -131,15 +134,42 @@ impl Window {
 
     /// What a call that has seen so much has to decide by.
     pub(super) fn totals_after(&self, seen: Seen, generation: u32, now: Timestamp) -> Totals {
-        match seen {
-            Seen::Totals(totals) => totals,
-            Seen::Nothing | Seen::Glance(_) => self.totals(generation, now),
+        let glance = match seen {
+            Seen::Totals(totals) => return totals,
+            Seen::Nothing => return self.totals(generation, now),
+            Seen::Glance(glance) => glance,
+        };
+        let (frame, totals) = self.frame_and_totals(generation, now);
+        if frame != glance.frame {
+            return totals;
+        }
+        self.failures.raise(glance, totals.successes);
+        Totals {
+            successes: totals.successes.max(glance.companions),
+            failures: totals.failures.max(glance.sum),
+            slow: totals.slow,
         }
     }
 
     /// The calls of a generation within the window that ends now.
     pub(super) fn totals(&self, generation: u32, now: Timestamp) -> Totals {
-        let frame = self.scale.frame(generation);
+        self.frame_and_totals(generation, now).1
+    }
+
+    /// The same, and the frame that was in force from before the first of them was read until after the last.
+    fn frame_and_totals(&self, generation: u32, now: Timestamp) -> (Frame, Totals) {
+        let mut frame = self.scale.frame(generation);
+        loop {
+            let totals = self.totals_of(frame, now);
+            let then = self.scale.frame(generation);
+            if then == frame {
+                return (frame, totals);
+            }
+            frame = then;
+        }
+    }
+
+    fn totals_of(&self, frame: Frame, now: Timestamp) -> Totals {
         if frame.is_of_calls() {
             return self.calls.get().map_or_else(Totals::default, |calls| calls.totals(frame));
         }
@@ -155,10 +185,10 @@ impl Window {
 }
 
 /// A window of calls has no buckets, and as many microseconds as calls.
-fn scale_of(shape: BreakerWindow) -> (Duration, u32) {
-    match shape {
-        BreakerWindow::Time(window) => (window.length, window.buckets.max(1)),
-        BreakerWindow::Count(calls) => (Duration::from_micros(calls.clamp(1, MOST_CALLS).into()), 0),
+fn shape_of(window: BreakerWindow) -> Shape {
+    match window {
+        BreakerWindow::Time(window) => Shape::new(window.length, window.buckets.max(1)),
+        BreakerWindow::Count(calls) => Shape::new(Duration::from_micros(calls.clamp(1, MOST_CALLS).into()), 0),
     }
 }
 

@@ -8,6 +8,9 @@
 //!
 //! The generation counts transitions and wraps: a permit would have to stay out for exactly 2^19 of them to be taken
 //! for a fresh one. An ordered breaker is under an order that stands over its rules, or was until lately.
+//!
+//! A [`Word`] stays as it is stored: of what it says only that is taken out which somebody asks for, and a change leaves
+//! the other bits where they are.
 
 /// The largest count of consecutive failures, and of each half-open number, that the word holds.
 pub(super) const MAX_CONSECUTIVE: u32 = MASK10 as u32;
@@ -30,12 +33,9 @@ const HALF_OPEN: u64 = 2;
 /// The state bits that no state has.
 const NO_WORD: u64 = 3 << STATE_SHIFT;
 
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word {
-    pub(super) generation: u32,
-    pub(super) phase: Phase,
-    pub(super) is_ordered: bool,
-}
+pub(super) struct Word(u64);
 
 /// What an admission is: a generation and a kind. The usual one, of a call that a breaker at rest has admitted, is the
 /// word that admitted it, so that a success looks at whether the word is still the same and knows all. Any other has the
@@ -59,8 +59,8 @@ pub(super) enum Kind {
 impl Token {
     /// That of a call, where the word is at rest.
     #[inline]
-    pub(super) fn at_rest(word: u64) -> Option<Self> {
-        Word::is_at_rest(word).then_some(Self(word))
+    pub(super) fn at_rest(word: Word) -> Option<Self> {
+        word.is_at_rest().then_some(Self(word.0))
     }
 
     #[inline]
@@ -70,8 +70,8 @@ impl Token {
 
     /// Whether it is that of a call and the word is at rest, still or again, in its generation.
     #[inline]
-    pub(super) fn is_at_rest(self, word: u64) -> bool {
-        self.0 == word
+    pub(super) fn is_at_rest(self, word: Word) -> bool {
+        self.0 == word.0
     }
 
     #[inline]
@@ -114,60 +114,103 @@ pub(super) enum Phase {
 }
 
 impl Word {
-    pub(super) const INITIAL: Self = Self { generation: 0, phase: Phase::Closed { consecutive: 0 }, is_ordered: false };
+    /// Closed, of generation zero, under no order.
+    pub(super) const INITIAL: Self = Self(CLOSED << STATE_SHIFT);
+
+    #[inline]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    #[inline]
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u32 {
+        (self.0 >> PAYLOAD_BITS & GENERATION_MASK) as u32
+    }
+
+    #[inline]
+    pub(super) fn next_generation(self) -> u32 {
+        (self.generation() + 1) & GENERATION_MASK as u32
+    }
+
+    #[inline]
+    pub(super) fn is_ordered(self) -> bool {
+        self.0 >> ORDERED_BIT & 1 == 1
+    }
+
+    #[inline]
+    pub(super) fn phase(self) -> Phase {
+        let ten = |shift: u32| (self.0 >> shift & MASK10) as u32;
+        match self.0 >> STATE_SHIFT {
+            OPEN => Phase::Open {
+                wait: self.0 & WAIT_MASK,
+                reopens: ten(REOPENS_SHIFT),
+                by_hand: self.0 >> WAIT_BITS & 1 == 1,
+            },
+            HALF_OPEN => Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: ten(30) },
+            _ => Phase::Closed { consecutive: ten(0) },
+        }
+    }
 
     /// The generation of a closed word under no order: the only one with no bit above the generation's.
     #[inline]
-    pub(super) fn generation_if_plain(word: u64) -> Option<u32> {
-        u32::try_from(word >> PAYLOAD_BITS).ok().filter(|generation| *generation <= GENERATION_MASK as u32)
+    pub(super) fn generation_if_plain(self) -> Option<u32> {
+        u32::try_from(self.0 >> PAYLOAD_BITS).ok().filter(|generation| *generation <= GENERATION_MASK as u32)
     }
 
-    /// Whether a word is closed, under no order, and without a failure since the last success: it is its generation's bits
-    /// and no other.
+    /// Whether it is closed, under no order, and without a failure since the last success: it is its generation's bits and
+    /// no other.
     #[inline]
-    pub(super) fn is_at_rest(word: u64) -> bool {
-        word & !(GENERATION_MASK << PAYLOAD_BITS) == 0
+    pub(super) fn is_at_rest(self) -> bool {
+        self.0 & !(GENERATION_MASK << PAYLOAD_BITS) == 0
     }
 
     /// The generation of an open word under no order, and for how many milliseconds it is open.
     #[inline]
-    pub(super) fn wait_if_open(word: u64) -> Option<(u32, u64)> {
-        let generation = (word >> PAYLOAD_BITS & GENERATION_MASK) as u32;
-        (word >> ORDERED_BIT == OPEN << 1).then_some((generation, word & WAIT_MASK))
+    pub(super) fn wait_if_open(self) -> Option<(u32, u64)> {
+        (self.0 >> ORDERED_BIT == OPEN << 1).then_some((self.generation(), self.0 & WAIT_MASK))
     }
 
-    pub(super) fn next_generation(self) -> u32 {
-        (self.generation + 1) & GENERATION_MASK as u32
+    /// The same in another phase, of the same generation. Numbers that are too large become the largest.
+    #[inline]
+    pub(super) fn with(self, phase: Phase) -> Self {
+        Self(self.0 & (1 << ORDERED_BIT | GENERATION_MASK << PAYLOAD_BITS) | phase.bits())
     }
 
-    pub(super) fn encode(self) -> u64 {
+    /// The same in a phase of the next generation.
+    #[inline]
+    pub(super) fn next(self, phase: Phase) -> Self {
+        let generation = u64::from(self.next_generation()) << PAYLOAD_BITS;
+        Self(self.0 & 1 << ORDERED_BIT | generation | phase.bits())
+    }
+
+    /// The same under an order, or under none.
+    #[inline]
+    pub(super) fn ordered(self, is_ordered: bool) -> Self {
+        Self(self.0 & !(1 << ORDERED_BIT) | u64::from(is_ordered) << ORDERED_BIT)
+    }
+}
+
+impl Phase {
+    /// The state and its numbers where the word has them.
+    #[inline]
+    fn bits(self) -> u64 {
         let ten = |count: u32| u64::from(count).min(MASK10);
-        let (state, payload) = match self.phase {
-            Phase::Closed { consecutive } => (CLOSED, ten(consecutive)),
-            Phase::Open { wait, reopens, by_hand } => {
-                (OPEN, ten(reopens) << REOPENS_SHIFT | u64::from(by_hand) << WAIT_BITS | wait.min(WAIT_MASK))
+        match self {
+            Self::Closed { consecutive } => CLOSED << STATE_SHIFT | ten(consecutive),
+            Self::Open { wait, reopens, by_hand } => {
+                let by_hand = u64::from(by_hand) << WAIT_BITS;
+                OPEN << STATE_SHIFT | ten(reopens) << REOPENS_SHIFT | by_hand | wait.min(WAIT_MASK)
             }
-            Phase::HalfOpen { in_flight, successes, failures, reopens } => {
-                (HALF_OPEN, ten(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight))
+            Self::HalfOpen { in_flight, successes, failures, reopens } => {
+                let numbers = ten(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight);
+                HALF_OPEN << STATE_SHIFT | numbers
             }
-        };
-        state << STATE_SHIFT
-            | u64::from(self.is_ordered) << ORDERED_BIT
-            | (u64::from(self.generation) & GENERATION_MASK) << PAYLOAD_BITS
-            | payload
-    }
-
-    pub(super) fn decode(word: u64) -> Self {
-        let ten = |shift: u32| (word >> shift & MASK10) as u32;
-        let phase = match word >> STATE_SHIFT {
-            OPEN => {
-                Phase::Open { wait: word & WAIT_MASK, reopens: ten(REOPENS_SHIFT), by_hand: word >> WAIT_BITS & 1 == 1 }
-            }
-            HALF_OPEN => Phase::HalfOpen { in_flight: ten(0), successes: ten(10), failures: ten(20), reopens: ten(30) },
-            _ => Phase::Closed { consecutive: ten(0) },
-        };
-        let generation = (word >> PAYLOAD_BITS & GENERATION_MASK) as u32;
-        Self { generation, phase, is_ordered: word >> ORDERED_BIT & 1 == 1 }
+        }
     }
 }
 
@@ -175,8 +218,12 @@ impl Word {
 mod tests {
     use super::*;
 
+    fn word(generation: u32, phase: Phase, is_ordered: bool) -> Word {
+        Word::from_bits(u64::from(generation) << PAYLOAD_BITS).with(phase).ordered(is_ordered)
+    }
+
     #[test]
-    fn words_round_trip() {
+    fn a_word_says_what_was_put_into_it() {
         let phases = [
             Phase::Closed { consecutive: 0 },
             Phase::Closed { consecutive: MAX_CONSECUTIVE },
@@ -188,8 +235,12 @@ mod tests {
         for generation in [0, 1, GENERATION_MASK as u32] {
             for phase in phases {
                 for is_ordered in [false, true] {
-                    let word = Word { generation, phase, is_ordered };
-                    assert_eq!(Word::decode(word.encode()), word);
+                    let word = word(generation, phase, is_ordered);
+                    assert_eq!((word.generation(), word.phase(), word.is_ordered()), (generation, phase, is_ordered));
+                    let next = word.next(Phase::Closed { consecutive: 7 });
+                    assert_eq!((next.generation(), next.is_ordered()), (word.next_generation(), is_ordered));
+                    assert_eq!(next.phase(), Phase::Closed { consecutive: 7 });
+                    assert_eq!(word.ordered(!is_ordered).ordered(is_ordered), word);
                 }
             }
         }
@@ -198,9 +249,9 @@ mod tests {
     #[test]
     fn numbers_that_do_not_fit_saturate_and_touch_no_neighbour() {
         let phase = Phase::Open { wait: u64::MAX, reopens: u32::MAX, by_hand: false };
-        let word = Word { generation: 7, phase, is_ordered: false };
+        let word = word(7, phase, false);
         let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS, by_hand: false };
-        assert_eq!(Word::decode(word.encode()), Word { phase, ..word });
+        assert_eq!((word.generation(), word.phase(), word.is_ordered()), (7, phase, false));
     }
 
     #[test]
@@ -214,12 +265,12 @@ mod tests {
                 Phase::HalfOpen { in_flight: 0, successes: 0, failures: 0, reopens: 0 },
             ] {
                 for is_ordered in [false, true] {
-                    let word = Word { generation, phase, is_ordered }.encode();
+                    let word = word(generation, phase, is_ordered);
                     let closed = (matches!(phase, Phase::Closed { .. }) && !is_ordered).then_some(generation);
                     let open = (matches!(phase, Phase::Open { .. }) && !is_ordered).then_some((generation, 7));
-                    assert_eq!((Word::generation_if_plain(word), Word::wait_if_open(word)), (closed, open));
+                    assert_eq!((word.generation_if_plain(), word.wait_if_open()), (closed, open));
                     let rests = phase == Phase::Closed { consecutive: 0 } && !is_ordered;
-                    assert_eq!(Word::is_at_rest(word), rests);
+                    assert_eq!(word.is_at_rest(), rests);
                 }
             }
         }
@@ -228,10 +279,10 @@ mod tests {
     #[test]
     fn tokens_know_their_generation_and_kind_and_no_word_is_one_but_that_at_rest() {
         for generation in [0, 1, 77, GENERATION_MASK as u32] {
-            let rest = Word { generation, ..Word::INITIAL }.encode();
+            let rest = word(generation, Phase::Closed { consecutive: 0 }, false);
             let token = Token::at_rest(rest).unwrap();
             assert_eq!((token.generation(), token.kind(), token.is_at_rest(rest)), (generation, Kind::Call, true));
-            let failed = Word { generation, phase: Phase::Closed { consecutive: 1 }, is_ordered: false }.encode();
+            let failed = rest.with(Phase::Closed { consecutive: 1 });
             assert_eq!((Token::at_rest(failed), token.is_at_rest(failed)), (None, false));
             for kind in [Kind::Call, Kind::Probe, Kind::Untracked, Kind::Settled] {
                 let token = Token::new(generation, kind);
@@ -243,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_generation_wraps() {
-        let last = Word { generation: GENERATION_MASK as u32, ..Word::INITIAL };
+        let last = word(GENERATION_MASK as u32, Phase::Closed { consecutive: 0 }, false);
         assert_eq!(last.next_generation(), 0);
     }
 }

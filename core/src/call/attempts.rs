@@ -15,7 +15,7 @@ use crate::rate_limit::Turn;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 /// What it takes to make an attempt.
@@ -46,9 +46,17 @@ pub(super) enum Wait<'a, E> {
     Retry(Duration, FailureCause<E>),
 }
 
+/// What comes of an attempt that has run alone.
+pub(super) enum Alone<'r, 'c, 'a, R: Runtime, O: Operation, F> {
+    /// All that comes of it.
+    Ended(Result<O::Output, Failed<O::Error>>),
+    /// Hedges are to run beside it, or in its place, each after such a delay.
+    Hedged(Duration, First<'r, 'c, 'a, R, F, O::Output, O::Error>),
+}
+
 impl<'a, R: Runtime> Call<'a, R> {
     /// What the first attempt takes, if there is nothing to wait for.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin_at_once<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
         if !self.in_force.is_enabled {
             self.count(Counter::RejectedDisabled);
@@ -108,7 +116,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// Until when attempts may run: an alternative needs some of the call's time.
-    fn live_deadline(&self) -> Option<Timestamp> {
+    pub(super) fn live_deadline(&self) -> Option<Timestamp> {
         let is_followed = self.plan().has_alternative && !self.options.is_alternative;
         self.deadline.map(|deadline| if is_followed { deadline.saturating_sub(self.reserve()) } else { deadline })
     }
@@ -138,7 +146,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// Makes an attempt, and others beside it where the policy says so.
-    pub(super) async fn attempt<O: Operation>(
+    async fn attempt<O: Operation>(
         &self,
         operation: &mut O,
         progress: &mut Progress,
@@ -147,21 +155,40 @@ impl<'a, R: Runtime> Call<'a, R> {
         let attempt = self.next_attempt(progress, begun.limit);
         let mut running = pin!(Running::new(self, begun, false, operation, O::attempt, attempt));
         let delay = self.hedge_delay(operation, progress, running.is_probe());
-        let result = match running.as_mut().for_at_most(delay).await {
+        let step = running.as_mut().for_at_most(delay).await;
+        match self.after(operation, progress, running, delay, step) {
+            Alone::Ended(result) => result,
+            Alone::Hedged(delay, first) => {
+                let race = Race::new(self, O::attempt, delay, self.live_deadline());
+                Box::pin(race.run(operation, progress, first)).await
+            }
+        }
+    }
+
+    /// What comes of an attempt that has run alone so far.
+    #[inline(always)]
+    pub(super) fn after<'r, 'c, O: Operation, F>(
+        &self,
+        operation: &mut O,
+        progress: &mut Progress,
+        mut running: Pin<&'r mut Running<'c, 'a, R, F>>,
+        delay: Option<Duration>,
+        step: Step<Result<O::Output, O::Error>>,
+    ) -> Alone<'r, 'c, 'a, R, O, F>
+    where
+        F: Future<Output = Result<O::Output, O::Error>>,
+    {
+        let result = match step {
             Step::Ended(result) => result,
             Step::Slow(delay) => {
                 self.clock.has_moved();
-                let race = Race::new(self, O::attempt, delay, self.live_deadline());
-                return Box::pin(race.run(operation, progress, First::Runs(running))).await;
+                return Alone::Hedged(delay, First::Runs(running));
             }
         };
-        let settled = self.settle(operation, progress, result, running.held());
+        let settled = self.settle(operation, progress, result, running.as_mut().held());
         match delay {
-            Some(delay) if !settled.is_answer() => {
-                let race = Race::new(self, O::attempt, delay, self.live_deadline());
-                Box::pin(race.run(operation, progress, First::Ended(settled))).await
-            }
-            _ => settled.into_result(),
+            Some(delay) if !settled.is_answer() => Alone::Hedged(delay, First::Ended(settled)),
+            _ => Alone::Ended(settled.into_result()),
         }
     }
 

@@ -37,15 +37,19 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Keeps a good answer; forgets the one that was kept where the service now says something else, such as a
     /// NOT_FOUND. A failure, and what is neutral, changes nothing.
+    #[inline(always)]
     pub(super) fn take_note<O: Operation>(
         &self,
         operation: &O,
         result: Result<&O::Output, &O::Error>,
         outcome: Outcome,
     ) {
-        if outcome != Outcome::Success || self.options.is_alternative || !self.plan().has_cache {
-            return;
+        if self.plan().has_cache && outcome == Outcome::Success && !self.options.is_alternative {
+            self.keep(operation, result);
         }
+    }
+
+    fn keep<O: Operation>(&self, operation: &O, result: Result<&O::Output, &O::Error>) {
         let Some(step) = self.policy().fallback.cached(self.policy().level) else { return };
         let cache = &self.scope.cache;
         let payload = result.map(|output| operation.encode(output));

@@ -41,16 +41,18 @@ use std::time::Duration;
 
 impl<'a, R: Runtime> Call<'a, R> {
     /// How long an attempt that begins now may run before another one starts beside it. `None`: none does.
+    #[inline(always)]
     pub(super) fn hedge_delay<O: Operation>(
         &self,
         operation: &O,
         progress: &Progress,
         is_probe: bool,
     ) -> Option<Duration> {
+        if self.may_be_hedged() { self.due_delay(operation, progress, is_probe) } else { None }
+    }
+
+    fn due_delay<O: Operation>(&self, operation: &O, progress: &Progress, is_probe: bool) -> Option<Duration> {
         let policy = &self.policy().hedge;
-        if !self.may_be_hedged() {
-            return None;
-        }
         if is_probe || progress.hedges >= policy.max_extra || !operation.can_repeat() {
             return None;
         }
@@ -60,14 +62,18 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// Takes note of how long an attempt took, or was seen to take at least.
+    #[inline(always)]
     pub(super) fn measure(&self, took: Duration) {
-        if let Some(latency) = self.scope.latency.as_ref().filter(|_| self.may_be_hedged()) {
+        if self.may_be_hedged()
+            && let Some(latency) = &self.scope.latency
+        {
             latency.record(took);
         }
     }
 
+    #[inline(always)]
     fn may_be_hedged(&self) -> bool {
-        self.is_idempotent && !self.options.is_alternative && self.plan().has_hedge
+        self.plan().has_hedge && self.is_idempotent && !self.options.is_alternative
     }
 
     /// Leave to make a hedge. `None`: it is refused.

@@ -19,8 +19,9 @@ pub(super) enum Pause {
 
 impl<'a, R: Runtime> Call<'a, R> {
     /// Earns the call's share of a retry, at every level: a level masks what is done, not what is counted.
+    #[inline(always)]
     pub(super) fn deposit(&self) {
-        self.isolation.budget.deposit(self.clock.now(), &self.policy().retry.budget);
+        self.isolation.budget.deposit_in(self.plan().deposits, self.clock.now());
     }
 
     /// What comes after an attempt that has failed: the pause before the next one, or the end.

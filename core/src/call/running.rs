@@ -60,7 +60,7 @@ pub(super) struct Held<'c, 'a, R: Runtime> {
 
 impl<'c, 'a, R: Runtime, F: Future> Running<'c, 'a, R, F> {
     /// Begins what `start` makes of an operation.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new<O>(
         call: &'c Call<'a, R>,
         begun: Begun<'a>,

@@ -8,6 +8,7 @@ use crate::breaker::Admission;
 use crate::isolation::{Isolation, Part};
 use crate::outcome::Outcome;
 use crate::policy::PolicySpec;
+use crate::ring::Shape;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
@@ -65,7 +66,8 @@ impl<'a, R: Runtime> Call<'a, R> {
             let is_answer = verdict.outcome != Outcome::Failure && matches!(result, Ok(Ok(_)));
             self.time_attempt(progress, held.since, now, is_answer);
         }
-        if let Some(tally) = held.tally.take() {
+        let is_whole = verdict.outcome == Outcome::Success && progress.attempts == 1 && matches!(result, Ok(Ok(_)));
+        if let Some(tally) = held.tally.take_if(|_| !is_whole) {
             tally.end(verdict.outcome);
         }
         self.learn(leave, verdict.outcome, held.since, now);
@@ -75,6 +77,11 @@ impl<'a, R: Runtime> Call<'a, R> {
         progress.last_outcome = verdict.outcome;
         if let Ok(result) = &result {
             self.take_note(operation, result.as_ref(), verdict.outcome);
+        }
+        // Last: where the operation's own code has panicked until now, the attempt is counted all the same.
+        if let Some(tally) = held.tally.take() {
+            tally.hand_over();
+            progress.counts_attempt = true;
         }
         let result = match result {
             Ok(Ok(output)) => Ok(output),
@@ -137,7 +144,8 @@ impl<'a, R: Runtime> Call<'a, R> {
             permit.record(outcome, latency, now);
         }
         let said = Said { outcome, latency, now };
-        said.to(self.isolation, &self.lane.breaker.part, self.policy(), leave.admission, self.clock.runtime);
+        let (part, health) = (&self.lane.breaker.part, self.plan().health);
+        said.to(self.isolation, part, health, self.policy(), leave.admission, self.clock.runtime);
     }
 }
 
@@ -150,19 +158,20 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Tells health and the breaker of a part.
-    #[inline]
+    /// Tells health, whose window is of such a shape, and the breaker of a part.
+    #[inline(always)]
     pub(super) fn to<R: Runtime>(
         self,
         isolation: &Isolation,
         part: &Part,
+        health: Shape,
         policy: &PolicySpec,
         admission: Option<Admission<'_>>,
         runtime: &R,
     ) {
         let Self { outcome, latency, now } = self;
         if outcome != Outcome::Neutral {
-            isolation.health.record(outcome == Outcome::Failure, now, &policy.health);
+            isolation.health.record_in(health, outcome == Outcome::Failure, now);
         }
         let Some(admission) = admission else { return };
         let recorded = admission.record(&policy.breaker, outcome, latency, now, || runtime.random());

@@ -39,6 +39,19 @@ impl<'a> Tally<'a> {
     pub(super) fn end(mut self, ending: Counter) {
         self.ending = ending;
     }
+
+    /// Counts a call that the service has answered, and with it the attempt that is left to it, if one is.
+    #[inline]
+    pub(super) fn end_live(self, with_attempt: bool) {
+        let measured = self.measured;
+        std::mem::forget(self);
+        if with_attempt {
+            use Counter::{AttemptSuccesses, Attempts, Calls, ServedLive};
+            measured.count_each([Calls, ServedLive, Attempts, AttemptSuccesses]);
+        } else {
+            measured.count_each([Counter::Calls, Counter::ServedLive]);
+        }
+    }
 }
 
 impl Drop for Tally<'_> {

@@ -18,12 +18,18 @@ impl<R: Runtime> Call<'_, R> {
     }
 
     /// Takes note of how long a call took that the service has answered.
-    #[inline]
+    #[inline(always)]
     pub(super) fn time_live(&self, progress: &Progress) {
+        // The answer was there at once, and nobody looked at the clock again.
+        let is_untimed = progress.alone.is_none() && progress.attempts == 1 && self.clock.now() == self.since;
+        if !is_untimed {
+            self.time_answered(progress);
+        }
+    }
+
+    fn time_answered(&self, progress: &Progress) {
         match progress.alone {
             Some(took) => self.scope.measured.latencies.record_alone(took),
-            // The answer was there at once, and nobody looked at the clock again.
-            None if progress.attempts == 1 && self.clock.now() == self.since => {}
             None => self.time_other(),
         }
     }

@@ -2,6 +2,7 @@ use super::Context;
 use super::settle::Said;
 use super::tally::count_attempt;
 use crate::breaker::{Admission, Detached};
+use crate::health::HealthWindow;
 use crate::isolation::{Isolation, Measured, OwnBreaker};
 use crate::outcome::Outcome;
 use crate::policy::Policy;
@@ -59,7 +60,8 @@ impl Unfinished {
         count_attempt(&self.measured, outcome);
         let said = Said { outcome, latency: self.latency, now: runtime.now() };
         let admission = self.admission.take().map(|detached| self.own.breaker.attach(detached));
-        said.to(isolation, &self.own.part, &self.policy, admission, runtime);
+        let health = HealthWindow::shape(&self.policy.health);
+        said.to(isolation, &self.own.part, health, &self.policy, admission, runtime);
     }
 }
 

@@ -1,5 +1,8 @@
+use crate::health::HealthWindow;
 use crate::level::Section;
 use crate::policy::{AdaptiveLimitKind, FallbackStep, PolicySpec};
+use crate::retry::RetryBudget;
+use crate::ring::Shape;
 use std::time::Duration;
 
 /// What of a policy is in force at its level: found out once, for every call asks.
@@ -26,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) has_cache: bool,
     /// Whether something goes by how long an attempt took.
     pub(crate) measures: bool,
+    /// Of the budget's deposits.
+    pub(crate) deposits: Shape,
+    /// Of the health's window.
+    pub(crate) health: Shape,
 }
 
 impl Plan {
@@ -55,6 +62,8 @@ impl Plan {
             has_alternative: has_step(|step| matches!(step, FallbackStep::Alternative(_))),
             has_cache: has_step(|step| matches!(step, FallbackStep::Cached(_))),
             measures: has_slow_calls || has_adaptive_limit || has_hedge,
+            deposits: RetryBudget::shape(&policy.retry.budget),
+            health: HealthWindow::shape(&policy.health),
         }
     }
 }

@@ -142,10 +142,13 @@ impl Scope {
 
     /// Where a call runs: in the pool that it names, else in the first whose globs take the method, else in none. A pool
     /// that the policy does not know is none: a call must not fail because code and policy are of different ages.
+    #[inline]
     pub(crate) fn lane(&self, pool: Option<&str>, method: &str) -> &Lane {
-        if self.pools.is_empty() || !self.plan.has_bulkhead {
-            return &self.common;
-        }
+        let has_pools = !self.pools.is_empty() && self.plan.has_bulkhead;
+        if has_pools { self.lane_by_pool(pool, method) } else { &self.common }
+    }
+
+    fn lane_by_pool(&self, pool: Option<&str>, method: &str) -> &Lane {
         let takes = |(candidate, _): &&(PoolPolicy, Lane)| match pool {
             Some(name) => candidate.name == name,
             None => candidate.method_globs.iter().any(|pattern| glob::matches_method(pattern, method)),

@@ -24,7 +24,7 @@
 //! comes with a later time sees the withdrawal.
 
 use crate::policy::BudgetPolicy;
-use crate::ring::{Frame, Ring, Scale, StripedRing};
+use crate::ring::{Frame, Ring, Scale, Shape, StripedRing};
 use crate::sync::{AtomicU64, Ordering::SeqCst, sequentially_consistent};
 use crate::time::Timestamp;
 
@@ -72,9 +72,19 @@ impl RetryBudget {
     }
 
     /// Counts a call, which earns a share of a retry.
-    #[inline]
     pub fn deposit(&self, now: Timestamp, policy: &BudgetPolicy) {
-        let frame = self.scale.advance(policy.ttl, BUCKETS);
+        self.deposit_in(Self::shape(policy), now);
+    }
+
+    /// The shape of a policy's window: found out once, for every call asks.
+    pub(crate) fn shape(policy: &BudgetPolicy) -> Shape {
+        Shape::new(policy.ttl, BUCKETS)
+    }
+
+    /// Counts a call in a window of such a shape.
+    #[inline]
+    pub(crate) fn deposit_in(&self, shape: Shape, now: Timestamp) {
+        let frame = self.scale.advance(shape);
         if !self.deposits.add_at_present(frame, now) {
             self.deposits.add(frame, now);
         }
@@ -85,7 +95,7 @@ impl RetryBudget {
     pub fn withdraw(&self, now: Timestamp, policy: &BudgetPolicy) -> bool {
         let mut now = self.latest.fetch_max(now.as_nanos(), SeqCst).max(now.as_nanos());
         loop {
-            let frame = self.scale.advance(policy.ttl, BUCKETS);
+            let frame = self.scale.advance(Self::shape(policy));
             let tick = frame.tick(Timestamp::from_nanos(now));
             sequentially_consistent();
             let allowed = self.allowance(frame, tick, policy);
@@ -95,7 +105,7 @@ impl RetryBudget {
             }
             sequentially_consistent();
             now = self.latest.load(SeqCst);
-            let is_still = self.scale.peek(policy.ttl, BUCKETS) == Some(frame);
+            let is_still = self.scale.peek(Self::shape(policy)) == Some(frame);
             if is_still && frame.tick(Timestamp::from_nanos(now)) == tick {
                 return true;
             }
@@ -106,7 +116,7 @@ impl RetryBudget {
     /// Retries that are left, zero where more were spent than the policy now allows.
     pub fn balance(&self, now: Timestamp, policy: &BudgetPolicy) -> f64 {
         let now = Timestamp::from_nanos(self.latest.load(SeqCst).max(now.as_nanos()));
-        let (allowed, spent) = match self.scale.peek(policy.ttl, BUCKETS) {
+        let (allowed, spent) = match self.scale.peek(Self::shape(policy)) {
             Some(frame) => {
                 let tick = frame.tick(now);
                 (self.allowance(frame, tick, policy), self.withdrawals.sum(frame, tick))

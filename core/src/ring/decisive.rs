@@ -17,6 +17,10 @@
 //!
 //! The version is a whole word and does not come round. Two who keep at once would mix their words, so there is a lock,
 //! for which nobody waits: who does not get it sums for itself.
+//!
+//! A tick that goes on for long, with many successes after its first failure, would have each later failure sum, for the
+//! companions that were kept are too few to rule anything out. So whoever has summed all the same leaves the larger number
+//! there, if what is kept is still what its glance was of.
 
 use super::Cells;
 use super::frame::Frame;
@@ -30,10 +34,14 @@ pub(crate) struct DecisiveRing(OnceLock<Box<Watched>>);
 /// What a writer knows of the window right after it has added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Glance {
-    /// The sum over the window, with what was counted of later ticks already.
+    /// What it is of.
+    pub(crate) frame: Frame,
+    /// The sum over the window, with what was counted of later ticks already. A sum that is read after it may be less: where
+    /// a window takes all cells but one, whoever counts two ticks later takes the oldest over.
     pub(crate) sum: u64,
     /// Of the companions there are so many at least.
     pub(crate) companions: u64,
+    version: u64,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +92,20 @@ impl DecisiveRing {
         if kept.version.load(SeqCst) != found.version {
             return kept.renew(frame, found.tick, cells, companions);
         }
-        Some(Glance { sum: found.others + count, companions: found.companions })
+        Some(Glance { frame, sum: found.others + count, companions: found.companions, version: found.version })
+    }
+
+    /// Takes note that the companions were so many at least, over the window that a glance is of.
+    pub(crate) fn raise(&self, glance: Glance, companions: u64) {
+        let Some(Watched { kept, .. }) = self.0.get().map(Box::as_ref) else { return };
+        if companions <= glance.companions {
+            return;
+        }
+        // While it is held, nobody keeps anything else.
+        let Ok(_keeping) = kept.keeping.try_lock() else { return };
+        if kept.version.load(SeqCst) == glance.version && kept.companions.load(SeqCst) < companions {
+            kept.companions.store(companions, SeqCst);
+        }
     }
 
     /// As a [`Ring`](super::Ring)'s.
@@ -132,6 +153,6 @@ impl Kept {
         self.others.store(others, SeqCst);
         self.companions.store(companions, SeqCst);
         self.holds_for.store(version, SeqCst);
-        Some(Glance { sum: others + cells.count(frame, tick, 0), companions })
+        Some(Glance { frame, sum: others + cells.count(frame, tick, 0), companions, version })
     }
 }

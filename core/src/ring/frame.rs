@@ -36,14 +36,24 @@ pub(crate) struct Frame(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(u64);
 
+/// The length of windows, and their buckets: a frame without its series. No buckets: not of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape(u64);
+
 /// The frame in force.
 #[derive(Debug, Default)]
 pub(crate) struct Scale(AtomicU64);
 
-impl Scale {
-    /// A scale for windows of such a length. No buckets: for none.
+impl Shape {
     pub(crate) fn new(length: Duration, buckets: u32) -> Self {
-        Self(AtomicU64::new(shape(length, buckets)))
+        let micros = length.as_secs().saturating_mul(1_000_000).saturating_add(length.subsec_micros().into());
+        Self(u64::from(buckets.min(MANY as u32 - 1)) << LENGTH_BITS | micros.min(LENGTH_MASK))
+    }
+}
+
+impl Scale {
+    pub(crate) fn new(Shape(shape): Shape) -> Self {
+        Self(AtomicU64::new(shape))
     }
 
     /// The present frame of a generation.
@@ -52,11 +62,10 @@ impl Scale {
         Frame(self.0.load(SeqCst).wrapping_add(u64::from(generation) << SHAPE_BITS))
     }
 
-    /// The frame of windows of such a length, to write to. Where it is another than the last, it begins a series. Calls
-    /// that still go by the old length change it back and forth for a while, which costs counts and never adds any.
+    /// The frame of windows of such a shape, to write to. Where it is another than the last, it begins a series. Calls
+    /// that still go by the old shape change it back and forth for a while, which costs counts and never adds any.
     #[inline]
-    pub(crate) fn advance(&self, length: Duration, buckets: u32) -> Frame {
-        let shape = shape(length, buckets);
+    pub(crate) fn advance(&self, Shape(shape): Shape) -> Frame {
         let mut word = self.0.load(SeqCst);
         while word & SHAPE_MASK != shape {
             word = match self.change(word, shape) {
@@ -66,10 +75,10 @@ impl Scale {
         Frame(word)
     }
 
-    /// The frame of windows of such a length, to read from; `None` where it is not the one in force.
-    pub(crate) fn peek(&self, length: Duration, buckets: u32) -> Option<Frame> {
+    /// The frame of windows of such a shape, to read from; `None` where it is not the one in force.
+    pub(crate) fn peek(&self, Shape(shape): Shape) -> Option<Frame> {
         let word = self.0.load(SeqCst);
-        (word & SHAPE_MASK == shape(length, buckets)).then_some(Frame(word))
+        (word & SHAPE_MASK == shape).then_some(Frame(word))
     }
 
     #[cold]
@@ -166,9 +175,4 @@ impl Id {
     fn series(self) -> u64 {
         self.0 >> Self::ROUND_BITS
     }
-}
-
-fn shape(length: Duration, buckets: u32) -> u64 {
-    let micros = length.as_secs().saturating_mul(1_000_000).saturating_add(length.subsec_micros().into());
-    u64::from(buckets.min(MANY as u32 - 1)) << LENGTH_BITS | micros.min(LENGTH_MASK)
 }

@@ -11,7 +11,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A frame of ticks of a millisecond.
 fn frame(generation: u32, buckets: u32) -> Frame {
-    Scale::new(MILLISECOND * buckets, buckets).frame(generation)
+    Scale::new(Shape::new(MILLISECOND * buckets, buckets)).frame(generation)
 }
 
 fn at(tick: u64) -> Timestamp {
@@ -76,12 +76,12 @@ fn another_generation_is_another_window() {
 
 #[test]
 fn another_width_is_another_window_and_so_is_the_first_one_again() {
-    let (ring, scale) = (Ring::new(), Scale::new(MILLISECOND * 4, 4));
+    let (ring, scale) = (Ring::new(), Scale::new(Shape::new(MILLISECOND * 4, 4)));
     let first = scale.frame(0);
     add(&ring, first, 5, 3);
-    scale.advance(MILLISECOND * 8, 4);
+    scale.advance(Shape::new(MILLISECOND * 8, 4));
     assert_eq!(ring.sum(scale.frame(0), 5), 0);
-    scale.advance(MILLISECOND * 4, 4);
+    scale.advance(Shape::new(MILLISECOND * 4, 4));
     assert_eq!(ring.sum(scale.frame(0), 5), 0);
     assert_eq!(scale.frame(0).tick(at(5)), first.tick(at(5)));
 }
@@ -300,16 +300,19 @@ fn add_if_never_passes_its_limit() {
 fn a_scale_begins_a_series_at_each_length() {
     let scale = Scale::default();
     let (wide, narrow) = (MILLISECOND * 1_000, MILLISECOND * 100);
-    assert_eq!(scale.peek(wide, 10), None);
-    let first = scale.advance(wide, 10);
-    assert_eq!((first.tick(at(1_050)), scale.peek(wide, 10)), (10, Some(first)));
-    let second = scale.advance(narrow, 10);
-    assert_eq!((second.tick(at(1_050)), scale.peek(wide, 10), scale.peek(narrow, 10)), (105, None, Some(second)));
-    let third = scale.advance(wide, 10);
+    assert_eq!(scale.peek(Shape::new(wide, 10)), None);
+    let first = scale.advance(Shape::new(wide, 10));
+    assert_eq!((first.tick(at(1_050)), scale.peek(Shape::new(wide, 10))), (10, Some(first)));
+    let second = scale.advance(Shape::new(narrow, 10));
+    assert_eq!(
+        (second.tick(at(1_050)), scale.peek(Shape::new(wide, 10)), scale.peek(Shape::new(narrow, 10))),
+        (105, None, Some(second))
+    );
+    let third = scale.advance(Shape::new(wide, 10));
     assert_ne!(first, third);
-    assert_eq!(scale.advance(Duration::ZERO, 10).tick(Timestamp::from_nanos(7)), 7);
-    assert!(scale.advance(Duration::MAX, u32::MAX).buckets() < 64);
-    assert!(scale.advance(Duration::MAX, 0).is_of_calls());
+    assert_eq!(scale.advance(Shape::new(Duration::ZERO, 10)).tick(Timestamp::from_nanos(7)), 7);
+    assert!(scale.advance(Shape::new(Duration::MAX, u32::MAX)).buckets() < 64);
+    assert!(scale.advance(Shape::new(Duration::MAX, 0)).is_of_calls());
 }
 
 #[test]

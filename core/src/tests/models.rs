@@ -24,14 +24,14 @@ pub(crate) use shuttle::{
 };
 
 /// A part of a model that runs on a thread of its own.
-type Part<T> = Box<dyn FnOnce() -> T + Send>;
+pub(crate) type Part<T> = Box<dyn FnOnce() -> T + Send>;
 
 /// How many more threads shuttle runs of what loom runs two of.
 const CROWD: usize = if cfg!(loom) { 3 } else { 4 };
 
 /// Tries a model in every order.
 #[cfg(loom)]
-fn check(model: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
     builder.check(move || {
@@ -42,7 +42,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 
 /// Tries a model in many random orders: evenly spread ones, and ones that switch threads at a few chosen points.
 #[cfg(shuttle)]
-fn check(model: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
     let orders = if std::env::var_os("COFFERDAM_LONG").is_some() { 100_000 } else { 1_000 };
     let model = std::sync::Arc::new(model);
     let same = std::sync::Arc::clone(&model);
@@ -51,7 +51,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 }
 
 /// Runs all parts at once and waits for them.
-fn race<T: Send + 'static>(parts: impl IntoIterator<Item = Part<T>>) -> Vec<T> {
+pub(crate) fn race<T: Send + 'static>(parts: impl IntoIterator<Item = Part<T>>) -> Vec<T> {
     let mut parts: Vec<Part<T>> = parts.into_iter().collect();
     let own = parts.pop();
     let threads: Vec<_> = parts.into_iter().map(thread::spawn).collect();
@@ -70,6 +70,6 @@ fn crowd<T: Send + 'static>(threads: usize, part: impl Fn(usize) -> T + Clone + 
 }
 
 /// What threads of a model share, some of which borrow from it. It lasts for ever, which is no more than a model does.
-fn shared<T>(value: T) -> &'static T {
+pub(crate) fn shared<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }

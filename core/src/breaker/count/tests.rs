@@ -1,5 +1,5 @@
 use super::*;
-use crate::ring::Scale;
+use crate::ring::{Scale, Shape};
 use std::collections::VecDeque;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ fn sample(number: u64) -> Sample {
 
 /// A window of so many calls.
 fn frame(size: u32, generation: u32) -> Frame {
-    Scale::new(Duration::from_micros(size.into()), 0).frame(generation)
+    Scale::new(Shape::new(Duration::from_micros(size.into()), 0)).frame(generation)
 }
 
 fn totals_of<'a>(calls: impl Iterator<Item = &'a Sample>) -> Totals {
@@ -36,7 +36,7 @@ fn t20_the_window_slides_by_one_call() {
                 last.pop_front();
             }
             assert_eq!(ring.totals(frame), totals_of(last.iter()), "{size} {number}");
-            assert_eq!(seen, Some(ring.totals(frame)));
+            assert_eq!(seen.map(|head| head.totals(size)), Some(ring.totals(frame)));
         }
     }
 }
@@ -118,13 +118,30 @@ fn t17_racing_callers_lose_no_call_and_count_none_twice() {
                 });
             }
         });
-        let calls = (0..size).map(|index| noted(ring.notes_of(index).load(Ordering::Relaxed), index));
+        // 80,000 calls, each of which moved the head by one.
+        let calls = (80_000 - size..80_000).map(|number| number % 1_024);
+        let calls = calls.map(|index| noted(ring.notes_of(index).load(Ordering::Relaxed), index));
         let (failures, slow) = calls.fold((0, 0), |sums, call| (sums.0 + call.failures(), sums.1 + call.slow()));
         let totals = ring.totals(frame);
         assert_eq!((totals.failures, totals.slow), (u64::from(failures), u64::from(slow)), "{size}");
         assert_eq!(totals.calls(), u64::from(size));
-        // 80,000 calls, each of which moved the head by one.
-        let head = Head::unpack(ring.head.load(Ordering::Relaxed));
-        assert_eq!((head.lap, head.index), ((80_000 / size - 1) % LAPS + 1, (80_000 - 1) % size));
+        let head = ring.head();
+        assert_eq!((head.lap(), head.index()), (80_000 / 1_024, (80_000 - 1) % 1_024));
+    }
+}
+
+/// The head of a small window once came round after 2,047 times its size: of one call, while a thread is paused for less
+/// than a millisecond.
+#[test]
+fn the_head_of_a_small_window_comes_round_no_sooner_than_that_of_a_large_one() {
+    const ROUND: u32 = 2_096_128;
+    for size in [1, 7] {
+        let (ring, frame) = (CountRing::default(), frame(size, 0));
+        let add = || ring.add(frame, sample(0)).unwrap();
+        for _ in 0..1_024 {
+            add();
+        }
+        let head = add();
+        assert_eq!((1..=ROUND).find(|_| add() == head), Some(ROUND), "{size}");
     }
 }

@@ -82,7 +82,7 @@ fn a_mode_is_over_at_its_end_and_not_before() {
     bench.advance(Duration::from_nanos(1));
     assert_eq!((bench.state(), bench.breaker.would_reject(bench.now)), (State::Closed, None));
     assert!(bench.admit().is_ok());
-    assert!(!bench.breaker.load().is_ordered, "a call without orders pays for none");
+    assert!(!bench.breaker.load().is_ordered(), "a call without orders pays for none");
 
     // What is over when it is set.
     bench.breaker.set_mode(BreakerMode::ForcedOpen, Some(bench.now));

@@ -150,7 +150,7 @@ fn t13_no_transition_is_lost_and_none_is_told_twice() {
             told
         });
         assert!(told > 100, "{told} transitions are no race");
-        assert_eq!(breaker.load().generation as usize, told, "{expiry:?}");
+        assert_eq!(breaker.load().generation() as usize, told, "{expiry:?}");
     }
 }
 

@@ -1,3 +1,6 @@
+#[cfg(any(loom, shuttle))]
+mod models;
+
 use super::*;
 use crate::policy::TimeWindow;
 
@@ -70,4 +73,65 @@ fn t17_a_window_that_changes_its_shape_under_load_counts_again_at_once() {
         window.add(0, Sample { is_failure: number < 3, is_slow: false }, NOW);
     }
     assert_eq!(window.totals(0, NOW), Totals { successes: 4, failures: 3, slow: 0 });
+}
+
+const FAILURE: Sample = Sample { is_failure: true, is_slow: false };
+const SUCCESS: Sample = Sample { is_failure: false, is_slow: false };
+
+/// A window that takes all cells but one, and a clock that is two buckets ahead: it takes the oldest cell over between the
+/// failure that completes the threshold and its look at the totals.
+#[test]
+fn a_failure_decides_by_what_there_was_when_it_counted() {
+    for buckets in [15, 63] {
+        let at = |tick: u64| Timestamp::from_millis(10_000 * u64::from(buckets) + tick);
+        let length = Duration::from_millis(buckets.into());
+        let window = Window::new(BreakerWindow::Time(TimeWindow { length, buckets }));
+        let last = u64::from(buckets) - 1;
+        window.add(0, SUCCESS, at(0));
+        window.add(0, FAILURE, at(0));
+        let seen = window.add(0, FAILURE, at(last));
+        window.add(0, FAILURE, at(last + 2));
+        window.add(0, SUCCESS, at(last + 2));
+        assert_eq!(
+            window.totals(0, at(last)),
+            Totals { successes: 0, failures: 1, slow: 0 },
+            "the oldest cell is gone"
+        );
+        let decides_by = window.totals_after(seen, 0, at(last));
+        assert_eq!(decides_by, Totals { successes: 1, failures: 2, slow: 0 });
+    }
+}
+
+/// As above, but what the glance was of is another window now.
+#[test]
+fn a_glance_says_nothing_of_a_window_of_another_shape() {
+    let window = Window::new(time(30));
+    let seen = window.add(0, FAILURE, NOW);
+    window.reshape(time(60));
+    window.reshape(time(30));
+    assert_eq!(window.totals_after(seen, 0, NOW), Totals::default());
+}
+
+/// The first failure of a bucket came before its successes, so all that it kept for the others was that there are none.
+#[test]
+fn whoever_has_summed_spares_the_next_failure_of_a_busy_bucket_the_sum() {
+    let window = Window::new(time(30));
+    let glance = || match window.add(0, FAILURE, NOW) {
+        Seen::Glance(glance) => glance,
+        seen => panic!("{seen:?}"),
+    };
+    glance();
+    for _ in 0..100 {
+        window.add(0, SUCCESS, NOW);
+    }
+    let second = glance();
+    assert_eq!(second.companions, 0);
+    window.totals_after(Seen::Glance(second), 0, NOW);
+    assert_eq!((glance().companions, glance().sum), (100, 4));
+    let late = NOW.saturating_add(Duration::from_secs(3));
+    window.add(0, FAILURE, late);
+    window.totals_after(Seen::Glance(second), 0, NOW);
+    window.add(0, SUCCESS, late);
+    let Seen::Glance(next) = window.add(0, FAILURE, late) else { panic!("its bucket is kept") };
+    assert_eq!(next.companions, 100, "what is kept of another bucket is not raised");
 }

@@ -45,7 +45,7 @@ proptest! {
     fn agree_with_a_list(start in 0_u64..1 << 40, steps in prop::collection::vec(step(), 1..300)) {
         let (ring, rows, decisive) = (Ring::new(), StripedRing::new(), DecisiveRing::new());
         let own: Vec<Cells> = (0..3).map(|_| Cells::default()).collect();
-        let scale = Scale::new(MILLISECOND * 10, 10);
+        let scale = Scale::new(Shape::new(MILLISECOND * 10, 10));
         let (mut now, mut generation) = (start, 0);
         let mut stale = scale.frame(0);
         let mut list: Vec<u64> = Vec::new();
@@ -80,7 +80,7 @@ proptest! {
                     list.clear();
                 }
                 Step::Reshape { buckets, width } => {
-                    scale.advance(MILLISECOND * width as u32 * buckets, buckets);
+                    scale.advance(Shape::new(MILLISECOND * width as u32 * buckets, buckets));
                     if scale.frame(generation) != frame {
                         stale = frame;
                         list.clear();

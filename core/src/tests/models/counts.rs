@@ -1,14 +1,14 @@
 //! What is counted: ticks, windows of calls and stripes.
 
 use super::{CROWD, Part, check, crowd, race, shared};
-use crate::ring::{DecisiveRing, Frame, Ring, Scale, StripedRing};
+use crate::ring::{DecisiveRing, Frame, Ring, Scale, Shape, StripedRing};
 use crate::stats::{Counter, Counters};
 use crate::time::Timestamp;
 use std::time::Duration;
 
 /// A window of two ticks of a millisecond.
 fn frame(generation: u32) -> Frame {
-    Scale::new(Duration::from_millis(2), 2).frame(generation)
+    Scale::new(Shape::new(Duration::from_millis(2), 2)).frame(generation)
 }
 
 /// Ticks that come round to the cells of others after so many.
@@ -89,6 +89,25 @@ fn of_racing_adds_one_sees_them_all_at_a_glance() {
             assert_eq!(sums.into_iter().max(), Some(CROWD as u64 + 1));
         });
     }
+}
+
+/// What is raised is raised for the tick that it was found of: here each has companions of its own, up to nine more than
+/// those that are kept.
+#[test]
+fn what_is_raised_is_not_taken_for_that_of_another_tick() {
+    check(|| {
+        let ring = shared(DecisiveRing::new());
+        let add = move |tick: u64| {
+            let glance = ring.add(frame(0), Timestamp::from_millis(tick), |tick| 10 * tick);
+            if let Some(glance) = glance {
+                assert!((10 * tick..10 * tick + 10).contains(&glance.companions), "{glance:?} at {tick}");
+                ring.raise(glance, 10 * tick + 9);
+            }
+        };
+        add(9);
+        crowd(2, move |number| add(8 + number as u64));
+        add(8);
+    });
 }
 
 /// Of those who want the last one, one is let in.
