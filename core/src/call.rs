@@ -39,10 +39,11 @@ use crate::policy::PolicySpec;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
-use attempts::{Alone, Hindered};
+use attempts::Hindered;
 use clock::Clock;
-use hedge::Race;
-use running::Running;
+use hedge::{First, Race};
+use running::{Running, Step};
+use settle::Settled;
 use std::pin::pin;
 use std::time::Duration;
 use tally::Tally;
@@ -62,38 +63,58 @@ pub async fn execute<R: Runtime, O: Operation>(
     let call = Call::begin(isolation, runtime, &in_force, options);
     let mut tally = Tally::begin(&call.scope.measured);
     let mut progress = Progress::default();
-    let refresh = match call.refresh(operation) {
-        Ok(refresh) => refresh,
-        Err((value, source, why)) => {
-            call.time_other();
-            tally.end(source.counter());
-            return Ok(Answer { value, source, receipt: call.receipt(&progress, Some(why)) });
-        }
-    };
-    let hindered = match call.begin_at_once() {
-        Ok(begun) => {
-            // Here rather than in a future of its own, into which all that it takes would have to be copied.
-            let attempt = call.next_attempt(&mut progress, begun.limit);
-            let mut running = pin!(Running::new(&call, begun, false, operation, O::attempt, attempt));
-            let delay = call.hedge_delay(operation, &progress, running.is_probe());
-            let step = tally.watch(pin!(running.as_mut().for_at_most(delay))).await;
-            let attempted = match call.after(operation, &mut progress, running, delay, step) {
-                Alone::Ended(attempted) => attempted,
-                Alone::Hedged(delay, first) => {
-                    let race = Race::new(&call, O::attempt, delay, call.live_deadline());
-                    tally.watch(Box::pin(race.run(operation, &mut progress, first)).as_mut()).await
-                }
-            };
-            match attempted {
-                Ok(value) => {
-                    call.time_live(&progress);
-                    tally.end_live(progress.counts_attempt);
-                    return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
-                }
-                Err(failed) => call.wait_after(failed, operation, &progress),
+    let mut refresh = None;
+    if call.plan().has_cache {
+        match call.refresh(operation) {
+            Ok(turn) => refresh = turn,
+            Err((value, source, why)) => {
+                call.time_other();
+                tally.end(source.counter());
+                return Ok(Answer { value, source, receipt: call.receipt(&progress, Some(why)) });
             }
         }
-        Err(hindered) => hindered,
+    }
+    let hindered = 'begun: {
+        let begun = match call.begin_plainly() {
+            Some(begun) => begun,
+            None => match call.begin_at_once() {
+                Ok(begun) => begun,
+                Err(hindered) => break 'begun hindered,
+            },
+        };
+        // Here rather than in a future of its own, into which all that it takes would have to be copied.
+        let attempt = call.next_attempt(&mut progress, begun.limit);
+        let mut running = pin!(Running::new(&call, begun, false, operation, O::attempt, attempt));
+        let delay = call.hedge_delay(operation, &progress, running.is_probe());
+        let step = tally.watch(pin!(running.as_mut().for_at_most(delay))).await;
+        let attempted = match step {
+            Step::Ended(mut result) => {
+                let verdict = call.judge(operation, &mut progress, &mut result, running.held());
+                let settled = match result {
+                    // Nearly every call: no part of it is moved but to the caller.
+                    Ok(Ok(value)) if verdict.outcome == Outcome::Success => {
+                        return Ok(call.answered(tally, &progress, value));
+                    }
+                    result => Settled::new(result, verdict),
+                };
+                match delay {
+                    Some(delay) if !settled.is_answer() => Err((delay, First::Ended(settled))),
+                    _ => Ok(settled.into_result()),
+                }
+            }
+            Step::Slow(delay) => Err((delay, First::Runs(running))),
+        };
+        let attempted = match attempted {
+            Ok(attempted) => attempted,
+            Err((delay, first)) => {
+                let race = Race::new(&call, O::attempt, delay, call.live_deadline());
+                tally.watch(Box::pin(race.run(operation, &mut progress, first)).as_mut()).await
+            }
+        };
+        match attempted {
+            Ok(value) => return Ok(call.answered(tally, &progress, value)),
+            Err(failed) => call.wait_after(failed, operation, &progress),
+        }
     };
     let result = match hindered {
         Hindered::Rejected(cause) => Err(cause),
@@ -102,11 +123,7 @@ pub async fn execute<R: Runtime, O: Operation>(
     };
     drop(refresh);
     let cause = match result {
-        Ok(value) => {
-            call.time_live(&progress);
-            tally.end_live(progress.counts_attempt);
-            return Ok(Answer { value, source: Source::Live, receipt: call.receipt(&progress, None) });
-        }
+        Ok(value) => return Ok(call.answered(tally, &progress, value)),
         Err(cause) => cause,
     };
     let why = cause.why(progress.last_outcome);
@@ -212,6 +229,14 @@ impl<'a, R: Runtime> Call<'a, R> {
             Some(reserve) if limit < whole => reserve.mul_f64(limit.as_secs_f64() / whole.as_secs_f64()),
             Some(reserve) => reserve,
         }
+    }
+
+    /// The service's own answer, counted.
+    #[inline(always)]
+    fn answered<T>(&self, tally: Tally<'_>, progress: &Progress, value: T) -> Answer<T> {
+        self.time_live(progress);
+        tally.end_live(progress.counts_attempt);
+        Answer { value, source: Source::Live, receipt: self.receipt(progress, None) }
     }
 
     fn receipt(&self, progress: &Progress, why: Option<Why>) -> Receipt {

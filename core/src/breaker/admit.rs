@@ -15,6 +15,16 @@ use crate::time::Timestamp;
 use std::time::Duration;
 
 impl Breaker {
+    /// Leave to make a call of a breaker that is closed and under no order: what [`admit`](Self::admit) gives, in two
+    /// registers. `None`: that is to be asked.
+    #[inline]
+    pub(crate) fn admit_if_plain(&self) -> Option<Admission<'_>> {
+        let word = self.load();
+        let plain = || Some(Token::new(word.generation_if_plain()?, Kind::Call));
+        let token = Token::at_rest(word).or_else(plain)?;
+        Some(Admission { breaker: self, token })
+    }
+
     /// Asks for leave to make a call. `random` is asked for a number only where an open time begins.
     ///
     /// # Errors

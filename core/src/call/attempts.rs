@@ -15,7 +15,7 @@ use crate::rate_limit::Turn;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 /// What it takes to make an attempt.
@@ -46,17 +46,27 @@ pub(super) enum Wait<'a, E> {
     Retry(Duration, FailureCause<E>),
 }
 
-/// What comes of an attempt that has run alone.
-pub(super) enum Alone<'r, 'c, 'a, R: Runtime, O: Operation, F> {
-    /// All that comes of it.
-    Ended(Result<O::Output, Failed<O::Error>>),
-    /// Hedges are to run beside it, or in its place, each after such a delay.
-    Hedged(Duration, First<'r, 'c, 'a, R, F, O::Output, O::Error>),
-}
-
 impl<'a, R: Runtime> Call<'a, R> {
-    /// What the first attempt takes, if there is nothing to wait for.
+    /// What the first attempt takes, where all that could be in its way can be ruled out at a look. `None`: ask
+    /// [`begin_at_once`](Self::begin_at_once), which comes to the same and has words for what is in the way. What it
+    /// returns has to go through memory, for that.
     #[inline(always)]
+    pub(super) fn begin_plainly(&self) -> Option<Begun<'a>> {
+        let plan = self.plan();
+        // No time has passed, so all of it is left; as long as the end of time is far away.
+        let is_timely = self.limit.is_none_or(|limit| limit.as_secs() <= u32::MAX.into()) && self.is_enough(self.limit);
+        if !self.in_force.is_enabled || !plan.begins_plainly || !is_timely {
+            return None;
+        }
+        let place = if plan.has_bulkhead { Some(self.lane.places.try_acquire()?) } else { None };
+        let admission = if plan.has_breaker { Some(self.lane.breaker.breaker.admit_if_plain()?) } else { None };
+        self.deposit();
+        let leave = Leave { permit: None, admission };
+        Some(Begun { place, leave, since: self.since, limit: self.limit_of_attempt(self.limit) })
+    }
+
+    /// What the first attempt takes, if there is nothing to wait for.
+    #[inline(never)]
     pub(super) fn begin_at_once<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
         if !self.in_force.is_enabled {
             self.count(Counter::RejectedDisabled);
@@ -156,40 +166,18 @@ impl<'a, R: Runtime> Call<'a, R> {
         let mut running = pin!(Running::new(self, begun, false, operation, O::attempt, attempt));
         let delay = self.hedge_delay(operation, progress, running.is_probe());
         let step = running.as_mut().for_at_most(delay).await;
-        match self.after(operation, progress, running, delay, step) {
-            Alone::Ended(result) => result,
-            Alone::Hedged(delay, first) => {
-                let race = Race::new(self, O::attempt, delay, self.live_deadline());
-                Box::pin(race.run(operation, progress, first)).await
+        let (delay, first) = match step {
+            Step::Ended(result) => {
+                let settled = self.settle(operation, progress, result, running.held());
+                match delay {
+                    Some(delay) if !settled.is_answer() => (delay, First::Ended(settled)),
+                    _ => return settled.into_result(),
+                }
             }
-        }
-    }
-
-    /// What comes of an attempt that has run alone so far.
-    #[inline(always)]
-    pub(super) fn after<'r, 'c, O: Operation, F>(
-        &self,
-        operation: &mut O,
-        progress: &mut Progress,
-        mut running: Pin<&'r mut Running<'c, 'a, R, F>>,
-        delay: Option<Duration>,
-        step: Step<Result<O::Output, O::Error>>,
-    ) -> Alone<'r, 'c, 'a, R, O, F>
-    where
-        F: Future<Output = Result<O::Output, O::Error>>,
-    {
-        let result = match step {
-            Step::Ended(result) => result,
-            Step::Slow(delay) => {
-                self.clock.has_moved();
-                return Alone::Hedged(delay, First::Runs(running));
-            }
+            Step::Slow(delay) => (delay, First::Runs(running)),
         };
-        let settled = self.settle(operation, progress, result, running.as_mut().held());
-        match delay {
-            Some(delay) if !settled.is_answer() => Alone::Hedged(delay, First::Ended(settled)),
-            _ => Alone::Ended(settled.into_result()),
-        }
+        let race = Race::new(self, O::attempt, delay, self.live_deadline());
+        Box::pin(race.run(operation, progress, first)).await
     }
 
     /// What an attempt takes, if there is a place for it.

@@ -30,21 +30,32 @@ pub(super) struct Settled<T, E> {
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
-    /// Judges an attempt that has ended, tells whoever learns from it, and gives back what it held.
-    #[inline(always)]
+    /// [`judge`](Self::judge)s an attempt that has ended, and puts what comes of it together.
     pub(super) fn settle<O: Operation>(
         &self,
         operation: &mut O,
         progress: &mut Progress,
-        result: Result<Result<O::Output, O::Error>, Elapsed>,
+        mut result: Result<Result<O::Output, O::Error>, Elapsed>,
         held: &mut Held<'_, 'a, R>,
     ) -> Settled<O::Output, O::Error> {
-        let result = match result {
-            Ok(Ok(output)) if operation.is_unfinished(&output) => {
-                return self.hand_over(operation, progress, output, held);
-            }
-            result => result,
-        };
+        let verdict = self.judge(operation, progress, &mut result, held);
+        Settled::new(result, verdict)
+    }
+
+    /// Judges an attempt that has ended, tells whoever learns from it, and gives back what it held.
+    #[inline(always)]
+    pub(super) fn judge<O: Operation>(
+        &self,
+        operation: &mut O,
+        progress: &mut Progress,
+        result: &mut Result<Result<O::Output, O::Error>, Elapsed>,
+        held: &mut Held<'_, 'a, R>,
+    ) -> Verdict {
+        if let Ok(Ok(output)) = result
+            && operation.is_unfinished(output)
+        {
+            return self.hand_over(operation, progress, output, held);
+        }
         let leave = std::mem::take(&mut held.leave);
         let context = Context {
             policy: self.policy(),
@@ -52,7 +63,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             is_idempotent: self.is_idempotent,
             error_type: std::any::type_name::<O::Error>(),
         };
-        let verdict = match &result {
+        let verdict = match &*result {
             Ok(result) => operation.classify(result.as_ref(), context),
             Err(Elapsed) => self.verdict_on_timeout(),
         };
@@ -75,7 +86,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             self.measure(now.saturating_since(held.since));
         }
         progress.last_outcome = verdict.outcome;
-        if let Ok(result) = &result {
+        if let Ok(result) = &*result {
             self.take_note(operation, result.as_ref(), verdict.outcome);
         }
         // Last: where the operation's own code has panicked until now, the attempt is counted all the same.
@@ -83,16 +94,11 @@ impl<'a, R: Runtime> Call<'a, R> {
             tally.hand_over();
             progress.counts_attempt = true;
         }
-        let result = match result {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => Err(FailureCause::Inner(error)),
-            Err(Elapsed) => {
-                self.count(Counter::Timeouts);
-                Err(FailureCause::Timeout)
-            }
-        };
+        if result.is_err() {
+            self.count(Counter::Timeouts);
+        }
         held.place = None;
-        Settled { result, verdict }
+        verdict
     }
 
     /// Leaves it to the host to say how an answer that has begun ends. That it has come this far, and when, is a success to
@@ -101,9 +107,9 @@ impl<'a, R: Runtime> Call<'a, R> {
         &self,
         operation: &mut O,
         progress: &mut Progress,
-        mut output: O::Output,
+        output: &mut O::Output,
         held: &mut Held<'_, 'a, R>,
-    ) -> Settled<O::Output, O::Error> {
+    ) -> Verdict {
         let Leave { permit, admission } = std::mem::take(&mut held.leave);
         self.clock.has_moved();
         let now = self.clock.now();
@@ -121,13 +127,9 @@ impl<'a, R: Runtime> Call<'a, R> {
         held.place = None;
         progress.last_outcome = Outcome::Success;
         let (own, policy) = (&self.lane.breaker, self.scope.policy.clone());
-        operation.follow(
-            &mut output,
-            Unfinished::new(own, &self.scope.measured, policy, admission, self.is_idempotent, latency),
-        );
-        let verdict =
-            Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None };
-        Settled { result: Ok(output), verdict }
+        operation
+            .follow(output, Unfinished::new(own, &self.scope.measured, policy, admission, self.is_idempotent, latency));
+        Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None }
     }
 
     pub(super) fn verdict_on_timeout(&self) -> Verdict {
@@ -183,6 +185,15 @@ impl Said {
 }
 
 impl<T, E> Settled<T, E> {
+    pub(super) fn new(result: Result<Result<T, E>, Elapsed>, verdict: Verdict) -> Self {
+        let result = match result {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(FailureCause::Inner(error)),
+            Err(Elapsed) => Err(FailureCause::Timeout),
+        };
+        Self { result, verdict }
+    }
+
     pub(super) fn into_result(self) -> Result<T, Failed<E>> {
         self.result.map_err(|cause| Failed { cause, verdict: self.verdict })
     }

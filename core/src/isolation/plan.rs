@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) has_cache: bool,
     /// Whether something goes by how long an attempt took.
     pub(crate) measures: bool,
+    /// Whether a call whose breaker is closed, and which finds a place, begins at once, as far as it has time.
+    pub(crate) begins_plainly: bool,
     /// Of the budget's deposits.
     pub(crate) deposits: Shape,
     /// Of the health's window.
@@ -46,6 +48,7 @@ impl Plan {
             enforces(Section::AdaptiveLimit) && policy.adaptive_limit.kind != AdaptiveLimitKind::Off;
         let has_rate_limit = enforces(Section::RateLimit) && policy.rate_limit.is_some();
         let has_hedge = enforces(Section::Hedge) && !policy.hedge.delay.is_zero();
+        let has_alternative = has_step(|step| matches!(step, FallbackStep::Alternative(_)));
         let has_slow_calls = has_breaker && !policy.breaker.slow_call_duration.is_zero();
         Self {
             call_timeout: unless_zero(policy.timeout.call_timeout),
@@ -59,9 +62,10 @@ impl Plan {
             has_rate_limit,
             has_hedge,
             has_fallback: enforces(Section::Fallback),
-            has_alternative: has_step(|step| matches!(step, FallbackStep::Alternative(_))),
+            has_alternative,
             has_cache: has_step(|step| matches!(step, FallbackStep::Cached(_))),
             measures: has_slow_calls || has_adaptive_limit || has_hedge,
+            begins_plainly: !has_ramp && !has_adaptive_limit && !has_rate_limit && !has_alternative,
             deposits: RetryBudget::shape(&policy.retry.budget),
             health: HealthWindow::shape(&policy.health),
         }

@@ -75,6 +75,7 @@ where
     ) -> Result<O::Output, Failed<O::Error>> {
         match first {
             First::Runs(running) => {
+                self.call.clock.has_moved();
                 self.first = Some(running);
                 self.start_next(operation, progress);
             }
