@@ -75,42 +75,47 @@ pub async fn execute<R: Runtime, O: Operation>(
         }
     }
     let hindered = 'begun: {
-        let begun = match call.begin_plainly() {
-            Some(begun) => begun,
-            None => match call.begin_at_once() {
-                Ok(begun) => begun,
-                Err(hindered) => break 'begun hindered,
-            },
-        };
-        // Here rather than in a future of its own, into which all that it takes would have to be copied.
-        let attempt = call.next_attempt(&mut progress, begun.limit);
-        let mut running = pin!(Running::new(&call, begun, false, operation, O::attempt, attempt));
+        // Here rather than in a future of its own, into which all that it takes would have to be copied. In a scope of its
+        // own, as what follows: what is alive while the call waits makes its future larger.
+        let mut running = pin!({
+            let begun = match call.begin_plainly() {
+                Some(begun) => begun,
+                None => match call.begin_at_once() {
+                    Ok(begun) => begun,
+                    Err(hindered) => break 'begun hindered,
+                },
+            };
+            let attempt = call.next_attempt(&mut progress, begun.limit);
+            Running::new(&call, begun, false, operation, O::attempt, attempt)
+        });
         let delay = call.hedge_delay(operation, &progress, running.is_probe());
-        let step = tally.watch(pin!(running.as_mut().for_at_most(delay))).await;
-        let attempted = match step {
-            Step::Ended(mut result) => {
-                let verdict = call.judge(operation, &mut progress, &mut result, running.held());
-                let settled = match result {
-                    // Nearly every call: no part of it is moved but to the caller.
-                    Ok(Ok(value)) if verdict.outcome == Outcome::Success => {
-                        return Ok(call.answered(tally, &progress, value));
+        let mut race = {
+            let step = tally.watch(pin!(running.as_mut().for_at_most(delay))).await;
+            let (delay, first) = match step {
+                Step::Ended(mut result) => {
+                    let verdict = call.judge(operation, &mut progress, &mut result, running.held());
+                    let settled = match result {
+                        // Nearly every call: no part of it is moved but to the caller.
+                        Ok(Ok(value)) if verdict.outcome == Outcome::Success => {
+                            return Ok(call.answered(tally, &progress, value));
+                        }
+                        result => Settled::new(result, verdict),
+                    };
+                    match delay {
+                        Some(delay) if !settled.is_answer() => (delay, First::Ended(settled)),
+                        _ => match settled.into_result() {
+                            Ok(value) => return Ok(call.answered(tally, &progress, value)),
+                            Err(failed) => break 'begun call.wait_after(failed, operation, &progress),
+                        },
                     }
-                    result => Settled::new(result, verdict),
-                };
-                match delay {
-                    Some(delay) if !settled.is_answer() => Err((delay, First::Ended(settled))),
-                    _ => Ok(settled.into_result()),
                 }
-            }
-            Step::Slow(delay) => Err((delay, First::Runs(running))),
+                Step::Slow(delay) => (delay, First::Runs(running)),
+            };
+            let race = Race::new(&call, O::attempt, delay, call.live_deadline());
+            Box::pin(race.run(operation, &mut progress, first))
         };
-        let attempted = match attempted {
-            Ok(attempted) => attempted,
-            Err((delay, first)) => {
-                let race = Race::new(&call, O::attempt, delay, call.live_deadline());
-                tally.watch(Box::pin(race.run(operation, &mut progress, first)).as_mut()).await
-            }
-        };
+        let attempted = tally.watch(race.as_mut()).await;
+        drop(race);
         match attempted {
             Ok(value) => return Ok(call.answered(tally, &progress, value)),
             Err(failed) => call.wait_after(failed, operation, &progress),
