@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod clock;
 pub mod config;
+mod dependencies;
 pub mod error;
 pub mod execute;
 mod fanout;

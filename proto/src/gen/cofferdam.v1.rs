@@ -1937,6 +1937,87 @@ impl InstanceSyncState {
         }
     }
 }
+/// GetDependencyGraphRequest asks who needs whom.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDependencyGraphRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Only this service, what it needs and what needs it, at any remove. Empty: all of the namespace.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// How many nodes at most. Zero: 100. At most 1000.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// The next_page_token of the page before. Empty: the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// GetDependencyGraphResponse is a page of the graph that services declare in Service.dependencies.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetDependencyGraphResponse {
+    /// The services, by name. To start them in order, go by layer.
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<DependencyNode>,
+    /// The cycles among what was asked about, at most 100; each is one, not every, way round its services.
+    #[prost(message, repeated, tag = "2")]
+    pub cycles: ::prost::alloc::vec::Vec<DependencyCycle>,
+    /// What happens to others if the service that was named cannot be used. Unset: none was named.
+    #[prost(message, optional, tag = "3")]
+    pub impact: ::core::option::Option<DependencyImpact>,
+    /// Asks for the next page. Empty: this is the last.
+    #[prost(string, tag = "4")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// How old the answer is, where the store is away and it comes from memory. Unset: it is current.
+    #[prost(message, optional, tag = "5")]
+    pub stale_for: ::core::option::Option<::prost_types::Duration>,
+}
+/// DependencyNode is a service with what it needs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DependencyNode {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Whether it is registered. False: others need it, and nobody has registered it.
+    #[prost(bool, tag = "2")]
+    pub registered: bool,
+    /// What it says that it needs.
+    #[prost(message, repeated, tag = "3")]
+    pub dependencies: ::prost::alloc::vec::Vec<Dependency>,
+    /// The length of its longest chain of dependencies: 0 where it needs nothing, otherwise one more than the largest of
+    /// what it needs. Unset: it is part of a cycle, or needs one that is.
+    #[prost(uint32, optional, tag = "4")]
+    pub layer: ::core::option::Option<u32>,
+    /// How it does by itself: the worse of what was reported and what outcomes say. Unspecified: nothing is known.
+    #[prost(enumeration = "HealthStatus", tag = "5")]
+    pub own_status: i32,
+    /// How it does with what it needs. A critical dependency that is unhealthy, behind an open breaker or disabled makes it
+    /// unhealthy, and one that is degraded makes it degraded; an optional one that cannot be used makes it degraded. A
+    /// service that is disabled is unhealthy here. Unspecified: nothing is known.
+    #[prost(enumeration = "HealthStatus", tag = "6")]
+    pub status: i32,
+    /// Where status comes from, if not from the service itself: each needs the next, and the last one is the cause. At most
+    /// 64: of a longer way, those before the last are left out.
+    #[prost(string, repeated, tag = "7")]
+    pub cause: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// DependencyCycle is services of which each needs the next, and the last one the first.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DependencyCycle {
+    /// Their names, from the first of them by name on.
+    #[prost(string, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// DependencyImpact is what becomes of others if one service cannot be used.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DependencyImpact {
+    /// Services that do not work then, by name: what is missing is critical to them, directly or through others.
+    #[prost(string, repeated, tag = "1")]
+    pub unhealthy: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Services that work with less then, by name.
+    #[prost(string, repeated, tag = "2")]
+    pub degraded: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// ErrorReason is the reason of a google.rpc.ErrorInfo whose domain is cofferdam. The reason on the wire is the name
 /// without its prefix, for example SERVICE_NOT_FOUND.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3163,6 +3244,36 @@ pub mod isolation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// GetDependencyGraph says which services need which, in what order they can start, and what one takes with it.
+        pub async fn get_dependency_graph(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDependencyGraphRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDependencyGraphResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/GetDependencyGraph",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "cofferdam.v1.IsolationService",
+                        "GetDependencyGraph",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3309,6 +3420,14 @@ pub mod isolation_service_server {
             request: tonic::Request<super::WaitForConvergenceRequest>,
         ) -> std::result::Result<
             tonic::Response<super::WaitForConvergenceResponse>,
+            tonic::Status,
+        >;
+        /// GetDependencyGraph says which services need which, in what order they can start, and what one takes with it.
+        async fn get_dependency_graph(
+            &self,
+            request: tonic::Request<super::GetDependencyGraphRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDependencyGraphResponse>,
             tonic::Status,
         >;
     }
@@ -4144,6 +4263,55 @@ pub mod isolation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WaitForConvergenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.IsolationService/GetDependencyGraph" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDependencyGraphSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::GetDependencyGraphRequest>
+                    for GetDependencyGraphSvc<T> {
+                        type Response = super::GetDependencyGraphResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDependencyGraphRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::get_dependency_graph(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDependencyGraphSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

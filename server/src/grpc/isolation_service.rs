@@ -27,6 +27,7 @@ use crate::{
 mod asked;
 mod collect;
 mod convergence;
+mod dependencies;
 mod execute;
 mod figures;
 mod health;
@@ -235,6 +236,13 @@ impl IsolationService for IsolationApi {
     ) -> Result<Response<v1::WaitForConvergenceResponse>, Status> {
         let answer = IsolationApi::wait_for_convergence(self, request.get_ref()).await;
         answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn get_dependency_graph(
+        &self,
+        request: Request<v1::GetDependencyGraphRequest>,
+    ) -> Result<Response<v1::GetDependencyGraphResponse>, Status> {
+        self.dependency_graph(request.get_ref()).map(Response::new).map_err(|error| status(&error))
     }
 }
 
