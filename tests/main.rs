@@ -20,6 +20,7 @@ mod api_seed_004;
 mod breaker_modes;
 mod chaos;
 mod chaos_writes;
+mod cli;
 mod dependencies;
 mod engine_seeds;
 mod etcd_faults;

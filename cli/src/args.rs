@@ -1,16 +1,22 @@
 //! The command line.
 
+use crate::commands::OperatorCommand;
 use crate::demo::SHORTEST;
 use crate::store::StoreCommand;
 use clap::{Args, Parser, Subcommand};
 use cofferdam_server::config::ServeArgs;
 use std::time::Duration;
 
+/// What every command has in common.
+const HELP: &str = "\
+Data goes to the standard output, words about it to the standard error. Exit codes: 0 all is well, 1 it is not or cannot be
+done, 2 the command line makes no sense, 3 something is degraded or differs, 4 a breaker is open.";
+
 /// Service isolation for gRPC: timeouts, retries, circuit breakers, bulkheads and fallbacks that follow one manager.
 ///
 /// Without a command, it shows the demo.
 #[derive(Debug, Parser)]
-#[command(name = "cofferdam", version)]
+#[command(name = "cofferdam", version, after_help = HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -26,6 +32,14 @@ pub(crate) enum Command {
     /// Look after a store: check it, back it up, restore it, move it to another one.
     #[command(subcommand)]
     Store(StoreCommand),
+    #[command(flatten)]
+    Operator(OperatorCommand),
+    /// Print a script that completes commands in a shell.
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// Say which version this is, and what is compiled in.
     Version,
 }

@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// Something is wrong with a store, or with what was to be done to it.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    /// An operator's command was not done, or found something.
+    #[error(transparent)]
+    Operator(#[from] crate::commands::Error),
     /// The asynchronous runtime could not be started.
     #[error("no threads can be had: {0}; raise the limit (ulimit -u) and try again")]
     Runtime(#[source] io::Error),
@@ -92,14 +95,20 @@ pub(crate) enum Error {
 impl Error {
     /// Whether nobody reads the output any more, as with `head`: whoever was to be shown something has seen enough.
     pub(crate) fn is_output_closed(&self) -> bool {
-        let (Self::Output(error) | Self::Store(crate::store::Error::Output(error))) = self else { return false };
-        error.kind() == io::ErrorKind::BrokenPipe
+        let error = match self {
+            Self::Output(error) | Self::Store(crate::store::Error::Output(error)) => Some(error),
+            Self::Operator(error) => error.output(),
+            _ => None,
+        };
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// What the process ends with: 2 where the command line or the settings make no sense, 1 otherwise.
+    /// What the process ends with: 2 where the command line or the settings make no sense, 3 and 4 where an operator's
+    /// command found something, 1 otherwise.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Store(crate::store::Error::Settings(_) | crate::store::Error::Same) => 2,
+            Self::Operator(error) => error.exit_code(),
             _ => 1,
         }
     }
@@ -124,6 +133,7 @@ mod tests {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         assert!(Error::Output(closed()).is_output_closed());
         assert!(Error::Store(crate::store::Error::Output(closed())).is_output_closed());
+        assert!(Error::Operator(closed().into()).is_output_closed());
         assert!(!Error::Output(full()).is_output_closed());
         assert!(!Error::Store(crate::store::Error::Output(full())).is_output_closed());
         assert!(!Error::Terminal(closed()).is_output_closed());

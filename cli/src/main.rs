@@ -1,12 +1,20 @@
 //! The `cofferdam` binary: `serve` runs a manager, `demo` shows what it is for, `store` looks after what managers keep,
-//! `version` says what this is.
+//! `version` says what this is, and all other commands are an operator's, who asks a manager.
 //!
 //! Data goes to the standard output, words about it to the standard error. Exit codes: 0 all is well, 1 it is not, 2 the
-//! command line makes no sense.
+//! command line makes no sense, 3 something is degraded or differs, 4 a breaker is open.
 
 mod args;
+mod client;
+mod clock;
+mod commands;
+mod completion;
+mod contexts;
 mod demo;
 mod error;
+mod files;
+mod message;
+mod output;
 mod store;
 mod version;
 
@@ -40,16 +48,29 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Error> {
     let mut out = io::stdout();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime);
+    // An operator's command waits more than it works.
+    let single = || tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime);
     match command {
         Command::Serve(args) => runtime()?.block_on(cofferdam_server::run(&args)).map_err(Error::Start),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, surroundings(), &mut out)),
+        Command::Operator(command) => Ok(single()?.block_on(commands::run(command, &operators(), &mut out))?),
         Command::Store(command) => Ok(runtime()?.block_on(store::run(command, &mut out))?),
+        Command::Completion { shell } => completion::print(shell, &mut out).map_err(Error::Output),
         Command::Version => version::print(&mut out).map_err(Error::Output),
     }
 }
 
+fn is_set(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+fn operators() -> commands::Surroundings {
+    let is_terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
+    let arguments = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    commands::Surroundings { is_terminal, no_color: is_set("NO_COLOR"), arguments }
+}
+
 fn surroundings() -> Surroundings {
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     Surroundings {
         is_terminal: io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb"),
         no_color: is_set("NO_COLOR"),

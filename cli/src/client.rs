@@ -1,0 +1,206 @@
+//! The operator's side of the contract: one call after another, each with a deadline, over one connection.
+//!
+//! Here alone the commands meet the transport: a status becomes a [`CallError`], which says what is wrong and what mends
+//! it. A call whose connection breaks is repeated where that is harmless, which is for reads and for writes that carry a
+//! `request_id`; nothing is repeated that a manager has answered.
+
+mod error;
+mod rpc;
+
+pub(crate) use self::error::{CallError, Refusal};
+pub(crate) use self::rpc::Rpc;
+
+use cofferdam_proto::status::{Facts, is_transport};
+use cofferdam_proto::v1;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+
+/// Where managers are told who asks.
+const ACTOR: &str = "cofferdam-actor";
+
+/// The most bytes of it that a manager takes.
+const MAX_ACTOR_BYTES: usize = 128;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a call is made whose connection breaks.
+const ATTEMPTS: u32 = 3;
+
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The largest answer that is taken: a page of the largest policies is far below.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// How many services a page holds.
+pub(crate) const PAGE: i32 = 500;
+
+/// A manager, as an operator speaks to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    channel: Channel,
+    server: String,
+    actor: Option<MetadataValue<tonic::metadata::Ascii>>,
+    patience: Duration,
+}
+
+impl Client {
+    /// Speaks to the manager at `server`, for `actor`, and waits `patience` for each answer. Connects with the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::BadServer`], where the address is none that can be dialled.
+    pub(crate) fn new(server: &str, actor: &str, patience: Duration) -> Result<Self, CallError> {
+        let bad = |why: &str| CallError::BadServer { server: server.to_owned(), why: why.to_owned() };
+        let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        if url.starts_with("https:") {
+            return Err(bad("managers of this release have no TLS"));
+        }
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| bad("it is no URL"))?;
+        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none_or(str::is_empty) {
+            return Err(bad("it is no http URL with a host"));
+        }
+        if endpoint.uri().port_u16().is_none() {
+            return Err(bad("it has no port"));
+        }
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+        Ok(Self { channel, server: url, actor: printable(actor).parse().ok(), patience })
+    }
+
+    /// Where it dials.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Calls, and waits as long as this client waits.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], where there is no answer or it is a refusal.
+    pub(crate) async fn call<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
+        self.call_within(request, self.patience).await
+    }
+
+    /// Calls, and waits so long.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) async fn call_within<R: Rpc>(&self, request: R, within: Duration) -> Result<R::Answer, CallError> {
+        let deadline = Instant::now() + within;
+        let mut attempt = 1;
+        loop {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let asked = Box::pin(self.ask(request.clone(), remaining));
+            let status = match timeout_at(deadline, asked).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(status)) => status,
+                Err(_) => return Err(self.no_answer::<R>(within)),
+            };
+            let facts = Facts::of_status(&status);
+            let broke = facts.code == Code::Unavailable && facts.may_have_reached && is_transport(&status);
+            if broke && request.is_repeatable() && attempt < ATTEMPTS && deadline > Instant::now() + PAUSE {
+                attempt += 1;
+                sleep(PAUSE).await;
+                continue;
+            }
+            return Err(self.failed::<R>(&status, within));
+        }
+    }
+
+    /// Every service of a namespace, page by page: `*` is all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) async fn services(&self, namespace: &str) -> Result<v1::ListIsolatedServicesResponse, CallError> {
+        let mut all = v1::ListIsolatedServicesResponse::default();
+        let mut page_token = String::new();
+        loop {
+            let page = self
+                .call(v1::ListIsolatedServicesRequest { namespace: namespace.to_owned(), page_size: PAGE, page_token })
+                .await?;
+            all.services.extend(page.services);
+            all.stale_for = all.stale_for.or(page.stale_for);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Figures, with every page of the services or instances that `request` asks for.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) async fn stats(
+        &self,
+        mut request: v1::GetIsolationStatsRequest,
+    ) -> Result<v1::GetIsolationStatsResponse, CallError> {
+        request.page_size = PAGE;
+        let mut all = self.call(request.clone()).await?;
+        loop {
+            request.page_token = std::mem::take(&mut all.next_page_token);
+            if request.page_token.is_empty() {
+                return Ok(all);
+            }
+            let page = self.call(request.clone()).await?;
+            let named_one = !request.service.is_empty();
+            if !named_one {
+                all.services.extend(page.services);
+            }
+            all.instances.extend(page.instances);
+            all.next_page_token = page.next_page_token;
+        }
+    }
+
+    async fn ask<R: Rpc>(&self, message: R, within: Duration) -> Result<R::Answer, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let mut request = Request::new(message);
+        request.set_timeout(within);
+        if let Some(actor) = &self.actor {
+            request.metadata_mut().insert(ACTOR, actor.clone());
+        }
+        let codec: ProstCodec<R, R::Answer> = ProstCodec::default();
+        Ok(grpc.unary(request, PathAndQuery::from_static(R::PATH), codec).await?.into_inner())
+    }
+
+    fn no_answer<R: Rpc>(&self, within: Duration) -> CallError {
+        CallError::NoAnswer { server: self.server.clone(), rpc: method(R::PATH), within }
+    }
+
+    fn failed<R: Rpc>(&self, status: &Status, within: Duration) -> CallError {
+        let facts = Facts::of_status(status);
+        if !is_transport(status) {
+            return CallError::Refused(Box::new(Refusal::of(method(R::PATH), status)));
+        }
+        match facts.code {
+            Code::DeadlineExceeded => self.no_answer::<R>(within),
+            _ if !facts.may_have_reached => {
+                CallError::Unreachable { server: self.server.clone(), why: error::innermost(status) }
+            }
+            _ => CallError::Broke { server: self.server.clone(), rpc: method(R::PATH), why: error::innermost(status) },
+        }
+    }
+}
+
+/// The last part of a method's path.
+fn method(path: &'static str) -> &'static str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A text that can be metadata: what cannot be printed there, and what is not ASCII, becomes a question mark.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(MAX_ACTOR_BYTES).collect()
+}
+
+#[cfg(test)]
+mod tests;

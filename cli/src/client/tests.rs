@@ -1,0 +1,56 @@
+use super::*;
+use std::collections::HashMap;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+fn refusal(status: &Status) -> Refusal {
+    Refusal::of("SetIsolationLevel", status)
+}
+
+#[tokio::test]
+async fn an_address_is_a_url_or_host_and_port() {
+    for (server, url) in [("127.0.0.1:7420", "http://127.0.0.1:7420"), ("http://m:1", "http://m:1")] {
+        assert_eq!(Client::new(server, "a", Duration::ZERO).unwrap().server(), url);
+    }
+    for server in ["", "https://m:1", "ftp://m:1", "http://", "a b", "http://m:port", "m"] {
+        let error = Client::new(server, "a", Duration::ZERO).unwrap_err().to_string();
+        assert!(error.contains("\ntry: --server"), "{server}: {error}");
+    }
+}
+
+#[test]
+fn who_asks_is_told_in_what_metadata_can_hold() {
+    assert_eq!(printable("jos\u{e9}@host\n"), "jos?@host?");
+    assert_eq!(printable(&"a".repeat(500)).len(), MAX_ACTOR_BYTES);
+}
+
+#[test]
+fn a_refusal_names_each_field_on_a_line_of_its_own() {
+    let mut details = ErrorDetails::with_error_info("INVALID_FIELD", "cofferdam", HashMap::new());
+    details.add_bad_request_violation("policy.retry.max_attempts", "must be at most 10");
+    details.add_bad_request_violation("", "is too large");
+    let status = Status::with_error_details(Code::InvalidArgument, "bad", details);
+    assert_eq!(
+        refusal(&status).to_string(),
+        "SetIsolationLevel was refused: 2 fields are wrong\n  policy.retry.max_attempts: must be at most 10\n  the request: is too large"
+    );
+}
+
+#[test]
+fn a_name_that_is_unknown_comes_with_the_nearest_and_what_lists_them() {
+    let metadata = HashMap::from([
+        ("namespace".to_owned(), "default".to_owned()),
+        ("nearest".to_owned(), "payments,payroll".to_owned()),
+    ]);
+    let details = ErrorDetails::with_error_info("SERVICE_NOT_FOUND", "cofferdam", metadata);
+    let refusal = refusal(&Status::with_error_details(Code::NotFound, "no service paymnets", details));
+    assert_eq!(refusal.nearest(), Some("payments"));
+    assert_eq!(refusal.to_string(), "no service paymnets\ntry: cofferdam get services -n default");
+}
+
+#[test]
+fn only_what_is_harmless_is_made_twice() {
+    let named = v1::SetIsolationLevelRequest { request_id: "a".into(), ..Default::default() };
+    assert!(named.is_repeatable() && v1::GetIsolationStatsRequest::default().is_repeatable());
+    assert!(!v1::SetIsolationLevelRequest::default().is_repeatable());
+    assert!(!v1::ExecuteWithIsolationRequest::default().is_repeatable());
+}

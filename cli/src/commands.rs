@@ -1,0 +1,139 @@
+//! What operators do: each command is one file, asks a manager through the [client](crate::client), and prints through
+//! [`output`](crate::output).
+//!
+//! A command decides nothing that a manager decides. It reads, says what it is about to change, writes with a name of its
+//! own (`request_id`), so that a repetition does nothing twice, and tells what came of it.
+
+mod check;
+mod config;
+mod convergence;
+mod declare;
+mod describe;
+mod error;
+mod exec;
+mod fallback;
+mod get;
+mod health;
+mod import;
+mod level;
+mod policy;
+mod register;
+mod session;
+mod stats;
+mod wait;
+mod write;
+
+pub(crate) use self::error::Error;
+pub(crate) use self::session::Surroundings;
+
+use self::session::Session;
+use crate::client::CallError;
+use clap::Subcommand;
+use std::io::Write;
+
+/// The commands that speak to a manager.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// List services, policies, or the instances that call them.
+    #[command(after_help = get::HELP)]
+    Get(get::GetArgs),
+    /// Show all that is known of one service or instance.
+    #[command(subcommand)]
+    Describe(describe::DescribeCommand),
+    /// Show what happened to calls.
+    #[command(after_help = stats::HELP)]
+    Stats(stats::StatsArgs),
+    /// Look whether all is well, and say what mends it where it is not.
+    #[command(after_help = check::HELP)]
+    Check(check::CheckArgs),
+    /// Wait until instances have a policy in force.
+    #[command(after_help = wait::HELP)]
+    Wait(wait::WaitArgs),
+    /// Register a service, or replace what is registered of it.
+    #[command(after_help = register::HELP)]
+    Register(Box<register::RegisterArgs>),
+    /// Forget a service; instances go back to their built-in defaults for it.
+    Unregister(register::UnregisterArgs),
+    /// Change which parts of a policy are in force.
+    #[command(after_help = level::HELP)]
+    SetLevel(level::SetLevelArgs),
+    /// Change what answers when a service cannot.
+    #[command(subcommand)]
+    Fallback(fallback::FallbackCommand),
+    /// Change a policy.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Report how a service does.
+    #[command(subcommand)]
+    Health(health::HealthCommand),
+    /// Call a method of a service through the manager, isolated by its policy.
+    #[command(after_help = exec::HELP)]
+    Exec(Box<exec::ExecArgs>),
+    /// Print services as files that `apply` takes.
+    #[command(after_help = declare::EXPORT_HELP)]
+    Export(declare::ExportArgs),
+    /// Register what files say.
+    #[command(after_help = declare::APPLY_HELP)]
+    Apply(declare::ApplyArgs),
+    /// Show where services differ from what files say.
+    #[command(after_help = declare::DIFF_HELP)]
+    Diff(declare::DiffArgs),
+    /// Change a service in an editor.
+    #[command(after_help = declare::EDIT_HELP)]
+    Edit(declare::EditArgs),
+    /// Turn the configuration of other libraries into files that `apply` takes.
+    #[command(after_help = import::HELP)]
+    Import(import::ImportArgs),
+    /// Look after contexts: names for managers.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// Does it. Data goes to `out`, words about it to the standard error.
+///
+/// # Errors
+///
+/// [`Error`], whose exit code says whether it is a refusal or what was found.
+pub(crate) async fn run(
+    command: OperatorCommand,
+    surroundings: &Surroundings,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Error> {
+    let done = Box::pin(dispatch(command, surroundings, out)).await;
+    done.map_err(|error| match error {
+        Error::Call(CallError::Refused(refusal)) if refusal.nearest().is_some() => {
+            let nearest = refusal.nearest().unwrap_or_default().to_owned();
+            let wrong = refusal.metadata.get("service").cloned().unwrap_or_default();
+            Error::Misnamed { again: surroundings.command_with(&wrong, &nearest), what: refusal.message }
+        }
+        error => error,
+    })
+}
+
+async fn dispatch(
+    command: OperatorCommand,
+    surroundings: &Surroundings,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Error> {
+    let session = |common, out| Session::new(common, surroundings, out);
+    match command {
+        OperatorCommand::Get(args) => get::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Describe(command) => describe::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Stats(args) => stats::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Check(args) => check::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Wait(args) => wait::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Register(args) => register::register(&args, &mut session(&args.write.common, out)?).await,
+        OperatorCommand::Unregister(args) => register::unregister(&args, &mut session(&args.write.common, out)?).await,
+        OperatorCommand::SetLevel(args) => level::run(&args, &mut session(&args.write.common, out)?).await,
+        OperatorCommand::Fallback(command) => fallback::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Policy(command) => policy::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Health(command) => health::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Exec(args) => exec::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Export(args) => declare::export(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Apply(args) => Box::pin(declare::apply(&args, &mut session(&args.common, out)?)).await,
+        OperatorCommand::Diff(args) => declare::diff(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Edit(args) => declare::edit(&args, &mut session(&args.write.common, out)?).await,
+        OperatorCommand::Import(args) => import::run(&args, out),
+        OperatorCommand::Config(command) => config::run(command, surroundings, out),
+    }
+}

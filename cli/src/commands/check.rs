@@ -1,0 +1,199 @@
+//! `cofferdam check`: whether all is well, line by line, each with what mends it.
+
+use super::Error;
+use super::convergence::laggard;
+use super::session::{ALL_NAMESPACES, Common, Session};
+use crate::output::{Tone, age, std_duration};
+use clap::Args;
+use cofferdam_proto::v1;
+use std::io;
+use tokio::time::Instant;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+pub(super) const HELP: &str = "\
+Exit codes: 0 all is well, 3 something is degraded, 4 a breaker is open, 1 no manager answers.
+
+Examples:
+  cofferdam check
+  cofferdam check -q || alert";
+
+/// The name under which a manager tells of its store.
+const STORE: &str = "cofferdam.Store";
+
+/// How many instances that are behind are named for each service.
+const NAMED: usize = 3;
+
+/// What to look at.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Every namespace
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Print only what is not well
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// How one thing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Fine,
+    Degraded,
+    Open,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    verdict: Verdict,
+    text: String,
+    mend: String,
+}
+
+/// Does it.
+pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    if session.format.is_document() {
+        let mend = "cofferdam get services -o json";
+        return Err(Error::usage("the contract has no message for a check", mend));
+    }
+    let lines = look(args, session).await?;
+    let written = print(&lines, args.quiet, session);
+    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    let (open, degraded) = (count(Verdict::Open), count(Verdict::Degraded));
+    match (open, degraded) {
+        (0, 0) => Ok(written?),
+        (0, _) => Err(Error::Degraded(format!("{degraded} of {} checks are not well", lines.len()))),
+        _ => Err(Error::Open(format!("{open} breakers are open, {degraded} further checks are not well"))),
+    }
+}
+
+async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Error> {
+    let mut lines = Vec::new();
+    let asked = Instant::now();
+    let serves = session.client.call(HealthCheckRequest { service: String::new() }).await?;
+    let took = asked.elapsed().as_millis();
+    let server = session.client.server();
+    lines.push(match serves.status() {
+        ServingStatus::Serving => fine(format!("manager     {server} answers ({took} ms)")),
+        _ => degraded(format!("manager     {server} is stopping"), "cofferdam serve"),
+    });
+    let store = session.client.call(HealthCheckRequest { service: STORE.to_owned() }).await?;
+    lines.push(match store.status() {
+        ServingStatus::Serving => fine("store       takes writes".to_owned()),
+        _ => degraded(
+            "store       is away, or takes no writes".to_owned(),
+            "cofferdam store check, and the manager's log",
+        ),
+    });
+    let everywhere = args.all_namespaces || session.namespace == ALL_NAMESPACES;
+    let namespace = if everywhere { ALL_NAMESPACES } else { &session.namespace };
+    let services = session.client.services(namespace).await?;
+    let mut namespaces: Vec<_> =
+        services.services.iter().filter_map(|one| Some(one.service.as_ref()?.namespace.clone())).collect();
+    namespaces.dedup();
+    if namespaces.is_empty() {
+        namespaces.push(if everywhere { "default".to_owned() } else { namespace.to_owned() });
+    }
+    let mut in_use = 0;
+    for namespace in namespaces {
+        let request = v1::GetConvergenceRequest { namespace, max_laggards: 1000, ..Default::default() };
+        let convergence = session.client.call(request).await?.convergence.unwrap_or_default();
+        if !lines.iter().any(|line| line.text.starts_with("managers")) {
+            lines.extend(peers(&convergence));
+        }
+        lines.extend(in_step(&convergence, session));
+        in_use += convergence.converged_services;
+    }
+    if !lines.iter().any(|line| line.text.starts_with("policies")) {
+        lines.push(fine(format!("policies    in force at every instance ({in_use} services are in use)")));
+    }
+    lines.extend(services.services.iter().filter_map(|service| health(service, session)));
+    lines.push(fine(format!("services    {} looked at", services.services.len())));
+    Ok(lines)
+}
+
+fn peers(convergence: &v1::Convergence) -> Vec<Line> {
+    if convergence.unreachable_managers.is_empty() {
+        return vec![fine("managers    all answer".to_owned())];
+    }
+    let line = |manager: &v1::UnreachableManager| {
+        let name = if manager.address.is_empty() { &manager.id } else { &manager.address };
+        degraded(
+            format!("managers    {name} does not answer: {}", manager.reason),
+            &format!("cofferdam check -s {name}"),
+        )
+    };
+    convergence.unreachable_managers.iter().map(line).collect()
+}
+
+fn in_step(convergence: &v1::Convergence, session: &Session<'_>) -> Vec<Line> {
+    let is_behind = |one: &&v1::ServiceConvergence| one.applied < one.instances || one.containment.is_some();
+    let line = |one: &v1::ServiceConvergence| {
+        let name = session.shown(&one.namespace, &one.service);
+        let mut text = format!("policies    {name}: {}/{} instances have it in force", one.applied, one.instances);
+        for missing in one.laggards.iter().take(NAMED) {
+            text.push_str("\n              ");
+            text.push_str(&laggard(missing));
+        }
+        let rest = one.laggards.len().saturating_sub(NAMED);
+        if rest > 0 {
+            text.push_str(&format!("\n              and {rest} more"));
+        }
+        if let Some(containment) = &one.containment {
+            text.push_str(&format!(
+                "\n              contained for {}: {}",
+                age(std_duration(containment.age)),
+                containment.reason
+            ));
+        }
+        degraded(text, &format!("cofferdam describe service {name}"))
+    };
+    convergence.services.iter().filter(is_behind).map(line).collect()
+}
+
+/// What is wrong with a service. `None`: nothing.
+fn health(isolated: &v1::IsolatedService, session: &Session<'_>) -> Option<Line> {
+    let service = isolated.service.as_ref()?;
+    let name = session.shown(&service.namespace, &service.name);
+    let mend = format!("cofferdam describe service {name}");
+    let status = isolated.health.as_ref().map_or(v1::HealthStatus::Unspecified, v1::ServiceHealth::status);
+    let is_open = isolated.breaker_state() == v1::BreakerState::Open || status == v1::HealthStatus::CircuitOpen;
+    let message = isolated.health.as_ref().map(|health| health.message.as_str()).filter(|message| !message.is_empty());
+    let because = message.map_or_else(String::new, |message| format!(": {message}"));
+    if is_open {
+        return Some(Line { verdict: Verdict::Open, text: format!("breaker     {name} is open{because}"), mend });
+    }
+    let is_probing = isolated.breaker_state() == v1::BreakerState::HalfOpen;
+    match status {
+        v1::HealthStatus::Degraded => Some(degraded(format!("health      {name} is degraded{because}"), &mend)),
+        v1::HealthStatus::Unhealthy => Some(degraded(format!("health      {name} is unhealthy{because}"), &mend)),
+        _ if is_probing => Some(degraded(format!("breaker     {name} is half-open"), &mend)),
+        _ => None,
+    }
+}
+
+fn fine(text: String) -> Line {
+    Line { verdict: Verdict::Fine, text, mend: String::new() }
+}
+
+fn degraded(text: String, mend: &str) -> Line {
+    Line { verdict: Verdict::Degraded, text, mend: mend.to_owned() }
+}
+
+fn print(lines: &[Line], is_quiet: bool, session: &mut Session<'_>) -> io::Result<()> {
+    for line in lines.iter().filter(|line| !is_quiet || line.verdict != Verdict::Fine) {
+        let (mark, tone) = match line.verdict {
+            Verdict::Fine => ("ok  ", Tone::Good),
+            Verdict::Degraded => ("bad ", Tone::Warn),
+            Verdict::Open => ("open", Tone::Bad),
+        };
+        writeln!(session.out, "{} {}", session.style.paint(tone, mark), line.text)?;
+        if !line.mend.is_empty() {
+            writeln!(session.out, "       try: {}", line.mend)?;
+        }
+    }
+    session.out.flush()
+}

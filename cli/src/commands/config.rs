@@ -1,0 +1,84 @@
+//! `cofferdam config`: contexts.
+
+use super::session::contexts_path;
+use super::{Error, Surroundings};
+use crate::client::Client;
+use crate::contexts::{self, DEFAULT_PATIENCE};
+use crate::output::{Style, Table, say};
+use clap::{Args, Subcommand};
+use std::io::Write;
+
+/// What to do with contexts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List contexts; the current one has a star.
+    GetContexts,
+    /// Make a context the current one.
+    UseContext(UseContextArgs),
+    /// Add a context, or change it; the first one becomes the current one.
+    SetContext(SetContextArgs),
+}
+
+/// Which context.
+#[derive(Args, Debug)]
+pub(crate) struct UseContextArgs {
+    /// The context
+    name: String,
+}
+
+/// What a context is.
+#[derive(Args, Debug)]
+pub(crate) struct SetContextArgs {
+    /// The context
+    name: String,
+    /// The manager [default: as it is]
+    #[arg(long, short, value_name = "URL")]
+    server: Option<String>,
+    /// The namespace [default: as it is]
+    #[arg(long, short, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+/// Does it.
+pub(super) fn run(command: ConfigCommand, surroundings: &Surroundings, out: &mut dyn Write) -> Result<(), Error> {
+    let path = contexts_path()?;
+    let mut contexts = contexts::load(&path)?;
+    match command {
+        ConfigCommand::GetContexts => {
+            let mut table = Table::new(["CURRENT", "NAME", "SERVER", "NAMESPACE"]);
+            for (name, context) in contexts.iter() {
+                let current = if contexts.current() == Some(name) { "*" } else { "" };
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                table.push(vec![
+                    current.into(),
+                    name.into(),
+                    text(&context.server).into(),
+                    text(&context.namespace).into(),
+                ]);
+            }
+            if table.rows().is_empty() {
+                say("there are no contexts\ntry: cofferdam config set-context NAME --server URL");
+                return Ok(());
+            }
+            Ok(table.print(out, Style::new(surroundings.is_terminal, surroundings.no_color))?)
+        }
+        ConfigCommand::UseContext(args) => {
+            contexts.choose(&args.name)?;
+            contexts::save(&path, &contexts)?;
+            say(&format!("{} is the current context", args.name));
+            Ok(())
+        }
+        ConfigCommand::SetContext(args) => {
+            if args.name.is_empty() {
+                return Err(Error::usage("a context has a name", "cofferdam config set-context NAME --server URL"));
+            }
+            if let Some(server) = &args.server {
+                Client::new(server, "", DEFAULT_PATIENCE)?;
+            }
+            contexts.set(&args.name, args.server, args.namespace);
+            contexts::save(&path, &contexts)?;
+            say(&format!("context {} is set in {}", args.name, path.display()));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use super::super::Error;
+use super::super::convergence::{counts, laggard};
+use super::super::session::{Session, say_lacks};
+use super::super::stats::{figures, recoveries};
+use super::ServiceArgs;
+use super::origin::origins;
+use crate::clock;
+use crate::message::short_name;
+use crate::output::{Cell, PrintError, Style, Table, Tone, age, std_duration};
+use cofferdam_proto::v1;
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+/// Describes a service.
+pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    let (namespace, service) = session.place(&args.service);
+    let info = session.info(&args.service).await?;
+    if session.format.is_document() {
+        return session.document(&info);
+    }
+    let convergence =
+        v1::GetConvergenceRequest { namespace: namespace.clone(), service: service.clone(), ..Default::default() };
+    let stats =
+        v1::GetIsolationStatsRequest { namespace, service, window: args.window.to_wire(), ..Default::default() };
+    let (convergence, stats) =
+        tokio::try_join!(session.client.call(convergence), Box::pin(session.client.stats(stats)))?;
+    say_lacks(info.stale_for, &info.unreachable_managers);
+    let seen = Seen {
+        isolated: info.service.clone().unwrap_or_default(),
+        info,
+        convergence: convergence.convergence.unwrap_or_default(),
+        stats: stats.services.into_iter().next().unwrap_or_default(),
+        now: clock::now(),
+    };
+    let policy = seen.policy().map_err(PrintError::from)?;
+    let style = session.style;
+    seen.print(session.out, style)?;
+    writeln!(session.out, "calls, {}", args.window.words())?;
+    for (name, value) in figures(&seen.stats.calls.unwrap_or_default()) {
+        entry(session.out, name, &value)?;
+    }
+    writeln!(session.out, "\npolicy in force")?;
+    session.table(&policy)
+}
+
+/// All that was answered.
+struct Seen {
+    info: v1::GetServiceIsolationInfoResponse,
+    isolated: v1::IsolatedService,
+    convergence: v1::Convergence,
+    stats: v1::ServiceStats,
+    now: SystemTime,
+}
+
+impl Seen {
+    fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let service = self.isolated.service.clone().unwrap_or_default();
+        let revision = self.isolated.revision.unwrap_or_default();
+        let level = self.isolated.policy.as_ref().map_or(v1::IsolationLevel::Unspecified, v1::IsolationPolicy::level);
+        entry(out, "name", &service.name)?;
+        entry(out, "namespace", &service.namespace)?;
+        entry(out, "version", &service.version)?;
+        entry(out, "description", &service.description)?;
+        entry(out, "enabled", if service.enabled == Some(false) { "no: every call is rejected" } else { "yes" })?;
+        let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.address.as_str()).collect();
+        entry(out, "endpoints", &endpoints.join(", "))?;
+        let needs = |one: &v1::Dependency| {
+            let kind = if one.kind() == v1::DependencyKind::Optional { "optional" } else { "critical" };
+            format!("{} ({kind})", one.service)
+        };
+        entry(out, "depends on", &service.dependencies.iter().map(needs).collect::<Vec<_>>().join(", "))?;
+        let mut labels: Vec<_> = service.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.sort();
+        entry(out, "labels", &labels.join(", "))?;
+        entry(out, "level", &short_name(level.as_str_name(), "ISOLATION_LEVEL_"))?;
+        entry(out, "revision", &format!("{} of epoch {}", revision.revision, revision.epoch))?;
+        entry(out, "changed", &self.ago(self.isolated.update_time))?;
+        entry(out, "registered", &self.ago(self.isolated.create_time))?;
+        if self.isolated.insisted {
+            entry(out, "insisted", "yes: instances do not put it back, whatever it turns away")?;
+        }
+        entry(out, "health", &self.health(self.isolated.health.as_ref()))?;
+        entry(out, "reported", &self.health(self.isolated.reported_health.as_ref()))?;
+        self.print_breakers(out, style)?;
+        self.print_convergence(out, style)?;
+        if let Some(done) = self.stats.recoveries.filter(|done| done.count > 0) {
+            entry(out, "recoveries", &recoveries(&done))?;
+        }
+        if !self.info.inactive_fields.is_empty() {
+            entry(out, "not in force", &format!("{} at this level", self.info.inactive_fields.join(", ")))?;
+        }
+        writeln!(out)
+    }
+
+    fn print_breakers(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let (state, tone) = match self.isolated.breaker_state() {
+            v1::BreakerState::Unspecified => ("no instance reports one", Tone::Plain),
+            v1::BreakerState::Closed => ("closed", Tone::Good),
+            v1::BreakerState::Open => ("open", Tone::Bad),
+            v1::BreakerState::HalfOpen => ("half-open", Tone::Warn),
+        };
+        let mut text = style.paint(tone, state);
+        if self.stats.open_instances > 0 {
+            let ids = self.stats.open_instance_ids.join(", ");
+            text.push_str(&format!(" at {} of {} instances: {ids}", self.stats.open_instances, self.stats.instances));
+        }
+        entry(out, "breaker", &text)?;
+        for one in &self.stats.breakers {
+            let name =
+                if one.pool.is_empty() { format!("methods {}", one.method_glob) } else { format!("pool {}", one.pool) };
+            let open = format!("open at {}, half-open at {}", one.open_instances, one.half_open_instances);
+            entry(out, "", &format!("{name}: {open}"))?;
+        }
+        if let Some(hint) = &self.stats.fleet_hint {
+            let ends = age(std_duration(hint.ends_in));
+            entry(
+                out,
+                "fleet hint",
+                &format!("{} of {} instances are open; ends in {ends}", hint.open_instances, hint.instances),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn print_convergence(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let (applied, instances) = counts(&self.convergence);
+        let tone = if applied == instances { Tone::Good } else { Tone::Warn };
+        let text = if instances == 0 {
+            "no instance uses it".to_owned()
+        } else {
+            style.paint(tone, &format!("{applied} of {instances} instances have it in force"))
+        };
+        entry(out, "in force", &text)?;
+        for service in &self.convergence.services {
+            service.laggards.iter().try_for_each(|one| entry(out, "", &laggard(one)))?;
+            if let Some(containment) = &service.containment {
+                let since = age(std_duration(containment.age));
+                entry(out, "contained", &format!("for {since}: {}", containment.reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn health(&self, health: Option<&v1::ServiceHealth>) -> String {
+        let Some(health) = health.filter(|health| health.status() != v1::HealthStatus::Unspecified) else {
+            return String::new();
+        };
+        let status = short_name(health.status().as_str_name(), "HEALTH_STATUS_");
+        let message = if health.message.is_empty() { String::new() } else { format!(": {}", health.message) };
+        match self.ago(health.observe_time) {
+            ago if ago.is_empty() => format!("{status}{message}"),
+            ago => format!("{status}{message} ({ago})"),
+        }
+    }
+
+    fn ago(&self, time: Option<prost_types::Timestamp>) -> String {
+        let Some(time) = time.and_then(|time| SystemTime::try_from(time).ok()) else { return String::new() };
+        // Clocks differ: what lies ahead of this machine's is now.
+        let ago = self.now.duration_since(time).unwrap_or(Duration::ZERO);
+        format!("{} ago", age(Some(ago)))
+    }
+
+    fn policy(&self) -> Result<Table, crate::message::Fault> {
+        let effective = self.isolated.policy.clone().unwrap_or_default();
+        let written = self.isolated.written_policy.clone().unwrap_or_default();
+        let mut table = Table::new(["FIELD", "VALUE", "ORIGIN", " "]);
+        for known in origins(&effective, &written, &self.info.inactive_fields)? {
+            let tone = if known.is_active { Tone::Plain } else { Tone::Faint };
+            let note = if known.is_active { " " } else { "not in force at this level" };
+            let cells = [known.field.path, known.field.value, known.origin, note.to_owned()];
+            table.push(cells.map(|text| Cell::toned(text, tone)).to_vec());
+        }
+        Ok(table)
+    }
+}
+
+/// A name and what is to be said of it. Nothing where there is nothing to be said.
+fn entry(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+    if value.is_empty() { Ok(()) } else { writeln!(out, "{name:<28}{value}") }
+}

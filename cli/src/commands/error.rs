@@ -1,0 +1,85 @@
+use crate::client::CallError;
+use crate::contexts::ContextError;
+use crate::output::PrintError;
+use std::io;
+
+/// Why a command did not do what it was asked, or what it found. The first line says what is wrong, the last one, which
+/// begins with `try:`, what mends it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command line makes no sense.
+    #[error("{what}\ntry: {mend}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What mends it.
+        mend: String,
+    },
+    /// It cannot be done.
+    #[error("{what}\ntry: {mend}")]
+    Failed {
+        /// What is wrong.
+        what: String,
+        /// What mends it.
+        mend: String,
+    },
+    /// A call brought no answer, or a refusal.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A service that is not registered was named, and one with nearly this name is.
+    #[error("{what}\ntry: {again}")]
+    Misnamed {
+        /// The manager's own words.
+        what: String,
+        /// The command with it.
+        again: String,
+    },
+    /// No context says which manager.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The data cannot be printed.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    /// What was looked at is not as it should be.
+    #[error("{0}")]
+    Degraded(String),
+    /// A breaker keeps calls from a service.
+    #[error("{0}")]
+    Open(String),
+}
+
+impl Error {
+    /// The command line makes no sense.
+    pub(crate) fn usage(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::Usage { what: what.into(), mend: mend.into() }
+    }
+
+    /// It cannot be done.
+    pub(crate) fn failed(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::Failed { what: what.into(), mend: mend.into() }
+    }
+
+    /// What the process ends with.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } | Self::Context(_) | Self::Call(CallError::BadServer { .. }) => 2,
+            Self::Degraded(_) => 3,
+            Self::Open(_) => 4,
+            _ => 1,
+        }
+    }
+
+    /// The error of writing the output, where it is that.
+    pub(crate) const fn output(&self) -> Option<&io::Error> {
+        match self {
+            Self::Print(PrintError::Output(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Print(PrintError::Output(error))
+    }
+}

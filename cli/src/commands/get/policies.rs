@@ -1,0 +1,133 @@
+use super::super::session::{ServiceName, Session, lacks};
+use super::services::level;
+use super::{Error, Listing};
+use crate::message::{duration, dynamic, short_name};
+use crate::output::{Cell, PrintError, Table, std_duration};
+use cofferdam_proto::v1;
+use cofferdam_proto::v1::fallback_step::Strategy;
+
+const COLUMNS: &[&str] =
+    &["NAME", "LEVEL", "PRESET", "TIMEOUT", "ATTEMPTS", "BREAKER", "OPEN FOR", "FALLBACK", "BULKHEAD", "RATE", "REV"];
+
+/// Lists the policies in force.
+pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result<Listing, Error> {
+    let list = if names.is_empty() {
+        session.client.services(&session.namespace).await?
+    } else {
+        let mut list = v1::ListIsolatedServicesResponse::default();
+        for name in names {
+            let info = session.info(name).await?;
+            list.stale_for = list.stale_for.or(info.stale_for);
+            list.services.extend(info.service);
+        }
+        list
+    };
+    let mut listing = Listing {
+        table: Table::new(COLUMNS),
+        names: Vec::new(),
+        documents: Vec::new(),
+        notes: lacks(list.stale_for, &[]),
+    };
+    for isolated in &list.services {
+        let service = isolated.service.clone().unwrap_or_default();
+        let name = session.shown(&service.namespace, &service.name);
+        listing.table.push(row(&name, isolated));
+        listing.names.push(name);
+    }
+    if session.format.is_document() {
+        listing.documents.push(dynamic(&list).map_err(PrintError::from)?);
+    }
+    Ok(listing)
+}
+
+fn row(name: &str, isolated: &v1::IsolatedService) -> Vec<Cell> {
+    let policy = isolated.policy.clone().unwrap_or_default();
+    let written = isolated.written_policy.clone().unwrap_or_default();
+    let retry = policy.retry.unwrap_or_default();
+    let breaker = policy.circuit_breaker.unwrap_or_default();
+    let time = |wire| std_duration(wire).map_or_else(String::new, duration);
+    let timeout = policy.timeout.unwrap_or_default().call_timeout;
+    let revision = isolated.revision.map_or_else(String::new, |revision| revision.revision.to_string());
+    let bulkhead = policy.bulkhead.and_then(|bulkhead| bulkhead.max_concurrent);
+    [
+        name.to_owned(),
+        level(isolated),
+        written.preset,
+        time(timeout),
+        retry.max_attempts.map_or_else(String::new, |attempts| attempts.to_string()),
+        triggers(&breaker),
+        time(breaker.open_duration),
+        chain(&policy.fallback.unwrap_or_default()),
+        bulkhead.map_or_else(String::new, |places| places.to_string()),
+        policy.rate_limit.filter(|limit| limit.permits > 0).map_or_else(String::new, |limit| {
+            format!("{}/{}", limit.permits, std_duration(limit.period).map_or_else(String::new, duration))
+        }),
+        revision,
+    ]
+    .map(Cell::from)
+    .to_vec()
+}
+
+/// What trips a breaker, in short.
+fn triggers(breaker: &v1::CircuitBreakerPolicy) -> String {
+    match breaker.mode() {
+        v1::BreakerMode::Unspecified | v1::BreakerMode::Auto => {}
+        mode => return short_name(mode.as_str_name(), "BREAKER_MODE_"),
+    }
+    let on = |share: Option<f64>| share.filter(|share| *share > 0.0);
+    let percent = |share: f64| format!("{:.0}%", share * 100.0);
+    let slow = breaker.slow_call_duration.is_some_and(|slow| slow != prost_types::Duration::default());
+    let triggers = [
+        breaker.consecutive_failures.filter(|failures| *failures > 0).map(|failures| format!("{failures} in a row")),
+        breaker.failure_count.filter(|failures| *failures > 0).map(|failures| format!("{failures} failures")),
+        on(breaker.failure_rate).map(percent),
+        on(breaker.slow_call_rate).filter(|_| slow).map(|share| format!("{} slow", percent(share))),
+    ];
+    triggers.into_iter().flatten().collect::<Vec<_>>().join(" or ")
+}
+
+/// The steps of a fallback, in order.
+pub(in crate::commands) fn chain(fallback: &v1::FallbackPolicy) -> String {
+    if fallback.enabled == Some(false) {
+        return "off".to_owned();
+    }
+    let step = |step: &v1::FallbackStep| match &step.strategy {
+        Some(Strategy::Static(_)) => "static".to_owned(),
+        Some(Strategy::Cached(_)) => "cached".to_owned(),
+        Some(Strategy::Alternative(alternative)) => format!("alternative:{}", alternative.service),
+        Some(Strategy::Degraded(_)) => "degraded".to_owned(),
+        None => "?".to_owned(),
+    };
+    fallback.chain.iter().map(step).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::read;
+    use serde_json::json;
+
+    #[test]
+    fn what_trips_a_breaker_is_said_in_short() {
+        let breaker = |value| {
+            triggers(&read::<v1::IsolationPolicy>(json!({"circuitBreaker": value})).unwrap().circuit_breaker.unwrap())
+        };
+        assert_eq!(
+            breaker(json!({"consecutiveFailures": 5, "failureRate": 0.5, "slowCallRate": 1.0})),
+            "5 in a row or 50%"
+        );
+        let slow = json!({"slowCallDuration": "1s", "slowCallRate": 0.8, "failureCount": 3});
+        assert_eq!(breaker(slow), "3 failures or 80% slow");
+        assert_eq!(breaker(json!({"consecutiveFailures": 5, "mode": "forced-open"})), "forced-open");
+        assert_eq!(breaker(json!({"failureRate": 0})), "");
+    }
+
+    #[test]
+    fn a_chain_is_its_steps_in_order() {
+        let fallback =
+            |value| chain(&read::<v1::IsolationPolicy>(json!({"fallback": value})).unwrap().fallback.unwrap());
+        let steps = json!([{"cached": {}}, {"alternative": {"service": "backup"}}, {"static": {}}]);
+        assert_eq!(fallback(json!({"chain": steps})), "cached,alternative:backup,static");
+        assert_eq!(fallback(json!({"enabled": false, "chain": [{"cached": {}}]})), "off");
+    }
+}

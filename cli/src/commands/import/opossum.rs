@@ -1,0 +1,63 @@
+//! Options of opossum's `CircuitBreaker` (Node), with its defaults: <https://nodeshift.dev/opossum/>.
+
+use super::values::{Import, Options, written};
+use crate::message::Fault;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+pub(super) fn convert(value: Value, service: Option<&str>) -> Result<Vec<Import>, Fault> {
+    let named = value.get("name").and_then(Value::as_str).map(str::to_owned);
+    let is_one =
+        named.is_some() || value.as_object().is_some_and(|options| options.values().all(|value| !value.is_object()));
+    match (service.map(str::to_owned).or(named), value) {
+        (Some(service), value) => Ok(vec![one(&service, "", value)?]),
+        (None, Value::Object(services)) if !is_one => {
+            services.into_iter().map(|(service, value)| one(&service, &service, value)).collect()
+        }
+        (None, _) => Err(Fault::at("", "does not say of which service it is: give --service NAME")),
+    }
+}
+
+fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
+    let mut options = Options::new(path, value)?;
+    let mut notes = Vec::new();
+    options.take("name");
+    let is_untimed = options.take_if_false("timeout");
+    let timeout =
+        if is_untimed { None } else { Some(options.time("timeout", MILLISECOND)?.unwrap_or(Duration::from_secs(10))) };
+    let percent = options.number("errorThresholdPercentage")?.unwrap_or(50.0);
+    let reset = options.time("resetTimeout", MILLISECOND)?.unwrap_or(Duration::from_secs(30));
+    let window = options.time("rollingCountTimeout", MILLISECOND)?.unwrap_or(Duration::from_secs(10));
+    let buckets = options.count("rollingCountBuckets")?.unwrap_or(10);
+    let volume = options.count("volumeThreshold")?.unwrap_or(0);
+    let capacity = options.count("capacity")?;
+    let is_enabled = options.flag("enabled")?.unwrap_or(true);
+    options.leftovers(&mut notes);
+    if percent == 0.0 {
+        notes.push("errorThresholdPercentage 0 opens at the first failure: written as one failure in a row".to_owned());
+    }
+    let mut breaker = json!({
+        "timeWindow": {"length": written(window), "buckets": buckets},
+        "minimumCalls": volume,
+        "consecutiveFailures": u32::from(percent == 0.0),
+        "failureRate": percent / 100.0,
+        "openDuration": written(reset),
+        "openJitterRatio": 0.0,
+        "successThreshold": 1,
+    });
+    if !is_enabled {
+        breaker["mode"] = json!("disabled");
+    }
+    let mut policy = json!({
+        "level": if capacity.is_some() { "full" } else { "enhanced" },
+        "timeout": {"callTimeout": timeout.map_or_else(|| json!("0s"), written)},
+        "circuitBreaker": breaker,
+        "retry": {"maxAttempts": 1},
+    });
+    if let Some(capacity) = capacity {
+        policy["bulkhead"] = json!({"maxConcurrent": capacity});
+    }
+    Ok(Import { service: service.to_owned(), policy, notes })
+}

@@ -1,0 +1,97 @@
+//! The fallback configuration that isolation managers in Go keep as JSON: durations as integer nanoseconds, as Go encodes
+//! them, or as "1s".
+
+use super::values::{Import, Options, written};
+use crate::message::Fault;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
+
+/// What the default level is taken from: the breaker is in force from enhanced.
+pub(super) fn convert(value: Value, service: Option<&str>) -> Result<Vec<Import>, Fault> {
+    let is_one = value.get("strategy").is_some() || value.get("enabled").is_some();
+    match (service, value) {
+        (Some(service), value) => Ok(vec![one(service, "", value)?]),
+        (None, Value::Object(services)) if !is_one => {
+            services.into_iter().map(|(service, value)| one(&service, &service, value)).collect()
+        }
+        (None, _) => Err(Fault::at("", "does not say of which service it is: give --service NAME")),
+    }
+}
+
+fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
+    let mut options = Options::new(path, value)?;
+    let mut notes = Vec::new();
+    let mut policy = Map::new();
+    let breaker = options.flag("circuit_breaker")?;
+    let strategy = options.text("strategy")?;
+    let level = match options.text("level")? {
+        Some(level) => level,
+        None if breaker == Some(true) || strategy.as_deref() == Some("alternative") => "enhanced".to_owned(),
+        None => "basic".to_owned(),
+    };
+    policy.insert("level".to_owned(), Value::String(level));
+    let data = options.take("fallback_data");
+    let mut fallback = Map::new();
+    if let Some(enabled) = options.flag("enabled")? {
+        fallback.insert("enabled".to_owned(), Value::Bool(enabled));
+    }
+    if let Some(strategy) = strategy {
+        let step = step(&strategy, data.as_ref()).map_err(|what| options.fault("strategy", what))?;
+        fallback.insert("chain".to_owned(), json!([step]));
+    } else if data.is_some() {
+        notes.push("fallback_data without a strategy is left out".to_owned());
+    }
+    if !fallback.is_empty() {
+        policy.insert("fallback".to_owned(), Value::Object(fallback));
+    }
+    let mut retry = Map::new();
+    if let Some(retries) = options.count("max_retries")? {
+        retry.insert("maxAttempts".to_owned(), json!(retries.saturating_add(1)));
+    }
+    if let Some(delay) = options.time("retry_delay", NANOSECOND)? {
+        retry.insert("initialBackoff".to_owned(), written(delay));
+    }
+    if !retry.is_empty() {
+        policy.insert("retry".to_owned(), Value::Object(retry));
+    }
+    if let Some(timeout) = options.time("timeout", NANOSECOND)? {
+        policy.insert("timeout".to_owned(), json!({"callTimeout": written(timeout)}));
+    }
+    if breaker == Some(false) {
+        policy.insert("circuitBreaker".to_owned(), json!({"mode": "disabled"}));
+    }
+    options.leftovers(&mut notes);
+    Ok(Import { service: service.to_owned(), policy: Value::Object(policy), notes })
+}
+
+fn step(strategy: &str, data: Option<&Value>) -> Result<Value, String> {
+    let text = |key: &str| data.and_then(|data| data.get(key)).and_then(Value::as_str);
+    match strategy {
+        "static" => {
+            let payload = data.map_or_else(|| "{}".to_owned(), Value::to_string);
+            Ok(json!({"static": {"payload": base64(payload.as_bytes()), "contentType": "application/json"}}))
+        }
+        "cached" => Ok(json!({"cached": {}})),
+        "alternative" => {
+            let service = text("alternative_service").ok_or("alternative needs fallback_data.alternative_service")?;
+            Ok(json!({"alternative": {"service": service, "method": text("alternative_method").unwrap_or_default()}}))
+        }
+        "degraded" => {
+            let features = data.and_then(|data| data.get("degraded_features")).cloned().unwrap_or_else(|| json!([]));
+            Ok(json!({"degraded": {"features": features}}))
+        }
+        other => Err(format!("must be static, cached, alternative or degraded, and is {other:?}")),
+    }
+}
+
+/// Bytes as protobuf's JSON has them.
+fn base64(bytes: &[u8]) -> Value {
+    use cofferdam_proto::v1;
+    let fallback = v1::StaticFallback { payload: bytes.to_vec().into(), content_type: String::new() };
+    let step = v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Static(fallback)) };
+    let config = v1::FallbackConfig { chain: vec![step], ..Default::default() };
+    let json = crate::message::dynamic(&config).ok().and_then(|message| serde_json::to_value(message).ok());
+    json.and_then(|json| json.pointer("/chain/0/static/payload").cloned()).unwrap_or(Value::Null)
+}

@@ -1,0 +1,134 @@
+use super::*;
+use serde_json::json;
+
+/// What is registered, and what is said about it.
+fn imported(source: Source, value: Value, service: Option<&str>) -> (Vec<v1::RegisterServiceRequest>, Vec<String>) {
+    let imports = convert(source, value, service).unwrap();
+    let notes = imports.iter().flat_map(|import| import.notes.clone()).collect();
+    (imports.into_iter().map(|import| request(import).unwrap()).collect(), notes)
+}
+
+fn one(source: Source, value: Value) -> (Value, Vec<String>) {
+    let (requests, notes) = imported(source, value, Some("payments"));
+    assert_eq!(requests.len(), 1);
+    let message = crate::message::dynamic(&requests[0]).unwrap();
+    (serde_json::to_value(message).unwrap()["policy"].clone(), notes)
+}
+
+/// C12 to C14: the keys, strategies and values of the Go manager's documents, durations in nanoseconds and as text.
+#[test]
+fn c13_the_json_of_the_go_manager_is_taken_verbatim() {
+    let (policy, notes) = one(
+        Source::SeedJson,
+        json!({
+            "enabled": true, "strategy": "static", "max_retries": 3, "retry_delay": 1_000_000_000, "timeout": "30s",
+            "circuit_breaker": true, "fallback_data": {"status": "fallback", "data": "static fallback data"},
+        }),
+    );
+    let payload = "eyJkYXRhIjoic3RhdGljIGZhbGxiYWNrIGRhdGEiLCJzdGF0dXMiOiJmYWxsYmFjayJ9";
+    let expected = json!({
+        "level": "ISOLATION_LEVEL_ENHANCED",
+        "timeout": {"callTimeout": "30s"},
+        "retry": {"maxAttempts": 4, "initialBackoff": "1s"},
+        "fallback": {"enabled": true, "chain": [{"static": {"payload": payload, "contentType": "application/json"}}]},
+    });
+    assert_eq!((policy, notes), (expected, vec![]));
+
+    let data = json!({"alternative_service": "backup-service", "alternative_method": "getData"});
+    let (policy, _) = one(Source::SeedJson, json!({"strategy": "alternative", "fallback_data": data}));
+    let step = json!({"alternative": {"service": "backup-service", "method": "getData"}});
+    assert_eq!(policy["fallback"]["chain"], json!([step]));
+    let data = json!({"degraded_features": ["basic_functionality"]});
+    let (policy, _) = one(Source::SeedJson, json!({"strategy": "degraded", "fallback_data": data, "colour": 1}));
+    assert_eq!(policy["fallback"]["chain"], json!([{"degraded": {"features": ["basic_functionality"]}}]));
+    let (requests, _) = imported(Source::SeedJson, json!({"a": {"strategy": "cached"}, "b": {"timeout": "1s"}}), None);
+    assert_eq!(requests.len(), 2);
+}
+
+#[test]
+fn opossums_defaults_come_along() {
+    let (policy, notes) =
+        one(Source::Opossum, json!({"timeout": 3000, "errorThresholdPercentage": 40, "cache": true, "capacity": 7}));
+    assert_eq!(policy["level"], "ISOLATION_LEVEL_FULL");
+    assert_eq!(policy["timeout"]["callTimeout"], "3s");
+    assert_eq!(policy["circuitBreaker"]["failureRate"], 0.4);
+    assert_eq!(policy["circuitBreaker"]["openDuration"], "30s");
+    assert_eq!(policy["circuitBreaker"]["consecutiveFailures"], 0);
+    assert_eq!(policy["retry"]["maxAttempts"], 1);
+    assert_eq!(policy["bulkhead"]["maxConcurrent"], 7);
+    assert_eq!(notes, ["cache has no counterpart and is left out"]);
+    let (policy, _) = one(Source::Opossum, json!({"timeout": false, "enabled": false}));
+    assert_eq!(
+        (&policy["timeout"]["callTimeout"], &policy["circuitBreaker"]["mode"]),
+        (&json!("0s"), &json!("BREAKER_MODE_DISABLED"))
+    );
+}
+
+#[test]
+fn instances_of_resilience4j_are_services() {
+    let config = json!({"resilience4j": {
+        "circuitbreaker": {
+            "configs": {"default": {"sliding-window-size": 20, "minimumNumberOfCalls": 5}, "slow": {"baseConfig": "default", "waitDurationInOpenState": "10s"}},
+            "instances": {"backendA": {"baseConfig": "slow", "failureRateThreshold": 60}, "backend-b": {"slidingWindowType": "TIME_BASED"}},
+        },
+        "retry": {"instances": {"backend-b": {"maxAttempts": 4, "waitDuration": "PT0.5S", "enableExponentialBackoff": true}}},
+    }});
+    let imports = convert(Source::Resilience4j, config, None).unwrap();
+    let names: Vec<_> = imports.iter().map(|import| import.service.as_str()).collect();
+    assert_eq!(names, ["backend-b", "backenda"]);
+    assert_eq!(imports[1].notes, ["it is called backendA there, which is no name of a service"]);
+    let breaker = &imports[1].policy["circuitBreaker"];
+    assert_eq!((&breaker["failureRate"], &breaker["openDuration"]), (&json!(0.6), &json!("10s")));
+    assert_eq!((&breaker["countWindow"]["size"], &breaker["minimumCalls"]), (&json!(20), &json!(5)));
+    assert_eq!(imports[0].policy["circuitBreaker"]["timeWindow"]["length"], "20s");
+    assert_eq!(imports[0].policy["retry"]["initialBackoff"], "500ms");
+    assert!(request(imports[0].clone()).is_ok());
+    assert!(
+        request(imports[1].clone()).is_err_and(|fault| fault.to_string().contains("name") || !fault.what.is_empty())
+    );
+}
+
+#[test]
+fn rules_of_sentinel_are_put_together_by_resource() {
+    let rules = json!([
+        {"resource": "GET:/orders/{id}", "grade": 0, "count": 200, "timeWindow": 10, "slowRatioThreshold": 0.6, "statIntervalMs": 10000},
+        {"resource": "GET:/orders/{id}", "grade": 1, "count": 50, "limitApp": "default", "controlBehavior": 0},
+        {"resource": "payments", "grade": 2, "count": 5, "timeWindow": 60},
+    ]);
+    let (requests, notes) = imported(Source::Sentinel, rules, None);
+    assert_eq!(requests.len(), 2);
+    let policy = requests[0].policy.clone().unwrap();
+    assert_eq!(requests[0].service.clone().unwrap().name, "get.orders.id");
+    assert_eq!(policy.level(), v1::IsolationLevel::Full);
+    assert_eq!(policy.rate_limit.unwrap().permits, 50);
+    assert_eq!(policy.circuit_breaker.unwrap().slow_call_rate, Some(0.6));
+    assert_eq!(requests[1].policy.clone().unwrap().circuit_breaker.unwrap().failure_count, Some(5));
+    assert_eq!(notes[0], "the resource is GET:/orders/{id}, which is no name of a service");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_at_its_place() {
+    for (source, value, words) in [
+        (Source::SeedJson, json!({"strategy": "magic"}), "strategy: must be static, cached, alternative or degraded"),
+        (Source::SeedJson, json!({"strategy": "cached", "timeout": "soon"}), "timeout: must be a time"),
+        (Source::SeedJson, json!([]), "must be an object"),
+        (Source::Opossum, json!({"errorThresholdPercentage": "half"}), "errorThresholdPercentage: must be a number"),
+        (Source::Sentinel, json!([{"grade": 1}]), "[0].resource: must be set"),
+        (Source::Sentinel, json!([]), "has no rules"),
+        (Source::Resilience4j, json!({"spring": {}}), "has no instances"),
+        (
+            Source::Resilience4j,
+            json!({"retry": {"instances": {"a": {"baseConfig": "x"}}}}),
+            "retry.instances.a.baseConfig: there is no config x",
+        ),
+    ] {
+        let fault = convert(source, value.clone(), Some("payments")).unwrap_err().to_string();
+        assert!(fault.contains(words), "{value}: {fault}");
+    }
+    assert!(
+        convert(Source::SeedJson, json!({"strategy": "cached"}), None)
+            .is_err_and(|fault| fault.what.contains("--service"))
+    );
+    let long = convert(Source::SeedJson, json!({"max_retries": 99}), Some("payments")).unwrap();
+    assert!(request(long[0].clone()).is_err_and(|fault| fault.path == "payments: policy.retry.max_attempts"));
+}

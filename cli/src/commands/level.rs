@@ -1,0 +1,76 @@
+//! `cofferdam set-level`.
+
+use super::Error;
+use super::session::{ServiceName, Session};
+use super::write::{WriteArgs, before, dry_run, present, report, request_id};
+use clap::{Args, ValueEnum};
+use cofferdam_proto::v1;
+
+pub(super) const HELP: &str = "\
+Examples:
+  cofferdam set-level payments full --wait
+  cofferdam set-level payments none --dry-run";
+
+/// Which sections of a policy are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Calls are counted, nothing else happens
+    None,
+    /// Timeout and fallback
+    Basic,
+    /// And circuit breaker, retry and alternative fallback
+    Enhanced,
+    /// And bulkhead, rate limit, adaptive limit, hedging and ramp-up
+    Full,
+}
+
+impl From<Level> for v1::IsolationLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::None => Self::None,
+            Level::Basic => Self::Basic,
+            Level::Enhanced => Self::Enhanced,
+            Level::Full => Self::Full,
+        }
+    }
+}
+
+/// Which level for which service.
+#[derive(Args, Debug)]
+pub(crate) struct SetLevelArgs {
+    /// The service
+    service: ServiceName,
+    /// The level
+    #[arg(value_enum)]
+    level: Level,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+/// Does it.
+pub(super) async fn run(args: &SetLevelArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    let level = v1::IsolationLevel::from(args.level);
+    if args.write.dry_run {
+        let now = present(&args.service, session).await?;
+        let mut after = now.clone();
+        after.written_policy.get_or_insert_default().set_level(level);
+        let (namespace, name) = session.place(&args.service);
+        return dry_run(&session.shown(&namespace, &name), Some(&now), &after, session);
+    }
+    let was = before(&args.service, session).await?;
+    let (namespace, service) = session.place(&args.service);
+    let answer = session
+        .client
+        .call(v1::SetIsolationLevelRequest {
+            namespace,
+            service,
+            level: level.into(),
+            expected_revision: args.write.expected(),
+            request_id: request_id(),
+        })
+        .await?;
+    if session.format.is_document() {
+        session.document(&answer)?;
+    }
+    report(&args.write, was.as_ref(), answer.service, session).await
+}

@@ -1,0 +1,262 @@
+//! What every command that speaks to a manager needs: which manager, for whom, and where its output goes.
+
+use super::Error;
+use crate::client::Client;
+use crate::contexts::{self, DEFAULT_PATIENCE, Wishes};
+use crate::message::Named;
+use crate::output::{Format, Style, Table, document, say, std_duration};
+use clap::Args;
+use cofferdam_proto::v1;
+use std::env;
+use std::ffi::OsString;
+use std::io::Write;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What stands for every namespace where services are listed.
+pub(super) const ALL_NAMESPACES: &str = "*";
+
+/// Flags of every command that speaks to a manager.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Manager and output")]
+pub(crate) struct Common {
+    /// The manager [env: COFFERDAM_SERVER] [default: the context's, else http://127.0.0.1:7420]
+    #[arg(long, short, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The context to take manager and namespace from [env: COFFERDAM_CONTEXT] [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The namespace [default: the context's, else default]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// How data is printed
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// How long to wait for an answer, or for instances [default: 10s, for instances 30s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Who asks, for the manager's records [env: COFFERDAM_ACTOR] [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor: Option<String>,
+}
+
+/// What the process was started in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Whether the standard output is a terminal.
+    pub(crate) is_terminal: bool,
+    /// Whether the user wants no colours.
+    pub(crate) no_color: bool,
+    /// The command line, from the program's name on.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Surroundings {
+    /// The command line with one name in place of another.
+    pub(super) fn command_with(&self, wrong: &str, right: &str) -> String {
+        let named = |argument: &String| {
+            let (scope, name) =
+                argument.rsplit_once('/').map_or(("", argument.as_str()), |(scope, name)| (scope, name));
+            match (scope, name == wrong) {
+                ("", true) => right.to_owned(),
+                (scope, true) => format!("{scope}/{right}"),
+                _ => shell_quoted(argument),
+            }
+        };
+        let words: Vec<_> = self.arguments.iter().skip(1).map(named).collect();
+        format!("cofferdam {}", words.join(" "))
+    }
+}
+
+fn shell_quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,*".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
+}
+
+/// A service as it is named on the command line: `NAME`, or `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceName {
+    namespace: Option<String>,
+    name: String,
+}
+
+impl FromStr for ServiceName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, name) = match text.split_once('/') {
+            Some((namespace, name)) => (Some(namespace.to_owned()), name),
+            None => (None, text),
+        };
+        if name.is_empty() || name.contains('/') || namespace.as_deref() == Some("") {
+            return Err("must be NAME or NAMESPACE/NAME");
+        }
+        Ok(Self { namespace, name: name.to_owned() })
+    }
+}
+
+/// A manager, and where output goes.
+pub(super) struct Session<'a> {
+    /// The manager.
+    pub(super) client: Client,
+    /// The namespace, where a service is named without one.
+    pub(super) namespace: String,
+    /// How data is printed.
+    pub(super) format: Format,
+    /// How it looks.
+    pub(super) style: Style,
+    /// Whether somebody watches.
+    pub(super) is_terminal: bool,
+    /// How long to wait for instances.
+    pub(super) patience: Option<Duration>,
+    /// Where data goes.
+    pub(super) out: &'a mut (dyn Write + Send),
+}
+
+impl<'a> Session<'a> {
+    /// For a command with these flags.
+    pub(super) fn new(
+        common: &Common,
+        surroundings: &Surroundings,
+        out: &'a mut (dyn Write + Send),
+    ) -> Result<Self, Error> {
+        let wishes = Wishes {
+            server: common.server.clone(),
+            server_variable: variable("COFFERDAM_SERVER"),
+            context: common.context.clone(),
+            context_variable: variable("COFFERDAM_CONTEXT"),
+            namespace: common.namespace.clone(),
+        };
+        let contexts = match contexts_path() {
+            Ok(path) => contexts::load(&path)?,
+            // Without a home there are no contexts, and nothing to refuse.
+            Err(_) => contexts::Contexts::default(),
+        };
+        let target = contexts::target(&wishes, &contexts)?;
+        let actor = common.actor.clone().or_else(|| variable("COFFERDAM_ACTOR")).unwrap_or_else(actor);
+        let client = Client::new(&target.server, &actor, common.timeout.unwrap_or(DEFAULT_PATIENCE))?;
+        Ok(Self {
+            client,
+            namespace: target.namespace,
+            format: common.output,
+            style: Style::new(surroundings.is_terminal, surroundings.no_color),
+            is_terminal: surroundings.is_terminal,
+            patience: common.timeout,
+            out,
+        })
+    }
+
+    /// Namespace and name of a service.
+    pub(super) fn place(&self, service: &ServiceName) -> (String, String) {
+        (service.namespace.clone().unwrap_or_else(|| self.namespace.clone()), service.name.clone())
+    }
+
+    /// A service's name as it can be typed again: with its namespace, where that is not this command's.
+    pub(super) fn shown(&self, namespace: &str, name: &str) -> String {
+        if namespace == self.namespace || namespace.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{namespace}/{name}")
+        }
+    }
+
+    /// All that is known of a service.
+    pub(super) async fn info(&self, service: &ServiceName) -> Result<v1::GetServiceIsolationInfoResponse, Error> {
+        let (namespace, service) = self.place(service);
+        Ok(self.client.call(v1::GetServiceIsolationInfoRequest { namespace, service }).await?)
+    }
+
+    /// Prints a message, where the format is for programs.
+    pub(super) fn document<M: Named>(&mut self, message: &M) -> Result<(), Error> {
+        Ok(document(self.out, self.format, message)?)
+    }
+
+    /// Prints a table.
+    pub(super) fn table(&mut self, table: &Table) -> Result<(), Error> {
+        Ok(table.print(self.out, self.style)?)
+    }
+}
+
+/// Says what an answer lacks: a store that is away, and managers that did not answer.
+pub(super) fn say_lacks(stale_for: Option<prost_types::Duration>, unreachable: &[v1::UnreachableManager]) {
+    for lack in lacks(stale_for, unreachable) {
+        say(&lack);
+    }
+}
+
+/// The same, a line each.
+pub(super) fn lacks(stale_for: Option<prost_types::Duration>, unreachable: &[v1::UnreachableManager]) -> Vec<String> {
+    let stale = std_duration(stale_for).map(|age| {
+        format!("the store is out of reach: this is {} old", humantime::format_duration(whole_seconds(age)))
+    });
+    let managers = unreachable.iter().map(|manager| {
+        let name = if manager.address.is_empty() { &manager.id } else { &manager.address };
+        format!("manager {name} did not answer, so its instances are not counted: {}", manager.reason)
+    });
+    stale.into_iter().chain(managers).collect()
+}
+
+fn whole_seconds(age: Duration) -> Duration {
+    Duration::from_secs(age.as_secs())
+}
+
+/// Where contexts are kept.
+pub(super) fn contexts_path() -> Result<std::path::PathBuf, contexts::ContextError> {
+    contexts::path(env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME"))
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn actor() -> String {
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    format!("{user}@{}", text(gethostname::gethostname()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_named_with_its_namespace_or_without() {
+        let named = |namespace: Option<&str>, name: &str| ServiceName {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        assert_eq!("payments".parse(), Ok(named(None, "payments")));
+        assert_eq!("shop/payments".parse(), Ok(named(Some("shop"), "payments")));
+        for text in ["", "/payments", "shop/", "a/b/c"] {
+            assert!(text.parse::<ServiceName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_given_again_with_the_right_name() {
+        let words = ["/usr/bin/cofferdam", "exec", "shop/paymnets", "Get", "--data-raw", "it's {}"];
+        let surroundings = Surroundings { arguments: words.map(str::to_owned).to_vec(), ..Surroundings::default() };
+        assert_eq!(
+            surroundings.command_with("paymnets", "payments"),
+            r"cofferdam exec shop/payments Get --data-raw 'it'\''s {}'"
+        );
+    }
+
+    #[test]
+    fn what_an_answer_lacks_is_said() {
+        let manager = v1::UnreachableManager { id: "m1".into(), address: "b:7420".into(), reason: "no answer".into() };
+        let stale = prost_types::Duration { seconds: 75, nanos: 5 };
+        assert_eq!(
+            lacks(Some(stale), &[manager]),
+            [
+                "the store is out of reach: this is 1m 15s old",
+                "manager b:7420 did not answer, so its instances are not counted: no answer",
+            ]
+        );
+        assert!(lacks(None, &[]).is_empty());
+    }
+}

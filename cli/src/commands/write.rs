@@ -1,0 +1,269 @@
+//! What all writes have in common: the flags, the difference that `--dry-run` shows, and the line that tells what came.
+
+use super::Error;
+use super::convergence::{self, Enough, applied, counts, is_unused, say_missing};
+use super::session::{Common, ServiceName, Session};
+use crate::client::CallError;
+use crate::message::{Change, Fault, changes, dynamic, fields};
+use crate::output::{Format, PrintError, length, say};
+use clap::Args;
+use cofferdam_core::policy::InvalidPolicy;
+use cofferdam_core::wire::{effective_policy, inactive_fields, to_wire};
+use cofferdam_proto::v1;
+
+/// Flags of every command that changes a policy.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WriteArgs {
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(super) dry_run: bool,
+    /// Wait until instances have it in force
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// How many instances are enough: a number, or a share such as 80% [default: all]
+    #[arg(long, value_name = "N", requires = "wait")]
+    quorum: Option<Enough>,
+    /// Refuse where the service is at another revision
+    #[arg(long, value_name = "N")]
+    expected_revision: Option<u64>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+impl WriteArgs {
+    /// The condition, as a request has it.
+    pub(super) fn expected(&self) -> Option<v1::Revision> {
+        self.expected_revision.map(|revision| v1::Revision { epoch: 0, revision })
+    }
+}
+
+/// A name for a request, so that it can be made twice and done once.
+pub(super) fn request_id() -> String {
+    format!("cli-{:032x}", rand::random::<u128>())
+}
+
+/// The service as it is. `None`: it is not registered.
+pub(super) async fn before(name: &ServiceName, session: &Session<'_>) -> Result<Option<v1::IsolatedService>, Error> {
+    match session.info(name).await {
+        Ok(info) => Ok(info.service),
+        Err(Error::Call(CallError::Refused(refusal))) if refusal.reason == "SERVICE_NOT_FOUND" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The service as it is; one that is not registered is refused.
+pub(super) async fn present(name: &ServiceName, session: &Session<'_>) -> Result<v1::IsolatedService, Error> {
+    Ok(session.info(name).await?.service.unwrap_or_default())
+}
+
+/// What differs between two states of a service: what was written, and what is registered.
+pub(super) fn difference(
+    before: Option<&v1::IsolatedService>,
+    after: &v1::IsolatedService,
+) -> Result<Vec<Change>, Fault> {
+    let none = v1::IsolatedService::default();
+    let before = before.unwrap_or(&none);
+    let list = |isolated: &v1::IsolatedService| -> Result<_, Fault> {
+        let service = fields(&dynamic(&isolated.service.clone().unwrap_or_default())?);
+        let policy = fields(&dynamic(&isolated.written_policy.clone().unwrap_or_default())?);
+        Ok([service, policy].concat())
+    };
+    let mut found = changes(&list(before)?, &list(after)?);
+    found.retain(|change| !matches!(change.path.as_str(), "name" | "namespace"));
+    Ok(found)
+}
+
+/// Shows what would change, by the rules of this release.
+pub(super) fn dry_run(
+    name: &str,
+    before: Option<&v1::IsolatedService>,
+    after: &v1::IsolatedService,
+    session: &mut Session<'_>,
+) -> Result<(), Error> {
+    let written = after.written_policy.clone().unwrap_or_default();
+    let policy = effective_policy(&written).map_err(|invalid| invalid_policy(name, &invalid))?;
+    let found = difference(before, after).map_err(PrintError::from)?;
+    if session.format == Format::Name {
+        writeln!(session.out, "{name}")?;
+    } else if found.is_empty() {
+        writeln!(session.out, "{name}: nothing would change")?;
+    } else {
+        let head = if before.is_some() { "would change" } else { "would be registered" };
+        writeln!(session.out, "{name}: {head}")?;
+        found.iter().try_for_each(|change| writeln!(session.out, "  {change}"))?;
+        for line in in_force(before, &to_wire(&policy), &written, &found).map_err(PrintError::from)? {
+            writeln!(session.out, "  {line}")?;
+        }
+    }
+    session.out.flush()?;
+    say("nothing was changed; this is by the rules of this release, the manager has not checked it");
+    Ok(())
+}
+
+/// What changes in force beyond what is written: what a preset or default brings, and what the level lets in or out.
+fn in_force(
+    before: Option<&v1::IsolatedService>,
+    effective: &v1::IsolationPolicy,
+    written: &v1::IsolationPolicy,
+    said: &[Change],
+) -> Result<Vec<String>, Fault> {
+    let Some(before) = before else { return Ok(Vec::new()) };
+    let old = before.policy.clone().unwrap_or_default();
+    let follows = changes(&fields(&dynamic(&old)?), &fields(&dynamic(effective)?));
+    let follows = follows.iter().filter(|change| !said.iter().any(|said| said.path == change.path));
+    let mut lines: Vec<_> = follows.map(|change| format!("in force: {change}")).collect();
+    let inactive = |policy: &v1::IsolationPolicy, written: &v1::IsolationPolicy| {
+        let level = cofferdam_core::wire::level_from_wire(policy.level).ok().flatten();
+        level.map_or_else(Vec::new, |level| inactive_fields(written, level))
+    };
+    let (was, is) = (inactive(&old, written), inactive(effective, written));
+    lines.extend(was.iter().filter(|path| !is.contains(path)).map(|path| format!("comes into force: {path}")));
+    lines.extend(is.iter().filter(|path| !was.contains(path)).map(|path| format!("is no longer in force: {path}")));
+    Ok(lines)
+}
+
+/// A policy that no manager of this release takes.
+pub(super) fn invalid_policy(name: &str, invalid: &InvalidPolicy) -> Error {
+    let fields = invalid.violations().iter().map(|one| format!("\n  {}: {}", one.path, one.description));
+    Error::failed(
+        format!("{name}: the policy would be invalid{}", fields.collect::<String>()),
+        "cofferdam policy set --help",
+    )
+}
+
+/// Tells what came of a write, and waits where that was asked for.
+pub(super) async fn report(
+    args: &WriteArgs,
+    before: Option<&v1::IsolatedService>,
+    after: Option<v1::IsolatedService>,
+    session: &mut Session<'_>,
+) -> Result<(), Error> {
+    let after = after.unwrap_or_default();
+    let service = after.service.clone().unwrap_or_default();
+    let name = session.shown(&service.namespace, &service.name);
+    let found = difference(before, &after).map_err(PrintError::from)?;
+    let mut head = headline(&name, before, &after, &found);
+    let place = (service.namespace.clone(), service.name.clone());
+    let awaited = if args.wait { Some(wait_for(place, after.revision, args.quorum, session).await?) } else { None };
+    if let Some(Ok(waited)) = &awaited {
+        head.push_str(&format!(", {waited}"));
+    }
+    match session.format {
+        Format::Name => writeln!(session.out, "{name}")?,
+        Format::Json | Format::Yaml => say(&head),
+        Format::Table | Format::Wide => {
+            writeln!(session.out, "{head}")?;
+            if found.len() > 1 && before.is_some() {
+                found.iter().try_for_each(|change| writeln!(session.out, "  {change}"))?;
+            }
+        }
+    }
+    session.out.flush()?;
+    match awaited {
+        Some(Err(why)) => Err(Error::Degraded(format!("{name}: {why}\ntry: cofferdam wait {name}"))),
+        _ => Ok(()),
+    }
+}
+
+/// `stripe: level: enhanced -> full, revision 19 -> 20`, in a line.
+fn headline(name: &str, before: Option<&v1::IsolatedService>, after: &v1::IsolatedService, found: &[Change]) -> String {
+    let number = |isolated: &v1::IsolatedService| isolated.revision.unwrap_or_default().revision;
+    match (before, found) {
+        (None, _) => format!("{name}: registered, revision {}", number(after)),
+        (Some(before), []) if before.revision == after.revision => {
+            format!("{name}: unchanged, revision {}", number(after))
+        }
+        (Some(before), found) => {
+            let what = match found {
+                [one] if one.path == "level" => format!(
+                    "{} -> {}, ",
+                    one.before.as_deref().unwrap_or("unset"),
+                    one.after.as_deref().unwrap_or("unset")
+                ),
+                [one] => format!("{one}, "),
+                [] => String::new(),
+                many => format!("{} fields, ", many.len()),
+            };
+            format!("{name}: {what}revision {} -> {}", number(before), number(after))
+        }
+    }
+}
+
+/// Waits for instances: what there is to say of it, where they have it in force and where they have not.
+pub(super) async fn wait_for(
+    place: (String, String),
+    revision: Option<v1::Revision>,
+    quorum: Option<Enough>,
+    session: &Session<'_>,
+) -> Result<Result<String, String>, Error> {
+    if is_unused(session, place.clone()).await? {
+        return Ok(Ok("no instance uses it".to_owned()));
+    }
+    let waited = convergence::wait(session, place, revision, quorum).await?;
+    let found = waited.answer.convergence.unwrap_or_default();
+    if waited.answer.reached {
+        return Ok(Ok(format!("{} in {}", applied(&found), length(Some(waited.took)))));
+    }
+    say_missing(&found);
+    if counts(&found).1 == 0 {
+        return Ok(Err("it is stored, and no instance uses it".to_owned()));
+    }
+    Ok(Err(format!("it is stored, and {} after {}", applied(&found), length(Some(waited.took)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::read;
+    use serde_json::json;
+
+    fn isolated(revision: u64, policy: serde_json::Value) -> v1::IsolatedService {
+        let written: v1::IsolationPolicy = read(policy).unwrap();
+        let effective = to_wire(&effective_policy(&written).unwrap());
+        v1::IsolatedService {
+            service: Some(v1::Service { name: "stripe".into(), ..Default::default() }),
+            policy: Some(effective),
+            written_policy: Some(written),
+            revision: Some(v1::Revision { epoch: 1, revision }),
+            ..Default::default()
+        }
+    }
+
+    fn told(before: Option<&v1::IsolatedService>, after: &v1::IsolatedService) -> String {
+        headline("stripe", before, after, &difference(before, after).unwrap())
+    }
+
+    #[test]
+    fn a_write_is_told_in_a_line() {
+        let before = isolated(19, json!({"level": "enhanced"}));
+        assert_eq!(
+            told(Some(&before), &isolated(20, json!({"level": "full"}))),
+            "stripe: enhanced -> full, revision 19 -> 20"
+        );
+        assert_eq!(told(Some(&before), &before), "stripe: unchanged, revision 19");
+        assert_eq!(told(None, &before), "stripe: registered, revision 19");
+        let retry = json!({"level": "enhanced", "retry": {"maxAttempts": 4}});
+        assert_eq!(
+            told(Some(&before), &isolated(21, retry)),
+            "stripe: retry.max_attempts: unset -> 4, revision 19 -> 21"
+        );
+        let both = json!({"level": "full", "retry": {"maxAttempts": 4}});
+        assert_eq!(told(Some(&before), &isolated(22, both)), "stripe: 2 fields, revision 19 -> 22");
+    }
+
+    #[test]
+    fn what_follows_from_a_change_is_told_as_well() {
+        let before = isolated(1, json!({"level": "basic", "retry": {"maxAttempts": 4}}));
+        let after = isolated(1, json!({"level": "enhanced", "retry": {"maxAttempts": 4}}));
+        let said = difference(Some(&before), &after).unwrap();
+        let lines =
+            in_force(Some(&before), after.policy.as_ref().unwrap(), after.written_policy.as_ref().unwrap(), &said);
+        assert_eq!(lines.unwrap(), ["comes into force: retry"]);
+    }
+
+    #[test]
+    fn no_two_requests_have_one_name() {
+        assert_ne!(request_id(), request_id());
+        assert!(request_id().len() <= 128);
+    }
+}

@@ -1,0 +1,131 @@
+//! Files with messages of the contract, in YAML or JSON, which is YAML as well.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// What stands for the standard input.
+const STDIN: &str = "-";
+
+/// The most bytes that are read of one: a policy has 112 KiB at most.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What is wrong with a file, and where in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}: {what}", path.display(), place(*document, *line))]
+pub(crate) struct FileError {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Which document of it, from 1. `None`: the file as a whole, or it has but one.
+    pub(crate) document: Option<usize>,
+    /// Which line, from 1. `None`: not known.
+    pub(crate) line: Option<u64>,
+    /// What is wrong.
+    pub(crate) what: String,
+}
+
+impl FileError {
+    fn of(path: &Path, what: impl ToString) -> Self {
+        Self { path: path.to_owned(), document: None, line: None, what: what.to_string() }
+    }
+}
+
+fn place(document: Option<usize>, line: Option<u64>) -> String {
+    let line = line.map_or_else(String::new, |line| format!(":{line}"));
+    let document = document.map_or_else(String::new, |document| format!(" (document {document})"));
+    format!("{line}{document}")
+}
+
+/// The bytes of a file, or of the standard input for `-`.
+///
+/// # Errors
+///
+/// [`FileError`], where it cannot be read or is larger than anything that a manager takes.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new(STDIN) {
+        io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+    };
+    let length = read.map_err(|error| FileError::of(path, error))?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(FileError::of(path, format!("is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// The documents of a file. Empty ones are left out.
+///
+/// # Errors
+///
+/// As [`bytes`], and where it is no YAML.
+pub(crate) fn documents(path: &Path) -> Result<Vec<Value>, FileError> {
+    let bytes = bytes(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| FileError::of(path, "is no text in UTF-8"))?;
+    parse(path, &text)
+}
+
+/// The documents of a text that came from `path`.
+///
+/// # Errors
+///
+/// [`FileError`], where it is no YAML.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Value>, FileError> {
+    // What YAML 1.1 took for false is a country to most people.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        let location = error.location();
+        let what = error.without_snippet().to_string();
+        let what = what.lines().next().unwrap_or_default().to_owned();
+        FileError { line: location.map(|location| location.line()), ..FileError::of(path, what) }
+    })?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// The one document of a file.
+///
+/// # Errors
+///
+/// As [`documents`], and where it has none or several.
+pub(crate) fn document(path: &Path) -> Result<Value, FileError> {
+    let mut documents = documents(path)?;
+    match (documents.pop(), documents.len()) {
+        (Some(document), 0) => Ok(document),
+        (None, _) => Err(FileError::of(path, "is empty")),
+        (_, more) => Err(FileError::of(path, format!("has {} documents, and one is wanted", more + 1))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(text: &str) -> Result<Vec<Value>, String> {
+        parse(Path::new("f.yaml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_holds_documents_in_yaml_or_json() {
+        assert_eq!(parsed("---\na: 1\n---\n---\nb: [x, \"2\"]\n"), Ok(vec![json!({"a": 1}), json!({"b": ["x", "2"]})]));
+        assert_eq!(parsed("{\"a\": {\"b\": null}}"), Ok(vec![json!({"a": {"b": null}})]));
+        assert_eq!(parsed(""), Ok(vec![]));
+        assert_eq!(parsed("version: 1.0.0\nenabled: no\n"), Ok(vec![json!({"version": "1.0.0", "enabled": "no"})]));
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_refused_at_its_line() {
+        for text in ["a: 1\nb: [1, 2\nc: 3\n", "a: 1\na: 2\n", "a: 1\n b: 2\n", "&a [*a, *b]"] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.starts_with("f.yaml:") && error.lines().count() == 1, "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_refused_by_its_name() {
+        let error = document(Path::new("/nowhere/f.yaml")).unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/f.yaml: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! What commands print: tables for people, the contract's JSON and YAML for programs.
+//!
+//! Data goes to the standard output and prose to the standard error, so that a pipe gets nothing but what it asked for.
+
+mod figures;
+mod table;
+
+pub(crate) use self::figures::{age, basis_points, length, rate, std_duration};
+pub(crate) use self::table::{Cell, Table, Tone, print_row};
+
+use crate::message::{Fault, Named, dynamic};
+use clap::ValueEnum;
+use prost_reflect::DynamicMessage;
+use std::io::{self, Write};
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table
+    #[default]
+    Table,
+    /// A table with more columns
+    Wide,
+    /// The answer as the contract's JSON
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Names alone, one a line
+    Name,
+}
+
+impl Format {
+    /// Whether programs read it.
+    pub(crate) const fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
+}
+
+/// Whether tones show as colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    is_coloured: bool,
+}
+
+impl Style {
+    /// Colours for a terminal whose user has not said `NO_COLOR`.
+    pub(crate) const fn new(is_terminal: bool, no_color: bool) -> Self {
+        Self { is_coloured: is_terminal && !no_color }
+    }
+
+    /// A text in a tone.
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
+        match tone.code().filter(|_| self.is_coloured) {
+            Some(code) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// Why something was not printed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrintError {
+    /// It is no message of the contract.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// It has no form as a document.
+    #[error("the answer cannot be written as a document: {0}")]
+    Document(String),
+    /// The output cannot be written to.
+    #[error("the output cannot be written to: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Prints a message as JSON or YAML. Further documents of YAML begin with `---`.
+///
+/// # Errors
+///
+/// [`PrintError`].
+pub(crate) fn document<M: Named>(out: &mut dyn Write, format: Format, message: &M) -> Result<(), PrintError> {
+    print_document(out, format, &dynamic(message)?)
+}
+
+/// Prints a message that has its descriptor with it, as [`document`] does.
+///
+/// # Errors
+///
+/// [`PrintError`].
+pub(crate) fn print_document(out: &mut dyn Write, format: Format, message: &DynamicMessage) -> Result<(), PrintError> {
+    out.write_all(document_text(format, message)?.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn document_text(format: Format, message: &DynamicMessage) -> Result<String, PrintError> {
+    match format {
+        Format::Yaml => yaml(message).map(|text| format!("---\n{text}")),
+        _ => {
+            let mut text =
+                serde_json::to_string_pretty(message).map_err(|error| PrintError::Document(error.to_string()))?;
+            text.push('\n');
+            Ok(text)
+        }
+    }
+}
+
+/// A message as YAML, without a mark before it.
+///
+/// # Errors
+///
+/// [`PrintError::Document`].
+pub(crate) fn yaml(message: &DynamicMessage) -> Result<String, PrintError> {
+    let mut text = serde_saphyr::to_string(message).map_err(|error| PrintError::Document(error.to_string()))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// A line for people about what is going on.
+pub(crate) fn say(line: &str) {
+    // Whoever closed the standard error does not want to know.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+use super::table::print_row;
+use super::*;
+use cofferdam_proto::v1;
+use std::time::Duration;
+
+const PLAIN: Style = Style::new(false, false);
+
+fn printed(table: &Table, style: Style) -> String {
+    let mut out = Vec::new();
+    table.print(&mut out, style).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn columns_line_up_and_what_is_empty_is_a_hyphen() {
+    let mut table = Table::new(["NAME", "STATE", "REV"]);
+    table.push(vec!["payments".into(), Cell::toned("open 3/4", Tone::Bad), "20".into()]);
+    table.push(vec!["s3".into(), "".into(), "7".into()]);
+    assert_eq!(
+        printed(&table, PLAIN),
+        "NAME       STATE      REV\npayments   open 3/4   20\ns3         -          7\n"
+    );
+    let coloured = printed(&table, Style::new(true, false));
+    assert!(coloured.contains("\u{1b}[31mopen 3/4\u{1b}[0m   20"), "padding follows the text: {coloured:?}");
+    assert_eq!(printed(&table, Style::new(true, true)), printed(&table, PLAIN), "NO_COLOR");
+}
+
+#[test]
+fn a_row_that_comes_later_keeps_the_columns() {
+    let mut first = Table::new(["NAME", "REV"]);
+    first.push(vec!["payments".into(), "20".into()]);
+    let mut later = Table::new(["NAME", "REV"]);
+    later.push(vec!["s3".into(), "7".into()]);
+    let widths = later.widths(&first.widths(&[]));
+    let mut out = Vec::new();
+    print_row(&mut out, &later.rows()[0], &widths, PLAIN).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "s3         7\n");
+}
+
+#[test]
+fn a_document_is_the_contracts_json_in_the_contracts_order() {
+    let service = v1::Service { name: "payments".into(), version: "1".into(), ..Default::default() };
+    let mut out = Vec::new();
+    document(&mut out, Format::Json, &service).unwrap();
+    document(&mut out, Format::Yaml, &service).unwrap();
+    document(&mut out, Format::Yaml, &service).unwrap();
+    let yaml = "---\nname: payments\nversion: \"1\"\n";
+    let json = "{\n  \"name\": \"payments\",\n  \"version\": \"1\"\n}\n";
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{json}{yaml}{yaml}"));
+}
+
+#[test]
+fn figures_are_short() {
+    let millis = |millis| Some(Duration::from_millis(millis));
+    let lengths = [Some(Duration::from_micros(12)), millis(3), millis(90), millis(999), millis(2_100), millis(75_000)];
+    assert_eq!(lengths.map(length), ["12us", "3.0ms", "90ms", "999ms", "2.1s", "75s"]);
+    let ages = [0, 42, 60, 190, 7_260, 442_800].map(|seconds| age(Some(Duration::from_secs(seconds))));
+    assert_eq!(ages, ["0s", "42s", "1m", "3m10s", "2h1m", "5d3h"]);
+    assert_eq!([Some(6_120), Some(0), None].map(basis_points), ["61.2", "0.0", ""]);
+    assert_eq!((rate(0.25).as_str(), rate(41.2).as_str()), ("0.2", "41"));
+}
