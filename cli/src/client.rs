@@ -70,7 +70,7 @@ impl Client {
             return Err(bad("it has no port"));
         }
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
-        Ok(Self { channel, server: url, actor: printable(actor).parse().ok(), patience })
+        Ok(Self { channel, server: url, actor: named(actor), patience })
     }
 
     /// Where it dials.
@@ -195,6 +195,12 @@ impl Client {
 /// The last part of a method's path.
 fn method(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Who asks, as metadata has it. `None`: nobody is named, and a manager goes by the address.
+fn named(actor: &str) -> Option<MetadataValue<tonic::metadata::Ascii>> {
+    let actor = printable(actor);
+    if actor.is_empty() { None } else { actor.parse().ok() }
 }
 
 /// A text that can be metadata: what cannot be printed there, and what is not ASCII, becomes a question mark.

@@ -48,7 +48,8 @@ async fn c01_to_c09_the_nine_calls_as_commands() {
     assert_eq!((fixed.code, fixed.out.as_str()), (Some(3), r#"{"default_response":"fallback data"}"#), "{fixed:?}");
     assert!(fixed.err.contains("the static fallback answered"), "{fixed:?}");
 
-    let raised = operator.done(&["set-level", "test-service", "full"]);
+    let raised =
+        operator.done(&["set-level", "test-service", "full", "--reason", "the upstream is flaky", "--actor", "ann"]);
     assert!(raised.starts_with("test-service: enhanced -> full, revision "), "{raised}");
     let health = operator.done(&["health", "set", "test-service", "degraded", "-m", "High latency detected"]);
     assert!(health.starts_with("test-service: reported degraded, health "), "{health}");

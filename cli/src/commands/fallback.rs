@@ -133,6 +133,7 @@ pub(super) async fn run(command: &FallbackCommand, session: &mut Session<'_>) ->
         fallback: Some(config),
         expected_revision: args.write.expected(),
         request_id: request_id(),
+        reason: args.write.reason.clone(),
     };
     let answer = session.client.call(request).await?;
     if session.format.is_document() {

@@ -67,6 +67,7 @@ pub(super) async fn run(args: &SetLevelArgs, session: &mut Session<'_>) -> Resul
             level: level.into(),
             expected_revision: args.write.expected(),
             request_id: request_id(),
+            reason: args.write.reason.clone(),
         })
         .await?;
     if session.format.is_document() {

@@ -81,6 +81,7 @@ pub(super) async fn run(command: &PolicyCommand, session: &mut Session<'_>) -> R
             update_mask: mask,
             expected_revision: args.write.expected(),
             request_id: request_id(),
+            reason: args.write.reason.clone(),
             insist: args.insist,
         })
         .await?;

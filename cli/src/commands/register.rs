@@ -126,6 +126,7 @@ pub(super) async fn register(args: &RegisterArgs, session: &mut Session<'_>) -> 
         policy,
         expected_revision: args.write.expected(),
         request_id: request_id(),
+        reason: args.write.reason.clone(),
     };
     let answer = session.client.call(request).await?;
     if session.format.is_document() {
@@ -155,6 +156,7 @@ pub(super) async fn unregister(args: &UnregisterArgs, session: &mut Session<'_>)
         service,
         expected_revision: args.write.expected(),
         request_id: request_id(),
+        reason: args.write.reason.clone(),
     };
     let answer = session.client.call(request).await?;
     match session.format {

@@ -26,6 +26,9 @@ pub(crate) struct WriteArgs {
     /// Refuse where the service is at another revision
     #[arg(long, value_name = "N")]
     expected_revision: Option<u64>,
+    /// Why, for people; it stands in the service's history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(super) reason: String,
     #[command(flatten)]
     pub(super) common: Common,
 }

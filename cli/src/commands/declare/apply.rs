@@ -34,6 +34,9 @@ pub(crate) struct ApplyArgs {
     /// Values for what policies without a preset leave unset
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// Why, for people; it stands in the services' history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
     #[command(flatten)]
     pub(in crate::commands) common: Common,
 }
@@ -61,7 +64,7 @@ pub(in crate::commands) async fn run(args: &ApplyArgs, session: &mut Session<'_>
     let mut late = Vec::new();
     for (done, step) in steps.into_iter().enumerate() {
         let place = step.manifest.place.clone();
-        let told = write(step, args.wait, session).await;
+        let told = write(step, args, session).await;
         match told {
             Ok(told) => late.extend(told),
             Err(error) => {
@@ -129,10 +132,13 @@ pub(super) fn show(step: &Step, session: &mut Session<'_>) -> Result<(), Error> 
 }
 
 /// Writes one service: what is to be said at the end, where instances do not have it in force in time.
-async fn write(step: Step, is_awaited: bool, session: &mut Session<'_>) -> Result<Option<String>, Error> {
+async fn write(step: Step, args: &ApplyArgs, session: &mut Session<'_>) -> Result<Option<String>, Error> {
     let (namespace, service) = step.manifest.key();
     let name = session.shown(&namespace, &service);
-    let request = v1::RegisterServiceRequest { request_id: request_id(), ..step.manifest.request };
+    let mut request = v1::RegisterServiceRequest { request_id: request_id(), ..step.manifest.request };
+    if !args.reason.is_empty() {
+        request.reason.clone_from(&args.reason);
+    }
     let answer = session.client.call(request).await.map_err(|error| placed(error, &step.manifest.place))?;
     let number =
         |isolated: Option<&v1::IsolatedService>| isolated.and_then(|one| one.revision).unwrap_or_default().revision;
@@ -143,7 +149,7 @@ async fn write(step: Step, is_awaited: bool, session: &mut Session<'_>) -> Resul
         Some(_) => format!("{name}: changed, revision {was} -> {is}"),
     };
     let mut late = None;
-    if is_awaited && was != is {
+    if args.wait && was != is {
         let revision = answer.service.as_ref().and_then(|service| service.revision);
         match wait_for((namespace, service), revision, None, session).await? {
             Ok(waited) => line.push_str(&format!(", {waited}")),

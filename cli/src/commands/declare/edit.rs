@@ -73,6 +73,7 @@ async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: 
     let request = v1::RegisterServiceRequest {
         expected_revision: args.write.expected().or(now.revision),
         request_id: request_id(),
+        reason: args.write.reason.clone(),
         ..manifest.request
     };
     let answer = session.client.call(request).await?;
