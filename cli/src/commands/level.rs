@@ -5,10 +5,12 @@ use super::session::{ServiceName, Session};
 use super::write::{WriteArgs, before, dry_run, present, report, request_id};
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1;
+use std::time::Duration;
 
 pub(super) const HELP: &str = "\
 Examples:
   cofferdam set-level payments full --wait
+  cofferdam set-level payments none --for 30m --reason 'trial'
   cofferdam set-level payments none --dry-run";
 
 /// Which sections of a policy are in force.
@@ -43,6 +45,9 @@ pub(crate) struct SetLevelArgs {
     /// The level
     #[arg(value_enum)]
     level: Level,
+    /// How long it is in force; then the level before is, whether the manager is there or not [default: until it is changed]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lasting: Option<Duration>,
     #[command(flatten)]
     pub(super) write: WriteArgs,
 }
@@ -68,6 +73,7 @@ pub(super) async fn run(args: &SetLevelArgs, session: &mut Session<'_>) -> Resul
             expected_revision: args.write.expected(),
             request_id: request_id(),
             reason: args.write.reason.clone(),
+            ttl: args.lasting.and_then(|lasting| lasting.try_into().ok()),
         })
         .await?;
     if session.format.is_document() {
