@@ -46,7 +46,7 @@ pub(crate) struct SetLevelArgs {
     #[arg(value_enum)]
     level: Level,
     /// How long it is in force; then the level before is, whether the manager is there or not [default: until it is changed]
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "dry_run")]
     lasting: Option<Duration>,
     #[command(flatten)]
     pub(super) write: WriteArgs,
