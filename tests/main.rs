@@ -28,6 +28,7 @@ mod execute;
 mod faults;
 mod fleet_hints;
 mod health;
+mod holds;
 mod hostile;
 mod http;
 mod lifecycle;
