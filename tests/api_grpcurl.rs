@@ -126,7 +126,7 @@ async fn services_come_in_pages_in_order() {
 /// it is printed, with `localhost:7420` standing for the manager, and print JSON where it calls a method.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_docs_work_as_printed() {
-    for document in ["README.md", "docs/dependencies.md"] {
+    for document in ["README.md", "docs/dependencies.md", "docs/history.md"] {
         let text = std::fs::read_to_string(workspace_root().join(document)).unwrap();
         let snippets: Vec<_> =
             shell_snippets(&text).into_iter().filter(|snippet| snippet.commands.contains("curl ")).collect();

@@ -43,6 +43,32 @@ pub enum Error {
         /// What it is; [`Revision::default`] for a service that is not registered.
         current: Revision,
     },
+    /// The service never had such a revision.
+    #[error(
+        "service {key} never was at revision {wanted}: its changes go from {oldest} to {newest}, ListRevisions lists them"
+    )]
+    RevisionUnknown {
+        /// The service.
+        key: ServiceKey,
+        /// What was asked for.
+        wanted: Revision,
+        /// The oldest that is kept.
+        oldest: Revision,
+        /// The newest.
+        newest: Revision,
+    },
+    /// What is asked for was, or may have been, before all that is kept.
+    #[error("{wanted} of service {key} is not kept any more: the oldest that is, is revision {oldest} of {time}")]
+    RevisionNotKept {
+        /// The service.
+        key: ServiceKey,
+        /// What was asked for, in words: a revision or a time.
+        wanted: String,
+        /// The oldest that is kept.
+        oldest: Revision,
+        /// When that was, in RFC 3339.
+        time: String,
+    },
     /// Others kept changing the same things, so that no attempt found them as it had read them. Nothing was changed.
     #[error("service {key} was changed by others at each of {attempts} attempts: try again")]
     Contended {

@@ -41,6 +41,8 @@ mod record;
 mod register;
 mod report;
 mod request_record;
+mod revisions;
+mod rollback;
 mod transact;
 mod unknown;
 mod unregister;

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 pub struct Grpcurl {
     binary: PathBuf,
     address: String,
+    headers: Vec<String>,
 }
 
 /// A call that grpcurl reports as failed.
@@ -37,7 +38,12 @@ impl Grpcurl {
     ///
     /// If grpcurl is not installed.
     pub fn at(address: impl Into<String>) -> Self {
-        Self { binary: tool("grpcurl"), address: address.into() }
+        Self { binary: tool("grpcurl"), address: address.into(), headers: Vec::new() }
+    }
+
+    /// The same, with metadata in every call: `name: value`.
+    pub fn with_header(&self, header: &str) -> Self {
+        Self { headers: vec![header.to_owned()], ..self.clone() }
     }
 
     /// Calls a method with a JSON request and returns the JSON answer.
@@ -113,6 +119,7 @@ impl Grpcurl {
     fn run(&self, options: &[&str], words: &[&str]) -> Output {
         Command::new(&self.binary)
             .args(["-plaintext", "-max-time", "20"])
+            .args(self.headers.iter().flat_map(|header| ["-H", header]))
             .args(options)
             .arg(&self.address)
             .args(words)

@@ -2075,6 +2075,11 @@ pub enum ErrorReason {
     NoBreaker = 22,
     /// NOT_FOUND: no hold has this target. Metadata: holds, the targets of those in force.
     HoldNotFound = 23,
+    /// NOT_FOUND: the service never had this revision. Metadata: oldest_epoch, oldest_revision, newest_epoch, newest_revision.
+    RevisionUnknown = 24,
+    /// NOT_FOUND: the service had it, or may have, and it is not kept any more. Metadata: oldest_epoch, oldest_revision,
+    /// oldest_time.
+    RevisionNotKept = 25,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2106,6 +2111,8 @@ impl ErrorReason {
             Self::AdaptiveLimitReached => "ERROR_REASON_ADAPTIVE_LIMIT_REACHED",
             Self::NoBreaker => "ERROR_REASON_NO_BREAKER",
             Self::HoldNotFound => "ERROR_REASON_HOLD_NOT_FOUND",
+            Self::RevisionUnknown => "ERROR_REASON_REVISION_UNKNOWN",
+            Self::RevisionNotKept => "ERROR_REASON_REVISION_NOT_KEPT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2134,6 +2141,352 @@ impl ErrorReason {
             "ERROR_REASON_ADAPTIVE_LIMIT_REACHED" => Some(Self::AdaptiveLimitReached),
             "ERROR_REASON_NO_BREAKER" => Some(Self::NoBreaker),
             "ERROR_REASON_HOLD_NOT_FOUND" => Some(Self::HoldNotFound),
+            "ERROR_REASON_REVISION_UNKNOWN" => Some(Self::RevisionUnknown),
+            "ERROR_REASON_REVISION_NOT_KEPT" => Some(Self::RevisionNotKept),
+            _ => None,
+        }
+    }
+}
+/// FieldChange is one field that differs between two revisions of a service.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FieldChange {
+    /// Its path: in IsolationPolicy as it was written, for example retry.max_attempts, or after service. in Service, for
+    /// example service.endpoints\[0\].address, or after orders. in Orders; insisted, and registered, which are true or false.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Its value before, as proto3 JSON has it, strings without their quotes. At most 256 bytes; what is longer is cut and
+    /// ends in "...". Unset: it was not set.
+    #[prost(string, optional, tag = "2")]
+    pub before: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its value after, likewise.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// ServiceRevision is one change of a service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceRevision {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision that the change made. After the store was restored from a copy it is the one that it had before.
+    #[prost(message, optional, tag = "3")]
+    pub revision: ::core::option::Option<Revision>,
+    /// What was done.
+    #[prost(enumeration = "ChangeKind", tag = "4")]
+    pub kind: i32,
+    /// Who says to have done it (cofferdam-actor), or the address that it came from. Nothing proves it. Empty: not known.
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+    /// Why. Empty: not said.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// When, by the clock of the manager that wrote it.
+    #[prost(message, optional, tag = "7")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What differs from the revision before. At most 64 fields. Empty where that one is not kept.
+    #[prost(message, repeated, tag = "8")]
+    pub changes: ::prost::alloc::vec::Vec<FieldChange>,
+    /// How many fields more differ.
+    #[prost(uint32, tag = "9")]
+    pub more_changes: u32,
+    /// Whether the revision before is not kept any more.
+    #[prost(bool, tag = "10")]
+    pub is_oldest_kept: bool,
+    /// The revision that a rollback went back to. Unset: it was no rollback.
+    #[prost(message, optional, tag = "11")]
+    pub restored: ::core::option::Option<Revision>,
+}
+/// RevisionPoint is a point in the history of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevisionPoint {
+    /// Which one. Unset: the present.
+    #[prost(oneof = "revision_point::Point", tags = "1, 2")]
+    pub point: ::core::option::Option<revision_point::Point>,
+}
+/// Nested message and enum types in `RevisionPoint`.
+pub mod revision_point {
+    /// Which one. Unset: the present.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Point {
+        /// A revision that is kept. With epoch zero: the last one of this number.
+        #[prost(message, tag = "1")]
+        Revision(super::Revision),
+        /// A time of day, not in the future, by the clocks of the managers that wrote the changes: after all changes up to it.
+        #[prost(message, tag = "2")]
+        Time(::prost_types::Timestamp),
+    }
+}
+/// ListRevisionsRequest asks for a page of changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRevisionsRequest {
+    /// The namespace. Empty: default. *: all, with no service.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service, registered or not any more. Empty: all of the namespace.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// How many at most. Zero: 20. At most 100.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// The next_page_token of the page before. Empty: the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// ListRevisionsResponse is a page of changes, the newest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRevisionsResponse {
+    /// The changes: of one service by revision, of several by time, no service's own out of order.
+    #[prost(message, repeated, tag = "1")]
+    pub revisions: ::prost::alloc::vec::Vec<ServiceRevision>,
+    /// Asks for the next page. Empty: this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// GetRevisionRequest asks how a service was.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRevisionRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service, registered or not any more.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// When. Unset: now.
+    #[prost(message, optional, tag = "3")]
+    pub at: ::core::option::Option<RevisionPoint>,
+}
+/// GetRevisionResponse is a service as it was.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetRevisionResponse {
+    /// The change that made it so.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<ServiceRevision>,
+    /// The service. Unset: it was not registered.
+    #[prost(message, optional, tag = "2")]
+    pub service: ::core::option::Option<Service>,
+    /// Its policy, as it was written. Unset: it was not registered.
+    #[prost(message, optional, tag = "3")]
+    pub written_policy: ::core::option::Option<IsolationPolicy>,
+    /// What this release makes of it, with preset and defaults filled in. Unset: it was not registered, or this release does
+    /// not take it.
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<IsolationPolicy>,
+    /// Whether the policy was insisted on.
+    #[prost(bool, tag = "5")]
+    pub insisted: bool,
+}
+/// DiffRevisionsRequest asks what differs between two points of a service's history.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffRevisionsRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service, registered or not any more.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// From when. Unset: now.
+    #[prost(message, optional, tag = "3")]
+    pub from: ::core::option::Option<RevisionPoint>,
+    /// To when. Unset: now.
+    #[prost(message, optional, tag = "4")]
+    pub to: ::core::option::Option<RevisionPoint>,
+}
+/// DiffRevisionsResponse is what differs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffRevisionsResponse {
+    /// The revision that was in force at from.
+    #[prost(message, optional, tag = "1")]
+    pub from: ::core::option::Option<Revision>,
+    /// The revision that was in force at to.
+    #[prost(message, optional, tag = "2")]
+    pub to: ::core::option::Option<Revision>,
+    /// What differs. At most 64 fields.
+    #[prost(message, repeated, tag = "3")]
+    pub changes: ::prost::alloc::vec::Vec<FieldChange>,
+    /// How many fields more differ.
+    #[prost(uint32, tag = "4")]
+    pub more_changes: u32,
+}
+/// RollbackRequest puts services back to what they were.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackRequest {
+    /// The namespace. Empty: default. *: all, with no service.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service, registered or not any more. Empty: all of the namespace; then to must be a time.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// To when. Must be set.
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<RevisionPoint>,
+    /// Fails with ABORTED unless the service is at this revision. With a service only. Unset: no condition.
+    #[prost(message, optional, tag = "4")]
+    pub expected_revision: ::core::option::Option<Revision>,
+    /// As in RegisterServiceRequest. With several services it holds for each of them: a retry goes on with those that were not
+    /// put back yet.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// As in RegisterServiceRequest.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// Whether to write nothing and only say what would be done.
+    #[prost(bool, tag = "7")]
+    pub validate_only: bool,
+    /// Whether to unregister what was not registered then. False: it is left alone and named.
+    #[prost(bool, tag = "8")]
+    pub unregister_newer: bool,
+}
+/// RolledBackService is what became of one service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolledBackService {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// What became of it.
+    #[prost(enumeration = "RollbackOutcome", tag = "3")]
+    pub outcome: i32,
+    /// The revision it was at. Unset: it was not registered.
+    #[prost(message, optional, tag = "4")]
+    pub from: ::core::option::Option<Revision>,
+    /// The revision it was put back to. Unset: it was never registered before.
+    #[prost(message, optional, tag = "5")]
+    pub to: ::core::option::Option<Revision>,
+    /// The revision that it is at. Unset: with validate_only, or it is not registered and nothing was written.
+    #[prost(message, optional, tag = "6")]
+    pub revision: ::core::option::Option<Revision>,
+    /// What differs from how it was. At most 64 fields; of several services none after the first MiB of them all.
+    #[prost(message, repeated, tag = "7")]
+    pub changes: ::prost::alloc::vec::Vec<FieldChange>,
+    /// How many fields more differ.
+    #[prost(uint32, tag = "8")]
+    pub more_changes: u32,
+    /// Why it was refused, and how to mend it. Empty: it was not.
+    #[prost(string, tag = "9")]
+    pub error: ::prost::alloc::string::String,
+}
+/// RollbackResponse is what became of all of them. With several services each is put back in a transaction of its own, so
+/// that some may be done and others not: the answer says which, and the same request again does the rest.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackResponse {
+    /// The services by namespace and name: the one that was named, or all that had changed since.
+    #[prost(message, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<RolledBackService>,
+    /// How many more had not changed since.
+    #[prost(uint32, tag = "2")]
+    pub unchanged: u32,
+}
+/// ChangeKind says what changed a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ChangeKind {
+    /// Unset: of a kind that a later release knows.
+    Unspecified = 0,
+    /// It was registered, or its registration was replaced.
+    Registered = 1,
+    /// It was unregistered.
+    Unregistered = 2,
+    /// Its level was set.
+    Level = 3,
+    /// Its fallback, and the retries and timeout around it.
+    Fallback = 4,
+    /// Some part of its policy.
+    Policy = 5,
+    /// It was put back to what it was before.
+    Rollback = 6,
+    /// Not a change of its own: how the service was found, where a release that keeps no history had changed it last.
+    Found = 7,
+    /// Breakers were held.
+    Held = 8,
+    /// A hold was released.
+    Released = 9,
+    /// Breakers were tripped.
+    Tripped = 10,
+    /// Breakers were reset.
+    Reset = 11,
+}
+impl ChangeKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHANGE_KIND_UNSPECIFIED",
+            Self::Registered => "CHANGE_KIND_REGISTERED",
+            Self::Unregistered => "CHANGE_KIND_UNREGISTERED",
+            Self::Level => "CHANGE_KIND_LEVEL",
+            Self::Fallback => "CHANGE_KIND_FALLBACK",
+            Self::Policy => "CHANGE_KIND_POLICY",
+            Self::Rollback => "CHANGE_KIND_ROLLBACK",
+            Self::Found => "CHANGE_KIND_FOUND",
+            Self::Held => "CHANGE_KIND_HELD",
+            Self::Released => "CHANGE_KIND_RELEASED",
+            Self::Tripped => "CHANGE_KIND_TRIPPED",
+            Self::Reset => "CHANGE_KIND_RESET",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHANGE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHANGE_KIND_REGISTERED" => Some(Self::Registered),
+            "CHANGE_KIND_UNREGISTERED" => Some(Self::Unregistered),
+            "CHANGE_KIND_LEVEL" => Some(Self::Level),
+            "CHANGE_KIND_FALLBACK" => Some(Self::Fallback),
+            "CHANGE_KIND_POLICY" => Some(Self::Policy),
+            "CHANGE_KIND_ROLLBACK" => Some(Self::Rollback),
+            "CHANGE_KIND_FOUND" => Some(Self::Found),
+            "CHANGE_KIND_HELD" => Some(Self::Held),
+            "CHANGE_KIND_RELEASED" => Some(Self::Released),
+            "CHANGE_KIND_TRIPPED" => Some(Self::Tripped),
+            "CHANGE_KIND_RESET" => Some(Self::Reset),
+            _ => None,
+        }
+    }
+}
+/// RollbackOutcome is what became of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RollbackOutcome {
+    /// Unset.
+    Unspecified = 0,
+    /// It is as it was, at a new revision. With validate_only: it would be.
+    Done = 1,
+    /// It was that already: nothing was written.
+    Unchanged = 2,
+    /// It was not registered then, and nobody asked to unregister it.
+    LeftAlone = 3,
+    /// It could not be put back; error says why. Of several services only: for one it is the error of the call.
+    Refused = 4,
+}
+impl RollbackOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLLBACK_OUTCOME_UNSPECIFIED",
+            Self::Done => "ROLLBACK_OUTCOME_DONE",
+            Self::Unchanged => "ROLLBACK_OUTCOME_UNCHANGED",
+            Self::LeftAlone => "ROLLBACK_OUTCOME_LEFT_ALONE",
+            Self::Refused => "ROLLBACK_OUTCOME_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLLBACK_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLLBACK_OUTCOME_DONE" => Some(Self::Done),
+            "ROLLBACK_OUTCOME_UNCHANGED" => Some(Self::Unchanged),
+            "ROLLBACK_OUTCOME_LEFT_ALONE" => Some(Self::LeftAlone),
+            "ROLLBACK_OUTCOME_REFUSED" => Some(Self::Refused),
             _ => None,
         }
     }
@@ -5783,74 +6136,5 @@ pub mod policy_sync_service_server {
     pub const SERVICE_NAME: &str = "cofferdam.v1.PolicySyncService";
     impl<T> tonic::server::NamedService for PolicySyncServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
-    }
-}
-/// ChangeKind says what changed a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ChangeKind {
-    /// Unset: of a kind that a later release knows.
-    Unspecified = 0,
-    /// It was registered, or its registration was replaced.
-    Registered = 1,
-    /// It was unregistered.
-    Unregistered = 2,
-    /// Its level was set.
-    Level = 3,
-    /// Its fallback, and the retries and timeout around it.
-    Fallback = 4,
-    /// Some part of its policy.
-    Policy = 5,
-    /// It was put back to what it was before.
-    Rollback = 6,
-    /// Not a change of its own: how the service was found, where a release that keeps no history had changed it last.
-    Found = 7,
-    /// Breakers were held.
-    Held = 8,
-    /// A hold was released.
-    Released = 9,
-    /// Breakers were tripped.
-    Tripped = 10,
-    /// Breakers were reset.
-    Reset = 11,
-}
-impl ChangeKind {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CHANGE_KIND_UNSPECIFIED",
-            Self::Registered => "CHANGE_KIND_REGISTERED",
-            Self::Unregistered => "CHANGE_KIND_UNREGISTERED",
-            Self::Level => "CHANGE_KIND_LEVEL",
-            Self::Fallback => "CHANGE_KIND_FALLBACK",
-            Self::Policy => "CHANGE_KIND_POLICY",
-            Self::Rollback => "CHANGE_KIND_ROLLBACK",
-            Self::Found => "CHANGE_KIND_FOUND",
-            Self::Held => "CHANGE_KIND_HELD",
-            Self::Released => "CHANGE_KIND_RELEASED",
-            Self::Tripped => "CHANGE_KIND_TRIPPED",
-            Self::Reset => "CHANGE_KIND_RESET",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CHANGE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
-            "CHANGE_KIND_REGISTERED" => Some(Self::Registered),
-            "CHANGE_KIND_UNREGISTERED" => Some(Self::Unregistered),
-            "CHANGE_KIND_LEVEL" => Some(Self::Level),
-            "CHANGE_KIND_FALLBACK" => Some(Self::Fallback),
-            "CHANGE_KIND_POLICY" => Some(Self::Policy),
-            "CHANGE_KIND_ROLLBACK" => Some(Self::Rollback),
-            "CHANGE_KIND_FOUND" => Some(Self::Found),
-            "CHANGE_KIND_HELD" => Some(Self::Held),
-            "CHANGE_KIND_RELEASED" => Some(Self::Released),
-            "CHANGE_KIND_TRIPPED" => Some(Self::Tripped),
-            "CHANGE_KIND_RESET" => Some(Self::Reset),
-            _ => None,
-        }
     }
 }

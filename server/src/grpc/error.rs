@@ -132,6 +132,23 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             ]);
             (Code::Aborted, ErrorReason::RevisionMismatch, metadata)
         }
+        Error::RevisionUnknown { oldest, newest, .. } => {
+            let metadata = metadata([
+                ("oldest_epoch", oldest.epoch.to_string()),
+                ("oldest_revision", oldest.revision.to_string()),
+                ("newest_epoch", newest.epoch.to_string()),
+                ("newest_revision", newest.revision.to_string()),
+            ]);
+            (Code::NotFound, ErrorReason::RevisionUnknown, metadata)
+        }
+        Error::RevisionNotKept { oldest, time, .. } => {
+            let metadata = metadata([
+                ("oldest_epoch", oldest.epoch.to_string()),
+                ("oldest_revision", oldest.revision.to_string()),
+                ("oldest_time", time.clone()),
+            ]);
+            (Code::NotFound, ErrorReason::RevisionNotKept, metadata)
+        }
         Error::Contended { .. } => (Code::Aborted, ErrorReason::RevisionMismatch, Metadata::new()),
         Error::RequestIdReused { .. } => (Code::InvalidArgument, ErrorReason::RequestIdReused, Metadata::new()),
         Error::StoreUnavailable { .. } => (Code::Unavailable, ErrorReason::StoreUnavailable, Metadata::new()),

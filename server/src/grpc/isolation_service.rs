@@ -244,6 +244,35 @@ impl IsolationService for IsolationApi {
     ) -> Result<Response<v1::GetDependencyGraphResponse>, Status> {
         self.dependency_graph(request.get_ref()).map(Response::new).map_err(|error| status(&error))
     }
+
+    async fn list_revisions(
+        &self,
+        request: Request<v1::ListRevisionsRequest>,
+    ) -> Result<Response<v1::ListRevisionsResponse>, Status> {
+        let answer = self.local.registry.list_revisions(request.get_ref()).await;
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn get_revision(
+        &self,
+        request: Request<v1::GetRevisionRequest>,
+    ) -> Result<Response<v1::GetRevisionResponse>, Status> {
+        let answer = self.local.registry.get_revision(request.get_ref()).await;
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn diff_revisions(
+        &self,
+        request: Request<v1::DiffRevisionsRequest>,
+    ) -> Result<Response<v1::DiffRevisionsResponse>, Status> {
+        let answer = self.local.registry.diff_revisions(request.get_ref()).await;
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {
+        let answer = self.local.registry.rollback(asked(request)?).await;
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
 }
 
 #[cfg(test)]

@@ -154,6 +154,11 @@ impl Catalog {
         self.unregistered.get(key).map(|(_, unregistered)| unregistered)
     }
 
+    /// The services that are not registered any more and whose changes are kept, by namespace and name.
+    pub(super) fn unregistered_services(&self) -> impl Iterator<Item = (&ServiceKey, &Unregistered)> {
+        self.unregistered.iter().map(|(key, (_, unregistered))| (key, unregistered))
+    }
+
     /// All services that are not registered any more and whose changes are kept, from the first that went to the last.
     pub(super) fn unregistered_by_age(&self) -> Vec<&ServiceKey> {
         let mut all: Vec<_> = self.unregistered.iter().map(|(key, (since, _))| (since, key)).collect();

@@ -4,6 +4,7 @@
 //! They differ in what they do to the written policy and to the orders. The rest is one: expect a revision, check the
 //! policy and its alternatives as a whole, write what differs.
 
+use bytes::Bytes;
 use cofferdam_core::{
     name::ServiceKey,
     orders::{Orders, OrdersSpec, TemporaryLevel},
@@ -287,6 +288,13 @@ fn wall(cause: &Cause) -> WallTime {
     wall_time_from_wire(cause.time()).unwrap_or_default()
 }
 
+/// What operators ordered before, less what has run out.
+pub(super) fn kept_orders(before: Option<&Registered>, cause: &Cause) -> Result<Orders, Error> {
+    let mut kept = before.map(|before| before.orders().to_spec()).unwrap_or_default();
+    kept.prune(wall(cause));
+    Orders::new(kept).map_err(Error::invalid_orders)
+}
+
 /// What to write for a service and of its change, and the service as it will be, less its revision.
 pub(super) fn written_service(
     view: &mut View<'_>,
@@ -298,18 +306,24 @@ pub(super) fn written_service(
     let Written { service, policy: written, insist, orders } = written;
     let orders = match (orders, before) {
         (Some(orders), _) => orders,
-        (None, Some(before)) => {
-            let mut kept = before.orders().to_spec();
-            kept.prune(wall(cause));
-            Orders::new(kept).map_err(Error::invalid_orders)?
-        }
-        (None, None) => Orders::default(),
+        (None, before) => kept_orders(before, cause)?,
     };
     let now = cause.time();
     let create_time = before.and_then(Registered::create_time).or(Some(now));
     let is_still = |before: &Registered| before.is_insisted() && *before.written_policy() == written;
     let insisted = insist || before.is_some_and(is_still);
     let after = record::encode(before, service, written, insisted, &orders, create_time, now);
+    write(view, target, before, after, cause)
+}
+
+/// The same where it is known how the service is to be stored, less what is kept of its changes.
+pub(super) fn write(
+    view: &mut View<'_>,
+    target: &ServiceKey,
+    before: Option<&Registered>,
+    after: Bytes,
+    cause: &Cause,
+) -> Result<(Vec<Op>, v1::IsolatedService), Error> {
     let (value, mut ops) = changes::change(view, target, before, cause, after);
     // Read back as it will be by every manager: what could not be, must not be written.
     let registered = Registered::decode(target, &value, Revision::default())

@@ -57,6 +57,7 @@ pub(super) struct Cause {
     actor: Actor,
     reason: String,
     time: Timestamp,
+    restored: Option<v1::Revision>,
 }
 
 impl Cause {
@@ -66,7 +67,12 @@ impl Cause {
     /// [`Error::Invalid`] for a reason that is too long or would not print.
     pub(super) fn new(kind: v1::ChangeKind, actor: Actor, reason: String, time: Timestamp) -> Result<Self, Error> {
         check_reason(&reason)?;
-        Ok(Self { kind, actor, reason, time })
+        Ok(Self { kind, actor, reason, time, restored: None })
+    }
+
+    /// The same, to put back what was at a revision. `None`: before all of them.
+    pub(super) fn restoring(self, restored: Option<v1::Revision>) -> Self {
+        Self { restored, ..self }
     }
 
     /// When.
@@ -156,16 +162,8 @@ fn log(
 ) -> storage::ChangeLog {
     let known = before.and_then(Registered::changes).or_else(|| unregistered.map(|gone| &gone.changes));
     let mut log = known.cloned().unwrap_or_default();
-    if let Some(found) = before.filter(|before| !is_recorded(before)) {
-        let record = storage::ChangeRecord {
-            schema_version: SCHEMA_VERSION,
-            kind: v1::ChangeKind::Found.into(),
-            time: found.update_time(),
-            after: found.stored(),
-            revision: Some(revision_to_wire(found.revision())),
-            ..storage::ChangeRecord::default()
-        };
-        append(target, &mut log, &record, ops);
+    if let Some(found) = before.and_then(found) {
+        append(target, &mut log, &found.record, ops);
     }
     let record = storage::ChangeRecord {
         schema_version: SCHEMA_VERSION,
@@ -175,7 +173,7 @@ fn log(
         time: Some(cause.time),
         after,
         revision: None,
-        restored: None,
+        restored: cause.restored,
     };
     append(target, &mut log, &record, ops);
     log.time = Some(cause.time);
@@ -184,6 +182,20 @@ fn log(
         log.sizes.remove(0);
     }
     log
+}
+
+/// How a service was found whose last change is not recorded. `None`: it is.
+pub(super) fn found(present: &Registered) -> Option<Kept> {
+    let record = storage::ChangeRecord {
+        schema_version: SCHEMA_VERSION,
+        kind: v1::ChangeKind::Found.into(),
+        time: present.update_time(),
+        after: present.stored(),
+        revision: Some(revision_to_wire(present.revision())),
+        ..storage::ChangeRecord::default()
+    };
+    let number = present.changes().map_or(0, |log| log.last).saturating_add(1);
+    (!is_recorded(present)).then(|| Kept { number, revision: present.revision(), record })
 }
 
 /// Whether the last change of a service is the last one that is recorded of it.
@@ -229,7 +241,6 @@ fn forget(view: &mut View<'_>, target: &ServiceKey, ops: &mut Vec<Op>) {
 
 /// One change, as it is kept.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "who reads it comes with the RPCs of the history"))]
 pub(super) struct Kept {
     /// Its number.
     pub(super) number: u64,

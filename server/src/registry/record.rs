@@ -274,9 +274,9 @@ impl Registered {
         self.changes.as_ref()
     }
 
-    /// It as it is stored, less what is kept of its changes.
-    pub(super) fn stored(&self) -> Bytes {
-        let record = storage::ServiceRecord {
+    /// It as a record, less what is kept of its changes.
+    pub(super) fn record(&self) -> storage::ServiceRecord {
+        storage::ServiceRecord {
             schema_version: SCHEMA_VERSION,
             service: Some(self.service.clone()),
             policy: Some(self.written.clone()),
@@ -285,8 +285,12 @@ impl Registered {
             insisted: self.insisted,
             changes: None,
             orders: some_orders(&self.orders),
-        };
-        unknown::carry_over(self.beyond.as_deref(), &record)
+        }
+    }
+
+    /// It as it is stored, less what is kept of its changes.
+    pub(super) fn stored(&self) -> Bytes {
+        unknown::carry_over(self.beyond.as_deref(), &self.record())
     }
 
     /// When service or policy last changed.
@@ -357,6 +361,19 @@ pub(super) fn encode(
 /// Orders as messages hold them; unset where there are none.
 fn some_orders(orders: &Orders) -> Option<v1::Orders> {
     (!orders.is_empty()).then(|| orders_to_wire(orders))
+}
+
+/// How a service is stored that becomes what it was: `state`, which is stored as `written`. What operators order now stays.
+/// Less what is kept of its changes.
+pub(super) fn put_back(
+    written: &[u8],
+    state: &storage::ServiceRecord,
+    orders: &Orders,
+    update_time: Timestamp,
+) -> Bytes {
+    let orders = some_orders(orders);
+    let record = storage::ServiceRecord { update_time: Some(update_time), changes: None, orders, ..state.clone() };
+    unknown::carry_over(Some(written), &record)
 }
 
 /// Reads what is stored for a service's health.

@@ -90,11 +90,7 @@ fn plan(
     let before = view.service(target).map(|registered| &**registered);
     expect_revision(target, registration.expected, before)?;
     if before.is_none() && view.catalog().len() >= limit {
-        return Err(Error::QuotaExceeded {
-            quota: "services",
-            limit: limit.to_string(),
-            remedy: "unregister some, or raise limits.max_services",
-        });
+        return Err(no_room(limit));
     }
     let written = written_policy(registration, before)?;
     let field = if registration.fallback.is_some() { Field::Fallback } else { Field::Policy };
@@ -114,6 +110,12 @@ fn plan(
     let (mut ops, service) = written_service(view, target, before, written, cause)?;
     ops.extend(guard);
     Ok(Plan { ops, answer: v1::RegisterServiceResponse { service: Some(service), created } })
+}
+
+/// The refusal of one service more than `limit`.
+pub(super) fn no_room(limit: usize) -> Error {
+    let remedy = "unregister some, or raise limits.max_services";
+    Error::QuotaExceeded { quota: "services", limit: limit.to_string(), remedy }
 }
 
 /// The policy that a registration writes.

@@ -153,6 +153,14 @@ impl Shared {
         Err(Error::Contended { key: target.clone(), attempts: ATTEMPTS })
     }
 
+    /// What a write would answer, without writing anything.
+    ///
+    /// # Errors
+    /// What the plan refuses with, as far as memory knows.
+    pub(super) fn preview<A>(&self, plan: impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send) -> Result<A, Error> {
+        self.plan(&plan).0.map(|planned| planned.answer)
+    }
+
     fn plan<A>(
         &self,
         plan: &(impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send),

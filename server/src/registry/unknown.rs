@@ -47,7 +47,7 @@ fn merged(name: &str, before: &[u8], after: &[u8]) -> Option<Bytes> {
     carry(&before, &mut after).then(|| after.encode_to_vec().into())
 }
 
-static DESCRIPTORS: LazyLock<Option<DescriptorPool>> =
+pub(super) static DESCRIPTORS: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
 
 /// Whether there was anything to carry.

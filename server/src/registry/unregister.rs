@@ -1,17 +1,19 @@
 //! UnregisterService: a service, its policy and its health report go.
 
+use cofferdam_core::name::ServiceKey;
 use cofferdam_proto::v1;
 
 use super::{
-    Registry, alternatives,
+    Registered, Registry, alternatives,
     asked::Asked,
     change::expect_revision,
-    changes, key, nearest,
+    changes::{self, Cause},
+    key, nearest,
     request_record::Request,
     transact::{Answer, Plan, View, delete},
     validate::target,
 };
-use crate::error::Error;
+use crate::{error::Error, store::Op};
 
 impl Answer for v1::UnregisterServiceResponse {
     fn revision(&mut self) -> &mut Option<v1::Revision> {
@@ -39,13 +41,26 @@ impl Registry {
                 return Err(nearest::not_found(view.catalog(), &target));
             }
             expect_revision(&target, expected, before)?;
-            let guard = alternatives::release(view, &target, before)?;
-            let gone = [delete(key::service(&target)), delete(key::health(&target))];
-            // Of one that was never good nobody knows what it was.
-            let recorded = before.map(|before| changes::removal(view, &target, before, &cause)).unwrap_or_default();
-            let ops = gone.into_iter().chain(guard).chain(recorded).collect();
+            let ops = remove(view, &target, before, &cause)?;
             Ok(Plan { ops, answer: v1::UnregisterServiceResponse::default() })
         };
         self.shared.transact(&target, &identity, plan).await
     }
+}
+
+/// What to write for a service to go.
+///
+/// # Errors
+/// [`Error::ServiceInUse`].
+pub(super) fn remove(
+    view: &mut View<'_>,
+    target: &ServiceKey,
+    before: Option<&Registered>,
+    cause: &Cause,
+) -> Result<Vec<Op>, Error> {
+    let guard = alternatives::release(view, target, before)?;
+    let gone = [delete(key::service(target)), delete(key::health(target))];
+    // Of one that was never good nobody knows what it was.
+    let recorded = before.map(|before| changes::removal(view, target, before, cause)).unwrap_or_default();
+    Ok(gone.into_iter().chain(guard).chain(recorded).collect())
 }

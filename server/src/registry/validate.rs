@@ -13,6 +13,9 @@ use cofferdam_proto::v1;
 
 use crate::error::Error;
 
+/// Stands for all namespaces.
+const ALL: &str = "*";
+
 const MAX_VERSION_BYTES: usize = 64;
 const MAX_TEXT_BYTES: usize = 1024;
 const MAX_ENDPOINTS: usize = 16;
@@ -28,6 +31,20 @@ pub(crate) const MAX_LABEL_BYTES: usize = 64;
 /// [`InvalidName`] for a text that is no name.
 pub(crate) fn namespace(text: &str) -> Result<Name, InvalidName> {
     Name::new(if text.is_empty() { DEFAULT_NAMESPACE } else { text })
+}
+
+/// The namespace that a request about many services means: the default one where it names none, `None` for all, which `*`
+/// stands for.
+///
+/// # Errors
+/// [`Error::Invalid`] for a text that is no name.
+pub(crate) fn namespaces(text: &str) -> Result<Option<Name>, Error> {
+    match text {
+        ALL => Ok(None),
+        text => namespace(text)
+            .map(Some)
+            .map_err(|invalid| Error::invalid("namespace", format!("{invalid}; or {ALL} for all"))),
+    }
 }
 
 /// The service that a request means by its fields `namespace` and `service`.
@@ -96,10 +113,7 @@ pub(super) fn health(health: &v1::ServiceHealth, path: &str) -> Vec<Violation> {
     faults.require(reportable, format!("{path}.status"), choices);
     faults.text(format!("{path}.message"), message, MAX_TEXT_BYTES);
     if let Some(time) = observe_time {
-        // The years 0001 to 9999, as the format says.
-        let seconds = (-62_135_596_800..=253_402_300_799).contains(&time.seconds);
-        let valid = seconds && (0..1_000_000_000).contains(&time.nanos);
-        faults.require(valid, format!("{path}.observe_time"), "must be a valid timestamp");
+        faults.require(is_timestamp(time), format!("{path}.observe_time"), "must be a valid timestamp");
     }
     faults.0
 }
@@ -176,6 +190,11 @@ impl Faults {
     pub(crate) fn into_result(self) -> Result<(), Error> {
         if self.is_empty() { Ok(()) } else { Err(self.into_error()) }
     }
+}
+
+/// Whether a time is one: in the years 0001 to 9999, as the format says.
+pub(super) fn is_timestamp(time: &prost_types::Timestamp) -> bool {
+    (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos)
 }
 
 /// Whether a text is a host and a port. Whether the manager may dial it is another question.

@@ -245,5 +245,9 @@ impl IsolationService for Handler {
         get_isolation_stats GetIsolationStatsRequest GetIsolationStatsResponse,
         get_convergence GetConvergenceRequest GetConvergenceResponse,
         wait_for_convergence WaitForConvergenceRequest WaitForConvergenceResponse,
+        list_revisions ListRevisionsRequest ListRevisionsResponse,
+        get_revision GetRevisionRequest GetRevisionResponse,
+        diff_revisions DiffRevisionsRequest DiffRevisionsResponse,
+        rollback RollbackRequest RollbackResponse,
     }
 }

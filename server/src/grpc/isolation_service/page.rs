@@ -19,21 +19,12 @@ pub(in crate::grpc) const MAX_SIZE: usize = 1_000;
 /// Where a page ends early: half of what gRPC clients take by default.
 pub(super) const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// Stands for all namespaces.
-const ALL: &str = "*";
-
 impl IsolationApi {
     pub(super) fn page(
         &self,
         request: &v1::ListIsolatedServicesRequest,
     ) -> Result<v1::ListIsolatedServicesResponse, Error> {
-        let namespace = match request.namespace.as_str() {
-            ALL => None,
-            text => Some(
-                validate::namespace(text)
-                    .map_err(|invalid| Error::invalid("namespace", format!("{invalid}; or * for all")))?,
-            ),
-        };
+        let namespace = validate::namespaces(&request.namespace)?;
         let size = page_size(request.page_size)?;
         let after = match request.page_token.as_str() {
             "" => None,

@@ -1,0 +1,115 @@
+//! What differs between two states of a service, field by field.
+//!
+//! Both are compared as what they are to people, proto3 JSON, so that a duration is one value and an enum has its name.
+
+use std::collections::BTreeSet;
+
+use cofferdam_proto::{storage::v1 as storage, v1};
+use prost::Message;
+use prost_reflect::{DynamicMessage, SerializeOptions};
+use serde_json::{Map, Value};
+
+use crate::registry::unknown::DESCRIPTORS;
+
+/// How many differences are told.
+const MAX_CHANGES: usize = 64;
+
+/// How much of a value is told, in bytes.
+const MAX_VALUE_BYTES: usize = 256;
+
+/// What differs, and how many fields more.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::registry) struct Difference {
+    pub(in crate::registry) changes: Vec<v1::FieldChange>,
+    pub(in crate::registry) more: u32,
+}
+
+impl Difference {
+    /// From one state to another. `None`: not registered.
+    pub(in crate::registry) fn between(
+        before: Option<&storage::ServiceRecord>,
+        after: Option<&storage::ServiceRecord>,
+    ) -> Self {
+        let mut found = Self::default();
+        let is_there = |state: Option<_>| Value::Bool(state.is_some());
+        found.walk("registered", Some(&is_there(before)), Some(&is_there(after)));
+        let policy = |state: &storage::ServiceRecord| json("cofferdam.v1.IsolationPolicy", state.policy.as_ref()?);
+        let (policy_before, policy_after) = (before.and_then(policy), after.and_then(policy));
+        found.walk("", policy_before.as_ref(), policy_after.as_ref());
+        let service = |state: &storage::ServiceRecord| {
+            // Its own name says nothing.
+            let named = v1::Service { namespace: String::new(), name: String::new(), ..state.service.clone()? };
+            json("cofferdam.v1.Service", &named)
+        };
+        let (service_before, service_after) = (before.and_then(service), after.and_then(service));
+        found.walk("service", service_before.as_ref(), service_after.as_ref());
+        let orders = |state: &storage::ServiceRecord| json("cofferdam.v1.Orders", state.orders.as_ref()?);
+        let (orders_before, orders_after) = (before.and_then(orders), after.and_then(orders));
+        found.walk("orders", orders_before.as_ref(), orders_after.as_ref());
+        let insisted = |state: Option<&storage::ServiceRecord>| Value::Bool(state.is_some_and(|state| state.insisted));
+        found.walk("insisted", Some(&insisted(before)), Some(&insisted(after)));
+        found
+    }
+
+    fn walk(&mut self, path: &str, before: Option<&Value>, after: Option<&Value>) {
+        if before == after {
+            return;
+        }
+        let nothing = Map::new();
+        let fields = |value: Option<&'_ Value>| value.is_none_or(Value::is_object);
+        let items = |value: Option<&'_ Value>| value.is_none_or(Value::is_array);
+        if fields(before) && fields(after) {
+            let before_fields = before.and_then(Value::as_object).unwrap_or(&nothing);
+            let after_fields = after.and_then(Value::as_object).unwrap_or(&nothing);
+            let names: BTreeSet<_> = before_fields.keys().chain(after_fields.keys()).collect();
+            if names.is_empty() && !path.is_empty() && path != "service" && path != "orders" {
+                self.push(path, before, after);
+            }
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                self.walk(&path, before_fields.get(name), after_fields.get(name));
+            }
+        } else if items(before) && items(after) {
+            let (before, after) = (before.and_then(Value::as_array), after.and_then(Value::as_array));
+            let count = |items: Option<&Vec<Value>>| items.map_or(0, Vec::len);
+            for index in 0..count(before).max(count(after)) {
+                let item = |items: Option<&'_ Vec<Value>>| items.and_then(|items| items.get(index)).cloned();
+                self.walk(&format!("{path}[{index}]"), item(before).as_ref(), item(after).as_ref());
+            }
+        } else {
+            self.push(path, before, after);
+        }
+    }
+
+    fn push(&mut self, path: &str, before: Option<&Value>, after: Option<&Value>) {
+        if self.changes.len() == MAX_CHANGES {
+            self.more = self.more.saturating_add(1);
+            return;
+        }
+        let (before, after) = (before.map(text), after.map(text));
+        self.changes.push(v1::FieldChange { path: path.to_owned(), before, after });
+    }
+}
+
+fn json(name: &str, message: &impl Message) -> Option<Value> {
+    let descriptor = DESCRIPTORS.as_ref()?.get_message_by_name(name)?;
+    let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    message.serialize_with_options(serde_json::value::Serializer, &options).ok()
+}
+
+fn text(value: &Value) -> String {
+    let mut text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.len() > MAX_VALUE_BYTES {
+        let fits = (0..=MAX_VALUE_BYTES - "...".len()).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(fits.unwrap_or_default());
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
