@@ -245,6 +245,7 @@ impl IsolationService for Handler {
         get_isolation_stats GetIsolationStatsRequest GetIsolationStatsResponse,
         get_convergence GetConvergenceRequest GetConvergenceResponse,
         wait_for_convergence WaitForConvergenceRequest WaitForConvergenceResponse,
+        get_dependency_graph GetDependencyGraphRequest GetDependencyGraphResponse,
         list_revisions ListRevisionsRequest ListRevisionsResponse,
         get_revision GetRevisionRequest GetRevisionResponse,
         diff_revisions DiffRevisionsRequest DiffRevisionsResponse,
