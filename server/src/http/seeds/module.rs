@@ -87,7 +87,7 @@ impl Module {
                 v1::HealthStatus::Unspecified => v1::HealthStatus::Healthy,
                 status => status,
             },
-            message: health.message.clone(),
+            message: health.message,
             state: isolated.breaker_state().into(),
             breakers: stats.breakers.iter().map(breaker).collect(),
             failures: counters.attempt_failures,
