@@ -256,7 +256,10 @@ impl Graph {
             *reached = Some((status, through));
             let above = self.edges.edges_directed(index, Direction::Incoming);
             let critical = above.filter(|edge| *edge.weight() == Need::Critical);
-            ahead.extend(critical.map(|edge| (edge.source(), Some(index))));
+            let mut critical: Vec<_> = critical.map(|edge| edge.source()).collect();
+            // Of ways of the same length, always the same is told.
+            critical.sort_unstable_by_key(|above| self.name(*above));
+            ahead.extend(critical.into_iter().map(|above| (above, Some(index))));
         }
     }
 

@@ -114,7 +114,10 @@ impl Refusal {
             "CIRCUIT_OPEN" => "cofferdam get services".to_owned(),
             "SERVICE_IN_USE" => format!("cofferdam describe service {}", self.told("services").split(',').next()?),
             "NO_ENDPOINT" => "cofferdam register SERVICE --endpoint HOST:PORT".to_owned(),
-            "ENDPOINT_NOT_ALLOWED" => "cofferdam serve --help (execute.allow says what a manager may dial)".to_owned(),
+            "ENDPOINT_NOT_ALLOWED" => {
+                "cofferdam register SERVICE --endpoint 127.0.0.1:PORT (a manager dials its own machine alone)"
+                    .to_owned()
+            }
             "" if self.code == Code::Unimplemented => {
                 "cofferdam version (the manager may be of another release)".to_owned()
             }

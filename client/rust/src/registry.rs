@@ -68,7 +68,9 @@ struct Services {
     next: u64,
     /// Services with lower numbers have been asked for on the present stream. Zero: there is none.
     asked: u64,
-    /// Of those, the ones that are not kept any more, which the manager has not been told. Never more than it follows.
+    /// Services with lower numbers had been asked for when the stream was last known to be without a gap.
+    awaited: u64,
+    /// Of those that were asked for, the ones that are not kept any more, which the manager has not been told. Never more than it follows.
     gone: Vec<Arc<str>>,
     /// Policies that an earlier process kept, of services that were not named yet.
     restorable: HashMap<Arc<str>, Kept>,
@@ -104,6 +106,7 @@ impl Registry {
             nameless: Shelf::new(capacity.nameless),
             next: 1,
             asked: 0,
+            awaited: 0,
             gone: Vec::new(),
             restorable: HashMap::new(),
             instance_id: "".into(),
@@ -173,13 +176,15 @@ impl Registry {
     pub(crate) fn begin_stream(&self) -> Vec<Arc<ServiceState>> {
         let mut services = self.write();
         services.asked = 0;
-        services.news().services
+        let all = services.news().services;
+        services.awaited = services.asked;
+        all
     }
 
     /// Nobody is asked any more.
     pub(crate) fn end_stream(&self) {
         let mut services = self.write();
-        services.asked = 0;
+        (services.asked, services.awaited) = (0, 0);
         services.gone = Vec::new();
     }
 
@@ -209,6 +214,16 @@ impl Registry {
         let services = self.read();
         let asked = services.followed.services().iter().filter(|service| service.number < services.asked);
         asked.cloned().collect()
+    }
+
+    /// The services of which the manager has said by now what it had to say, at a word of it that nothing is missing: those
+    /// that had been asked for at the word before, or with which the stream began. It may not have read the others yet.
+    pub(crate) fn answered(&self) -> Vec<Arc<ServiceState>> {
+        let mut services = self.write();
+        let awaited = services.awaited;
+        services.awaited = services.asked;
+        let answered = services.followed.services().iter().filter(|service| service.number < awaited);
+        answered.cloned().collect()
     }
 
     /// Changes when there is another service to follow.

@@ -11,6 +11,9 @@ const OFFERED: usize = 3;
 /// How alike two names have to be, of 1 for the same.
 const ALIKE: f64 = 0.7;
 
+/// The longest name, in bytes, that is compared with others: a body may hold one of millions.
+const LONGEST: usize = 256;
+
 /// The refusal for a service that is not registered.
 pub(super) fn not_found(catalog: &Catalog, key: &ServiceKey) -> Error {
     let namesakes = catalog.services_after(None).filter(|registered| registered.key().namespace == key.namespace);
@@ -20,6 +23,9 @@ pub(super) fn not_found(catalog: &Catalog, key: &ServiceKey) -> Error {
 
 /// Those of `names` that are most like `name`, best first.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    if name.len() > LONGEST {
+        return Vec::new();
+    }
     let scored = names.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
     let mut alike: Vec<_> = scored.filter(|(score, _)| *score >= ALIKE).collect();
     alike.sort_by(|(left, a), (right, b)| right.total_cmp(left).then_with(|| a.cmp(b)));
@@ -35,5 +41,6 @@ mod tests {
         let names = ["payments", "payment-gateway", "orders", "payroll"];
         assert_eq!(nearest("paymnets", names.into_iter())[0], "payments");
         assert_eq!(nearest("zzz", names.into_iter()), [] as [&str; 0]);
+        assert_eq!(nearest(&"payments".repeat(100), names.into_iter()), [] as [&str; 0], "no name is so long");
     }
 }

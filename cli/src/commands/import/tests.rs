@@ -83,9 +83,7 @@ fn instances_of_resilience4j_are_services() {
     assert_eq!(imports[0].policy["circuitBreaker"]["timeWindow"]["length"], "20s");
     assert_eq!(imports[0].policy["retry"]["initialBackoff"], "500ms");
     assert!(request(imports[0].clone()).is_ok());
-    assert!(
-        request(imports[1].clone()).is_err_and(|fault| fault.to_string().contains("name") || !fault.what.is_empty())
-    );
+    assert!(request(imports[1].clone()).is_ok());
 }
 
 #[test]

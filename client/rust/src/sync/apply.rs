@@ -35,13 +35,9 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
             perform(shared, &service);
             None
         }
-        FromManager::Complete(_) => {
+        FromManager::Complete(_) | FromManager::Bookmark(_) => {
             // Of what was not sent, the manager knows nothing newer: what is commanded from now on is to be done.
-            shared.registry.asked().iter().for_each(|service| perform(shared, service));
-            shared.link.confirmed();
-            None
-        }
-        FromManager::Bookmark(_) => {
+            shared.registry.answered().iter().for_each(|service| perform(shared, service));
             shared.link.confirmed();
             None
         }

@@ -93,7 +93,8 @@ impl Module {
             failures: counters.attempt_failures,
             successes: counters.attempt_successes,
             period: period.unwrap_or_default(),
-            has_fallback: fallback.is_some_and(|fallback| fallback.enabled.unwrap_or(!fallback.chain.is_empty())),
+            has_fallback: fallback
+                .is_some_and(|fallback| fallback.enabled != Some(false) && !fallback.chain.is_empty()),
         }
     }
 

@@ -4,6 +4,8 @@
 //! effect: a name that is there twice, `null` in a list. So names are looked at first, and where the conversion fails, each
 //! value is tried for itself to find those at fault.
 
+use std::collections::HashSet;
+
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value;
 
@@ -86,9 +88,14 @@ struct Faults {
 
 impl Faults {
     fn add(&mut self, path: &str, what: impl Into<String>) {
-        if self.found.len() < MAX_FAULTS {
+        if !self.is_full() {
             self.found.push(Violation::new(path, what));
         }
+    }
+
+    /// Whether enough was found: a body full of faults must not cost more than one of a few.
+    fn is_full(&self) -> bool {
+        self.found.len() >= MAX_FAULTS
     }
 
     fn in_message(&mut self, kind: &MessageDescriptor, tree: &Tree, path: &str) {
@@ -97,6 +104,9 @@ impl Faults {
         };
         let mut seen = Vec::new();
         for (name, value) in fields {
+            if self.is_full() {
+                return;
+            }
             let Some(field) = field(kind, name) else {
                 self.add(&below(path, name), unknown(kind, name));
                 continue;
@@ -115,9 +125,10 @@ impl Faults {
     fn in_field(&mut self, field: &FieldDescriptor, value: &Tree, path: &str) {
         match (value, field.kind()) {
             (Tree::Object(entries), Kind::Message(entry)) if field.is_map() => {
-                for (at, (name, value)) in entries.iter().enumerate() {
+                let mut seen = HashSet::new();
+                for (name, value) in entries {
                     let path = format!("{path}[{name:?}]");
-                    if entries.iter().take(at).any(|(other, _)| other == name) {
+                    if !seen.insert(name) {
                         self.add(&path, "is there twice");
                     }
                     self.in_item(&entry.map_entry_value_field(), value, &path);

@@ -204,6 +204,7 @@ fn every_stored_message_is_in_the_contract() {
 const CHOICES: (u32, &[(&str, &[&str])]) = (
     1,
     &[
+        ("cofferdam.v1.BreakerCommand.action", &["trip", "reset"]),
         ("cofferdam.v1.CircuitBreakerPolicy.window", &["time_window", "count_window"]),
         ("cofferdam.v1.FallbackStep.strategy", &["static", "cached", "alternative", "degraded"]),
     ],

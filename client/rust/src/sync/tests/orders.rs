@@ -200,6 +200,21 @@ async fn a_process_that_starts_again_does_no_command_of_before_and_those_to_come
     }
 }
 
+/// The manager ends its answer to the hello before it has read what was asked for after it.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_named_after_the_hello_does_no_command_of_before_and_those_to_come() {
+    let mut scene = Scene::new(&[]);
+    let (mut stream, _) = scene.accept().await;
+    scene.shared.registry.service("a");
+    let ToManager::Subscribe { .. } = stream.answer().await else { panic!("not asked for") };
+    stream.say(FromManager::Complete(None));
+    let given = [Action::Trip(None), Action::Trip(None)];
+    order(&mut stream, at(1, 1), &commands(&given[..1])).await;
+    assert_eq!(state(&scene), Some(State::Closed));
+    order(&mut stream, at(1, 2), &commands(&given)).await;
+    assert_eq!(state(&scene), Some(State::Open));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_kept_is_obeyed_before_the_manager_has_spoken() {
     let spec = OrdersSpec {
