@@ -4,6 +4,7 @@ mod contexts;
 mod declare;
 mod docs;
 mod errors;
+mod night;
 mod reads;
 mod writes;
 

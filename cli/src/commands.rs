@@ -13,11 +13,15 @@ mod error;
 mod exec;
 mod fallback;
 mod get;
+mod graph;
 mod health;
+mod history;
 mod import;
 mod level;
+mod orders;
 mod policy;
 mod register;
+mod rollback;
 mod session;
 mod stats;
 mod wait;
@@ -66,6 +70,25 @@ pub(crate) enum OperatorCommand {
     /// Report how a service does.
     #[command(subcommand)]
     Health(health::HealthCommand),
+    /// Force breakers open or closed, or take them out of the way, until a time or until they are released.
+    #[command(after_help = orders::HOLD_HELP)]
+    Hold(Box<orders::HoldArgs>),
+    /// End a hold.
+    Release(Box<orders::ReleaseArgs>),
+    /// Open breakers once, as if they had tripped.
+    #[command(after_help = orders::TRIP_HELP)]
+    Trip(Box<orders::TripArgs>),
+    /// Close breakers once, and have them forget what they have learned.
+    Reset(Box<orders::ResetArgs>),
+    /// Show who changed what, when and why.
+    #[command(after_help = history::HELP)]
+    History(history::HistoryArgs),
+    /// Put a service, or all, back to what they were.
+    #[command(after_help = rollback::HELP)]
+    Rollback(Box<rollback::RollbackArgs>),
+    /// Show which services need which, and what is lost without one.
+    #[command(after_help = graph::HELP)]
+    Graph(graph::GraphArgs),
     /// Call a method of a service through the manager, isolated by its policy.
     #[command(after_help = exec::HELP)]
     Exec(Box<exec::ExecArgs>),
@@ -125,14 +148,25 @@ async fn dispatch(
         OperatorCommand::Register(args) => register::register(&args, &mut session(&args.write.common, out)?).await,
         OperatorCommand::Unregister(args) => register::unregister(&args, &mut session(&args.write.common, out)?).await,
         OperatorCommand::SetLevel(args) => level::run(&args, &mut session(&args.write.common, out)?).await,
-        OperatorCommand::Fallback(command) => fallback::run(&command, &mut session(command.common(), out)?).await,
-        OperatorCommand::Policy(command) => policy::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Fallback(command) => {
+            Box::pin(fallback::run(&command, &mut session(command.common(), out)?)).await
+        }
+        OperatorCommand::Policy(command) => Box::pin(policy::run(&command, &mut session(command.common(), out)?)).await,
         OperatorCommand::Health(command) => health::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Hold(args) => Box::pin(orders::hold(&args, &mut session(&args.write.common, out)?)).await,
+        OperatorCommand::Release(args) => {
+            Box::pin(orders::release(&args, &mut session(&args.write.common, out)?)).await
+        }
+        OperatorCommand::Trip(args) => Box::pin(orders::trip(&args, &mut session(&args.write.common, out)?)).await,
+        OperatorCommand::Reset(args) => Box::pin(orders::reset(&args, &mut session(&args.write.common, out)?)).await,
+        OperatorCommand::History(args) => history::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Rollback(args) => Box::pin(rollback::run(&args, &mut session(&args.write.common, out)?)).await,
+        OperatorCommand::Graph(args) => graph::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Exec(args) => exec::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Export(args) => declare::export(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Apply(args) => Box::pin(declare::apply(&args, &mut session(&args.common, out)?)).await,
         OperatorCommand::Diff(args) => declare::diff(&args, &mut session(&args.common, out)?).await,
-        OperatorCommand::Edit(args) => declare::edit(&args, &mut session(&args.write.common, out)?).await,
+        OperatorCommand::Edit(args) => Box::pin(declare::edit(&args, &mut session(&args.write.common, out)?)).await,
         OperatorCommand::Import(args) => import::run(&args, out),
         OperatorCommand::Config(command) => config::run(command, surroundings, out),
     }

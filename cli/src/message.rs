@@ -37,9 +37,10 @@ macro_rules! named {
 }
 
 named! {
-    ExecuteWithIsolationResponse FallbackConfig GetConvergenceResponse GetIsolationStatsResponse
-    GetServiceIsolationInfoResponse IsolationPolicy ListIsolatedServicesResponse RegisterServiceRequest
-    RegisterServiceResponse Service SetIsolationLevelResponse UnregisterServiceResponse UpdateFallbackConfigResponse
+    ExecuteWithIsolationResponse FallbackConfig GetConvergenceResponse GetDependencyGraphResponse GetIsolationStatsResponse
+    GetServiceIsolationInfoResponse HoldBreakerResponse IsolationPolicy ListIsolatedServicesResponse ListRevisionsResponse
+    RegisterServiceRequest RegisterServiceResponse ReleaseBreakerResponse ResetBreakerResponse RollbackResponse Service
+    SetIsolationLevelResponse TripBreakerResponse UnregisterServiceResponse UpdateFallbackConfigResponse
     UpdateIsolationPolicyResponse UpdateServiceHealthResponse WaitForConvergenceResponse
 }
 

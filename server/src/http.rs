@@ -5,7 +5,7 @@
 //! answer comes back as proto3 JSON. So HTTP can do nothing that gRPC cannot, and needs no second set of checks.
 //!
 //! What is HTTP's own is here: paths and methods, types and sizes of bodies, revisions as entity tags, errors as RFC
-//! 9457 has them, probes, and what keeps web pages out while nobody authenticates ([`guard`]).
+//! 9457 has them, probes, and what keeps web pages out while nobody authenticates (`http/guard.rs`).
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

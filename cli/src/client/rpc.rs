@@ -39,11 +39,18 @@ rpcs! {
     UpdateFallbackConfigRequest UpdateFallbackConfigResponse "UpdateFallbackConfig" |request| !request.request_id.is_empty();
     UpdateIsolationPolicyRequest UpdateIsolationPolicyResponse "UpdateIsolationPolicy" |request| !request.request_id.is_empty();
     UpdateServiceHealthRequest UpdateServiceHealthResponse "UpdateServiceHealth" |request| !request.request_id.is_empty();
+    HoldBreakerRequest HoldBreakerResponse "HoldBreaker" |request| !request.request_id.is_empty();
+    ReleaseBreakerRequest ReleaseBreakerResponse "ReleaseBreaker" |request| !request.request_id.is_empty();
+    TripBreakerRequest TripBreakerResponse "TripBreaker" |request| !request.request_id.is_empty();
+    ResetBreakerRequest ResetBreakerResponse "ResetBreaker" |request| !request.request_id.is_empty();
+    RollbackRequest RollbackResponse "Rollback" |request| request.validate_only || !request.request_id.is_empty();
     GetServiceIsolationInfoRequest GetServiceIsolationInfoResponse "GetServiceIsolationInfo" |_| true;
     ListIsolatedServicesRequest ListIsolatedServicesResponse "ListIsolatedServices" |_| true;
     GetIsolationStatsRequest GetIsolationStatsResponse "GetIsolationStats" |_| true;
     GetConvergenceRequest GetConvergenceResponse "GetConvergence" |_| true;
     WaitForConvergenceRequest WaitForConvergenceResponse "WaitForConvergence" |_| true;
+    GetDependencyGraphRequest GetDependencyGraphResponse "GetDependencyGraph" |_| true;
+    ListRevisionsRequest ListRevisionsResponse "ListRevisions" |_| true;
 }
 
 impl Rpc for HealthCheckRequest {

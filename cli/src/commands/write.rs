@@ -38,6 +38,17 @@ impl WriteArgs {
     pub(super) fn expected(&self) -> Option<v1::Revision> {
         self.expected_revision.map(|revision| v1::Revision { epoch: 0, revision })
     }
+
+    /// Waits for instances, where that was asked for: what there is to say of it, where they have it in force and where
+    /// they have not.
+    pub(super) async fn await_instances(
+        &self,
+        place: (String, String),
+        revision: Option<v1::Revision>,
+        session: &Session<'_>,
+    ) -> Result<Option<Result<String, String>>, Error> {
+        if self.wait { wait_for(place, revision, self.quorum, session).await.map(Some) } else { Ok(None) }
+    }
 }
 
 /// A name for a request, so that it can be made twice and done once.
@@ -141,13 +152,24 @@ pub(super) async fn report(
     after: Option<v1::IsolatedService>,
     session: &mut Session<'_>,
 ) -> Result<(), Error> {
+    report_as("", args, before, after, session).await
+}
+
+/// The same, of a write that is no change of the policy, in words of its own.
+pub(super) async fn report_as(
+    what: &str,
+    args: &WriteArgs,
+    before: Option<&v1::IsolatedService>,
+    after: Option<v1::IsolatedService>,
+    session: &mut Session<'_>,
+) -> Result<(), Error> {
     let after = after.unwrap_or_default();
     let service = after.service.clone().unwrap_or_default();
     let name = session.shown(&service.namespace, &service.name);
     let found = difference(before, &after).map_err(PrintError::from)?;
-    let mut head = headline(&name, before, &after, &found);
+    let mut head = headline(&name, what, before, &after, &found);
     let place = (service.namespace.clone(), service.name.clone());
-    let awaited = if args.wait { Some(wait_for(place, after.revision, args.quorum, session).await?) } else { None };
+    let awaited = args.await_instances(place, after.revision, session).await?;
     if let Some(Ok(waited)) = &awaited {
         head.push_str(&format!(", {waited}"));
     }
@@ -169,7 +191,13 @@ pub(super) async fn report(
 }
 
 /// `stripe: level: enhanced -> full, revision 19 -> 20`, in a line.
-fn headline(name: &str, before: Option<&v1::IsolatedService>, after: &v1::IsolatedService, found: &[Change]) -> String {
+fn headline(
+    name: &str,
+    what: &str,
+    before: Option<&v1::IsolatedService>,
+    after: &v1::IsolatedService,
+    found: &[Change],
+) -> String {
     let number = |isolated: &v1::IsolatedService| isolated.revision.unwrap_or_default().revision;
     match (before, found) {
         (None, _) => format!("{name}: registered, revision {}", number(after)),
@@ -177,6 +205,7 @@ fn headline(name: &str, before: Option<&v1::IsolatedService>, after: &v1::Isolat
             format!("{name}: unchanged, revision {}", number(after))
         }
         (Some(before), found) => {
+            let said = if what.is_empty() { String::new() } else { format!("{what}, ") };
             let what = match found {
                 [one] if one.path == "level" => format!(
                     "{} -> {}, ",
@@ -184,7 +213,7 @@ fn headline(name: &str, before: Option<&v1::IsolatedService>, after: &v1::Isolat
                     one.after.as_deref().unwrap_or("unset")
                 ),
                 [one] => format!("{one}, "),
-                [] => String::new(),
+                [] => said,
                 many => format!("{} fields, ", many.len()),
             };
             format!("{name}: {what}revision {} -> {}", number(before), number(after))
@@ -233,7 +262,7 @@ mod tests {
     }
 
     fn told(before: Option<&v1::IsolatedService>, after: &v1::IsolatedService) -> String {
-        headline("stripe", before, after, &difference(before, after).unwrap())
+        headline("stripe", "", before, after, &difference(before, after).unwrap())
     }
 
     #[test]

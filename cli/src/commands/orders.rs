@@ -1,0 +1,259 @@
+//! `cofferdam hold`, `release`, `trip` and `reset`: what operators do to breakers by hand.
+
+use super::Error;
+use super::session::{ServiceName, Session};
+use super::write::{WriteArgs, present, report_as, request_id};
+use crate::output::say;
+use clap::{Args, ValueEnum};
+use cofferdam_proto::v1;
+use std::time::Duration;
+
+pub(super) const HOLD_HELP: &str = "\
+A hold stands over what a breaker has learned, and ends at its time whether the manager is there or not.
+
+Examples:
+  cofferdam hold payments open --for 5m --reason 'the database is being moved'
+  cofferdam hold payments disabled --pool reads --reason 'trial'
+  cofferdam release payments --reason 'done'";
+
+pub(super) const TRIP_HELP: &str = "\
+The breakers recover by their rules: after their open time they probe. Instances that are away do it when they come back.
+
+Examples:
+  cofferdam trip payments --reason 'a drill'
+  cofferdam trip payments --for 5m --instance payments-7f --reason 'a drill'";
+
+/// What a hold makes of breakers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Forced {
+    /// Every call is rejected
+    Open,
+    /// Every call is admitted, and what was learned is forgotten
+    Closed,
+    /// Every call is admitted, and what was learned is there again afterwards
+    Disabled,
+    /// Every call is admitted, and what the rules would have done is told
+    MetricsOnly,
+}
+
+impl Forced {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "metrics-only",
+        }
+    }
+}
+
+impl From<Forced> for v1::ForcedState {
+    fn from(forced: Forced) -> Self {
+        match forced {
+            Forced::Open => Self::Open,
+            Forced::Closed => Self::Closed,
+            Forced::Disabled => Self::Disabled,
+            Forced::MetricsOnly => Self::MetricsOnly,
+        }
+    }
+}
+
+/// Which breakers.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArgs {
+    /// Only the breaker of this pool
+    #[arg(long, value_name = "NAME", conflicts_with = "method")]
+    pool: Option<String>,
+    /// Only the breaker of this override for methods, by its glob
+    #[arg(long, value_name = "GLOB")]
+    method: Option<String>,
+    /// Only at this instance
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+}
+
+impl TargetArgs {
+    fn to_wire(&self) -> v1::BreakerTarget {
+        v1::BreakerTarget {
+            pool: self.pool.clone().unwrap_or_default(),
+            method_glob: self.method.clone().unwrap_or_default(),
+            instance_id: self.instance.clone().unwrap_or_default(),
+        }
+    }
+
+    /// ` of pool reads at pay-1`. Empty: all of them.
+    fn words(&self) -> String {
+        let of = match (&self.pool, &self.method) {
+            (Some(pool), _) => format!(" of pool {pool}"),
+            (None, Some(glob)) => format!(" of methods {glob}"),
+            (None, None) => String::new(),
+        };
+        let at = self.instance.as_ref().map(|instance| format!(" at {instance}")).unwrap_or_default();
+        of + &at
+    }
+}
+
+/// What to hold, and how.
+#[derive(Args, Debug)]
+pub(crate) struct HoldArgs {
+    /// The service
+    service: ServiceName,
+    /// What to make of its breakers
+    #[arg(value_enum)]
+    forced: Forced,
+    /// When it ends by itself [default: when it is released]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lasting: Option<Duration>,
+    /// Who holds [default: who asks]
+    #[arg(long, value_name = "NAME", default_value = "")]
+    owner: String,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+/// Which hold ends.
+#[derive(Args, Debug)]
+pub(crate) struct ReleaseArgs {
+    /// The service
+    service: ServiceName,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+/// Which breakers to open.
+#[derive(Args, Debug)]
+pub(crate) struct TripArgs {
+    /// The service
+    service: ServiceName,
+    /// How long they stay open before they probe [default: as the policy says]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lasting: Option<Duration>,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+/// Which breakers to close.
+#[derive(Args, Debug)]
+pub(crate) struct ResetArgs {
+    /// The service
+    service: ServiceName,
+    /// Forget the reported health as well
+    #[arg(long)]
+    health: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+/// Holds.
+pub(super) async fn hold(args: &HoldArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    let until = args
+        .lasting
+        .map_or_else(|| "until released".to_owned(), |lasting| format!("for {}", humantime::format_duration(lasting)));
+    let what = format!("breakers{} held {} {until}", args.target.words(), args.forced.name());
+    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
+    let (namespace, service) = session.place(&args.service);
+    let request = v1::HoldBreakerRequest {
+        namespace,
+        service,
+        target: Some(args.target.to_wire()),
+        forced: v1::ForcedState::from(args.forced).into(),
+        ttl: args.lasting.and_then(|lasting| lasting.try_into().ok()),
+        owner: args.owner.clone(),
+        reason: args.write.reason.clone(),
+        expected_revision: args.write.expected(),
+        request_id: request_id(),
+    };
+    let answer = session.client.call(request).await?;
+    if session.format.is_document() {
+        session.document(&answer)?;
+    }
+    report_as(&what, &args.write, Some(&before), answer.service, session).await
+}
+
+/// Releases.
+pub(super) async fn release(args: &ReleaseArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    let what = format!("breakers{} released", args.target.words());
+    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
+    let (namespace, service) = session.place(&args.service);
+    let request = v1::ReleaseBreakerRequest {
+        namespace,
+        service,
+        target: Some(args.target.to_wire()),
+        reason: args.write.reason.clone(),
+        expected_revision: args.write.expected(),
+        request_id: request_id(),
+    };
+    let answer = session.client.call(request).await?;
+    if session.format.is_document() {
+        session.document(&answer)?;
+    }
+    report_as(&what, &args.write, Some(&before), answer.service, session).await
+}
+
+/// Trips.
+pub(super) async fn trip(args: &TripArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    let what = format!("breakers{} tripped", args.target.words());
+    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
+    let (namespace, service) = session.place(&args.service);
+    let request = v1::TripBreakerRequest {
+        namespace,
+        service,
+        target: Some(args.target.to_wire()),
+        open_duration: args.lasting.and_then(|lasting| lasting.try_into().ok()),
+        reason: args.write.reason.clone(),
+        expected_revision: args.write.expected(),
+        request_id: request_id(),
+    };
+    let answer = session.client.call(request).await?;
+    if session.format.is_document() {
+        session.document(&answer)?;
+    }
+    report_as(&what, &args.write, Some(&before), answer.service, session).await
+}
+
+/// Resets.
+pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    let what = format!("breakers{} reset", args.target.words());
+    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
+    let (namespace, service) = session.place(&args.service);
+    let request = v1::ResetBreakerRequest {
+        namespace,
+        service,
+        target: Some(args.target.to_wire()),
+        reset_health: args.health,
+        reason: args.write.reason.clone(),
+        expected_revision: args.write.expected(),
+        request_id: request_id(),
+    };
+    let answer = session.client.call(request).await?;
+    if session.format.is_document() {
+        session.document(&answer)?;
+    }
+    report_as(&what, &args.write, Some(&before), answer.service, session).await
+}
+
+/// The service as it is, where something is to be written; `None` after a dry run, which has said what would be.
+async fn begun(
+    what: &str,
+    service: &ServiceName,
+    write: &WriteArgs,
+    session: &mut Session<'_>,
+) -> Result<Option<v1::IsolatedService>, Error> {
+    let now = present(service, session).await?;
+    if !write.dry_run {
+        return Ok(Some(now));
+    }
+    let (namespace, name) = session.place(service);
+    writeln!(session.out, "{}: would be: {what}", session.shown(&namespace, &name))?;
+    session.out.flush()?;
+    say("nothing was changed; the manager has not checked it");
+    Ok(None)
+}

@@ -1,0 +1,171 @@
+//! `cofferdam rollback`: services as they were.
+
+use super::Error;
+use super::history::{field, number};
+use super::session::{ALL_NAMESPACES, ServiceName, Session};
+use super::write::{WriteArgs, request_id};
+use crate::clock;
+use crate::output::{Format, say};
+use clap::Args;
+use cofferdam_proto::v1;
+use std::time::SystemTime;
+
+pub(super) const HELP: &str = "\
+A rollback is a change like any other, with a revision of its own: it can be undone.
+
+Exit codes: 0 all is as it was, 3 some services could not be put back, or are not in force in time (--wait).
+
+Examples:
+  cofferdam history payments
+  cofferdam rollback payments --to-revision 19 --reason 'too strict'
+  cofferdam rollback payments --to-time 10m --dry-run
+  cofferdam rollback --all --to-time 2026-11-22T03:00:00Z --reason 'the release of this night'";
+
+/// What goes back, and to when.
+#[derive(Args, Debug)]
+pub(crate) struct RollbackArgs {
+    /// The service
+    #[arg(required_unless_present_any = ["all", "all_namespaces"])]
+    service: Option<ServiceName>,
+    /// All services of the namespace
+    #[arg(long, conflicts_with = "service")]
+    all: bool,
+    /// All services of every namespace
+    #[arg(long, short = 'A', conflicts_with = "service")]
+    all_namespaces: bool,
+    /// To what it was at this revision; of one service
+    #[arg(long, value_name = "N", conflicts_with_all = ["to_time", "all", "all_namespaces"])]
+    to_revision: Option<u64>,
+    /// To what it was at this time, or so long ago: 2026-11-22T03:00:00Z, 10m
+    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "to_revision")]
+    to_time: Option<SystemTime>,
+    /// Unregister what was not registered then, instead of leaving it alone
+    #[arg(long)]
+    unregister_newer: bool,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+fn moment(text: &str) -> Result<SystemTime, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return clock::now().checked_sub(ago).ok_or_else(|| "is too long ago".to_owned());
+    }
+    humantime::parse_rfc3339(text)
+        .map_err(|_| "must be a time such as 2026-11-22T03:00:00Z, or how long ago: 10m".to_owned())
+}
+
+/// Does it.
+pub(super) async fn run(args: &RollbackArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    use v1::revision_point::Point;
+    let (namespace, service) = match &args.service {
+        Some(service) => session.place(service),
+        None if args.all_namespaces => (ALL_NAMESPACES.to_owned(), String::new()),
+        None => (session.namespace.clone(), String::new()),
+    };
+    let to_revision = args.to_revision.map(|revision| Point::Revision(v1::Revision { epoch: 0, revision }));
+    let to_time = args.to_time.map(|time| Point::Time(time.into()));
+    let request = v1::RollbackRequest {
+        namespace,
+        service,
+        to: Some(v1::RevisionPoint { point: to_revision.or(to_time) }),
+        expected_revision: args.write.expected(),
+        request_id: if args.write.dry_run { String::new() } else { request_id() },
+        reason: args.write.reason.clone(),
+        validate_only: args.write.dry_run,
+        unregister_newer: args.unregister_newer,
+    };
+    let answer = session.client.call(request).await?;
+    match session.format {
+        Format::Json | Format::Yaml => session.document(&answer)?,
+        Format::Name => {
+            for service in &answer.services {
+                let name = session.shown(&service.namespace, &service.service);
+                writeln!(session.out, "{name}")?;
+            }
+        }
+        Format::Table | Format::Wide => {
+            for service in &answer.services {
+                let name = session.shown(&service.namespace, &service.service);
+                writeln!(session.out, "{name}: {}", told(service, args.write.dry_run))?;
+                service.changes.iter().try_for_each(|change| writeln!(session.out, "  {}", field(change)))?;
+            }
+            if args.service.is_none() {
+                say(&format!("{} more had not changed since", answer.unchanged));
+            }
+        }
+    }
+    session.out.flush()?;
+    if args.write.dry_run {
+        say("nothing was changed");
+    }
+    settle(args, &answer, session).await
+}
+
+/// Waits where that was asked for, and says what is not as it should be.
+async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Session<'_>) -> Result<(), Error> {
+    let mut wrong = Vec::new();
+    for service in &answer.services {
+        let name = session.shown(&service.namespace, &service.service);
+        match service.outcome() {
+            v1::RollbackOutcome::Refused => wrong.push(format!("{name}: {}", service.error)),
+            v1::RollbackOutcome::Done if service.revision.is_some() => {
+                let place = (service.namespace.clone(), service.service.clone());
+                match args.write.await_instances(place, service.revision, session).await? {
+                    Some(Ok(waited)) => say(&format!("{name}: {waited}")),
+                    Some(Err(why)) => wrong.push(format!("{name}: {why}")),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Degraded(format!("{}\ntry: cofferdam history", wrong.join("\n"))))
+}
+
+fn told(service: &v1::RolledBackService, is_dry: bool) -> String {
+    let (from, to) = (number(service.from.as_ref()), number(service.to.as_ref()));
+    match (service.outcome(), is_dry) {
+        (v1::RollbackOutcome::Done, true) => format!("would go back to {to}, from {from}"),
+        (v1::RollbackOutcome::Done, false) => {
+            format!("back to {to}, revision {from} -> {}", number(service.revision.as_ref()))
+        }
+        (v1::RollbackOutcome::Unchanged, _) => format!("is as it was, revision {from}"),
+        (v1::RollbackOutcome::LeftAlone, _) => "left alone: it was not registered then (--unregister-newer)".to_owned(),
+        (v1::RollbackOutcome::Refused, _) => "could not be put back".to_owned(),
+        (v1::RollbackOutcome::Unspecified, _) => "the manager says something of a later release".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_time_is_one_of_day_or_so_long_ago() {
+        let at = moment("2026-11-22T03:00:00Z").unwrap();
+        assert_eq!(at.duration_since(SystemTime::UNIX_EPOCH).unwrap(), Duration::from_secs(1_795_316_400));
+        assert!(moment("10m").unwrap() <= clock::now() - Duration::from_secs(600));
+        assert!(moment("yesterday").unwrap_err().contains("10m"));
+        assert!(moment("99999999y").is_err());
+    }
+
+    #[test]
+    fn what_became_of_a_service_is_told_in_a_line() {
+        let revision = |revision| Some(v1::Revision { epoch: 1, revision });
+        let mut service = v1::RolledBackService {
+            outcome: v1::RollbackOutcome::Done.into(),
+            from: revision(9),
+            to: revision(4),
+            revision: revision(12),
+            ..v1::RolledBackService::default()
+        };
+        assert_eq!(told(&service, false), "back to 4, revision 9 -> 12");
+        assert_eq!(told(&service, true), "would go back to 4, from 9");
+        service.outcome = v1::RollbackOutcome::LeftAlone.into();
+        assert!(told(&service, false).contains("--unregister-newer"));
+    }
+}
