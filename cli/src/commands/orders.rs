@@ -3,6 +3,8 @@
 use super::Error;
 use super::session::{ServiceName, Session};
 use super::write::{WriteArgs, present, report_as, request_id};
+use crate::client::Rpc;
+use crate::message::Named;
 use crate::output::say;
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1;
@@ -158,9 +160,7 @@ pub(super) async fn hold(args: &HoldArgs, session: &mut Session<'_>) -> Result<(
         .lasting
         .map_or_else(|| "until released".to_owned(), |lasting| format!("for {}", humantime::format_duration(lasting)));
     let what = format!("breakers{} held {} {until}", args.target.words(), args.forced.name());
-    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
-    let (namespace, service) = session.place(&args.service);
-    let request = v1::HoldBreakerRequest {
+    let request = |(namespace, service)| v1::HoldBreakerRequest {
         namespace,
         service,
         target: Some(args.target.to_wire()),
@@ -171,19 +171,13 @@ pub(super) async fn hold(args: &HoldArgs, session: &mut Session<'_>) -> Result<(
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    let answer = session.client.call(request).await?;
-    if session.format.is_document() {
-        session.document(&answer)?;
-    }
-    report_as(&what, &args.write, Some(&before), answer.service, session).await
+    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
 }
 
 /// Releases.
 pub(super) async fn release(args: &ReleaseArgs, session: &mut Session<'_>) -> Result<(), Error> {
     let what = format!("breakers{} released", args.target.words());
-    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
-    let (namespace, service) = session.place(&args.service);
-    let request = v1::ReleaseBreakerRequest {
+    let request = |(namespace, service)| v1::ReleaseBreakerRequest {
         namespace,
         service,
         target: Some(args.target.to_wire()),
@@ -191,19 +185,13 @@ pub(super) async fn release(args: &ReleaseArgs, session: &mut Session<'_>) -> Re
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    let answer = session.client.call(request).await?;
-    if session.format.is_document() {
-        session.document(&answer)?;
-    }
-    report_as(&what, &args.write, Some(&before), answer.service, session).await
+    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
 }
 
 /// Trips.
 pub(super) async fn trip(args: &TripArgs, session: &mut Session<'_>) -> Result<(), Error> {
     let what = format!("breakers{} tripped", args.target.words());
-    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
-    let (namespace, service) = session.place(&args.service);
-    let request = v1::TripBreakerRequest {
+    let request = |(namespace, service)| v1::TripBreakerRequest {
         namespace,
         service,
         target: Some(args.target.to_wire()),
@@ -212,19 +200,13 @@ pub(super) async fn trip(args: &TripArgs, session: &mut Session<'_>) -> Result<(
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    let answer = session.client.call(request).await?;
-    if session.format.is_document() {
-        session.document(&answer)?;
-    }
-    report_as(&what, &args.write, Some(&before), answer.service, session).await
+    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
 }
 
 /// Resets.
 pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result<(), Error> {
     let what = format!("breakers{} reset", args.target.words());
-    let Some(before) = begun(&what, &args.service, &args.write, session).await? else { return Ok(()) };
-    let (namespace, service) = session.place(&args.service);
-    let request = v1::ResetBreakerRequest {
+    let request = |(namespace, service)| v1::ResetBreakerRequest {
         namespace,
         service,
         target: Some(args.target.to_wire()),
@@ -233,27 +215,32 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    let answer = session.client.call(request).await?;
-    if session.format.is_document() {
-        session.document(&answer)?;
-    }
-    report_as(&what, &args.write, Some(&before), answer.service, session).await
+    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
 }
 
-/// The service as it is, where something is to be written; `None` after a dry run, which has said what would be.
-async fn begun(
+/// Asks for what `what` says, or says that it would.
+async fn order<R: Rpc>(
     what: &str,
     service: &ServiceName,
     write: &WriteArgs,
     session: &mut Session<'_>,
-) -> Result<Option<v1::IsolatedService>, Error> {
-    let now = present(service, session).await?;
-    if !write.dry_run {
-        return Ok(Some(now));
-    }
+    request: impl FnOnce((String, String)) -> R,
+    after: impl FnOnce(R::Answer) -> Option<v1::IsolatedService>,
+) -> Result<(), Error>
+where
+    R::Answer: Named,
+{
+    let before = present(service, session).await?;
     let (namespace, name) = session.place(service);
-    writeln!(session.out, "{}: would be: {what}", session.shown(&namespace, &name))?;
-    session.out.flush()?;
-    say("nothing was changed; the manager has not checked it");
-    Ok(None)
+    if write.dry_run {
+        writeln!(session.out, "{}: would be: {what}", session.shown(&namespace, &name))?;
+        session.out.flush()?;
+        say("nothing was changed; the manager has not checked it");
+        return Ok(());
+    }
+    let answer = session.client.call(request((namespace, name))).await?;
+    if session.format.is_document() {
+        session.document(&answer)?;
+    }
+    report_as(what, write, Some(&before), after(answer), session).await
 }
