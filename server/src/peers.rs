@@ -9,8 +9,13 @@
 //! have come where, so that one that has moved counts once ([`Instances::moved_away`]), and how services stand, so that
 //! health and fleet hints are the same everywhere ([`Instances::stand_elsewhere`]).
 //!
-//! A manager is gone when its lease is: by then its instances have had the time to come to others. Where it may only be cut
-//! off, it is missed for longer: its instances would not notice at once (`LINGER`).
+//! A manager is gone when its lease is, and its instances have had the time to come to others that it gave them
+//! (`reconnect_window`). Where it may only be cut off, it is missed for longer: its instances would not notice at once
+//! (`LINGER`). What it said of services it said of its instances, so that goes earlier, as soon as its stream is over for
+//! longer than it may be silent: otherwise a breaker that has closed long since would stay open for the others.
+//!
+//! Until a manager has read who the others are, and its own key is there for them to find, it cannot speak for all, and
+//! says so (`ask`).
 //!
 //! A manager whose store is its own alone has none of this: [`Peers::alone`].
 
@@ -20,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
 
@@ -36,8 +41,8 @@ mod wire;
 pub(crate) use self::part::{Local, ServicePart, Slot, TotalScope, TotalsPart};
 pub(crate) use self::wire::{arrival_to_wire, losses_to_wire, stand_to_wire, target_from_wire, target_to_wire};
 
-/// For how much longer a manager is missed that may still have instances: as long as an SDK takes to give up a stream
-/// that says nothing.
+/// For how much longer a manager is missed that may still have instances, at least: as long as an SDK takes to give up a
+/// stream that says nothing.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// How a manager is found by others, and how it asks them.
@@ -72,9 +77,21 @@ struct Joined {
 #[derive(Debug)]
 struct Shared {
     id: String,
+    /// Where the others reach this one; empty where it does not say.
+    address: String,
     timeout: Duration,
     instances: Arc<Instances>,
+    joining: watch::Sender<Joining>,
     peers: Mutex<BTreeMap<String, Peer>>,
+}
+
+/// How far this manager has come with making itself one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Joining {
+    /// It has read which others there are.
+    has_listed: bool,
+    /// Its own key is there, as far as it knows.
+    is_enlisted: bool,
 }
 
 /// One of them.
@@ -85,6 +102,9 @@ struct Peer {
     channel: Option<Channel>,
     /// What was last heard of the instances that have come to it.
     heard: Option<u64>,
+    /// Over how much time its instances come to others when they lose it. Zero where it was never heard of: those that heard
+    /// of it miss it for that long, and say so.
+    reconnect_window: Duration,
     /// Since when its key is gone. `None`: it is there.
     left: Option<Instant>,
     _follower: AbortOnDropHandle<()>,
@@ -109,8 +129,10 @@ impl Peers {
             tracing::warn!("other managers cannot ask this one: say where they reach it, with --advertise-address");
         }
         let record = record::encode(address.as_deref(), &*clock);
-        let shared = Arc::new(Shared { id: id.clone(), timeout, instances, peers: Mutex::default() });
-        let recording = tokio::spawn(record::keep(Arc::clone(&store), id, record, lease));
+        let address = address.unwrap_or_default();
+        let (joining, peers) = (watch::Sender::default(), Mutex::default());
+        let shared = Arc::new(Shared { id, address, timeout, instances, joining, peers });
+        let recording = tokio::spawn(record::keep(Arc::clone(&store), Arc::downgrade(&shared), record, lease));
         let watching = tokio::spawn(roster::follow(store, Arc::downgrade(&shared)));
         let _tasks = [AbortOnDropHandle::new(recording), AbortOnDropHandle::new(watching)];
         Self { joined: Some(Arc::new(Joined { shared, _tasks })) }
@@ -121,9 +143,21 @@ impl Peers {
         self.joined.as_ref().map(|joined| joined.shared.id.as_str()).unwrap_or_default()
     }
 
-    /// Whether there is none.
+    /// Waits until this manager is one of them: it knows the others, and they can find it. At most for as long as others may
+    /// take to answer, for what it does without them.
+    pub(crate) async fn joined(&self) {
+        let Some(joined) = &self.joined else { return };
+        let mut joining = joined.shared.joining.subscribe();
+        let whole = joining.wait_for(|joining| joining.is_whole());
+        let in_time = tokio::time::timeout(joined.shared.timeout, whole).await.is_ok();
+        if !in_time {
+            tracing::warn!("serving before the other managers are known: until then this one cannot speak for all");
+        }
+    }
+
+    /// Whether there is certainly none.
     pub(crate) fn are_none(&self) -> bool {
-        self.joined.as_ref().is_none_or(|joined| joined.shared.lock().is_empty())
+        self.joined.as_ref().is_none_or(|joined| joined.shared.is_joined() && joined.shared.lock().is_empty())
     }
 
     /// What was heard of arrivals at each of them, by its id.
@@ -134,7 +168,17 @@ impl Peers {
     }
 }
 
+impl Joining {
+    fn is_whole(self) -> bool {
+        self.has_listed && self.is_enlisted
+    }
+}
+
 impl Shared {
+    fn is_joined(&self) -> bool {
+        self.joining.borrow().is_whole()
+    }
+
     /// A manager is there.
     fn found(self: &Arc<Self>, id: &str, address: String) {
         let mut peers = self.lock();
@@ -147,7 +191,8 @@ impl Shared {
         let channel = endpoint.as_ref().map(Endpoint::connect_lazy);
         let follower = tokio::spawn(follow::follow(Arc::downgrade(self), id.to_owned(), endpoint));
         let _follower = AbortOnDropHandle::new(follower);
-        peers.insert(id.to_owned(), Peer { address, channel, heard: None, left: None, _follower });
+        let peer = Peer { address, channel, heard: None, reconnect_window: Duration::ZERO, left: None, _follower };
+        peers.insert(id.to_owned(), peer);
     }
 
     /// A manager's key is gone.
@@ -157,12 +202,16 @@ impl Shared {
         }
     }
 
-    /// Forgets a manager for good whose key is gone, once it does not run any more or was missed for long enough. Whether
-    /// it is forgotten. It is all one step: its key may come back at any moment.
+    /// Forgets a manager for good whose key is gone, once it was missed for long enough: for as long as its instances take to
+    /// come to others, and where it may still run, for `LINGER` at least. Whether it is forgotten. It is all one step: its key
+    /// may come back at any moment.
     fn forget_if_left(&self, id: &str, is_absent: bool) -> bool {
         let mut peers = self.lock();
-        let left = peers.get(id).and_then(|peer| peer.left);
-        if !left.is_some_and(|left| is_absent || left.elapsed() >= LINGER) {
+        let Some((left, window)) = peers.get(id).and_then(|peer| Some((peer.left?, peer.reconnect_window))) else {
+            return false;
+        };
+        let missed_for = if is_absent { window } else { LINGER.max(window) };
+        if left.elapsed() < missed_for {
             return false;
         }
         let forgotten = peers.remove(id);

@@ -137,7 +137,9 @@ impl Server {
                     timeout: config.peers.timeout,
                     lease: config.peers.lease,
                 };
-                Peers::join(store, clock, Arc::clone(&instances), options)
+                let peers = Peers::join(store, clock, Arc::clone(&instances), options);
+                peers.joined().await;
+                peers
             }
             StoreKind::Embedded | StoreKind::Memory => Peers::alone(),
         };

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::testing::FixedClock,
-    registry::{Registry, RegistryOptions, service_key},
+    registry::{Registry, RegistryOptions, key, service_key},
     store::{
         CommitError, Committed, Conflict, FailedPrecondition, LeaseId, Listing, MemoryStore, Store, StoreError,
         StoreIdentity, StoreRevision, Txn, Watch, WatchError,
@@ -43,6 +43,10 @@ pub(crate) struct FaultyStore {
     pub(crate) conflicts: AtomicU32,
     /// So many commits find that the lease is gone.
     pub(crate) lost_leases: AtomicU32,
+    /// No lease is granted.
+    pub(crate) has_no_leases: AtomicBool,
+    /// Who the managers are is not told.
+    pub(crate) has_no_peers: AtomicBool,
     /// So long every call takes.
     delay: Mutex<Duration>,
     /// How many commits were asked for.
@@ -59,6 +63,8 @@ impl FaultyStore {
             unanswered: AtomicU32::default(),
             conflicts: AtomicU32::default(),
             lost_leases: AtomicU32::default(),
+            has_no_leases: AtomicBool::default(),
+            has_no_peers: AtomicBool::default(),
             delay: Mutex::default(),
             commits: AtomicU32::default(),
             leases: AtomicU32::default(),
@@ -103,10 +109,19 @@ fn take_one(left: &AtomicU32) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
+fn refuse(fault: &AtomicBool) -> Result<(), StoreError> {
+    let reason = "not this one".to_owned();
+    if fault.load(Ordering::SeqCst) { Err(StoreError::Unavailable { reason }) } else { Ok(()) }
+}
+
 #[async_trait]
 impl Store for FaultyStore {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
-        self.reach().await?.list(prefix).await
+        let inner = self.reach().await?;
+        if prefix == key::PEERS {
+            refuse(&self.has_no_peers)?;
+        }
+        inner.list(prefix).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
@@ -144,6 +159,7 @@ impl Store for FaultyStore {
 
     async fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, StoreError> {
         self.leases.fetch_add(1, Ordering::SeqCst);
+        refuse(&self.has_no_leases)?;
         self.reach().await?.grant_lease(ttl).await
     }
 

@@ -1707,7 +1707,8 @@ pub struct IsolationStats {
     #[prost(uint32, tag = "13")]
     pub held_too_long: u32,
 }
-/// UnreachableManager is a manager that shares the store and did not answer: what its instances do is not known.
+/// UnreachableManager is a manager that shares the store and did not answer: what its instances do is not known. The one that
+/// is asked names itself where it does not know yet which others there are, or they cannot know of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnreachableManager {
     /// Its id, made up when it started.
@@ -5060,6 +5061,9 @@ pub struct FollowResponse {
     /// How each service stands of which an instance of this manager reports something. It replaces all that was said before.
     #[prost(message, repeated, tag = "4")]
     pub stands: ::prost::alloc::vec::Vec<ServiceStand>,
+    /// Over how much time the instances of this manager come to others when they lose it. At most 5 minutes; unset: at once.
+    #[prost(message, optional, tag = "5")]
+    pub reconnect_window: ::core::option::Option<::prost_types::Duration>,
 }
 /// Arrival is an instance that has come to a manager. Whatever another manager knows of it from an earlier stream is over.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -16,7 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::isolation_service::{DEFAULT_HISTORY, MAX_PAGE, instance_to_wire, read_window, service_standing};
+use super::{
+    SyncOptions,
+    isolation_service::{DEFAULT_HISTORY, MAX_PAGE, instance_to_wire, read_window, service_standing},
+};
 use crate::{
     instances::{Instances, Target},
     peers::{Local, Peers, TotalScope, arrival_to_wire, stand_to_wire, target_from_wire},
@@ -39,12 +42,14 @@ const MAX_LAGGARDS: usize = 1_000;
 pub struct PeerApi {
     local: Local,
     peers: Peers,
+    sync: SyncOptions,
     drain: CancellationToken,
 }
 
 /// What a stream to another manager has told.
 struct Told {
     instances: Arc<Instances>,
+    sync: SyncOptions,
     arrived: watch::Receiver<u64>,
     stands: watch::Receiver<u64>,
     /// `None`: nothing yet.
@@ -61,8 +66,8 @@ struct Last {
 
 impl PeerApi {
     /// Over what this manager knows. When `drain` fires, streams end.
-    pub(crate) fn new(local: Local, peers: Peers, drain: CancellationToken) -> Self {
-        Self { local, peers, drain }
+    pub(crate) fn new(local: Local, peers: Peers, sync: SyncOptions, drain: CancellationToken) -> Self {
+        Self { local, peers, sync, drain }
     }
 
     /// Refuses what is meant for another manager, which had this one's address before.
@@ -75,9 +80,9 @@ impl PeerApi {
 }
 
 impl Told {
-    fn nothing(instances: Arc<Instances>, drain: CancellationToken) -> Self {
+    fn nothing(instances: Arc<Instances>, sync: SyncOptions, drain: CancellationToken) -> Self {
         let (arrived, stands) = (instances.arrived(), instances.own_version());
-        Self { instances, arrived, stands, last: None, drain }
+        Self { instances, sync, arrived, stands, last: None, drain }
     }
 
     /// The next message. `None`: this manager stops.
@@ -102,6 +107,7 @@ impl Told {
             arrived,
             has_stands,
             stands: stands.into_iter().map(stand_to_wire).collect(),
+            reconnect_window: Some(duration_to_wire(self.sync.reconnect_window(&self.instances))),
         };
         self.last = Some(Last { arrived, stands: as_of, said: Instant::now() });
         Some((news, self))
@@ -115,7 +121,7 @@ impl PeerService for PeerApi {
     async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
         self.check(&request.get_ref().manager_id)?;
         let instances = Arc::clone(&self.local.instances);
-        let told = Told::nothing(instances, self.drain.clone());
+        let told = Told::nothing(instances, self.sync, self.drain.clone());
         Ok(Response::new(stream::unfold(told, Told::next).map(Ok).boxed()))
     }
 

@@ -95,11 +95,17 @@ struct Shared {
     drain: CancellationToken,
 }
 
-impl Shared {
-    /// Over how much time instances come back, if all of them lose this manager.
-    fn reconnect_window(&self) -> Duration {
-        let (instances, rate) = (self.instances.known() as f64, self.options.reconnect_rate.max(1) as f64);
+impl SyncOptions {
+    /// Over how much time instances come back, if all of them lose their manager.
+    pub(super) fn reconnect_window(&self, instances: &Instances) -> Duration {
+        let (instances, rate) = (instances.known() as f64, self.reconnect_rate.max(1) as f64);
         Duration::try_from_secs_f64(instances / rate).unwrap_or(MAX_WITHIN).min(MAX_WITHIN)
+    }
+}
+
+impl Shared {
+    fn reconnect_window(&self) -> Duration {
+        self.options.reconnect_window(&self.instances)
     }
 
     /// Within which time an instance is asked to come again.

@@ -46,7 +46,7 @@ pub struct Api {
 pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
     let Api { registry, instances, executor, peers, sync, drain } = api;
     let local = Local::new(Arc::clone(&registry), Arc::clone(&instances), executor);
-    let peer = PeerServiceServer::new(PeerApi::new(local.clone(), peers.clone(), drain.clone()));
+    let peer = PeerServiceServer::new(PeerApi::new(local.clone(), peers.clone(), sync, drain.clone()));
     let isolation = IsolationApi::new(local, peers, drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
     let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use tonic::{Response, Status, transport::Channel};
 
-use super::{Peers, Shared};
+use super::{Joining, Peers, Shared};
 
 /// The largest message from another manager: of a thousand services, or of all of its instances.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -15,7 +15,7 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
 pub(crate) struct Parts<T> {
     /// The parts, each with the id of its manager.
     pub(crate) parts: Vec<(String, T)>,
-    /// Who did not answer in time.
+    /// Who did not answer in time; this manager itself, where it may not know all of them, or they not of it.
     pub(crate) unreachable: Vec<v1::UnreachableManager>,
 }
 
@@ -34,6 +34,7 @@ impl Peers {
         let mut parts = Parts::default();
         let Some(joined) = &self.joined else { return parts };
         let Shared { timeout: patience, .. } = &*joined.shared;
+        parts.unreachable.extend(joined.shared.doubt_self());
         let peers: Vec<_> = {
             let peers = joined.shared.lock();
             peers.iter().map(|(id, peer)| (id.clone(), peer.address.clone(), peer.channel.clone())).collect()
@@ -68,5 +69,20 @@ impl Peers {
     pub(crate) fn doubt(&self, id: &str, reason: String) -> v1::UnreachableManager {
         let address = self.joined.as_ref().and_then(|joined| Some(joined.shared.lock().get(id)?.address.clone()));
         v1::UnreachableManager { id: id.to_owned(), address: address.unwrap_or_default(), reason }
+    }
+}
+
+impl Shared {
+    /// This manager itself, while it cannot speak for all: it does not know the others yet, or they cannot know of it.
+    fn doubt_self(&self) -> Option<v1::UnreachableManager> {
+        let reason = match *self.joining.borrow() {
+            Joining { has_listed: false, .. } => "it has not read yet which other managers there are",
+            Joining { is_enlisted: false, .. } => {
+                "its key is not in the store, so that other managers do not know of it"
+            }
+            Joining { .. } => return None,
+        };
+        let (id, address) = (self.id.clone(), self.address.clone());
+        Some(v1::UnreachableManager { id, address, reason: reason.to_owned() })
     }
 }

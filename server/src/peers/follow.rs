@@ -1,15 +1,18 @@
 //! The stream from one other manager: which instances have come to it, and how services stand at them.
 
-use std::{collections::HashMap, error::Error as StdError, io, sync::Weak, time::Duration};
+use std::{
+    collections::HashMap, convert::Infallible, error::Error as StdError, future::pending, io, sync::Weak,
+    time::Duration,
+};
 
 use cofferdam_proto::v1::{self, peer_service_client::PeerServiceClient};
-use tokio::time::{sleep, timeout};
-use tonic::{Code, transport::Endpoint};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tonic::{Code, Streaming, transport::Endpoint};
 
 use super::{Shared, ask::MAX_MESSAGE_BYTES, wire};
 
 /// A stream that says nothing for so long is dead: three times what a manager may take between two messages.
-const SILENCE: Duration = Duration::from_secs(6);
+pub(super) const SILENCE: Duration = Duration::from_secs(6);
 
 /// The longest pause before it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,10 +26,16 @@ struct Ended {
 
 /// Follows a manager until it is gone.
 pub(super) async fn follow(shared: Weak<Shared>, id: String, endpoint: Option<Endpoint>) {
+    let mut last_heard = Instant::now();
     loop {
-        let ended = match &endpoint {
-            Some(endpoint) => listen(&shared, &id, endpoint).await,
-            None => Ended { reason: "it does not say where it is".to_owned(), is_absent: false },
+        let opened = tokio::select! {
+            biased;
+            never = age(&shared, &id, last_heard) => match never {},
+            opened = open(&id, endpoint.as_ref()) => opened,
+        };
+        let ended = match opened {
+            Ok((first, news)) => hear(&shared, &id, first, news, &mut last_heard).await,
+            Err(ended) => ended,
         };
         let Some(shared) = shared.upgrade() else { return };
         tracing::debug!(manager = id, reason = ended.reason, "the stream from another manager ended");
@@ -38,25 +47,48 @@ pub(super) async fn follow(shared: Weak<Shared>, id: String, endpoint: Option<En
     }
 }
 
-async fn listen(shared: &Weak<Shared>, id: &str, endpoint: &Endpoint) -> Ended {
-    let channel = match endpoint.connect().await {
+/// Forgets what a manager said of its instances' services once it was not heard for longer than it may be silent. It goes
+/// on being missed. When it is heard again, it says all of it anew.
+async fn age(shared: &Weak<Shared>, id: &str, last_heard: Instant) -> Infallible {
+    sleep_until(last_heard + SILENCE).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.instances.forget_elsewhere(id);
+    }
+    pending().await
+}
+
+/// A new stream, and what comes at once on it: all that there is to know.
+async fn open(
+    id: &str,
+    endpoint: Option<&Endpoint>,
+) -> Result<(v1::FollowResponse, Streaming<v1::FollowResponse>), Ended> {
+    let reason = || Ended { reason: "it does not say where it is".to_owned(), is_absent: false };
+    let channel = match endpoint.ok_or_else(reason)?.connect().await {
         Ok(channel) => channel,
-        Err(error) => return Ended { is_absent: is_refused(&error), reason: error.to_string() },
+        Err(error) => return Err(Ended { is_absent: is_refused(&error), reason: error.to_string() }),
     };
     let mut client = PeerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let request = v1::FollowRequest { manager_id: id.to_owned() };
     let mut news = match timeout(SILENCE, client.follow(request)).await {
         Ok(Ok(news)) => news.into_inner(),
-        Ok(Err(status)) => return of_status(&status),
-        Err(_) => return silent(),
+        Ok(Err(status)) => return Err(of_status(&status)),
+        Err(_) => return Err(silent()),
     };
+    let first = next(&mut news).await?;
+    Ok((first, news))
+}
+
+/// What a manager says, until it says nothing more.
+async fn hear(
+    shared: &Weak<Shared>,
+    id: &str,
+    first: v1::FollowResponse,
+    mut stream: Streaming<v1::FollowResponse>,
+    last_heard: &mut Instant,
+) -> Ended {
+    let mut news = first;
     loop {
-        let news = match timeout(SILENCE, news.message()).await {
-            Ok(Ok(Some(news))) => news,
-            Ok(Ok(None)) => return Ended { reason: "it ended the stream".to_owned(), is_absent: false },
-            Ok(Err(status)) => return of_status(&status),
-            Err(_) => return silent(),
-        };
+        *last_heard = Instant::now();
         let Some(shared) = shared.upgrade() else { return silent() };
         shared.instances.moved_away(&wire::arrivals_from_wire(news.arrivals));
         if news.has_stands {
@@ -66,7 +98,23 @@ async fn listen(shared: &Weak<Shared>, id: &str, endpoint: &Endpoint) -> Ended {
         // Last, so that whoever reads it finds the rest done.
         if let Some(peer) = shared.lock().get_mut(id) {
             peer.heard = Some(news.arrived);
+            // A release that does not say it has the window of few instances.
+            peer.reconnect_window = wire::duration(news.reconnect_window);
         }
+        drop(shared);
+        news = match next(&mut stream).await {
+            Ok(news) => news,
+            Err(ended) => return ended,
+        };
+    }
+}
+
+async fn next(stream: &mut Streaming<v1::FollowResponse>) -> Result<v1::FollowResponse, Ended> {
+    match timeout(SILENCE, stream.message()).await {
+        Ok(Ok(Some(news))) => Ok(news),
+        Ok(Ok(None)) => Err(Ended { reason: "it ended the stream".to_owned(), is_absent: false }),
+        Ok(Err(status)) => Err(of_status(&status)),
+        Err(_) => Err(silent()),
     }
 }
 

@@ -1,11 +1,15 @@
 //! This manager's own key.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cofferdam_proto::storage::v1::PeerRecord;
 use prost::Message;
 
+use super::Shared;
 use crate::{
     clock::Clock,
     store::{CommitError, LeaseId, Op, Store, StoreError, Txn},
@@ -39,10 +43,24 @@ pub(super) fn address(value: &Bytes) -> String {
 ///
 /// It is not taken back when the manager stops: its instances are on their way for a moment, in which nobody must take
 /// them for gone.
-pub(super) async fn keep(store: Arc<dyn Store>, id: String, record: Bytes, ttl: Duration) {
-    loop {
+pub(super) async fn keep(store: Arc<dyn Store>, shared: Weak<Shared>, record: Bytes, ttl: Duration) {
+    let enlisted = |is_enlisted| {
+        let shared = shared.upgrade()?;
+        shared.joining.send_modify(|joining| joining.is_enlisted = is_enlisted);
+        Some(shared)
+    };
+    let mut is_told = false;
+    while let Some(id) = enlisted(false).map(|shared| shared.id.clone()) {
         match enlist(&*store, &id, &record, ttl).await {
-            Ok(lease) => renew(&*store, lease, ttl).await,
+            Ok(lease) => {
+                is_told = false;
+                enlisted(true);
+                renew(&*store, lease, ttl).await;
+            }
+            Err(error) if !is_told => {
+                is_told = true;
+                tracing::warn!(%error, "other managers cannot be told of this one yet: it cannot speak for all");
+            }
             Err(error) => tracing::debug!(%error, "other managers cannot be told of this one yet"),
         }
         tokio::time::sleep(PAUSE.mul_f64(rand::random())).await;

@@ -14,9 +14,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows the keys for as long as somebody has use for it. While the store is away, whoever was there is.
 pub(super) async fn follow(store: Arc<dyn Store>, shared: Weak<Shared>) {
+    let mut is_told = false;
     loop {
         if let Err(error) = once(&*store, &shared).await {
-            tracing::debug!(%error, "who the other managers are cannot be asked");
+            if !is_told && shared.upgrade().is_some_and(|shared| !shared.joining.borrow().has_listed) {
+                is_told = true;
+                tracing::warn!(%error, "who the other managers are is not known yet: this one cannot speak for all");
+            } else {
+                tracing::debug!(%error, "who the other managers are cannot be asked");
+            }
         }
         if shared.strong_count() == 0 {
             return;
@@ -35,6 +41,7 @@ async fn once(store: &dyn Store, shared: &Weak<Shared>) -> Result<(), StoreError
         for entry in &listing.entries {
             found(&shared, &entry.key, &entry.value);
         }
+        shared.joining.send_modify(|joining| joining.has_listed = true);
     }
     let mut watch = store.watch(record::PREFIX, listing.revision).await?;
     while let Some(Ok(batch)) = watch.next().await {

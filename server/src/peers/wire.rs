@@ -24,7 +24,7 @@ use crate::{
     registry::validate,
 };
 
-fn duration(wire: Option<prost_types::Duration>) -> Duration {
+pub(super) fn duration(wire: Option<prost_types::Duration>) -> Duration {
     wire.and_then(|wire| duration_from_wire(wire).ok()).unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ use cofferdam_core::breaker::State;
 
 fn manager() -> (Arc<Instances>, Told) {
     let instances = Arc::new(Instances::new(10, Duration::ZERO));
-    let told = Told::nothing(Arc::clone(&instances), CancellationToken::new());
+    let told = Told::nothing(Arc::clone(&instances), SyncOptions::default(), CancellationToken::new());
     (instances, told)
 }
 
@@ -80,4 +80,16 @@ async fn two_managers_do_not_tell_each_other_the_same_for_ever() {
     }
     assert_eq!(with_stands, (1, 0), "one change, told once");
     assert_eq!(b.condition(&key("default/payments")).breaker, Some(State::Open));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_over_how_much_time_its_instances_come_to_others() {
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let sync = SyncOptions { reconnect_rate: 1, ..SyncOptions::default() };
+    let told = Told::nothing(Arc::clone(&instances), sync, CancellationToken::new());
+    let (news, told) = next(told).await;
+    assert_eq!(news.reconnect_window.unwrap().seconds, 0);
+    let _session = connect(&instances);
+    let (news, _) = next(told).await;
+    assert_eq!(news.reconnect_window.unwrap().seconds, 1);
 }

@@ -1,6 +1,12 @@
 //! Managers that find each other in a store, on real sockets.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cofferdam_core::{breaker::State, health::HealthStatus, stats::CounterSnapshot};
 use cofferdam_proto::v1;
@@ -192,4 +198,31 @@ async fn a_manager_that_does_not_answer_is_named_until_its_lease_is_over() {
     let answer = wait(&managers[0], PATIENCE).await;
     assert!(answer.reached, "nobody is at its address, and its lease is over: {answer:?}");
     assert_eq!(answer.convergence.unwrap().unreachable_managers, []);
+}
+
+#[tokio::test]
+async fn one_that_does_not_know_the_others_yet_or_they_it_names_itself_and_reaches_nothing() {
+    let faults: [fn(&FaultyStore) -> &AtomicBool; 2] = [|store| &store.has_no_peers, |store| &store.has_no_leases];
+    for fault in faults {
+        let store = FaultyStore::new();
+        fault(&store).store(true, Ordering::SeqCst);
+        let manager = manager(&store).await;
+        manager.registry.register(registration("payments")).await.unwrap();
+        let payments = key("default/payments");
+        let registered = manager.registry.get(&payments).unwrap();
+        let one = connect(&manager, "one");
+        one.applied(&payments, registered.revision(), registered.policy_hash());
+
+        let answer = wait(&manager, Duration::from_millis(300)).await;
+        assert!(!answer.reached, "others may have instances: {answer:?}");
+        for named in [answer.convergence.unwrap().unreachable_managers, stats(&manager).await.unreachable_managers] {
+            assert_eq!(named.len(), 1, "{named:?}");
+            assert_eq!((&*named[0].id, &named[0].address), (manager.peers.id(), &manager.address.to_string()));
+        }
+
+        fault(&store).store(false, Ordering::SeqCst);
+        let answer = wait(&manager, PATIENCE).await;
+        assert!(answer.reached, "{answer:?}");
+        assert_eq!(answer.convergence.unwrap().unreachable_managers, []);
+    }
 }

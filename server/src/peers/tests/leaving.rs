@@ -1,13 +1,19 @@
 //! Managers whose key goes, and comes back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::super::{LINGER, Shared};
-use crate::{instances::Instances, testing::PATIENCE};
+use cofferdam_core::{breaker::State, health::HealthStatus};
+
+use super::super::{LINGER, Shared, follow::SILENCE};
+use crate::{
+    instances::{Census, Condition, Instances, Stand},
+    testing::{PATIENCE, key},
+};
 
 fn shared() -> Arc<Shared> {
     let instances = Arc::new(Instances::new(10, Duration::ZERO));
-    Arc::new(Shared { id: "self".to_owned(), timeout: PATIENCE, instances, peers: Default::default() })
+    let (id, address, joining) = ("self".to_owned(), String::new(), Default::default());
+    Arc::new(Shared { id, address, timeout: PATIENCE, instances, joining, peers: Default::default() })
 }
 
 #[tokio::test(start_paused = true)]
@@ -22,16 +28,50 @@ async fn a_manager_whose_key_is_back_is_not_forgotten() {
     assert!(!shared.forget_if_left("b", true) && is_known(), "its key is there again");
 }
 
+/// One that was heard of.
+fn found(shared: &Arc<Shared>, id: &str, window: Duration) {
+    shared.found(id, String::new());
+    shared.lock().get_mut(id).unwrap().reconnect_window = window;
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_manager_whose_key_is_gone_is_forgotten_at_once_or_after_a_while() {
+async fn a_manager_whose_key_is_gone_is_forgotten_once_its_instances_have_had_the_time_to_come() {
     let shared = shared();
-    for (id, is_absent) in [("b", true), ("c", false)] {
-        shared.found(id, String::new());
+    let long = LINGER * 3;
+    for (id, window, is_absent, missed_for) in [
+        ("none", Duration::ZERO, true, Duration::ZERO),
+        ("many", long, true, long),
+        ("may run", Duration::ZERO, false, LINGER),
+        ("may run, with many", long, false, long),
+    ] {
+        found(&shared, id, window);
         shared.left(id);
-        assert_eq!(shared.forget_if_left(id, is_absent), is_absent, "{id}");
-        assert_eq!(shared.lock().contains_key(id), !is_absent);
+        if !missed_for.is_zero() {
+            tokio::time::advance(missed_for - Duration::from_secs(1)).await;
+            assert!(!shared.forget_if_left(id, is_absent), "{id}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(shared.forget_if_left(id, is_absent), "{id}");
+        assert!(!shared.lock().contains_key(id));
     }
+    found(&shared, "later", Duration::ZERO);
+    shared.left("later");
     // Whoever follows it notices.
     tokio::time::sleep(LINGER + Duration::from_secs(1)).await;
     assert!(shared.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_manager_said_goes_once_it_is_not_heard_and_it_is_still_missed() {
+    let shared = shared();
+    let condition = Condition { breaker: Some(State::Open), health: Some(HealthStatus::CircuitOpen) };
+    let stand = Stand { condition, census: Census { open: 1, instances: 1 } };
+    shared.found("b", String::new());
+    shared.instances.stand_elsewhere("b", HashMap::from([(key("default/payments"), stand)]));
+    let seen = || shared.instances.condition(&key("default/payments"));
+    tokio::time::sleep(SILENCE - Duration::from_secs(1)).await;
+    assert_eq!(seen(), condition, "it may be heard again in a moment");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(seen(), Condition::default());
+    assert!(shared.lock().contains_key("b"), "its key is there");
 }

@@ -5,7 +5,10 @@
 //! arrivals at each other one that were counted there: then all counts are of one moment, as far as moves are concerned.
 //! Where it is not so, the others are asked again, and what does not come to fit is in doubt and counts as not answered.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cofferdam_core::{name::ServiceKey, revision::Revision, wire::duration_from_wire, wire::revision_to_wire};
 use cofferdam_proto::v1::{self, peer_service_client::PeerServiceClient};
@@ -23,7 +26,7 @@ use crate::{
 /// How instances stand.
 pub(super) struct Survey {
     pub(super) services: Vec<(Target, v1::ServiceConvergence)>,
-    /// Managers that did not answer.
+    /// Managers that did not answer; this one, where it does not know yet who they are.
     pub(super) unreachable: Vec<v1::UnreachableManager>,
     /// Managers whose part does not fit the others.
     pub(super) doubts: Vec<v1::UnreachableManager>,
@@ -81,7 +84,10 @@ impl IsolationApi {
             }
         }
         views.push((self.peers.id().to_owned(), *self.local.instances.arrived().borrow(), heard));
-        Ok(Survey { services, unreachable: others.unreachable, doubts: self.doubts(&views) })
+        let mut unreachable = others.unreachable;
+        let unknown = unknown(&views, &unreachable);
+        unreachable.extend(unknown);
+        Ok(Survey { services, unreachable, doubts: self.doubts(&views) })
     }
 
     /// The managers of whose arrivals another one has not heard yet, or heard later than they were counted.
@@ -125,6 +131,21 @@ async fn collect(
         }
         targets = rest;
     }
+}
+
+/// The managers that another one counts on, and this one did not ask: the other has heard of them first, or still waits for
+/// their instances.
+fn unknown(views: &[View], unreachable: &[v1::UnreachableManager]) -> Vec<v1::UnreachableManager> {
+    let asked: BTreeSet<&str> = views.iter().map(|(id, ..)| &**id).chain(unreachable.iter().map(|m| &*m.id)).collect();
+    let counted_on: BTreeMap<&String, &String> =
+        views.iter().flat_map(|(id, _, heard)| heard.keys().map(move |other| (other, id))).collect();
+    let unknown = counted_on.into_iter().filter(|(other, _)| !asked.contains(other.as_str()));
+    let doubt = |(other, id): (&String, &String)| v1::UnreachableManager {
+        id: other.clone(),
+        address: String::new(),
+        reason: format!("manager {id} knows of it, and this one does not"),
+    };
+    unknown.map(doubt).collect()
 }
 
 /// A manager, how many instances have ever come to it, and what it has heard of that from others.

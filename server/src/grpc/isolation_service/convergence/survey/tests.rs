@@ -51,3 +51,15 @@ async fn more_targets_than_one_question_takes_are_asked_for_by_several() {
         assert_eq!((found, part.arrived), (services, 1), "{count}");
     }
 }
+
+#[test]
+fn a_manager_that_only_others_know_is_named() {
+    let view = |id: &str, heard: &[&str]| {
+        let heard = heard.iter().map(|id| ((*id).to_owned(), 0)).collect();
+        (id.to_owned(), 0, heard)
+    };
+    let silent = v1::UnreachableManager { id: "c".to_owned(), ..Default::default() };
+    let views = [view("a", &["b", "c"]), view("b", &["a", "c", "d"])];
+    let unknown: Vec<_> = unknown(&views, &[silent]).into_iter().map(|manager| manager.id).collect();
+    assert_eq!(unknown, ["d"], "a has just started, and b waits for d's instances");
+}
