@@ -2,11 +2,11 @@
 
 use cofferdam::Level;
 use cofferdam_proto::v1::{
-    IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, UpdateIsolationPolicyRequest,
+    Containment, IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, UpdateIsolationPolicyRequest,
     WaitForConvergenceRequest,
 };
 use cofferdam_tests::wire::{millis, position, registration, revision};
-use cofferdam_tests::{Behaviour, Instance, Manager, Upstream, eventually, within};
+use cofferdam_tests::{Behaviour, Client, Etcd, Instance, Manager, Store, Upstream, eventually, within};
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -110,4 +110,65 @@ async fn a_contained_policy_that_an_operator_insists_on_is_handed_out_and_stays(
     assert!(instance.tally().failed - failed >= CALLS, "it turns calls away");
     follows(&instance, &insisted).await;
     assert_eq!(client.info("orders-db").await.unwrap().containment, None);
+}
+
+/// Waits until a manager says that the policy is contained.
+async fn contained(client: &Client) -> Containment {
+    eventually("the policy to be contained", async || {
+        let info = client.info("orders-db").await.map_err(|refusal| format!("{refusal:?}"))?;
+        info.containment.ok_or_else(|| format!("{:?}", info.stats))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_is_contained_is_so_at_all_managers_and_when_they_start_again() {
+    let upstream = Upstream::start(Behaviour::echo().after(Duration::from_millis(20))).await;
+    let etcd = Etcd::start(1).await;
+    let start = async || Manager::start_with(Store::Etcd(etcd.endpoints()), &[("COFFERDAM_PEERS_LEASE", "3s")]).await;
+    let mut managers = [start().await, start().await];
+    let clients = [managers[0].client(), managers[1].client()];
+    let good = clients[0].register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
+    for client in &clients {
+        eventually("the managers to know the service and each other", async || {
+            let info = client.info("orders-db").await.map_err(|refusal| format!("{refusal:?}"))?;
+            if info.unreachable_managers.is_empty() { Ok(()) } else { Err(format!("{info:?}")) }
+        })
+        .await;
+    }
+    // One at each: neither is enough by itself.
+    let instance = |manager: &Manager, id: &str| Instance::start(&manager.url(), id, "orders-db", &upstream.address());
+    let mut fleet = [instance(&managers[0], "one"), instance(&managers[1], "two")];
+    join_all(fleet.iter().map(|instance| follows(instance, &good))).await;
+    join_all(fleet.iter_mut().map(|instance| instance.proceed(CALLS))).await;
+    let poison = clients[1].update_policy("orders-db", attempts_of(1), &["timeout.attempt_timeout"]).await.unwrap();
+    for client in &clients {
+        let contained = contained(client).await;
+        assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
+        assert!(contained.reason.starts_with("contained: "), "{}", contained.reason);
+    }
+    join_all(fleet.iter().map(|instance| follows(instance, &good))).await;
+
+    for manager in &mut managers {
+        manager.kill();
+    }
+    for manager in &mut managers {
+        manager.restart().await;
+    }
+    let clients = [managers[0].client(), managers[1].client()];
+    for (client, manager) in clients.iter().zip(&managers) {
+        let contained = contained(client).await;
+        assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
+        // One that has never had any gets the one before.
+        let mut new = instance(manager, "new");
+        follows(&new, &good).await;
+        new.proceed(CALLS).await;
+        assert_eq!((new.tally().failed, new.cofferdam.connection().refused), (0, 0));
+    }
+
+    let healed = clients[0].update_policy("orders-db", attempts_of(2_000), &["timeout.attempt_timeout"]).await.unwrap();
+    join_all(fleet.iter().map(|instance| follows(instance, &healed))).await;
+    for client in &clients {
+        assert_eq!(client.info("orders-db").await.unwrap().containment, None);
+    }
 }

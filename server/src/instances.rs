@@ -42,7 +42,7 @@ mod statistics;
 mod tally;
 
 pub use self::census::Census;
-pub use self::convergence::{LagState, Laggard, Standing, Target};
+pub use self::convergence::{LagState, Laggard, PutBack, Standing, Target};
 pub use self::elsewhere::{Arrival, Stand};
 pub use self::history::{LONGEST_WINDOW, Point};
 pub use self::losses::Losses;
@@ -59,7 +59,7 @@ use self::silent::Silent;
 use self::tally::Tally;
 
 /// Instances that have to put a policy back before it is handed out no more, where there are so many.
-const ENOUGH_TO_CONTAIN: usize = 2;
+const ENOUGH_TO_CONTAIN: u32 = 2;
 
 /// Overrides for methods whose figures are kept of a service: more than any policy has.
 const MAX_METHODS: usize = 128;
@@ -342,12 +342,11 @@ impl Service {
         self.is_abandoned() && self.reported.is_none()
     }
 
-    /// Whether enough members have put a policy back for it to be handed out no more: two, or all there are. One is not
-    /// enough among others: it may be that one which is out of order.
-    fn contains(&self, revision: Revision) -> bool {
+    fn put_back(&self, revision: Revision) -> PutBack {
         let has = |refusal: &Refusal| refusal.is_contained && refusal.revision == revision;
         let count = self.members.values().filter(|member| member.refused.as_ref().is_some_and(has)).count();
-        count > 0 && count >= self.members.len().min(ENOUGH_TO_CONTAIN)
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        PutBack { count: number(count), of: number(self.members.len()) }
     }
 
     fn is_abandoned(&self) -> bool {

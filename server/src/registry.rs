@@ -30,6 +30,7 @@ mod catalog;
 mod change;
 mod changes;
 mod concerns;
+mod containment;
 pub(crate) mod epoch;
 mod follow;
 mod hearsay;
@@ -59,7 +60,7 @@ pub use self::{
     record::{Containment, Registered},
 };
 
-use self::{catalog::Catalog, hearsay::Hearsay, request_record::Leases};
+use self::{catalog::Catalog, containment::Unrecorded, hearsay::Hearsay, request_record::Leases};
 use crate::{
     clock::Clock,
     error::Error,
@@ -93,6 +94,7 @@ pub struct Registry {
     shared: Arc<Shared>,
     _follower: AbortOnDropHandle<()>,
     _listener: AbortOnDropHandle<()>,
+    _recorder: AbortOnDropHandle<()>,
 }
 
 /// What the registry and its follower share.
@@ -105,6 +107,7 @@ struct Shared {
     fanout: Arc<Fanout>,
     leases: Leases,
     hearsay: Hearsay,
+    unrecorded: Unrecorded,
     /// What was last found of the store although it answers.
     concerns: RwLock<Vec<Concern>>,
     /// Counts changes of the catalog, for those who wait for one.
@@ -135,8 +138,10 @@ impl Registry {
         let (shared, watch) = follow::open(store, clock, options).await?;
         let follower = tokio::spawn(follow::follow(Arc::clone(&shared), watch));
         let listener = tokio::spawn(hearsay::look_into(Arc::clone(&shared)));
+        let recorder = tokio::spawn(containment::record(Arc::clone(&shared)));
         let (_follower, _listener) = (AbortOnDropHandle::new(follower), AbortOnDropHandle::new(listener));
-        Ok(Self { shared, _follower, _listener })
+        let _recorder = AbortOnDropHandle::new(recorder);
+        Ok(Self { shared, _follower, _listener, _recorder })
     }
 
     /// A service, as last known good.
@@ -230,18 +235,6 @@ impl Registry {
     /// Hangs up on subscribers that have taken nothing for so long; says how many.
     pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
         self.shared.fanout.hang_up_on_stalled(patience)
-    }
-
-    /// Hands the present policy of a service out no more, where it is at this revision and no operator insists on it.
-    /// Whether that is new.
-    pub(crate) fn contain(&self, key: &ServiceKey, revision: Revision, reason: String) -> bool {
-        let is_it = |registered: &Arc<Registered>| registered.revision() == revision && !registered.is_insisted();
-        let present = self.get(key).filter(is_it);
-        let is_new = present.is_some_and(|registered| registered.contain(reason));
-        if is_new {
-            self.shared.version.send_modify(|version| *version = version.wrapping_add(1));
-        }
-        is_new
     }
 
     /// What is handed out in the place of a service whose policy is contained. `None`: nothing; or it is not contained.

@@ -172,6 +172,30 @@ pub struct UnregisteredRecord {
     #[prost(message, optional, tag = "2")]
     pub changes: ::core::option::Option<ChangeLog>,
 }
+/// ContainmentRecord says that a policy is not handed out any more, for all managers. Key: containment/NAMESPACE/NAME. It is
+/// written on condition that the service is at that revision, and goes with the service's next write; one that is left
+/// although the service is at another revision says nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainmentRecord {
+    /// The version of this schema.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    /// The revision of the service that is contained.
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<super::super::v1::Revision>,
+    /// Why, for people.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Since when.
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What is handed out in its place: a ServiceRecord, as it was stored. Empty: nothing.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub in_place: ::prost::bytes::Bytes,
+    /// The revision of in_place.
+    #[prost(message, optional, tag = "6")]
+    pub in_place_revision: ::core::option::Option<super::super::v1::Revision>,
+}
 /// HealthRecord is the last report of a service's health. Key: health/NAMESPACE/NAME.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HealthRecord {

@@ -1852,10 +1852,13 @@ pub struct ServiceConvergence {
     /// The present policy is contained. Unset: it is not.
     #[prost(message, optional, tag = "12")]
     pub containment: ::core::option::Option<Containment>,
+    /// Of refused, instances that had the present policy in force and put the one before back, for what it turned away.
+    #[prost(uint32, tag = "13")]
+    pub put_back: u32,
 }
 /// Containment says that a policy is not handed out any more, because instances that had it in force found that it turned
-/// a working service's calls away, and put the one before back. A manager knows of it from its own instances, and forgets
-/// it when it restarts.
+/// a working service's calls away, and put the one before back. It is the same at all managers that share a store, and
+/// outlasts them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Containment {
     /// The policy's revision. A later one ends the containment.

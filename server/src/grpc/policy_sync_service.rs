@@ -12,7 +12,7 @@ use std::{
 };
 
 use cofferdam_proto::v1;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{
     Status, Streaming,
     body::Body,
@@ -21,10 +21,13 @@ use tonic::{
     server::NamedService,
 };
 
-use self::{answers::Answers, decoder::SyncDecoder};
-use crate::{config::SyncConfig, error::Error, grpc::error, instances::Instances, peer::Peer, registry::Registry};
+use self::{answers::Answers, containing::Suspicions, decoder::SyncDecoder};
+use crate::{
+    config::SyncConfig, error::Error, grpc::error, instances::Instances, peer::Peer, peers::Peers, registry::Registry,
+};
 
 mod answers;
+mod containing;
 mod decoder;
 mod frame;
 mod hello;
@@ -85,12 +88,15 @@ impl Default for SyncOptions {
 #[derive(Clone, Debug)]
 pub struct SyncApi {
     shared: Arc<Shared>,
+    _judge: Arc<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     registry: Arc<Registry>,
     instances: Arc<Instances>,
+    peers: Peers,
+    suspicions: Suspicions,
     options: SyncOptions,
     drain: CancellationToken,
 }
@@ -115,14 +121,18 @@ impl Shared {
 }
 
 impl SyncApi {
-    /// Over these services and instances. When `drain` fires, streams end with a request to reconnect.
+    /// Over these services and instances, among these managers. When `drain` fires, streams end with a request to reconnect.
     pub fn new(
         registry: Arc<Registry>,
         instances: Arc<Instances>,
+        peers: Peers,
         options: SyncOptions,
         drain: CancellationToken,
     ) -> Self {
-        Self { shared: Arc::new(Shared { registry, instances, options, drain }) }
+        let suspicions = Suspicions::default();
+        let shared = Arc::new(Shared { registry, instances, peers, suspicions, options, drain });
+        let judge = tokio::spawn(containing::look_into(Arc::clone(&shared)));
+        Self { shared, _judge: Arc::new(AbortOnDropHandle::new(judge)) }
     }
 }
 

@@ -47,11 +47,11 @@ pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
     let Api { registry, instances, executor, peers, sync, drain } = api;
     let local = Local::new(Arc::clone(&registry), Arc::clone(&instances), executor);
     let peer = PeerServiceServer::new(PeerApi::new(local.clone(), peers.clone(), sync, drain.clone()));
-    let isolation = IsolationApi::new(local, peers, drain.clone());
+    let isolation = IsolationApi::new(local, peers.clone(), drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
     let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
     Ok(Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))
-        .add_service(SyncApi::new(registry, instances, sync, drain))
+        .add_service(SyncApi::new(registry, instances, peers, sync, drain))
         .add_service(peer)
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)

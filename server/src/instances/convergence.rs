@@ -13,7 +13,7 @@ use cofferdam_core::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::{Connected, Instances, Member, Service};
+use super::{Connected, ENOUGH_TO_CONTAIN, Instances, Member, Service};
 
 /// What instances are to have in force.
 #[derive(Clone, Debug)]
@@ -43,6 +43,31 @@ pub struct Standing {
     pub refused: u32,
     /// Not connected, and expected back.
     pub silent: u32,
+    /// Of the refused ones, those that had the present policy in force and put the one before back.
+    pub put_back: u32,
+}
+
+/// How many instances have put a policy back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutBack {
+    /// So many.
+    pub count: u32,
+    /// Of so many that are connected and use the service.
+    pub of: u32,
+}
+
+impl PutBack {
+    /// Whether it is to be handed out no more: two have, or all there are. One is not enough among others: it may be that
+    /// one which is out of order.
+    pub fn is_enough(self) -> bool {
+        self.count > 0 && self.count >= self.of.min(ENOUGH_TO_CONTAIN)
+    }
+
+    /// With those of another manager.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { count: self.count.saturating_add(other.count), of: self.of.saturating_add(other.of) }
+    }
 }
 
 /// An instance that is not done.
@@ -159,6 +184,12 @@ impl Instances {
         (standing, laggards)
     }
 
+    /// How many have put a revision of a service back.
+    pub fn put_back(&self, key: &ServiceKey, revision: Revision) -> PutBack {
+        let inner = self.lock();
+        inner.services.get(key).map(|service| service.put_back(revision)).unwrap_or_default()
+    }
+
     /// The services of a namespace that some instance uses.
     pub fn used(&self, namespace: &Name) -> Vec<ServiceKey> {
         let inner = self.lock();
@@ -212,7 +243,8 @@ fn standing(service: &Service, target: &Target) -> Standing {
         let members = service.members.values();
         number(members.filter(|member| !target.is_met(member) && target.is_refused(member)).count())
     };
-    Standing { applied, pending: behind.saturating_sub(refused), refused, silent: service.silent }
+    let put_back = if refused == 0 { 0 } else { service.put_back(target.current).count };
+    Standing { applied, pending: behind.saturating_sub(refused), refused, silent: service.silent, put_back }
 }
 
 fn laggard(connected: &Connected, member: &Member, target: &Target, now: Instant) -> Laggard {

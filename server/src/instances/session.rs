@@ -11,7 +11,7 @@ use std::{
 use cofferdam_core::{name::ServiceKey, revision::Revision, wire::PolicyHash};
 use tokio_util::sync::CancellationToken;
 
-use super::{Condition, Inner, Instances, Member, Refusal};
+use super::{Condition, Inner, Instances, Member, PutBack, Refusal};
 use crate::error::Error;
 
 /// One instance's place here. Dropping it disconnects the instance.
@@ -107,9 +107,9 @@ impl Session {
         });
     }
 
-    /// A policy was refused by the instance. One that it had acknowledged before is not in force there any more. Whether
-    /// enough instances have put it back for it to be handed out no more.
-    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) -> bool {
+    /// A policy was refused by the instance. One that it had acknowledged before is not in force there any more. How many
+    /// have put it back.
+    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) -> PutBack {
         let revision = refusal.revision;
         self.with_member(key, |member| {
             if member.applied.is_some_and(|(applied, _)| applied >= refusal.revision) {
@@ -117,8 +117,7 @@ impl Session {
             }
             member.refused = Some(refusal);
         });
-        let contains = self.with(|inner| inner.services.get(key).is_some_and(|service| service.contains(revision)));
-        contains.unwrap_or_default()
+        self.instances.put_back(key, revision)
     }
 
     /// Runs `change` unless another session has taken this one's place.

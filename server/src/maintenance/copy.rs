@@ -13,10 +13,11 @@ use super::Contents;
 use crate::{
     clock::Clock,
     registry::{EpochError, epoch, key, with_revision},
-    store::{InvalidRequest, StoreIdentity, StoreRevision, Txn},
+    store::{Entry, InvalidRequest, StoreIdentity, StoreRevision, Txn},
 };
 
-/// All that a store holds at one revision, less what is there on a lease.
+/// All that a store holds at one revision, less what is there on a lease, and less what is contained: that is about
+/// revisions, and the copy begins others.
 ///
 /// Whole and of a schema that this release knows; the values of services are as they are stored, good or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +57,8 @@ impl StoreCopy {
     /// [`CopyError::Unused`] and [`CopyError::Description`]: in particular for a store that a transfer has not finished
     /// filling.
     pub fn of(contents: &Contents, clock: &dyn Clock) -> Result<Self, CopyError> {
-        let kept = contents.listing.entries.iter().filter(|entry| entry.lease.is_none());
+        let is_kept = |entry: &&Entry| entry.lease.is_none() && !key::is_containment(&entry.key);
+        let kept = contents.listing.entries.iter().filter(is_kept);
         let entries = kept.map(|entry| BackupEntry {
             key: entry.key.clone(),
             value: entry.value.clone(),

@@ -20,12 +20,13 @@ use cofferdam_proto::v1;
 use tokio::time::Instant;
 
 use super::{
-    Revision,
+    Containment, Revision,
     changes::Unregistered,
+    containment::Recorded,
     key::Key,
     record::{Registered, Unreadable, decode_health},
 };
-use crate::store::{Listing, StoreRevision, WatchEvent};
+use crate::store::{Listing, Op, StoreRevision, WatchEvent};
 
 /// A change that subscribers hear of.
 #[derive(Clone, Debug)]
@@ -69,6 +70,7 @@ pub(super) struct Catalog {
     pub(super) stale_since: Option<Instant>,
     services: BTreeMap<ServiceKey, Slot>,
     health: BTreeMap<ServiceKey, Report>,
+    containments: BTreeMap<ServiceKey, Contained>,
     /// The last change of each namespace's graph of alternatives.
     guards: BTreeMap<Name, StoreRevision>,
     /// Services that are not registered any more, since when, and what is kept of their changes.
@@ -99,6 +101,14 @@ struct Report {
     health: Option<v1::ServiceHealth>,
 }
 
+/// One key `containment/…`.
+#[derive(Debug)]
+struct Contained {
+    revision: StoreRevision,
+    /// Absent where it cannot be read.
+    recorded: Option<Recorded>,
+}
+
 impl Catalog {
     /// Nothing, of a store of this incarnation.
     pub(super) fn new(epoch: u64, meta: StoreRevision) -> Self {
@@ -109,6 +119,7 @@ impl Catalog {
             stale_since: None,
             services: BTreeMap::new(),
             health: BTreeMap::new(),
+            containments: BTreeMap::new(),
             guards: BTreeMap::new(),
             unregistered: BTreeMap::new(),
             malformed: BTreeMap::new(),
@@ -131,6 +142,30 @@ impl Catalog {
         let slot = self.services.get(contained.key())?;
         let is_present = slot.good.as_ref().is_some_and(|good| good.revision() == contained.revision());
         slot.before.as_ref().filter(|before| is_present && before.containment().is_none())
+    }
+
+    /// A service whose policy is contained, which is not written down, and why.
+    pub(super) fn unrecorded_containment(&self, key: &ServiceKey) -> Option<(&Arc<Registered>, &Containment)> {
+        let registered = self.service(key)?;
+        let containment = registered.containment()?;
+        let is_it = |recorded: &Recorded| recorded.revision == registered.revision();
+        let recorded = self.containments.get(key).and_then(|contained| contained.recorded.as_ref());
+        (!recorded.is_some_and(is_it)).then_some((registered, containment))
+    }
+
+    /// Adds to what a write does that it ends the containments of the services that it changes.
+    pub(super) fn end_containments(&self, ops: &mut Vec<Op>) {
+        if self.containments.is_empty() {
+            return;
+        }
+        let ended = |op: &Op| match Key::parse(op.key()) {
+            Key::Service(key) if self.containments.contains_key(&key) => {
+                Some(Op::Delete { key: super::key::containment(&key) })
+            }
+            _ => None,
+        };
+        let ended: Vec<_> = ops.iter().filter_map(ended).collect();
+        ops.extend(ended);
     }
 
     /// All services by namespace and name, from after `after` on.
@@ -170,9 +205,11 @@ impl Catalog {
     pub(super) fn poisoned(&self) -> impl Iterator<Item = String> {
         let services = self.services.iter().filter(|(_, slot)| slot.poisoned);
         let health = self.health.iter().filter(|(_, report)| report.health.is_none());
+        let containments = self.containments.iter().filter(|(_, contained)| contained.recorded.is_none());
         services
             .map(|(key, _)| super::key::service(key))
             .chain(health.map(|(key, _)| super::key::health(key)))
+            .chain(containments.map(|(key, _)| super::key::containment(key)))
             .chain(self.malformed.keys().cloned())
     }
 
@@ -187,6 +224,7 @@ impl Catalog {
             Key::Meta => Some(self.meta),
             Key::Service(key) => self.services.get(key).map(|slot| slot.revision),
             Key::Health(key) => self.health.get(key).map(|report| report.revision),
+            Key::Containment(key) => self.containments.get(key).map(|contained| contained.revision),
             Key::Alternatives(namespace) => self.guards.get(namespace).copied(),
             Key::Unregistered(key) => self.unregistered.get(key).map(|(revision, _)| *revision),
             Key::Request | Key::Change(_) | Key::Malformed | Key::Unknown => None,
@@ -231,6 +269,7 @@ impl Catalog {
         self.malformed.clear();
         self.guards.clear();
         self.unregistered.clear();
+        self.containments.clear();
         self.services.values_mut().for_each(|slot| slot.revision = StoreRevision::ZERO);
         self.health.values_mut().for_each(|report| report.revision = StoreRevision::ZERO);
     }
@@ -248,6 +287,13 @@ impl Catalog {
             Key::Health(key) => {
                 let health = decode_health(value).inspect_err(|reason| warn_of_poison(store_key, at, reason)).ok();
                 self.health.insert(key, Report { revision: at, health });
+                None
+            }
+            Key::Containment(key) => {
+                let recorded = Recorded::decode(&key, value);
+                let recorded = recorded.inspect_err(|reason| warn_of_poison(store_key, at, reason)).ok();
+                self.containments.insert(key.clone(), Contained { revision: at, recorded });
+                self.contain(&key);
                 None
             }
             Key::Alternatives(namespace) => {
@@ -275,7 +321,12 @@ impl Catalog {
 
     fn put_service(&mut self, key: ServiceKey, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
         let decoded = Registered::decode(&key, value, self.at(at));
-        let slot = self.services.entry(key).or_insert(Slot { revision: at, good: None, before: None, poisoned: false });
+        let slot = self.services.entry(key.clone()).or_insert(Slot {
+            revision: at,
+            good: None,
+            before: None,
+            poisoned: false,
+        });
         slot.revision = at;
         slot.poisoned = decoded.is_err();
         match decoded {
@@ -292,11 +343,27 @@ impl Catalog {
                 {
                     slot.before = Some(replaced);
                 }
+                self.contain(&key);
                 Some(Change::Updated(registered))
             }
             Err(reason) => {
                 warn_of_poison(store_key, at, &reason);
                 None
+            }
+        }
+    }
+
+    /// Contains what is known of a service, where that is written down of its present revision.
+    fn contain(&mut self, key: &ServiceKey) {
+        let recorded = self.containments.get(key).and_then(|contained| contained.recorded.as_ref());
+        if let Some((slot, recorded)) = self.services.get_mut(key).zip(recorded)
+            && let Some(good) = &slot.good
+            && good.revision() == recorded.revision
+            && !good.is_insisted()
+        {
+            good.contain(recorded.containment.clone());
+            if slot.before.is_none() {
+                slot.before.clone_from(&recorded.in_place);
             }
         }
     }
@@ -314,6 +381,10 @@ impl Catalog {
             }
             Key::Health(key) => {
                 self.health.remove(&key);
+                None
+            }
+            Key::Containment(key) => {
+                self.containments.remove(&key);
                 None
             }
             Key::Alternatives(namespace) => {
@@ -344,11 +415,13 @@ impl Catalog {
     fn keys(&self) -> Vec<(String, StoreRevision)> {
         let services = self.services.iter().map(|(key, slot)| (super::key::service(key), slot.revision));
         let health = self.health.iter().map(|(key, report)| (super::key::health(key), report.revision));
+        let containments =
+            self.containments.iter().map(|(key, contained)| (super::key::containment(key), contained.revision));
         let guards = self.guards.iter().map(|(name, revision)| (super::key::alternatives(name), *revision));
         let malformed = self.malformed.iter().map(|(key, revision)| (key.clone(), *revision));
         let unregistered =
             self.unregistered.iter().map(|(key, (revision, _))| (super::key::unregistered(key), *revision));
-        services.chain(health).chain(guards).chain(unregistered).chain(malformed).collect()
+        services.chain(health).chain(containments).chain(guards).chain(unregistered).chain(malformed).collect()
     }
 }
 

@@ -114,6 +114,7 @@ async fn load_first(
         fanout: Arc::new(Fanout::default()),
         leases: Default::default(),
         hearsay: Default::default(),
+        unrecorded: Default::default(),
         concerns: Default::default(),
         version: watch::Sender::new(0),
     });

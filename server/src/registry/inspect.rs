@@ -7,7 +7,9 @@ use cofferdam_proto::storage::v1::RequestRecord;
 use prost::Message;
 
 use super::{
-    Registered, Revision, changes, epoch,
+    Registered, Revision, changes,
+    containment::Recorded,
+    epoch,
     key::{self, Key},
     record::{SCHEMA_VERSION, decode_health},
 };
@@ -90,6 +92,11 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
                 }
                 Err(unreadable) => found.problems.push(problem(unreadable.to_string())),
             },
+            Key::Containment(key) => {
+                if let Err(unreadable) = Recorded::decode(&key, &entry.value) {
+                    found.problems.push(problem(unreadable.to_string()));
+                }
+            }
             Key::Alternatives(_) => {}
             Key::Request => {
                 found.requests += 1;

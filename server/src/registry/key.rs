@@ -28,6 +28,8 @@ pub(super) enum Key {
     Service(ServiceKey),
     /// The last health report of a service.
     Health(ServiceKey),
+    /// That a service's policy is contained.
+    Containment(ServiceKey),
     /// The guard of a namespace's graph of alternatives.
     Alternatives(Name),
     /// The result of a write that carried a request id.
@@ -52,6 +54,7 @@ impl Key {
             "meta" if rest == "store" => Self::Meta,
             "service" => service_key(rest).map_or(Self::Malformed, Self::Service),
             "health" => service_key(rest).map_or(Self::Malformed, Self::Health),
+            "containment" => service_key(rest).map_or(Self::Malformed, Self::Containment),
             "alternatives" => Name::new(rest).map_or(Self::Malformed, Self::Alternatives),
             "request" => Self::Request,
             "history" => change_key(rest).map_or(Self::Malformed, Self::Change),
@@ -64,6 +67,11 @@ impl Key {
 /// Whether a key holds the result of a request.
 pub(crate) fn is_request(key: &str) -> bool {
     Key::parse(key) == Key::Request
+}
+
+/// Whether a key holds that a policy is contained.
+pub(crate) fn is_containment(key: &str) -> bool {
+    matches!(Key::parse(key), Key::Containment(_))
 }
 
 /// Reads `NAMESPACE/NAME`.
@@ -87,6 +95,11 @@ pub(super) fn service(key: &ServiceKey) -> String {
 /// Where the last health report of a service is kept.
 pub(super) fn health(key: &ServiceKey) -> String {
     format!("health/{key}")
+}
+
+/// Where it is kept that the policy of a service is contained.
+pub(super) fn containment(key: &ServiceKey) -> String {
+    format!("containment/{key}")
 }
 
 /// The key that changes with every change to the alternatives of a namespace.
@@ -129,6 +142,7 @@ mod tests {
         let key = service_key("payments/cards.eu").unwrap();
         assert_eq!(Key::parse(&service(&key)), Key::Service(key.clone()));
         assert_eq!(Key::parse(&health(&key)), Key::Health(key.clone()));
+        assert_eq!(Key::parse(&containment(&key)), Key::Containment(key.clone()));
         assert_eq!(Key::parse(&alternatives(&key.namespace)), Key::Alternatives(key.namespace));
         assert_eq!(Key::parse(&request("7/../é")), Key::Request);
         assert_eq!(Key::parse(META), Key::Meta);
@@ -148,6 +162,7 @@ mod tests {
             "service/default/a/b",
             "service/Default/a",
             "health//a",
+            "containment/a",
             "alternatives/-",
             "history/a/b/7",
         ] {

@@ -56,7 +56,7 @@ pub struct Containment {
     /// Why, in the words of the last of them that it took.
     pub reason: String,
     /// Since when.
-    pub since: Instant,
+    pub since: WallTime,
 }
 
 /// Why a stored value is not served.
@@ -183,8 +183,8 @@ impl Registered {
     }
 
     /// Hands its policy out no more. Whether that is new.
-    pub(super) fn contain(&self, reason: String) -> bool {
-        self.containment.set(Containment { reason, since: Instant::now() }).is_ok()
+    pub(super) fn contain(&self, containment: Containment) -> bool {
+        self.containment.set(containment).is_ok()
     }
 
     /// What is handed out in its place, where that is the policy of `before`: under the orders of now, for what operators

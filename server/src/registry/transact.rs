@@ -167,12 +167,15 @@ impl Shared {
     ) -> (Result<Plan<A>, Error>, Txn, u64) {
         let catalog = self.read();
         let mut view = View::new(&catalog);
-        let verdict = plan(&mut view);
+        let mut verdict = plan(&mut view);
+        if let Ok(plan) = &mut verdict {
+            catalog.end_containments(&mut plan.ops);
+        }
         (verdict, view.into_txn(), catalog.epoch)
     }
 
     /// Commits within what is left of the store's time.
-    async fn commit(&self, txn: Txn, give_up: Instant) -> Result<StoreRevision, CommitError> {
+    pub(super) async fn commit(&self, txn: Txn, give_up: Instant) -> Result<StoreRevision, CommitError> {
         match tokio::time::timeout_at(give_up, self.store.commit(txn)).await {
             Ok(committed) => committed.map(|committed| committed.revision),
             Err(_) => Err(StoreError::Unknown { reason: self.no_answer() }.into()),

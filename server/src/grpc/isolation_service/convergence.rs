@@ -213,7 +213,7 @@ impl IsolationApi {
             revision: Some(revision_to_wire(registered.revision())),
             in_place: in_place.map(|in_place| revision_to_wire(in_place.revision())),
             reason: containment.reason.clone(),
-            age: Some(duration_to_wire(containment.since.elapsed())),
+            age: Some(duration_to_wire(self.local.registry.wall_time().saturating_since(containment.since))),
         })
     }
 }

@@ -16,7 +16,11 @@ use cofferdam_core::{
 use cofferdam_proto::v1;
 use tokio::time::Instant;
 
-use super::hello::{self, MAX_SERVICES};
+use super::{
+    Shared,
+    containing::Suspicion,
+    hello::{self, MAX_SERVICES},
+};
 use crate::{
     activity::Activity,
     error::Error,
@@ -66,7 +70,7 @@ pub(super) fn ack(namespace: &Name, place: &Place, registry: &Registry, ack: &v1
 }
 
 /// A policy is refused.
-pub(super) fn nack(namespace: &Name, place: &Place, registry: &Registry, nack: &v1::PolicyNack) -> Result<(), Error> {
+pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::PolicyNack) -> Result<(), Error> {
     let mut faults = Faults::default();
     let name = faults.name("nack.service", Name::new(&nack.service));
     faults.require(nack.revision.is_some(), "nack.revision", "must be set");
@@ -83,9 +87,8 @@ pub(super) fn nack(namespace: &Name, place: &Place, registry: &Registry, nack: &
         let stays = nack.applied_revision.map(revision_from_wire).unwrap_or_default();
         warn_of(&key, &refusal, stays, place.instance_id());
         let Refusal { revision, reason, .. } = refusal.clone();
-        if place.refused(&key, refusal) && registry.contain(&key, revision, reason) {
-            tracing::error!(service = %key, %revision, "the policy is contained: it is handed out no more");
-        }
+        let put_back = place.refused(&key, refusal);
+        shared.judge(key, Suspicion { revision, reason }, put_back);
     }
     Ok(())
 }

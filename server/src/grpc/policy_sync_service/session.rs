@@ -368,9 +368,7 @@ impl Session {
             Some(Message::Hello(_)) => Err(Error::invalid("hello", "must be said once")),
             Some(Message::Subscribe(message)) => self.subscribe(&message),
             Some(Message::Ack(message)) => inbound::ack(&self.namespace, &self.place, &self.shared.registry, &message),
-            Some(Message::Nack(message)) => {
-                inbound::nack(&self.namespace, &self.place, &self.shared.registry, &message)
-            }
+            Some(Message::Nack(message)) => inbound::nack(&self.namespace, &self.place, &self.shared, &message),
             // A report that was sent again says nothing new.
             Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
             Some(Message::Report(message)) => {

@@ -197,7 +197,7 @@ fn those_to_look_at_first_come_first() {
     let mut sessions = sessions;
     drop(sessions.remove(1));
     let (standing, laggards) = instances.standing(&target(5, 5), 3);
-    assert_eq!(standing, Standing { applied: 0, pending: 2, refused: 1, silent: 1 });
+    assert_eq!(standing, Standing { applied: 0, pending: 2, refused: 1, silent: 1, put_back: 0 });
     let ids: Vec<_> = laggards.iter().map(|laggard| laggard.id.as_str()).collect();
     assert_eq!(ids[..2], ["c", "b"]);
     assert_eq!(laggards.len(), 3);

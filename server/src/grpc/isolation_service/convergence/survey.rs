@@ -163,7 +163,7 @@ pub(in crate::grpc) fn service_standing(
         return v1::ServiceConvergence { namespace, service, applied, instances, ..Default::default() };
     };
     let (standing, laggards) = instances.standing(target, max);
-    let Standing { applied, pending, refused, silent } = standing;
+    let Standing { applied, pending, refused, silent, put_back } = standing;
     v1::ServiceConvergence {
         namespace,
         service,
@@ -172,6 +172,7 @@ pub(in crate::grpc) fn service_standing(
         pending,
         refused,
         silent,
+        put_back,
         laggards: laggards.into_iter().map(of_laggard).collect(),
         ..Default::default()
     }
@@ -185,6 +186,7 @@ fn add(sum: &mut v1::ServiceConvergence, part: v1::ServiceConvergence, room: usi
         (&mut sum.pending, part.pending),
         (&mut sum.refused, part.refused),
         (&mut sum.silent, part.silent),
+        (&mut sum.put_back, part.put_back),
     ] {
         *sum = sum.saturating_add(more);
     }

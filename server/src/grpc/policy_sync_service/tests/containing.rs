@@ -6,6 +6,13 @@ use cofferdam_proto::v1::{
 };
 
 use super::*;
+use crate::{
+    grpc::SyncOptions,
+    listener::ListenerOptions,
+    peers::PeersOptions,
+    testing::{FaultyStore, eventually, key},
+};
+use std::sync::Arc;
 
 fn put_back(update: &v1::PolicyUpdate) -> Message {
     Message::Nack(v1::PolicyNack {
@@ -166,4 +173,81 @@ async fn waiting_for_a_contained_policy_ends_at_once_and_says_why() {
     let mut client = manager.client().await;
     let answer = client.wait_for_convergence(request(Quorum::Count(1))).await.unwrap().into_inner();
     assert!(answer.reached);
+}
+
+/// Managers that know each other, over one store with a service that all of them know.
+async fn fleet(size: usize) -> Vec<Manager> {
+    let store = FaultyStore::new();
+    let mut managers = Vec::new();
+    for _ in 0..size {
+        let (sync, listener) = (SyncOptions::default(), ListenerOptions::default());
+        managers.push(Manager::start_among(Arc::clone(&store), sync, listener, Some(PeersOptions::default())).await);
+    }
+    register(&managers[0], "payments").await;
+    for manager in &managers {
+        let payments = key("default/payments");
+        eventually(&manager.registry, || manager.registry.get(&payments).is_some()).await;
+        until(async || manager.peers.heard().len() + 1 == size).await;
+    }
+    managers
+}
+
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("it never came to hold");
+}
+
+/// An instance with the good policy, at a manager.
+async fn at(manager: &Manager, id: &str) -> (Instance, v1::PolicyUpdate) {
+    let mut instance = Instance::connect(manager, hello(id, &["payments"])).await;
+    let good = instance.update().await;
+    instance.complete().await;
+    instance.ack(&good).await;
+    (instance, good)
+}
+
+#[tokio::test]
+async fn two_that_put_it_back_are_two_at_whichever_managers_and_one_is_one_among_those_of_all() {
+    let managers = fleet(3).await;
+    let (mut one, good) = at(&managers[0], "one").await;
+    let (mut two, _) = at(&managers[1], "two").await;
+    set_level(&managers[2], "payments", Level::Full).await;
+    let poison = one.update().await;
+    assert_eq!(two.update().await, poison);
+    one.ack(&poison).await;
+    two.ack(&poison).await;
+
+    // The only one at its manager, and not the only one.
+    one.say(put_back(&poison)).await;
+    let seen = refused(&managers[2], 1).await;
+    assert_eq!(seen.put_back, 1);
+    for manager in &managers {
+        assert_eq!(containment(manager).await, None);
+    }
+
+    two.say(put_back(&poison)).await;
+    for manager in &managers {
+        until(async || containment(manager).await.is_some()).await;
+        let contained = containment(manager).await.unwrap();
+        assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
+        let mut new = Instance::connect(manager, hello("new", &["payments"])).await;
+        assert_eq!(new.update().await, good);
+    }
+}
+
+#[tokio::test]
+async fn the_only_one_of_all_managers_suffices() {
+    let managers = fleet(2).await;
+    let (mut only, good) = at(&managers[0], "only").await;
+    set_level(&managers[1], "payments", Level::Full).await;
+    let poison = only.update().await;
+    only.ack(&poison).await;
+    only.say(put_back(&poison)).await;
+    until(async || containment(&managers[1]).await.is_some()).await;
+    let mut new = Instance::connect(&managers[1], hello("new", &["payments"])).await;
+    assert_eq!(new.update().await, good);
 }
