@@ -34,6 +34,7 @@ mod http;
 mod lifecycle;
 mod limits;
 mod managers;
+mod metrics;
 mod revisions;
 mod sandbox;
 mod sdk_calls;

@@ -29,6 +29,21 @@ pub(crate) struct Fanout {
     index: Mutex<Index>,
 }
 
+/// Changes on their way to streams, since this manager started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    /// Streams there are now.
+    pub streams: usize,
+    /// Changes put into the mailbox of a stream.
+    pub pushed: u64,
+    /// Those of them that took the place of one which was not taken yet.
+    pub coalesced: u64,
+    /// Streams whose mailbox outgrew its bound.
+    pub overrun: u64,
+    /// Streams that were hung up on, because they took nothing for too long.
+    pub stalled: u64,
+}
+
 #[derive(Debug, Default)]
 struct Index {
     by_service: HashMap<ServiceKey, BTreeMap<u64, Arc<Mailbox>>>,
@@ -36,6 +51,20 @@ struct Index {
     mailboxes: HashMap<u64, (Arc<Mailbox>, CancellationToken)>,
     last_id: u64,
     hints: BTreeMap<ServiceKey, Arc<Hint>>,
+    /// All but the streams.
+    deliveries: Deliveries,
+}
+
+/// What became of news that was put into a mailbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    Added,
+    /// It took another's place.
+    Replaced,
+    /// There was no room: it was closed.
+    Overrun,
+    /// It is closed.
+    Refused,
 }
 
 /// One subscriber's changes that were not taken yet.
@@ -94,19 +123,29 @@ impl Fanout {
     pub(crate) fn hang_up_on_stalled(&self, patience: Duration) -> usize {
         let stalled =
             |mailbox: &Mailbox| lock(&mailbox.slots).waiting_since.is_some_and(|since| since.elapsed() >= patience);
-        let index = lock(&self.index);
+        let mut index = lock(&self.index);
         let stalled = index.mailboxes.values().filter(|(mailbox, hang_up)| !hang_up.is_cancelled() && stalled(mailbox));
-        stalled.map(|(_, hang_up)| hang_up.cancel()).count()
+        let count = stalled.map(|(_, hang_up)| hang_up.cancel()).count();
+        index.deliveries.stalled += count as u64;
+        count
+    }
+
+    /// How many changes went to how many streams.
+    pub(crate) fn deliveries(&self) -> Deliveries {
+        let index = lock(&self.index);
+        Deliveries { streams: index.mailboxes.len(), ..index.deliveries }
     }
 
     /// Delivers a change. Never waits for a subscriber.
     pub(crate) fn publish(&self, change: &Change) {
-        let index = lock(&self.index);
+        let mut index = lock(&self.index);
         let by_service = index.by_service.get(change.key()).into_iter();
         let by_namespace = index.by_namespace.get(&change.key().namespace).into_iter();
+        let mut deliveries = index.deliveries;
         for mailbox in by_service.chain(by_namespace).flat_map(BTreeMap::values) {
-            mailbox.fill(News::Change(change.clone()));
+            deliveries.count(mailbox.fill(News::Change(change.clone())));
         }
+        index.deliveries = deliveries;
     }
 
     /// The services that somebody follows by name.
@@ -138,6 +177,14 @@ impl Fanout {
     /// All hints in force.
     pub(crate) fn hints(&self) -> Vec<Arc<Hint>> {
         lock(&self.index).hints.values().cloned().collect()
+    }
+}
+
+impl Deliveries {
+    fn count(&mut self, filled: Filled) {
+        self.pushed += u64::from(matches!(filled, Filled::Added | Filled::Replaced));
+        self.coalesced += u64::from(filled == Filled::Replaced);
+        self.overrun += u64::from(filled == Filled::Overrun);
     }
 }
 
@@ -181,25 +228,28 @@ impl Index {
 }
 
 impl Mailbox {
-    fn fill(&self, news: News) {
+    fn fill(&self, news: News) -> Filled {
         let mut slots = lock(&self.slots);
         if slots.closed {
-            return;
+            return Filled::Refused;
         }
         let key = news.key().clone();
-        match news {
-            News::Change(change) => drop(slots.changes.insert(key, change)),
-            News::Hint(hint) => drop(slots.hints.insert(key, hint)),
-        }
+        let has_replaced = match news {
+            News::Change(change) => slots.changes.insert(key, change).is_some(),
+            News::Hint(hint) => slots.hints.insert(key, hint).is_some(),
+        };
+        let mut filled = if has_replaced { Filled::Replaced } else { Filled::Added };
         if slots.changes.len() + slots.hints.len() > MAX_SLOTS {
             (slots.changes, slots.hints) = (BTreeMap::new(), BTreeMap::new());
             slots.closed = true;
+            filled = Filled::Overrun;
         }
         if slots.waiting_since.is_none() {
             slots.waiting_since = Some(Instant::now());
         }
         drop(slots);
         self.filled.notify_one();
+        filled
     }
 
     fn discard(&self, key: &ServiceKey) {

@@ -8,11 +8,10 @@ mod in_process;
 mod isolation_service;
 mod peer_service;
 mod policy_sync_service;
+mod requests;
 mod routes;
 #[cfg(test)]
 pub(crate) mod testing;
-
-pub use tonic::service::Routes;
 
 pub(crate) use self::in_process::Refusal;
 pub use self::{
@@ -21,5 +20,6 @@ pub use self::{
     isolation_service::IsolationApi,
     peer_service::PeerApi,
     policy_sync_service::{SyncApi, SyncOptions},
-    routes::{Api, routes},
+    requests::{Counted, RequestCount, Requests},
+    routes::{Api, Routes, routes},
 };

@@ -29,6 +29,7 @@ mod seeds;
 mod transcode;
 
 pub use self::front::Front;
+pub(crate) use self::problem::code_name;
 
 use self::{
     guard::Guard,
@@ -38,7 +39,7 @@ use self::{
     rules::Rpc,
     seeds::Seed,
 };
-use crate::{config::Config, grpc::InProcess, peer::Peer, registry::Registry};
+use crate::{config::Config, grpc::InProcess, metrics::Metrics, peer::Peer, registry::Registry};
 
 /// The most bytes of a body. As base64 in JSON, what gRPC takes at most fits.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
@@ -102,6 +103,7 @@ impl Http {
     pub fn new(
         service: InProcess,
         registry: Arc<Registry>,
+        metrics: Metrics,
         drain: CancellationToken,
         options: HttpOptions,
     ) -> Result<Self, String> {
@@ -118,7 +120,7 @@ impl Http {
         for (method, path, rpc) in rules {
             routes.add(Route::new(method, &path, Target::Rpc(rpc))?);
         }
-        let health = pages::Health { registry, drain, openapi: openapi.into() };
+        let health = pages::Health { registry, metrics, drain, openapi: openapi.into() };
         Ok(Self { inner: Arc::new(Inner { routes, service, guard: Guard::new(options), health }) })
     }
 
@@ -170,8 +172,13 @@ impl Inner {
             Found::Options(allow) => return Ok(allowing(&allow)),
         };
         let rpc = match target {
-            // Probes come by any name.
-            Target::Page(page) => return self.health.show(*page, head.uri.query().unwrap_or_default()),
+            Target::Page(page) => {
+                // Probes come by any name.
+                if *page == Page::Metrics {
+                    self.guard.check(head)?;
+                }
+                return self.health.show(*page, head).await;
+            }
             Target::Seed(seed) => {
                 self.guard.check(head)?;
                 accepts_json(&head.headers)?;

@@ -18,6 +18,7 @@ use cofferdam_core::{
     breaker::State,
     health::HealthStatus,
     isolation::Part,
+    latency::LatencyHistogram,
     name::{Name, ServiceKey},
     revision::Revision,
     wire::PolicyHash,
@@ -30,6 +31,7 @@ use crate::{activity::Activity, error::Error};
 mod census;
 mod convergence;
 mod elsewhere;
+mod exposure;
 mod history;
 mod losses;
 mod observation;
@@ -40,10 +42,12 @@ mod session;
 mod silent;
 mod statistics;
 mod tally;
+mod transitions;
 
 pub use self::census::Census;
 pub use self::convergence::{LagState, Laggard, PutBack, Standing, Target};
 pub use self::elsewhere::{Arrival, Stand};
+pub use self::exposure::{Exposure, Presence};
 pub use self::history::{LONGEST_WINDOW, Point};
 pub use self::losses::Losses;
 pub use self::observation::Observation;
@@ -51,6 +55,7 @@ pub use self::recovery::{Recoveries, Transition};
 pub use self::report::Report;
 pub use self::session::Session;
 pub use self::statistics::Row;
+pub use self::transitions::Transitions;
 
 use self::history::History;
 use self::progress::Progress;
@@ -86,6 +91,8 @@ pub struct Instances {
     max_history_bytes: usize,
     max_figures: usize,
     max_unregistered: usize,
+    /// How long policies took to be put in force.
+    apply_latency: LatencyHistogram,
 }
 
 #[derive(Debug, Default)]
@@ -203,6 +210,7 @@ impl Instances {
             max_history_bytes: statistics::MAX_HISTORY_BYTES,
             max_figures: statistics::MAX_FIGURES,
             max_unregistered: MAX_UNREGISTERED,
+            apply_latency: LatencyHistogram::new(),
         }
     }
 

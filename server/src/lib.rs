@@ -14,6 +14,7 @@ pub mod http;
 pub mod instances;
 pub mod listener;
 pub mod maintenance;
+pub mod metrics;
 mod peer;
 pub mod peers;
 pub mod registry;

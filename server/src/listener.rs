@@ -21,6 +21,8 @@ mod places;
 mod tagged;
 mod throttle;
 
+pub use self::places::Occupancy;
+
 use self::{
     connection::{Connection, builder},
     places::Places,
@@ -84,6 +86,18 @@ impl From<&Config> for ListenerOptions {
 pub struct Listener {
     inner: TcpListener,
     options: ListenerOptions,
+    places: Arc<Places>,
+}
+
+/// Tells how many connections a listener has. Cheap to clone; it does not keep the listener.
+#[derive(Clone, Debug)]
+pub struct Connections(Arc<Places>);
+
+impl Connections {
+    /// How many there are, and how many were refused.
+    pub fn occupancy(&self) -> Occupancy {
+        self.0.occupancy()
+    }
 }
 
 impl Listener {
@@ -97,7 +111,12 @@ impl Listener {
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { inner: socket.listen(BACKLOG)?, options })
+        Ok(Self { inner: socket.listen(BACKLOG)?, places: Places::new(&options), options })
+    }
+
+    /// Tells of its connections while it serves.
+    pub fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.places))
     }
 
     /// The address that is bound.
@@ -121,10 +140,9 @@ impl Listener {
         let connections = TaskTracker::new();
         let close = CancellationToken::new();
         let builder = Arc::new(builder(&self.options));
-        let places = Places::new(&self.options);
         let mut refusals = Throttle::default();
         while let Some((stream, address)) = self.accept(&drain).await {
-            let place = match places.take(address.ip()) {
+            let place = match self.places.take(address.ip()) {
                 Ok(place) => place,
                 Err(reason) => {
                     if let Some(connections) = refusals.another() {

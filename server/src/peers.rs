@@ -160,6 +160,14 @@ impl Peers {
         self.joined.as_ref().is_none_or(|joined| joined.shared.is_joined() && joined.shared.lock().is_empty())
     }
 
+    /// How many of them are there, and how many are missed.
+    pub(crate) fn presence(&self) -> (usize, usize) {
+        let Some(joined) = &self.joined else { return (0, 0) };
+        let peers = joined.shared.lock();
+        let missed = peers.values().filter(|peer| peer.left.is_some()).count();
+        (peers.len() - missed, missed)
+    }
+
     /// What was heard of arrivals at each of them, by its id.
     pub(crate) fn heard(&self) -> BTreeMap<String, u64> {
         let Some(joined) = &self.joined else { return BTreeMap::new() };

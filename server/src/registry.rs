@@ -9,7 +9,7 @@
 //! messages, refusals are [`Error`]s.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicU64},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -48,16 +48,21 @@ mod transact;
 mod unknown;
 mod unregister;
 pub(crate) mod validate;
+mod vitals;
 
 pub(crate) use self::{
     asked::ACTOR_METADATA, catalog::Change, changes::with_revision, key::service_key, nearest::nearest,
+    record::HELD_TOO_LONG,
 };
+pub use crate::fanout::Deliveries;
+
 pub use self::{
     asked::{Actor, Asked},
     epoch::EpochError,
     follow::OpenError,
     inspect::{Inspection, Problem, inspect},
     record::{Containment, Registered},
+    vitals::Vitals,
 };
 
 use self::{catalog::Catalog, containment::Unrecorded, hearsay::Hearsay, request_record::Leases};
@@ -110,6 +115,8 @@ struct Shared {
     unrecorded: Unrecorded,
     /// What was last found of the store although it answers.
     concerns: RwLock<Vec<Concern>>,
+    /// How often the store's epoch became another one.
+    epochs: AtomicU64,
     /// Counts changes of the catalog, for those who wait for one.
     version: watch::Sender<u64>,
 }

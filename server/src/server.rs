@@ -15,12 +15,13 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ConfigError, ServeArgs, StoreKind},
     execute::{Executor, Fence},
-    grpc::{Api, InProcess, Routes, SyncOptions, routes},
+    grpc::{Api, InProcess, Requests, Routes, SyncOptions, routes},
     hints,
     http::{Front, Http, HttpOptions},
     instances::Instances,
     listener::{Listener, ListenerOptions},
-    peers::{Peers, PeersOptions},
+    metrics::{Metrics, MetricsOptions, Sources},
+    peers::{Local, Peers, PeersOptions},
     registry::{OpenError, Registry, RegistryOptions},
     store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
     telemetry::{self, TelemetryError},
@@ -143,17 +144,26 @@ impl Server {
             }
             StoreKind::Embedded | StoreKind::Memory => Peers::alone(),
         };
+        let requests = Arc::<Requests>::default();
         let api = Api {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
             executor: Arc::clone(&executor),
-            peers,
+            peers: peers.clone(),
             sync: SyncOptions::from(&config.sync),
+            requests: Arc::clone(&requests),
             drain: drain.clone(),
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
         let in_process = InProcess::new(routes.clone());
-        let http = Http::new(in_process, Arc::clone(&registry), drain.clone(), HttpOptions::from(config));
+        let metrics = Metrics::new(Sources {
+            local: Local::new(Arc::clone(&registry), Arc::clone(&instances), Arc::clone(&executor)),
+            peers,
+            connections: listener.connections(),
+            requests,
+            options: MetricsOptions { max_services: config.telemetry.metrics_max_services },
+        });
+        let http = Http::new(in_process, Arc::clone(&registry), metrics, drain.clone(), HttpOptions::from(config));
         let front = Front::new(routes, http.map_err(StartError::Contract)?);
         let warn = config.is_exposed().then_some(local_addr);
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
@@ -192,7 +202,7 @@ impl Server {
 /// [`StartError`] says what is in the way and how to mend it.
 pub async fn run(args: &ServeArgs) -> Result<(), StartError> {
     let config = Config::load(args)?;
-    telemetry::install(&config.telemetry)?;
+    let _log = telemetry::install(&config.telemetry)?;
     outlive_file_size_limit().map_err(StartError::Signals)?;
     let mut stop = std::pin::pin!(signal::stop().map_err(StartError::Signals)?);
     // A store may take its time to be there. Who does not want to wait for it is heard.

@@ -1,7 +1,12 @@
 //! What the manager says of itself: log lines on standard error, for people or for machines.
 
-use std::io::IsTerminal as _;
+//!
+//! Lines are written by a thread of their own: standard error that nobody reads, as where a pipe is full, must not stop the
+//! manager. Lines that find no room in front of that thread are dropped and counted ([`lost_lines`]).
 
+use std::{io::IsTerminal as _, sync::OnceLock};
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, TelemetryConfig};
@@ -25,11 +30,29 @@ pub enum TelemetryError {
     Installed,
 }
 
+/// Lines that wait to be written, at most.
+const MAX_WAITING_LINES: usize = 16 * 1024;
+
+/// Counts the lines that were dropped, once logging was set up.
+static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// The process's log. When it is dropped, what waits is written, for as long as a second.
+#[derive(Debug)]
+#[must_use = "lines are written for as long as this is kept"]
+pub struct Log {
+    _writer: WorkerGuard,
+}
+
+/// How many log lines this process has dropped, because standard error did not take them.
+pub fn lost_lines() -> u64 {
+    LOST_LINES.get().map_or(0, |counter| counter.dropped_lines() as u64)
+}
+
 /// Sends the process's log lines to standard error. `RUST_LOG`, where it is set, says which; else the settings do.
 ///
 /// # Errors
 /// [`TelemetryError`] for directives that are none, or where the process logs already.
-pub fn install(config: &TelemetryConfig) -> Result<(), TelemetryError> {
+pub fn install(config: &TelemetryConfig) -> Result<Log, TelemetryError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|directives| !directives.is_empty());
     let (place, directives) = match from_environment {
         Some(directives) => (EnvFilter::DEFAULT_ENV, directives),
@@ -50,13 +73,16 @@ pub fn install(config: &TelemetryConfig) -> Result<(), TelemetryError> {
     // Colours are for a terminal, and for who has not declined them (https://no-color.org).
     let is_declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let has_colours = std::io::stderr().is_terminal() && !is_declined;
+    let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING_LINES);
+    let (writer, _writer) = writer.thread_name("log").finish(std::io::stderr());
+    let lost = writer.error_counter();
     let installed = match config.log_format {
-        LogFormat::Text => registry.with(fmt::layer().with_ansi(has_colours).with_writer(std::io::stderr)).try_init(),
-        LogFormat::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
-        }
+        LogFormat::Text => registry.with(fmt::layer().with_ansi(has_colours).with_writer(writer)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init(),
     };
-    installed.map_err(|_| TelemetryError::Installed)
+    installed.map_err(|_| TelemetryError::Installed)?;
+    LOST_LINES.get_or_init(|| lost);
+    Ok(Log { _writer })
 }
 
 /// A word that stands alone and is no level. As a directive it names a target of which nothing may ever be heard: a

@@ -56,6 +56,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
 
+    /// Services with rows of their own in /metrics; those beyond are added up
+    /// [env: COFFERDAM_TELEMETRY_METRICS_MAX_SERVICES] [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub metrics_max_services: Option<usize>,
+
     /// Registered services, over all namespaces [env: COFFERDAM_LIMITS_MAX_SERVICES] [default: 10000]
     #[arg(long, value_name = "N")]
     pub max_services: Option<usize>,

@@ -35,6 +35,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("store.etcd_key_file", Kind::Text),
     ("telemetry.log_format", Kind::Text),
     ("telemetry.log_level", Kind::Text),
+    ("telemetry.metrics_max_services", Kind::Plain),
     ("limits.max_services", Kind::Plain),
     ("limits.max_instances", Kind::Plain),
     ("limits.max_connections", Kind::Plain),
@@ -167,6 +168,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         store_timeout,
         log_format,
         log_level,
+        metrics_max_services,
         max_services,
         max_instances,
         max_connections,
@@ -198,6 +200,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.store.etcd_prefix, etcd_prefix);
     set(&mut config.telemetry.log_format, log_format);
     set(&mut config.telemetry.log_level, log_level);
+    set(&mut config.telemetry.metrics_max_services, metrics_max_services);
     set(&mut config.limits.max_services, max_services);
     set(&mut config.limits.max_instances, max_instances);
     set(&mut config.limits.max_connections, max_connections);

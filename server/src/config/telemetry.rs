@@ -1,6 +1,8 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::metrics::DEFAULT_MAX_SERVICES;
+
 /// What the manager says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -10,6 +12,8 @@ pub struct TelemetryConfig {
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives as `RUST_LOG` has them, for example
     /// `info,cofferdam_server=debug`. `RUST_LOG` itself, where it is set, wins. Default `info`.
     pub log_level: String,
+    /// Services that have rows of their own in `/metrics`; those beyond are added up. Zero: all are. Default 2,000.
+    pub metrics_max_services: usize,
 }
 
 /// How log lines are written.
@@ -25,6 +29,10 @@ pub enum LogFormat {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log_format: LogFormat::default(), log_level: "info".to_owned() }
+        Self {
+            log_format: LogFormat::default(),
+            log_level: "info".to_owned(),
+            metrics_max_services: DEFAULT_MAX_SERVICES,
+        }
     }
 }

@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use cofferdam_proto::BytesCodec;
 use http::{HeaderMap, uri::PathAndQuery};
-use tonic::{Request, Response, Status, metadata::MetadataMap, service::Routes};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 use tonic_types::StatusExt;
 
+use super::Routes;
 use crate::peer::Peer;
 
 /// The services, for callers in this process.

@@ -7,11 +7,10 @@ use cofferdam_proto::{
     v1::{isolation_service_server::IsolationServiceServer, peer_service_server::PeerServiceServer},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 
-use super::{HealthApi, IsolationApi, PeerApi, SyncApi, SyncOptions, decode_errors::DecodeErrors};
+use super::{Counted, HealthApi, IsolationApi, PeerApi, Requests, SyncApi, SyncOptions, decode_errors::DecodeErrors};
 use crate::{
     execute::Executor,
     instances::Instances,
@@ -35,28 +34,34 @@ pub struct Api {
     pub peers: Peers,
     /// How Sync streams are kept.
     pub sync: SyncOptions,
+    /// Counts the requests.
+    pub requests: Arc<Requests>,
     /// Fires when this manager stops: streams end, and the health of the whole is "not serving".
     pub drain: CancellationToken,
 }
+
+/// All that the manager serves, by path.
+pub type Routes = Counted<tonic::service::Routes>;
 
 /// The routes of every service, with reflection (v1 and v1alpha) over all of them.
 ///
 /// # Errors
 /// [`ReflectionError`] where the descriptors that are part of this program contradict each other.
 pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
-    let Api { registry, instances, executor, peers, sync, drain } = api;
+    let Api { registry, instances, executor, peers, sync, requests, drain } = api;
     let local = Local::new(Arc::clone(&registry), Arc::clone(&instances), executor);
     let peer = PeerServiceServer::new(PeerApi::new(local.clone(), peers.clone(), sync, drain.clone()));
     let isolation = IsolationApi::new(local, peers.clone(), drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
     let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
-    Ok(Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))
+    let routes = tonic::service::Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))
         .add_service(SyncApi::new(registry, instances, peers, sync, drain))
         .add_service(peer)
         .add_service(HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .prepare())
+        .prepare();
+    Ok(Counted::new(routes, requests))
 }
 
 fn reflection() -> Builder<'static> {

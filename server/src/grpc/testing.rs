@@ -11,12 +11,13 @@ use tonic_types::StatusExt;
 use crate::{
     clock::testing::FixedClock,
     execute::{Executor, Fence},
-    grpc::{Api, InProcess, SyncOptions, routes},
+    grpc::{Api, InProcess, Requests, SyncOptions, routes},
     hints,
     http::{Front, Http, HttpOptions},
     instances::Instances,
     listener::{Listener, ListenerOptions},
-    peers::{Peers, PeersOptions},
+    metrics::{Metrics, MetricsOptions, Sources},
+    peers::{Local, Peers, PeersOptions},
     registry::Registry,
     testing::{EPOCH, FaultyStore, PATIENCE, registry},
 };
@@ -28,6 +29,7 @@ pub(crate) struct Manager {
     pub(crate) registry: Arc<Registry>,
     pub(crate) instances: Arc<Instances>,
     pub(crate) peers: Peers,
+    pub(crate) metrics: Metrics,
     pub(crate) address: SocketAddr,
     drain: CancellationToken,
     serving: JoinHandle<()>,
@@ -68,20 +70,32 @@ impl Manager {
             }
             None => Peers::alone(),
         };
+        let executor = Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(vec![address])));
+        let requests = Arc::<Requests>::default();
+        let metrics = Metrics::new(Sources {
+            local: Local::new(Arc::clone(&registry), Arc::clone(&instances), Arc::clone(&executor)),
+            peers: peers.clone(),
+            connections: listener.connections(),
+            requests: Arc::clone(&requests),
+            options: MetricsOptions::default(),
+        });
         let api = Api {
             registry: Arc::clone(&registry),
             instances: Arc::clone(&instances),
-            executor: Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(vec![address]))),
+            executor,
             peers: peers.clone(),
             sync,
+            requests,
             drain: drain.clone(),
         };
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let routes = routes(api).unwrap();
         let in_process = InProcess::new(routes.clone());
-        let http = Http::new(in_process, Arc::clone(&registry), drain.clone(), HttpOptions::default()).unwrap();
+        let http = Http::new(in_process, Arc::clone(&registry), metrics.clone(), drain.clone(), HttpOptions::default())
+            .unwrap();
         let serving = tokio::spawn(listener.serve(Front::new(routes, http.clone()), drain.clone()));
-        Self { http, store, registry, instances, peers, address, drain, serving, _hints: AbortOnDropHandle::new(hints) }
+        let _hints = AbortOnDropHandle::new(hints);
+        Self { http, store, registry, instances, peers, metrics, address, drain, serving, _hints }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

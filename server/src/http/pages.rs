@@ -6,12 +6,15 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{JSON, problem::Problem};
-use crate::registry::{Registry, nearest};
+use crate::{
+    metrics::{Format, Metrics},
+    registry::{Registry, nearest},
+};
 
 /// The contract that is spoken.
 const CONTRACT: &str = "cofferdam.v1";
@@ -32,6 +35,8 @@ pub(super) enum Page {
     Started,
     /// Which release this is.
     Version,
+    /// What it knows of services and of itself, for Prometheus.
+    Metrics,
     /// All paths.
     OpenApi,
 }
@@ -42,6 +47,7 @@ pub(super) const PAGES: &[(&str, Page)] = &[
     ("/readyz", Page::Ready),
     ("/startupz", Page::Started),
     ("/version", Page::Version),
+    ("/metrics", Page::Metrics),
     ("/openapi.json", Page::OpenApi),
 ];
 
@@ -53,6 +59,7 @@ impl Page {
             Self::Ready => ("readyz", "Whether the manager wants requests: 503 from when it stops.", TEXT),
             Self::Started => ("startupz", "Whether the manager has come up.", TEXT),
             Self::Version => ("version", "Release and contract.", JSON),
+            Self::Metrics => ("metrics", "Services and the manager in numbers, for Prometheus.", TEXT),
             Self::OpenApi => ("openapi", "This document.", JSON),
         };
         let mut operation = json!({
@@ -73,6 +80,7 @@ impl Page {
 #[derive(Debug)]
 pub(super) struct Health {
     pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Metrics,
     pub(super) drain: CancellationToken,
     /// The document.
     pub(super) openapi: Bytes,
@@ -81,14 +89,21 @@ pub(super) struct Health {
 impl Health {
     /// # Errors
     /// 400 for a parameter that the page does not have.
-    pub(super) fn show(&self, page: Page, query: &str) -> Result<Response<Bytes>, Problem> {
+    pub(super) async fn show(&self, page: Page, head: &Parts) -> Result<Response<Bytes>, Problem> {
+        let query = head.uri.query().unwrap_or_default();
         let is_verbose = match page {
             Page::Ready => is_verbose(query)?,
-            Page::Live | Page::Started | Page::Version | Page::OpenApi => none(query)?,
+            Page::Live | Page::Started | Page::Version | Page::Metrics | Page::OpenApi => none(query)?,
         };
         Ok(match page {
             Page::Live | Page::Started => text(StatusCode::OK, "ok\n".to_owned()),
             Page::Ready => self.ready(is_verbose),
+            Page::Metrics => {
+                let format = format_of(&head.headers);
+                let stops = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the manager stops");
+                let text = self.metrics.scrape(format).await.ok_or_else(stops)?;
+                answer(StatusCode::OK, format.content_type(), text)
+            }
             Page::OpenApi => answer(StatusCode::OK, JSON, self.openapi.clone()),
             Page::Version => {
                 let version = json!({"version": env!("CARGO_PKG_VERSION"), "contract": CONTRACT});
@@ -132,6 +147,15 @@ impl Health {
             count => line('!', format!("store: {count} values cannot be read (`cofferdam store check` says which)")),
         }
     }
+}
+
+/// How metrics are to be written. Prometheus names all that it reads; whoever does not name OpenMetrics gets what everything
+/// reads.
+fn format_of(headers: &HeaderMap) -> Format {
+    let names =
+        |value: &HeaderValue| value.to_str().is_ok_and(|ranges| ranges.contains("application/openmetrics-text"));
+    let is_named = headers.get_all(header::ACCEPT).iter().any(names);
+    if is_named { Format::OpenMetrics } else { Format::Prometheus }
 }
 
 /// Whether the query asks for more words: `verbose`, with `false`, `0` or anything else behind it.

@@ -38,6 +38,11 @@ const INVALID: (&str, &str) = ("INVALID_ARGUMENT", "INVALID_FIELD");
 /// 499, which has no name in the registry: the caller went away. Nobody reads it.
 const CLIENT_CLOSED_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
 
+/// The name of a gRPC code, by its number.
+pub(crate) fn code_name(code: usize) -> &'static str {
+    CODES.get(code).map_or("UNKNOWN", |(name, _)| name)
+}
+
 /// Why a request has no better answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Problem(Box<Content>);

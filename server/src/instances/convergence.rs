@@ -110,6 +110,16 @@ impl Standing {
     pub fn instances(&self) -> u32 {
         self.applied.saturating_add(self.pending).saturating_add(self.refused).saturating_add(self.silent)
     }
+
+    /// Adds those of another service.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { applied, pending, refused, silent, put_back } = other;
+        self.applied = self.applied.saturating_add(*applied);
+        self.pending = self.pending.saturating_add(*pending);
+        self.refused = self.refused.saturating_add(*refused);
+        self.silent = self.silent.saturating_add(*silent);
+        self.put_back = self.put_back.saturating_add(*put_back);
+    }
 }
 
 impl Target {
@@ -126,6 +136,11 @@ impl Target {
         #[cfg(test)]
         tests::LOOKED_AT.set(tests::LOOKED_AT.get() + 1);
         member.applied.is_some_and(|(revision, hash)| self.is_met_by(revision, hash))
+    }
+
+    /// Whether a member has neither put it in force nor refused it.
+    pub(super) fn waits_for(&self, member: &Member) -> bool {
+        !self.is_met(member) && !self.is_refused(member)
     }
 
     fn is_refused(&self, member: &Member) -> bool {
@@ -233,7 +248,7 @@ impl LagState {
 }
 
 /// How many stand where. Members are only looked at where some are not done.
-fn standing(service: &Service, target: &Target) -> Standing {
+pub(super) fn standing(service: &Service, target: &Target) -> Standing {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let applied = service.progress.count(|revision, hash| target.is_met_by(revision, hash));
     let behind = number(service.members.len()).saturating_sub(applied);

@@ -8,6 +8,8 @@ use std::{collections::HashMap, time::Duration};
 use cofferdam_core::{breaker::State, isolation::Part, latency::SparseLatency};
 use tokio::time::Instant;
 
+use super::Transitions;
+
 /// By how much recoveries are longer than latencies: their histogram has the same buckets, of a thousandth of the time.
 /// So it tells them apart from 1.024 ms to 19 hours.
 const SCALE: u32 = 1000;
@@ -17,6 +19,8 @@ const SCALE: u32 = 1000;
 pub struct Transition {
     /// Whose breaker it was.
     pub part: Part,
+    /// Its state before.
+    pub from: State,
     /// Its state since.
     pub to: State,
     /// When.
@@ -42,6 +46,7 @@ pub struct Recoveries {
 #[derive(Debug, Default)]
 pub(super) struct RecoveryLog {
     recoveries: Recoveries,
+    transitions: Transitions,
     /// Since when breakers are open, by instance.
     open: HashMap<String, HashMap<Part, Instant>>,
 }
@@ -79,7 +84,8 @@ impl Recoveries {
 impl RecoveryLog {
     /// Takes note of what a breaker of an instance did.
     pub(super) fn observe(&mut self, instance: &str, transition: Transition) {
-        let Transition { part, to, at } = transition;
+        let Transition { part, from, to, at } = transition;
+        self.transitions.count(from, to);
         match to {
             State::Open => {
                 let open = self.open.entry(instance.to_owned()).or_default();
@@ -107,6 +113,11 @@ impl RecoveryLog {
     pub(super) fn so_far(&self) -> &Recoveries {
         &self.recoveries
     }
+
+    /// What breakers did so far.
+    pub(super) fn transitions(&self) -> Transitions {
+        self.transitions
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +125,8 @@ mod tests {
     use super::*;
 
     fn step(log: &mut RecoveryLog, instance: &str, part: Part, to: State, at: Instant) {
-        log.observe(instance, Transition { part, to, at });
+        let from = if to == State::Open { State::Closed } else { State::Open };
+        log.observe(instance, Transition { part, from, to, at });
     }
 
     #[test]

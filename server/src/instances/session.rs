@@ -9,6 +9,7 @@ use std::{
 };
 
 use cofferdam_core::{name::ServiceKey, revision::Revision, wire::PolicyHash};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Condition, Inner, Instances, Member, PutBack, Refusal};
@@ -20,13 +21,14 @@ pub struct Session {
     pub(super) instances: Arc<Instances>,
     pub(super) id: Arc<str>,
     pub(super) session: u64,
+    began: Instant,
     ended: CancellationToken,
     has_said_goodbye: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(instances: Arc<Instances>, id: Arc<str>, session: u64, ended: CancellationToken) -> Self {
-        Self { instances, id, session, ended, has_said_goodbye: AtomicBool::new(false) }
+        Self { instances, id, session, began: Instant::now(), ended, has_said_goodbye: AtomicBool::new(false) }
     }
 
     /// The instance's own name.
@@ -99,7 +101,17 @@ impl Session {
 
     /// A policy is in force at the instance.
     pub fn applied(&self, key: &ServiceKey, revision: Revision, hash: PolicyHash) {
+        self.acknowledged(key, (revision, hash), None);
+    }
+
+    /// The same of a policy that there is `since` a time: for the first such word, how long it took is counted.
+    pub fn acknowledged(&self, key: &ServiceKey, (revision, hash): (Revision, PolicyHash), since: Option<Instant>) {
         self.with_member(key, |member| {
+            if member.applied != Some((revision, hash))
+                && let Some(since) = since
+            {
+                self.instances.apply_latency.record(since.max(self.began).elapsed());
+            }
             member.applied = Some((revision, hash));
             if member.refused.as_ref().is_some_and(|refusal| refusal.revision <= revision) {
                 member.refused = None;

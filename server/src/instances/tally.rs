@@ -33,6 +33,15 @@ impl Tally {
         open.saturating_add(half_open)
     }
 
+    /// How many report each state of a breaker.
+    pub(super) fn breakers(&self) -> [(State, u32); BREAKERS.len()] {
+        let mut each = BREAKERS.map(|state| (state, 0));
+        for ((_, count), known) in each.iter_mut().zip(self.breakers) {
+            *count = known;
+        }
+        each
+    }
+
     /// The least good states.
     pub(super) fn condition(&self) -> Condition {
         Condition { breaker: first(BREAKERS, self.breakers), health: first(HEALTH, self.health) }

@@ -28,6 +28,19 @@ pub(super) struct Places {
 struct Taken {
     total: usize,
     by_network: HashMap<IpAddr, usize>,
+    refused_for_all: u64,
+    refused_for_one: u64,
+}
+
+/// The connections of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Open ones.
+    pub connections: usize,
+    /// Those that were closed as they came, because there were too many of all.
+    pub refused_for_all: u64,
+    /// Those that were closed as they came, because there were too many from their address.
+    pub refused_for_one: u64,
 }
 
 /// A connection's place, until it is dropped.
@@ -63,16 +76,24 @@ impl Places {
         let network = network(address);
         let mut taken = self.lock();
         if taken.total >= self.max {
+            taken.refused_for_all = taken.refused_for_all.saturating_add(1);
             return Err(NoPlace::ForAnybody);
         }
         let of_one = taken.by_network.get(&network).copied().unwrap_or_default();
         if of_one >= self.max_of_one {
+            taken.refused_for_one = taken.refused_for_one.saturating_add(1);
             return Err(NoPlace::ForThisAddress);
         }
         taken.by_network.insert(network, of_one + 1);
         let is_beyond = (taken.total >= self.unreserved).then_some(self.unreserved);
         taken.total += 1;
         Ok(Place { places: Arc::clone(self), network, is_beyond })
+    }
+
+    /// How many places are taken, and how many there were none for.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        let Taken { total, refused_for_all, refused_for_one, .. } = &*self.lock();
+        Occupancy { connections: *total, refused_for_all: *refused_for_all, refused_for_one: *refused_for_one }
     }
 
     /// Nothing between two steps of a change can panic: a poisoned count is whole.
@@ -121,19 +142,25 @@ mod tests {
         let all: Vec<_> = (0..3).map(|_| places.take(ip("10.0.0.1")).unwrap()).collect();
         assert_eq!(all.iter().map(|place| place.is_beyond).collect::<Vec<_>>(), [None, None, Some(2)]);
         assert_eq!(places.take(ip("10.0.0.2")).unwrap_err(), NoPlace::ForAnybody);
+        let occupied = Occupancy { connections: 3, refused_for_all: 1, refused_for_one: 0 };
+        assert_eq!(places.occupancy(), occupied);
         drop(all);
         assert_eq!(places.take(ip("10.0.0.2")).unwrap().is_beyond, None);
         assert!(places.lock().by_network.is_empty());
+        assert_eq!(places.occupancy(), Occupancy { connections: 0, ..occupied });
     }
 
     #[test]
     fn one_address_gets_no_more_than_its_share_however_it_is_written() {
         let places = places(10, 1, 1);
+        let mut refused = 0;
         for (one, same, other) in
             [("10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2"), ("2001:db8::1", "2001:db8::ffff:1:2:3", "2001:db8:0:1::1")]
         {
             let _place = places.take(ip(one)).unwrap();
             assert_eq!(places.take(ip(same)).unwrap_err(), NoPlace::ForThisAddress);
+            refused += 1;
+            assert_eq!(places.occupancy().refused_for_one, refused);
             assert!(places.take(ip(other)).is_ok());
         }
     }

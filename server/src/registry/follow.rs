@@ -8,7 +8,7 @@
 //! one store do not come back as one.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -116,6 +116,7 @@ async fn load_first(
         hearsay: Default::default(),
         unrecorded: Default::default(),
         concerns: Default::default(),
+        epochs: Default::default(),
         version: watch::Sender::new(0),
     });
     let watch = shared.resync().await?;
@@ -218,6 +219,7 @@ impl Shared {
             self.change(|catalog| {
                 let is_new = incarnation.epoch != catalog.epoch;
                 if is_new {
+                    self.epochs.fetch_add(1, Relaxed);
                     catalog.begin_epoch(incarnation.epoch);
                 }
                 catalog.meta = incarnation.meta;

@@ -13,7 +13,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -44,25 +47,32 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Hearsay {
     claims: Mutex<BTreeMap<ServiceKey, Revision>>,
+    /// How often something was said that memory could not explain.
+    pub(super) doubts: AtomicU64,
     said: Notify,
 }
 
 impl Registry {
-    /// An instance has this revision of a service in force.
-    pub(crate) fn heard_of(&self, key: &ServiceKey, revision: Revision) {
-        let explains = {
+    /// An instance has this revision of a service in force. Since when it is the present one; `None`: it is not.
+    pub(crate) fn heard_of(&self, key: &ServiceKey, revision: Revision) -> Option<Instant> {
+        let (explains, since) = {
             let catalog = self.shared.read();
-            revision <= catalog.at(catalog.head) && catalog.service(key).is_none_or(|s| revision <= s.revision())
+            let service = catalog.service(key);
+            let explains =
+                revision <= catalog.at(catalog.head) && service.is_none_or(|service| revision <= service.revision());
+            (explains, service.filter(|service| revision == service.revision()).map(|service| service.since()))
         };
         if explains {
-            return;
+            return since;
         }
+        self.shared.hearsay.doubts.fetch_add(1, Relaxed);
         // Here, so that what cannot be takes no place from what can.
         if revision.epoch > self.shared.clock.unix_millis().saturating_add(MAX_AHEAD) {
             tracing::debug!(service = %key, %revision, "an instance has a policy of the far future: not believed");
-            return;
+            return None;
         }
         self.shared.hearsay.claim(key, revision);
+        None
     }
 }
 

@@ -3,13 +3,16 @@
 //! A record is checked as a whole when it is read, with the same check that guards writes: what another release, a
 //! restore or a hand wrote is no more trusted than a request.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cofferdam_core::{
     level::Level,
     name::{Name, ServiceKey},
-    orders::{InvalidOrders, Orders},
+    orders::{InvalidOrders, Orders, WrittenHold},
     policy::{FallbackStep, InvalidPolicy, Policy},
     time::WallTime,
     wire::{
@@ -26,6 +29,9 @@ use super::{Revision, changes, unknown, validate};
 
 /// The version of the stored messages that this release writes and reads.
 pub(super) const SCHEMA_VERSION: u32 = 1;
+
+/// After how long a hold is shown as held too long: an hour is time enough to end it or to change the policy.
+pub(crate) const HELD_TOO_LONG: Duration = Duration::from_secs(3600);
 
 /// A registered service with its checked policy, at one revision.
 #[derive(Debug)]
@@ -145,6 +151,12 @@ impl Registered {
     /// What operators have ordered apart from the policy; some of it may have run out.
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// How many holds have been in force for longer than they should be: an hour.
+    pub fn held_too_long(&self, now: WallTime) -> usize {
+        let since = |hold: &&WrittenHold| now.saturating_since(hold.since) > HELD_TOO_LONG;
+        self.orders.holds_in_force(now).filter(since).count()
     }
 
     /// The level that counts at a time: the policy's own, or a temporary one in its place.

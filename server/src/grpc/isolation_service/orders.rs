@@ -1,27 +1,18 @@
 //! What operators have ordered, as answers show it: what is in force, with the time that is left of it.
 
-use std::time::Duration;
-
 use cofferdam_core::{
-    orders::WrittenHold,
     time::WallTime,
     wire::{duration_to_wire, wall_time_from_wire},
 };
 use cofferdam_proto::v1;
 
-/// After how long a hold is shown as held too long: an hour is time enough to end it or to change the policy.
-const TOO_LONG: Duration = Duration::from_secs(3600);
-
-/// Whether a hold has been in force for longer than it should be.
-pub(super) fn is_too_long(hold: &WrittenHold, now: WallTime) -> bool {
-    now.saturating_since(hold.since) > TOO_LONG
-}
+use crate::registry::HELD_TOO_LONG;
 
 /// Leaves of a service's orders those in force, and shows the level that counts.
 pub(super) fn show(service: &mut v1::IsolatedService, now: WallTime) {
     service.holds.retain_mut(|hold| {
         let since = hold.hold_time.and_then(wall).unwrap_or(now);
-        hold.held_too_long = now.saturating_since(since) > TOO_LONG;
+        hold.held_too_long = now.saturating_since(since) > HELD_TOO_LONG;
         left(hold.expire_time, now).map(|left| hold.ends_in = left).is_some()
     });
     let shown =

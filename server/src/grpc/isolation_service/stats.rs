@@ -11,7 +11,7 @@ use cofferdam_core::{
 use cofferdam_proto::v1;
 use tokio::time::Instant;
 
-use super::{figures, orders};
+use super::figures;
 use crate::{
     activity::Activity,
     health,
@@ -56,7 +56,7 @@ pub(super) fn of_service(
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
         fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
         held_instances: seen.held_instances,
-        held_too_long: number(held_too_long(registered, now)),
+        held_too_long: number(registered.held_too_long(now)),
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) fn of_all(
         losses: Some(losses_to_wire(totals.losses)),
         recoveries: Some(recoveries(&totals.recoveries)),
         open_services: number(totals.open.len()),
-        held_too_long: number(services.iter().map(|service| held_too_long(service, now)).sum()),
+        held_too_long: number(services.iter().map(|service| service.held_too_long(now)).sum()),
     }
 }
 
@@ -157,10 +157,6 @@ pub(super) fn totals(stats: &v1::IsolationStats) -> BTreeMap<String, u32> {
 /// Whether some step of the chain is tried at the present level.
 fn has_fallback(service: &Registered, now: WallTime) -> bool {
     service.policy().fallback.steps(service.level_at(now)).next().is_some()
-}
-
-fn held_too_long(service: &Registered, now: WallTime) -> usize {
-    service.orders().holds_in_force(now).filter(|hold| orders::is_too_long(hold, now)).count()
 }
 
 fn number(count: usize) -> u32 {

@@ -63,8 +63,8 @@ pub(super) fn ack(namespace: &Name, place: &Place, registry: &Registry, ack: &v1
     faults.into_result()?;
     if let (Some(name), Some((revision, hash))) = (name, position) {
         let key = ServiceKey { namespace: namespace.clone(), name };
-        registry.heard_of(&key, revision);
-        place.applied(&key, revision, hash);
+        let since = registry.heard_of(&key, revision);
+        place.acknowledged(&key, (revision, hash), since);
     }
     Ok(())
 }
@@ -221,13 +221,19 @@ fn methods(
 fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transition> {
     let now = Instant::now();
     let known = reported.iter().take(MAX_TRANSITIONS).filter_map(|transition| {
-        let v1::BreakerTransition { to, cause, age, pool, method_glob, .. } = transition;
+        let v1::BreakerTransition { from, to, cause, age, pool, method_glob, .. } = transition;
         let parts = std::iter::once(&Part::Service).chain(own);
         let part = parts.into_iter().find(|part| part_is(part, pool, method_glob))?.clone();
         let to = breaker_state_from_wire(*to).ok().flatten()?;
+        // Who does not say it comes from where one usually does.
+        let from = breaker_state_from_wire(*from).ok().flatten().unwrap_or(match to {
+            State::Open => State::Closed,
+            State::HalfOpen => State::Open,
+            State::Closed => State::HalfOpen,
+        });
         let age = age.and_then(|age| duration_from_wire(age).ok()).unwrap_or_default();
         let at = now.checked_sub(age).unwrap_or(now);
-        (!cause.starts_with(METRICS_ONLY)).then_some(Transition { part, to, at })
+        (!cause.starts_with(METRICS_ONLY)).then_some(Transition { part, from, to, at })
     });
     known.collect()
 }

@@ -148,7 +148,10 @@ async fn the_figures_of_so_many_instances_are_kept_and_no_more() {
 }
 
 fn opens(to: State) -> Report {
-    Report { transitions: vec![Transition { part: Part::Service, to, at: Instant::now() }], ..registered(1) }
+    Report {
+        transitions: vec![Transition { part: Part::Service, from: State::HalfOpen, to, at: Instant::now() }],
+        ..registered(1)
+    }
 }
 
 #[tokio::test(start_paused = true)]

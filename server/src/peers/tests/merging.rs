@@ -78,7 +78,7 @@ fn activity(calls: u64, failed: u64, latency_millis: &[u64]) -> Activity {
 fn act(session: &Session, index: usize, doing: &Doing, begin: Instant) {
     let payments = key("default/payments");
     let revision = Revision { epoch: 1, revision: 5 };
-    let transition = |to, at| Transition { part: Part::Service, to, at };
+    let transition = |to, at| Transition { part: Part::Service, from: State::HalfOpen, to, at };
     let transitions = doing.recovered_after.map_or_else(Vec::new, |seconds| {
         let opened = begin + Duration::from_millis(index as u64);
         vec![transition(State::Open, opened), transition(State::Closed, opened + Duration::from_secs(seconds))]
