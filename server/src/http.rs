@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body;
+use percent_encoding::percent_decode_str;
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
 
@@ -166,6 +167,12 @@ impl Inner {
     {
         if front::is_grpc(&head.headers) {
             return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2"));
+        }
+        if percent_decode_str(head.uri.query().unwrap_or_default()).decode_utf8().is_err() {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "the query is no UTF-8 where its percent signs are read",
+            ));
         }
         let (target, variables) = match self.routes.find(&head.method, head.uri.path())? {
             Found::Target(target, variables) => (target, variables),

@@ -17,6 +17,7 @@ use tower::Service;
 
 mod connection;
 mod greeting;
+mod patient;
 mod places;
 mod tagged;
 mod throttle;
@@ -140,6 +141,8 @@ impl Listener {
         let connections = TaskTracker::new();
         let close = CancellationToken::new();
         let builder = Arc::new(builder(&self.options));
+        // As long as HTTP/2 gives a peer that says nothing.
+        let patience = self.options.keepalive_interval + self.options.keepalive_timeout;
         let mut refusals = Throttle::default();
         while let Some((stream, address)) = self.accept(&drain).await {
             let place = match self.places.take(address.ip()) {
@@ -154,7 +157,7 @@ impl Listener {
             let is_beyond = place.is_beyond;
             let peer = Peer { address, is_beyond, drain: drain.child_token(), hang_up: close.child_token() };
             let handshake_timeout = self.options.handshake_timeout;
-            let connection = Connection { stream, peer, handshake_timeout, place: Some(place) };
+            let connection = Connection { stream, peer, handshake_timeout, patience, place: Some(place) };
             connections.spawn(connection.serve(Arc::clone(&builder), service.clone()));
         }
         drop(self.inner);

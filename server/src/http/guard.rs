@@ -51,17 +51,22 @@ impl Guard {
             return Ok(());
         }
         for origin in head.headers.get_all(header::ORIGIN) {
-            if !origin.to_str().is_ok_and(|origin| self.is_own(origin)) {
+            if !origin.to_str().is_ok_and(|origin| self.is_own(origin, head)) {
                 return Err(forbidden("a web page of elsewhere may not change anything here"));
             }
         }
         Ok(())
     }
 
-    /// Whether an origin, `scheme://host:port`, is of a host that this manager goes by.
-    fn is_own(&self, origin: &str) -> bool {
+    /// Whether an origin, `scheme://host:port`, is where the request itself went, or of a host that was named: other
+    /// ports of this machine have pages of others.
+    fn is_own(&self, origin: &str, head: &Parts) -> bool {
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        authority.and_then(|text| text.parse::<Authority>().ok()).is_some_and(|authority| self.knows(authority.host()))
+        let Some(origin) = authority.and_then(|text| text.parse::<Authority>().ok()) else { return false };
+        let host = head.headers.get(header::HOST).map(|host| host.as_bytes());
+        let asked = head.uri.authority().map(|asked| asked.as_str().as_bytes()).or(host);
+        asked.is_some_and(|asked| asked.eq_ignore_ascii_case(origin.as_str().as_bytes()))
+            || self.is_named(origin.host())
     }
 
     /// Whether a host, without its port, is one that this manager goes by.
@@ -70,8 +75,12 @@ impl Guard {
         if let Ok(address) = bare.parse::<IpAddr>() {
             return self.is_exposed || address.to_canonical().is_loopback();
         }
+        self.is_named(host) || host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
+    }
+
+    fn is_named(&self, host: &str) -> bool {
         let name = host.strip_suffix('.').unwrap_or(host);
-        name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
+        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::grpc::Refusal;
+use crate::{grpc::Refusal, words::shortened};
 
 /// The gRPC codes by their numbers, with the status that each is over HTTP, as `google.rpc.Code` says.
 const CODES: [(&str, StatusCode); 17] = [
@@ -31,6 +31,9 @@ const CODES: [(&str, StatusCode); 17] = [
     ("DATA_LOSS", StatusCode::INTERNAL_SERVER_ERROR),
     ("UNAUTHENTICATED", StatusCode::UNAUTHORIZED),
 ];
+
+/// How much of a field's path, and of what is wrong with it, is told: a caller's own words may be in either.
+const MAX_WORDS_BYTES: usize = 512;
 
 /// The code of a request with a fault, and its reason.
 const INVALID: (&str, &str) = ("INVALID_ARGUMENT", "INVALID_FIELD");
@@ -69,7 +72,7 @@ pub(super) struct Violation {
 
 impl Violation {
     pub(super) fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+        Self { field: shortened(field, MAX_WORDS_BYTES), description: shortened(description, MAX_WORDS_BYTES) }
     }
 }
 
@@ -114,6 +117,8 @@ impl Problem {
         let status = match reason.as_str() {
             "REVISION_MISMATCH" if is_conditional => StatusCode::PRECONDITION_FAILED,
             "PAYLOAD_TOO_LARGE" => StatusCode::PAYLOAD_TOO_LARGE,
+            // What the upstream says of the manager, it does not say of the manager's caller.
+            "UPSTREAM" if matches!(name, "CANCELLED" | "UNAUTHENTICATED") => StatusCode::BAD_GATEWAY,
             _ => status,
         };
         let violations = violations.into_iter().map(|(field, description)| Violation { field, description });
@@ -126,6 +131,12 @@ impl Problem {
             violations: violations.collect(),
             headers: retry_after.map(retry_after_header).into_iter().collect(),
         }))
+    }
+
+    /// The fields at fault.
+    #[cfg(test)]
+    pub(super) fn violations(&self) -> &[Violation] {
+        &self.0.violations
     }
 
     /// Whether there is nothing of the name.

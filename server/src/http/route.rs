@@ -57,6 +57,12 @@ impl<T> Table<T> {
     /// # Errors
     /// 404 with what it may have been, 405 with what is allowed, 400 for a path that is no text.
     pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_, T>, Problem> {
+        if !path.starts_with('/') {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "a request here is for a path, which begins with a slash",
+            ));
+        }
         let Some(asked) = Asked::parse(path) else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "the path is no UTF-8 where its percent signs are read"));
         };
@@ -91,7 +97,7 @@ impl<T> Table<T> {
     fn nothing(&self, path: &str) -> Problem {
         let alike = nearest(path, self.routes.iter().map(|route| route.template.text.as_str()));
         let hint = alike.first().map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
-        Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at this path{hint} /openapi.json has all paths"))
+        Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at this path{hint}; /openapi.json has all paths"))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use cofferdam_proto::v1;
+use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts, uri::PathAndQuery};
 use prost::Message;
 use serde_json::{Value, json};
@@ -92,11 +93,9 @@ impl Seed {
             Self::Service => shapes::service(&asked.one(name).await?, &now),
             Self::Check => {
                 let module = asked.one(name).await?;
-                let mut dependencies = Vec::new();
-                for (dependency, _) in &module.dependencies {
-                    dependencies.push((dependency.clone(), asked.health_of(dependency).await?));
-                }
-                shapes::check(&module, &dependencies, &now)
+                // Side by side: each may wait for a manager that does not answer.
+                let dependencies = module.dependencies.iter().map(|(name, _)| asked.dependency(name));
+                shapes::check(&module, &try_join_all(dependencies).await?, &now)
             }
         };
         Ok(answer(&said))
@@ -165,13 +164,14 @@ impl Asked<'_> {
         Ok(Module::new(&info.service.unwrap_or_default(), info.stats.as_ref()))
     }
 
-    /// The status of a dependency; absent where it is not registered.
-    async fn health_of(&self, name: &str) -> Result<Option<v1::HealthStatus>, Problem> {
-        match self.info(name).await {
-            Ok(info) => Ok(Some(Module::new(&info.service.unwrap_or_default(), None).status)),
-            Err(problem) if problem.is_not_found() => Ok(None),
-            Err(problem) => Err(problem),
-        }
+    /// A dependency and its status, which is absent where it is not registered.
+    async fn dependency(&self, name: &str) -> Result<(String, Option<v1::HealthStatus>), Problem> {
+        let status = match self.info(name).await {
+            Ok(info) => Some(Module::new(&info.service.unwrap_or_default(), None).status),
+            Err(problem) if problem.is_not_found() => None,
+            Err(problem) => return Err(problem),
+        };
+        Ok((name.to_owned(), status))
     }
 
     async fn info(&self, name: &str) -> Result<v1::GetServiceIsolationInfoResponse, Problem> {
@@ -187,6 +187,9 @@ fn namespace(query: &str) -> Result<String, Problem> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if name != NAMESPACE {
             return Err(Problem::invalid_field(name, "is no parameter here: there is namespace"));
+        }
+        if !namespace.is_empty() && namespace != value {
+            return Err(Problem::invalid_field(name, "is there twice, and not the same"));
         }
         namespace = value.into_owned();
     }

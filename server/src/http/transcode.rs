@@ -25,16 +25,19 @@ use super::{
 /// What is wrong with body, path, query or headers: 400 with each field at fault, or 415.
 pub(super) fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: &[u8]) -> Result<Bytes, Problem> {
     let mut message = read_body(rpc, &head.headers, body)?;
-    let mut faults = Vec::new();
+    let (mut faults, mut said) = (Vec::new(), parameter::Said::new());
     for (field, value) in variables {
-        faults.extend(parameter::set(&mut message, field, value).err());
+        faults.extend(parameter::set(&mut message, field, value, &mut said).err());
     }
     for (field, value) in form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+        if faults.len() >= json::MAX_FAULTS {
+            break;
+        }
         let set = match &rpc.body {
             BodyRule::Field(body) if parameter::begins_with(&field, body) => {
                 Err(Violation::new(field, "is what the body is"))
             }
-            _ => parameter::set(&mut message, &field, &value),
+            _ => parameter::set(&mut message, &field, &value, &mut said),
         };
         faults.extend(set.err());
     }

@@ -22,6 +22,7 @@ use tower::Service;
 use super::{
     BoxError, ListenerOptions,
     greeting::{self, Greeting},
+    patient::Patient,
     places::Place,
     tagged::Tagged,
 };
@@ -45,6 +46,8 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// How soon the first words must be said: HTTP/2's preface, or a request of HTTP/1.
     pub(super) handshake_timeout: Duration,
+    /// How long its peer may take nothing of what it was sent.
+    pub(super) patience: Duration,
     /// Its place among the others.
     pub(super) place: Option<Place>,
 }
@@ -58,9 +61,9 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let Self { stream, peer, handshake_timeout, place: _place } = self;
+        let Self { stream, peer, handshake_timeout, patience, place: _place } = self;
         let said = Arc::new(AtomicUsize::new(0));
-        let io = TokioIo::new(Greeting::new(stream, Arc::clone(&said)));
+        let io = TokioIo::new(Patient::new(Greeting::new(stream, Arc::clone(&said)), patience));
         let tagged = Tagged::new(service, peer.clone());
         let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(tagged)));
         let mut greeting = std::pin::pin!(tokio::time::sleep(handshake_timeout));

@@ -121,6 +121,7 @@ async fn serve_one(stream: TcpStream) {
         tower::service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new("hello".to_owned())) });
     let (drain, hang_up) = Default::default();
     let peer = Peer { address: stream.peer_addr().unwrap(), is_beyond: None, drain, hang_up };
-    let connection = Connection { stream, peer, handshake_timeout: defaults().handshake_timeout, place: None };
+    let connection =
+        Connection { stream, peer, handshake_timeout: defaults().handshake_timeout, patience: PATIENCE, place: None };
     connection.serve(Arc::new(builder(&defaults())), echo).await;
 }

@@ -24,15 +24,17 @@ fn on_loopback_only_names_of_this_machine_are_known() {
     }
     for (origin, is_own) in [
         ("http://localhost:7420", true),
-        ("https://127.0.0.1", true),
-        ("http://[::1]:7420", true),
+        ("https://LOCALHOST:7420", true),
+        ("http://localhost:3000", false),
+        ("http://localhost", false),
+        ("http://127.0.0.1:7420", false),
         ("null", false),
         ("http://evil.example", false),
         ("file://", false),
         ("localhost", false),
         ("http://localhost/x@evil.example", false),
     ] {
-        assert_eq!(passes(&guard, "localhost", origin), is_own, "{origin}");
+        assert_eq!(passes(&guard, "localhost:7420", origin), is_own, "{origin}");
     }
 }
 
@@ -42,6 +44,8 @@ fn where_others_come_addresses_are_known_and_names_that_were_given() {
     for host in ["10.0.0.1:7420", "[2001:db8::1]", "manager.example:7420", "localhost"] {
         assert!(passes(&guard, host, &format!("http://{host}")), "{host}");
     }
+    assert!(passes(&guard, "10.0.0.1:7420", "https://manager.example"), "named, wherever it is behind");
+    assert!(!passes(&guard, "10.0.0.1:7420", "http://203.0.113.9"), "an address is no name that was given");
     assert!(!passes(&guard, "other.example", "") && !passes(&guard, "10.0.0.1", "http://other.example"));
 }
 

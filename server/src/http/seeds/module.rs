@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cofferdam_core::wire::effective_policy;
 use cofferdam_proto::v1;
 
 /// A service, with what these shapes have room for.
@@ -28,12 +29,12 @@ pub(super) struct Module {
     pub(super) has_fallback: bool,
 }
 
-/// The states of a breaker, as seeds write them. Where there is no breaker, calls go through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The states of a breaker, as seeds write them, from the best to the worst. Where there is no breaker, calls go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
     Closed,
-    Open,
     HalfOpen,
+    Open,
 }
 
 impl State {
@@ -68,7 +69,7 @@ impl Module {
     pub(super) fn new(isolated: &v1::IsolatedService, stats: Option<&v1::ServiceStats>) -> Self {
         let service = isolated.service.clone().unwrap_or_default();
         let health = isolated.health.clone().unwrap_or_default();
-        let fallback = isolated.policy.as_ref().and_then(|policy| policy.fallback.as_ref());
+        let policy = isolated.policy.as_ref().and_then(|policy| effective_policy(policy).ok());
         let optional = i32::from(v1::DependencyKind::Optional);
         let dependencies = service.dependencies.into_iter().map(|one| (one.service, one.kind == optional));
         let stats = stats.cloned().unwrap_or_default();
@@ -93,8 +94,7 @@ impl Module {
             failures: counters.attempt_failures,
             successes: counters.attempt_successes,
             period: period.unwrap_or_default(),
-            has_fallback: fallback
-                .is_some_and(|fallback| fallback.enabled != Some(false) && !fallback.chain.is_empty()),
+            has_fallback: policy.is_some_and(|policy| policy.fallback.steps(policy.level).next().is_some()),
         }
     }
 
@@ -105,10 +105,12 @@ impl Module {
 
     /// Attempts that failed, of all, as a share from 0 to 100 with one place: 2 of 100 are 2.0.
     pub(super) fn failure_percent(&self) -> f64 {
+        (self.failure_share() * 1000.0).round() / 10.0
+    }
+
+    /// The same as a share from 0 to 1.
+    pub(super) fn failure_share(&self) -> f64 {
         let all = self.failures.saturating_add(self.successes);
-        if all == 0 {
-            return 0.0;
-        }
-        (self.failures as f64 / all as f64 * 1000.0).round() / 10.0
+        if all == 0 { 0.0 } else { self.failures as f64 / all as f64 }
     }
 }

@@ -1,12 +1,12 @@
 //! The answers, word for word as the seeds have them; what a seed leaves open is said in `docs/http.md`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use cofferdam_core::time::WallTime;
 use cofferdam_proto::v1::HealthStatus;
 use serde_json::{Map, Value, json};
 
-use super::module::Module;
+use super::module::{Module, State};
 
 /// `GET /health/modules`.
 pub(super) fn modules(all: &[Module], now: &str) -> Value {
@@ -27,7 +27,7 @@ fn of_module(one: &Module, now: &str) -> Value {
     let mut said = json!({
         "status": status,
         "circuit_state": one.state.as_str(),
-        "error_rate": one.failure_percent() / 100.0,
+        "error_rate": (one.failure_share() * 1e4).round() / 1e4,
         "total_requests": all,
         "failed_requests": one.failures,
         "last_check": now,
@@ -99,11 +99,17 @@ pub(super) fn backend(all: &[Module], now: &str) -> Value {
 
 /// `GET /api/{service}/health`.
 pub(super) fn service(one: &Module, now: &str) -> Value {
-    let mut breakers: Map<String, Value> =
-        one.breakers.iter().map(|(name, state)| (name.clone(), json!({"state": state.as_str()}))).collect();
-    if breakers.is_empty() {
-        breakers.insert(one.name.clone(), json!({"state": one.state.as_str()}));
+    // A pool and a glob of methods may have one name: then it is the worse of the two.
+    let mut states: BTreeMap<&str, State> = BTreeMap::new();
+    for (name, state) in &one.breakers {
+        let known = states.entry(name).or_insert(*state);
+        *known = (*known).max(*state);
     }
+    if states.is_empty() {
+        states.insert(&one.name, one.state);
+    }
+    let breakers: Map<String, Value> =
+        states.into_iter().map(|(name, state)| (name.to_owned(), json!({"state": state.as_str()}))).collect();
     json!({
         "service": one.name,
         "status": healthy_or_degraded(one.is_well()),

@@ -67,6 +67,40 @@ fn two_of_a_hundred_are_two_percent() {
     assert_eq!([of(2, 98), of(0, 0), of(1, 2), of(u64::MAX, 1)], [2.0, 0.0, 33.3, 100.0]);
 }
 
+#[test]
+fn a_pool_and_a_method_of_one_name_are_the_worse_of_the_two() {
+    let (open, closed) = (("a".to_owned(), State::Open), ("a".to_owned(), State::Closed));
+    for breakers in [vec![open.clone(), closed.clone()], vec![closed, open]] {
+        let one = Module { breakers, ..services().remove(0) };
+        assert_eq!(shapes::service(&one, "")["circuitBreakers"]["a"]["state"], "OPEN");
+    }
+}
+
+#[test]
+fn a_small_share_of_failures_is_not_none() {
+    let of = |failures, successes| {
+        let one = Module { failures, successes, ..services().remove(0) };
+        shapes::module(&one, "")["error_rate"].to_string()
+    };
+    assert_eq!([of(1, 9_999), of(1, 2), of(0, 0)], ["0.0001", "0.3333", "0.0"]);
+}
+
+#[tokio::test]
+async fn a_fallback_that_is_not_in_force_is_no_fallback_data() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let level = v1::IsolationLevel::None.into();
+    let plain = v1::RegisterServiceRequest {
+        fallback: Some(fallback(vec![static_step(b"0")])),
+        level,
+        ..registration("plain")
+    };
+    client.register_service(plain).await.unwrap();
+    let said = get(&manager, "/api/health").await.json();
+    let enabled = get(&manager, "/v1/stats").await.json()["stats"]["counts"]["fallback_enabled"].clone();
+    assert_eq!(said["fallbackData"]["plain"], false, "{enabled}");
+}
+
 #[tokio::test]
 async fn they_tell_of_the_services_that_are_registered() {
     let manager = Manager::start().await;

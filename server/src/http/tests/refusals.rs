@@ -104,6 +104,17 @@ async fn each_fault_of_a_query_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_no_text_is_no_name_for_another() {
+    let manager = Manager::start().await;
+    for query in ["reason=caf%E9", "request_id=%ff", "a%ff=1"] {
+        let said = ask(&manager, &format!("DELETE /v1/services/payments?{query}"), &[], Value::Null).await;
+        assert_eq!((said.status, said.json()["detail"].as_str().unwrap().contains("UTF-8")), (400, true), "{query}");
+    }
+    assert_eq!(get(&manager, "/health/modules?namespace=%ff").await.status, 400);
+    assert_eq!(get(&manager, "/health/modules?namespace=a&namespace=b").await.status, 400);
+}
+
+#[tokio::test]
 async fn conditions_that_cannot_hold_are_refused() {
     let manager = Manager::start().await;
     manager.client().await.register_service(registration("a")).await.unwrap();
@@ -181,6 +192,6 @@ async fn web_pages_of_elsewhere_are_kept_out() {
     }
     assert_eq!(ask(&manager, "GET /v1/services", &[("host", "evil.example")], "").await.status, 403);
     assert_eq!(ask(&manager, "GET /livez", &[("host", "10.0.0.7:7420")], "").await.status, 200, "a probe");
-    let own = [("host", "127.0.0.1:7420"), ("origin", "http://localhost:7420")];
+    let own = [("host", "localhost:7420"), ("origin", "http://localhost:7420")];
     assert_eq!(ask(&manager, "POST /v1/services", &own, &name).await.status, 201);
 }

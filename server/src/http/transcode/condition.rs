@@ -58,8 +58,10 @@ pub(super) fn entity_tag(answer: &DynamicMessage) -> Option<HeaderValue> {
 }
 
 fn parse(tag: &str) -> Option<(u64, u64)> {
+    // As they are written, and not as numbers can be written in other ways. No service is of epoch 0, which is any.
+    let number = |text: &str| text.parse().ok().filter(|number: &u64| *number > 0 && number.to_string() == text);
     let (epoch, revision) = tag.trim().strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
-    Some((epoch.parse().ok()?, revision.parse().ok()?))
+    Some((number(epoch)?, number(revision)?))
 }
 
 /// The value of a header that can be there once.

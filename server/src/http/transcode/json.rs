@@ -13,7 +13,10 @@ use super::{super::problem::Violation, tree::Tree};
 use crate::registry::nearest;
 
 /// The most faults that are told.
-const MAX_FAULTS: usize = 16;
+pub(super) const MAX_FAULTS: usize = 16;
+
+/// The most values that are tried for themselves. What is wrong behind them is told without its place.
+const MAX_TRIES: usize = 1_000;
 
 /// Reads a message. `path` is where it stands in its request, for the words of faults.
 pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<DynamicMessage, Vec<Violation>> {
@@ -26,7 +29,7 @@ pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<
         vec![Violation::new("", what)]
     };
     let tree: Tree = serde_json::from_slice(text).map_err(no_json)?;
-    let mut faults = Faults { found: Vec::new(), tries_values: false };
+    let mut faults = Faults { found: Vec::new(), tries: 0 };
     faults.in_message(kind, &tree, path);
     if !faults.found.is_empty() {
         return Err(faults.found);
@@ -35,7 +38,7 @@ pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<
         Ok(message) => return Ok(message),
         Err(error) => error,
     };
-    faults.tries_values = true;
+    faults.tries = MAX_TRIES;
     faults.in_message(kind, &tree, path);
     if faults.found.is_empty() {
         faults.found.push(Violation::new(path, cleaned(&error)));
@@ -80,10 +83,16 @@ fn cleaned(error: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// Looks for faults: in names, or in values.
+/// Whether the values of a field have names in them.
+fn has_names(field: &FieldDescriptor) -> bool {
+    matches!(field.kind(), Kind::Message(kind) if !is_one_value(&kind))
+}
+
+/// Looks for faults: in names, or, while it may try any, in values.
 struct Faults {
     found: Vec<Violation>,
-    tries_values: bool,
+    /// How many values are still tried.
+    tries: usize,
 }
 
 impl Faults {
@@ -127,6 +136,9 @@ impl Faults {
             (Tree::Object(entries), Kind::Message(entry)) if field.is_map() => {
                 let mut seen = HashSet::new();
                 for (name, value) in entries {
+                    if self.is_full() {
+                        return;
+                    }
                     let path = format!("{path}[{name:?}]");
                     if !seen.insert(name) {
                         self.add(&path, "is there twice");
@@ -137,6 +149,12 @@ impl Faults {
             (_, _) if field.is_map() => self.add(path, "must be an object"),
             (Tree::List(items), _) if field.is_list() => {
                 for (at, item) in items.iter().enumerate() {
+                    if self.is_full() {
+                        return;
+                    }
+                    if self.tries == 0 && !item.is_null() && !has_names(field) {
+                        continue;
+                    }
                     self.in_item(field, item, &format!("{path}[{at}]"));
                 }
             }
@@ -151,13 +169,13 @@ impl Faults {
             return self.add(path, "must not be null");
         }
         if let Kind::Message(kind) = field.kind()
-            && !is_one_value(&kind)
+            && has_names(field)
         {
             return self.in_message(&kind, value, path);
         }
-        if self.tries_values
-            && let Err(what) = value_of(field, value.to_value())
-        {
+        let Some(left) = self.tries.checked_sub(1) else { return };
+        self.tries = left;
+        if let Err(what) = value_of(field, value.to_value()) {
             self.add(path, format!("cannot be read: {what}"));
         }
     }

@@ -1,24 +1,38 @@
 //! Fields that are said in the path or the query, one value each.
 
+use std::collections::HashMap;
+
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage as _};
 use serde_json::Value;
 
 use super::{super::problem::Violation, json};
 
+/// Which fields were said, by the numbers on the way to them, and what was said of each: a value that is a field's default
+/// leaves no trace in a message.
+pub(super) type Said = HashMap<Vec<u32>, String>;
+
 /// Sets a field of a message by its path, as in `revision.epoch`; a list gets one value more.
-pub(super) fn set(message: &mut DynamicMessage, path: &str, text: &str) -> Result<(), Violation> {
+pub(super) fn set(message: &mut DynamicMessage, path: &str, text: &str, said: &mut Said) -> Result<(), Violation> {
     let at_fault = |what: String| Violation::new(path, what);
     let mut message = message;
     let mut names = path.split('.').peekable();
+    let mut place = Vec::new();
     while let Some(name) = names.next() {
         let kind = message.descriptor();
         let field = json::field(&kind, name).ok_or_else(|| at_fault(json::unknown(&kind, name)))?;
+        place.push(field.number());
         if names.peek().is_none() {
+            let is_new = said.get(&place).is_none_or(|before| before == text);
+            if !is_new && !field.is_list() {
+                return Err(at_fault("is there twice, and not the same".to_owned()));
+            }
+            said.insert(place, text.to_owned());
             return set_field(message, &field, text).map_err(at_fault);
         }
         if !is_of_fields(&field) {
             return Err(at_fault(format!("is wrong from {name} on, which has no fields")));
         }
+        is_alone(message, &field).map_err(at_fault)?;
         let Some(inner) = message.get_field_mut(&field).as_message_mut() else {
             return Err(at_fault(format!("is wrong from {name} on")));
         };
@@ -51,12 +65,18 @@ fn set_field(message: &mut DynamicMessage, field: &FieldDescriptor, text: &str) 
     if message.has_field(field) && *message.get_field(field) != value {
         return Err("is there twice, and not the same".to_owned());
     }
-    let others = field.containing_oneof().into_iter().flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
-    if let Some(other) = others.into_iter().find(|other| other != field && message.has_field(other)) {
-        return Err(format!("is one of two that exclude each other: {} is there as well", other.json_name()));
-    }
+    is_alone(message, field)?;
     message.set_field(field, value);
     Ok(())
+}
+
+/// Refuses a field that would take the place of another one, of the same oneof, in silence.
+fn is_alone(message: &DynamicMessage, field: &FieldDescriptor) -> Result<(), String> {
+    let others = field.containing_oneof().into_iter().flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
+    match others.into_iter().find(|other| other != field && message.has_field(other)) {
+        Some(other) => Err(format!("is one of two that exclude each other: {} is there as well", other.json_name())),
+        None => Ok(()),
+    }
 }
 
 /// The JSON of a text, by the kind of its field.

@@ -35,6 +35,83 @@ fn path_query_body_and_headers_make_one_message() {
     assert_eq!(message, expected);
 }
 
+/// What is wrong with a request without a body, as `field: description`.
+fn faults_of(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Vec<String>> {
+    let mut head = Request::get(uri);
+    for (name, value) in headers {
+        head = head.header(*name, *value);
+    }
+    let said = request(&rpc(method), &Vec::new(), &head.body(()).unwrap().into_parts().0, b"");
+    said.map(|_| ()).map_err(|problem| {
+        problem.violations().iter().map(|fault| format!("{}: {}", fault.field, fault.description)).collect()
+    })
+}
+
+#[test]
+fn one_of_two_that_exclude_each_other_does_not_take_the_others_place() {
+    let (time, revision) = ("at.time=2020-01-01T00:00:00Z", "at.revision.revision=1");
+    for (query, second) in [(format!("{time}&{revision}"), "time"), (format!("{revision}&{time}"), "revision")] {
+        let faults = faults_of("/GetRevision", &format!("/v1?service=payments&{query}"), &[]).unwrap_err();
+        let excluded = format!("is one of two that exclude each other: {second} is there as well");
+        assert!(faults.len() == 1 && faults[0].ends_with(&excluded), "{faults:?}");
+    }
+}
+
+#[test]
+fn what_is_said_twice_is_the_same_even_where_it_is_a_default() {
+    for query in ["includeServices=false&include_services=true", "pageSize=0&page_size=1", "pageSize=1&pageSize=0"] {
+        let faults = faults_of("/GetIsolationStats", &format!("/v1?{query}"), &[]).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].ends_with("is there twice, and not the same"), "{faults:?}");
+    }
+    faults_of("/GetIsolationStats", "/v1?pageSize=1&page_size=1", &[]).unwrap();
+}
+
+#[test]
+fn an_entity_tag_is_taken_as_it_is_written_only() {
+    for (tag, is_one) in [
+        ("\"7-9\"", true),
+        ("\"0-2\"", false),
+        ("\"7-0\"", false),
+        ("\"+1-+2\"", false),
+        ("\"07-9\"", false),
+        ("*", false),
+        ("W/\"7-9\"", false),
+    ] {
+        assert_eq!(faults_of("/UnregisterService", "/v1?service=a", &[("if-match", tag)]).is_ok(), is_one, "{tag}");
+    }
+}
+
+#[test]
+fn a_body_of_a_million_faults_is_looked_at_no_longer_than_one_of_a_few() {
+    let list =
+        |last: &str| format!(r#"{{"service":{{"name":"a"}},"policy":{{"retry":{{"retryableGrpcCodes":[{last}]}}}}}}"#);
+    let head = Request::post("/v1").header("content-type", "application/json").body(()).unwrap().into_parts().0;
+    let faults = |body: String| {
+        let problem = request(&rpc("/RegisterService"), &Vec::new(), &head, body.as_bytes()).unwrap_err();
+        problem.violations().to_vec()
+    };
+    let near = faults(list("1,1,\"x\""));
+    assert_eq!(near[0].field, "policy.retry.retryable_grpc_codes[2]");
+    // Far behind, it is told without its place: each value that is tried costs as much as a small body.
+    let far = faults(list(&format!("{}\"x\"", "1,".repeat(900_000))));
+    assert_eq!((far.len(), far[0].field.as_str()), (1, ""));
+    let many = faults(list(&"\"x\",".repeat(100_000)).replace(",]", "]"));
+    assert_eq!(many.len(), json::MAX_FAULTS);
+}
+
+#[test]
+fn a_callers_own_words_come_back_shortened() {
+    let head = Request::post("/v1").header("content-type", "application/json").body(()).unwrap().into_parts().0;
+    let name = "\u{7f}".repeat(1_000_000);
+    for body in [format!(r#"{{"service":{{"labels":{{"{name}":null}}}}}}"#), format!(r#"{{"{name}":1}}"#)] {
+        let problem = request(&rpc("/RegisterService"), &Vec::new(), &head, body.as_bytes()).unwrap_err();
+        let said = problem.into_response().into_body();
+        assert!(said.len() < 8 * 1024, "{} bytes", said.len());
+    }
+    let faults = faults_of("/GetIsolationStats", &format!("/v1?{}", "a&".repeat(7_500)), &[]).unwrap_err();
+    assert_eq!(faults.len(), json::MAX_FAULTS);
+}
+
 #[test]
 fn what_path_and_body_say_of_one_field_has_to_be_the_same() {
     let rpc = rpc("/SetIsolationLevel");
