@@ -23,5 +23,6 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+mod words;
 
 pub use self::server::{Server, StartError, run};

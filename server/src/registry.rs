@@ -113,6 +113,8 @@ struct Shared {
     leases: Leases,
     hearsay: Hearsay,
     unrecorded: Unrecorded,
+    /// Held while all is read again for a write that waits for it.
+    reloading: tokio::sync::Mutex<()>,
     /// What was last found of the store although it answers.
     concerns: RwLock<Vec<Concern>>,
     /// How often the store's epoch became another one.

@@ -75,6 +75,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`StoreError::Denied`] or [`StoreError::Corrupt`] as the backend finds.
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError>;
 
+    /// Every entry whose key starts with none of `prefixes`, as of one revision. What they have is not read at all.
+    ///
+    /// Linearizable, as [`list`](Self::list) is.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    async fn list_without(&self, prefixes: &[&str]) -> Result<Listing, StoreError>;
+
     /// Applies all of `txn` or none of it, and returns only when it is durable.
     ///
     /// A transaction that changes nothing (no operations, or only deletions of absent keys) makes no revision; it

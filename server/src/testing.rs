@@ -37,6 +37,8 @@ pub(crate) struct FaultyStore {
     inner: Mutex<Arc<MemoryStore>>,
     /// Every call answers that the store is away.
     away: watch::Sender<bool>,
+    /// Watches hold back what they have.
+    deaf: watch::Sender<bool>,
     /// So many commits are applied and then not answered.
     pub(crate) unanswered: AtomicU32,
     /// So many commits are refused for a conflict that is not there.
@@ -60,6 +62,7 @@ impl FaultyStore {
         Arc::new(Self {
             inner: Mutex::new(Arc::new(MemoryStore::new())),
             away: watch::Sender::new(false),
+            deaf: watch::Sender::new(false),
             unanswered: AtomicU32::default(),
             conflicts: AtomicU32::default(),
             lost_leases: AtomicU32::default(),
@@ -74,6 +77,11 @@ impl FaultyStore {
     /// Takes the store away, watches included, or brings it back.
     pub(crate) fn set_away(&self, away: bool) {
         self.away.send_replace(away);
+    }
+
+    /// Has watches tell nothing more, or what they held back.
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.deaf.send_replace(deaf);
     }
 
     /// Makes every call take so long from now on.
@@ -124,6 +132,10 @@ impl Store for FaultyStore {
         inner.list(prefix).await
     }
 
+    async fn list_without(&self, prefixes: &[&str]) -> Result<Listing, StoreError> {
+        self.reach().await?.list_without(prefixes).await
+    }
+
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         let inner = self.reach().await?;
@@ -147,7 +159,14 @@ impl Store for FaultyStore {
     }
 
     async fn watch(&self, prefix: &str, after: StoreRevision) -> Result<Watch, StoreError> {
-        let inner = self.reach().await?.watch(prefix, after).await?;
+        let deaf = self.deaf.subscribe();
+        let inner = self.reach().await?.watch(prefix, after).await?.then(move |batch| {
+            let mut deaf = deaf.clone();
+            async move {
+                let _ = deaf.wait_for(|deaf| !deaf).await;
+                batch
+            }
+        });
         let mut away = self.away.subscribe();
         away.mark_unchanged();
         let cut = Box::pin(async move {

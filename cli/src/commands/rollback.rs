@@ -109,7 +109,9 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
     for service in &answer.services {
         let name = session.shown(&service.namespace, &service.service);
         match service.outcome() {
-            v1::RollbackOutcome::Refused => wrong.push(format!("{name}: {}", service.error)),
+            v1::RollbackOutcome::Refused | v1::RollbackOutcome::Unknown => {
+                wrong.push(format!("{name}: {}", service.error))
+            }
             v1::RollbackOutcome::Done if service.revision.is_some() => {
                 let place = (service.namespace.clone(), service.service.clone());
                 match args.write.await_instances(place, service.revision, session).await? {
@@ -136,6 +138,7 @@ fn told(service: &v1::RolledBackService, is_dry: bool) -> String {
         }
         (v1::RollbackOutcome::Unchanged, _) => format!("is as it was, revision {from}"),
         (v1::RollbackOutcome::LeftAlone, _) => "left alone: it was not registered then (--unregister-newer)".to_owned(),
+        (v1::RollbackOutcome::Unknown, _) => "nobody knows whether it was put back".to_owned(),
         (v1::RollbackOutcome::Refused, _) => "could not be put back".to_owned(),
         (v1::RollbackOutcome::Unspecified, _) => "the manager says something of a later release".to_owned(),
     }

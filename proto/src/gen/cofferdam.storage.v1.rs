@@ -153,7 +153,8 @@ pub struct ChangeRecord {
     /// The ServiceRecord after it, as it was written, less its ChangeLog. Empty: the service was not registered any more.
     #[prost(bytes = "bytes", tag = "6")]
     pub after: ::prost::bytes::Bytes,
-    /// The revision of the change, where it is not the key's own: the record was copied from another store, or tells of a
+    /// The revision of the change. Where its number is zero, that is the key's own; where it is unset, the epoch is the
+    /// store's. It is whole where it is not the key's own: the record was copied from another store, or tells of a
     /// change that a release without history made.
     #[prost(message, optional, tag = "7")]
     pub revision: ::core::option::Option<super::super::v1::Revision>,

@@ -2336,7 +2336,8 @@ pub struct RollbackRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
-    /// Whether to write nothing and only say what would be done.
+    /// Whether to write nothing and only say what would be done. Each service is then looked at as if it alone were put back: of
+    /// several that stand in for each other, some may be refused that would be done.
     #[prost(bool, tag = "7")]
     pub validate_only: bool,
     /// Whether to unregister what was not registered then. False: it is left alone and named.
@@ -2370,7 +2371,7 @@ pub struct RolledBackService {
     /// How many fields more differ.
     #[prost(uint32, tag = "8")]
     pub more_changes: u32,
-    /// Why it was refused, and how to mend it. Empty: it was not.
+    /// Why it was refused or is unknown, and how to mend it; of several services the first 256 bytes. Empty: it was not.
     #[prost(string, tag = "9")]
     pub error: ::prost::alloc::string::String,
 }
@@ -2468,6 +2469,9 @@ pub enum RollbackOutcome {
     LeftAlone = 3,
     /// It could not be put back; error says why. Of several services only: for one it is the error of the call.
     Refused = 4,
+    /// The store did not say whether it was put back; error says more. The same request again finds out. Of several services
+    /// only, as before.
+    Unknown = 5,
 }
 impl RollbackOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2481,6 +2485,7 @@ impl RollbackOutcome {
             Self::Unchanged => "ROLLBACK_OUTCOME_UNCHANGED",
             Self::LeftAlone => "ROLLBACK_OUTCOME_LEFT_ALONE",
             Self::Refused => "ROLLBACK_OUTCOME_REFUSED",
+            Self::Unknown => "ROLLBACK_OUTCOME_UNKNOWN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2491,6 +2496,7 @@ impl RollbackOutcome {
             "ROLLBACK_OUTCOME_UNCHANGED" => Some(Self::Unchanged),
             "ROLLBACK_OUTCOME_LEFT_ALONE" => Some(Self::LeftAlone),
             "ROLLBACK_OUTCOME_REFUSED" => Some(Self::Refused),
+            "ROLLBACK_OUTCOME_UNKNOWN" => Some(Self::Unknown),
             _ => None,
         }
     }

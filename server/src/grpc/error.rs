@@ -13,7 +13,10 @@ use cofferdam_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use crate::error::{Error, Rejection};
+use crate::{
+    error::{Error, Rejection},
+    words::shortened,
+};
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "cofferdam";
@@ -60,7 +63,7 @@ pub(crate) fn with_retry_after(error: &Error, retry_after: Option<Duration>) -> 
     if retry_after.is_some() {
         details.set_retry_info(retry_after);
     }
-    Status::with_error_details(code, shortened(error.to_string()), details)
+    Status::with_error_details(code, shortened(error.to_string(), MAX_MESSAGE_BYTES), details)
 }
 
 /// The first fields at fault, as many as there is room for; at least one.
@@ -72,23 +75,14 @@ fn fields(violations: &[Violation]) -> Vec<FieldViolation> {
         left.is_some()
     };
     let field = |violation: &Violation| {
-        FieldViolation::new(shortened(violation.path.clone()), shortened(violation.description.clone()))
+        let words = |text: &str| shortened(text, MAX_MESSAGE_BYTES);
+        FieldViolation::new(words(&violation.path), words(&violation.description))
     };
     let mut fields: Vec<_> = violations.iter().take_while(fits).map(field).collect();
     if fields.is_empty() {
         fields.extend(violations.first().map(field));
     }
     fields
-}
-
-/// A text, or its beginning where it is too long.
-fn shortened(mut text: String) -> String {
-    if text.len() > MAX_MESSAGE_BYTES {
-        let fits = (0..=MAX_MESSAGE_BYTES).rev().find(|end| text.is_char_boundary(*end));
-        text.truncate(fits.unwrap_or_default());
-        text.push_str("... and more");
-    }
-    text
 }
 
 /// Names with commas between them, as many as there is room for.

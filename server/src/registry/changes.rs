@@ -116,12 +116,13 @@ pub(super) fn change(
     cause: &Cause,
     after: Bytes,
 ) -> (Bytes, Vec<Op>) {
-    let unregistered = before.is_none().then(|| view.unregistered(target)).flatten();
+    // A release that keeps no changes registers a service again without a word of those before.
+    let unregistered = before.and_then(Registered::changes).is_none().then(|| view.unregistered(target)).flatten();
     let mut ops = Vec::new();
     if unregistered.is_some() {
         ops.push(delete(key::unregistered(target)));
     }
-    let log = log(target, before, unregistered, cause, after.clone(), &mut ops);
+    let log = log(view, target, before, unregistered, cause, after.clone(), &mut ops);
     // Messages one behind the other are one message.
     let mut value = Vec::from(after);
     value.extend(storage::ServiceRecord { changes: Some(log), ..storage::ServiceRecord::default() }.encode_to_vec());
@@ -131,7 +132,8 @@ pub(super) fn change(
 /// Records that a service goes: what to write besides its removal.
 pub(super) fn removal(view: &mut View<'_>, target: &ServiceKey, before: &Registered, cause: &Cause) -> Vec<Op> {
     let mut ops = Vec::new();
-    let log = log(target, Some(before), None, cause, Bytes::new(), &mut ops);
+    let unregistered = before.changes().is_none().then(|| view.unregistered(target)).flatten();
+    let log = log(view, target, Some(before), unregistered, cause, Bytes::new(), &mut ops);
     let record = storage::UnregisteredRecord { schema_version: SCHEMA_VERSION, changes: Some(log) };
     ops.push(put(key::unregistered(target), record.encode_to_vec().into()));
     forget(view, target, &mut ops);
@@ -141,8 +143,9 @@ pub(super) fn removal(view: &mut View<'_>, target: &ServiceKey, before: &Registe
 /// A change's record as it is stored, with its revision in it where it has none.
 pub(crate) fn with_revision(value: &Bytes, revision: Revision) -> Bytes {
     match storage::ChangeRecord::decode(value.clone()) {
-        Ok(record) if record.revision.is_none() => {
-            let revision = Some(revision_to_wire(revision));
+        Ok(record) if record.revision.is_none_or(|own| own.revision == 0) => {
+            let epoch = record.revision.map_or(revision.epoch, |own| own.epoch);
+            let revision = Some(revision_to_wire(Revision { epoch, ..revision }));
             // Messages one behind the other are one message.
             let told = storage::ChangeRecord { revision, ..storage::ChangeRecord::default() };
             [value, told.encode_to_vec().as_slice()].concat().into()
@@ -153,6 +156,7 @@ pub(crate) fn with_revision(value: &Bytes, revision: Revision) -> Bytes {
 
 /// Adds the record of a change to `ops`, the deletion of those that there is no room for, and says what is kept then.
 fn log(
+    view: &View<'_>,
     target: &ServiceKey,
     before: Option<&Registered>,
     unregistered: Option<&Unregistered>,
@@ -172,7 +176,8 @@ fn log(
         reason: cause.reason.clone(),
         time: Some(cause.time),
         after,
-        revision: None,
+        // The rest is that of its transaction.
+        revision: Some(v1::Revision { epoch: view.catalog().epoch, revision: 0 }),
         restored: cause.restored,
     };
     append(target, &mut log, &record, ops);
@@ -222,7 +227,8 @@ fn first(log: &storage::ChangeLog) -> u64 {
 
 /// Forgets one of those that were unregistered first, where there are too many.
 fn forget(view: &mut View<'_>, target: &ServiceKey, ops: &mut Vec<Op>) {
-    let unregistered = view.catalog().unregistered_by_age();
+    let mut unregistered = view.catalog().unregistered_by_age();
+    unregistered.retain(|key| *key != target);
     let beyond = (unregistered.len() + 1).saturating_sub(MAX_UNREGISTERED);
     if beyond == 0 {
         return;
@@ -257,8 +263,11 @@ impl Kept {
         if record.schema_version != SCHEMA_VERSION {
             return Err(Unreadable::SchemaVersion(record.schema_version));
         }
-        let own = Revision { epoch, revision: entry.mod_revision.get() };
-        let revision = record.revision.map_or(own, revision_from_wire);
+        let revision = match record.revision {
+            Some(own) if own.revision != 0 => revision_from_wire(own),
+            // Earlier releases left the epoch out.
+            own => Revision { epoch: own.map_or(epoch, |own| own.epoch), revision: entry.mod_revision.get() },
+        };
         let number = entry.key.rsplit('/').next().and_then(|number| number.parse().ok());
         Ok(Self { number: number.unwrap_or_default(), revision, record })
     }

@@ -115,6 +115,7 @@ async fn load_first(
         leases: Default::default(),
         hearsay: Default::default(),
         unrecorded: Default::default(),
+        reloading: Default::default(),
         concerns: Default::default(),
         epochs: Default::default(),
         version: watch::Sender::new(0),
@@ -207,7 +208,8 @@ impl Shared {
             };
             let seen = Seen { epoch: Some(epoch), went_back };
             let incarnation = epoch::establish(&*self.store, &*self.clock, seen).await?;
-            let listing = self.store.list("").await?;
+            // Changes are read when they are asked for, and there may be many times more of them than of all else.
+            let listing = self.store.list_without(&[key::CHANGES, key::REQUESTS]).await?;
             if !describes(&listing, incarnation) {
                 continue;
             }

@@ -16,6 +16,9 @@ pub(crate) const PEERS: &str = "peer/";
 /// What the keys of all changes begin with.
 pub(crate) const CHANGES: &str = "history/";
 
+/// What the keys of the results of requests begin with.
+pub(super) const REQUESTS: &str = "request/";
+
 /// The digits of a change's number: those of the largest.
 const CHANGE_DIGITS: usize = 20;
 
@@ -124,8 +127,8 @@ pub(super) fn unregistered(key: &ServiceKey) -> String {
 
 /// Where the result of a request is kept.
 pub(super) fn request(id: &str) -> String {
-    let mut key = String::with_capacity("request/".len() + 2 * id.len());
-    key.push_str("request/");
+    let mut key = String::with_capacity(REQUESTS.len() + 2 * id.len());
+    key.push_str(REQUESTS);
     for byte in id.bytes() {
         // Writing to a String cannot fail.
         let _ = write!(key, "{byte:02x}");

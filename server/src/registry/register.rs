@@ -113,9 +113,12 @@ fn plan(
 }
 
 /// The refusal of one service more than `limit`.
+/// The quota of [`no_room`].
+pub(super) const SERVICES: &str = "services";
+
 pub(super) fn no_room(limit: usize) -> Error {
     let remedy = "unregister some, or raise limits.max_services";
-    Error::QuotaExceeded { quota: "services", limit: limit.to_string(), remedy }
+    Error::QuotaExceeded { quota: SERVICES, limit: limit.to_string(), remedy }
 }
 
 /// The policy that a registration writes.

@@ -17,6 +17,7 @@ use futures_util::{StreamExt as _, stream};
 use prost::Message;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
     Registered, Registry, alternatives,
@@ -24,14 +25,14 @@ use super::{
     change::{expect_revision, kept_orders, write},
     changes::{Cause, Kept},
     record::put_back,
-    register::no_room,
+    register::{SERVICES, no_room},
     request_record::Request,
     revisions::{Difference, check_time, is_before},
     transact::{Answer, Plan, View},
     unregister::remove,
     validate::{self, target},
 };
-use crate::error::Error;
+use crate::{error::Error, words::shortened};
 
 const METHOD: &str = "/cofferdam.v1.IsolationService/Rollback";
 
@@ -40,6 +41,9 @@ const TOGETHER: usize = 64;
 
 /// How many bytes of differences an answer about several services has.
 const MAX_CHANGES_BYTES: usize = 1024 * 1024;
+
+/// How much it has of why one of them was refused.
+const MAX_ERROR_BYTES: usize = 256;
 
 impl Answer for v1::RolledBackService {
     fn revision(&mut self) -> &mut Option<v1::Revision> {
@@ -77,7 +81,7 @@ impl Registry {
         let wish = Wish { request, cause };
         if !wish.request.service.is_empty() {
             let key = target(&wish.request.namespace, &wish.request.service)?;
-            let service = self.roll_back(&key, &wish).await?;
+            let service = self.roll_back(&key, &wish, true).await?;
             return Ok(v1::RollbackResponse { services: vec![service], unchanged: 0 });
         }
         if wish.request.expected_revision.is_some() {
@@ -91,69 +95,138 @@ impl Registry {
     }
 
     async fn roll_all_back(&self, wish: &Wish, time: &Timestamp) -> Result<v1::RollbackResponse, Error> {
-        let (mut waiting, unchanged) = self.changed_since(&wish.request.namespace, time)?;
-        let mut services = Vec::new();
+        // Which services have changed is found out from memory, and no transaction would tell it of one that it missed.
+        self.shared.catch_up_with_store().await?;
+        let Changed { mut waiting, unchanged } = self.changed_since(&wish.request.namespace, time)?;
+        let mut answers = Answers::default();
+        // What is to go again goes last: the history of what is gone is forgotten where too much is.
+        let mut may_remove = wish.request.validate_only;
         loop {
-            let attempts = stream::iter(waiting.iter().cloned()).map(|key| async move {
-                let outcome = Box::pin(self.roll_back(&key, wish)).await;
-                (key, outcome)
-            });
-            let attempts: Vec<_> = attempts.buffer_unordered(TOGETHER).collect().await;
-            let is_nearer = attempts.iter().any(|(_, outcome)| is_done(outcome));
-            let is_last = !is_nearer || wish.request.validate_only;
-            let mut again = Vec::new();
-            for (key, outcome) in attempts {
-                match outcome {
-                    Ok(service) => services.push(service),
-                    Err(error) if !is_last && may_pass(&error) => again.push(key),
-                    Err(error) => services.push(refusal(&key, &error)),
-                }
-            }
-            if again.is_empty() {
-                break;
-            }
-            waiting = again;
-        }
-        services.sort_by(|a, b| (&a.namespace, &a.service).cmp(&(&b.namespace, &b.service)));
-        let mut bytes = 0;
-        for service in &mut services {
-            bytes += service.encoded_len();
-            if bytes > MAX_CHANGES_BYTES {
-                let left_out = u32::try_from(service.changes.len()).unwrap_or(u32::MAX);
-                service.more_changes = service.more_changes.saturating_add(left_out);
-                service.changes.clear();
+            let Round { is_nearer, refused, to_remove } = self.go(waiting, wish, may_remove, &mut answers).await;
+            let is_last = wish.request.validate_only || !is_nearer && to_remove.is_empty();
+            let (again, refused): (Vec<_>, Vec<_>) =
+                refused.into_iter().partition(|(_, error)| !is_last && may_pass(error));
+            refused.into_iter().for_each(|(key, error)| answers.add(refusal(&key, &error)));
+            may_remove |= !to_remove.is_empty();
+            waiting = again.into_iter().map(|(key, _)| key).chain(to_remove).collect();
+            if waiting.is_empty() {
+                return Ok(answers.into_response(unchanged));
             }
         }
-        Ok(v1::RollbackResponse { services, unchanged })
     }
 
-    /// The services that changed after a time, and how many did not.
-    fn changed_since(&self, namespace: &str, time: &Timestamp) -> Result<(Vec<ServiceKey>, u32), Error> {
+    /// Tries to put each back, side by side, until the store goes away.
+    async fn go(&self, waiting: Vec<ServiceKey>, wish: &Wish, may_remove: bool, answers: &mut Answers) -> Round {
+        let is_away = &AtomicBool::new(false);
+        let attempts = stream::iter(waiting).map(|key| async move {
+            if is_away.load(Ordering::Relaxed) {
+                return (key, Err(Error::StoreUnavailable { reason: "it went away before its turn".to_owned() }));
+            }
+            let outcome = Box::pin(self.roll_back(&key, wish, may_remove)).await;
+            if let Err(Error::StoreUnavailable { .. } | Error::StoreOutcomeUnknown { .. }) = outcome {
+                is_away.store(true, Ordering::Relaxed);
+            }
+            (key, outcome)
+        });
+        let mut attempts = std::pin::pin!(attempts.buffer_unordered(TOGETHER));
+        let mut round = Round::default();
+        while let Some((key, outcome)) = attempts.next().await {
+            round.is_nearer |= is_done(&outcome);
+            match outcome {
+                Ok(service) if is_left(&service) && wish.request.unregister_newer => round.to_remove.push(key),
+                Ok(service) => answers.add(service),
+                Err(error) => round.refused.push((key, error)),
+            }
+        }
+        round
+    }
+
+    /// The services that changed after a time, those that are gone first, and how many did not.
+    fn changed_since(&self, namespace: &str, time: &Timestamp) -> Result<Changed, Error> {
         let namespace = validate::namespaces(namespace)?;
         let catalog = self.shared.read();
         let wanted = |key: &ServiceKey| namespace.as_ref().is_none_or(|name| key.namespace == *name);
         let is_since = |at: Option<Timestamp>| at.is_none_or(|at| !is_before(&at, time));
         let registered = catalog.services_after(None).filter(|present| wanted(present.key()));
         let (since, before): (Vec<_>, Vec<_>) = registered.partition(|present| is_since(present.update_time()));
-        let gone = catalog.unregistered_services().filter(|(key, gone)| wanted(key) && is_since(gone.changes.time));
-        let keys = since.iter().map(|present| present.key().clone()).chain(gone.map(|(key, _)| key.clone()));
-        Ok((keys.collect(), u32::try_from(before.len()).unwrap_or(u32::MAX)))
+        let gone = catalog.unregistered_services().filter(|(key, gone)| {
+            // A release that keeps no changes registers a service and leaves this.
+            wanted(key) && is_since(gone.changes.time) && catalog.service(key).is_none()
+        });
+        let keys = gone.map(|(key, _)| key.clone()).chain(since.iter().map(|present| present.key().clone()));
+        Ok(Changed { waiting: keys.collect(), unchanged: u32::try_from(before.len()).unwrap_or(u32::MAX) })
     }
 
-    async fn roll_back(&self, key: &ServiceKey, wish: &Wish) -> Result<v1::RolledBackService, Error> {
-        let history = self.shared.history(key).await?;
-        let moment = history.find(wish.request.to.as_ref(), "to", self.now())?;
-        let goal = Goal { change: moment.change, state: moment.state()? };
+    async fn roll_back(&self, key: &ServiceKey, wish: &Wish, may_remove: bool) -> Result<v1::RolledBackService, Error> {
+        let history = match self.shared.history(key).await {
+            Err(error @ Error::StoreUnavailable { .. }) => return Err(error),
+            history => history,
+        };
+        let goal = history.as_ref().map_err(Clone::clone).and_then(|history| {
+            let moment = history.find(wish.request.to.as_ref(), "to", self.now())?;
+            Ok(Goal { change: moment.change, state: moment.state()? })
+        });
         let limit = self.shared.options.max_services;
-        let plan = |view: &mut View<'_>| plan(view, key, wish, &goal, limit);
+        // Within the plan, so that a request that was done is answered as it was, whatever is kept now.
+        let plan = |view: &mut View<'_>| match &goal {
+            Ok(goal) => plan(view, key, wish, goal, limit, may_remove),
+            Err(error) => Err(error.clone()),
+        };
         let mut service = if wish.request.validate_only {
             self.shared.preview(plan)?
         } else {
-            let identity = Request::new(METHOD, &own_id(&wish.request.request_id, key), &wish.request)?;
-            self.shared.transact(key, &identity, plan).await?
+            let request_id = &wish.request.request_id;
+            let identity = Request::new(METHOD, &own_id(request_id, key), &wish.request)?;
+            let reused = |error| match error {
+                Error::RequestIdReused { .. } => Error::RequestIdReused { request_id: request_id.clone() },
+                error => error,
+            };
+            self.shared.transact(key, &identity, plan).await.map_err(reused)?
         };
         service.revision = service.revision.filter(|revision| revision.revision != 0);
         Ok(service)
+    }
+}
+
+/// The services that a rollback of several is about.
+#[derive(Debug)]
+struct Changed {
+    waiting: Vec<ServiceKey>,
+    /// How many more have not changed.
+    unchanged: u32,
+}
+
+/// What is left of a try.
+#[derive(Debug, Default)]
+struct Round {
+    /// Something was done.
+    is_nearer: bool,
+    refused: Vec<(ServiceKey, Error)>,
+    /// Those that are to go, and were not to go yet.
+    to_remove: Vec<ServiceKey>,
+}
+
+/// What became of several services, within bounds.
+#[derive(Debug, Default)]
+struct Answers {
+    services: Vec<v1::RolledBackService>,
+    bytes: usize,
+}
+
+impl Answers {
+    fn add(&mut self, mut service: v1::RolledBackService) {
+        self.bytes += service.encoded_len();
+        if self.bytes > MAX_CHANGES_BYTES {
+            let left_out = u32::try_from(service.changes.len()).unwrap_or(u32::MAX);
+            service.more_changes = service.more_changes.saturating_add(left_out);
+            service.changes = Vec::new();
+        }
+        self.services.push(service);
+    }
+
+    fn into_response(mut self, unchanged: u32) -> v1::RollbackResponse {
+        self.services.sort_by(|a, b| (&a.namespace, &a.service).cmp(&(&b.namespace, &b.service)));
+        v1::RollbackResponse { services: self.services, unchanged }
     }
 }
 
@@ -163,6 +236,7 @@ fn plan(
     wish: &Wish,
     goal: &Goal<'_>,
     limit: usize,
+    may_remove: bool,
 ) -> Result<Plan<v1::RolledBackService>, Error> {
     let before = view.service(key).map(|registered| &**registered);
     let expected = wish.request.expected_revision.map(revision_from_wire);
@@ -191,7 +265,7 @@ fn plan(
     let Some(state) = &goal.state else {
         return match before {
             None => nothing(RollbackOutcome::Unchanged),
-            Some(_) if !wish.request.unregister_newer => nothing(RollbackOutcome::LeftAlone),
+            Some(_) if !(wish.request.unregister_newer && may_remove) => nothing(RollbackOutcome::LeftAlone),
             Some(before) => {
                 let ops = remove(view, key, Some(before), &cause)?;
                 Ok(Plan { ops, answer: answer(RollbackOutcome::Done) })
@@ -241,20 +315,30 @@ fn is_done(outcome: &Result<v1::RolledBackService, Error>) -> bool {
     outcome.as_ref().is_ok_and(|service| service.outcome() == RollbackOutcome::Done)
 }
 
+fn is_left(service: &v1::RolledBackService) -> bool {
+    service.outcome() == RollbackOutcome::LeftAlone
+}
+
 /// Whether others that are put back may make room.
 fn may_pass(error: &Error) -> bool {
-    matches!(error, Error::Invalid { .. } | Error::ServiceInUse { .. } | Error::Contended { .. })
+    match error {
+        Error::Invalid { .. } | Error::ServiceInUse { .. } | Error::Contended { .. } => true,
+        Error::QuotaExceeded { quota, .. } => *quota == SERVICES,
+        _ => false,
+    }
 }
 
 fn refusal(key: &ServiceKey, error: &Error) -> v1::RolledBackService {
     if let Error::Internal { detail } = error {
         tracing::error!(%detail, "internal error");
     }
+    let is_unknown = matches!(error, Error::StoreOutcomeUnknown { .. });
+    let outcome = if is_unknown { RollbackOutcome::Unknown } else { RollbackOutcome::Refused };
     v1::RolledBackService {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
-        outcome: RollbackOutcome::Refused.into(),
-        error: error.to_string(),
+        outcome: outcome.into(),
+        error: shortened(error.to_string(), MAX_ERROR_BYTES),
         ..v1::RolledBackService::default()
     }
 }

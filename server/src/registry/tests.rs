@@ -9,5 +9,6 @@ mod poison;
 mod requests;
 mod revisions;
 mod rollback;
+mod rollback_of_many;
 mod subscribers;
 mod writes;

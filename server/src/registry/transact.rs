@@ -174,6 +174,21 @@ impl Shared {
         (verdict, view.into_txn(), catalog.epoch)
     }
 
+    /// Brings memory to where the store is now, for what is found out from memory alone.
+    ///
+    /// # Errors
+    /// Those of a read that the store does not answer.
+    pub(super) async fn catch_up_with_store(&self) -> Result<(), Error> {
+        let give_up = Instant::now() + self.options.store_timeout;
+        let described = match tokio::time::timeout_at(give_up, self.store.list(key::META)).await {
+            Ok(described) => described.map_err(|error| self.lease_error(error))?,
+            Err(_) => return Err(Error::StoreUnavailable { reason: self.no_answer() }),
+        };
+        let meta = described.entries.iter().find(|entry| entry.key == key::META).map(|entry| entry.mod_revision);
+        let is_there = |catalog: &Catalog| Some(catalog.meta) == meta && catalog.head >= described.revision;
+        self.catch_up_until(is_there, give_up).await
+    }
+
     /// Commits within what is left of the store's time.
     pub(super) async fn commit(&self, txn: Txn, give_up: Instant) -> Result<StoreRevision, CommitError> {
         match tokio::time::timeout_at(give_up, self.store.commit(txn)).await {
@@ -189,9 +204,14 @@ impl Shared {
 
     /// Waits until memory knows what the store said, or reads the store where that takes too long.
     async fn catch_up(&self, conflict: &Conflict, give_up: Instant) -> Result<(), Error> {
+        let is_there = |catalog: &Catalog| conflict.failed.iter().all(|failed| is_known(catalog, failed));
+        self.catch_up_until(is_there, give_up).await
+    }
+
+    async fn catch_up_until(&self, is_there: impl Fn(&Catalog) -> bool, give_up: Instant) -> Result<(), Error> {
         let mut version = self.version.subscribe();
         let caught_up = async {
-            while !conflict.failed.iter().all(|failed| is_known(&self.read(), failed)) {
+            while !is_there(&self.read()) {
                 if version.changed().await.is_err() {
                     break;
                 }
@@ -201,7 +221,12 @@ impl Shared {
         if tokio::time::timeout_at(patience, caught_up).await.is_ok() {
             return Ok(());
         }
-        match tokio::time::timeout_at(give_up, self.reload()).await {
+        let reload = async {
+            // Of all that wait for the same, one reads.
+            let _turn = self.reloading.lock().await;
+            if is_there(&self.read()) { Ok(()) } else { self.reload().await }
+        };
+        match tokio::time::timeout_at(give_up, reload).await {
             Ok(reloaded) => reloaded.map_err(|error| self.resync_error(error)),
             Err(_) => Err(Error::StoreUnavailable { reason: self.no_answer() }),
         }

@@ -39,6 +39,7 @@ macro_rules! conformance {
     ($backend:ty) => {
         crate::store::conformance::conformance_cases! { $backend;
             transactions::lists_in_key_order_and_only_the_prefix,
+            transactions::lists_all_but_prefixes,
             transactions::entries_tell_when_they_were_made_and_changed,
             transactions::revisions_strictly_grow,
             transactions::a_transaction_is_applied_whole_or_not_at_all,

@@ -73,6 +73,11 @@ impl Store for EtcdStore {
         list::list(&self.session, prefix).await
     }
 
+    async fn list_without(&self, prefixes: &[&str]) -> Result<Listing, StoreError> {
+        prefixes.iter().try_for_each(|prefix| check_prefix(prefix))?;
+        list::list_without(&self.session, prefixes).await
+    }
+
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         txn.check()?;
         self.writes.commit(txn).await

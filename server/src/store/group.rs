@@ -105,9 +105,12 @@ impl Group {
                         return self.commit_each(together).await;
                     }
                 }
-                // One of them is to blame, and nothing says which.
+                // One of them is to blame, and nothing says which. A full store still takes what puts nothing.
                 Err(CommitError::Store(
-                    StoreError::LeaseNotFound { .. } | StoreError::TooLarge { .. } | StoreError::Invalid(_),
+                    StoreError::LeaseNotFound { .. }
+                    | StoreError::TooLarge { .. }
+                    | StoreError::Full { .. }
+                    | StoreError::Invalid(_),
                 )) if !is_one => return self.commit_each(together).await,
                 outcome => return together.into_iter().for_each(|waiting| waiting.answer(outcome.clone())),
             }

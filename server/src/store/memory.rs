@@ -52,6 +52,11 @@ impl Store for MemoryStore {
         Ok(self.shared.lock().list(prefix))
     }
 
+    async fn list_without(&self, prefixes: &[&str]) -> Result<Listing, StoreError> {
+        prefixes.iter().try_for_each(|prefix| check_prefix(prefix))?;
+        Ok(self.shared.lock().list_without(prefixes))
+    }
+
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         txn.check()?;
         self.write(|draft, state| draft.commit(state, &txn))

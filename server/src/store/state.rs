@@ -48,6 +48,12 @@ impl State {
         Listing { revision: self.feed.head(), entries: matching.map(|(_, entry)| entry.clone()).collect() }
     }
 
+    pub(super) fn list_without(&self, prefixes: &[&str]) -> Listing {
+        let is_wanted = |(key, _): &(&String, &Entry)| !prefixes.iter().any(|prefix| key.starts_with(prefix));
+        let wanted = self.entries.iter().filter(is_wanted).map(|(_, entry)| entry.clone());
+        Listing { revision: self.feed.head(), entries: wanted.collect() }
+    }
+
     /// Makes a draft that was judged on this very state part of it, and tells the watches.
     pub(super) fn apply(&mut self, draft: Draft, now: Instant) {
         for (lease, ttl) in draft.granted {

@@ -9,7 +9,7 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
-use crate::registry::unknown::DESCRIPTORS;
+use crate::{registry::unknown::DESCRIPTORS, words::shortened};
 
 /// How many differences are told.
 const MAX_CHANGES: usize = 64;
@@ -99,16 +99,11 @@ fn json(name: &str, message: &impl Message) -> Option<Value> {
 }
 
 fn text(value: &Value) -> String {
-    let mut text = match value {
+    let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.len() > MAX_VALUE_BYTES {
-        let fits = (0..=MAX_VALUE_BYTES - "...".len()).rev().find(|end| text.is_char_boundary(*end));
-        text.truncate(fits.unwrap_or_default());
-        text.push_str("...");
-    }
-    text
+    shortened(text, MAX_VALUE_BYTES)
 }
 
 #[cfg(test)]

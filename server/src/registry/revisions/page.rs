@@ -49,6 +49,7 @@ impl Registry {
             let history = self.shared.history(&key).await?;
             return Ok(page(&[history], after.as_ref(), size));
         }
+        self.shared.catch_up_with_store().await?;
         let mut candidates = self.candidates(&request.namespace)?;
         candidates.sort_by(|a, b| (Reverse(a.0), &a.1).cmp(&(Reverse(b.0), &b.1)));
         let mut places = Vec::new();
@@ -86,7 +87,9 @@ impl Registry {
         let namespace = validate::namespaces(namespace)?;
         let catalog = self.shared.read();
         let registered = catalog.services_after(None).map(|present| (present.key(), present.update_time()));
-        let unregistered = catalog.unregistered_services().map(|(key, gone)| (key, gone.changes.time));
+        // A release that keeps no changes registers a service and leaves what stood for it.
+        let gone = catalog.unregistered_services().filter(|(key, _)| catalog.service(key).is_none());
+        let unregistered = gone.map(|(key, gone)| (key, gone.changes.time));
         let wanted = |(key, _): &(&ServiceKey, _)| namespace.as_ref().is_none_or(|name| key.namespace == *name);
         let all = registered.chain(unregistered).filter(wanted);
         Ok(all.map(|(key, time)| (sortable(time.unwrap_or_default()), key.clone())).collect())

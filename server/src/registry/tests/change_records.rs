@@ -4,7 +4,7 @@ use super::writes::{fresh, register, set_level};
 use crate::{
     error::Error,
     registry::{
-        Actor, Asked, Registry,
+        Actor, Asked, Registry, Revision,
         changes::{Kept, MAX_UNREGISTERED},
         key::{self, Key},
     },
@@ -146,6 +146,38 @@ async fn what_a_release_without_history_wrote_is_recorded_before_it_is_changed()
     assert_eq!(kept[2].revision.revision, written.get());
     assert_eq!(after(&kept[2]).policy.unwrap().level(), IsolationLevel::None);
     assert_eq!((kept[2].record.time, after(&kept[2]).create_time), (record.update_time, found.create_time));
+}
+
+#[tokio::test]
+async fn what_a_release_without_history_registers_again_goes_on_with_its_history() {
+    let (store, registry) = fresh().await;
+    register(&registry, "payments").await;
+    let at = key::service(&key("default/payments"));
+    let value = store.list(&at).await.unwrap().entries[0].value.clone();
+    let record = storage::ServiceRecord { changes: None, ..storage::ServiceRecord::decode(value).unwrap() };
+    registry.unregister(unregister("payments")).await.unwrap();
+    let written = store.inner().commit(Txn::new().put(at, record.encode_to_vec())).await.unwrap().revision;
+    crate::testing::eventually(&registry, || registry.head().revision >= written.get()).await;
+    assert_eq!(store.list("unregistered/").await.unwrap().entries.len(), 1, "it left what stood for it");
+    let listed = registry.list_revisions(&v1::ListRevisionsRequest::default()).await.unwrap().revisions;
+    assert_eq!(listed.len(), 3, "each once: {listed:?}");
+    toggle(&registry, 1).await;
+    assert!(store.list("unregistered/").await.unwrap().entries.is_empty());
+    let kinds: Vec<_> = kept(&store, "default/payments").await.iter().map(|kept| kept.record.kind()).collect();
+    let (registered, unregistered) = (ChangeKind::Registered, ChangeKind::Unregistered);
+    assert_eq!(kinds, [registered, unregistered, ChangeKind::Found, ChangeKind::Level]);
+}
+
+#[tokio::test]
+async fn a_change_keeps_the_epoch_in_which_it_was_made() {
+    let (store, registry) = fresh().await;
+    register(&registry, "payments").await;
+    let entry = store.list(key::CHANGES).await.unwrap().entries.remove(0);
+    let (then, later) = (Kept::decode(&entry, EPOCH).unwrap(), Kept::decode(&entry, EPOCH + 1).unwrap());
+    assert_eq!((then.revision.epoch, later.revision), (registry.head().epoch, then.revision));
+    let moved = crate::registry::with_revision(&entry.value, Revision { epoch: EPOCH + 1, revision: 7 });
+    let moved = Kept::decode(&crate::store::Entry { value: moved, ..entry }, EPOCH + 2).unwrap();
+    assert_eq!(moved.revision, Revision { revision: 7, ..then.revision });
 }
 
 #[tokio::test]

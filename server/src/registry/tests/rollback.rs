@@ -19,25 +19,25 @@ use cofferdam_proto::{
 use prost::Message;
 use std::sync::Arc;
 
-fn rollback(service: &str, to: Option<v1::RevisionPoint>) -> v1::RollbackRequest {
+pub(super) fn rollback(service: &str, to: Option<v1::RevisionPoint>) -> v1::RollbackRequest {
     v1::RollbackRequest { service: service.to_owned(), to, ..v1::RollbackRequest::default() }
 }
 
-async fn register(registry: &Registry, name: &str) -> v1::Revision {
+pub(super) async fn register(registry: &Registry, name: &str) -> v1::Revision {
     registry.register(registration(name)).await.unwrap().service.unwrap().revision.unwrap()
 }
 
-async fn full(registry: &Registry, name: &str) -> v1::Revision {
+pub(super) async fn full(registry: &Registry, name: &str) -> v1::Revision {
     let answer = registry.set_level(set_level(name, IsolationLevel::Full)).await.unwrap();
     answer.service.unwrap().revision.unwrap()
 }
 
-async fn unregister(registry: &Registry, name: &str) {
+pub(super) async fn unregister(registry: &Registry, name: &str) {
     let gone = v1::UnregisterServiceRequest { service: name.to_owned(), ..v1::UnregisterServiceRequest::default() };
     registry.unregister(gone).await.unwrap();
 }
 
-fn level(registry: &Registry, name: &str) -> Option<Level> {
+pub(super) fn level(registry: &Registry, name: &str) -> Option<Level> {
     registry.get(&service_key(&format!("default/{name}"))).map(|present| present.policy().level)
 }
 
@@ -46,7 +46,7 @@ async fn newest(registry: &Registry, service: &str) -> v1::ServiceRevision {
     registry.list_revisions(&request).await.unwrap().revisions.remove(0)
 }
 
-async fn begun() -> (Arc<FaultyStore>, Arc<Dial>, Registry) {
+pub(super) async fn begun() -> (Arc<FaultyStore>, Arc<Dial>, Registry) {
     let (store, clock) = (FaultyStore::new(), Dial::at(10));
     let registry = clock.registry(&store).await;
     (store, clock, registry)

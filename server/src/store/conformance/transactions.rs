@@ -25,6 +25,23 @@ pub(crate) async fn lists_in_key_order_and_only_the_prefix(backend: &impl Backen
     assert!(listing.revision > StoreRevision::ZERO);
 }
 
+pub(crate) async fn lists_all_but_prefixes(backend: &impl Backend) {
+    let store = backend.store();
+    for key in ["a", "a/b", "b/1", "b/2", "b0", "c/1", "d", "z/1"] {
+        put(&*store, key, key).await;
+    }
+    let left = async |prefixes: &[&str]| {
+        let listing = within(store.list_without(prefixes)).await.expect("the list succeeds");
+        assert_eq!(listing.revision, head(&*store).await);
+        listing.entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[]).await, ["a", "a/b", "b/1", "b/2", "b0", "c/1", "d", "z/1"]);
+    assert_eq!(left(&["b/"]).await, ["a", "a/b", "b0", "c/1", "d", "z/1"], "b0 comes right behind b/");
+    assert_eq!(left(&["z/", "b", "c/"]).await, ["a", "a/b", "d"]);
+    assert_eq!(left(&["a", "a/"]).await, ["b/1", "b/2", "b0", "c/1", "d", "z/1"], "one within the other");
+    assert_eq!(left(&["a", "b", "c", "d", "z"]).await, [""; 0]);
+}
+
 pub(crate) async fn entries_tell_when_they_were_made_and_changed(backend: &impl Backend) {
     let store = backend.store();
     let binary = Bytes::from_iter(0..=u8::MAX);

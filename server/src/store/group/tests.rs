@@ -16,15 +16,29 @@ struct World {
 }
 
 impl World {
+    /// Over a store that is full: what puts nothing goes.
+    fn full() -> Self {
+        Self::over(
+            |store, txn| async move { if txn.ops.is_empty() { store.commit(txn).await } else { Err(full().into()) } },
+        )
+    }
+
     fn new() -> Self {
+        Self::over(|store, txn| async move { store.commit(txn).await })
+    }
+
+    fn over<F: Future<Output = Result<Committed, CommitError>> + Send + 'static>(
+        commit: impl Fn(Arc<MemoryStore>, Txn) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
         let (store, gate, commits) = (Arc::new(MemoryStore::new()), Arc::new(Semaphore::new(0)), Arc::default());
         let inner = (Arc::clone(&store), Arc::clone(&gate), Arc::clone(&commits));
         let group = Group::new(move |txn| {
             let (store, gate, commits): (_, _, Arc<AtomicUsize>) = inner.clone();
+            let commit = commit.clone();
             Box::pin(async move {
                 gate.acquire().await.expect("never closed").forget();
                 commits.fetch_add(1, Ordering::SeqCst);
-                store.commit(txn).await
+                commit(store, txn).await
             })
         });
         Self { store, gate, commits, group }
@@ -209,4 +223,22 @@ async fn whatever_goes_together_is_as_if_it_had_gone_one_by_one() {
     let tried = moved + conflicts.load(Ordering::SeqCst);
     assert!(moved == 640 && world.commits() - before < tried, "{tried} went in {}", world.commits() - before);
     assert!(conflicts.load(Ordering::SeqCst) > 0, "nobody was ever wrong");
+}
+
+fn full() -> StoreError {
+    StoreError::Full { reason: "no room".to_owned() }
+}
+
+#[tokio::test]
+async fn in_a_full_store_what_puts_nothing_goes_whoever_waited_with_it() {
+    let world = World::full();
+    let busy = world.occupy().await;
+    let puts = world.begin(Txn::new().put("a", "1")).await;
+    let looks = world.begin(Txn::new().require_absent("b")).await;
+    world.open();
+    assert_eq!(puts.await.unwrap(), Err(full().into()));
+    assert!(looks.await.unwrap().is_ok());
+    for busy in busy {
+        assert_eq!(busy.await.unwrap(), Err(full().into()));
+    }
 }

@@ -36,7 +36,7 @@ async fn list_and_compact(cluster: &Cluster, compacted: usize) -> (Result<Listin
             page
         }
     };
-    let listed = within(list::list_by(&session.keys, "k/", page)).await;
+    let listed = within(list::list_by(&session.keys, &[list::Range::of(&session.keys, "k/")], page)).await;
     (listed, pages.into_inner())
 }
 
