@@ -4,8 +4,10 @@ mod contexts;
 mod declare;
 mod docs;
 mod errors;
+mod explain;
 mod night;
 mod reads;
+mod top;
 mod writes;
 
 use cofferdam_tests::{Manager, Said, Store, command};

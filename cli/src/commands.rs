@@ -11,6 +11,7 @@ mod declare;
 mod describe;
 mod error;
 mod exec;
+mod explain;
 mod fallback;
 mod get;
 mod graph;
@@ -18,12 +19,15 @@ mod health;
 mod history;
 mod import;
 mod level;
+mod moment;
 mod orders;
 mod policy;
 mod register;
 mod rollback;
 mod session;
+mod simulate;
 mod stats;
+mod top;
 mod wait;
 mod write;
 
@@ -32,6 +36,7 @@ pub(crate) use self::session::Surroundings;
 
 use self::session::Session;
 use crate::client::CallError;
+use crate::output::Style;
 use clap::Subcommand;
 use std::io::Write;
 
@@ -44,9 +49,15 @@ pub(crate) enum OperatorCommand {
     /// Show all that is known of one service or instance.
     #[command(subcommand)]
     Describe(describe::DescribeCommand),
+    /// Show what calls go by, where each value comes from, and what is not in force and why.
+    #[command(after_help = explain::HELP)]
+    Explain(Box<explain::ExplainArgs>),
     /// Show what happened to calls.
     #[command(after_help = stats::HELP)]
     Stats(stats::StatsArgs),
+    /// Watch all services on the terminal, with keys for level, trip and reset.
+    #[command(after_help = top::HELP)]
+    Top(Box<top::TopArgs>),
     /// Look whether all is well, and say what mends it where it is not.
     #[command(after_help = check::HELP)]
     Check(check::CheckArgs),
@@ -107,6 +118,9 @@ pub(crate) enum OperatorCommand {
     /// Turn the configuration of other libraries into files that `apply` takes.
     #[command(after_help = import::HELP)]
     Import(import::ImportArgs),
+    /// Try a policy on recorded calls, with no manager and in no time.
+    #[command(after_help = simulate::HELP)]
+    Simulate(simulate::SimulateArgs),
     /// Look after contexts: names for managers.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -142,7 +156,11 @@ async fn dispatch(
     match command {
         OperatorCommand::Get(args) => get::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Describe(command) => describe::run(&command, &mut session(command.common(), out)?).await,
+        OperatorCommand::Explain(args) => Box::pin(explain::run(&args, &mut session(&args.common, out)?)).await,
         OperatorCommand::Stats(args) => stats::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Top(args) => {
+            Box::pin(top::run(&args, surroundings.no_color, &session(&args.common, out)?)).await
+        }
         OperatorCommand::Check(args) => check::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Wait(args) => wait::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Register(args) => register::register(&args, &mut session(&args.write.common, out)?).await,
@@ -168,6 +186,9 @@ async fn dispatch(
         OperatorCommand::Diff(args) => declare::diff(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Edit(args) => Box::pin(declare::edit(&args, &mut session(&args.write.common, out)?)).await,
         OperatorCommand::Import(args) => import::run(&args, out),
+        OperatorCommand::Simulate(args) => {
+            simulate::run(&args, Style::new(surroundings.is_terminal, surroundings.no_color), out)
+        }
         OperatorCommand::Config(command) => config::run(command, surroundings, out),
     }
 }

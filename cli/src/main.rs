@@ -13,8 +13,10 @@ mod contexts;
 mod demo;
 mod error;
 mod files;
+mod keyboard;
 mod message;
 mod output;
+mod signals;
 mod store;
 mod version;
 

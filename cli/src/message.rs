@@ -7,11 +7,13 @@ mod assign;
 mod diff;
 mod fields;
 mod shorthand;
+mod shown;
 
 pub(crate) use self::assign::{Assignment, assigned};
 pub(crate) use self::diff::{Change, changes};
 pub(crate) use self::fields::{Field, fields};
 pub(crate) use self::shorthand::{duration, short_name};
+pub(crate) use self::shown::shown;
 
 use cofferdam_proto::{FILE_DESCRIPTOR_SET, v1};
 use prost::Message;
@@ -37,7 +39,7 @@ macro_rules! named {
 }
 
 named! {
-    ExecuteWithIsolationResponse FallbackConfig GetConvergenceResponse GetDependencyGraphResponse GetIsolationStatsResponse
+    DiffRevisionsResponse ExecuteWithIsolationResponse ExplainResponse FallbackConfig GetConvergenceResponse GetDependencyGraphResponse GetIsolationStatsResponse GetRevisionResponse
     GetServiceIsolationInfoResponse HoldBreakerResponse IsolationPolicy ListIsolatedServicesResponse ListRevisionsResponse
     RegisterServiceRequest RegisterServiceResponse ReleaseBreakerResponse ResetBreakerResponse RollbackResponse Service
     SetIsolationLevelResponse TripBreakerResponse UnregisterServiceResponse UpdateFallbackConfigResponse

@@ -140,6 +140,19 @@ impl Breaker {
         (totals.successes, totals.failures)
     }
 
+    /// When its rules opened it, with the successes and failures that its window held then. Of one that they have not open:
+    /// no time, and what the window holds now.
+    pub(crate) fn opened(&self, now: Timestamp) -> (Option<Timestamp>, (u64, u64)) {
+        let word = self.load();
+        if !matches!(word.phase(), Phase::Open { .. }) {
+            return (None, self.window_counts(now));
+        }
+        let since = self.since(word.generation());
+        // Nothing is counted while it is open: what was counted before is still there.
+        let before = self.window.totals(word.previous_generation(), since);
+        (Some(since), (before.successes, before.failures))
+    }
+
     /// Whether it is closed, remembers no failure and is under no order: a new one would do the same.
     pub fn is_at_rest(&self, now: Timestamp) -> bool {
         let word = self.load();

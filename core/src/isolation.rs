@@ -11,12 +11,14 @@ mod measured;
 mod orders;
 mod part;
 mod plan;
+mod receipt;
 mod scope;
 
 pub use self::holds::TooManyHolds;
 pub(crate) use self::measured::Measured;
 pub use self::part::Part;
 pub(crate) use self::plan::Plan;
+pub use self::receipt::BreakerReceipt;
 pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
 
 use self::known::Known;
@@ -253,6 +255,14 @@ impl InForce {
         });
         let overrides = overrides.collect();
         Self { policy, revision, is_enabled, lasting_level, level_until, orders, base, overrides }
+    }
+
+    /// The breaker that a call of a method meets, in the pool that it names, by the part that it is for, and the pool that
+    /// the call runs in. `None`: no breaker is in force at this level; it runs in no pool.
+    pub fn route(&self, method: &str, pool: Option<&str>) -> (Option<Part>, Option<String>) {
+        let scope = self.scope(method);
+        let breaker = scope.plan.has_breaker.then(|| scope.lane(pool, method).breaker.part.clone());
+        (breaker, scope.pool(pool, method).map(|(pool, _)| pool.name.clone()))
     }
 
     /// What a call of a method goes by.

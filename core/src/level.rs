@@ -43,20 +43,24 @@ pub enum Section {
     RampUp,
 }
 
+impl Section {
+    /// The level from which on it is in force.
+    pub const fn least_level(self) -> Level {
+        match self {
+            Self::Timeout | Self::Fallback => Level::Basic,
+            Self::CircuitBreaker | Self::Retry | Self::AlternativeFallback => Level::Enhanced,
+            Self::Hedge | Self::Bulkhead | Self::AdaptiveLimit | Self::RateLimit | Self::RampUp => Level::Full,
+        }
+    }
+}
+
 impl Level {
     /// All levels, from the least to the most isolation.
     pub const ALL: [Self; 4] = [Self::None, Self::Basic, Self::Enhanced, Self::Full];
 
     /// Whether a section is in force at this level.
     pub const fn enforces(self, section: Section) -> bool {
-        let from = match section {
-            Section::Timeout | Section::Fallback => Self::Basic,
-            Section::CircuitBreaker | Section::Retry | Section::AlternativeFallback => Self::Enhanced,
-            Section::Hedge | Section::Bulkhead | Section::AdaptiveLimit | Section::RateLimit | Section::RampUp => {
-                Self::Full
-            }
-        };
-        self as u8 >= from as u8
+        self as u8 >= section.least_level() as u8
     }
 
     /// Its name: `none`, `basic`, `enhanced` or `full`.

@@ -11,6 +11,7 @@ pub use check::InvalidOrders;
 pub(crate) use check::check_aim;
 
 use crate::hold::{Forced, Target};
+use crate::isolation::Part;
 use crate::level::Level;
 use crate::time::WallTime;
 use std::ops::Deref;
@@ -126,6 +127,16 @@ impl Orders {
     /// The holds that have not run out.
     pub fn holds_in_force(&self, now: WallTime) -> impl Iterator<Item = &WrittenHold> {
         self.0.holds.iter().filter(move |hold| hold.is_in_force(now))
+    }
+
+    /// The holds that have not run out over the breaker of a part, the one that counts first: that for the part counts
+    /// before that for all, and of these that for the instance before that for all instances. `instance_id`: where; `None`:
+    /// anywhere, so that those for single instances are among them.
+    pub fn holds_over(&self, part: &Part, instance_id: Option<&str>, now: WallTime) -> Vec<&WrittenHold> {
+        let is_meant = |aim: &Aim| aim.breakers.covers(part) && (instance_id.is_none() || aim.is_at(instance_id));
+        let mut holds: Vec<_> = self.holds_in_force(now).filter(|hold| is_meant(&hold.aim)).collect();
+        holds.sort_by_key(|hold| (hold.aim.breakers == Target::All, hold.aim.instance_id.is_none()));
+        holds
     }
 
     /// The level in the place of the policy's, where it is not over.

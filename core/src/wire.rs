@@ -18,6 +18,7 @@ mod inactive;
 mod latency;
 mod level;
 mod orders;
+mod origin;
 mod stats;
 mod update;
 
@@ -26,16 +27,17 @@ mod testing;
 
 pub use duration::{InvalidDuration, MAX_WIRE_SECONDS, duration_from_wire, duration_to_wire};
 pub use effective::effective_policy;
-pub use encode::{fleet_hint_mode_to_wire, to_wire};
+pub use encode::{fleet_hint_mode_to_wire, to_wire, to_wire_whole};
 pub use fallback_config::apply_fallback_config;
 pub use hash::{InvalidPolicyHash, PolicyHash, fingerprint, policy_hash};
-pub use inactive::inactive_fields;
+pub use inactive::{inactive_fields, needed_levels};
 pub use latency::{latency_from_wire, latency_to_wire};
 pub use level::{UnknownLevelNumber, level_from_wire, level_to_wire};
 pub use orders::{
     aim_from_wire, aim_to_wire, forced_from_wire, hold_to_wire, orders_from_wire, orders_to_wire,
     temporary_level_to_wire, wall_time_from_wire,
 };
+pub use origin::{Origin, TracedPolicy};
 pub use stats::{
     UnknownNumber, breaker_state_from_wire, breaker_state_to_wire, counters_from_wire, counters_to_wire,
     health_from_wire, health_to_wire, part_is, part_to_wire, revision_from_wire, revision_to_wire,

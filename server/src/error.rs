@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cofferdam_core::{
     breaker::OpenedBy,
-    isolation::Part,
+    isolation::{BreakerReceipt, Part},
     level::Level,
     name::ServiceKey,
     orders::InvalidOrders,
@@ -32,6 +32,26 @@ pub enum Error {
     Invalid {
         /// Each field at fault, by its path in the request.
         violations: Vec<Violation>,
+    },
+    /// No such instance is known to use the service.
+    #[error("no instance {instance} of {key} is known{}", those("the first of those that are", instances))]
+    InstanceNotFound {
+        /// The service.
+        key: ServiceKey,
+        /// The instance asked for.
+        instance: String,
+        /// The first of those that use it, by name.
+        instances: Vec<String>,
+    },
+    /// The policy has no such pool.
+    #[error("the policy of {key} has no pool {pool}{}", those("it has", pools))]
+    PoolNotFound {
+        /// The service.
+        key: ServiceKey,
+        /// The pool asked for.
+        pool: String,
+        /// Those that it has.
+        pools: Vec<String>,
     },
     /// The service is at another revision than the caller expected.
     #[error("service {key} is at revision {current}, not at {expected}: read it again and decide anew")]
@@ -170,6 +190,8 @@ pub enum Rejection {
         retry_after: Option<Duration>,
         /// On whose word it is open.
         by: OpenedBy,
+        /// Where the breaker stands. `None`: none is in force any more.
+        receipt: Option<Box<BreakerReceipt>>,
     },
     /// The bulkhead is full.
     #[error("the bulkhead{} is full", of_pool(pool))]
@@ -228,6 +250,10 @@ impl Error {
 
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+}
+
+fn those(who: &str, names: &[String]) -> String {
+    if names.is_empty() { ": there is none".to_owned() } else { format!("; {who}: {}", names.join(", ")) }
 }
 
 fn no_breaker(key: &ServiceKey, level: Level, named: Option<&Part>, breakers: &[String]) -> String {

@@ -27,7 +27,7 @@ use channels::Channels;
 use cofferdam_core::breaker::State;
 use cofferdam_core::cache::AnswerCache;
 use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, Source};
-use cofferdam_core::isolation::{Isolation, Unobserved};
+use cofferdam_core::isolation::{BreakerReceipt, Isolation, Unobserved};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::time::Clocks;
@@ -155,7 +155,10 @@ impl Executor {
                 receipt: answer.receipt,
                 breaker_state,
             }),
-            Err(failure) => Err(rejection(service.key(), call, failure).into()),
+            Err(failure) => {
+                let receipt = || isolation.breaker_receipt(options.method, options.pool, self.runtime.now());
+                Err(rejection(service.key(), call, failure, receipt).into())
+            }
         }
     }
 
@@ -232,7 +235,12 @@ fn content_type(source: &Source, configured: String) -> String {
     if configured.is_empty() { default.to_owned() } else { configured }
 }
 
-fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> Rejection {
+fn rejection(
+    key: &ServiceKey,
+    call: &Call,
+    failure: Failure<UpstreamError>,
+    receipt: impl FnOnce() -> Option<BreakerReceipt>,
+) -> Rejection {
     match failure.cause {
         FailureCause::Inner(UpstreamError::Refused(rejection)) => rejection,
         FailureCause::Inner(UpstreamError::Status(status)) => status::rejection(&status),
@@ -240,7 +248,9 @@ fn rejection(key: &ServiceKey, call: &Call, failure: Failure<UpstreamError>) -> 
             Rejection::Upstream { code: tonic::Code::Unavailable.into(), message }
         }
         FailureCause::Timeout | FailureCause::DeadlineSpent => Rejection::Timeout,
-        FailureCause::Open { retry_after, by } => Rejection::CircuitOpen { key: key.clone(), retry_after, by },
+        FailureCause::Open { retry_after, by } => {
+            Rejection::CircuitOpen { key: key.clone(), retry_after, by, receipt: receipt().map(Box::new) }
+        }
         FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
         FailureCause::AdaptiveLimitReached => Rejection::AdaptiveLimitReached(key.clone()),
         FailureCause::RateLimited { .. } => Rejection::RateLimited(key.clone()),

@@ -69,6 +69,9 @@ const ENOUGH_TO_CONTAIN: u32 = 2;
 /// Overrides for methods whose figures are kept of a service: more than any policy has.
 const MAX_METHODS: usize = 128;
 
+/// SDKs that are told apart.
+const MAX_SDKS: usize = 100;
+
 /// Services that instances name and nobody has registered, over all instances. A typing error makes one of them; more than
 /// these is an application that makes up names.
 const MAX_UNREGISTERED: usize = 50_000;
@@ -116,6 +119,8 @@ struct Connected {
     session: u64,
     since: Instant,
     application: String,
+    /// Empty until it has said it, or where it does not.
+    sdk: Box<str>,
     namespace: Name,
     services: HashSet<ServiceKey>,
     ended: CancellationToken,
@@ -236,6 +241,7 @@ impl Instances {
             session,
             since: Instant::now(),
             application: application.to_owned(),
+            sdk: Box::default(),
             namespace,
             services: HashSet::new(),
             ended: ended.clone(),
@@ -252,6 +258,17 @@ impl Instances {
             Some(namespace) => inner.by_id.values().filter(|connected| connected.namespace == *namespace).count(),
             None => inner.by_id.len(),
         }
+    }
+
+    /// How many instances are connected, by their SDK.
+    pub fn sdks(&self) -> BTreeMap<String, u32> {
+        let inner = self.lock();
+        let mut counts = BTreeMap::<&str, u32>::new();
+        for connected in inner.by_id.values() {
+            let is_room = counts.len() < MAX_SDKS || counts.contains_key(&*connected.sdk);
+            *counts.entry(if is_room { &*connected.sdk } else { "" }).or_default() += 1;
+        }
+        counts.into_iter().map(|(sdk, count)| (sdk.to_owned(), count)).collect()
     }
 
     /// How many instances are connected or expected back.

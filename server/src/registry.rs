@@ -48,6 +48,7 @@ mod transact;
 mod unknown;
 mod unregister;
 pub(crate) mod validate;
+pub(crate) mod values;
 mod vitals;
 
 pub(crate) use self::{

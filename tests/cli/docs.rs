@@ -2,14 +2,14 @@ use super::Operator;
 use cofferdam_tests::{Behaviour, Upstream, manager_binary, shell_snippets, workspace_root};
 use std::process::Command;
 
-/// Runs the `sh` blocks of the README and of docs/cli.md that are commands of `cofferdam`, in order, in one folder and
+/// Runs the `sh` blocks of the README, of docs/cli.md and of those that it leads to that are commands of `cofferdam`, in order, in one folder and
 /// against one fresh manager: each must succeed as it is printed, with `127.0.0.1:7420` standing for the manager and
 /// `127.0.0.1:50051` for a service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_documentation_work_as_printed() {
     let upstream = Upstream::start(Behaviour::bytes("live data")).await;
     let (manager, operator) = Operator::with_manager().await;
-    let snippets: Vec<_> = ["README.md", "docs/cli.md"]
+    let snippets: Vec<_> = ["README.md", "docs/cli.md", "docs/explain.md", "docs/simulate.md"]
         .into_iter()
         .map(|name| {
             let text = std::fs::read_to_string(workspace_root().join(name)).unwrap();

@@ -113,7 +113,7 @@ async fn c10_describe_says_where_values_come_from_and_which_are_not_in_force() {
         let found = described.lines().find(|line| line.starts_with(start));
         found.unwrap_or_else(|| panic!("no {start} in\n{described}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(row("retry.max_attempts"), "retry.max_attempts 4 written not in force at this level");
+    assert_eq!(row("retry.max_attempts"), "retry.max_attempts 4 policy not in force below level enhanced");
     assert!(row("circuit_breaker.open_duration").starts_with("circuit_breaker.open_duration 1m preset flask-module"));
     assert_eq!(row("timeout.call_timeout").split(' ').nth(2), Some("default"));
     assert_eq!(row("not in force"), "not in force retry at this level");

@@ -164,7 +164,14 @@ async fn a_call_that_an_open_breaker_refuses_is_exit_code_4() {
     operator.done(&["register", "payments", "--endpoint", &address, "--level", "enhanced"]);
     operator.done(&["policy", "set", "payments", "circuit_breaker.mode=forced-open"]);
     let said = operator.run(&["exec", "payments", "a.B/C", "--data-raw", "x"]);
-    refused(&said, 4, &["try: cofferdam get services"]);
+    refused(&said, 4, &["try: cofferdam explain default/"]);
+    let receipt = said.err.split('\'').nth(1).unwrap();
+    assert!(receipt.starts_with("breaker=service state=open by="), "{receipt}");
+    let service = said.err.split("explain ").nth(1).unwrap().split(' ').next().unwrap();
+    let told = operator.done(&["explain", service, "--receipt", receipt]);
+    assert!(told.starts_with("the service's own breaker was ") || told.starts_with("the policy forced"), "{told}");
+    assert!(told.contains("which is the present one"), "{told}");
+    refused(&operator.run(&["explain", service, "--receipt", "open"]), 2, &["the receipt cannot be read"]);
     assert_eq!(upstream.calls(), 0);
 }
 

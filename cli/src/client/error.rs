@@ -111,7 +111,13 @@ impl Refusal {
             "STORE_UNAVAILABLE" | "STORE_OUTCOME_UNKNOWN" | "SHUTTING_DOWN" => {
                 "cofferdam check, and then again".to_owned()
             }
-            "CIRCUIT_OPEN" => "cofferdam get services".to_owned(),
+            "INSTANCE_NOT_FOUND" => "cofferdam get clients".to_owned(),
+            "POOL_NOT_FOUND" => "one of its pools, or none".to_owned(),
+            "CIRCUIT_OPEN" if self.told("receipt").is_empty() => "cofferdam get services".to_owned(),
+            "CIRCUIT_OPEN" => {
+                let receipt = self.told("receipt").replace('\'', r"'\''");
+                format!("cofferdam explain {}/{} --receipt '{receipt}'", self.told("namespace"), self.told("service"))
+            }
             "SERVICE_IN_USE" => format!("cofferdam describe service {}", self.told("services").split(',').next()?),
             "NO_ENDPOINT" => "cofferdam register SERVICE --endpoint HOST:PORT".to_owned(),
             "ENDPOINT_NOT_ALLOWED" => {

@@ -51,6 +51,9 @@ rpcs! {
     WaitForConvergenceRequest WaitForConvergenceResponse "WaitForConvergence" |_| true;
     GetDependencyGraphRequest GetDependencyGraphResponse "GetDependencyGraph" |_| true;
     ListRevisionsRequest ListRevisionsResponse "ListRevisions" |_| true;
+    GetRevisionRequest GetRevisionResponse "GetRevision" |_| true;
+    DiffRevisionsRequest DiffRevisionsResponse "DiffRevisions" |_| true;
+    ExplainRequest ExplainResponse "Explain" |_| true;
 }
 
 impl Rpc for HealthCheckRequest {

@@ -88,6 +88,7 @@ async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Erro
             "cofferdam store check, and the manager's log",
         ),
     });
+    lines.extend(versions(&session.client.stats(v1::GetIsolationStatsRequest::default()).await?));
     let everywhere = args.all_namespaces || session.namespace == ALL_NAMESPACES;
     let namespace = if everywhere { ALL_NAMESPACES } else { &session.namespace };
     let services = session.client.services(namespace).await?;
@@ -113,6 +114,24 @@ async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Erro
     lines.extend(services.services.iter().filter_map(|service| health(service, session)));
     lines.push(fine(format!("services    {} looked at", services.services.len())));
     Ok(lines)
+}
+
+/// The releases that are there, beside this one.
+fn versions(stats: &v1::GetIsolationStatsResponse) -> Vec<Line> {
+    let own = env!("CARGO_PKG_VERSION");
+    let manager = stats.manager_version.as_str();
+    let said = match manager {
+        "" => degraded(format!("versions    this is {own}, the manager is of an earlier release"), "cofferdam version"),
+        manager if manager == own => fine(format!("versions    {own}, here and there")),
+        manager => degraded(format!("versions    this is {own}, the manager {manager}"), "cofferdam version"),
+    };
+    let sdks = stats.stats.as_ref().map(|stats| stats.sdks.clone()).unwrap_or_default();
+    let mut sdks: Vec<_> = sdks.into_iter().collect();
+    sdks.sort();
+    let named = |(sdk, count): &(String, u32)| format!("{count} {}", if sdk.is_empty() { "unknown" } else { sdk });
+    let instances = sdks.iter().map(named).collect::<Vec<_>>().join(", ");
+    let instances = if instances.is_empty() { "none is connected".to_owned() } else { instances };
+    vec![said, fine(format!("instances   {instances}"))]
 }
 
 fn peers(convergence: &v1::Convergence) -> Vec<Line> {

@@ -1,11 +1,12 @@
 //! `cofferdam describe`: all that is known of one thing.
 
 mod instance;
-mod origin;
+mod past;
 mod service;
 
 use super::Error;
 use super::get::{Window, window};
+use super::moment::Moment;
 use super::session::{Common, ServiceName, Session};
 use clap::{Args, Subcommand};
 
@@ -28,6 +29,9 @@ pub(crate) struct ServiceArgs {
     /// The figures of the last so long; `all` is since the manager started
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = window)]
     window: Window,
+    /// As it was at a revision, a time, or so long ago: 18, 2026-11-22T03:00:00Z, 10m
+    #[arg(long, value_name = "REVISION|TIME", conflicts_with = "window")]
+    at: Option<Moment>,
     #[command(flatten)]
     common: Common,
 }

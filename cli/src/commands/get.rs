@@ -101,7 +101,7 @@ pub(super) fn window(text: &str) -> Result<Window, String> {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(every) if every >= Duration::from_millis(100) => Ok(every),
         _ => Err("must be a time of at least 100ms".to_owned()),

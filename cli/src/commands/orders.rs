@@ -3,11 +3,12 @@
 use super::Error;
 use super::session::{ServiceName, Session};
 use super::write::{WriteArgs, present, report_as, request_id};
-use crate::client::Rpc;
+use crate::client::{CallError, Rpc};
 use crate::message::Named;
 use crate::output::say;
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 pub(super) const HOLD_HELP: &str = "\
@@ -144,7 +145,14 @@ pub(crate) struct TripArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ResetArgs {
     /// The service
-    service: ServiceName,
+    #[arg(required_unless_present = "all")]
+    service: Option<ServiceName>,
+    /// All services of the namespace that have a breaker in force; asks before
+    #[arg(long, conflicts_with_all = ["service", "pool", "method", "expected_revision"])]
+    all: bool,
+    /// Do not ask
+    #[arg(long, short, requires = "all")]
+    yes: bool,
     /// Forget the reported health as well
     #[arg(long)]
     health: bool,
@@ -215,7 +223,53 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
+    if let Some(service) = &args.service {
+        return order(&what, service, &args.write, session, request, |answer| answer.service).await;
+    }
+    let services = with_breakers(session).await?;
+    if services.is_empty() {
+        say("no service has a breaker in force");
+        return Ok(());
+    }
+    if !args.write.dry_run && !args.yes && !is_sure(&format!("reset the breakers of {} services", services.len()))? {
+        return Err(Error::failed("nothing was reset", "cofferdam reset --all --yes"));
+    }
+    let mut failed = Vec::new();
+    for service in &services {
+        match order(&what, service, &args.write, session, request, |answer| answer.service).await {
+            Ok(()) => {}
+            Err(error @ (Error::Call(CallError::Refused(_)) | Error::Degraded(_))) => {
+                let (namespace, name) = session.place(service);
+                failed.push(format!("{}: {error}", session.shown(&namespace, &name)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Degraded(failed.join("\n"))) }
+}
+
+/// The services of the namespace, or of all, of which breakers are in force.
+async fn with_breakers(session: &Session<'_>) -> Result<Vec<ServiceName>, Error> {
+    let services = session.client.services(&session.namespace).await?.services;
+    let has_breaker = |isolated: &v1::IsolatedService| {
+        let level = isolated.policy.as_ref().map(v1::IsolationPolicy::level);
+        matches!(level, Some(v1::IsolationLevel::Enhanced | v1::IsolationLevel::Full))
+    };
+    let named = |isolated: v1::IsolatedService| isolated.service.map(|one| ServiceName::of(one.namespace, one.name));
+    Ok(services.into_iter().filter(has_breaker).filter_map(named).collect())
+}
+
+/// Asks on the standard error. Where nobody can answer, the answer is no.
+fn is_sure(what: &str) -> Result<bool, Error> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::usage(format!("to {what} has to be confirmed, and nobody can be asked"), "--yes"));
+    }
+    let mut err = io::stderr();
+    write!(err, "{what}? [y/N] ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Asks for what `what` says, or says that it would.

@@ -2,9 +2,9 @@
 
 use super::Error;
 use super::history::{field, number};
+use super::moment::time;
 use super::session::{ALL_NAMESPACES, ServiceName, Session};
 use super::write::{WriteArgs, request_id};
-use crate::clock;
 use crate::output::{Format, say};
 use clap::Args;
 use cofferdam_proto::v1;
@@ -37,23 +37,13 @@ pub(crate) struct RollbackArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["to_time", "all", "all_namespaces"])]
     to_revision: Option<u64>,
     /// To what it was at this time, or so long ago: 2026-11-22T03:00:00Z, 10m
-    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "to_revision")]
+    #[arg(long, value_name = "TIME", value_parser = time, required_unless_present = "to_revision")]
     to_time: Option<SystemTime>,
     /// Unregister what was not registered then, instead of leaving it alone
     #[arg(long)]
     unregister_newer: bool,
     #[command(flatten)]
     pub(super) write: WriteArgs,
-}
-
-fn moment(text: &str) -> Result<SystemTime, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        // A system time goes far below 1970 here, and nothing was registered then.
-        let at = clock::now().checked_sub(ago).filter(|at| *at >= SystemTime::UNIX_EPOCH);
-        return at.ok_or_else(|| "is too long ago".to_owned());
-    }
-    humantime::parse_rfc3339(text)
-        .map_err(|_| "must be a time such as 2026-11-22T03:00:00Z, or how long ago: 10m".to_owned())
 }
 
 /// Does it.
@@ -147,17 +137,6 @@ fn told(service: &v1::RolledBackService, is_dry: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_time_is_one_of_day_or_so_long_ago() {
-        let at = moment("2026-11-22T03:00:00Z").unwrap();
-        assert_eq!(at.duration_since(SystemTime::UNIX_EPOCH).unwrap(), Duration::from_secs(1_795_316_400));
-        assert!(moment("10m").unwrap() <= clock::now() - Duration::from_secs(600));
-        assert!(moment("yesterday").unwrap_err().contains("10m"));
-        assert_eq!(moment("99999999y").unwrap_err(), "is too long ago");
-        assert_eq!(moment("60y").unwrap_err(), "is too long ago");
-    }
 
     #[test]
     fn what_became_of_a_service_is_told_in_a_line() {

@@ -99,6 +99,13 @@ impl FromStr for ServiceName {
     }
 }
 
+impl ServiceName {
+    /// A service whose namespace is known.
+    pub(super) const fn of(namespace: String, name: String) -> Self {
+        Self { namespace: Some(namespace), name }
+    }
+}
+
 /// A manager, and where output goes.
 pub(super) struct Session<'a> {
     /// The manager.

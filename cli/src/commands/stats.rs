@@ -3,14 +3,16 @@
 use super::Error;
 use super::get::{Window, fallbacks, window};
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session, say_lacks};
-use crate::output::{Cell, Table, age, basis_points, length, rate, std_duration};
+use crate::output::{Cell, Table, Tone, age, basis_points, length, rate, std_duration};
 use clap::Args;
 use cofferdam_proto::v1;
+use std::time::SystemTime;
 
 pub(super) const HELP: &str = "\
 Examples:
   cofferdam stats
   cofferdam stats payments --window 1h
+  cofferdam stats payments --history
   cofferdam stats -o json";
 
 /// Of what to show figures.
@@ -21,6 +23,9 @@ pub(crate) struct StatsArgs {
     /// The figures of the last so long; `all` is since the manager started
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = window)]
     window: Window,
+    /// What happened slot by slot, with the revisions that were made
+    #[arg(long, requires = "service")]
+    history: bool,
     /// Every namespace
     #[arg(long, short = 'A')]
     all_namespaces: bool,
@@ -36,14 +41,19 @@ pub(super) async fn run(args: &StatsArgs, session: &mut Session<'_>) -> Result<(
         None if everywhere => (String::new(), String::new()),
         None => (session.namespace.clone(), String::new()),
     };
-    let request =
-        v1::GetIsolationStatsRequest { namespace, service, window: args.window.to_wire(), ..Default::default() };
+    let request = v1::GetIsolationStatsRequest {
+        namespace,
+        service,
+        window: args.window.to_wire(),
+        include_history: args.history,
+        ..Default::default()
+    };
     let answer = session.client.stats(request).await?;
     if session.format.is_document() {
         return session.document(&answer);
     }
     say_lacks(answer.stale_for, &answer.unreachable_managers);
-    let table = table(args.window, &answer);
+    let table = if args.history { history(&answer.history) } else { table(args.window, &answer) };
     session.table(&table)
 }
 
@@ -68,6 +78,27 @@ fn table(window: Window, answer: &v1::GetIsolationStatsResponse) -> Table {
     }
     if let Some(recoveries) = stats.recoveries.filter(|recoveries| recoveries.count > 0) {
         put("recoveries", self::recoveries(&recoveries));
+    }
+    table
+}
+
+/// A line for each slot in which something happened.
+fn history(points: &[v1::HistoryPoint]) -> Table {
+    let mut table = Table::new(["BEGIN", "CALLS/S", "ERR%", "P99", "FALLBACK%", "OPENED", "REVISIONS"]);
+    for point in points {
+        let begin = point.begin_time.and_then(|time| SystemTime::try_from(time).ok());
+        let calls = point.calls.as_ref();
+        let counters = calls.and_then(|calls| calls.counters).unwrap_or_default();
+        let revisions: Vec<_> = point.revisions.iter().map(|revision| revision.revision.to_string()).collect();
+        table.push(vec![
+            begin.map(|begin| humantime::format_rfc3339_seconds(begin).to_string()).unwrap_or_default().into(),
+            calls.map_or_else(String::new, |calls| rate(calls.calls_per_second)).into(),
+            basis_points(calls.and_then(|calls| calls.attempt_error_bp)).into(),
+            length(calls.and_then(|calls| std_duration(calls.call_latency.as_ref()?.p99))).into(),
+            basis_points(fallbacks(calls)).into(),
+            if counters.breaker_opened > 0 { counters.breaker_opened.to_string() } else { String::new() }.into(),
+            Cell::toned(revisions.join(", "), Tone::Warn),
+        ]);
     }
     table
 }
@@ -122,6 +153,23 @@ fn in_brackets(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::output::Style;
+
+    #[test]
+    fn changes_are_marked_where_they_were_made() {
+        let begin = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let calls = v1::CallStats { calls_per_second: 12.0, attempt_error_bp: Some(250), ..Default::default() };
+        let revision = |revision| v1::Revision { epoch: 1, revision };
+        let points = [
+            v1::HistoryPoint { begin_time: begin(1_000), calls: Some(calls), revisions: Vec::new() },
+            v1::HistoryPoint { begin_time: begin(1_010), calls: None, revisions: vec![revision(7), revision(8)] },
+        ];
+        let mut out = Vec::new();
+        history(&points).print(&mut out, Style::new(false, false)).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let rows: Vec<Vec<_>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["1970-01-01T00:16:40Z", "12", "2.5", "-", "-", "-", "-"]);
+        assert_eq!(rows[1], ["1970-01-01T00:16:50Z", "-", "-", "-", "-", "-", "7,", "8"]);
+    }
 
     #[test]
     fn figures_stand_below_each_other() {

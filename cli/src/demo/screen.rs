@@ -7,12 +7,12 @@
 mod keys;
 mod panel;
 
-use self::keys::Keyboard;
 use super::board::Board;
 use super::commands;
 use super::director::Key;
 use super::measure::{Group, Meter};
 use super::script::STEPS;
+use crate::keyboard::Keyboard;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -63,7 +63,7 @@ impl Screen {
     /// The terminal cannot be set up.
     pub(crate) fn open(keys: mpsc::Sender<Key>, palette: Palette) -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
-        match Keyboard::listen(keys) {
+        match Keyboard::listen(keys, keys::meaning) {
             Ok(keyboard) => Ok(Self { terminal, palette, _keyboard: keyboard }),
             Err(error) => {
                 ratatui::restore();

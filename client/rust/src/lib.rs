@@ -103,7 +103,7 @@ pub use cofferdam_core::health::HealthStatus;
 #[doc(inline)]
 pub use cofferdam_core::hold::{Forced, Hold};
 #[doc(inline)]
-pub use cofferdam_core::isolation::Part;
+pub use cofferdam_core::isolation::{BreakerReceipt, Part};
 #[doc(inline)]
 pub use cofferdam_core::level::Level;
 #[doc(inline)]

@@ -12,7 +12,7 @@ use cofferdam_core::breaker::State;
 use cofferdam_core::call::Attempt;
 use cofferdam_core::health::HealthStatus;
 use cofferdam_core::hold::Hold;
-use cofferdam_core::isolation::Part;
+use cofferdam_core::isolation::{BreakerReceipt, Part};
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime;
@@ -133,6 +133,13 @@ impl Service {
     /// themselves. Empty: no breaker is in force at this level.
     pub fn breaker_states(&self) -> Vec<(Part, State)> {
         self.state.isolation.breaker_states(Tokio.now())
+    }
+
+    /// Where the circuit breaker stands that a call of a method meets, in the pool that it names, and why: what there is to
+    /// say of an [`Error::Open`] beyond what it says itself, which is kept small for calls to be rejected at no cost. As text
+    /// it is one line, which `cofferdam explain --receipt` takes. `None`: no breaker is in force at this level.
+    pub fn breaker_receipt(&self, method: &str, pool: Option<&str>) -> Option<BreakerReceipt> {
+        self.state.isolation.breaker_receipt(method, pool, Tokio.now())
     }
 
     /// The holds of operators that are in force over breakers of this process. Empty: none.

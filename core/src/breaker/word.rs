@@ -133,6 +133,10 @@ impl Word {
     }
 
     #[inline]
+    pub(super) fn previous_generation(self) -> u32 {
+        self.generation().wrapping_sub(1) & GENERATION_MASK as u32
+    }
+
     pub(super) fn next_generation(self) -> u32 {
         (self.generation() + 1) & GENERATION_MASK as u32
     }

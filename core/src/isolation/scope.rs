@@ -149,11 +149,16 @@ impl Scope {
     }
 
     fn lane_by_pool(&self, pool: Option<&str>, method: &str) -> &Lane {
+        self.pool(pool, method).map_or(&self.common, |(_, lane)| lane)
+    }
+
+    /// The pool that a call runs in, where pools are in force. `None`: in none.
+    pub(super) fn pool(&self, pool: Option<&str>, method: &str) -> Option<&(PoolPolicy, Lane)> {
         let takes = |(candidate, _): &&(PoolPolicy, Lane)| match pool {
             Some(name) => candidate.name == name,
             None => candidate.method_globs.iter().any(|pattern| glob::matches_method(pattern, method)),
         };
-        self.pools.iter().find(takes).map_or(&self.common, |(_, lane)| lane)
+        self.pools.iter().find(takes).filter(|_| self.plan.has_bulkhead)
     }
 
     /// The breaker of those of its calls that run in no pool.

@@ -56,6 +56,23 @@ impl Preset {
         }
     }
 
+    /// Whether a field of the contract's `IsolationPolicy`, by its path, or what is above it, has its value from the preset
+    /// and not from the defaults, whether or not the two are the same now.
+    pub fn sets(self, path: &str) -> bool {
+        let fields = match self {
+            Self::FlaskModule => CONSECUTIVE,
+            Self::Database => &[COUNT, &["bulkhead.pools"]].concat(),
+            Self::Auth => &[COUNT, &["bulkhead.pools", "fallback.enabled"]].concat(),
+            Self::Cache | Self::ExternalApi => COUNT,
+            Self::Stripe => &["timeout.call_timeout", "fallback.chain"],
+            Self::NodeDb => &[CONSECUTIVE, &["retry.jitter"]].concat(),
+        };
+        let is_in = |field: &&str| {
+            path.strip_prefix(*field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        path == "level" || fields.iter().any(is_in)
+    }
+
     /// Its values, with the defaults for all that it leaves open.
     pub fn spec(self) -> PolicySpec {
         let base = PolicySpec { level: Level::Enhanced, ..PolicySpec::default() };
@@ -93,6 +110,26 @@ impl Preset {
         }
     }
 }
+
+/// What [`consecutive`] sets.
+const CONSECUTIVE: &[&str] = &[
+    "circuit_breaker.consecutive_failures",
+    "circuit_breaker.failure_rate",
+    "circuit_breaker.minimum_calls",
+    "circuit_breaker.open_duration",
+    "circuit_breaker.open_jitter_ratio",
+];
+
+/// What [`count`] sets.
+const COUNT: &[&str] = &[
+    "circuit_breaker.time_window.length",
+    "circuit_breaker.minimum_calls",
+    "circuit_breaker.consecutive_failures",
+    "circuit_breaker.failure_count",
+    "circuit_breaker.failure_rate",
+    "circuit_breaker.open_duration",
+    "circuit_breaker.open_jitter_ratio",
+];
 
 /// Opens for exactly `open` seconds at that many failures in a row.
 fn consecutive(failures: u32, open: u64) -> BreakerPolicy {

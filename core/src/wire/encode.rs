@@ -56,6 +56,29 @@ pub fn to_wire(policy: &Policy) -> v1::IsolationPolicy {
     }
 }
 
+/// The same with every field set, those of features included that are off; not for fingerprints. `rate_limit` is unset where
+/// there is none.
+pub fn to_wire_whole(policy: &Policy) -> v1::IsolationPolicy {
+    let PolicySpec { breaker, hedge, adaptive_limit, fleet_hint, fallback, .. } = &**policy;
+    let mut wire = to_wire(policy);
+    wire.hedge.get_or_insert_with(|| write_hedge(*hedge));
+    wire.adaptive_limit.get_or_insert_with(|| write_adaptive_limit(*adaptive_limit));
+    wire.fleet_hint.get_or_insert_with(|| write_fleet_hint(*fleet_hint));
+    if let Some(wire) = &mut wire.circuit_breaker {
+        wire.slow_call_duration.get_or_insert_with(|| duration_to_wire(breaker.slow_call_duration));
+        wire.slow_call_rate.get_or_insert(breaker.slow_call_rate);
+        wire.ramp_duration.get_or_insert_with(|| duration_to_wire(breaker.ramp_duration));
+        wire.ramp_min_ratio.get_or_insert(breaker.ramp_min_ratio);
+    }
+    let steps = wire.fallback.iter_mut().flat_map(|fallback| &mut fallback.chain);
+    for (wire, step) in steps.zip(&fallback.chain) {
+        if let (Some(Strategy::Cached(wire)), FallbackStep::Cached(step)) = (&mut wire.strategy, step) {
+            wire.max_bytes.get_or_insert(step.max_bytes);
+        }
+    }
+    wire
+}
+
 fn duration(duration: Duration) -> Option<prost_types::Duration> {
     Some(duration_to_wire(duration))
 }

@@ -32,13 +32,6 @@ const SECTIONS: [&str; 14] = [
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<Violation>);
 
-/// Overrides a value by what was written, if anything was.
-pub(super) fn set<T>(target: &mut T, written: Option<T>) {
-    if let Some(value) = written {
-        *target = value;
-    }
-}
-
 impl Faults {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
@@ -53,11 +46,6 @@ impl Faults {
     pub(super) fn append(&mut self, path: &str, below: Self) {
         let below = below.0.into_iter();
         self.0.extend(below.map(|fault| Violation { path: format!("{path}.{}", fault.path), ..fault }));
-    }
-
-    /// Overrides a duration by the one that was written, if any.
-    pub(super) fn duration(&mut self, path: &str, written: Option<prost_types::Duration>, target: &mut Duration) {
-        set(target, self.read_duration(path, written));
     }
 
     /// The duration that was written, if any.

@@ -140,6 +140,21 @@ static DESCRIPTOR: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok()?.get_message_by_name("cofferdam.v1.IsolationPolicy")
 });
 
+#[cfg(test)]
+pub(super) fn descriptor() -> Option<MessageDescriptor> {
+    DESCRIPTOR.clone()
+}
+
+/// The values of a policy that are set at some paths.
+#[cfg(test)]
+pub(super) fn values_at(policy: &v1::IsolationPolicy, paths: &[String]) -> std::collections::HashMap<String, Value> {
+    let descriptor = descriptor().unwrap();
+    let mut message = DynamicMessage::new(descriptor.clone());
+    message.transcode_from(policy).unwrap();
+    let value = |path: &String| Some((path.clone(), get(&message, &resolve(&descriptor, path)?)?));
+    paths.iter().filter_map(value).collect()
+}
+
 /// The fields that a path leads through; at least one.
 fn resolve(descriptor: &MessageDescriptor, path: &str) -> Option<Vec<FieldDescriptor>> {
     let mut message = Some(descriptor.clone());
@@ -216,7 +231,7 @@ fn nearest(descriptor: &MessageDescriptor, text: &str) -> String {
 }
 
 /// All paths. The contract nests messages in themselves in lists only, where no path leads.
-fn list(descriptor: &MessageDescriptor, prefix: &str, paths: &mut Vec<String>) {
+pub(super) fn list(descriptor: &MessageDescriptor, prefix: &str, paths: &mut Vec<String>) {
     for field in descriptor.fields() {
         let path = format!("{prefix}{}", field.name());
         if let Some(section) = section(&field) {

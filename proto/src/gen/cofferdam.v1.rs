@@ -1597,6 +1597,12 @@ pub struct InstanceStats {
     /// Its breakers of the service over which an operator's hold stands.
     #[prost(uint32, tag = "9")]
     pub held_breakers: u32,
+    /// The fingerprint of what it has in force, as it acknowledged it. Empty: nothing, as far as is known.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub applied_policy_hash: ::prost::bytes::Bytes,
+    /// Its SDK: language and version, for example rust/0.1.0. Empty: it does not say.
+    #[prost(string, tag = "11")]
+    pub sdk: ::prost::alloc::string::String,
 }
 /// HistoryPoint is what happened to a service in a slot of time.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1604,9 +1610,12 @@ pub struct HistoryPoint {
     /// When it began, by the manager's clock when it started.
     #[prost(message, optional, tag = "1")]
     pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// What happened. Its period is the length of the slot, so far.
+    /// What happened. Its period is the length of the slot, so far. Unset: no call, but the changes below.
     #[prost(message, optional, tag = "2")]
     pub calls: ::core::option::Option<CallStats>,
+    /// The revisions of the service that were made in it, the oldest first. Empty: none, or the store, which knows, is away.
+    #[prost(message, repeated, tag = "3")]
+    pub revisions: ::prost::alloc::vec::Vec<Revision>,
 }
 /// FleetHintStats is a fleet hint in force, as FleetHintPolicy has it. An instance has heard of it once the manager has
 /// said so on its stream.
@@ -1706,6 +1715,10 @@ pub struct IsolationStats {
     /// Holds over services that have been in force for more than 1 h.
     #[prost(uint32, tag = "13")]
     pub held_too_long: u32,
+    /// Instances that hold a stream, whatever services were asked about, by their SDK: language and version, for example
+    /// rust/0.1.0; those that do not say under the empty name. At most 100 names.
+    #[prost(btree_map = "string, uint32", tag = "14")]
+    pub sdks: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, u32>,
 }
 /// UnreachableManager is a manager that shares the store and did not answer: what its instances do is not known. The one that
 /// is asked names itself where it does not know yet which others there are, or they cannot know of it.
@@ -2052,7 +2065,10 @@ pub enum ErrorReason {
     EndpointNotAllowed = 11,
     /// UNAVAILABLE: the breaker is open. Metadata: retry_after_ms, absent where only an operator can close it; opened_by,
     /// which is rules where the service fails, policy where the policy's mode is forced open, and hold where an operator
-    /// holds it open.
+    /// holds it open; namespace and service; hold_owner and hold_reason, where one does. As it stands when the call is rejected:
+    /// breaker, which is service, pool NAME or methods GLOB; epoch and revision of the policy; calls and failures, which are
+    /// those of its window, or what that held when the rules opened it; open_for_ms, absent where the rules have not; receipt,
+    /// all of it in a line.
     CircuitOpen = 12,
     /// RESOURCE_EXHAUSTED: the bulkhead is full. Metadata: pool.
     BulkheadFull = 13,
@@ -2084,6 +2100,10 @@ pub enum ErrorReason {
     /// NOT_FOUND: the service had it, or may have, and it is not kept any more. Metadata: oldest_epoch, oldest_revision,
     /// oldest_time.
     RevisionNotKept = 25,
+    /// NOT_FOUND: no such instance is known to use the service. Metadata: instances, the first of those that do.
+    InstanceNotFound = 26,
+    /// NOT_FOUND: the service's policy has no such pool. Metadata: pools, those that it has.
+    PoolNotFound = 27,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2117,6 +2137,8 @@ impl ErrorReason {
             Self::HoldNotFound => "ERROR_REASON_HOLD_NOT_FOUND",
             Self::RevisionUnknown => "ERROR_REASON_REVISION_UNKNOWN",
             Self::RevisionNotKept => "ERROR_REASON_REVISION_NOT_KEPT",
+            Self::InstanceNotFound => "ERROR_REASON_INSTANCE_NOT_FOUND",
+            Self::PoolNotFound => "ERROR_REASON_POOL_NOT_FOUND",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2147,6 +2169,187 @@ impl ErrorReason {
             "ERROR_REASON_HOLD_NOT_FOUND" => Some(Self::HoldNotFound),
             "ERROR_REASON_REVISION_UNKNOWN" => Some(Self::RevisionUnknown),
             "ERROR_REASON_REVISION_NOT_KEPT" => Some(Self::RevisionNotKept),
+            "ERROR_REASON_INSTANCE_NOT_FOUND" => Some(Self::InstanceNotFound),
+            "ERROR_REASON_POOL_NOT_FOUND" => Some(Self::PoolNotFound),
+            _ => None,
+        }
+    }
+}
+/// ExplainRequest asks what calls go by, and why.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The method that is called, as callers name it: a gRPC method is package.Service/Method. At most 512 bytes. Empty: a
+    /// method that no override is for.
+    #[prost(string, tag = "3")]
+    pub method: ::prost::alloc::string::String,
+    /// The pool that the call names. One that the policy does not have is NOT_FOUND. Empty: as the policy's globs say.
+    #[prost(string, tag = "4")]
+    pub pool: ::prost::alloc::string::String,
+    /// The instance that makes the call. One that is not known to use the service is NOT_FOUND. Empty: any.
+    #[prost(string, tag = "5")]
+    pub instance_id: ::prost::alloc::string::String,
+}
+/// ExplainedField is a field of the policy that calls go by.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedField {
+    /// Its path in IsolationPolicy, for example retry.max_attempts.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Its value, as proto3 JSON has it, strings without their quotes. At most 256 bytes; what is longer is cut and ends in
+    /// "...".
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// Where it comes from.
+    #[prost(enumeration = "OriginKind", tag = "3")]
+    pub origin: i32,
+    /// Who that is: the preset's name, the glob of the override, the path of the field that it follows, or who set the
+    /// temporary level. Empty for the others.
+    #[prost(string, tag = "4")]
+    pub origin_name: ::prost::alloc::string::String,
+    /// The level from which on it is in force. Unset: it is in force at the present one.
+    #[prost(enumeration = "IsolationLevel", tag = "5")]
+    pub needs_level: i32,
+}
+/// ExplainedInstance is where an instance stands with the policy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedInstance {
+    /// The instance.
+    #[prost(string, tag = "1")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The application it belongs to.
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+    /// Where it stands.
+    #[prost(enumeration = "InstanceSyncState", tag = "3")]
+    pub state: i32,
+    /// What it has in force, by what it acknowledged last. Unset: nothing, as far as is known.
+    #[prost(message, optional, tag = "4")]
+    pub applied_revision: ::core::option::Option<Revision>,
+    /// The fingerprint that it computed of that. Empty: nothing, as far as is known, or it is silent.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub applied_policy_hash: ::prost::bytes::Bytes,
+    /// Why it does not have the present policy in force, for people. Empty: it has.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// For a refusal, the field at fault. Empty: not one field.
+    #[prost(string, tag = "7")]
+    pub field_path: ::prost::alloc::string::String,
+    /// For how long it has not. Unset: it has.
+    #[prost(message, optional, tag = "8")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// Its breaker: the least good one where pools or methods have their own. BREAKER_STATE_UNSPECIFIED: none is in force,
+    /// or nothing was reported.
+    #[prost(enumeration = "BreakerState", tag = "9")]
+    pub breaker_state: i32,
+    /// How long ago it last reported on the service. Unset: never, or it is silent.
+    #[prost(message, optional, tag = "10")]
+    pub last_report_age: ::core::option::Option<::prost_types::Duration>,
+}
+/// ExplainResponse is what calls go by, and why.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// The revision of the service.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The fingerprint of its policy and orders, which instances acknowledge.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub policy_hash: ::prost::bytes::Bytes,
+    /// Whether it may be called. False: every call is rejected, whatever is said below.
+    #[prost(bool, tag = "3")]
+    pub enabled: bool,
+    /// The level that counts now.
+    #[prost(enumeration = "IsolationLevel", tag = "4")]
+    pub level: i32,
+    /// The override for methods that the method goes by, by its glob. Empty: none.
+    #[prost(string, tag = "5")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Whether the override says that its methods may safely run twice. Unset: as the caller says.
+    #[prost(bool, optional, tag = "6")]
+    pub idempotent: ::core::option::Option<bool>,
+    /// The pool that the call runs in. Empty: none, or no pool is in force at this level.
+    #[prost(string, tag = "7")]
+    pub pool: ::prost::alloc::string::String,
+    /// The breaker that the call meets: the service's own where neither pool nor method_glob of it is set. Unset: none is in
+    /// force at this level.
+    #[prost(message, optional, tag = "8")]
+    pub breaker: ::core::option::Option<BreakerTarget>,
+    /// The policy that the call goes by, field by field, in the order of the contract.
+    #[prost(message, repeated, tag = "9")]
+    pub fields: ::prost::alloc::vec::Vec<ExplainedField>,
+    /// The holds in force over that breaker, the one that counts first. Where no instance was named, those for single
+    /// instances are among them.
+    #[prost(message, repeated, tag = "10")]
+    pub holds: ::prost::alloc::vec::Vec<Hold>,
+    /// The level that stands in the place of the policy's for a time. Unset: none.
+    #[prost(message, optional, tag = "11")]
+    pub temporary_level: ::core::option::Option<TemporaryLevel>,
+    /// The fleet hint that this manager has given its instances. Unset: none.
+    #[prost(message, optional, tag = "12")]
+    pub fleet_hint: ::core::option::Option<FleetHintStats>,
+    /// How far the policy has come, with the instances that do not have it in force.
+    #[prost(message, optional, tag = "13")]
+    pub convergence: ::core::option::Option<ServiceConvergence>,
+    /// The instance that was named. Unset: none was.
+    #[prost(message, optional, tag = "14")]
+    pub instance: ::core::option::Option<ExplainedInstance>,
+    /// How old the answer is, where the store is away and it comes from memory. Unset: it is current.
+    #[prost(message, optional, tag = "15")]
+    pub stale_for: ::core::option::Option<::prost_types::Duration>,
+    /// The managers that did not answer: their instances are not in it. Empty: all have answered.
+    #[prost(message, repeated, tag = "16")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
+}
+/// OriginKind says where a value of a policy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OriginKind {
+    /// Unset.
+    Unspecified = 0,
+    /// Nobody set it: it is the built-in default.
+    Default = 1,
+    /// The preset that the policy names.
+    Preset = 2,
+    /// The policy of the service.
+    Service = 3,
+    /// The override for methods that the method goes by.
+    MethodOverride = 4,
+    /// Nobody set it: the default, or the preset's value, gave way to another field that was set.
+    Follows = 5,
+    /// An operator, for a time, apart from the policy.
+    TemporaryLevel = 6,
+}
+impl OriginKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ORIGIN_KIND_UNSPECIFIED",
+            Self::Default => "ORIGIN_KIND_DEFAULT",
+            Self::Preset => "ORIGIN_KIND_PRESET",
+            Self::Service => "ORIGIN_KIND_SERVICE",
+            Self::MethodOverride => "ORIGIN_KIND_METHOD_OVERRIDE",
+            Self::Follows => "ORIGIN_KIND_FOLLOWS",
+            Self::TemporaryLevel => "ORIGIN_KIND_TEMPORARY_LEVEL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ORIGIN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "ORIGIN_KIND_DEFAULT" => Some(Self::Default),
+            "ORIGIN_KIND_PRESET" => Some(Self::Preset),
+            "ORIGIN_KIND_SERVICE" => Some(Self::Service),
+            "ORIGIN_KIND_METHOD_OVERRIDE" => Some(Self::MethodOverride),
+            "ORIGIN_KIND_FOLLOWS" => Some(Self::Follows),
+            "ORIGIN_KIND_TEMPORARY_LEVEL" => Some(Self::TemporaryLevel),
             _ => None,
         }
     }
@@ -3013,12 +3216,15 @@ pub struct GetIsolationStatsResponse {
     #[prost(message, repeated, tag = "6")]
     pub instances: ::prost::alloc::vec::Vec<InstanceStats>,
     /// What happened to the service, the oldest first, where include_history asks for it: in slots of 10 s over up to an
-    /// hour, of 1 min over more. Slots in which nothing happened are left out. At most 1441.
+    /// hour, of 1 min over more. Slots in which nothing happened and nothing was changed are left out. At most 1473.
     #[prost(message, repeated, tag = "7")]
     pub history: ::prost::alloc::vec::Vec<HistoryPoint>,
     /// The managers that did not answer: what their instances report is in no figure. Empty: all have answered.
     #[prost(message, repeated, tag = "8")]
     pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
+    /// The version of the manager that answers.
+    #[prost(string, tag = "9")]
+    pub manager_version: ::prost::alloc::string::String,
 }
 /// ServedBy says who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3607,6 +3813,32 @@ pub mod isolation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Explain says what calls of a service go by, method by method and instance by instance, where each value comes from, what
+        /// is not in force and why.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.IsolationService", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
         /// GetDependencyGraph says which services need which, in what order they can start, and what one takes with it.
         pub async fn get_dependency_graph(
             &mut self,
@@ -3889,6 +4121,12 @@ pub mod isolation_service_server {
             tonic::Response<super::WaitForConvergenceResponse>,
             tonic::Status,
         >;
+        /// Explain says what calls of a service go by, method by method and instance by instance, where each value comes from, what
+        /// is not in force and why.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
         /// GetDependencyGraph says which services need which, in what order they can start, and what one takes with it.
         async fn get_dependency_graph(
             &self,
@@ -4777,6 +5015,51 @@ pub mod isolation_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/cofferdam.v1.IsolationService/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/cofferdam.v1.IsolationService/GetDependencyGraph" => {
                     #[allow(non_camel_case_types)]
                     struct GetDependencyGraphSvc<T: IsolationService>(pub Arc<T>);
@@ -5279,7 +5562,7 @@ pub struct ServicePart {
     pub held_instances: u32,
 }
 /// TotalsPart is a manager's part of the sums over services.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TotalsPart {
     /// What happened since it started.
     #[prost(message, optional, tag = "1")]
@@ -5299,6 +5582,9 @@ pub struct TotalsPart {
     /// The services, as NAMESPACE/NAME, of which some instance has a breaker open or half-open.
     #[prost(string, repeated, tag = "6")]
     pub open_services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Those instances by their SDK, as IsolationStats has it.
+    #[prost(btree_map = "string, uint32", tag = "7")]
+    pub sdks: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, u32>,
 }
 /// HistorySlot is what happened in a slot of a history.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -163,6 +163,12 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
         Error::HoldNotFound { holds, .. } => {
             (Code::NotFound, ErrorReason::HoldNotFound, metadata([("holds", joined(holds))]))
         }
+        Error::InstanceNotFound { instances, .. } => {
+            (Code::NotFound, ErrorReason::InstanceNotFound, metadata([("instances", joined(instances))]))
+        }
+        Error::PoolNotFound { pools, .. } => {
+            (Code::NotFound, ErrorReason::PoolNotFound, metadata([("pools", joined(pools))]))
+        }
         Error::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, Metadata::new()),
         Error::Rejected(rejection) => classify_rejection(rejection),
         Error::Internal { .. } => (Code::Internal, ErrorReason::Internal, Metadata::new()),
@@ -174,15 +180,33 @@ fn classify_rejection(rejection: &Rejection) -> (Code, ErrorReason, Metadata) {
     match rejection {
         Rejection::NoEndpoint(_) => (Code::FailedPrecondition, ErrorReason::NoEndpoint, none),
         Rejection::EndpointNotAllowed(_) => (Code::PermissionDenied, ErrorReason::EndpointNotAllowed, none),
-        Rejection::CircuitOpen { retry_after, by, .. } => {
-            let by = match by {
+        Rejection::CircuitOpen { key, retry_after, by, receipt } => {
+            let opened_by = match by {
                 OpenedBy::Rules => "rules",
                 OpenedBy::Policy => "policy",
                 OpenedBy::Hold(_) => "hold",
             };
-            let millis = retry_after.map(|after| ("retry_after_ms", after.as_millis().to_string()));
-            let metadata = metadata(millis.into_iter().chain([("opened_by", by.to_owned())]));
-            (Code::Unavailable, ErrorReason::CircuitOpen, metadata)
+            let mut pairs = vec![
+                ("opened_by", opened_by.to_owned()),
+                ("namespace", key.namespace.to_string()),
+                ("service", key.name.to_string()),
+            ];
+            pairs.extend(retry_after.map(|after| ("retry_after_ms", after.as_millis().to_string())));
+            if let OpenedBy::Hold(hold) = by {
+                pairs.push(("hold_owner", hold.owner().to_owned()));
+                pairs.push(("hold_reason", hold.reason().to_owned()));
+            }
+            if let Some(receipt) = receipt {
+                pairs.push(("receipt", receipt.to_string()));
+                pairs.push(("breaker", receipt.part.to_string()));
+                pairs.push(("calls", receipt.calls.to_string()));
+                pairs.push(("failures", receipt.failures.to_string()));
+                pairs.extend(receipt.open_for.map(|time| ("open_for_ms", time.as_millis().to_string())));
+                let revision = receipt.revision.unwrap_or_default();
+                pairs.push(("epoch", revision.epoch.to_string()));
+                pairs.push(("revision", revision.revision.to_string()));
+            }
+            (Code::Unavailable, ErrorReason::CircuitOpen, metadata(pairs))
         }
         Rejection::BulkheadFull { pool } => {
             (Code::ResourceExhausted, ErrorReason::BulkheadFull, metadata([("pool", pool.clone())]))

@@ -29,8 +29,10 @@ mod collect;
 mod convergence;
 mod dependencies;
 mod execute;
+mod explain;
 mod figures;
 mod health;
+mod marks;
 mod orders;
 mod overview;
 mod page;
@@ -243,6 +245,11 @@ impl IsolationService for IsolationApi {
         request: Request<v1::GetDependencyGraphRequest>,
     ) -> Result<Response<v1::GetDependencyGraphResponse>, Status> {
         self.dependency_graph(request.get_ref()).map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let answer = IsolationApi::explain(self, request.get_ref()).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn list_revisions(

@@ -41,6 +41,15 @@ impl Session {
         self.ended.clone()
     }
 
+    /// The instance has said which SDK it has.
+    pub fn names_sdk(&self, sdk: &str) {
+        self.with(|inner| {
+            if let Some(connected) = inner.by_id.get_mut(&*self.id) {
+                connected.sdk = sdk.into();
+            }
+        });
+    }
+
     /// The instance has said goodbye: it is not silent when its stream ends.
     pub fn says_goodbye(&self) {
         self.has_said_goodbye.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey, revision::Revision};
+use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey, revision::Revision, wire::PolicyHash};
 
 use super::{Condition, Inner, Instances, Losses, Member, Point, Reported, Service, history};
 use crate::activity::Activity;
@@ -22,6 +22,8 @@ pub struct Row {
     pub id: String,
     /// The application it belongs to.
     pub application: String,
+    /// Its SDK, language and version; empty where it does not say.
+    pub sdk: String,
     /// For how long it has held its stream.
     pub connected: Duration,
     /// What happened in that time; absent where nothing did, or where its figures are not kept.
@@ -30,8 +32,8 @@ pub struct Row {
     pub breaker: Option<State>,
     /// The health; absent where none is reported.
     pub health: Option<HealthStatus>,
-    /// What it has acknowledged last.
-    pub applied: Option<Revision>,
+    /// What it has acknowledged last, with the fingerprint that it computed.
+    pub applied: Option<(Revision, PolicyHash)>,
     /// How long ago it last reported; absent where it never has.
     pub reported: Option<Duration>,
     /// Breakers over which an operator's hold stands.
@@ -83,11 +85,12 @@ impl Instances {
             Some(Row {
                 id: member.id.to_string(),
                 application: connected.application.clone(),
+                sdk: connected.sdk.to_string(),
                 connected: connected.since.elapsed(),
                 activity: member.own.as_deref().cloned(),
                 breaker,
                 health,
-                applied: member.applied.map(|(revision, _)| revision),
+                applied: member.applied,
                 reported: member.reported.map(|reported| reported.elapsed()),
                 held: member.held,
             })

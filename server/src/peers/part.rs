@@ -3,7 +3,11 @@
 //! The same code makes this manager's part for its own answer and for that of another, so that what one manager says alone
 //! is what several say together.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cofferdam_core::{
     name::{Name, ServiceKey},
@@ -54,6 +58,8 @@ pub(crate) struct TotalsPart {
     pub(crate) instances: u32,
     /// The services of which some instance has a breaker open or half-open.
     pub(crate) open: BTreeSet<String>,
+    /// Those instances by their SDK.
+    pub(crate) sdks: BTreeMap<String, u32>,
 }
 
 /// Which services totals are over.
@@ -108,6 +114,7 @@ impl Local {
             recent: window.map(|_| Activity::default()),
             losses: self.instances.losses(),
             instances: u32::try_from(self.instances.count(namespace)).unwrap_or(u32::MAX),
+            sdks: self.instances.sdks(),
             ..TotalsPart::default()
         };
         for registered in services {
@@ -167,6 +174,10 @@ impl TotalsPart {
         self.losses.merge(&other.losses);
         self.instances = self.instances.saturating_add(other.instances);
         self.open.extend(other.open);
+        for (sdk, count) in other.sdks {
+            let sum = self.sdks.entry(sdk).or_default();
+            *sum = sum.saturating_add(count);
+        }
     }
 }
 

@@ -225,6 +225,7 @@ impl From<&TotalsPart> for v1::TotalsPart {
             losses: Some(losses_to_wire(part.losses)),
             instances: part.instances,
             open_services: part.open.iter().cloned().collect(),
+            sdks: part.sdks.clone(),
         }
     }
 }
@@ -238,6 +239,7 @@ impl From<v1::TotalsPart> for TotalsPart {
             losses: losses_from_wire(part.losses),
             instances: part.instances,
             open: part.open_services.into_iter().collect(),
+            sdks: part.sdks,
         }
     }
 }

@@ -77,6 +77,16 @@ impl Registry {
         Ok(v1::DiffRevisionsResponse { from: revision(from), to: revision(to), changes, more_changes: more })
     }
 
+    /// When a service changed and to which revision, in seconds since 1970, the oldest first: as far as it is kept.
+    ///
+    /// # Errors
+    /// As [`get_revision`](Self::get_revision).
+    pub(crate) async fn change_times(&self, key: &ServiceKey) -> Result<Vec<(i64, Revision)>, Error> {
+        let history = self.shared.history(key).await?;
+        let times = history.times().into_iter().map(|time| time.seconds);
+        Ok(times.zip(history.kept.iter().map(|kept| kept.revision)).collect())
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         Timestamp::from(self.shared.clock.now())
     }

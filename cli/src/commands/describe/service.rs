@@ -1,18 +1,21 @@
 use super::super::Error;
 use super::super::convergence::{counts, laggard};
+use super::super::explain;
 use super::super::session::{Session, say_lacks};
 use super::super::stats::{figures, recoveries};
-use super::ServiceArgs;
-use super::origin::origins;
+use super::{ServiceArgs, past};
 use crate::clock;
 use crate::message::short_name;
-use crate::output::{Cell, PrintError, Style, Table, Tone, age, std_duration};
+use crate::output::{Style, Tone, age, std_duration};
 use cofferdam_proto::v1;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 /// Describes a service.
 pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    if let Some(at) = args.at {
+        return past::run(&args.service, at, session).await;
+    }
     let (namespace, service) = session.place(&args.service);
     let info = session.info(&args.service).await?;
     if session.format.is_document() {
@@ -22,8 +25,16 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         v1::GetConvergenceRequest { namespace: namespace.clone(), service: service.clone(), ..Default::default() };
     let stats =
         v1::GetIsolationStatsRequest { namespace, service, window: args.window.to_wire(), ..Default::default() };
-    let (convergence, stats) =
-        tokio::try_join!(session.client.call(convergence), Box::pin(session.client.stats(stats)))?;
+    let explain = v1::ExplainRequest {
+        namespace: convergence.namespace.clone(),
+        service: convergence.service.clone(),
+        ..Default::default()
+    };
+    let (convergence, stats, explained) = tokio::try_join!(
+        session.client.call(convergence),
+        Box::pin(session.client.stats(stats)),
+        Box::pin(session.client.call(explain)),
+    )?;
     say_lacks(info.stale_for, &info.unreachable_managers);
     let seen = Seen {
         isolated: info.service.clone().unwrap_or_default(),
@@ -32,7 +43,6 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         stats: stats.services.into_iter().next().unwrap_or_default(),
         now: clock::now(),
     };
-    let policy = seen.policy().map_err(PrintError::from)?;
     let style = session.style;
     seen.print(session.out, style)?;
     writeln!(session.out, "calls, {}", args.window.words())?;
@@ -40,7 +50,7 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         entry(session.out, name, &value)?;
     }
     writeln!(session.out, "\npolicy in force")?;
-    session.table(&policy)
+    session.table(&explain::table(&explained.fields))
 }
 
 /// All that was answered.
@@ -159,22 +169,9 @@ impl Seen {
         let ago = self.now.duration_since(time).unwrap_or(Duration::ZERO);
         format!("{} ago", age(Some(ago)))
     }
-
-    fn policy(&self) -> Result<Table, crate::message::Fault> {
-        let effective = self.isolated.policy.clone().unwrap_or_default();
-        let written = self.isolated.written_policy.clone().unwrap_or_default();
-        let mut table = Table::new(["FIELD", "VALUE", "ORIGIN", " "]);
-        for known in origins(&effective, &written, &self.info.inactive_fields)? {
-            let tone = if known.is_active { Tone::Plain } else { Tone::Faint };
-            let note = if known.is_active { " " } else { "not in force at this level" };
-            let cells = [known.field.path, known.field.value, known.origin, note.to_owned()];
-            table.push(cells.map(|text| Cell::toned(text, tone)).to_vec());
-        }
-        Ok(table)
-    }
 }
 
 /// A name and what is to be said of it. Nothing where there is nothing to be said.
-fn entry(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+pub(super) fn entry(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
     if value.is_empty() { Ok(()) } else { writeln!(out, "{name:<28}{value}") }
 }

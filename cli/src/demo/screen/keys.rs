@@ -1,60 +1,10 @@
 use super::super::director::{Change, Key};
 use super::super::upstream::Fault;
 use cofferdam_core::level::Level;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// How often the thread looks whether it is to stop.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// A thread that reads keys, for the terminal can only be read by blocking. It ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Keyboard {
-    is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keyboard {
-    /// Starts to read; keys that mean something go to the director.
-    ///
-    /// # Errors
-    ///
-    /// No thread can be had.
-    pub(crate) fn listen(keys: mpsc::Sender<Key>) -> io::Result<Self> {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = Arc::clone(&is_over);
-        let thread = thread::Builder::new().name("keyboard".into()).spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                let Ok(is_ready) = event::poll(PATIENCE) else { break };
-                let Some(Event::Key(pressed)) = is_ready.then(event::read).and_then(Result::ok) else {
-                    continue;
-                };
-                // A full channel means that the director is busy with earlier keys: the user will press again.
-                let _ = meaning(pressed).map(|key| keys.try_send(key));
-            }
-        })?;
-        Ok(Self { is_over, thread: Some(thread) })
-    }
-}
-
-impl Drop for Keyboard {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        // It ends by itself within its patience; a panic in it has shown itself already.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What a key means. `None`: nothing.
-fn meaning(pressed: KeyEvent) -> Option<Key> {
-    if pressed.kind == KeyEventKind::Release {
-        return None;
-    }
+pub(super) fn meaning(pressed: KeyEvent) -> Option<Key> {
     if pressed.modifiers.contains(KeyModifiers::CONTROL) {
         return (pressed.code == KeyCode::Char('c')).then_some(Key::Quit);
     }

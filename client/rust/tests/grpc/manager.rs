@@ -250,5 +250,6 @@ impl IsolationService for Handler {
         get_revision GetRevisionRequest GetRevisionResponse,
         diff_revisions DiffRevisionsRequest DiffRevisionsResponse,
         rollback RollbackRequest RollbackResponse,
+        explain ExplainRequest ExplainResponse,
     }
 }

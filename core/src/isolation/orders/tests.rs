@@ -209,3 +209,23 @@ fn a_trip_by_command_recovers_by_probes() {
         (Some(State::Open), Some(State::HalfOpen))
     );
 }
+
+#[test]
+fn the_hold_that_counts_is_the_first_of_those_that_are_told() {
+    let target = [Target::All, reads()];
+    let forced = [Forced::Open, Forced::Disabled, Forced::MetricsOnly, Forced::Closed];
+    let aims = target.iter().flat_map(|target| [None, HERE].map(|instance| (target.clone(), instance)));
+    let all: Vec<_> = aims.zip(forced).map(|((target, at), forced)| hold(target, at, forced, None)).collect();
+    for mask in 0..16_u8 {
+        let orders = holds(all.iter().enumerate().filter(|(n, _)| mask & (1 << n) != 0).map(|(_, hold)| hold.clone()));
+        let isolation = isolation();
+        isolation.obey(orders.clone(), HERE, clocks(0));
+        for part in [Part::Service, Part::Pool("reads".into())] {
+            let told = orders.holds_over(&part, HERE, wall(0)).first().map(|hold| hold.forced);
+            assert_eq!(isolation.known().holds.of(&part).first().map(|hold| hold.forced()), told, "{mask:b} {part}");
+        }
+    }
+    let elsewhere = holds([hold(Target::All, Some("checkout-2"), Forced::Open, None)]);
+    assert!(elsewhere.holds_over(&Part::Service, HERE, wall(0)).is_empty());
+    assert_eq!(elsewhere.holds_over(&Part::Service, None, wall(0)).len(), 1);
+}

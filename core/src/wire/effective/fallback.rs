@@ -1,4 +1,5 @@
-use super::super::faults::{Faults, set};
+use super::super::origin::Word;
+use super::merge::Merge;
 use crate::name::{DEFAULT_NAMESPACE, Name};
 use crate::policy::limits::{MAX_FEATURES, MAX_KEY_FIELDS, MAX_STEPS};
 use crate::policy::{
@@ -8,34 +9,33 @@ use crate::policy::{
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy;
 
-pub(super) fn read(faults: &mut Faults, written: &v1::FallbackPolicy, policy: &mut FallbackPolicy) {
+pub(super) fn read(merge: &mut Merge, written: &v1::FallbackPolicy, policy: &mut FallbackPolicy) {
     let v1::FallbackPolicy { enabled, chain, on, max_concurrent, reserve } = written;
     if !chain.is_empty() {
         // Who writes a chain wants it used; one too many is enough for the check to refuse it.
-        policy.enabled = true;
+        merge.follow("fallback.enabled", &mut policy.enabled, true, "fallback.chain");
+        merge.note("fallback.chain", Word::Listed);
         let steps = chain.iter().take(MAX_STEPS + 1).enumerate();
-        policy.chain = steps.filter_map(|(index, step)| read_step(faults, index, step)).collect();
+        policy.chain = steps.filter_map(|(index, step)| read_step(merge, index, step)).collect();
     }
-    set(&mut policy.enabled, *enabled);
-    if !on.is_empty() {
-        policy.on = read_triggers(faults, on);
-    }
-    set(&mut policy.max_concurrent, *max_concurrent);
-    if let Some(reserve) = faults.read_duration("fallback.reserve", *reserve) {
-        policy.reserve = Some(reserve);
-    }
+    merge.set("fallback.enabled", &mut policy.enabled, *enabled);
+    let triggers = (!on.is_empty()).then(|| read_triggers(merge, on));
+    merge.set("fallback.on", &mut policy.on, triggers);
+    merge.set("fallback.max_concurrent", &mut policy.max_concurrent, *max_concurrent);
+    let reserve = merge.read_duration("fallback.reserve", *reserve);
+    merge.set("fallback.reserve", &mut policy.reserve, reserve.map(Some));
 }
 
 /// The triggers named; all of them where one cannot be read, so that the check of the whole finds nothing more to say.
-fn read_triggers(faults: &mut Faults, written: &[i32]) -> Vec<FallbackTrigger> {
+fn read_triggers(merge: &mut Merge, written: &[i32]) -> Vec<FallbackTrigger> {
     // One more than there are must hold one twice, which the check refuses.
     let written = &written[..written.len().min(FallbackTrigger::ALL.len() + 1)];
     let triggers: Vec<FallbackTrigger> =
-        written.iter().enumerate().filter_map(|(index, number)| read_trigger(faults, index, *number)).collect();
+        written.iter().enumerate().filter_map(|(index, number)| read_trigger(merge, index, *number)).collect();
     if triggers.len() < written.len() { FallbackTrigger::ALL.to_vec() } else { triggers }
 }
 
-fn read_trigger(faults: &mut Faults, index: usize, number: i32) -> Option<FallbackTrigger> {
+fn read_trigger(merge: &mut Merge, index: usize, number: i32) -> Option<FallbackTrigger> {
     match v1::FallbackTrigger::try_from(number) {
         Ok(v1::FallbackTrigger::Failure) => Some(FallbackTrigger::Failure),
         Ok(v1::FallbackTrigger::Timeout) => Some(FallbackTrigger::Timeout),
@@ -44,23 +44,29 @@ fn read_trigger(faults: &mut Faults, index: usize, number: i32) -> Option<Fallba
         Ok(v1::FallbackTrigger::RateLimit) => Some(FallbackTrigger::RateLimit),
         Ok(v1::FallbackTrigger::Unspecified) | Err(_) => {
             let path = format!("fallback.on[{index}]");
-            faults.invalid(path, format_args!("must be a trigger that the contract names, not {number}"));
+            merge.invalid(path, format_args!("must be a trigger that the contract names, not {number}"));
             None
         }
     }
 }
 
 /// A step, or what keeps its place: the steps after it are known by their number.
-fn read_step(faults: &mut Faults, index: usize, written: &v1::FallbackStep) -> Option<FallbackStep> {
+fn read_step(merge: &mut Merge, index: usize, written: &v1::FallbackStep) -> Option<FallbackStep> {
     let v1::FallbackStep { strategy } = written;
     let path = format!("fallback.chain[{index}]");
     match strategy {
-        Some(Strategy::Static(step)) => Some(FallbackStep::Static(read_static(step))),
-        Some(Strategy::Cached(step)) => Some(FallbackStep::Cached(read_cached(faults, &path, step))),
-        Some(Strategy::Alternative(step)) => read_alternative(faults, &path, step).map(FallbackStep::Alternative),
-        Some(Strategy::Degraded(step)) => Some(FallbackStep::Degraded(read_degraded(step))),
+        Some(Strategy::Static(step)) => {
+            merge.note(&path, Word::Written);
+            Some(FallbackStep::Static(read_static(step)))
+        }
+        Some(Strategy::Cached(step)) => Some(FallbackStep::Cached(read_cached(merge, &path, step))),
+        Some(Strategy::Alternative(step)) => read_alternative(merge, &path, step).map(FallbackStep::Alternative),
+        Some(Strategy::Degraded(step)) => {
+            merge.note(&path, Word::Written);
+            Some(FallbackStep::Degraded(read_degraded(step)))
+        }
         None => {
-            faults.invalid(path, "must set one of static, cached, alternative and degraded");
+            merge.invalid(path, "must set one of static, cached, alternative and degraded");
             stand_in().map(|service| {
                 let (method, timeout) = (String::new(), AlternativeFallback::DEFAULT_TIMEOUT);
                 FallbackStep::Alternative(AlternativeFallback { service, method, timeout })
@@ -80,31 +86,39 @@ fn read_static(written: &v1::StaticFallback) -> StaticFallback {
     StaticFallback { payload: payload.clone(), content_type: content_type.clone() }
 }
 
-fn read_cached(faults: &mut Faults, path: &str, written: &v1::CachedFallback) -> CachedFallback {
+fn read_cached(merge: &mut Merge, path: &str, written: &v1::CachedFallback) -> CachedFallback {
     let v1::CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, key_fields, max_bytes } = written;
     let mut step = CachedFallback::default();
-    faults.duration(&format!("{path}.cached.ttl"), *ttl, &mut step.ttl);
-    faults.duration(&format!("{path}.cached.stale_if_error"), *stale_if_error, &mut step.stale_if_error);
-    set(&mut step.max_entries, *max_entries);
+    merge.duration(&format!("{path}.cached.ttl"), *ttl, &mut step.ttl);
+    merge.duration(&format!("{path}.cached.stale_if_error"), *stale_if_error, &mut step.stale_if_error);
+    merge.set(&format!("{path}.cached.max_entries"), &mut step.max_entries, *max_entries);
     // What is left unset moves out of the way of what is set, unless that is at fault itself.
     let all = max_bytes.filter(|all| *all > 0).unwrap_or(step.max_bytes);
-    step.max_entry_bytes = max_entry_bytes.unwrap_or(step.max_entry_bytes.min(all));
-    set(&mut step.max_bytes, *max_bytes);
-    step.key_fields = key_fields.iter().take(MAX_KEY_FIELDS + 1).cloned().collect();
+    let (one, every) = (format!("{path}.cached.max_entry_bytes"), format!("{path}.cached.max_bytes"));
+    let fitting = step.max_entry_bytes.min(all);
+    merge.follow(&one, &mut step.max_entry_bytes, fitting, &every);
+    merge.set(&one, &mut step.max_entry_bytes, *max_entry_bytes);
+    merge.set(&every, &mut step.max_bytes, *max_bytes);
+    let fields = (!key_fields.is_empty()).then(|| key_fields.iter().take(MAX_KEY_FIELDS + 1).cloned().collect());
+    merge.set(&format!("{path}.cached.key_fields"), &mut step.key_fields, fields);
     step
 }
 
-fn read_alternative(faults: &mut Faults, path: &str, written: &v1::AlternativeFallback) -> Option<AlternativeFallback> {
+fn read_alternative(merge: &mut Merge, path: &str, written: &v1::AlternativeFallback) -> Option<AlternativeFallback> {
     let v1::AlternativeFallback { service, method, timeout } = written;
     let service = match Name::new(service) {
         Ok(service) => Some(service),
         Err(fault) => {
-            faults.invalid(format!("{path}.alternative.service"), fault);
+            merge.invalid(format!("{path}.alternative.service"), fault);
             stand_in()
         }
     };
+    merge.note(&format!("{path}.alternative.service"), Word::Written);
+    if !method.is_empty() {
+        merge.note(&format!("{path}.alternative.method"), Word::Written);
+    }
     let mut limit = AlternativeFallback::DEFAULT_TIMEOUT;
-    faults.duration(&format!("{path}.alternative.timeout"), *timeout, &mut limit);
+    merge.duration(&format!("{path}.alternative.timeout"), *timeout, &mut limit);
     service.map(|service| AlternativeFallback { service, method: method.clone(), timeout: limit })
 }
 

@@ -1,4 +1,6 @@
 use super::super::faults::Faults;
+use super::super::origin::{Said, Word};
+use super::merge::Merge;
 use super::read_sections;
 use crate::policy::limits::MAX_OVERRIDES;
 use crate::policy::{BudgetPolicy, MethodOverride, PolicySpec};
@@ -7,36 +9,43 @@ use cofferdam_proto::v1;
 /// Reads the overrides. A section that one replaces starts from where the policy's own did: from the preset's values, or
 /// the defaults; the budget of a replaced retry section is the service's.
 pub(super) fn read(
-    faults: &mut Faults,
+    merge: &mut Merge,
     written: &[v1::MethodOverride],
     base: &PolicySpec,
     budget: BudgetPolicy,
-) -> Vec<MethodOverride> {
+) -> (Vec<MethodOverride>, Vec<Said>) {
     if written.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
     let mut base = base.clone();
     base.bulkhead.pools.clear();
     base.retry.budget = budget;
     // One too many is enough for the check to refuse the list.
     let entries = written.iter().take(MAX_OVERRIDES + 1).enumerate();
-    entries.map(|(index, entry)| read_override(faults, &format!("method_overrides[{index}]"), entry, &base)).collect()
+    entries.map(|(index, entry)| read_override(merge, &format!("method_overrides[{index}]"), entry, &base)).unzip()
 }
 
-fn read_override(faults: &mut Faults, path: &str, written: &v1::MethodOverride, base: &PolicySpec) -> MethodOverride {
+fn read_override(
+    merge: &mut Merge,
+    path: &str,
+    written: &v1::MethodOverride,
+    base: &PolicySpec,
+) -> (MethodOverride, Said) {
     let v1::MethodOverride { glob, idempotent, policy } = written;
     let entry = MethodOverride { glob: glob.clone(), is_idempotent: *idempotent, ..MethodOverride::default() };
     let Some(policy) = policy else {
-        return entry;
+        return (entry, Said::default());
     };
-    let mut inner = Faults::default();
+    let mut inner = Merge::new(merge.notes());
     refuse_the_services_own(&mut inner, policy);
     let mut spec = base.clone();
     read_sections(&mut inner, policy, &mut spec);
     spec.bulkhead.pools.clear();
     spec.retry.budget = base.retry.budget;
-    faults.append(&format!("{path}.policy"), inner);
-    MethodOverride {
+    inner.note("retry.budget", Word::TheServices);
+    let (faults, said) = inner.finish();
+    merge.append(&format!("{path}.policy"), faults);
+    let entry = MethodOverride {
         timeout: policy.timeout.is_some().then_some(spec.timeout),
         breaker: policy.circuit_breaker.is_some().then_some(spec.breaker),
         classification: policy.classification.is_some().then_some(spec.classification),
@@ -47,7 +56,8 @@ fn read_override(faults: &mut Faults, path: &str, written: &v1::MethodOverride, 
         rate_limit: policy.rate_limit.is_some().then_some(spec.rate_limit),
         fallback: policy.fallback.is_some().then_some(spec.fallback),
         ..entry
-    }
+    };
+    (entry, said)
 }
 
 fn refuse_the_services_own(faults: &mut Faults, written: &v1::IsolationPolicy) {

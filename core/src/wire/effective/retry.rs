@@ -1,4 +1,5 @@
-use super::super::faults::{Faults, set};
+use super::super::origin::Word;
+use super::merge::Merge;
 use crate::policy::limits::MAX_DURATION;
 use crate::policy::{BudgetPolicy, Jitter, RetryPolicy};
 use cofferdam_proto::v1;
@@ -6,7 +7,7 @@ use cofferdam_proto::v1;
 /// The ratio of a plus-minus jitter that names none.
 const DEFAULT_JITTER_RATIO: f64 = 0.2;
 
-pub(super) fn read(faults: &mut Faults, written: &v1::RetryPolicy, policy: &mut RetryPolicy) {
+pub(super) fn read(merge: &mut Merge, written: &v1::RetryPolicy, policy: &mut RetryPolicy) {
     let v1::RetryPolicy {
         max_attempts,
         initial_backoff,
@@ -20,46 +21,52 @@ pub(super) fn read(faults: &mut Faults, written: &v1::RetryPolicy, policy: &mut 
         honour_pushback,
         max_pushback,
     } = written;
-    set(&mut policy.max_attempts, *max_attempts);
-    faults.duration("retry.initial_backoff", *initial_backoff, &mut policy.initial_backoff);
-    set(&mut policy.multiplier, *multiplier);
+    merge.set("retry.max_attempts", &mut policy.max_attempts, *max_attempts);
+    merge.duration("retry.initial_backoff", *initial_backoff, &mut policy.initial_backoff);
+    merge.set("retry.multiplier", &mut policy.multiplier, *multiplier);
     // Unset, the longest pause gives way to the first one, unless that is at fault itself.
     if max_backoff.is_none() && policy.initial_backoff <= MAX_DURATION {
-        policy.max_backoff = policy.max_backoff.max(policy.initial_backoff);
+        let roomy = policy.max_backoff.max(policy.initial_backoff);
+        merge.follow("retry.max_backoff", &mut policy.max_backoff, roomy, "retry.initial_backoff");
     }
-    faults.duration("retry.max_backoff", *max_backoff, &mut policy.max_backoff);
-    policy.jitter = read_jitter(faults, *jitter, *jitter_ratio, policy.jitter);
+    merge.duration("retry.max_backoff", *max_backoff, &mut policy.max_backoff);
+    policy.jitter = read_jitter(merge, *jitter, *jitter_ratio, policy.jitter);
     if let Some(written) = budget {
-        read_budget(faults, *written, &mut policy.budget);
+        read_budget(merge, *written, &mut policy.budget);
     }
-    set(&mut policy.retryable_grpc_codes, super::codes(retryable_grpc_codes));
-    set(&mut policy.only_idempotent, *only_idempotent);
-    set(&mut policy.honour_pushback, *honour_pushback);
-    faults.duration("retry.max_pushback", *max_pushback, &mut policy.max_pushback);
+    merge.set("retry.retryable_grpc_codes", &mut policy.retryable_grpc_codes, super::codes(retryable_grpc_codes));
+    merge.set("retry.only_idempotent", &mut policy.only_idempotent, *only_idempotent);
+    merge.set("retry.honour_pushback", &mut policy.honour_pushback, *honour_pushback);
+    merge.duration("retry.max_pushback", *max_pushback, &mut policy.max_pushback);
 }
 
 /// A ratio says something of plus-minus only; beside another jitter it waits for its time.
-fn read_jitter(faults: &mut Faults, number: i32, ratio: Option<f64>, base: Jitter) -> Jitter {
-    let jitter = match faults.enumeration("retry.jitter", number) {
-        None | Some(v1::Jitter::Unspecified) => base,
-        Some(v1::Jitter::None) => Jitter::None,
-        Some(v1::Jitter::PlusMinus) if matches!(base, Jitter::PlusMinus(_)) => base,
-        Some(v1::Jitter::PlusMinus) => Jitter::PlusMinus(DEFAULT_JITTER_RATIO),
-        Some(v1::Jitter::Equal) => Jitter::Equal,
-        Some(v1::Jitter::Full) => Jitter::Full,
+fn read_jitter(merge: &mut Merge, number: i32, ratio: Option<f64>, base: Jitter) -> Jitter {
+    let named = match merge.enumeration("retry.jitter", number) {
+        None | Some(v1::Jitter::Unspecified) => None,
+        Some(v1::Jitter::None) => Some(Jitter::None),
+        Some(v1::Jitter::PlusMinus) if matches!(base, Jitter::PlusMinus(_)) => Some(base),
+        Some(v1::Jitter::PlusMinus) => Some(Jitter::PlusMinus(DEFAULT_JITTER_RATIO)),
+        Some(v1::Jitter::Equal) => Some(Jitter::Equal),
+        Some(v1::Jitter::Full) => Some(Jitter::Full),
     };
+    let mut jitter = base;
+    merge.set("retry.jitter", &mut jitter, named);
     match (jitter, ratio) {
-        (Jitter::PlusMinus(_), Some(ratio)) => Jitter::PlusMinus(ratio),
+        (Jitter::PlusMinus(_), Some(ratio)) => {
+            merge.note("retry.jitter_ratio", Word::Written);
+            Jitter::PlusMinus(ratio)
+        }
         _ => {
-            faults.inert_ratio("retry.jitter_ratio", ratio);
+            merge.inert_ratio("retry.jitter_ratio", ratio);
             jitter
         }
     }
 }
 
-fn read_budget(faults: &mut Faults, written: v1::RetryBudget, policy: &mut BudgetPolicy) {
+fn read_budget(merge: &mut Merge, written: v1::RetryBudget, policy: &mut BudgetPolicy) {
     let v1::RetryBudget { ratio, min_per_second, ttl } = written;
-    set(&mut policy.ratio, ratio);
-    set(&mut policy.min_per_second, min_per_second);
-    faults.duration("retry.budget.ttl", ttl, &mut policy.ttl);
+    merge.set("retry.budget.ratio", &mut policy.ratio, ratio);
+    merge.set("retry.budget.min_per_second", &mut policy.min_per_second, min_per_second);
+    merge.duration("retry.budget.ttl", ttl, &mut policy.ttl);
 }

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// The longest window that is answered in slots of ten seconds, and the lengths of slots.
-const SHORT_WINDOW: Duration = Duration::from_secs(3600);
-const SHORT_SLOT: Duration = Duration::from_secs(10);
-const LONG_SLOT: Duration = Duration::from_secs(60);
+pub(super) const SHORT_WINDOW: Duration = Duration::from_secs(3600);
+pub(super) const SHORT_SLOT: Duration = Duration::from_secs(10);
+pub(super) const LONG_SLOT: Duration = Duration::from_secs(60);
 
 /// What is asked.
 #[derive(Debug, Default)]

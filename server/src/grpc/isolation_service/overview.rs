@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use cofferdam_core::{
     name::{Name, ServiceKey},
     wire::{breaker_state_to_wire, duration_from_wire, duration_to_wire, health_to_wire, revision_to_wire},
@@ -15,7 +16,7 @@ use prost::Message;
 use super::{
     IsolationApi,
     collect::Question,
-    figures,
+    figures, marks,
     page::{MAX_BYTES, page_size, read_token},
     stats,
 };
@@ -124,12 +125,20 @@ impl IsolationApi {
         let point = |slot: &Slot| v1::HistoryPoint {
             begin_time: Some(prost_types::Timestamp { seconds: slot.begin, nanos: 0 }),
             calls: Some(figures::of(&slot.activity, slot.length)),
+            revisions: Vec::new(),
         };
         answer.history = collected.history.iter().map(point).collect();
+        if let Some(key) = query.service.as_ref().filter(|_| request.include_history) {
+            // Who asks for figures gets them, whether the store is there or not.
+            let made = self.local.registry.change_times(key).await.unwrap_or_default();
+            let window = query.window.unwrap_or(DEFAULT_HISTORY);
+            marks::put(&mut answer.history, &made, window, self.local.registry.wall_time());
+        }
         answer.totals = stats::totals(&stats);
         answer.stats = Some(stats);
         answer.stale_for = self.stale_for();
         answer.unreachable_managers = collected.unreachable;
+        env!("CARGO_PKG_VERSION").clone_into(&mut answer.manager_version);
         Ok(answer)
     }
 }
@@ -141,10 +150,12 @@ pub(crate) fn instance(row: Row) -> v1::InstanceStats {
         calls: row.activity.map(|activity| figures::of(&activity, row.connected)),
         breaker_state: row.breaker.map(breaker_state_to_wire).unwrap_or_default().into(),
         health_status: row.health.map(health_to_wire).unwrap_or_default().into(),
-        applied_revision: row.applied.map(revision_to_wire),
+        applied_revision: row.applied.map(|(revision, _)| revision_to_wire(revision)),
+        applied_policy_hash: row.applied.map(|(_, hash)| Bytes::copy_from_slice(hash.as_bytes())).unwrap_or_default(),
         connected_for: Some(duration_to_wire(row.connected)),
         last_report_age: row.reported.map(duration_to_wire),
         held_breakers: row.held,
+        sdk: row.sdk,
     }
 }
 

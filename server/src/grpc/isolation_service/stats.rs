@@ -138,6 +138,7 @@ pub(super) fn of_all(
         recoveries: Some(recoveries(&totals.recoveries)),
         open_services: number(totals.open.len()),
         held_too_long: number(services.iter().map(|service| service.held_too_long(now)).sum()),
+        sdks: totals.sdks.clone(),
     }
 }
 

@@ -115,6 +115,7 @@ impl Session {
         let place = shared.instances.connect(&hello.instance_id, &hello.application, hello.namespace.clone());
         let too_many = |error: Error| with_retry_after(&error, Some(shared.reconnect_within()));
         let place = place.map_err(too_many)?;
+        place.names_sdk(&hello.sdk);
         tracing::debug!(
             instance = hello.instance_id,
             address = %peer.address,

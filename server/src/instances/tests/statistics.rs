@@ -113,7 +113,7 @@ async fn instances_are_listed_in_order_a_page_at_a_time() {
     let row = instances.rows(&payments, "a", 1).0.remove(0);
     assert_eq!((row.application.as_str(), row.connected, row.reported), ("app", 2 * MINUTE, Some(MINUTE)));
     assert_eq!((row.breaker, row.health), (OPEN.breaker, OPEN.health));
-    assert_eq!((row.activity.unwrap().counters.calls, row.applied), (5, Some(at(3))));
+    assert_eq!((row.activity.unwrap().counters.calls, row.applied), (5, Some((at(3), hash()))));
     let idle = instances.rows(&payments, "b", 1).0.remove(0);
     assert_eq!((idle.activity, idle.reported, idle.breaker), (None, None, None));
     let seen = instances.observe(&payments, at(3), hash());

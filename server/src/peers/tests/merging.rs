@@ -178,10 +178,12 @@ fn totals_survive_the_way_and_a_service_that_is_open_at_two_managers_is_one() {
         losses: Losses { reports_missed: 2, ..Losses::default() },
         instances: 4,
         open: open.iter().map(|service| (*service).to_owned()).collect(),
+        sdks: [("rust/1".to_owned(), 4)].into(),
     };
     let mut sum = totals(&["default/a", "default/b"], 10);
     sum.merge(TotalsPart::from(v1::TotalsPart::from(&totals(&["default/b", "default/c"], 5))));
     assert_eq!((sum.total.counters.calls, sum.total.latencies.calls.count(), sum.instances), (15, 2, 8));
+    assert_eq!(sum.sdks, [("rust/1".to_owned(), 8)].into());
     assert_eq!((sum.open.len(), sum.losses.reports_missed, sum.recent.unwrap().counters.calls), (3, 4, 2));
 }
 

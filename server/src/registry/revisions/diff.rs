@@ -5,17 +5,12 @@
 use std::collections::BTreeSet;
 
 use cofferdam_proto::{storage::v1 as storage, v1};
-use prost::Message;
-use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
-use crate::{registry::unknown::DESCRIPTORS, words::shortened};
+use crate::registry::values::{json, text};
 
 /// How many differences are told.
 const MAX_CHANGES: usize = 64;
-
-/// How much of a value is told, in bytes.
-const MAX_VALUE_BYTES: usize = 256;
 
 /// What differs, and how many fields more.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,21 +84,6 @@ impl Difference {
         let (before, after) = (before.map(text), after.map(text));
         self.changes.push(v1::FieldChange { path: path.to_owned(), before, after });
     }
-}
-
-fn json(name: &str, message: &impl Message) -> Option<Value> {
-    let descriptor = DESCRIPTORS.as_ref()?.get_message_by_name(name)?;
-    let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
-    let options = SerializeOptions::new().use_proto_field_name(true);
-    message.serialize_with_options(serde_json::value::Serializer, &options).ok()
-}
-
-fn text(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    shortened(text, MAX_VALUE_BYTES)
 }
 
 #[cfg(test)]

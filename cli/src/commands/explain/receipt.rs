@@ -1,0 +1,154 @@
+//! A receipt of a rejected call, in words.
+
+use std::collections::BTreeMap;
+
+/// What a receipt says, by its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Receipt(BTreeMap<String, String>);
+
+/// The keys that a receipt may have.
+const KEYS: &[&str] =
+    &["breaker", "pool", "methods", "state", "by", "owner", "reason", "revision", "failed", "open_for", "retry_after"];
+
+impl Receipt {
+    /// Reads the line that an SDK or `exec` has printed: `key=value`, where values with spaces are in quotes.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut said = BTreeMap::new();
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            let (key, after) = rest.split_once('=').ok_or_else(|| format!("{rest:?} is no key=value"))?;
+            if !KEYS.contains(&key) {
+                return Err(format!("{key:?} is nothing that a receipt says"));
+            }
+            let (value, after) = match after.strip_prefix('"') {
+                Some(quoted) => unquoted(quoted).ok_or_else(|| format!("the quotes of {key} do not end"))?,
+                None => {
+                    let (value, after) = after.split_once(' ').unwrap_or((after, ""));
+                    (value.to_owned(), after)
+                }
+            };
+            said.insert(key.to_owned(), value);
+            rest = after.trim_start();
+        }
+        let is_whole = ["breaker", "state", "by"].iter().all(|key| said.contains_key(*key));
+        if is_whole { Ok(Self(said)) } else { Err("a receipt says breaker, state and by".to_owned()) }
+    }
+
+    fn of(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", String::as_str)
+    }
+
+    /// The revision of the policy that decided: its number.
+    pub(super) fn revision(&self) -> Option<u64> {
+        self.of("revision").split_once('.')?.1.parse().ok()
+    }
+
+    /// What happened, and what to do, a line each.
+    pub(super) fn words(&self, service: &str) -> Vec<String> {
+        let (breaker, flag) = match (self.of("pool"), self.of("methods")) {
+            ("", "") => ("the service's own breaker".to_owned(), String::new()),
+            (pool, "") => (format!("the breaker of pool {pool}"), format!(" --pool {pool}")),
+            (_, glob) => (format!("the breaker of methods {glob}"), format!(" --method '{glob}'")),
+        };
+        let (what, mend) = match (self.of("state"), self.of("by")) {
+            (_, "hold") => (
+                format!("{breaker} was held open by {}: {}", self.of("owner"), self.of("reason")),
+                format!("cofferdam release {service}{flag} --reason '...'"),
+            ),
+            (_, "policy") => (
+                format!("the policy forced {breaker} open"),
+                format!("cofferdam policy set {service} circuit_breaker.mode=auto"),
+            ),
+            ("open", _) => (
+                format!("{breaker} was open{}", self.since()),
+                format!("cofferdam reset {service}{flag} --reason '...' (it probes by itself when its time is over)"),
+            ),
+            ("half-open", _) => (
+                format!("{breaker} was half-open: it let a few probes through and rejected the others"),
+                format!("cofferdam explain {service} (it closes by itself when enough probes succeed)"),
+            ),
+            (state, _) => (
+                format!(
+                    "{breaker} was {state}: after a close it lets a growing share of the calls through, if the policy ramps up"
+                ),
+                format!("cofferdam explain {service} --all"),
+            ),
+        };
+        let again = match self.of("retry_after") {
+            "" => String::new(),
+            after => format!("; it was worth trying again {after} later"),
+        };
+        vec![format!("{what}{again}"), format!("try: {mend}")]
+    }
+
+    /// ` for 4s: its rules opened it when 5 of the 8 calls in its window had failed`.
+    fn since(&self) -> String {
+        let open_for = match self.of("open_for") {
+            "" => String::new(),
+            time => format!(" for {time}"),
+        };
+        let failed = self.of("failed").split_once('/').map_or_else(String::new, |(failures, calls)| {
+            format!(" when {failures} of the {calls} calls in its window had failed")
+        });
+        format!("{open_for}: its rules opened it{failed}")
+    }
+}
+
+/// A value up to its closing quote, and what follows.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            char => value.push(char),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_told_in_words_with_what_mends_it() {
+        let open = "breaker=service state=open by=rules revision=7.12 failed=5/8 open_for=4s retry_after=26s";
+        let receipt = Receipt::parse(open).unwrap();
+        assert_eq!(receipt.revision(), Some(12));
+        let words = receipt.words("payments");
+        assert_eq!(
+            words[0],
+            "the service's own breaker was open for 4s: its rules opened it when 5 of the 8 calls in its window had failed; \
+             it was worth trying again 26s later"
+        );
+        assert!(words[1].starts_with("try: cofferdam reset payments --reason"));
+        let held =
+            r#"breaker=pool pool=reads state=open by=hold owner="ann" reason="it is \"slow\"" revision=built-in"#;
+        let receipt = Receipt::parse(held).unwrap();
+        assert_eq!(receipt.revision(), None);
+        let expected = [
+            "the breaker of pool reads was held open by ann: it is \"slow\"",
+            "try: cofferdam release payments --pool reads --reason '...'",
+        ];
+        assert_eq!(receipt.words("payments"), expected);
+    }
+
+    #[test]
+    fn what_is_no_receipt_is_refused() {
+        for (text, words) in [
+            ("", "says breaker"),
+            ("open", "no key=value"),
+            ("colour=red", "nothing that a receipt says"),
+            ("breaker=service", "says breaker, state and by"),
+            ("breaker=service reason=\"x", "do not end"),
+        ] {
+            assert!(Receipt::parse(text).unwrap_err().contains(words), "{text}");
+        }
+    }
+}
