@@ -284,3 +284,28 @@ fn other_rules_can_fail() {
     let links = "[a](tests/tidy.rs) [b](https://example.org/x) [c](#here) [d](tests/gone.rs#x)";
     assert_eq!(broken_links(&root(), "README.md", links).len(), 1);
 }
+
+/// Every row of the systems that came before names tests that exist, or says what it waits for.
+#[test]
+fn every_row_of_the_acceptance_list_names_tests_that_exist() {
+    let table = fs::read_to_string(root().join("docs/acceptance.md")).unwrap();
+    let sources = files(&root(), &["rs"]).unwrap();
+    let is_there = |name: &str| sources.iter().any(|(_, text)| text.contains(&format!("fn {name}(")));
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split('|').map(str::trim).collect())
+        .filter(|cells: &Vec<_>| cells.len() == 5 && cells[1].starts_with(|c: char| ('A'..='E').contains(&c)))
+        .collect();
+    let expected: Vec<_> = [('A', 9), ('B', 14), ('C', 23), ('D', 13), ('E', 15)]
+        .into_iter()
+        .flat_map(|(list, count)| (1..=count).map(move |row| format!("{list}{row}")))
+        .collect();
+    assert_eq!(rows.iter().map(|cells| cells[1]).collect::<Vec<_>>(), expected);
+    for cells in rows {
+        let named: Vec<_> = cells[3].split('`').skip(1).step_by(2).filter(|name| !name.contains(' ')).collect();
+        let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
+        assert!(missing.is_empty(), "{}: there is no test {missing:?}", cells[1]);
+        let waits = ["waits for", "this table", "have tests of their own"].iter().any(|words| cells[3].contains(words));
+        assert!(waits || !named.is_empty(), "{} names no test", cells[1]);
+    }
+}

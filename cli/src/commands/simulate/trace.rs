@@ -4,7 +4,6 @@ use cofferdam_core::outcome::Outcome;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
-use tonic::Code;
 
 /// The most calls of a trace.
 const MAX_CALLS: usize = 5_000_000;
@@ -169,8 +168,7 @@ fn span(name: &str, value: &Value) -> Result<Duration, String> {
 }
 
 fn code(value: &Value) -> Result<u32, String> {
-    let codes = (0..=16).map(Code::from_i32);
-    let named = |name: &str| codes.clone().position(|code| constant(code).eq_ignore_ascii_case(name));
+    let named = |name: &str| CODES.iter().position(|code| code.eq_ignore_ascii_case(name));
     let found = match value {
         Value::Number(number) => number.as_u64().filter(|number| *number <= 16),
         Value::String(text) => {
@@ -183,28 +181,26 @@ fn code(value: &Value) -> Result<u32, String> {
     found.ok_or_else(|| format!("code must be a gRPC status code, 0 to 16 or a name such as UNAVAILABLE, not {value}"))
 }
 
-/// The name of a code as the specification has it.
-const fn constant(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
+/// The names of gRPC's status codes, by their numbers.
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 fn http(value: &Value) -> Result<u32, String> {
     let number = match value {
