@@ -98,6 +98,7 @@ impl Config {
         self.limits.check()?;
         self.sync.check()?;
         self.peers.check()?;
+        self.telemetry.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
             return Err(ConfigError::Exposed { address: self.listen.address });
         }

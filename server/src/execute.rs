@@ -13,10 +13,12 @@ mod memory;
 mod method;
 mod runtime;
 mod status;
+mod trace;
 mod upstream;
 
 pub use fence::Fence;
 pub use method::{InvalidMethod, Method};
+pub use trace::{Trace, Traces};
 pub(crate) use upstream::DEPTH_HEADER;
 
 use crate::activity::Activity;
@@ -57,6 +59,7 @@ pub struct Executor {
     runtime: TokioRuntime,
     places: Semaphore,
     memory: Memory,
+    traces: Traces,
 }
 
 /// The isolation of a service, and what was told of it.
@@ -83,6 +86,8 @@ pub struct Call {
     pub cache_fields: Vec<(String, String)>,
     /// The pool to run in. `None`: as the policy's globs say.
     pub pool: Option<String>,
+    /// What it belongs to.
+    pub trace: Trace,
 }
 
 /// An answer.
@@ -110,7 +115,19 @@ impl Executor {
             runtime: TokioRuntime::new(),
             places: Semaphore::new(MAX_CONCURRENT),
             memory: Memory::default(),
+            traces: Traces::default(),
         }
+    }
+
+    /// The same with spans of its calls.
+    #[must_use]
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// What makes the spans of its calls.
+    pub fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     /// Calls a registered service.

@@ -51,6 +51,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers that begin so become the call's metadata.
 const METADATA_PREFIX: &str = "cofferdam-";
 
+/// Headers that say which trace a call belongs to become its metadata, too.
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+
 const JSON: &str = "application/json";
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -209,7 +212,7 @@ impl Inner {
 fn metadata(headers: &HeaderMap) -> HeaderMap {
     let told = headers.iter().filter(|(name, _)| {
         let name = name.as_str();
-        name.starts_with(METADATA_PREFIX) && !name.ends_with("-bin")
+        TRACE_HEADERS.contains(&name) || name.starts_with(METADATA_PREFIX) && !name.ends_with("-bin")
     });
     told.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -24,7 +24,7 @@ use crate::{
     peers::{Local, Peers, PeersOptions},
     registry::{OpenError, Registry, RegistryOptions},
     store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
-    telemetry::{self, TelemetryError},
+    telemetry::{self, Spans, TelemetryError},
 };
 
 mod housekeeping;
@@ -42,6 +42,7 @@ pub struct Server {
     front: Front<Routes>,
     drain: CancellationToken,
     local_addr: SocketAddr,
+    spans: Spans,
     _housekeeping: AbortOnDropHandle<()>,
     _store: AbortOnDropHandle<()>,
     _hints: AbortOnDropHandle<()>,
@@ -129,7 +130,8 @@ impl Server {
         let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let drain = CancellationToken::new();
-        let executor = Arc::new(Executor::new(Arc::clone(&registry), fence));
+        let spans = Spans::export(&config.telemetry)?;
+        let executor = Arc::new(Executor::new(Arc::clone(&registry), fence).with_traces(spans.traces()));
         // The other stores are one manager's alone.
         let peers = match config.store.kind {
             StoreKind::Etcd => {
@@ -172,7 +174,7 @@ impl Server {
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
         let _store = AbortOnDropHandle::new(store);
-        Ok(Self { listener, front, drain, local_addr, _housekeeping, _store, _hints })
+        Ok(Self { listener, front, drain, local_addr, spans, _housekeeping, _store, _hints })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.
@@ -192,6 +194,7 @@ impl Server {
         tracing::info!("stopping");
         self.drain.cancel();
         serving.await;
+        self.spans.stop().await;
         tracing::info!("stopped");
     }
 }

@@ -11,6 +11,10 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, layer::SubscriberE
 
 use crate::config::{LogFormat, TelemetryConfig};
 
+mod otlp;
+
+pub use self::otlp::Spans;
+
 /// Why logging cannot begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +27,14 @@ pub enum TelemetryError {
         /// The text.
         directives: String,
         /// Why it is none.
+        reason: String,
+    },
+    /// Spans cannot be exported.
+    #[error("spans cannot be sent to {endpoint}: {reason}")]
+    Spans {
+        /// Where to.
+        endpoint: String,
+        /// Why.
         reason: String,
     },
     /// The process logs already.

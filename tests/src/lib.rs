@@ -17,6 +17,7 @@
 mod authority;
 mod cli;
 mod client;
+mod collector;
 mod curl;
 mod etcd;
 mod fault_proxy;
@@ -39,6 +40,7 @@ pub mod wire;
 pub use authority::{Authority, Certified};
 pub use cli::{Said, cofferdam, command};
 pub use client::Client;
+pub use collector::{Collector, attribute};
 pub use curl::{Answer, Curl};
 pub use etcd::{Etcd, Release, Setup};
 pub use fault_proxy::{Direction, Fault, FaultProxy, Party, Seen};

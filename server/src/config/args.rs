@@ -61,6 +61,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub metrics_max_services: Option<usize>,
 
+    /// Where spans of calls go by OTLP over gRPC, as in http://127.0.0.1:4317 [env: COFFERDAM_TELEMETRY_OTLP_ENDPOINT,
+    /// OTEL_EXPORTER_OTLP_ENDPOINT] [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// Registered services, over all namespaces [env: COFFERDAM_LIMITS_MAX_SERVICES] [default: 10000]
     #[arg(long, value_name = "N")]
     pub max_services: Option<usize>,

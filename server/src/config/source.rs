@@ -36,6 +36,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("telemetry.log_format", Kind::Text),
     ("telemetry.log_level", Kind::Text),
     ("telemetry.metrics_max_services", Kind::Plain),
+    ("telemetry.otlp_endpoint", Kind::Text),
     ("limits.max_services", Kind::Plain),
     ("limits.max_instances", Kind::Plain),
     ("limits.max_connections", Kind::Plain),
@@ -49,6 +50,9 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("peers.timeout", Kind::Text),
     ("peers.lease", Kind::Text),
 ];
+
+/// Variables that all programs with OpenTelemetry know, the one that counts first in front.
+const OTLP_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// How a variable is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +85,9 @@ pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config,
     }
     let mut config: Config = figment.extract().map_err(|error| explain(&error, file.as_deref()))?;
     override_by(args, &mut config);
+    if config.telemetry.otlp_endpoint.is_none() {
+        config.telemetry.otlp_endpoint = OTLP_VARIABLES.iter().find_map(|name| variables(name));
+    }
     if config.store.kind == StoreKind::Embedded {
         config.store.data_dir.get_or_insert_with(|| default_data_dir(variables));
     }
@@ -169,6 +176,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         log_format,
         log_level,
         metrics_max_services,
+        otlp_endpoint,
         max_services,
         max_instances,
         max_connections,
@@ -201,6 +209,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.telemetry.log_format, log_format);
     set(&mut config.telemetry.log_level, log_level);
     set(&mut config.telemetry.metrics_max_services, metrics_max_services);
+    set(&mut config.telemetry.otlp_endpoint, otlp_endpoint.map(Some));
     set(&mut config.limits.max_services, max_services);
     set(&mut config.limits.max_instances, max_instances);
     set(&mut config.limits.max_connections, max_connections);

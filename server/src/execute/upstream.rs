@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 /// Says how many managers a call went through already; one is the limit.
 pub(crate) const DEPTH_HEADER: &str = "cofferdam-depth";
@@ -111,9 +111,11 @@ impl<'a> Operation for UpstreamCall<'a> {
     fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<Reply, UpstreamError>> + Send + use<'a> {
         let (executor, service, endpoints) = (self.executor, self.service, self.endpoints);
         let (payload, path) = (self.call.payload.clone(), self.method.path().clone());
+        let trace = executor.traces.attempt(&self.call.trace, service, &self.method, attempt.number);
         async move {
             let channel = Self::channel(executor, service, endpoints, attempt.number).await?;
             let mut request = Request::new(payload);
+            trace.tell(request.metadata_mut());
             if let Some(remaining) = attempt.tell_remaining {
                 request.set_timeout(remaining);
             }
@@ -123,6 +125,7 @@ impl<'a> Operation for UpstreamCall<'a> {
                 |error: tonic::transport::Error| UpstreamError::Status(Status::from_error(Box::new(error)));
             client.ready().await.map_err(unavailable)?;
             let response = client.unary(request, path, BytesCodec).await;
+            trace.end_attempt(response.as_ref().err().map_or(Code::Ok, Status::code));
             let payload = response.map_err(UpstreamError::Status)?.into_inner();
             Ok(Reply { payload, content_type: String::new() })
         }

@@ -42,6 +42,11 @@ pub(crate) fn status(error: &Error) -> Status {
     with_retry_after(error, retry_after)
 }
 
+/// The reason of an error, as its status has it.
+pub(crate) fn reason_of(error: &Error) -> &'static str {
+    reason_name(classify(error).1)
+}
+
 /// The status of an error, with a `RetryInfo` that says when it is worth coming again.
 pub(crate) fn with_retry_after(error: &Error, retry_after: Option<Duration>) -> Status {
     if let Error::Internal { detail } = error {

@@ -42,6 +42,9 @@ const ACCEPT_ENCODING_HEADER: &str = "grpc-accept-encoding";
 /// The path of the one method.
 const SYNC: &str = "/cofferdam.v1.PolicySyncService/Sync";
 
+/// The target of records in the log about streams and what is said on them.
+const LOG: &str = "cofferdam_server::sync";
+
 /// The largest message of an instance: a hello that names as many services as one may, and what it has of each.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 

@@ -199,7 +199,7 @@ impl Registry {
             }
             Ok(Plan { ops, answer: A::of(service) })
         };
-        self.shared.transact(target, identity, plan).await
+        self.shared.transact(target, identity, Some(&cause), plan).await
     }
 }
 

@@ -31,6 +31,9 @@ use crate::{
     store::{Entry, Op},
 };
 
+/// The target of records in the log about changes.
+const CHANGES: &str = "cofferdam_server::changes";
+
 /// How many changes of a service are kept.
 const MAX_KEPT: usize = 32;
 
@@ -78,6 +81,27 @@ impl Cause {
     /// When.
     pub(super) fn time(&self) -> Timestamp {
         self.time
+    }
+
+    /// Tells the log that it has happened.
+    pub(super) fn tell(&self, target: &ServiceKey, request_id: &str, at: v1::Revision) {
+        let ServiceKey { namespace, name } = target;
+        let (change, actor, reason) = (self.name(), self.actor.name(), &self.reason);
+        let v1::Revision { epoch, revision } = at;
+        tracing::info!(target: CHANGES, %namespace, service = %name, change, epoch, revision, actor, reason, request_id, "service changed");
+    }
+
+    /// Tells the log that it may have happened.
+    pub(super) fn tell_doubt(&self, target: &ServiceKey, request_id: &str, error: &str) {
+        let ServiceKey { namespace, name } = target;
+        let (change, actor, reason) = (self.name(), self.actor.name(), &self.reason);
+        tracing::warn!(target: CHANGES, %namespace, service = %name, change, actor, reason, request_id, error, "service may have changed");
+    }
+
+    /// What was done, in the contract's word.
+    fn name(&self) -> String {
+        let name = self.kind.as_str_name();
+        name.strip_prefix("CHANGE_KIND_").unwrap_or(name).to_ascii_lowercase()
     }
 }
 

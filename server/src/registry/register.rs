@@ -40,7 +40,8 @@ impl Registry {
         let cause = self.cause(v1::ChangeKind::Registered, actor, std::mem::take(&mut request.reason))?;
         let (target, registration) = check(request)?;
         let limit = self.shared.options.max_services;
-        self.shared.transact(&target, &identity, |view| plan(view, &target, &registration, &cause, limit)).await
+        let plan = |view: &mut View<'_>| plan(view, &target, &registration, &cause, limit);
+        self.shared.transact(&target, &identity, Some(&cause), plan).await
     }
 }
 

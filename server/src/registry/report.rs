@@ -44,6 +44,6 @@ impl Registry {
             let answer = v1::UpdateServiceHealthResponse { health: Some(health.clone()), revision: None };
             Ok(Plan { ops: vec![put(key::health(&target), value)], answer })
         };
-        self.shared.transact(&target, &identity, plan).await
+        self.shared.transact(&target, &identity, None, plan).await
     }
 }

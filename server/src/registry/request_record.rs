@@ -54,6 +54,11 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// The `request_id`; empty where there is none.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// A write by its full method, its `request_id` (empty: none) and the message itself.
     ///
     /// # Errors

@@ -181,7 +181,7 @@ impl Registry {
                 Error::RequestIdReused { .. } => Error::RequestIdReused { request_id: request_id.clone() },
                 error => error,
             };
-            self.shared.transact(key, &identity, plan).await.map_err(reused)?
+            self.shared.transact(key, &identity, Some(&wish.cause), plan).await.map_err(reused)?
         };
         service.revision = service.revision.filter(|revision| revision.revision != 0);
         Ok(service)

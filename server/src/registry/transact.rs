@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{
     Registered, Shared,
     catalog::Catalog,
-    changes::Unregistered,
+    changes::{Cause, Unregistered},
     key::{self, Key},
     request_record::Request,
 };
@@ -103,7 +103,8 @@ impl<'a> View<'a> {
 }
 
 impl Shared {
-    /// Plans and commits a write to `target` until it is done, refused or given up.
+    /// Plans and commits a write to `target` until it is done, refused or given up. What has a cause is told to the log, once,
+    /// when it is durable.
     ///
     /// # Errors
     /// What the plan refuses with, [`Error::Contended`], [`Error::RequestIdReused`], or what the store fails with.
@@ -111,6 +112,7 @@ impl Shared {
         &self,
         target: &ServiceKey,
         request: &Request,
+        cause: Option<&Cause>,
         plan: impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send,
     ) -> Result<A, Error> {
         let give_up = Instant::now() + self.options.store_timeout;
@@ -121,12 +123,16 @@ impl Shared {
                 txn.ops = planned.ops;
                 planned.answer
             });
+            let is_change = !txn.ops.is_empty();
             let answer = verdict.as_ref().ok().map(Message::encode_to_vec);
             let lease = request.attach(self, &mut txn, answer, give_up).await?;
             let ops = txn.ops.clone();
             let conflict = match self.commit(txn, give_up).await {
                 Ok(revision) => {
                     self.apply_early(&ops, epoch, revision);
+                    if let Some(cause) = cause.filter(|_| is_change) {
+                        cause.tell(target, request.id(), super::revision_at(epoch, revision));
+                    }
                     let mut answer = verdict?;
                     answer.revision().get_or_insert(super::revision_at(epoch, revision));
                     return Ok(answer);
@@ -135,7 +141,12 @@ impl Shared {
                     self.leases.drop_lease(lease);
                     continue;
                 }
-                Err(CommitError::Store(error)) => return Err(self.store_error(error)),
+                Err(CommitError::Store(error)) => {
+                    if let (Some(cause), StoreError::Unknown { reason }) = (cause.filter(|_| is_change), &error) {
+                        cause.tell_doubt(target, request.id(), reason);
+                    }
+                    return Err(self.store_error(error));
+                }
                 Err(CommitError::Conflict(conflict)) => conflict,
             };
             // Before a repetition is answered, too: another manager may have taken the first one, and whoever is answered

@@ -44,7 +44,7 @@ impl Registry {
             let ops = remove(view, &target, before, &cause)?;
             Ok(Plan { ops, answer: v1::UnregisterServiceResponse::default() })
         };
-        self.shared.transact(&target, &identity, plan).await
+        self.shared.transact(&target, &identity, Some(&cause), plan).await
     }
 }
 

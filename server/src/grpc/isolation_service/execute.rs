@@ -11,7 +11,8 @@ use tonic::metadata::MetadataMap;
 use super::IsolationApi;
 use crate::{
     error::Error,
-    execute::{Call, DEPTH_HEADER, Executed, MAX_REQUEST_BYTES, MAX_TIMEOUT, Method},
+    execute::{Call, DEPTH_HEADER, Executed, MAX_REQUEST_BYTES, MAX_TIMEOUT, Method, Trace},
+    grpc::error::reason_of,
     registry::validate::{self, Faults},
 };
 
@@ -37,8 +38,10 @@ impl IsolationApi {
         let waits = header.and_then(grpc_timeout::parse);
         call.timeout = [call.timeout, waits].into_iter().flatten().min();
         let (service, _) = self.local.registry.describe(&key)?;
-        let executed = self.local.executor.execute(&service, &call).await?;
-        Ok(answer(executed))
+        call.trace = self.local.executor.traces().call(&Trace::of(metadata), &service, &call.method);
+        let executed = self.local.executor.execute(&service, &call).await;
+        call.trace.end_call(executed.as_ref().map_err(reason_of));
+        executed.map(answer)
     }
 }
 
@@ -80,6 +83,7 @@ fn read(request: v1::ExecuteWithIsolationRequest) -> Result<Call, Error> {
             cache_key: cache_key.into(),
             cache_fields: cache_fields.into_iter().collect(),
             pool: Some(pool).filter(|pool| !pool.is_empty()),
+            trace: Trace::default(),
         }),
         _ => Err(faults.into_error()),
     }

@@ -14,7 +14,7 @@ use cofferdam_core::{name::ServiceKey, revision::Revision};
 use cofferdam_proto::v1;
 use tokio::{sync::Notify, time::sleep};
 
-use super::Shared;
+use super::{LOG, Shared};
 use crate::{
     instances::{PutBack, Target},
     peers::target_to_wire,
@@ -70,7 +70,8 @@ impl Shared {
 
     fn contain(&self, key: &ServiceKey, Suspicion { revision, reason }: Suspicion) {
         if self.registry.contain(key, revision, reason) {
-            tracing::error!(service = %key, %revision, "the policy is contained: it is handed out no more");
+            let (ServiceKey { namespace, name }, Revision { epoch, revision }) = (key, revision);
+            tracing::error!(target: LOG, %namespace, service = %name, epoch, revision, "the policy is contained: it is handed out no more");
         }
     }
 

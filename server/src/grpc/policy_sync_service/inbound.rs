@@ -65,6 +65,9 @@ pub(super) fn ack(namespace: &Name, place: &Place, registry: &Registry, ack: &v1
         let key = ServiceKey { namespace: namespace.clone(), name };
         let since = registry.heard_of(&key, revision);
         place.acknowledged(&key, (revision, hash), since);
+        let (ServiceKey { namespace, name }, Revision { epoch, revision }) = (&key, revision);
+        let instance = place.instance_id();
+        tracing::debug!(target: LOG, %namespace, service = %name, instance, epoch, revision, "policy in force");
     }
     Ok(())
 }
@@ -147,7 +150,8 @@ pub(super) fn report(
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;
             let instance = place.instance_id();
-            tracing::debug!(service = %key, instance, ?pool, ?method_glob, from, to, ?cause, "breaker");
+            let ServiceKey { namespace, name } = &key;
+            tracing::debug!(target: LOG, %namespace, service = %name, instance, ?pool, ?method_glob, from, to, ?cause, "breaker");
         }
     }
     faults.into_result()
@@ -239,11 +243,16 @@ fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transiti
 }
 
 fn warn_of(key: &ServiceKey, refusal: &Refusal, stays: Revision, instance: &str) {
+    let ServiceKey { namespace, name } = key;
+    let Revision { epoch, revision } = refusal.revision;
     // Debug formatting escapes what an instance might put into our log.
     tracing::warn!(
-        service = %key,
+        target: LOG,
+        %namespace,
+        service = %name,
         instance,
-        refused = %refusal.revision,
+        epoch,
+        revision,
         in_force = %stays,
         reason = ?refusal.reason,
         field = ?refusal.field_path,

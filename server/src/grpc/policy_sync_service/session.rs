@@ -22,7 +22,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, Streaming};
 
 use super::{
-    MAX_MESSAGE_BYTES, Shared, frame,
+    LOG, MAX_MESSAGE_BYTES, Shared, frame,
     hello::{Hello, MAX_SERVICES},
     inbound::{self, Subscribe},
     together::Together,
@@ -117,15 +117,18 @@ impl Session {
         let place = place.map_err(too_many)?;
         place.names_sdk(&hello.sdk);
         tracing::debug!(
+            target: LOG,
             instance = hello.instance_id,
-            address = %peer.address,
+            peer = %peer.address,
             application = hello.application,
-            sdk = ?hello.sdk,
+            namespace = %hello.namespace,
+            sdk = hello.sdk,
             services = hello.services.len(),
             "instance connected",
         );
+        let (instance, address) = (hello.instance_id.clone(), peer.address);
         Self::open(Arc::clone(&shared), inbound, peer, hello, place).map_err(|error| {
-            tracing::warn!(%error, "an instance is refused");
+            tracing::warn!(target: LOG, instance, peer = %address, %error, "an instance is refused");
             too_many(error)
         })
     }
@@ -233,7 +236,7 @@ impl Session {
                 Ok(News::Change(change)) => self.changed(change),
                 Ok(News::Hint(hint)) => frame::hint(&hint, Instant::now()).map_or(Step::Listen, Step::Say),
                 Err(overrun) => {
-                    tracing::warn!(instance = self.place.instance_id(), "{overrun}: asked to come again");
+                    tracing::warn!(target: LOG, instance = self.place.instance_id(), "{overrun}: asked to come again");
                     self.reconnect()
                 }
             },
@@ -285,14 +288,14 @@ impl Session {
     }
 
     fn give_way(&self) -> Step {
-        tracing::info!(instance = self.place.instance_id(), "another stream took this instance's place");
+        tracing::info!(target: LOG, instance = self.place.instance_id(), "another stream took this instance's place");
         Step::End
     }
 
     fn on_time(&mut self) -> Step {
         let now = Instant::now();
         if self.expires.is_some_and(|expires| expires <= now) {
-            tracing::debug!(instance = self.place.instance_id(), "the stream is old: asked to come again");
+            tracing::debug!(target: LOG, instance = self.place.instance_id(), "the stream is old: asked to come again");
             return self.reconnect();
         }
         self.timer.as_mut().reset(sooner(now + self.shared.options.bookmark_interval, self.expires));
