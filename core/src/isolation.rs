@@ -283,12 +283,22 @@ impl InForce {
     /// The breakers that calls can meet, each with the policy that it goes by: the service's, then those of pools and
     /// overrides. Empty: no breaker is in force at this level.
     fn breakers(&self) -> Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> {
+        let is_in_force = self.policy.level.enforces(Section::CircuitBreaker);
+        self.distinct(|scope| scope.breakers().filter(move |_| is_in_force))
+    }
+
+    /// The same with those that are not in force at this level.
+    fn all_breakers(&self) -> Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> {
+        self.distinct(Scope::all_breakers)
+    }
+
+    fn distinct<'a, I: Iterator<Item = &'a Arc<OwnBreaker>>>(
+        &'a self,
+        of: impl Fn(&'a Scope) -> I,
+    ) -> Vec<(&'a Arc<OwnBreaker>, &'a BreakerPolicy)> {
         let mut all: Vec<(&Arc<OwnBreaker>, &BreakerPolicy)> = Vec::new();
-        if !self.policy.level.enforces(Section::CircuitBreaker) {
-            return all;
-        }
         for scope in self.scopes() {
-            for breaker in scope.breakers() {
+            for breaker in of(scope) {
                 if all.iter().all(|(known, _)| !Arc::ptr_eq(known, breaker)) {
                     all.push((breaker, &scope.policy.breaker));
                 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 impl Breaker {
     /// Opens the breaker for a time, of at most 24 days, or for the policy's open time, after which it recovers by the
     /// rules. One that is open already stays open until both times are over: a trip never shortens a recovery, and never
-    /// cancels one. Another policy does not shorten a time that was given here.
+    /// cancels one. Another policy does not shorten what is left of it once a time was given here, be that the longer one
+    /// or not, and whatever trips come after.
     ///
     /// Returns the transition, where this made one. It changes what was learned: a hold that is in force stands over it.
     pub fn trip(
@@ -31,11 +32,11 @@ impl Breaker {
             };
             let by_hand = open_for.is_some();
             let open_for = open_for.unwrap_or_else(|| jittered_open_time(policy, reopens, draw.number()));
-            if let Phase::Open { wait, .. } = word.phase() {
+            if let Phase::Open { wait, reopens, by_hand: was_by_hand } = word.phase() {
                 let until = now.saturating_add(open_for);
-                let longer = millis_up(until.saturating_since(self.since(word.generation())));
-                let next = word.with(Phase::Open { wait: longer, reopens, by_hand });
-                if longer <= wait || self.swap(word, next) {
+                let wait = wait.max(millis_up(until.saturating_since(self.since(word.generation()))));
+                let next = word.with(Phase::Open { wait, reopens, by_hand: by_hand || was_by_hand });
+                if next == word || self.swap(word, next) {
                     return None;
                 }
             } else if self.advance(word, Phase::Open { wait: millis_up(open_for), reopens, by_hand }, now).is_some() {

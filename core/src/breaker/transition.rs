@@ -23,7 +23,8 @@ pub struct Transition {
     pub cause: Cause,
     /// When.
     pub at: Timestamp,
-    /// Whether calls felt it. Not where a mode or a hold stands over the rules: it is then what would have been.
+    /// Whether calls felt it. Not where a mode or a hold stands over the rules, or where a command is done at a level without
+    /// breakers: it is then what would have been.
     pub is_enforced: bool,
     /// Whether it was made sooner than the policy's own numbers would have it, for a [fleet hint](crate::fleet_hint).
     pub is_hinted: bool,
@@ -31,7 +32,7 @@ pub struct Transition {
 
 impl Transition {
     /// The same as one that only would have been.
-    pub(super) fn unenforced(self) -> Self {
+    pub(crate) fn unenforced(self) -> Self {
         Self { is_enforced: false, ..self }
     }
 }

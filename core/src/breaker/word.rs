@@ -102,7 +102,7 @@ pub(super) enum Phase {
     Open {
         wait: u64,
         reopens: u32,
-        /// Whether the time is an operator's, and no policy's.
+        /// Whether an operator gave a time since it opened: no policy shortens what is left then.
         by_hand: bool,
     },
     HalfOpen {

@@ -129,7 +129,10 @@ impl Isolation {
     }
 
     /// Opens breakers by hand: see [`Breaker::trip`](crate::breaker::Breaker::trip). Returns how many breakers are meant;
-    /// none where none is in force at this level, or the part has none of its own.
+    /// none where the part has none of its own.
+    ///
+    /// It changes what was learned, so it is done at any level: where no breaker is in force, calls feel it when the level
+    /// rises before it is over.
     pub fn trip(
         &self,
         target: &Target,
@@ -137,21 +140,29 @@ impl Isolation {
         now: Timestamp,
         mut random: impl FnMut() -> u64,
     ) -> usize {
-        let current = self.in_force();
-        let meant = current.breakers().into_iter().filter(|(own, _)| target.covers(&own.part));
-        let trip = |(own, policy): (&Arc<OwnBreaker>, &BreakerPolicy)| {
-            let transition = own.breaker.trip(policy, open_for, now, &mut random);
-            self.publish(&own.part, transition);
-        };
-        meant.map(trip).count()
+        self.by_hand(target, |own, policy| own.breaker.trip(policy, open_for, now, &mut random))
     }
 
     /// Closes breakers by hand: see [`Breaker::reset`](crate::breaker::Breaker::reset). Returns how many breakers are
-    /// meant; none where none is in force at this level, or the part has none of its own.
+    /// meant; none where the part has none of its own. As [`trip`](Self::trip), at any level.
     pub fn reset(&self, target: &Target, now: Timestamp) -> usize {
+        self.by_hand(target, |own, _| own.breaker.reset(now))
+    }
+
+    fn by_hand(
+        &self,
+        target: &Target,
+        mut change: impl FnMut(&OwnBreaker, &BreakerPolicy) -> Option<Transition>,
+    ) -> usize {
         let current = self.in_force();
-        let meant = current.breakers().into_iter().filter(|(own, _)| target.covers(&own.part));
-        meant.map(|(own, _)| self.publish(&own.part, own.breaker.reset(now))).count()
+        let in_force = current.breakers();
+        let meant = current.all_breakers().into_iter().filter(|(own, _)| target.covers(&own.part));
+        let change = |(own, policy): (&Arc<OwnBreaker>, &BreakerPolicy)| {
+            let is_felt = in_force.iter().any(|(other, _)| Arc::ptr_eq(other, own));
+            let transition = change(own, policy);
+            self.publish(&own.part, if is_felt { transition } else { transition.map(Transition::unenforced) });
+        };
+        meant.map(change).count()
     }
 }
 

@@ -84,6 +84,14 @@ impl Isolation {
         missed
     }
 
+    /// Takes note of orders that came with a policy which cannot be put in force, and are not obeyed for that. Where no
+    /// command was heard of before, those among them are of a time before this host as well.
+    pub fn pass_over(&self, orders: &Orders) {
+        if !orders.commands.is_empty() {
+            self.known().obeyed.done.get_or_insert(orders.last_command());
+        }
+    }
+
     /// Goes back to the policy's level, where the time of a temporary one is over. The level that is in force again;
     /// `None`: nothing was to be done.
     pub fn settle(&self, now: Timestamp) -> Option<Level> {

@@ -169,8 +169,12 @@ impl Scope {
     /// All breakers that its calls can meet; some more than once.
     pub(super) fn breakers(&self) -> impl Iterator<Item = &Arc<OwnBreaker>> {
         let has_pools = self.policy.level.enforces(Section::Bulkhead);
-        let pools = self.pools.iter().filter(move |_| has_pools).map(|(_, lane)| &lane.breaker);
-        std::iter::once(&self.common.breaker).chain(pools)
+        self.all_breakers().take(if has_pools { usize::MAX } else { 1 })
+    }
+
+    /// The same where pools count at any level.
+    pub(super) fn all_breakers(&self) -> impl Iterator<Item = &Arc<OwnBreaker>> {
+        std::iter::once(&self.common.breaker).chain(self.pools.iter().map(|(_, lane)| &lane.breaker))
     }
 
     /// Whether no breaker remembers a failure and no call has to wait for its turn.

@@ -80,7 +80,7 @@ fn a_policy_does_not_cut_short_the_time_of_a_trip() {
     bench.calls(Outcome::Failure, 5).unwrap();
     trip(&bench, 20 * SECOND);
     bench.breaker.reconfigure(&shorter);
-    assert_eq!(left(&bench), Some(10 * SECOND), "the rules' own, which the trip has not lengthened");
+    assert_eq!(left(&bench), Some(30 * SECOND), "until both times are over, the shorter one being an operator's");
     trip(&bench, 60 * SECOND);
     bench.breaker.reconfigure(&shorter);
     assert_eq!(left(&bench), Some(60 * SECOND), "lengthened by hand");
@@ -92,6 +92,17 @@ fn a_policy_does_not_cut_short_the_time_of_a_trip() {
     trip(&bench, None).unwrap();
     bench.breaker.reconfigure(&shorter);
     assert_eq!(left(&bench), Some(10 * SECOND), "a trip for the policy's time");
+}
+
+/// A trip for the policy's time took the mark of an earlier one away, and a policy then what was left of it.
+#[test]
+fn a_policy_does_not_cut_short_the_time_of_a_trip_after_another_trip() {
+    let bench = Bench::new(consecutive());
+    let shorter = BreakerPolicy { open_duration: 10 * SECOND, ..bench.policy.clone() };
+    trip(&bench, 20 * SECOND).unwrap();
+    assert_eq!(trip(&bench, None), None);
+    bench.breaker.reconfigure(&shorter);
+    assert_eq!(left(&bench), Some(30 * SECOND));
 }
 
 /// The count of reopenings once ended at 63, at which a factor of 1.01 has not made five minutes of a second.

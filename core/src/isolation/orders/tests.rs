@@ -59,6 +59,10 @@ fn commands(actions: &[(Aim, Action)]) -> Orders {
     Orders::new(spec).unwrap()
 }
 
+fn trip_for_a_minute() -> Orders {
+    commands(&[(Aim::ALL, Action::Trip(Some(Duration::from_secs(60))))])
+}
+
 fn level(level: Level, until: u64) -> Orders {
     let (until, actor, reason) = (wall(until), "alice".to_owned(), "a drill".to_owned());
     let level = Some(TemporaryLevel { level, until, actor, reason });
@@ -201,8 +205,7 @@ fn a_command_is_done_once_and_one_of_before_the_start_never() {
 fn a_trip_by_command_recovers_by_probes() {
     let isolation = isolation();
     isolation.perform(HERE, now(0), || 0);
-    let for_a_minute = Action::Trip(Some(Duration::from_secs(60)));
-    isolation.obey(commands(&[(Aim::ALL, for_a_minute)]), HERE, clocks(0));
+    isolation.obey(trip_for_a_minute(), HERE, clocks(0));
     assert_eq!(isolation.perform(HERE, now(0), || 0).len(), 1);
     assert_eq!(
         (isolation.breaker_state(now(59)), isolation.breaker_state(now(60))),
@@ -228,4 +231,33 @@ fn the_hold_that_counts_is_the_first_of_those_that_are_told() {
     let elsewhere = holds([hold(Target::All, Some("checkout-2"), Forced::Open, None)]);
     assert!(elsewhere.holds_over(&Part::Service, HERE, wall(0)).is_empty());
     assert_eq!(elsewhere.holds_over(&Part::Service, None, wall(0)).len(), 1);
+}
+
+/// A command that was missed was marked as done under a temporary level without breakers, and was not done.
+#[test]
+fn a_command_under_a_level_without_breakers_is_done_and_felt_when_the_level_is_over() {
+    let isolation = isolation();
+    isolation.perform(HERE, now(0), || 0);
+    let both = OrdersSpec { level: level(Level::None, 10).level.clone(), ..trip_for_a_minute().to_spec() };
+    isolation.obey(Orders::new(both).unwrap(), HERE, clocks(0));
+    assert_eq!(isolation.perform(HERE, now(0), || 0).len(), 1);
+    assert_eq!((isolation.breaker_state(now(0)), isolation.counters().breaker_opened), (None, 0), "nobody feels it");
+    assert_eq!(isolation.settle(now(10)), Some(Level::Full));
+    assert_eq!(states(&isolation, 10), [State::Open, State::Open]);
+    assert_eq!(states(&isolation, 60), [State::HalfOpen, State::HalfOpen]);
+}
+
+/// The orders of a first revision that was refused were forgotten, and all of its commands done with the next one.
+#[test]
+fn commands_that_came_with_a_refused_policy_are_of_before_the_start() {
+    let isolation = isolation();
+    // Nothing can be said of orders that are none.
+    isolation.pass_over(&Orders::default());
+    isolation.pass_over(&trip_for_a_minute());
+    let mut more = trip_for_a_minute().to_spec();
+    more.command(Aim::ALL, Action::Trip(None), "alice".to_owned(), "a drill".to_owned(), wall(0));
+    isolation.pass_over(&Orders::new(more.clone()).unwrap());
+    isolation.obey(Orders::new(more).unwrap(), HERE, clocks(0));
+    let [done] = &isolation.perform(HERE, now(0), || 0)[..] else { panic!("the one that was given since") };
+    assert_eq!(done.action, Action::Trip(None));
 }
