@@ -5,7 +5,8 @@
 //! allow-list, checked on the resolved address; one hop; bounded sizes, time and concurrency; no metadata relayed.
 //!
 //! The manager is one more caller: it has a breaker, budget and cache of its own for each registered service that it was
-//! asked to call, in memory only, and of the caches' memory a bound over all services (`memory`).
+//! asked to call, in memory only, and of the caches' memory a bound over all services (`memory`). What operators order is
+//! done when it is given and not when somebody calls next ([`keep_up`]): by then a trip may be long over.
 
 mod channels;
 mod fence;
@@ -38,7 +39,7 @@ use runtime::TokioRuntime;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 use upstream::{Endpoints, UpstreamCall, UpstreamError};
 
 /// The largest request that is relayed, in bytes.
@@ -49,6 +50,9 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 /// Calls at once, over all services: beyond it, calls are refused rather than queued.
 const MAX_CONCURRENT: usize = 256;
+
+/// The least time between two looks at what has changed.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// Makes calls to registered services.
 #[derive(Debug)]
@@ -216,9 +220,7 @@ impl Executor {
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Own { isolation, .. }) = isolations.get(service.key()) {
-            if isolation.in_force().revision < Some(service.revision()) {
-                self.apply(isolation, service);
-            }
+            self.apply_newer(isolation, service);
             isolation.settle(self.runtime.now());
             return Arc::clone(isolation);
         }
@@ -233,12 +235,37 @@ impl Executor {
 }
 
 impl Executor {
+    /// Brings the isolations of services that were called before in step with the registry.
+    fn catch_up(&self) {
+        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, own) in isolations.iter() {
+            if let Some(service) = self.registry.get(key) {
+                self.apply_newer(&own.isolation, &service);
+            }
+        }
+    }
+
+    fn apply_newer(&self, isolation: &Isolation, service: &Registered) {
+        if isolation.in_force().revision < Some(service.revision()) {
+            self.apply(isolation, service);
+        }
+    }
+
     /// Puts a service's policy of now in force, and what operators have ordered: what is for one instance is not for a
     /// manager. Of the commands, those that were given before its first call here are of no use.
     fn apply(&self, isolation: &Isolation, service: &Registered) {
         isolation.obey(service.orders().clone(), None, self.clocks());
         isolation.apply(service.policy().clone(), Some(service.revision()), service.is_enabled(), self.clocks());
         isolation.perform(None, self.runtime.now(), || self.runtime.random());
+    }
+}
+
+/// Keeps an executor in step with the registry, for as long as it runs.
+pub(crate) async fn keep_up(executor: Arc<Executor>) {
+    let mut version = executor.registry.version();
+    while version.changed().await.is_ok() {
+        executor.catch_up();
+        sleep(SETTLING).await;
     }
 }
 

@@ -17,6 +17,7 @@ use cofferdam_core::{
     level::Section,
     name::ServiceKey,
     policy::{FleetHintMode, FleetHintPolicy},
+    time::WallTime,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -83,7 +84,7 @@ fn look(registry: &Registry, instances: &Instances, now: Instant) {
     keys.dedup();
     for key in keys {
         let (before, registered) = (registry.hint(&key), registry.get(&key));
-        let rule = registered.as_deref().and_then(rule);
+        let rule = registered.as_deref().and_then(|registered| rule(registered, registry.wall_time()));
         let census = instances.census(&key);
         match decide(&key, rule, census, before.as_deref(), now) {
             Decision::Give(hint) => {
@@ -102,11 +103,11 @@ fn look(registry: &Registry, instances: &Instances, now: Instant) {
     }
 }
 
-/// What a service's policy says of hints. `None`: it has no use for them.
-fn rule(registered: &Registered) -> Option<&FleetHintPolicy> {
-    let policy = registered.policy();
-    let listens = policy.level.enforces(Section::CircuitBreaker) && policy.fleet_hint.mode != FleetHintMode::Off;
-    listens.then_some(&policy.fleet_hint)
+/// What a service's policy says of hints at the level that counts now. `None`: it has no use for them.
+fn rule(registered: &Registered, now: WallTime) -> Option<&FleetHintPolicy> {
+    let hint = &registered.policy().fleet_hint;
+    let listens = registered.level_at(now).enforces(Section::CircuitBreaker) && hint.mode != FleetHintMode::Off;
+    listens.then_some(hint)
 }
 
 fn decide(

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ConfigError, ServeArgs, StoreKind},
-    execute::{Executor, Fence},
+    execute::{self, Executor, Fence},
     grpc::{Api, InProcess, Requests, Routes, SyncOptions, routes},
     hints,
     http::{Front, Http, HttpOptions},
@@ -46,6 +46,7 @@ pub struct Server {
     _housekeeping: AbortOnDropHandle<()>,
     _store: AbortOnDropHandle<()>,
     _hints: AbortOnDropHandle<()>,
+    _executing: AbortOnDropHandle<()>,
 }
 
 /// Why a manager does not start. Each says the fix in one line.
@@ -170,11 +171,12 @@ impl Server {
         let warn = config.is_exposed().then_some(local_addr);
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
+        let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor)));
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
-        let _store = AbortOnDropHandle::new(store);
-        Ok(Self { listener, front, drain, local_addr, spans, _housekeeping, _store, _hints })
+        let (_store, _executing) = (AbortOnDropHandle::new(store), AbortOnDropHandle::new(executing));
+        Ok(Self { listener, front, drain, local_addr, spans, _housekeeping, _store, _hints, _executing })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.

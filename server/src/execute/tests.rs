@@ -18,3 +18,103 @@ async fn t25_isolations_go_with_their_services() {
         registry.unregister(request).await.unwrap();
     }
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A service with breakers that has been called once through an executor, whose store is in memory.
+async fn called() -> (Arc<Registry>, Arc<Executor>) {
+    let registry = Arc::new(registry(&FaultyStore::new()).await);
+    let level = v1::IsolationLevel::Full.into();
+    registry.register(v1::RegisterServiceRequest { level, ..registration("payments") }).await.unwrap();
+    let executor = Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(Vec::new())));
+    assert!(!is_open(&registry, &executor).await);
+    (registry, executor)
+}
+
+/// Whether a call ends at the breaker. The service has no endpoints: it ends in any case, and is no failure of it.
+async fn is_open(registry: &Registry, executor: &Executor) -> bool {
+    let call = Call {
+        method: Method::parse("Pay", "payments").unwrap(),
+        payload: Bytes::new(),
+        timeout: None,
+        is_idempotent: false,
+        cache_key: Bytes::new(),
+        cache_fields: Vec::new(),
+        pool: None,
+    };
+    let refused = executor.execute(&registry.get(&key("default/payments")).unwrap(), &call).await.unwrap_err();
+    matches!(refused, Error::Rejected(Rejection::CircuitOpen { .. }))
+}
+
+fn state(executor: &Executor) -> Option<State> {
+    let isolations = executor.isolations.lock().unwrap();
+    isolations[&key("default/payments")].isolation.breaker_state(executor.runtime.now())
+}
+
+async fn trip(registry: &Registry, open_for: Duration) {
+    let (service, reason) = ("payments".to_owned(), "a drill".to_owned());
+    let open_duration = Some(cofferdam_core::wire::duration_to_wire(open_for));
+    let request = v1::TripBreakerRequest { service, reason, open_duration, ..Default::default() };
+    registry.trip_breaker(request).await.unwrap();
+}
+
+async fn reset(registry: &Registry) {
+    let (service, reason) = ("payments".to_owned(), "it works".to_owned());
+    registry.reset_breaker(v1::ResetBreakerRequest { service, reason, ..Default::default() }).await.unwrap();
+}
+
+async fn hold(registry: &Registry, forced: v1::ForcedState) {
+    let (service, reason) = ("payments".to_owned(), "a drill".to_owned());
+    let request = v1::HoldBreakerRequest { service, reason, forced: forced.into(), ..Default::default() };
+    registry.hold_breaker(request).await.unwrap();
+}
+
+async fn release(registry: &Registry) {
+    let (service, reason) = ("payments".to_owned(), "it is over".to_owned());
+    registry.release_breaker(v1::ReleaseBreakerRequest { service, reason, ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_by_the_manager_is_under_what_operators_order() {
+    let (registry, executor) = called().await;
+    hold(&registry, v1::ForcedState::Open).await;
+    assert!(is_open(&registry, &executor).await, "a hold");
+    let level = |level: v1::IsolationLevel, ttl: Option<i64>| v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: level.into(),
+        ttl: ttl.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        ..Default::default()
+    };
+    registry.set_level(level(v1::IsolationLevel::None, Some(10))).await.unwrap();
+    assert!(!is_open(&registry, &executor).await, "a level without breakers");
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(is_open(&registry, &executor).await, "it is over");
+    release(&registry).await;
+    assert!(!is_open(&registry, &executor).await);
+    // The registry's own clock stands still.
+    registry.set_level(level(v1::IsolationLevel::Full, None)).await.unwrap();
+    trip(&registry, 60 * SECOND).await;
+    assert!(is_open(&registry, &executor).await, "a trip");
+    reset(&registry).await;
+    assert!(!is_open(&registry, &executor).await, "a reset");
+}
+
+/// They were done with the next call: a trip whose time was long over turned that away, and all for its time.
+#[tokio::test(start_paused = true)]
+async fn what_operators_order_is_done_when_it_is_given_and_not_with_the_next_call() {
+    let (registry, executor) = called().await;
+    let _keeping = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep_up(Arc::clone(&executor))));
+    tokio::task::yield_now().await;
+    trip(&registry, 5 * SECOND).await;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(state(&executor), Some(State::Open));
+    tokio::time::sleep(11 * SECOND).await;
+    assert!(!is_open(&registry, &executor).await, "it is long over");
+    // A hold that closes breakers has closed them, though it was released before anybody called.
+    trip(&registry, 600 * SECOND).await;
+    tokio::time::sleep(SECOND).await;
+    hold(&registry, v1::ForcedState::Closed).await;
+    tokio::time::sleep(SECOND).await;
+    release(&registry).await;
+    assert!(!is_open(&registry, &executor).await);
+}

@@ -264,3 +264,22 @@ async fn hints_come_and_go_by_themselves() {
     assert_eq!(registry.hint(&payments), None);
     task.abort();
 }
+
+/// The written level of a policy without breakers for a time made hints of nothing, and the other way round none.
+#[tokio::test(start_paused = true)]
+async fn it_is_the_level_of_now_that_counts() {
+    let scene = Scene::new().await;
+    let sessions = ["one", "two"].map(|id| scene.connect(id));
+    sessions.iter().for_each(|session| report(session, State::Open));
+    let set = |level: v1::IsolationLevel, ttl: Option<i64>| v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: level.into(),
+        ttl: ttl.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        ..Default::default()
+    };
+    scene.registry.set_level(set(v1::IsolationLevel::Basic, Some(60))).await.unwrap();
+    assert_eq!(scene.look(), None);
+    scene.registry.set_level(set(v1::IsolationLevel::Basic, None)).await.unwrap();
+    scene.registry.set_level(set(v1::IsolationLevel::Full, Some(60))).await.unwrap();
+    assert!(scene.look().is_some());
+}
