@@ -12,8 +12,8 @@
 //!    and a breaker that opens does its work.
 //!
 //! Putting back is applying the policy before, so that nothing learned is lost. The manager gets a refusal that says so,
-//! and does not hand the revision out any more; sent again, it is refused again. A newer revision is taken, and begins a
-//! watch of its own.
+//! and does not hand the revision out any more; sent again, it is refused again, and so is a newer revision with the same
+//! policy, whose orders are obeyed all the same. Another policy is taken, and begins a watch of its own.
 //!
 //! Known limits. A dependency that slows down in the very moment in which its timeout is shortened looks like a timeout
 //! that is too short. A process that has seen fewer than 20 decisions says nothing. The manager's own
@@ -28,11 +28,14 @@ mod trial;
 pub(crate) use probation::Probation;
 pub(crate) use trial::Good;
 
+use probation::Ordered;
+
 use crate::client::Shared;
 use crate::events::Event;
 use crate::panics::tell;
 use crate::registry::ServiceState;
 use crate::runtime::{Tokio, clocks};
+use crate::sync::applied;
 use crate::sync::message::{Refusal, ToManager};
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime as _;
@@ -127,9 +130,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 fn judge(shared: &Shared, service: &Arc<ServiceState>) {
     let now = Tokio.now();
     let holds = service.isolation.holds(now);
+    let ordered = Ordered { holds: &holds, level: service.isolation.in_force().policy.level };
     // Held over the swap: the sync task must not put a newer revision in force in between.
     let mut probation = service.probation();
-    let verdict = probation.judge(&service.isolation.counters(), holds.iter().map(|hold| hold.forced()), now);
+    let verdict = probation.judge(&service.isolation.counters(), &ordered, now);
     if !probation.is_on_trial() {
         lock(&shared.containment.on_trial).remove(&service.name);
     }
@@ -152,7 +156,7 @@ fn judge(shared: &Shared, service: &Arc<ServiceState>) {
         service: Arc::clone(&service.name),
         revision: Some(revision),
         refusal,
-        in_force,
+        in_force: applied(service),
         is_contained: true,
     };
     lock(&shared.containment.refusals).insert(Arc::clone(&service.name), answer);

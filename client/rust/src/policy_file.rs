@@ -181,7 +181,7 @@ fn look(path: &Path, identity: &Identity) -> Result<Vec<Update>, Unusable> {
 }
 
 fn usable(update: Update) -> Result<Kept, Arc<str>> {
-    let Update { service, revision, policy, is_enabled, is_insisted: _, orders } = update;
+    let Update { service, revision, policy, is_enabled, is_insisted: _, orders, as_of: _ } = update;
     let refused = |reason: &str| -> Arc<str> { format!("service {service:?}: {reason}").into() };
     let revision = revision.ok_or_else(|| refused("no revision"))?;
     let policy = policy.map_err(|refusal| refused(&refusal.reason))?;

@@ -15,6 +15,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use apply::applied;
 pub(crate) use outbox::Outbound;
 
 use crate::client::Shared;

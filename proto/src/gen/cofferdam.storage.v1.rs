@@ -196,6 +196,10 @@ pub struct ContainmentRecord {
     /// The revision of in_place.
     #[prost(message, optional, tag = "6")]
     pub in_place_revision: ::core::option::Option<super::super::v1::Revision>,
+    /// The fingerprint of the policy alone, without orders: a later revision with the same policy is contained as well.
+    /// Empty: only that revision is.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub policy_hash: ::prost::bytes::Bytes,
 }
 /// HealthRecord is the last report of a service's health. Key: health/NAMESPACE/NAME.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1874,7 +1874,7 @@ pub struct ServiceConvergence {
 /// outlasts them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Containment {
-    /// The policy's revision. A later one ends the containment.
+    /// The service's revision. A later one with another policy, or that somebody insists on, ends the containment.
     #[prost(message, optional, tag = "1")]
     pub revision: ::core::option::Option<Revision>,
     /// What is handed out in its place. Unset: nothing is.
@@ -6206,9 +6206,14 @@ pub struct PolicyNack {
     #[prost(message, optional, tag = "5")]
     pub applied_revision: ::core::option::Option<Revision>,
     /// Whether it was in force for a while: it turned a working service's calls away, and the instance put the one before
-    /// back. Once two instances have, or all that use the service, a manager hands the revision out no more.
+    /// back. Once two instances have, or all that use the service, a manager hands the policy out no more. Then the orders
+    /// that came with it are obeyed all the same.
     #[prost(bool, tag = "6")]
     pub contained: bool,
+    /// The fingerprint of what stays in force, as in PolicyAck. Empty where applied_revision is unset, and of releases that
+    /// do not tell it: then nothing is known to be in force.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub applied_policy_hash: ::prost::bytes::Bytes,
 }
 /// SyncReport is what happened at an instance since its last report.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6387,10 +6392,15 @@ pub struct PolicyUpdate {
     /// Whether an operator insists on it: an instance does not put it back, whatever it turns away.
     #[prost(bool, tag = "6")]
     pub insisted: bool,
-    /// What operators have ordered apart from it. A policy that an instance puts back takes none of it with it. Unset:
-    /// nothing.
+    /// What operators have ordered apart from it. A policy that an instance puts back takes none of it with it, and neither
+    /// does one that it refuses because it has put it back before. Unset: nothing.
     #[prost(message, optional, tag = "7")]
     pub orders: ::core::option::Option<Orders>,
+    /// Where the service's own policy is contained and this earlier one is handed out in its place: the revision of the
+    /// service as of which that is so, and of which the orders are. It is this one that must not be older than what the
+    /// instance has heard of. Unset: the policy is the service's own.
+    #[prost(message, optional, tag = "8")]
+    pub as_of: ::core::option::Option<Revision>,
 }
 /// PolicyRemoval says that the manager has no policy for a service: the built-in default applies.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

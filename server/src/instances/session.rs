@@ -128,13 +128,13 @@ impl Session {
         });
     }
 
-    /// A policy was refused by the instance. One that it had acknowledged before is not in force there any more. How many
-    /// have put it back.
-    pub fn refused(&self, key: &ServiceKey, refusal: Refusal) -> PutBack {
+    /// A policy was refused by the instance, and another one stays in force there, as far as it says so. One that it had
+    /// acknowledged before is not in force any more. How many have put it back.
+    pub fn refused(&self, key: &ServiceKey, refusal: Refusal, stays: Option<(Revision, PolicyHash)>) -> PutBack {
         let revision = refusal.revision;
         self.with_member(key, |member| {
-            if member.applied.is_some_and(|(applied, _)| applied >= refusal.revision) {
-                member.applied = None;
+            if stays.is_some() || member.applied.is_some_and(|(applied, _)| applied >= refusal.revision) {
+                member.applied = stays;
             }
             member.refused = Some(refusal);
         });

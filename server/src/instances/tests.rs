@@ -77,7 +77,7 @@ fn applied_is_the_revision_with_the_fingerprint() {
     session.applied(&payments, at(5), hash());
     assert_eq!(applied(5), (1, 0));
     let refusal = refusal(6);
-    session.refused(&payments, refusal.clone());
+    session.refused(&payments, refusal.clone(), None);
     assert_eq!(instances.refusals(&payments), [("one".to_owned(), refusal)].into());
     assert_eq!((applied(5), applied(6)), ((1, 0), (0, 1)));
     session.applied(&payments, at(7), hash());

@@ -88,7 +88,7 @@ struct Slot {
     revision: StoreRevision,
     /// The last value that could be read.
     good: Option<Arc<Registered>>,
-    /// What was handed out before it: the last one before it that is not contained.
+    /// The last one before it with another policy that is not contained.
     before: Option<Arc<Registered>>,
     poisoned: bool,
 }
@@ -148,24 +148,29 @@ impl Catalog {
     pub(super) fn unrecorded_containment(&self, key: &ServiceKey) -> Option<(&Arc<Registered>, &Containment)> {
         let registered = self.service(key)?;
         let containment = registered.containment()?;
-        let is_it = |recorded: &Recorded| recorded.revision == registered.revision();
         let recorded = self.containments.get(key).and_then(|contained| contained.recorded.as_ref());
-        (!recorded.is_some_and(is_it)).then_some((registered, containment))
+        let is_recorded = recorded.is_some_and(|recorded| recorded.is_about(registered));
+        (!is_recorded).then_some((registered, containment))
     }
 
-    /// Adds to what a write does that it ends the containments of the services that it changes.
+    /// Adds to what a write does that it ends the containments of the services whose policy it changes: first of all, so that
+    /// none is taken to be about what is written.
     pub(super) fn end_containments(&self, ops: &mut Vec<Op>) {
         if self.containments.is_empty() {
             return;
         }
-        let ended = |op: &Op| match Key::parse(op.key()) {
-            Key::Service(key) if self.containments.contains_key(&key) => {
-                Some(Op::Delete { key: super::key::containment(&key) })
-            }
-            _ => None,
+        let ended = |op: &Op| {
+            let Key::Service(key) = Key::parse(op.key()) else { return None };
+            let recorded = self.containments.get(&key)?.recorded.as_ref();
+            let written = match op {
+                Op::Put { value, .. } => Registered::decode(&key, value, Revision::default()).ok(),
+                Op::Delete { .. } => None,
+            };
+            let goes_on = recorded.zip(written).is_some_and(|(recorded, written)| recorded.goes_on_with(&written));
+            (!goes_on).then(|| Op::Delete { key: super::key::containment(&key) })
         };
         let ended: Vec<_> = ops.iter().filter_map(ended).collect();
-        ops.extend(ended);
+        ops.splice(0..0, ended);
     }
 
     /// All services by namespace and name, from after `after` on.
@@ -338,10 +343,16 @@ impl Catalog {
                     );
                 }
                 let registered = Arc::new(registered);
-                if let Some(replaced) = slot.good.replace(Arc::clone(&registered))
-                    && replaced.containment().is_none()
-                {
-                    slot.before = Some(replaced);
+                if let Some(replaced) = slot.good.replace(Arc::clone(&registered)) {
+                    let is_another = replaced.policy() != registered.policy();
+                    match replaced.containment() {
+                        None if is_another => slot.before = Some(replaced),
+                        // Where nothing can be handed out in its place, what was ordered would reach nobody.
+                        Some(containment) if !is_another && !registered.is_insisted() && slot.before.is_some() => {
+                            registered.contain(containment.clone());
+                        }
+                        None | Some(_) => {}
+                    }
                 }
                 self.contain(&key);
                 Some(Change::Updated(registered))
@@ -353,12 +364,12 @@ impl Catalog {
         }
     }
 
-    /// Contains what is known of a service, where that is written down of its present revision.
+    /// Contains what is known of a service, where that is written down of its present policy.
     fn contain(&mut self, key: &ServiceKey) {
         let recorded = self.containments.get(key).and_then(|contained| contained.recorded.as_ref());
         if let Some((slot, recorded)) = self.services.get_mut(key).zip(recorded)
             && let Some(good) = &slot.good
-            && good.revision() == recorded.revision
+            && recorded.is_about(good)
             && !good.is_insisted()
         {
             good.contain(recorded.containment.clone());

@@ -2,9 +2,17 @@
 //!
 //! The manager that contains a policy does so at once, and then writes it down for all, on condition that the service is
 //! still at that revision: `containment/NAMESPACE/NAME`. Managers watch it as they watch services, and find it when they
-//! start. It is about one revision, so whatever comes next of the service ends it. The next write takes the key away in the
-//! same transaction; one that is left, because it was written after that write was planned, is about a revision at which
-//! the service is no more, and says nothing.
+//! start.
+//!
+//! It is about a policy, of that revision and of those after it that have the same one: what an operator orders makes a
+//! revision, and must not bring the policy back. So the record names the policy by its fingerprint. The alternative, that the
+//! write of an order carries the containment on to its own revision, needs every manager that writes to know of it at that
+//! moment; one that has not heard yet would end it. Where nothing is known to be handed out in its place, a containment is
+//! about its one revision only, for orders go out with what is handed out.
+//!
+//! The next write of another policy takes the key away in the same transaction, before all else that it does. One that is
+//! left, because it was written after that write was planned, is about a policy that the service has no more, and goes with
+//! the write after it.
 //!
 //! While the store is away, it holds at the manager that found it, which writes it down later.
 
@@ -18,7 +26,7 @@ use bytes::Bytes;
 use cofferdam_core::{
     name::ServiceKey,
     time::WallTime,
-    wire::{revision_from_wire, revision_to_wire},
+    wire::{PolicyHash, policy_hash, revision_from_wire, revision_to_wire},
 };
 use cofferdam_proto::storage::v1::ContainmentRecord;
 use prost::Message;
@@ -41,8 +49,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What is written down of a policy that is contained.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    /// The revision of the service that it is about.
+    /// The revision of the service at which it was found.
     pub(super) revision: Revision,
+    /// The policy. `None`: a release that did not say wrote it.
+    policy: Option<PolicyHash>,
     pub(super) containment: Containment,
     /// What is handed out in its place.
     pub(super) in_place: Option<Arc<Registered>>,
@@ -89,15 +99,31 @@ impl Recorded {
         let time = record.create_time.ok_or(Unreadable::Missing("create_time"))?;
         let nanos = u32::try_from(time.nanos).unwrap_or(u32::MAX);
         let since = WallTime::new(time.seconds, nanos).map_err(|_| Unreadable::Missing("create_time"))?;
+        let policy = match &record.policy_hash {
+            hash if hash.is_empty() => None,
+            hash => Some(PolicyHash::try_from(&hash[..]).map_err(|_| Unreadable::Missing("policy_hash"))?),
+        };
         let in_place = match record.in_place_revision {
             Some(revision) => Some(Arc::new(Registered::decode(key, &record.in_place, revision_from_wire(revision))?)),
             None => None,
         };
-        Ok(Self { revision, containment: Containment { reason: record.reason, since }, in_place })
+        Ok(Self { revision, policy, containment: Containment { reason: record.reason, since }, in_place })
+    }
+
+    /// Whether it is about a service as it is.
+    pub(super) fn is_about(&self, registered: &Registered) -> bool {
+        registered.revision() == self.revision
+            || (registered.revision() > self.revision && self.goes_on_with(registered))
+    }
+
+    /// Whether it is about a service that is to be written.
+    pub(super) fn goes_on_with(&self, registered: &Registered) -> bool {
+        let is_same = || self.policy == Some(policy_hash(registered.policy()));
+        self.in_place.is_some() && !registered.is_insisted() && is_same()
     }
 }
 
-fn encode(revision: Revision, containment: &Containment, in_place: Option<&Registered>) -> Bytes {
+fn encode(revision: Revision, policy: PolicyHash, containment: &Containment, in_place: Option<&Registered>) -> Bytes {
     let Containment { reason, since } = containment.clone();
     let nanos = i32::try_from(since.nanos()).unwrap_or_default();
     let bare = ContainmentRecord {
@@ -105,6 +131,7 @@ fn encode(revision: Revision, containment: &Containment, in_place: Option<&Regis
         revision: Some(revision_to_wire(revision)),
         reason,
         create_time: Some(Timestamp { seconds: since.seconds(), nanos }),
+        policy_hash: Bytes::copy_from_slice(policy.as_bytes()),
         ..ContainmentRecord::default()
     };
     let whole = in_place.map(|in_place| ContainmentRecord {
@@ -152,7 +179,7 @@ impl Shared {
             catalog.unrecorded_containment(service).map(|(registered, containment)| {
                 let key = key::containment(service);
                 let in_place = catalog.in_place_of(registered).map(|in_place| &**in_place);
-                let value = encode(registered.revision(), containment, in_place);
+                let value = encode(registered.revision(), policy_hash(registered.policy()), containment, in_place);
                 let mut txn = Txn::new()
                     .require_revision(key::META, catalog.meta)
                     .require_revision(key::service(service), StoreRevision::new(registered.revision().revision));

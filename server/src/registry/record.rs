@@ -51,6 +51,8 @@ pub struct Registered {
     beyond: Option<Bytes>,
     update_frame: OnceLock<Bytes>,
     since: Instant,
+    /// Where it is handed out in the place of a contained one: the revision of that.
+    as_of: Option<Revision>,
     containment: OnceLock<Containment>,
     /// What is handed out in its place, under its orders.
     in_its_place: OnceLock<Arc<Registered>>,
@@ -118,6 +120,7 @@ impl Registered {
             beyond,
             update_frame: OnceLock::new(),
             since: Instant::now(),
+            as_of: None,
             containment: OnceLock::new(),
             in_its_place: OnceLock::new(),
         })
@@ -199,16 +202,13 @@ impl Registered {
         self.containment.set(containment).is_ok()
     }
 
-    /// What is handed out in its place, where that is the policy of `before`: under the orders of now, for what operators
-    /// order is not contained with the policy.
-    pub(super) fn replaced_by(&self, before: &Arc<Self>) -> Arc<Self> {
-        if before.orders == self.orders {
-            return Arc::clone(before);
-        }
-        let under_orders = || {
+    /// What is handed out in its place, where that is the policy of `before`: as of its revision, under the orders of now and
+    /// switched off where it is, for what operators order is not contained with the policy.
+    pub(super) fn replaced_by(&self, before: &Self) -> Arc<Self> {
+        let in_place = || {
             Arc::new(Self {
-                key: before.key.clone(),
-                service: before.service.clone(),
+                key: self.key.clone(),
+                service: self.service.clone(),
                 written: before.written.clone(),
                 insisted: before.insisted,
                 create_time: before.create_time,
@@ -221,11 +221,12 @@ impl Registered {
                 beyond: None,
                 update_frame: OnceLock::new(),
                 since: self.since,
+                as_of: Some(self.revision),
                 containment: OnceLock::new(),
                 in_its_place: OnceLock::new(),
             })
         };
-        Arc::clone(self.in_its_place.get_or_init(under_orders))
+        Arc::clone(self.in_its_place.get_or_init(in_place))
     }
 
     /// The names of the services, in the same namespace, that stand in for it.
@@ -269,6 +270,7 @@ impl Registered {
                 enabled: self.is_enabled(),
                 insisted: self.insisted,
                 orders: some_orders(&self.orders),
+                as_of: self.as_of.map(revision_to_wire),
             };
             let message = v1::sync_response::Message::Update(update);
             cofferdam_proto::framed(&v1::SyncResponse { message: Some(message) })

@@ -3,11 +3,11 @@
 //! A surge of rejections says little by itself. A dependency that slows down fills the places and runs out of time; more
 //! traffic meets the rate limit. But a revision that left the places alone did not fill them. So of each kind of
 //! rejection only those count against it whose section of the policy it changed, and only where that section was in
-//! force before and after: raising a level, cutting a service off (`FORCED_OPEN`, `enabled`) and holds are orders, and
-//! what an operator orders is not put back.
+//! force before and after: raising a level, cutting a service off (`FORCED_OPEN`, `enabled`), holds and trips are orders,
+//! and what an operator orders is not put back.
 
 use cofferdam_core::hold::Forced;
-use cofferdam_core::level::Section;
+use cofferdam_core::level::{Level, Section};
 use cofferdam_core::policy::{BreakerMode, Policy, TimeoutPolicy};
 use cofferdam_core::stats::CounterSnapshot;
 use std::time::Duration;
@@ -39,6 +39,17 @@ impl Blame {
             bulkhead: changed(Section::Bulkhead, before.bulkhead != after.bulkhead),
             rate_limit: changed(Section::RateLimit, before.rate_limit != after.rate_limit),
             adaptive_limit: changed(Section::AdaptiveLimit, before.adaptive_limit != after.adaptive_limit),
+        }
+    }
+
+    /// What of it calls feel at a level.
+    pub(super) fn at(self, level: Level) -> Self {
+        Self {
+            timeouts: self.timeouts && level.enforces(Section::Timeout),
+            open: self.open && level.enforces(Section::CircuitBreaker),
+            bulkhead: self.bulkhead && level.enforces(Section::Bulkhead),
+            rate_limit: self.rate_limit && level.enforces(Section::RateLimit),
+            adaptive_limit: self.adaptive_limit && level.enforces(Section::AdaptiveLimit),
         }
     }
 

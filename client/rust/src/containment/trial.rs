@@ -40,6 +40,8 @@ pub(super) struct Trial {
     /// What had been counted when it came.
     pub(super) start: CounterSnapshot,
     pub(super) until: Timestamp,
+    /// Whether operators kept calls from it when it was last looked at.
+    pub(super) has_waited: bool,
 }
 
 /// What was found against a revision. The shares are of a hundred decisions.

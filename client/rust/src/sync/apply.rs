@@ -6,14 +6,14 @@
 
 use super::message::{Applied, FromManager, Refusal, ToManager, Update};
 use crate::client::Shared;
-use crate::containment::Good;
+use crate::containment::{Good, Probation};
 use crate::events::Event;
 use crate::panics::{Panicked, tell, unless_it_panics};
 use crate::registry::{ServiceState, stand_ins};
 use crate::runtime::{Tokio, clocks};
 use crate::service::Origin;
 use cofferdam_core::fleet_hint::FleetHint;
-use cofferdam_core::orders::{Command, Orders};
+use cofferdam_core::orders::{Action, Command, Orders};
 use cofferdam_core::policy::Policy;
 use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime;
@@ -32,12 +32,15 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
         FromManager::Removal { service, revision } => {
             let service = shared.registry.find(&service)?;
             remove(shared, &service, revision);
-            perform(shared, &service);
+            perform(shared, &service, &mut service.probation());
             None
         }
         FromManager::Complete(_) | FromManager::Bookmark(_) => {
             // Of what was not sent, the manager knows nothing newer: what is commanded from now on is to be done.
-            shared.registry.answered().iter().for_each(|service| perform(shared, service));
+            // It may have kept back what there is, with commands of long ago.
+            let answered = shared.registry.answered();
+            let known = answered.iter().filter(|service| service.isolation.in_force().revision.is_some());
+            known.for_each(|service| perform(shared, service, &mut service.probation()));
             shared.link.confirmed();
             None
         }
@@ -68,7 +71,7 @@ fn receive_hint(shared: &Shared, service: &ServiceState, hint: FleetHint, now: T
 }
 
 /// What is in force now, for the manager to know.
-pub(super) fn applied(service: &ServiceState) -> Option<Applied> {
+pub(crate) fn applied(service: &ServiceState) -> Option<Applied> {
     let in_force = service.isolation.in_force();
     let revision = in_force.revision?;
     let hash = fingerprint(&in_force.lasting_policy(), &in_force.orders);
@@ -80,26 +83,36 @@ fn receive_update(shared: &Shared, service: &Arc<ServiceState>, update: Update) 
         let refusal = Refusal { reason: "the update names no revision".to_owned(), field_path: String::new() };
         return Some(refuse(shared, service, None, refusal, false));
     };
-    if is_outdated(shared, service, revision) {
+    let Update { policy, is_enabled, is_insisted, orders, as_of, .. } = update;
+    if is_outdated(shared, service, as_of.map_or(revision, |as_of| as_of.max(revision))) {
         return None;
     }
-    let policy = match update.policy {
+    let policy = match policy {
         Ok(policy) => policy,
-        Err(refusal) => return Some(refuse(shared, service, Some(revision), refusal, false)),
+        Err(refusal) => {
+            service.isolation.pass_over(&orders);
+            return Some(refuse(shared, service, Some(revision), refusal, false));
+        }
     };
-    let Update { is_enabled, is_insisted, orders, .. } = update;
     if is_told_twice(service, revision, (&policy, &orders), is_enabled) {
         // The manager gets its acknowledgement twice.
         return applied(service).map(ToManager::Applied);
     }
-    let contained = service.probation().contained(revision, policy_hash(&policy)).map(str::to_owned);
-    if let Some(reason) = contained {
-        let refusal = Refusal { reason, field_path: String::new() };
-        return Some(refuse(shared, service, Some(revision), refusal, true));
+    let contained = service.probation().contained(policy_hash(&policy)).map(str::to_owned);
+    if let Some(reason) = contained.filter(|_| !is_insisted) {
+        let obeyed = obey(shared, service, orders, is_enabled);
+        let is_obeyed = obeyed.is_ok();
+        let refusal = obeyed.err().unwrap_or(Refusal { reason, field_path: String::new() });
+        return Some(refuse(shared, service, Some(revision), refusal, is_obeyed));
     }
-    match apply(shared, service, Order { policy, orders, revision, is_enabled, is_insisted }) {
+    let is_in_place = as_of.is_some();
+    let passed_over = orders.clone();
+    match apply(shared, service, Order { policy, orders, revision, is_enabled, is_insisted, is_in_place }) {
         Ok(()) => applied(service).map(ToManager::Applied),
-        Err(refusal) => Some(refuse(shared, service, Some(revision), refusal, false)),
+        Err(refusal) => {
+            service.isolation.pass_over(&passed_over);
+            Some(refuse(shared, service, Some(revision), refusal, false))
+        }
     }
 }
 
@@ -124,10 +137,12 @@ struct Order {
     revision: Revision,
     is_enabled: bool,
     is_insisted: bool,
+    /// Whether it takes the place of one that is contained.
+    is_in_place: bool,
 }
 
 fn apply(shared: &Shared, service: &Arc<ServiceState>, order: Order) -> Result<(), Refusal> {
-    let Order { policy, orders, revision, is_enabled, is_insisted } = order;
+    let Order { policy, orders, revision, is_enabled, is_insisted, is_in_place } = order;
     let level = policy.level;
     let swap = |policy: Policy| {
         // A service that stands in must have its own policy before it is needed.
@@ -146,8 +161,11 @@ fn apply(shared: &Shared, service: &Arc<ServiceState>, order: Order) -> Result<(
     } else {
         shared.containment.begin(service, good, revision, &mut probation);
     }
+    if !is_in_place {
+        probation.forgive();
+    }
+    perform(shared, service, &mut probation);
     drop(probation);
-    perform(shared, service);
     shared.registry.changed(service);
     shared.keep();
     shared.link.applied(&service.name, revision);
@@ -157,11 +175,35 @@ fn apply(shared: &Shared, service: &Arc<ServiceState>, order: Order) -> Result<(
     Ok(())
 }
 
+/// Does what is ordered beside a policy that was put back, under the one in force.
+fn obey(shared: &Shared, service: &ServiceState, orders: Orders, is_enabled: bool) -> Result<(), Refusal> {
+    // Held over the swap: nothing may be put back in between.
+    let mut probation = service.probation();
+    let in_force = service.isolation.in_force();
+    swap_or_restore(shared, service, || {
+        service.isolation.obey(orders, Some(&shared.identity.instance_id), clocks());
+        if in_force.is_enabled != is_enabled {
+            service.isolation.apply(in_force.lasting_policy(), in_force.revision, is_enabled, clocks());
+        }
+    })?;
+    perform(shared, service, &mut probation);
+    drop(probation);
+    shared.registry.changed(service);
+    shared.keep();
+    Ok(())
+}
+
 /// Does what breakers were told to do and have not done.
-fn perform(shared: &Shared, service: &ServiceState) {
+fn perform(shared: &Shared, service: &ServiceState, probation: &mut Probation) {
+    let now = Tokio.now();
     let random = || Tokio.random();
-    for done in service.isolation.perform(Some(&shared.identity.instance_id), Tokio.now(), random) {
+    for done in service.isolation.perform(Some(&shared.identity.instance_id), now, random) {
         let Command { number, action, actor, reason, .. } = done;
+        if let Action::Trip(open_for) = action {
+            let breaker = &service.isolation.in_force().policy.breaker;
+            let longest = || breaker.open_duration.mul_f64(1.0 + breaker.open_jitter_ratio);
+            probation.tripped(now.saturating_add(open_for.unwrap_or_else(longest)));
+        }
         tell(
             || tracing::warn!(service = %service.name, number, ?action, actor, reason, "an operator's command is done"),
         );
@@ -199,12 +241,12 @@ fn refuse(
     is_contained: bool,
 ) -> ToManager {
     shared.link.refused();
-    let in_force = service.isolation.in_force().revision;
+    let in_force = applied(service);
     tell(|| {
         tracing::error!(
             service = %service.name,
             revision = revision.map(tracing::field::display),
-            in_force = in_force.map(tracing::field::display),
+            in_force = in_force.as_ref().map(|applied| tracing::field::display(applied.revision)),
             reason = refusal.reason,
             "policy refused; the one before stays in force"
         );
@@ -220,13 +262,14 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
     if is_outdated(shared, service, revision) {
         return;
     }
+    let mut probation = service.probation();
+    probation.end();
+    probation.forgive();
     let in_force = service.isolation.in_force();
     if in_force.revision.is_none() && in_force.is_enabled && in_force.orders.is_empty() {
         return;
     }
     let default = shared.registry.default_policy().clone();
-    let mut probation = service.probation();
-    probation.end();
     let removed = swap_or_restore(shared, service, || {
         service.isolation.obey(Orders::default(), None, clocks());
         service.isolation.apply(default, None, true, clocks());

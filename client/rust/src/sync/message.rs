@@ -52,6 +52,9 @@ pub(crate) struct Update {
     pub(crate) is_insisted: bool,
     /// What operators have ordered apart from it.
     pub(crate) orders: Orders,
+    /// The revision of the service as of which it is handed out in the place of a policy that is contained. `None`: it is
+    /// the service's own, of its own revision.
+    pub(crate) as_of: Option<Revision>,
 }
 
 /// Why a policy cannot be applied.
@@ -91,7 +94,8 @@ pub(crate) enum ToManager {
         service: Arc<str>,
         revision: Option<Revision>,
         refusal: Refusal,
-        in_force: Option<Revision>,
+        /// What is. `None`: the built-in default.
+        in_force: Option<Applied>,
         /// Whether it was in force, and has been put back.
         is_contained: bool,
     },

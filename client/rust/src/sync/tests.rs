@@ -190,6 +190,7 @@ impl Stream {
             policy,
             is_enabled: true,
             is_insisted: false,
+            as_of: None,
             orders,
         }));
     }

@@ -48,6 +48,7 @@ pub(crate) fn encode_policy(kept: &Kept) -> EncodedPolicy {
         enabled: kept.is_enabled,
         // Nothing is on trial that a process begins with.
         insisted: false,
+        as_of: None,
         orders: (!kept.orders.is_empty()).then(|| orders_to_wire(&kept.orders)),
     };
     let len = update.encoded_len() as u64 + FRAME;

@@ -55,7 +55,7 @@ fn from_hint(hint: v1::FleetHint) -> FromManager {
 }
 
 pub(super) fn from_update(update: v1::PolicyUpdate) -> Update {
-    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled, insisted, orders } = update;
+    let v1::PolicyUpdate { service, revision, policy_hash: _, policy, enabled, insisted, orders, as_of } = update;
     let revision = revision.map(revision_from_wire);
     let policy = from_policy(policy.as_ref());
     let (policy, orders) = match orders_from_wire(orders.as_ref()) {
@@ -63,7 +63,8 @@ pub(super) fn from_update(update: v1::PolicyUpdate) -> Update {
         // Policy and orders are of one revision: they are in force together or not at all.
         Err(invalid) => (policy.and(Err(invalid.into())), Orders::default()),
     };
-    Update { service, revision, policy, is_enabled: enabled, is_insisted: insisted, orders }
+    let as_of = as_of.map(revision_from_wire);
+    Update { service, revision, policy, is_enabled: enabled, is_insisted: insisted, orders, as_of }
 }
 
 fn from_policy(policy: Option<&v1::IsolationPolicy>) -> Result<Policy, Refusal> {
@@ -97,8 +98,12 @@ pub(super) fn to_manager(message: ToManager) -> v1::SyncRequest {
                 revision: revision.map(revision_to_wire),
                 reason: truncated(refusal.reason),
                 field_path: refusal.field_path,
-                applied_revision: in_force.map(revision_to_wire),
+                applied_revision: in_force.as_ref().map(|applied| revision_to_wire(applied.revision)),
                 contained: is_contained,
+                applied_policy_hash: in_force
+                    .map(|applied| applied.hash.as_bytes().to_vec())
+                    .unwrap_or_default()
+                    .into(),
             })
         }
         ToManager::Report(report) => sync_request::Message::Report(to_report(report)),

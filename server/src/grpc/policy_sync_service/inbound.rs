@@ -9,8 +9,8 @@ use cofferdam_core::{
     name::{Name, ServiceKey},
     revision::Revision,
     wire::{
-        breaker_state_from_wire, counters_from_wire, duration_from_wire, health_from_wire, latency_from_wire, part_is,
-        revision_from_wire,
+        PolicyHash, breaker_state_from_wire, counters_from_wire, duration_from_wire, health_from_wire,
+        latency_from_wire, part_is, revision_from_wire,
     },
 };
 use cofferdam_proto::v1;
@@ -77,6 +77,13 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
     let mut faults = Faults::default();
     let name = faults.name("nack.service", Name::new(&nack.service));
     faults.require(nack.revision.is_some(), "nack.revision", "must be set");
+    // A release that tells no fingerprint leaves it empty.
+    let hash =
+        Some(&nack.applied_policy_hash[..]).filter(|hash| !hash.is_empty()).map(PolicyHash::try_from).transpose();
+    let hash = hash.unwrap_or_else(|invalid| {
+        faults.add("nack.applied_policy_hash", invalid.to_string());
+        None
+    });
     faults.into_result()?;
     if let (Some(name), Some(revision)) = (name, nack.revision) {
         let key = ServiceKey { namespace: namespace.clone(), name };
@@ -87,10 +94,10 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
             since: Instant::now(),
             is_contained: nack.contained,
         };
-        let stays = nack.applied_revision.map(revision_from_wire).unwrap_or_default();
-        warn_of(&key, &refusal, stays, place.instance_id());
+        let stays = nack.applied_revision.map(revision_from_wire);
+        warn_of(&key, &refusal, stays.unwrap_or_default(), place.instance_id());
         let Refusal { revision, reason, .. } = refusal.clone();
-        let put_back = place.refused(&key, refusal);
+        let put_back = place.refused(&key, refusal, stays.zip(hash));
         shared.judge(key, Suspicion { revision, reason }, put_back);
     }
     Ok(())

@@ -80,7 +80,7 @@ fn a_refusal_is_no_answer_to_a_later_policy() {
     let a = key("default/a");
     let session = connect(&instances, "one");
     session.applied(&a, at(4), hash());
-    session.refused(&a, refusal(5));
+    session.refused(&a, refusal(5), None);
     assert_eq!(counts(&instances, &target(5, 5)), [0, 0, 1, 0]);
     assert_eq!(counts(&instances, &target(4, 5)), [1, 0, 0, 0]);
     assert_eq!(counts(&instances, &target(6, 6)), [0, 1, 0, 0]);
@@ -98,7 +98,7 @@ fn what_was_acknowledged_and_then_refused_is_not_done() {
     let a = key("default/a");
     let session = connect(&instances, "one");
     session.applied(&a, at(5), hash());
-    session.refused(&a, refusal(5));
+    session.refused(&a, refusal(5), None);
     assert_eq!(counts(&instances, &target(5, 5)), [0, 0, 1, 0]);
 }
 
@@ -193,7 +193,7 @@ async fn the_silent_are_forgotten_in_time_and_bounded_in_number() {
 fn those_to_look_at_first_come_first() {
     let instances = instances();
     let sessions: Vec<_> = ["a", "b", "c", "d"].into_iter().map(|id| connect(&instances, id)).collect();
-    sessions[2].refused(&key("default/a"), refusal(5));
+    sessions[2].refused(&key("default/a"), refusal(5), None);
     let mut sessions = sessions;
     drop(sessions.remove(1));
     let (standing, laggards) = instances.standing(&target(5, 5), 3);
@@ -225,7 +225,7 @@ fn a_look_goes_through_the_instances_of_a_service_that_is_behind_and_through_no_
         (found, LOOKED_AT.get())
     };
     assert_eq!(look(100), (0, 0), "all are done");
-    sessions[7].refused(&services[3], refusal(5));
+    sessions[7].refused(&services[3], refusal(5), None);
     let (found, looked_at) = look(100);
     assert!(found == 1 && looked_at <= 4, "{found} found among {looked_at}");
     let (found, looked_at) = look(0);

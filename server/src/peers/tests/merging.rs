@@ -89,7 +89,7 @@ fn act(session: &Session, index: usize, doing: &Doing, begin: Instant) {
     if doing.refused {
         let (reason, field_path) = ("no".to_owned(), String::new());
         let refusal = Refusal { revision, reason, field_path, since: begin, is_contained: false };
-        session.refused(&payments, refusal);
+        session.refused(&payments, refusal, None);
     }
     let breaker = if doing.open { State::Open } else { State::Closed };
     session.report(

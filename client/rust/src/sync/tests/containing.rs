@@ -5,9 +5,10 @@ use crate::containment;
 use crate::runtime::clocks;
 use crate::{BreakerState, Cofferdam, Service};
 use cofferdam_core::hold::Forced;
-use cofferdam_core::orders::{Aim, OrdersSpec, WrittenHold};
+use cofferdam_core::orders::{Action, Aim, OrdersSpec, WrittenHold};
 use cofferdam_core::policy::{BreakerMode, BulkheadPolicy};
 use cofferdam_core::time::WallTime;
+use cofferdam_core::wire::fingerprint;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -76,6 +77,50 @@ impl Watched {
     }
 }
 
+/// A poison that is put back, and the refusal of it.
+async fn contained(poison: &Policy) -> (Watched, Stream) {
+    let (watched, mut stream) = Watched::new().await;
+    stream.update("a", at(1, 2), Ok(poison.clone()));
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)));
+    assert!(matches!(stream.answer().await, ToManager::Refused { is_contained: true, .. }));
+    (watched, stream)
+}
+
+/// What the instance answers that has put a policy back and gets another revision with it.
+fn refused(answer: ToManager, expected: Revision) -> Applied {
+    let ToManager::Refused { revision, in_force: Some(in_force), is_contained: true, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(revision, Some(expected));
+    in_force
+}
+
+/// In force, with orders beside it.
+fn under(revision: Revision, policy: &Policy, orders: &Orders) -> Applied {
+    Applied { service: "a".into(), revision, hash: fingerprint(policy, orders) }
+}
+
+fn held(forced: Forced) -> Orders {
+    let hold = WrittenHold {
+        aim: Aim::ALL,
+        forced,
+        owner: "alice".to_owned(),
+        reason: "a drill".to_owned(),
+        since: WallTime::default(),
+        until: None,
+    };
+    Orders::new(OrdersSpec { holds: vec![hold], ..OrdersSpec::default() }).unwrap()
+}
+
+fn trip_for(open_for: Duration) -> Orders {
+    let mut spec = OrdersSpec::default();
+    let action = Action::Trip(Some(open_for));
+    spec.command(Aim::ALL, action, "alice".to_owned(), "a drill".to_owned(), WallTime::default());
+    Orders::new(spec).unwrap()
+}
+
 fn full(change: impl FnOnce(&mut PolicySpec)) -> Policy {
     let mut spec = PolicySpec { level: Level::Full, ..PolicySpec::default() };
     spec.retry.max_attempts = 1;
@@ -110,7 +155,8 @@ async fn a_policy_that_turns_calls_away_is_put_back_and_refused() {
         let ToManager::Refused { revision, refusal, in_force, is_contained: true, .. } = stream.answer().await else {
             panic!("not told")
         };
-        assert_eq!((revision, in_force, refusal.field_path.as_str()), (Some(at(1, 2)), Some(at(1, 1)), ""), "{name}");
+        let good = applied("a", at(1, 1), &full(|_| {}));
+        assert_eq!((revision, in_force, refusal.field_path.as_str()), (Some(at(1, 2)), Some(good), ""), "{name}");
         assert!(refusal.reason.starts_with("contained: "), "{refusal:?}");
         let contained = loop {
             if let Event::PolicyContained { revision, in_force, .. } = watched.scene.event().await {
@@ -150,6 +196,7 @@ async fn what_an_operator_orders_and_what_the_service_does_are_not_put_back() {
             policy,
             is_enabled,
             is_insisted: false,
+            as_of: None,
             orders: Orders::default(),
         }));
         stream.answer().await;
@@ -191,16 +238,7 @@ async fn what_a_hold_has_rejected_is_not_put_down_to_a_revision_when_it_is_over_
 #[tokio::test(start_paused = true)]
 async fn holds_outlive_a_policy_that_is_put_back() {
     let (watched, mut stream) = Watched::new().await;
-    let hold = WrittenHold {
-        aim: Aim::ALL,
-        forced: Forced::Disabled,
-        owner: "alice".to_owned(),
-        reason: "a drill".to_owned(),
-        since: WallTime::default(),
-        until: None,
-    };
-    let orders = Orders::new(OrdersSpec { holds: vec![hold], ..OrdersSpec::default() }).unwrap();
-    stream.order("a", at(1, 2), Ok(full(one_millisecond)), orders);
+    stream.order("a", at(1, 2), Ok(full(one_millisecond)), held(Forced::Disabled));
     stream.answer().await;
     watched.calls_until_put_back(Does::Well, at(1, 2)).await;
     assert_eq!(watched.service.revision(), Some(at(1, 1)));
@@ -243,6 +281,7 @@ async fn a_policy_that_an_operator_insists_on_stays() {
         policy: Ok(policy.clone()),
         is_enabled: true,
         is_insisted: true,
+        as_of: None,
         orders: Orders::default(),
     }));
     assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 3), &policy)));
@@ -288,4 +327,117 @@ async fn a_policy_is_put_back_with_no_manager_in_reach_and_refused_when_it_is() 
     assert_eq!(hello.applied, [applied("a", at(1, 1), &full(|_| {}))]);
     stream.update("a", at(1, 2), Ok(full(one_place)));
     assert!(matches!(stream.answer().await, ToManager::Refused { is_contained: true, .. }));
+}
+
+/// Each order is a revision of its own. So a hold once took a contained policy to be a new one, which no call spoke against
+/// while it was in force, and the release after it took it for the good one of before.
+#[tokio::test(start_paused = true)]
+async fn what_is_ordered_beside_a_contained_policy_is_obeyed_and_the_policy_stays_put_back() {
+    let (good, poison) = (full(|_| {}), full(one_place));
+    let (watched, mut stream) = contained(&poison).await;
+    let hold = held(Forced::Open);
+    stream.order("a", at(1, 3), Ok(poison.clone()), hold.clone());
+    assert_eq!(refused(stream.answer().await, at(1, 3)), under(at(1, 1), &good, &hold));
+    assert_eq!(watched.service.breaker_state(), Some(BreakerState::Open));
+    for _ in 0..40 {
+        watched.call(Does::Well).await;
+        tokio::time::sleep(SECOND).await;
+        stream.say(FromManager::Bookmark(None));
+    }
+    stream.order("a", at(1, 4), Ok(poison.clone()), Orders::default());
+    assert_eq!(refused(stream.answer().await, at(1, 4)), applied("a", at(1, 1), &good));
+    let before = watched.service.counters();
+    futures_util::future::join_all((0..5).map(|_| watched.call(Does::Well))).await;
+    assert_eq!(watched.service.counters().since(&before).served_live, 5);
+
+    let trip = trip_for(10 * SECOND);
+    stream.order("a", at(1, 5), Ok(poison.clone()), trip.clone());
+    assert_eq!(refused(stream.answer().await, at(1, 5)), under(at(1, 1), &good, &trip));
+    assert_eq!(watched.service.breaker_state(), Some(BreakerState::Open));
+
+    let switched_off = Update {
+        service: "a".to_owned(),
+        revision: Some(at(1, 6)),
+        policy: Ok(poison.clone()),
+        is_enabled: false,
+        is_insisted: false,
+        as_of: None,
+        orders: trip.clone(),
+    };
+    stream.say(FromManager::Update(switched_off));
+    refused(stream.answer().await, at(1, 6));
+    assert_eq!((watched.service.is_enabled(), watched.service.revision()), (false, Some(at(1, 1))));
+
+    // Another policy in between, and it is a new one.
+    stream.update("a", at(1, 7), Ok(good.clone()));
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 7), &good)));
+    stream.update("a", at(1, 8), Ok(poison.clone()));
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 8), &poison)));
+}
+
+/// What is handed out in the place of a contained policy is older than that: the orders with it are not.
+#[tokio::test(start_paused = true)]
+async fn orders_come_with_the_policy_in_the_place_of_a_contained_one_and_none_that_are_outdated() {
+    let (good, poison) = (full(|_| {}), full(one_place));
+    let (watched, mut stream) = contained(&poison).await;
+    let in_place = |as_of, orders: &Orders| {
+        FromManager::Update(Update {
+            service: "a".to_owned(),
+            revision: Some(at(1, 1)),
+            policy: Ok(good.clone()),
+            is_enabled: true,
+            is_insisted: false,
+            as_of: Some(as_of),
+            orders: orders.clone(),
+        })
+    };
+    let hold = held(Forced::Open);
+    stream.say(in_place(at(1, 3), &hold));
+    assert_eq!(stream.answer().await, ToManager::Applied(under(at(1, 1), &good, &hold)));
+    // Another manager has not heard of the hold yet.
+    stream.say(in_place(at(1, 2), &Orders::default()));
+    stream.say(in_place(at(1, 3), &hold));
+    assert_eq!(stream.answer().await, ToManager::Applied(under(at(1, 1), &good, &hold)));
+    assert_eq!(watched.service.breaker_state(), Some(BreakerState::Open));
+    // The poison is known all the same.
+    stream.order("a", at(1, 4), Ok(poison), Orders::default());
+    assert_eq!(refused(stream.answer().await, at(1, 4)), applied("a", at(1, 1), &good));
+    assert_eq!(watched.service.breaker_state(), Some(BreakerState::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_while_a_policy_is_on_trial_does_not_acquit_it() {
+    let poison = full(one_place);
+    let (watched, mut stream) = Watched::new().await;
+    stream.update("a", at(1, 2), Ok(poison.clone()));
+    stream.answer().await;
+    stream.order("a", at(1, 3), Ok(poison.clone()), held(Forced::Open));
+    stream.answer().await;
+    for _ in 0..40 {
+        watched.call(Does::Well).await;
+        tokio::time::sleep(SECOND).await;
+        stream.say(FromManager::Bookmark(None));
+    }
+    assert_eq!(watched.service.revision(), Some(at(1, 3)));
+    stream.order("a", at(1, 4), Ok(poison), Orders::default());
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 4)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)));
+}
+
+/// A trip soon after a change of the breaker had the change put back, and was itself in vain: the rejections were put down to
+/// the change.
+#[tokio::test(start_paused = true)]
+async fn a_trip_while_a_good_policy_is_on_trial_does_not_have_it_put_back() {
+    let policy = full(|spec| spec.breaker.consecutive_failures = 4);
+    let (watched, mut stream) = Watched::new().await;
+    stream.update("a", at(1, 2), Ok(policy.clone()));
+    stream.answer().await;
+    stream.order("a", at(1, 3), Ok(policy), trip_for(20 * SECOND));
+    stream.answer().await;
+    let before = watched.service.counters();
+    watched.calls_until_put_back(Does::Well, at(1, 3)).await;
+    let counts = watched.service.counters().since(&before);
+    assert!(counts.rejected_open > 1_000 && counts.served_live > 100, "{counts:?}");
+    assert_eq!(watched.service.revision(), Some(at(1, 3)));
 }

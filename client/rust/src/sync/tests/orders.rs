@@ -134,7 +134,8 @@ async fn a_revision_that_is_refused_changes_no_order() {
     let refusal = Refusal { reason: "invalid orders".to_owned(), field_path: "orders.holds[0].owner".to_owned() };
     stream.order("a", at(1, 2), Err(refusal.clone()), Orders::default());
     let ToManager::Refused { refusal: told, in_force, .. } = stream.answer().await else { panic!("taken") };
-    assert_eq!((told, in_force, state(&scene)), (refusal, Some(at(1, 1)), Some(State::Open)));
+    let stays = in_force.map(|applied| applied.revision);
+    assert_eq!((told, stays, state(&scene)), (refusal, Some(at(1, 1)), Some(State::Open)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,6 +167,28 @@ async fn a_service_that_is_registered_while_it_is_followed_does_its_first_comman
     stream.say(FromManager::Removal { service: "a".to_owned(), revision: Some(at(1, 1)) });
     order(&mut stream, at(1, 3), &commands(&[Action::Trip(None)])).await;
     assert_eq!(state(&scene), Some(State::Open));
+}
+
+/// A new process did all commands that were kept, where the manager had at first said nothing, because it knows nothing to
+/// hand out in the place of a contained policy, or something that was refused.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_gets_its_first_policy_late_does_no_command_of_before_and_those_to_come() {
+    let given = [Action::Trip(None), Action::Trip(None)];
+    for is_refused in [false, true] {
+        let mut scene = Scene::new(&["a"]);
+        let (mut stream, _) = scene.accept().await;
+        if is_refused {
+            let refusal = Refusal { reason: "too much".to_owned(), field_path: String::new() };
+            stream.order("a", at(1, 1), Err(refusal), commands(&given[..1]));
+            assert!(matches!(stream.answer().await, ToManager::Refused { .. }));
+        }
+        stream.say(FromManager::Complete(None));
+        stream.say(FromManager::Bookmark(None));
+        order(&mut stream, at(1, 2), &commands(&given[..1])).await;
+        assert_eq!(state(&scene), Some(State::Closed), "{is_refused}");
+        order(&mut stream, at(1, 3), &commands(&given)).await;
+        assert_eq!(state(&scene), Some(State::Open), "{is_refused}");
+    }
 }
 
 /// A process that begins under what an earlier one kept.

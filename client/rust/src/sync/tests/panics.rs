@@ -91,7 +91,7 @@ async fn a_panic_while_applying_keeps_the_last_good_policy_and_the_stream_and_is
         panic!("not refused")
     };
     assert_eq!(log.panics(), 1);
-    assert_eq!((&*service, revision, in_force), ("a", Some(at(1, 2)), Some(at(1, 1))));
+    assert_eq!((&*service, revision, in_force), ("a", Some(at(1, 2)), Some(applied("a", at(1, 1), &good))));
     assert!(refusal.reason.contains("panicked") && refusal.reason.ends_with("the log's disk is full"), "{refusal:?}");
     let in_force = scene.service("a").isolation.in_force();
     assert_eq!((in_force.revision, &in_force.policy), (Some(at(1, 1)), &good));

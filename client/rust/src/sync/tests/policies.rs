@@ -82,7 +82,7 @@ async fn another_policy_under_the_same_revision_is_applied_and_acknowledged_by_i
     let refusal = Refusal { reason: "unknown field".to_owned(), field_path: String::new() };
     stream.update("a", at(1, 7), Err(refusal));
     let answer = stream.answer().await;
-    assert!(matches!(answer, ToManager::Refused { in_force, .. } if in_force == Some(at(1, 7))));
+    assert!(matches!(answer, ToManager::Refused { in_force, .. } if in_force == Some(applied("a", at(1, 7), &one))));
     assert_eq!(scene.service("a").isolation.in_force().policy, one);
 }
 
@@ -107,7 +107,7 @@ async fn an_invalid_policy_is_refused_and_the_last_good_one_stays() {
     let refusal = Refusal { reason: "too much".to_owned(), field_path: "retry.max_attempts".to_owned() };
     stream.update("a", at(1, 2), Err(refusal.clone()));
     let answer = stream.answer().await;
-    let in_force = Some(at(1, 1));
+    let in_force = Some(applied("a", at(1, 1), &good));
     assert_eq!(
         answer,
         ToManager::Refused { service: "a".into(), revision: Some(at(1, 2)), refusal, in_force, is_contained: false }
@@ -133,6 +133,7 @@ async fn an_update_without_a_revision_is_refused() {
         policy,
         is_enabled: true,
         is_insisted: false,
+        as_of: None,
         orders: Orders::default(),
     }));
     assert!(matches!(stream.answer().await, ToManager::Refused { revision: None, .. }));
@@ -190,6 +191,7 @@ async fn a_service_can_be_switched_off_and_on() {
             policy,
             is_enabled,
             is_insisted: false,
+            as_of: None,
             orders: Orders::default(),
         }));
         stream.answer().await;

@@ -73,7 +73,9 @@ async fn what_was_kept_goes_when_the_manager_says_so_and_stays_when_it_sends_wha
     let (mut stream, _) = scene.accept().await;
     let refusal = Refusal { reason: "too much".to_owned(), field_path: String::new() };
     stream.update("a", at(5, 8), Err(refusal));
-    assert!(matches!(stream.answer().await, ToManager::Refused { in_force, .. } if in_force == Some(at(5, 7))));
+    assert!(
+        matches!(stream.answer().await, ToManager::Refused { in_force, .. } if in_force == Some(applied("a", at(5, 7), &policy(Level::Full))))
+    );
     assert_eq!(in_force(&scene), (Some(at(5, 7)), Level::Full, Origin::File));
 
     stream.say(FromManager::Removal { service: "a".to_owned(), revision: Some(at(5, 9)) });

@@ -20,9 +20,14 @@ fn put_back(update: &v1::PolicyUpdate) -> Message {
         revision: update.revision,
         reason: "contained: 96 %".to_owned(),
         field_path: String::new(),
-        applied_revision: None,
         contained: true,
+        ..v1::PolicyNack::default()
     })
+}
+
+/// What is handed out in the place of a contained policy.
+fn in_place(good: &v1::PolicyUpdate, contained: &v1::PolicyUpdate) -> v1::PolicyUpdate {
+    v1::PolicyUpdate { as_of: contained.revision, ..good.clone() }
 }
 
 async fn standing(manager: &Manager) -> v1::ServiceConvergence {
@@ -94,7 +99,7 @@ async fn a_contained_policy_is_handed_out_no_more_until_a_newer_one_comes() {
     assert_eq!(containment(&manager).await.map(|contained| contained.revision), Some(poison.revision));
 
     let mut new = Instance::connect(&manager, hello("new", &["payments"])).await;
-    assert_eq!(new.update().await, good);
+    assert_eq!(new.update().await, in_place(&good, &poison));
     new.ack(&good).await;
     new.complete().await;
     let seen = standing(&manager).await;
@@ -149,6 +154,56 @@ async fn a_first_policy_that_is_contained_leaves_others_with_what_they_have() {
     assert_eq!(contained.in_place, None);
     // Neither the poison nor a removal.
     Instance::connect(&manager, hello("new", &["payments"])).await.complete().await;
+}
+
+/// A hold once handed the contained policy out again.
+#[tokio::test]
+async fn what_is_ordered_beside_a_contained_policy_reaches_all_with_what_is_in_its_place() {
+    let manager = Manager::start().await;
+    let (mut instances, good, poison) = poisoned(&manager, &["one", "two"]).await;
+    for instance in &instances {
+        instance.say(put_back(&poison)).await;
+    }
+    refused(&manager, 2).await;
+    let request = v1::HoldBreakerRequest {
+        service: "payments".to_owned(),
+        forced: v1::ForcedState::Open.into(),
+        reason: "a drill".to_owned(),
+        ..Default::default()
+    };
+    let held = manager.registry.hold_breaker(request).await.unwrap().service.unwrap().revision;
+    instances.push(Instance::connect(&manager, hello("new", &["payments"])).await);
+    for instance in &mut instances {
+        let update = instance.update().await;
+        assert_eq!((update.revision, update.as_of, &update.policy), (good.revision, held, &good.policy));
+        assert_eq!(update.orders.unwrap().holds.len(), 1);
+    }
+    let contained = containment(&manager).await.unwrap();
+    assert_eq!((contained.revision, contained.in_place), (held, good.revision));
+
+    // It is switched off: an order as well.
+    let mut off = registration("payments");
+    off.service.as_mut().unwrap().enabled = Some(false);
+    manager.registry.register(off).await.unwrap();
+    let update = instances[0].update().await;
+    assert_eq!((update.enabled, update.revision), (false, good.revision));
+}
+
+/// An instance says what stays in force, and was shown with nothing.
+#[tokio::test]
+async fn what_stays_in_force_where_a_policy_was_put_back_is_shown() {
+    let manager = Manager::start().await;
+    let (instances, good, poison) = poisoned(&manager, &["one", "two"]).await;
+    let Message::Nack(nack) = put_back(&poison) else { panic!("it is one") };
+    let hash = policy_hash(&policy(&good)).as_bytes().to_vec().into();
+    let told = v1::PolicyNack { applied_revision: good.revision, applied_policy_hash: hash, ..nack.clone() };
+    instances[0].say(Message::Nack(told)).await;
+    // One of a release that says less.
+    instances[1].say(Message::Nack(v1::PolicyNack { applied_revision: good.revision, ..nack })).await;
+    let seen = refused(&manager, 2).await;
+    let applied: Vec<_> = seen.laggards.iter().map(|lag| (lag.instance_id.as_str(), lag.applied_revision)).collect();
+    assert_eq!(applied.iter().find(|(id, _)| *id == "one").unwrap().1, good.revision);
+    assert_eq!(applied.iter().find(|(id, _)| *id == "two").unwrap().1, None);
 }
 
 #[tokio::test]
@@ -235,7 +290,7 @@ async fn two_that_put_it_back_are_two_at_whichever_managers_and_one_is_one_among
         let contained = containment(manager).await.unwrap();
         assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
         let mut new = Instance::connect(manager, hello("new", &["payments"])).await;
-        assert_eq!(new.update().await, good);
+        assert_eq!(new.update().await, in_place(&good, &poison));
     }
 }
 
@@ -249,5 +304,5 @@ async fn the_only_one_of_all_managers_suffices() {
     only.say(put_back(&poison)).await;
     until(async || containment(&managers[1]).await.is_some()).await;
     let mut new = Instance::connect(&managers[1], hello("new", &["payments"])).await;
-    assert_eq!(new.update().await, good);
+    assert_eq!(new.update().await, in_place(&good, &poison));
 }

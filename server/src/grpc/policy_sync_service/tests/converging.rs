@@ -52,6 +52,7 @@ fn nack(update: &v1::PolicyUpdate) -> Message {
         field_path: "retry.max_attempts".to_owned(),
         applied_revision: None,
         contained: false,
+        applied_policy_hash: Default::default(),
     };
     Message::Nack(nack)
 }

@@ -46,6 +46,7 @@ async fn what_it_has_applied_and_what_it_refused() {
         field_path: "bulkhead".to_owned(),
         applied_revision: update.revision,
         contained: false,
+        applied_policy_hash: Default::default(),
     };
     two.say(Message::Nack(nack)).await;
     let seen = stats_become(&manager, "payments", |stats| stats.refused_instances == 1).await;

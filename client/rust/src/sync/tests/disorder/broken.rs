@@ -60,10 +60,11 @@ impl Broken {
     }
 
     fn update(&mut self, update: Update) -> Option<ToManager> {
-        let Update { service: name, revision, policy, is_enabled, is_insisted: _, orders: _ } = update;
+        let Update { service: name, revision, policy, is_enabled, is_insisted: _, orders: _, as_of: _ } = update;
         let service = SERVICES.iter().position(|known| **known == *name).unwrap();
         let refused = |refusal, in_force: &InForce| {
-            let (service, in_force) = (name.as_str().into(), in_force.revision);
+            let in_force = in_force.revision.map(|revision| applied(&name, revision, &in_force.policy));
+            let service = name.as_str().into();
             Some(ToManager::Refused { service, revision, refusal, in_force, is_contained: false })
         };
         let Some(revision) = revision else {

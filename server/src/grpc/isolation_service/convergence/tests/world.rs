@@ -441,5 +441,5 @@ fn of(service: Service) -> ServiceKey {
 fn refuse(session: &Session, service: Service, revision: Revision) {
     let (reason, field_path) = ("no".to_owned(), String::new());
     let refusal = Refusal { revision, reason, field_path, since: Instant::now(), is_contained: false };
-    session.refused(&of(service), refusal);
+    session.refused(&of(service), refusal, None);
 }
