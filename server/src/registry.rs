@@ -72,7 +72,7 @@ use crate::{
     error::Error,
     fanout::{Fanout, Subscription},
     hints::Hint,
-    store::{Concern, Op, Store, StoreError, StoreRevision},
+    store::{Concern, InvalidRequest, Op, Store, StoreError, StoreRevision},
 };
 
 /// What bounds a registry.
@@ -361,6 +361,12 @@ impl Shared {
             }
             StoreError::TooLarge { reason } => {
                 Error::QuotaExceeded { quota: "record", limit: reason, remedy: "make the request smaller" }
+            }
+            StoreError::Invalid(
+                invalid @ (InvalidRequest::ValueTooLarge { .. } | InvalidRequest::TxnTooLarge { .. }),
+            ) => {
+                let limit = invalid.to_string();
+                Error::QuotaExceeded { quota: "record", limit, remedy: "make the request smaller" }
             }
             other => Error::Internal { detail: other.to_string() },
         }

@@ -27,11 +27,18 @@ use super::{
     transact::{Answer, Plan, View, delete, put},
     validate::{Faults, target},
 };
-use crate::{error::Error, store::Op};
+use crate::{
+    error::Error,
+    store::{MAX_VALUE_BYTES, Op},
+};
 
 /// The largest written policy, in bytes: the largest static answer and 48 KiB for all the rest. So the answer to a
 /// write, which shows the policy as written and as in force, can be kept with its request id in one value of the store.
 const MAX_POLICY_BYTES: usize = 112 * 1024;
+
+/// The largest record of a service, and the largest answer that shows one. Both become values of the store, with little
+/// around them.
+const MAX_SERVICE_BYTES: usize = MAX_VALUE_BYTES - 8 * 1024;
 
 /// An answer that is the service as it is now.
 pub(super) trait ServiceAnswer: Answer {
@@ -251,6 +258,19 @@ pub(super) fn check_size(written: &v1::IsolationPolicy, field: Field) -> Result<
     Err(Error::invalid(path, format!("must leave the policy at most {MAX_POLICY_BYTES} bytes long, not {bytes}")))
 }
 
+/// Refuses a service that the store would not take, with the policy shown twice and all that is ordered beside it.
+fn check_room(bytes: usize, has_holds: bool) -> Result<(), Error> {
+    if bytes <= MAX_SERVICE_BYTES {
+        return Ok(());
+    }
+    let limit = format!("{MAX_SERVICE_BYTES} bytes of a service, not {bytes}");
+    Err(if has_holds {
+        Error::QuotaExceeded { quota: "holds", limit, remedy: "release some, or make the policy smaller" }
+    } else {
+        Error::QuotaExceeded { quota: "record", limit, remedy: "make the policy smaller" }
+    })
+}
+
 /// Whether a revision is the one that a caller expects. An expected epoch of zero stands for any.
 fn is_expected(current: Revision, expected: Revision) -> bool {
     current.revision == expected.revision && (expected.epoch == 0 || expected.epoch == current.epoch)
@@ -329,6 +349,7 @@ pub(super) fn write(
     let registered = Registered::decode(target, &value, Revision::default())
         .map_err(|unreadable| Error::Internal { detail: format!("{target}: what was to be written: {unreadable}") })?;
     let described = v1::IsolatedService { revision: None, ..describe(view.catalog(), &registered) };
+    check_room(value.len().max(described.encoded_len()), !described.holds.is_empty())?;
     ops.push(put(key::service(target), value));
     Ok((ops, described))
 }

@@ -63,7 +63,8 @@ impl Registry {
             let hold = WrittenHold { aim, forced, owner, reason, since: now, until };
             match holds.iter_mut().find(|known| known.aim == hold.aim) {
                 Some(known) => {
-                    let since = if known.forced == forced { known.since } else { now };
+                    // The clock of the manager that it began at may be ahead.
+                    let since = if known.forced == forced { known.since.min(now) } else { now };
                     *known = WrittenHold { since, ..hold };
                 }
                 None if has_room => holds.push(hold),

@@ -6,9 +6,9 @@ use crate::{
     error::Error,
     registry::{Registry, RegistryOptions},
     store::Store,
-    testing::{EPOCH, FaultyStore, key, registration},
+    testing::{EPOCH, FaultyStore, eventually, fallback, key, registration, static_step},
 };
-use cofferdam_core::{level::Level, orders::MAX_COMMANDS, wire::duration_to_wire};
+use cofferdam_core::{level::Level, orders::MAX_COMMANDS, policy::limits::MAX_HOLDS, wire::duration_to_wire};
 use cofferdam_proto::v1;
 use std::{sync::Arc, time::Duration};
 
@@ -268,17 +268,88 @@ async fn a_hold_needs_the_revision_that_is_expected_and_is_made_once_for_a_reque
     assert_eq!(registry.get(&key("default/payments")).unwrap().orders().commands.len(), 1);
 }
 
+/// The clock of the manager at which the hold began is ahead: renewed for less than that at another one, it was refused for
+/// its end to be before its beginning.
+#[tokio::test]
+async fn a_hold_is_renewed_at_a_manager_whose_clock_is_behind() {
+    let (store, registry) = registered().await;
+    let ahead = later(&store, 10 * SECOND).await;
+    ahead.hold_breaker(hold(None, None)).await.unwrap();
+    eventually(&registry, || !registry.get(&key("default/payments")).unwrap().orders().holds.is_empty()).await;
+    let renewed = registry.hold_breaker(hold(None, Some(SECOND))).await.unwrap().service.unwrap().holds;
+    let at = |time: Option<prost_types::Timestamp>| time.unwrap().seconds;
+    assert_eq!(at(renewed[0].expire_time) - at(renewed[0].hold_time), 1);
+}
+
+/// A policy that is good alone, and holds that are: together the store would not take them, which was an internal error.
+#[tokio::test]
+async fn holds_that_have_no_room_beside_the_policy_are_refused_by_name_and_what_makes_room_is_not() {
+    let (_, registry) = registered().await;
+    let payload: &'static [u8] = vec![b'x'; 64 * 1024].leak();
+    let fallback = fallback(vec![static_step(payload)]);
+    let request = v1::UpdateFallbackConfigRequest {
+        service: "payments".to_owned(),
+        fallback: Some(fallback),
+        ..v1::UpdateFallbackConfigRequest::default()
+    };
+    registry.update_fallback(request).await.unwrap();
+    let long = |n: usize| v1::HoldBreakerRequest {
+        owner: "o".repeat(128),
+        reason: "r".repeat(256),
+        request_id: n.to_string(),
+        ..hold(at_instance(&format!("{n:0>128}")), None)
+    };
+    let mut held = 0;
+    let refused = loop {
+        match registry.hold_breaker(long(held)).await {
+            Ok(_) => held += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((held, "holds"), (MAX_HOLDS, quota(&refused)), "{refused}");
+    let mut written = registry.get(&key("default/payments")).unwrap().written_policy().clone();
+    let error_types = (0..200)
+        .map(|n| v1::ErrorTypeRule { type_name: format!("{n:0>200}"), outcome: v1::OutcomeClass::Neutral.into() });
+    let error_types = error_types.collect();
+    written.classification = Some(v1::ClassificationPolicy { error_types, ..v1::ClassificationPolicy::default() });
+    let larger = v1::UpdateIsolationPolicyRequest {
+        service: "payments".to_owned(),
+        policy: Some(written),
+        request_id: "larger".to_owned(),
+        ..v1::UpdateIsolationPolicyRequest::default()
+    };
+    let refused = registry.update_policy(larger.clone()).await.unwrap_err();
+    assert_eq!(quota(&refused), "holds", "{refused}");
+    assert!(refused.to_string().contains("release some"), "{refused}");
+    for n in 0..held {
+        registry.release_breaker(release(at_instance(&format!("{n:0>128}")))).await.unwrap();
+    }
+    registry.update_policy(larger).await.unwrap();
+}
+
+fn at_instance(id: &str) -> Option<v1::BreakerTarget> {
+    Some(v1::BreakerTarget { instance_id: id.to_owned(), ..v1::BreakerTarget::default() })
+}
+
+fn quota(error: &Error) -> &'static str {
+    match error {
+        Error::QuotaExceeded { quota, .. } => quota,
+        other => panic!("{other}"),
+    }
+}
+
 /// A process that starts while a policy is contained gets the one before it, and must not miss the hold for that.
 #[tokio::test]
 async fn what_is_handed_out_in_the_place_of_a_contained_policy_is_under_the_orders_of_now() {
     let (_, registry) = registered().await;
     let payments = key("default/payments");
     let before = registry.get(&payments).unwrap();
+    registry.set_level(set_level("payments", v1::IsolationLevel::Enhanced)).await.unwrap();
     assert_eq!(registry.hold_breaker(hold(None, None)).await.unwrap().service.unwrap().holds.len(), 1);
     let held = registry.get(&payments).unwrap();
     assert!(registry.contain(&payments, held.revision(), "no".to_owned()));
     let handed_out = registry.in_place_of(&held).unwrap();
     assert_eq!((handed_out.revision(), handed_out.orders()), (before.revision(), held.orders()));
-    assert_eq!(handed_out.policy_hash(), held.policy_hash(), "the policy is the same");
+    assert_eq!(handed_out.policy(), before.policy());
     assert!(Arc::ptr_eq(&handed_out, &registry.in_place_of(&held).unwrap()), "made once");
 }
