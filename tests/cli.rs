@@ -3,6 +3,7 @@
 mod contexts;
 mod declare;
 mod docs;
+mod documents;
 mod errors;
 mod explain;
 mod night;

@@ -67,12 +67,39 @@ pub(crate) fn documents(path: &Path) -> Result<Vec<Value>, FileError> {
     parse(path, &text)
 }
 
-/// The documents of a text that came from `path`.
+/// The documents of a text that came from `path`: of YAML, or of JSON one behind the other.
 ///
 /// # Errors
 ///
 /// [`FileError`], where it is no YAML.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Value>, FileError> {
+    let mut documents = Vec::new();
+    let mut above = 0;
+    for part in parts(text) {
+        let found = parse_yaml(path, part).map_err(|error| FileError { line: error.line.map(|line| line + above), ..error })?;
+        documents.extend(found);
+        above += u64::try_from(part.matches('\n').count()).unwrap_or_default();
+    }
+    Ok(documents)
+}
+
+/// Several documents of JSON, each for itself. All else is one part: YAML has marks of its own between documents.
+fn parts(text: &str) -> Vec<&str> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    let mut parts = Vec::new();
+    let mut from = 0;
+    while let Some(value) = values.next() {
+        let to = values.byte_offset();
+        match text.get(from..to) {
+            Some(part) if value.is_ok() => parts.push(part),
+            _ => return vec![text],
+        }
+        from = to;
+    }
+    if parts.len() < 2 { vec![text] } else { parts }
+}
+
+fn parse_yaml(path: &Path, text: &str) -> Result<Vec<Value>, FileError> {
     // What YAML 1.1 took for false is a country to most people.
     let options = serde_saphyr::options! { strict_booleans: true };
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
@@ -112,6 +139,8 @@ mod tests {
         assert_eq!(parsed("---\na: 1\n---\n---\nb: [x, \"2\"]\n"), Ok(vec![json!({"a": 1}), json!({"b": ["x", "2"]})]));
         assert_eq!(parsed("{\"a\": {\"b\": null}}"), Ok(vec![json!({"a": {"b": null}})]));
         assert_eq!(parsed(""), Ok(vec![]));
+        assert_eq!(parsed("{\"a\": 1}\n{\n\"b\": 2\n}\n"), Ok(vec![json!({"a": 1}), json!({"b": 2})]));
+        assert!(parsed("{\"a\": 1}\n{\"b\": 1, \"b\": 2}\n").unwrap_err().starts_with("f.yaml:2: "));
         assert_eq!(parsed("version: 1.0.0\nenabled: no\n"), Ok(vec![json!({"version": "1.0.0", "enabled": "no"})]));
     }
 

@@ -58,11 +58,12 @@ pub(crate) use self::{
 pub use crate::fanout::Deliveries;
 
 pub use self::{
-    asked::{Actor, Asked},
+    asked::{Actor, Asked, check_reason},
     epoch::EpochError,
     follow::OpenError,
     inspect::{Inspection, Problem, inspect},
     record::{Containment, Registered},
+    register::registered_policy,
     vitals::Vitals,
 };
 

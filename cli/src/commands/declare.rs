@@ -4,6 +4,7 @@
 //! So what `export` prints is what `apply` takes, and there is no format of our own to keep in step. Everything is read and
 //! checked by the manager's own check of policies before anything is written: one bad file changes nothing.
 
+mod alternatives;
 mod apply;
 mod diff;
 mod edit;

@@ -3,11 +3,11 @@
 use super::Error;
 use super::level::Level;
 use super::session::{ServiceName, Session};
-use super::write::{WriteArgs, before, dry_run, invalid_policy, present, report, request_id};
+use super::write::{WriteArgs, before, dry_run, present, report, request_id};
 use crate::output::{Format, say};
 use clap::Args;
-use cofferdam_core::wire::effective_policy;
 use cofferdam_proto::v1;
+use cofferdam_server::registry::registered_policy;
 use std::str::FromStr;
 
 pub(super) const HELP: &str = "\
@@ -106,28 +106,23 @@ pub(super) async fn register(args: &RegisterArgs, session: &mut Session<'_>) -> 
         labels: args.label.iter().cloned().map(|Label(key, value)| (key, value)).collect(),
         enabled: args.disabled.then_some(false),
     };
-    let policy = args.preset.clone().map(|preset| v1::IsolationPolicy { preset, ..Default::default() });
-    if args.write.dry_run {
-        let written = was.as_ref().and_then(|was| was.written_policy.clone());
-        let mut written = policy.or(written).unwrap_or_default();
-        if let Some(level) = args.level {
-            written.set_level(level.into());
-        } else if written.level == 0 {
-            written.level = was.as_ref().and_then(|was| Some(was.policy.as_ref()?.level)).unwrap_or_default();
-        }
-        effective_policy(&written).map_err(|invalid| invalid_policy(&shown, &invalid))?;
-        let after = v1::IsolatedService { service: Some(service), written_policy: Some(written), ..Default::default() };
-        return dry_run(&shown, was.as_ref(), &after, session);
-    }
     let request = v1::RegisterServiceRequest {
         service: Some(service),
         level: args.level.map_or(0, |level| v1::IsolationLevel::from(level).into()),
         fallback: None,
-        policy,
+        policy: args.preset.clone().map(|preset| v1::IsolationPolicy { preset, ..Default::default() }),
         expected_revision: args.write.expected(),
         request_id: request_id(),
         reason: args.write.reason.clone(),
     };
+    if args.write.dry_run {
+        let written = was.as_ref().map(|was| was.written_policy.clone().unwrap_or_default());
+        let written = registered_policy(&request, written.as_ref())
+            .map_err(|refused| Error::failed(format!("{shown}: {refused}"), "cofferdam register --help"))?;
+        let after =
+            v1::IsolatedService { service: request.service, written_policy: Some(written), ..Default::default() };
+        return dry_run(&shown, was.as_ref(), &after, session);
+    }
     let answer = session.client.call(request).await?;
     if session.format.is_document() {
         session.document(&answer)?;

@@ -61,8 +61,11 @@ impl<T> From<T> for Asked<T> {
     }
 }
 
-/// Refuses a reason that is too long, or would not print.
-pub(super) fn check_reason(reason: &str) -> Result<(), Error> {
+/// Refuses a reason for a change that is longer than 256 bytes, or would not print.
+///
+/// # Errors
+/// [`Error::Invalid`] at `reason`.
+pub fn check_reason(reason: &str) -> Result<(), Error> {
     let mut faults = super::validate::Faults::default();
     faults.text("reason", reason, MAX_REASON_BYTES);
     faults.into_result()

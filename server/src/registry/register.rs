@@ -3,14 +3,14 @@
 use cofferdam_core::{
     level::Level,
     name::ServiceKey,
-    policy::Violation,
+    policy::{Policy, Violation},
     wire::{apply_fallback_config, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
 };
 use cofferdam_proto::v1;
 
 use super::{
-    Registered, Registry, Revision, alternatives,
-    asked::Asked,
+    Registry, Revision, alternatives,
+    asked::{Asked, check_reason},
     change::{Field, Written, check_size, expect_revision, written_service},
     changes::Cause,
     request_record::Request,
@@ -45,7 +45,34 @@ impl Registry {
     }
 }
 
-/// A request whose parts are good, each for itself.
+/// The policy that a registration would write, over `before`, the written policy of the service (`None`: it is not
+/// registered). It is the manager's own check of a request, less what depends on other services, on revisions and on what
+/// there is room for; so a program can look before it asks.
+///
+/// # Errors
+/// [`Error::Invalid`] with each field at fault.
+pub fn registered_policy(
+    request: &v1::RegisterServiceRequest,
+    before: Option<&v1::IsolationPolicy>,
+) -> Result<v1::IsolationPolicy, Error> {
+    let (_, registration, mut violations) = inspect(request.clone());
+    let reason = check_reason(&request.reason).err();
+    // What no manager of this release has written says nothing of a level.
+    let before = before.and_then(|written| Some((written, effective_policy(written).ok()?.level)));
+    let (written, policy) = match checked_policy(&registration, before) {
+        Ok((written, _)) => (written, None),
+        Err(error) => (v1::IsolationPolicy::default(), Some(error)),
+    };
+    for error in reason.into_iter().chain(policy) {
+        match error {
+            Error::Invalid { violations: more } => violations.extend(more),
+            other => return Err(other),
+        }
+    }
+    if violations.is_empty() { Ok(written) } else { Err(Error::Invalid { violations }) }
+}
+
+/// A request in parts; they are good, each for itself, where no field is at fault.
 #[derive(Debug)]
 struct Registration {
     service: v1::Service,
@@ -55,11 +82,34 @@ struct Registration {
     expected: Option<Revision>,
 }
 
+impl Registration {
+    /// Where a path of its policy is in the request.
+    fn place(&self, path: &str) -> String {
+        self.field().place(path)
+    }
+
+    const fn field(&self) -> Field {
+        if self.fallback.is_some() { Field::Fallback } else { Field::Policy }
+    }
+}
+
 fn check(request: v1::RegisterServiceRequest) -> Result<(ServiceKey, Registration), Error> {
+    match inspect(request) {
+        (Some(key), mut registration, violations) if violations.is_empty() => {
+            registration.service.namespace = key.namespace.to_string();
+            Ok((key, registration))
+        }
+        (_, _, violations) => Err(Error::Invalid { violations }),
+    }
+}
+
+fn inspect(request: v1::RegisterServiceRequest) -> (Option<ServiceKey>, Registration, Vec<Violation>) {
     let v1::RegisterServiceRequest { service, level, fallback, policy, expected_revision, request_id: _, reason: _ } =
         request;
-    let mut service = service.ok_or_else(|| Error::invalid("service", "must be set"))?;
-    let (key, mut violations) = validate::service(&service, "service");
+    let (key, mut violations) = match &service {
+        Some(service) => validate::service(service, "service"),
+        None => (None, vec![Violation::invalid("service", "must be set")]),
+    };
     let level = level_from_wire(level).unwrap_or_else(|unknown| {
         violations.push(Violation::invalid("level", unknown.to_string()));
         None
@@ -69,16 +119,8 @@ fn check(request: v1::RegisterServiceRequest) -> Result<(ServiceKey, Registratio
         let description = "must not be set together with policy.fallback: leave one out";
         violations.push(Violation::invalid("fallback", description));
     }
-    match key {
-        Some(key) if violations.is_empty() => {
-            service.namespace = key.namespace.to_string();
-            Ok((
-                key,
-                Registration { service, level, fallback, policy, expected: expected_revision.map(revision_from_wire) },
-            ))
-        }
-        _ => Err(Error::Invalid { violations }),
-    }
+    let expected = expected_revision.map(revision_from_wire);
+    (key, Registration { service: service.unwrap_or_default(), level, fallback, policy, expected }, violations)
 }
 
 fn plan(
@@ -93,12 +135,9 @@ fn plan(
     if before.is_none() && view.catalog().len() >= limit {
         return Err(no_room(limit));
     }
-    let written = written_policy(registration, before)?;
-    let field = if registration.fallback.is_some() { Field::Fallback } else { Field::Policy };
-    let place = |path: &str| field.place(path);
-    let policy = effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, place))?;
-    check_size(&written, field)?;
-    let guard = alternatives::check(view, target, before, &policy, place)?;
+    let was = before.map(|before| (before.written_policy(), before.policy().level));
+    let (written, policy) = checked_policy(registration, was)?;
+    let guard = alternatives::check(view, target, before, &policy, |path| registration.place(path))?;
     if let Some(same) = before.filter(|before| *before.service() == registration.service)
         && *same.written_policy() == written
         && !view.catalog().is_poisoned(target)
@@ -122,21 +161,36 @@ pub(super) fn no_room(limit: usize) -> Error {
     Error::QuotaExceeded { quota: SERVICES, limit: limit.to_string(), remedy }
 }
 
-/// The policy that a registration writes.
-fn written_policy(registration: &Registration, before: Option<&Registered>) -> Result<v1::IsolationPolicy, Error> {
+/// The policy that a registration writes, and what follows from it; `before` is the written policy of the service and the
+/// level that follows from that.
+fn checked_policy(
+    registration: &Registration,
+    before: Option<(&v1::IsolationPolicy, Level)>,
+) -> Result<(v1::IsolationPolicy, Policy), Error> {
+    let written = written_policy(registration, before)?;
+    let policy =
+        effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, |path| registration.place(path)))?;
+    check_size(&written, registration.field())?;
+    Ok((written, policy))
+}
+
+fn written_policy(
+    registration: &Registration,
+    before: Option<(&v1::IsolationPolicy, Level)>,
+) -> Result<v1::IsolationPolicy, Error> {
     let mut written = match (&registration.policy, before) {
         (Some(policy), _) => policy.clone(),
-        (None, Some(before)) => before.written_policy().clone(),
+        (None, Some((before, _))) => before.clone(),
         (None, None) => v1::IsolationPolicy::default(),
     };
     if let Some(level) = registration.level {
         written.set_level(level_to_wire(level));
-    } else if let Some(before) = before
+    } else if let Some((before, in_force)) = before
         && registration.policy.is_some()
         // An unknown number stays, for the check of the whole to refuse.
         && level_from_wire(written.level) == Ok(None)
     {
-        keep_level(&mut written, before);
+        keep_level(&mut written, before, in_force);
     }
     if let Some(fallback) = &registration.fallback {
         apply_fallback_config(&mut written, fallback)
@@ -147,9 +201,8 @@ fn written_policy(registration: &Registration, before: Option<&Registered>) -> R
 
 /// Keeps the level in force, in the words of before where they still mean the same, so that a registration repeated
 /// is the same policy.
-fn keep_level(written: &mut v1::IsolationPolicy, before: &Registered) {
-    let in_force = before.policy().level;
-    written.level = before.written_policy().level;
+fn keep_level(written: &mut v1::IsolationPolicy, before: &v1::IsolationPolicy, in_force: Level) {
+    written.level = before.level;
     if effective_policy(written).is_ok_and(|policy| policy.level != in_force) {
         written.set_level(level_to_wire(in_force));
     }

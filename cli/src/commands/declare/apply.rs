@@ -1,10 +1,12 @@
 use super::super::Error;
 use super::super::session::{Common, Session};
 use super::super::write::{request_id, wait_for};
-use super::manifest::{Manifest, load, missing};
+use super::alternatives;
+use super::manifest::{Manifest, load};
 use crate::client::CallError;
 use crate::message::Change;
 use crate::output::{Format, PrintError, say};
+use cofferdam_server::registry::check_reason;
 use clap::Args;
 use cofferdam_proto::v1;
 use std::collections::HashSet;
@@ -50,9 +52,15 @@ pub(super) struct Step {
 
 /// Registers what files say.
 pub(in crate::commands) async fn run(args: &ApplyArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    check_reason(&args.reason).map_err(|error| Error::usage(format!("--{error}"), "cofferdam apply --help"))?;
     let mut manifests = load(&args.file, session)?;
-    if let Some(preset) = &args.preset {
-        give_preset(&mut manifests, preset)?;
+    for manifest in &mut manifests {
+        if let Some(preset) = &args.preset {
+            give_preset(manifest, preset);
+        }
+        if !args.reason.is_empty() {
+            manifest.request.reason.clone_from(&args.reason);
+        }
     }
     let steps = plan(manifests, session).await?;
     if args.dry_run {
@@ -62,18 +70,27 @@ pub(in crate::commands) async fn run(args: &ApplyArgs, session: &mut Session<'_>
     }
     let count = steps.len();
     let mut late = Vec::new();
+    let mut untold = None;
     for (done, step) in steps.into_iter().enumerate() {
-        let place = step.manifest.place.clone();
-        let told = write(step, args, session).await;
-        match told {
-            Ok(told) => late.extend(told),
-            Err(error) => {
-                say(&format!(
-                    "{done} of {count} services were applied; {place} was refused, and what follows it was not tried"
-                ));
-                return Err(error);
-            }
+        let written = write(step, session).await.map_err(|(place, error)| {
+            let what = if matches!(error, CallError::Refused(_)) { "was refused" } else { "brought no answer" };
+            say(&format!("{done} of {count} services were applied; {place} {what}, and what follows it was not tried"));
+            error
+        })?;
+        let waited = if args.wait { wait(&written, session).await } else { Ok(String::new()) };
+        let waited = waited.unwrap_or_else(|why| {
+            late.push(why);
+            String::new()
+        });
+        // What is to be written does not depend on who reads what was.
+        if untold.is_none() {
+            untold = tell(&written, &waited, session).err();
         }
+    }
+    if let Some(error) = untold {
+        late.iter().for_each(|line| say(line));
+        let what = format!("all {count} services were applied, and not all of it could be told: {error}");
+        return Err(Error::failed(what, "cofferdam diff -f FILE"));
     }
     match late.as_slice() {
         [] => Ok(()),
@@ -81,16 +98,11 @@ pub(in crate::commands) async fn run(args: &ApplyArgs, session: &mut Session<'_>
     }
 }
 
-fn give_preset(manifests: &mut [Manifest], preset: &str) -> Result<(), Error> {
-    for manifest in manifests {
-        let policy = manifest.request.policy.get_or_insert_default();
-        if policy.preset.is_empty() {
-            preset.clone_into(&mut policy.preset);
-        }
-        cofferdam_core::wire::effective_policy(policy)
-            .map_err(|invalid| super::super::write::invalid_policy(&manifest.place, &invalid))?;
+fn give_preset(manifest: &mut Manifest, preset: &str) {
+    let policy = manifest.request.policy.get_or_insert_default();
+    if policy.preset.is_empty() {
+        preset.clone_into(&mut policy.preset);
     }
-    Ok(())
 }
 
 /// What each manifest would change, in order.
@@ -104,17 +116,32 @@ pub(super) async fn plan(manifests: Vec<Manifest>, session: &Session<'_>) -> Res
         let service = isolated.service.clone().unwrap_or_default();
         (service.namespace, service.name)
     };
-    let lines = missing(&manifests, &registered.iter().map(key).collect());
-    if !lines.is_empty() {
-        let what = format!("nothing was changed: {} faults\n  {}", lines.len(), lines.join("\n  "));
-        return Err(Error::failed(what, "cofferdam get services"));
+    let found = |manifest: &Manifest| registered.iter().find(|isolated| key(isolated) == manifest.key());
+    let mut written = Vec::new();
+    let mut faults = Vec::new();
+    for manifest in &manifests {
+        match manifest.written(found(manifest)) {
+            Ok(policy) => written.push(policy),
+            Err(lines) => faults.extend(lines),
+        }
     }
-    let step = |manifest: Manifest| {
-        let before = registered.iter().find(|isolated| key(isolated) == manifest.key()).cloned();
-        let changes = manifest.difference(before.as_ref()).map_err(PrintError::from)?;
+    let list = |lines: Vec<String>| format!("nothing was changed: {} faults\n  {}", lines.len(), lines.join("\n  "));
+    if !faults.is_empty() {
+        return Err(Error::usage(list(faults), "cofferdam apply again, when they are mended"));
+    }
+    let faults = alternatives::faults(&manifests, &written, &registered);
+    if !faults.is_empty() {
+        return Err(Error::failed(list(faults), "cofferdam get services"));
+    }
+    let step = |(mut manifest, written): (Manifest, v1::IsolationPolicy)| {
+        let before = found(&manifest).cloned();
+        let changes = manifest.difference(before.as_ref(), &written).map_err(PrintError::from)?;
+        if let Some(before) = &before {
+            manifest.keep_level(before, &written);
+        }
         Ok(Step { manifest, before, changes })
     };
-    manifests.into_iter().map(step).collect()
+    manifests.into_iter().zip(written).map(step).collect()
 }
 
 /// Prints what a step would change.
@@ -131,43 +158,67 @@ pub(super) fn show(step: &Step, session: &mut Session<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Writes one service: what is to be said at the end, where instances do not have it in force in time.
-async fn write(step: Step, args: &ApplyArgs, session: &mut Session<'_>) -> Result<Option<String>, Error> {
-    let (namespace, service) = step.manifest.key();
+/// A service that was written.
+struct Done {
+    step: Step,
+    answer: v1::RegisterServiceResponse,
+}
+
+impl Done {
+    /// Its revision before and after. Zero: it was not registered.
+    fn revisions(&self) -> (u64, u64) {
+        let number =
+            |isolated: Option<&v1::IsolatedService>| isolated.and_then(|one| one.revision).unwrap_or_default().revision;
+        (number(self.step.before.as_ref()), number(self.answer.service.as_ref()))
+    }
+}
+
+/// Writes one service. What refuses it comes with the place where it is said.
+async fn write(step: Step, session: &Session<'_>) -> Result<Done, (String, CallError)> {
+    let place = &step.manifest.place;
+    let request = v1::RegisterServiceRequest { request_id: request_id(), ..step.manifest.request.clone() };
+    match session.client.call(request).await {
+        Ok(answer) => Ok(Done { step, answer }),
+        Err(error) => Err((place.clone(), placed(error, place))),
+    }
+}
+
+/// Waits until instances have in force what was written: what there is to say of it. An error is what is to be said at the
+/// end.
+async fn wait(done: &Done, session: &Session<'_>) -> Result<String, String> {
+    let (was, is) = done.revisions();
+    if was == is {
+        return Ok(String::new());
+    }
+    let (namespace, service) = done.step.manifest.key();
     let name = session.shown(&namespace, &service);
-    let mut request = v1::RegisterServiceRequest { request_id: request_id(), ..step.manifest.request };
-    if !args.reason.is_empty() {
-        request.reason.clone_from(&args.reason);
+    let revision = done.answer.service.as_ref().and_then(|service| service.revision);
+    match wait_for((namespace, service), revision, None, session).await {
+        Ok(Ok(waited)) => Ok(format!(", {waited}")),
+        Ok(Err(why)) => Err(format!("{name}: {why}")),
+        Err(error) => Err(format!("{name}: it is stored; {}", error.to_string().lines().next().unwrap_or_default())),
     }
-    let answer = session.client.call(request).await.map_err(|error| placed(error, &step.manifest.place))?;
-    let number =
-        |isolated: Option<&v1::IsolatedService>| isolated.and_then(|one| one.revision).unwrap_or_default().revision;
-    let (was, is) = (number(step.before.as_ref()), number(answer.service.as_ref()));
-    let mut line = match &step.before {
-        None => format!("{name}: registered, revision {is}"),
-        Some(_) if was == is => format!("{name}: unchanged, revision {is}"),
-        Some(_) => format!("{name}: changed, revision {was} -> {is}"),
+}
+
+fn tell(done: &Done, waited: &str, session: &mut Session<'_>) -> Result<(), Error> {
+    let (namespace, service) = done.step.manifest.key();
+    let name = session.shown(&namespace, &service);
+    let line = match (&done.step.before, done.revisions()) {
+        (None, (_, is)) => format!("{name}: registered, revision {is}{waited}"),
+        (Some(_), (was, is)) if was == is => format!("{name}: unchanged, revision {is}{waited}"),
+        (Some(_), (was, is)) => format!("{name}: changed, revision {was} -> {is}{waited}"),
     };
-    let mut late = None;
-    if args.wait && was != is {
-        let revision = answer.service.as_ref().and_then(|service| service.revision);
-        match wait_for((namespace, service), revision, None, session).await? {
-            Ok(waited) => line.push_str(&format!(", {waited}")),
-            Err(why) => late = Some(format!("{name}: {why}")),
-        }
-    }
     match session.format {
-        Format::Json | Format::Yaml => session.document(&answer)?,
+        Format::Json | Format::Yaml => session.document(&done.answer)?,
         Format::Name => writeln!(session.out, "{name}")?,
         Format::Table | Format::Wide => {
             writeln!(session.out, "{line}")?;
-            if step.before.is_some() {
-                step.changes.iter().try_for_each(|change| writeln!(session.out, "  {change}"))?;
+            if done.step.before.is_some() {
+                done.step.changes.iter().try_for_each(|change| writeln!(session.out, "  {change}"))?;
             }
         }
     }
-    session.out.flush()?;
-    Ok(late)
+    Ok(session.out.flush()?)
 }
 
 /// A refusal with the file that it is about.

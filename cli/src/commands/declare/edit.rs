@@ -66,7 +66,8 @@ async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: 
         return Err(Error::usage("a service keeps its name when it is edited", "cofferdam apply -f FILE"));
     }
     if args.write.dry_run {
-        let difference = manifest.difference(Some(now)).map_err(crate::output::PrintError::from)?;
+        let written = manifest.written(Some(now)).map_err(|lines| Error::usage(lines.join("\n"), "cofferdam edit again"))?;
+        let difference = manifest.difference(Some(now), &written).map_err(crate::output::PrintError::from)?;
         difference.iter().try_for_each(|change| writeln!(session.out, "{change}"))?;
         return Ok(session.out.flush()?);
     }
