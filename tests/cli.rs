@@ -7,6 +7,7 @@ mod documents;
 mod errors;
 mod explain;
 mod night;
+mod orders;
 mod reads;
 mod top;
 mod writes;

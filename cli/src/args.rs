@@ -1,14 +1,18 @@
 //! The command line.
 
+use crate::commands::Common;
 use crate::commands::OperatorCommand;
 use crate::demo::SHORTEST;
 use crate::store::StoreCommand;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use cofferdam_server::config::ServeArgs;
 use std::time::Duration;
 
 /// What every command has in common.
 const HELP: &str = "\
+Manager and output are for the commands that speak to a manager, and may be said before the command or behind it.
+
 Data goes to the standard output, words about it to the standard error. Exit codes: 0 all is well, 1 it is not or cannot be
 done, 2 the command line makes no sense, 3 something is degraded or differs, 4 a breaker is open.";
 
@@ -18,6 +22,8 @@ done, 2 the command line makes no sense, 3 something is degraded or differs, 4 a
 #[derive(Debug, Parser)]
 #[command(name = "cofferdam", version, after_help = HELP)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -59,9 +65,29 @@ pub(crate) struct DemoArgs {
 }
 
 impl Cli {
-    /// What to do: the demo, where nothing is said.
-    pub(crate) fn into_command(self) -> Command {
-        self.command.unwrap_or_else(|| Command::Demo(DemoArgs::default()))
+    /// What to do, and the flags of the manager that stand before it. Where nothing is said to do, it is the demo.
+    ///
+    /// # Errors
+    ///
+    /// The command speaks to no manager, and has no such flags.
+    pub(crate) fn into_command(self) -> Result<(Command, Common), clap::Error> {
+        let command = self.command.unwrap_or_else(|| Command::Demo(DemoArgs::default()));
+        match self.common.said() {
+            Some(flag) if !command.speaks_to_a_manager() => {
+                let what = format!("{flag} before a command is for those that speak to a manager");
+                Err(Self::command().error(ErrorKind::UnknownArgument, what))
+            }
+            _ => Ok((command, self.common)),
+        }
+    }
+}
+
+impl Command {
+    const fn speaks_to_a_manager(&self) -> bool {
+        match self {
+            Self::Operator(command) => command.speaks_to_a_manager(),
+            Self::Serve(_) | Self::Demo(_) | Self::Store(_) | Self::Completion { .. } | Self::Version => false,
+        }
     }
 }
 
@@ -81,10 +107,9 @@ impl Default for DemoArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn demo(arguments: &[&str]) -> DemoArgs {
-        match Cli::try_parse_from(arguments).unwrap().into_command() {
+        match Cli::try_parse_from(arguments).unwrap().into_command().unwrap().0 {
             Command::Demo(args) => args,
             other => panic!("{other:?}"),
         }
@@ -98,6 +123,25 @@ mod tests {
     #[test]
     fn nothing_at_all_is_the_demo_with_its_defaults() {
         assert_eq!(demo(&["cofferdam"]), demo(&["cofferdam", "demo"]));
+    }
+
+    /// Before, `cofferdam --server URL get services` was no command line. What comes of it is tested with a manager.
+    #[test]
+    fn flags_of_the_manager_go_before_commands_that_speak_to_one() {
+        let parsed = |words: &[&str]| Cli::try_parse_from(words)?.into_command();
+        let (_, flags) =
+            parsed(&["cofferdam", "--server", "a:1", "-n", "shop", "--timeout", "3s", "get", "services"]).unwrap();
+        assert_eq!((flags.server.as_deref(), flags.namespace.as_deref()), (Some("a:1"), Some("shop")));
+        for strange in [
+            &["cofferdam", "--server", "a:1"][..],
+            &["cofferdam", "--server", "a:1", "serve"],
+            &["cofferdam", "-n", "shop", "version"],
+            &["cofferdam", "--actor", "ann", "store", "check", "--data-dir", "/x"],
+            &["cofferdam", "-o", "json", "import", "opossum", "-"],
+            &["cofferdam", "--server", "a:1", "config", "use-context", "lab"],
+        ] {
+            assert_eq!(parsed(strange).unwrap_err().exit_code(), 2, "{strange:?}");
+        }
     }
 
     #[test]

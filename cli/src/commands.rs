@@ -20,6 +20,7 @@ mod history;
 mod import;
 mod level;
 mod moment;
+mod ordered;
 mod orders;
 mod policy;
 mod register;
@@ -32,7 +33,7 @@ mod wait;
 mod write;
 
 pub(crate) use self::error::Error;
-pub(crate) use self::session::Surroundings;
+pub(crate) use self::session::{Common, Surroundings};
 
 use self::session::Session;
 use crate::client::CallError;
@@ -124,6 +125,13 @@ pub(crate) enum OperatorCommand {
     /// Look after contexts: names for managers.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+}
+
+impl OperatorCommand {
+    /// Whether it has the flags that say which manager.
+    pub(crate) const fn speaks_to_a_manager(&self) -> bool {
+        !matches!(self, Self::Import(_) | Self::Config(_))
+    }
 }
 
 /// Does it. Data goes to `out`, words about it to the standard error.

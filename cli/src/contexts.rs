@@ -42,13 +42,44 @@ pub(crate) struct Target {
     pub(crate) namespace: String,
 }
 
+impl Wishes {
+    /// Whether a context has to say which manager it is: one is named, or nothing else does.
+    const fn need_contexts(&self) -> bool {
+        let is_named = self.context.is_some() || self.context_variable.is_some();
+        is_named || (self.server.is_none() && self.server_variable.is_none())
+    }
+}
+
+/// The manager and the namespace, by contexts that are read where they may be needed. Where all they could have said is the
+/// namespace, and they cannot be read or the current one is gone, it is the default one, and the error is there to be told.
+///
+/// # Errors
+///
+/// [`ContextError`], where a context is needed that cannot be had.
+pub(crate) fn resolve(
+    wishes: &Wishes,
+    contexts: impl FnOnce() -> Result<Contexts, ContextError>,
+) -> Result<(Target, Option<ContextError>), ContextError> {
+    if wishes.need_contexts() {
+        return Ok((target(wishes, &contexts()?)?, None));
+    }
+    let without = || target(wishes, &Contexts::default());
+    if wishes.namespace.is_some() {
+        return Ok((without()?, None));
+    }
+    match contexts().and_then(|contexts| target(wishes, &contexts)) {
+        Ok(target) => Ok((target, None)),
+        Err(error) => Ok((without()?, Some(error))),
+    }
+}
+
 /// What is closer to the command wins: a flag over a variable over the current context over the default. A context that is
 /// named by a flag is a flag.
 ///
 /// # Errors
 ///
 /// [`ContextError::Unknown`], where a context is named that there is none of.
-pub(crate) fn target(wishes: &Wishes, contexts: &Contexts) -> Result<Target, ContextError> {
+fn target(wishes: &Wishes, contexts: &Contexts) -> Result<Target, ContextError> {
     let by_flag = wishes.context.as_deref().map(|name| contexts.get(name)).transpose()?;
     let by_variable = wishes.context_variable.as_deref().map(|name| contexts.get(name)).transpose()?;
     let current = match contexts.current() {

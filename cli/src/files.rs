@@ -76,7 +76,8 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Value>, FileError> {
     let mut documents = Vec::new();
     let mut above = 0;
     for part in parts(text) {
-        let found = parse_yaml(path, part).map_err(|error| FileError { line: error.line.map(|line| line + above), ..error })?;
+        let found =
+            parse_yaml(path, part).map_err(|error| FileError { line: error.line.map(|line| line + above), ..error })?;
         documents.extend(found);
         above += u64::try_from(part.matches('\n').count()).unwrap_or_default();
     }

@@ -21,6 +21,7 @@ mod store;
 mod version;
 
 use crate::args::{Cli, Command};
+use crate::commands::Common;
 use crate::demo::Surroundings;
 use crate::error::Error;
 use clap::Parser as _;
@@ -29,15 +30,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (command, flags) = match Cli::try_parse().and_then(Cli::into_command) {
+        Ok(parsed) => parsed,
         Err(refusal) => {
             // Where not even this can be written, the exit code still says it.
             let _ = refusal.print();
             return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2));
         }
     };
-    match run(cli.into_command()) {
+    match run(command, flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Error> {
+fn run(command: Command, flags: Common) -> Result<(), Error> {
     let mut out = io::stdout();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime);
     // An operator's command waits more than it works.
@@ -55,7 +56,7 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Serve(args) => runtime()?.block_on(cofferdam_server::run(&args)).map_err(Error::Start),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, surroundings(), &mut out)),
-        Command::Operator(command) => Ok(single()?.block_on(commands::run(command, &operators(), &mut out))?),
+        Command::Operator(command) => Ok(single()?.block_on(commands::run(command, &operators(flags), &mut out))?),
         Command::Store(command) => Ok(runtime()?.block_on(store::run(command, &mut out))?),
         Command::Completion { shell } => completion::print(shell, &mut out).map_err(Error::Output),
         Command::Version => version::print(&mut out).map_err(Error::Output),
@@ -66,10 +67,10 @@ fn is_set(name: &str) -> bool {
     env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-fn operators() -> commands::Surroundings {
+fn operators(before: Common) -> commands::Surroundings {
     let is_terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
     let arguments = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    commands::Surroundings { is_terminal, no_color: is_set("NO_COLOR"), arguments }
+    commands::Surroundings { is_terminal, no_color: is_set("NO_COLOR"), before, arguments }
 }
 
 fn surroundings() -> Surroundings {

@@ -36,7 +36,14 @@ fn a_context_that_cannot_be_is_refused_with_what_mends_it() {
     assert!(!operator.home.path().join("cofferdam").exists(), "nothing was kept of it");
 
     operator.file("cofferdam/config.toml", "colour = true\n");
-    refused(&operator.run(&["get", "services"]), 2, &["config.toml cannot be read", "try: "]);
+    let needed = said(operator.command(&["get", "services"]).env_remove("COFFERDAM_SERVER"));
+    refused(&needed, 2, &["config.toml cannot be read", "try: "]);
+    // Before, it was in the way of a server that is named, too.
+    let warned = said(operator.command(&["get", "services", "-s", "127.0.0.1:1"]).env_remove("COFFERDAM_SERVER"));
+    refused(&warned, 1, &["without contexts, so the namespace is default: ", "no manager answers"]);
+    std::fs::remove_file(operator.home.path().join("cofferdam/config.toml")).unwrap();
+    let namespace = operator.run(&["config", "set-context", "lab", "-n", "Not A Name!"]);
+    refused(&namespace, 2, &["\"Not A Name!\" is no name", "try: "]);
     // Without a home there are no contexts, and a server can be named all the same.
     let mut command = operator.command(&["get", "services", "-s", "127.0.0.1:1"]);
     refused(&said(command.env_remove("XDG_CONFIG_HOME").env_remove("HOME")), 1, &["no manager answers"]);

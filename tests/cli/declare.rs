@@ -121,7 +121,7 @@ async fn an_edit_is_applied_and_nobody_elses_change_is_lost() {
     assert_eq!(level(&manager), "ISOLATION_LEVEL_FULL");
 
     refused(&edit("/nowhere/editor"), 1, &["cannot be started", "try: EDITOR="]);
-    refused(&edit("false"), 1, &["nothing was changed"]);
+    refused(&edit("false"), 1, &["nothing was registered"]);
     let bad = edit(&script("bad", "sed -i s/ISOLATION_LEVEL_FULL/high/ \"$1\""));
     refused(&bad, 2, &["policy.level: ", "what was edited is kept in "]);
     // Somebody else changes it while the editor is open.
@@ -131,8 +131,47 @@ async fn an_edit_is_applied_and_nobody_elses_change_is_lost() {
         manager.url()
     );
     let late = edit(&script("late", &format!("{other}\nsed -i s/ISOLATION_LEVEL_FULL/none/ \"$1\"")));
-    refused(&late, 1, &["revision", "what was edited is kept in "]);
+    let words = [
+        "The other change:\n  level: full -> basic\n",
+        "try: cofferdam edit payments, ",
+        "what was edited is kept in ",
+    ];
+    refused(&late, 1, &words);
     assert_eq!(level(&manager), "ISOLATION_LEVEL_BASIC");
+}
+
+/// Before, the file was deleted with all that was typed, and the words were those of an output that cannot be written to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_edited_is_kept_whatever_goes_wrong() {
+    let (_manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "payments"]);
+    let folder = operator.home.path().join("edits");
+    std::fs::create_dir(&folder).unwrap();
+    let edit = |commands: &str, folder: &std::path::Path| {
+        let path = operator.file("editor", commands);
+        let mut command = operator.command(&["edit", "payments"]);
+        super::said(command.env_remove("VISUAL").env("EDITOR", format!("sh {path}")).env("TMPDIR", folder))
+    };
+    let kept = || {
+        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        files.len()
+    };
+    for (commands, code, words) in [
+        ("printf '\\377' >> \"$1\"", 2, "is no text in UTF-8"),
+        ("echo '# mine' >> \"$1\"; exit 1", 1, "ended with exit status: 1"),
+        ("echo nonsense >> \"$1\"", 2, "nothing was changed"),
+    ] {
+        let said = edit(commands, &folder);
+        refused(&said, code, &[words, "try: ", "what was edited is kept in "]);
+        assert!(!said.err.contains("output cannot be written"), "{said:?}");
+        assert_eq!(kept(), 1, "{commands}");
+    }
+    refused(&edit("rm \"$1\"", &folder), 1, &["what was edited is gone", "try: "]);
+    refused(&edit("true", &folder.join("nowhere")), 1, &["no file to edit can be made in ", "try: TMPDIR="]);
+    assert_eq!(edit("true", &folder).code, Some(0));
+    assert_eq!(edit("echo '# mine' >> \"$1\"", &folder).code, Some(0));
+    assert_eq!(kept(), 0, "what is registered or unchanged is not kept");
 }
 
 /// C13: the JSON of the Go manager, by way of `import` into `apply`.

@@ -44,10 +44,9 @@ async fn a_temporary_level_does_not_become_permanent_by_way_of_a_file() {
 async fn a_file_without_a_policy_is_compared_by_what_it_would_write() {
     let (_manager, operator) = Operator::with_manager().await;
     operator.done(&["register", "payments", "--level", "enhanced"]);
-    for (said, line) in [
-        ("level: full", "level: enhanced -> full"),
-        ("fallback: {max_retries: 7}", "retry.max_attempts: unset -> 8"),
-    ] {
+    for (said, line) in
+        [("level: full", "level: enhanced -> full"), ("fallback: {max_retries: 7}", "retry.max_attempts: unset -> 8")]
+    {
         let file = operator.file("f.yaml", &format!("service: {{name: payments}}\n{said}\n"));
         let diff = operator.run(&["diff", "-f", &file]);
         assert!(diff.code == Some(3) && diff.out.contains(line), "{said}: {diff:?}");
@@ -116,7 +115,11 @@ async fn a_bad_file_changes_nothing_whatever_is_bad_about_it() {
         }
     }
     operator.file("folder/b.yaml", "service: {name: b}\n");
-    refused(&operator.run(&["apply", "-f", folder, "--reason", &"r".repeat(300)]), 2, &["--reason must be at most 256"]);
+    refused(
+        &operator.run(&["apply", "-f", folder, "--reason", &"r".repeat(300)]),
+        2,
+        &["--reason must be at most 256"],
+    );
     assert_eq!(listed(&operator), json!({}));
 }
 

@@ -25,7 +25,7 @@ async fn breakers_are_held_released_tripped_and_reset_with_instances_that_say_so
     operator.done(&[&["reset", "payments"][..], &why].concat());
     assert_eq!(service.breaker_state(), Some(BreakerState::Closed));
 
-    let dry = operator.done(&["hold", "payments", "closed", "--dry-run", "--instance", "pay-1"]);
+    let dry = operator.done(&["hold", "payments", "closed", "--dry-run", "--instance", "pay-1", "--reason", "x"]);
     assert_eq!(dry, "payments: would be: breakers at pay-1 held closed until released\n");
     refused(&operator.run(&["release", "payments", "--reason", "done"]), 1, &["is not held"]);
     refused(&operator.run(&["hold", "payments", "open"]), 1, &["reason"]);

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::convergence::laggard;
+use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, Session};
 use crate::output::{Tone, age, std_duration};
 use clap::Args;
@@ -66,7 +67,7 @@ pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(
     match (open, degraded) {
         (0, 0) => Ok(written?),
         (0, _) => Err(Error::Degraded(format!("{degraded} of {} checks are not well", lines.len()))),
-        _ => Err(Error::Open(format!("{open} breakers are open, {degraded} further checks are not well"))),
+        _ => Err(Error::Open(format!("{open} breakers are open or held open, {degraded} further checks are not well"))),
     }
 }
 
@@ -111,7 +112,10 @@ async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Erro
     if !lines.iter().any(|line| line.text.starts_with("policies")) {
         lines.push(fine(format!("policies    in force at every instance ({in_use} services are in use)")));
     }
-    lines.extend(services.services.iter().filter_map(|service| health(service, session)));
+    for service in &services.services {
+        lines.extend(health(service, session));
+        lines.extend(orders(service, session));
+    }
     lines.push(fine(format!("services    {} looked at", services.services.len())));
     Ok(lines)
 }
@@ -179,7 +183,9 @@ fn health(isolated: &v1::IsolatedService, session: &Session<'_>) -> Option<Line>
     let name = session.shown(&service.namespace, &service.name);
     let mend = format!("cofferdam describe service {name}");
     let status = isolated.health.as_ref().map_or(v1::HealthStatus::Unspecified, v1::ServiceHealth::status);
-    let is_open = isolated.breaker_state() == v1::BreakerState::Open || status == v1::HealthStatus::CircuitOpen;
+    // One that is held open is told as that.
+    let is_open = (isolated.breaker_state() == v1::BreakerState::Open || status == v1::HealthStatus::CircuitOpen)
+        && !isolated.holds.iter().any(|hold| ordered::rejects(hold) && ordered::is_whole(hold));
     let message = isolated.health.as_ref().map(|health| health.message.as_str()).filter(|message| !message.is_empty());
     let because = message.map_or_else(String::new, |message| format!(": {message}"));
     if is_open {
@@ -192,6 +198,19 @@ fn health(isolated: &v1::IsolatedService, session: &Session<'_>) -> Option<Line>
         _ if is_probing => Some(degraded(format!("breaker     {name} is half-open"), &mend)),
         _ => None,
     }
+}
+
+/// What operators have ordered: a hold is not well, for it stands over what breakers have learned.
+fn orders(isolated: &v1::IsolatedService, session: &Session<'_>) -> Vec<Line> {
+    let service = isolated.service.clone().unwrap_or_default();
+    let name = session.shown(&service.namespace, &service.name);
+    let hold = |hold: &v1::Hold| Line {
+        verdict: if ordered::rejects(hold) { Verdict::Open } else { Verdict::Degraded },
+        text: format!("hold        {name}: {}", ordered::hold(hold)),
+        mend: ordered::release(&name, hold),
+    };
+    let level = ordered::temporary_level(isolated).map(|level| fine(format!("level       {name}: {level}")));
+    isolated.holds.iter().map(hold).chain(level).collect()
 }
 
 fn fine(text: String) -> Line {

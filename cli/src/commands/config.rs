@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::contexts::{self, DEFAULT_PATIENCE};
 use crate::output::{Style, Table, say};
 use clap::{Args, Subcommand};
+use cofferdam_core::name::Name;
 use std::io::Write;
 
 /// What to do with contexts.
@@ -74,6 +75,12 @@ pub(super) fn run(command: ConfigCommand, surroundings: &Surroundings, out: &mut
             }
             if let Some(server) = &args.server {
                 Client::new(server, "", DEFAULT_PATIENCE)?;
+            }
+            if let Some(namespace) = &args.namespace
+                && let Err(error) = Name::new(namespace)
+            {
+                let mend = format!("cofferdam config set-context {} --namespace NAME", args.name);
+                return Err(Error::usage(format!("the namespace {namespace:?} is no name: {error}"), mend));
             }
             contexts.set(&args.name, args.server, args.namespace);
             contexts::save(&path, &contexts)?;

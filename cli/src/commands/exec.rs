@@ -1,7 +1,7 @@
 //! `cofferdam exec`: a call through the manager, isolated by the service's policy.
 
 use super::Error;
-use super::session::{Common, ServiceName, Session};
+use super::session::{Common, ServiceName, Session, span};
 use crate::client::CallError;
 use crate::files;
 use crate::message::short_name;
@@ -49,7 +49,7 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "NAME", default_value = "")]
     pool: String,
     /// How long the call may take [default: as the policy says, at most 30s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = span)]
     call_timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) common: Common,

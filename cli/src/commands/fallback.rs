@@ -1,7 +1,7 @@
 //! `cofferdam fallback`.
 
 use super::Error;
-use super::session::{Common, ServiceName, Session};
+use super::session::{Common, ServiceName, Session, span};
 use super::write::{WriteArgs, before, dry_run, invalid_policy, present, report, request_id};
 use crate::files;
 use crate::message::read;
@@ -52,10 +52,10 @@ pub(crate) struct SetArgs {
     #[arg(long, value_name = "N", conflicts_with = "file")]
     max_retries: Option<u32>,
     /// Pause before the first retry
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "file")]
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "file")]
     retry_delay: Option<Duration>,
     /// How long a whole call may take
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "file")]
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "file")]
     timeout_call: Option<Duration>,
     /// Whether the circuit breaker is used
     #[arg(long, value_name = "BOOL", conflicts_with = "file")]
@@ -124,7 +124,7 @@ pub(super) async fn run(command: &FallbackCommand, session: &mut Session<'_>) ->
         let mut after = now.clone();
         apply_fallback_config(after.written_policy.get_or_insert_default(), &config)
             .map_err(|invalid| invalid_policy(&name, &invalid))?;
-        return dry_run(&name, Some(&now), &after, session);
+        return dry_run(&name, &args.write, Some(&now), &after, session);
     }
     let was = before(&args.service, session).await?;
     let request = v1::UpdateFallbackConfigRequest {

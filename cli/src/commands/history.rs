@@ -1,6 +1,7 @@
 //! `cofferdam history`: who changed what, when and why.
 
 use super::Error;
+use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use crate::clock;
 use crate::output::{Format, Table, age};
@@ -100,8 +101,9 @@ fn what(change: &v1::ServiceRevision, most: usize) -> String {
         Some(restored) => format!("{kind} to {}", restored.revision),
         None => kind,
     };
-    let mut fields: Vec<_> = change.changes.iter().take(most).map(field).collect();
-    let untold = change.changes.len().saturating_sub(most);
+    let (mut fields, others) = ordered::told(&change.changes);
+    let untold = others.len().saturating_sub(most);
+    fields.extend(others.into_iter().take(most).map(field));
     let untold = u64::from(change.more_changes) + u64::try_from(untold).unwrap_or_default();
     if untold > 0 {
         fields.push(format!("and {untold} more"));

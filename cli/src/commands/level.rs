@@ -1,8 +1,9 @@
 //! `cofferdam set-level`.
 
 use super::Error;
-use super::session::{ServiceName, Session};
-use super::write::{WriteArgs, before, dry_run, present, report, request_id};
+use super::ordered;
+use super::session::{ServiceName, Session, span};
+use super::write::{WriteArgs, before, dry_run, present, report_as, request_id};
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1;
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub(crate) struct SetLevelArgs {
     #[arg(value_enum)]
     level: Level,
     /// How long it is in force; then the level before is, whether the manager is there or not [default: until it is changed]
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "dry_run")]
+    #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with = "dry_run")]
     lasting: Option<Duration>,
     #[command(flatten)]
     pub(super) write: WriteArgs,
@@ -59,8 +60,9 @@ pub(super) async fn run(args: &SetLevelArgs, session: &mut Session<'_>) -> Resul
         let now = present(&args.service, session).await?;
         let mut after = now.clone();
         after.written_policy.get_or_insert_default().set_level(level);
+        after.temporary_level = None;
         let (namespace, name) = session.place(&args.service);
-        return dry_run(&session.shown(&namespace, &name), Some(&now), &after, session);
+        return dry_run(&session.shown(&namespace, &name), &args.write, Some(&now), &after, session);
     }
     let was = before(&args.service, session).await?;
     let (namespace, service) = session.place(&args.service);
@@ -79,5 +81,6 @@ pub(super) async fn run(args: &SetLevelArgs, session: &mut Session<'_>) -> Resul
     if session.format.is_document() {
         session.document(&answer)?;
     }
-    report(&args.write, was.as_ref(), answer.service, session).await
+    let what = answer.service.as_ref().map(|after| ordered::level_set(was.as_ref(), after)).unwrap_or_default();
+    report_as(&what, &args.write, was.as_ref(), answer.service, session).await
 }

@@ -1,12 +1,16 @@
 //! `cofferdam hold`, `release`, `trip` and `reset`: what operators do to breakers by hand.
 
 use super::Error;
-use super::session::{ServiceName, Session};
+use super::ordered;
+use super::session::{ServiceName, Session, span};
 use super::write::{WriteArgs, present, report_as, request_id};
 use crate::client::{CallError, Rpc};
 use crate::message::Named;
 use crate::output::say;
 use clap::{Args, ValueEnum};
+use cofferdam_core::isolation::Part;
+use cofferdam_core::level::Section;
+use cofferdam_core::wire::effective_policy;
 use cofferdam_proto::v1;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -86,13 +90,7 @@ impl TargetArgs {
 
     /// ` of pool reads at pay-1`. Empty: all of them.
     fn words(&self) -> String {
-        let of = match (&self.pool, &self.method) {
-            (Some(pool), _) => format!(" of pool {pool}"),
-            (None, Some(glob)) => format!(" of methods {glob}"),
-            (None, None) => String::new(),
-        };
-        let at = self.instance.as_ref().map(|instance| format!(" at {instance}")).unwrap_or_default();
-        of + &at
+        ordered::aim(Some(&self.to_wire()))
     }
 }
 
@@ -105,7 +103,7 @@ pub(crate) struct HoldArgs {
     #[arg(value_enum)]
     forced: Forced,
     /// When it ends by itself [default: when it is released]
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
     lasting: Option<Duration>,
     /// Who holds [default: who asks]
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -133,7 +131,7 @@ pub(crate) struct TripArgs {
     /// The service
     service: ServiceName,
     /// How long they stay open before they probe [default: as the policy says]
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
     lasting: Option<Duration>,
     #[command(flatten)]
     target: TargetArgs,
@@ -179,7 +177,7 @@ pub(super) async fn hold(args: &HoldArgs, session: &mut Session<'_>) -> Result<(
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
+    order(&what, &args.service, &args.target, &args.write, session, request, |answer| answer.service).await
 }
 
 /// Releases.
@@ -193,7 +191,7 @@ pub(super) async fn release(args: &ReleaseArgs, session: &mut Session<'_>) -> Re
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
+    order(&what, &args.service, &args.target, &args.write, session, request, |answer| answer.service).await
 }
 
 /// Trips.
@@ -208,7 +206,7 @@ pub(super) async fn trip(args: &TripArgs, session: &mut Session<'_>) -> Result<(
         expected_revision: args.write.expected(),
         request_id: request_id(),
     };
-    order(&what, &args.service, &args.write, session, request, |answer| answer.service).await
+    order(&what, &args.service, &args.target, &args.write, session, request, |answer| answer.service).await
 }
 
 /// Resets.
@@ -224,7 +222,7 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
         request_id: request_id(),
     };
     if let Some(service) = &args.service {
-        return order(&what, service, &args.write, session, request, |answer| answer.service).await;
+        return order(&what, service, &args.target, &args.write, session, request, |answer| answer.service).await;
     }
     let services = with_breakers(session).await?;
     if services.is_empty() {
@@ -236,7 +234,7 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
     }
     let mut failed = Vec::new();
     for service in &services {
-        match order(&what, service, &args.write, session, request, |answer| answer.service).await {
+        match order(&what, service, &args.target, &args.write, session, request, |answer| answer.service).await {
             Ok(()) => {}
             Err(error @ (Error::Call(CallError::Refused(_)) | Error::Degraded(_))) => {
                 let (namespace, name) = session.place(service);
@@ -272,10 +270,47 @@ fn is_sure(what: &str) -> Result<bool, Error> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Whether there is a hold to release, as a manager would find.
+fn is_held(service: &v1::IsolatedService, target: &TargetArgs) -> Result<(), String> {
+    let wanted = target.to_wire();
+    let is_it = |hold: &v1::Hold| hold.target.clone().unwrap_or_default() == wanted;
+    if service.holds.iter().any(is_it) {
+        return Ok(());
+    }
+    let holds: Vec<_> = service.holds.iter().map(ordered::hold).collect();
+    let there = if holds.is_empty() { "it is not held".to_owned() } else { format!("there are {}", holds.join("; ")) };
+    Err(format!("no hold has this target: {there}"))
+}
+
+/// Whether there is a breaker to order something of, as a manager would find, and a reason.
+fn has_breaker(service: &v1::IsolatedService, target: &TargetArgs, reason: &str) -> Result<(), String> {
+    if reason.is_empty() {
+        return Err("a reason must be said, with --reason: whoever meets it wants to know why".to_owned());
+    }
+    let policy = service.policy.clone().unwrap_or_default();
+    let Ok(policy) = effective_policy(&policy) else { return Ok(()) };
+    if !policy.level.enforces(Section::CircuitBreaker) {
+        return Err(format!(
+            "no circuit breaker is in force at level {}: set level enhanced or full first",
+            policy.level
+        ));
+    }
+    let wanted = match (&target.pool, &target.method) {
+        (Some(pool), _) => Part::Pool(pool.as_str().into()),
+        (None, Some(glob)) => Part::Methods(glob.as_str().into()),
+        (None, None) => return Ok(()),
+    };
+    if Part::with_own_breaker(&policy).contains(&wanted) {
+        return Ok(());
+    }
+    Err(format!("the {wanted} has no circuit breaker to itself"))
+}
+
 /// Asks for what `what` says, or says that it would.
 async fn order<R: Rpc>(
     what: &str,
     service: &ServiceName,
+    target: &TargetArgs,
     write: &WriteArgs,
     session: &mut Session<'_>,
     request: impl FnOnce((String, String)) -> R,
@@ -287,7 +322,15 @@ where
     let before = present(service, session).await?;
     let (namespace, name) = session.place(service);
     if write.dry_run {
-        writeln!(session.out, "{}: would be: {what}", session.shown(&namespace, &name))?;
+        let name = session.shown(&namespace, &name);
+        write.check_expected(&name, Some(&before))?;
+        let is_release = R::PATH.ends_with("/ReleaseBreaker");
+        if let Err(why) =
+            if is_release { is_held(&before, target) } else { has_breaker(&before, target, &write.reason) }
+        {
+            return Err(Error::failed(format!("{name}: {why}"), format!("cofferdam describe service {name}")));
+        }
+        writeln!(session.out, "{name}: would be: {what}")?;
         session.out.flush()?;
         say("nothing was changed; the manager has not checked it");
         return Ok(());

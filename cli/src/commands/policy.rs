@@ -69,7 +69,7 @@ pub(super) async fn run(command: &PolicyCommand, session: &mut Session<'_>) -> R
         let mut after = now.clone();
         apply_update(after.written_policy.get_or_insert_default(), &policy, mask.as_ref())
             .map_err(|invalid| invalid_policy(&name, &invalid))?;
-        return dry_run(&name, Some(&now), &after, session);
+        return dry_run(&name, &args.write, Some(&now), &after, session);
     }
     let was = before(&args.service, session).await?;
     let answer = session

@@ -119,9 +119,13 @@ pub(super) async fn register(args: &RegisterArgs, session: &mut Session<'_>) -> 
         let written = was.as_ref().map(|was| was.written_policy.clone().unwrap_or_default());
         let written = registered_policy(&request, written.as_ref())
             .map_err(|refused| Error::failed(format!("{shown}: {refused}"), "cofferdam register --help"))?;
-        let after =
-            v1::IsolatedService { service: request.service, written_policy: Some(written), ..Default::default() };
-        return dry_run(&shown, was.as_ref(), &after, session);
+        let after = v1::IsolatedService {
+            service: request.service,
+            written_policy: Some(written),
+            temporary_level: was.as_ref().and_then(|was| was.temporary_level.clone()),
+            ..Default::default()
+        };
+        return dry_run(&shown, &args.write, was.as_ref(), &after, session);
     }
     let answer = session.client.call(request).await?;
     if session.format.is_document() {
@@ -141,6 +145,7 @@ pub(super) async fn unregister(args: &UnregisterArgs, session: &mut Session<'_>)
     }
     if args.write.dry_run {
         let now = present(&args.service, session).await?;
+        args.write.check_expected(&name, Some(&now))?;
         let revision = now.revision.unwrap_or_default().revision;
         writeln!(session.out, "{name}: would be unregistered, revision {revision}")?;
         say("nothing was changed; instances would go back to their built-in defaults");

@@ -16,8 +16,11 @@ use std::time::Duration;
 /// What stands for every namespace where services are listed.
 pub(super) const ALL_NAMESPACES: &str = "*";
 
-/// Flags of every command that speaks to a manager.
-#[derive(Args, Clone, Debug)]
+/// The longest time that can be said.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
+/// Flags of every command that speaks to a manager. They may stand before the command as well.
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Manager and output")]
 pub(crate) struct Common {
     /// The manager [env: COFFERDAM_SERVER] [default: the context's, else http://127.0.0.1:7420]
@@ -29,15 +32,53 @@ pub(crate) struct Common {
     /// The namespace [default: the context's, else default]
     #[arg(long, short, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
-    /// How data is printed
-    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
-    pub(crate) output: Format,
+    /// How data is printed [default: table]
+    #[arg(long, short, value_name = "FORMAT", value_enum)]
+    pub(crate) output: Option<Format>,
     /// How long to wait for an answer, or for instances [default: 10s, for instances 30s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) timeout: Option<Duration>,
     /// Who asks, for the manager's records [env: COFFERDAM_ACTOR] [default: user@host]
     #[arg(long, value_name = "NAME")]
     pub(crate) actor: Option<String>,
+}
+
+impl Common {
+    /// A flag that is said. `None`: none is.
+    pub(crate) fn said(&self) -> Option<&'static str> {
+        let Self { server, context, namespace, output, timeout, actor } = self;
+        let flags = [
+            ("--server", server.is_some()),
+            ("--context", context.is_some()),
+            ("--namespace", namespace.is_some()),
+            ("--output", output.is_some()),
+            ("--timeout", timeout.is_some()),
+            ("--actor", actor.is_some()),
+        ];
+        flags.into_iter().find_map(|(flag, is_said)| is_said.then_some(flag))
+    }
+
+    /// These, and where they say nothing what others say.
+    fn or(&self, others: &Self) -> Self {
+        let (own, others) = (self.clone(), others.clone());
+        Self {
+            server: own.server.or(others.server),
+            context: own.context.or(others.context),
+            namespace: own.namespace.or(others.namespace),
+            output: own.output.or(others.output),
+            timeout: own.timeout.or(others.timeout),
+            actor: own.actor.or(others.actor),
+        }
+    }
+}
+
+/// A time, as it is typed. A year is more than anybody waits, and than any manager takes.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if span <= LONGEST => Ok(span),
+        Ok(_) => Err("must be at most 365days".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What the process was started in.
@@ -47,6 +88,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_terminal: bool,
     /// Whether the user wants no colours.
     pub(crate) no_color: bool,
+    /// The flags that stand before the command. Those behind it win.
+    pub(crate) before: Common,
     /// The command line, from the program's name on.
     pub(crate) arguments: Vec<String>,
 }
@@ -68,7 +111,8 @@ impl Surroundings {
     }
 }
 
-fn shell_quoted(argument: &str) -> String {
+/// A word as a shell takes it.
+pub(super) fn shell_quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,*".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()
@@ -131,6 +175,7 @@ impl<'a> Session<'a> {
         surroundings: &Surroundings,
         out: &'a mut (dyn Write + Send),
     ) -> Result<Self, Error> {
+        let common = common.or(&surroundings.before);
         let wishes = Wishes {
             server: common.server.clone(),
             server_variable: variable("COFFERDAM_SERVER"),
@@ -138,18 +183,21 @@ impl<'a> Session<'a> {
             context_variable: variable("COFFERDAM_CONTEXT"),
             namespace: common.namespace.clone(),
         };
-        let contexts = match contexts_path() {
-            Ok(path) => contexts::load(&path)?,
+        let contexts = || match contexts_path() {
+            Ok(path) => contexts::load(&path),
             // Without a home there are no contexts, and nothing to refuse.
-            Err(_) => contexts::Contexts::default(),
+            Err(_) => Ok(contexts::Contexts::default()),
         };
-        let target = contexts::target(&wishes, &contexts)?;
+        let (target, unfit) = contexts::resolve(&wishes, contexts)?;
+        if let Some(error) = unfit {
+            say(&format!("without contexts, so the namespace is {}: {error}", target.namespace));
+        }
         let actor = common.actor.clone().or_else(|| variable("COFFERDAM_ACTOR")).unwrap_or_else(actor);
         let client = Client::new(&target.server, &actor, common.timeout.unwrap_or(DEFAULT_PATIENCE))?;
         Ok(Self {
             client,
             namespace: target.namespace,
-            format: common.output,
+            format: common.output.unwrap_or_default(),
             style: Style::new(surroundings.is_terminal, surroundings.no_color),
             is_terminal: surroundings.is_terminal,
             patience: common.timeout,
@@ -251,6 +299,16 @@ mod tests {
             surroundings.command_with("paymnets", "payments"),
             r"cofferdam exec shop/payments Get --data-raw 'it'\''s {}'"
         );
+    }
+
+    /// Before, `--timeout 12000y` panicked, and a hold for as long was one without an end.
+    #[test]
+    fn a_time_that_nobody_waits_is_refused() {
+        assert_eq!(span("1h 30m"), Ok(Duration::from_secs(5_400)));
+        assert!(span("365d").is_ok());
+        for text in ["366d", "12000y", "300000000000y", "soon", "10"] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 
     #[test]

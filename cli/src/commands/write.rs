@@ -39,6 +39,18 @@ impl WriteArgs {
         self.expected_revision.map(|revision| v1::Revision { epoch: 0, revision })
     }
 
+    /// Refuses what a manager would refuse, where the service is not at the revision that is expected.
+    pub(super) fn check_expected(&self, name: &str, before: Option<&v1::IsolatedService>) -> Result<(), Error> {
+        let at = before.and_then(|before| before.revision).unwrap_or_default().revision;
+        match self.expected_revision {
+            Some(expected) if expected != at => {
+                let what = format!("{name} is at revision {at}, and {expected} is expected: it would be refused");
+                Err(Error::failed(what, format!("cofferdam history {name}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for instances, where that was asked for: what there is to say of it, where they have it in force and where
     /// they have not.
     pub(super) async fn await_instances(
@@ -90,24 +102,29 @@ pub(super) fn difference(
 /// Shows what would change, by the rules of this release.
 pub(super) fn dry_run(
     name: &str,
+    write: &WriteArgs,
     before: Option<&v1::IsolatedService>,
     after: &v1::IsolatedService,
     session: &mut Session<'_>,
 ) -> Result<(), Error> {
+    write.check_expected(name, before)?;
     let written = after.written_policy.clone().unwrap_or_default();
     let policy = effective_policy(&written).map_err(|invalid| invalid_policy(name, &invalid))?;
+    let mut effective = to_wire(&policy);
+    if let Some(temporary) = &after.temporary_level {
+        effective.level = temporary.level;
+    }
     let found = difference(before, after).map_err(PrintError::from)?;
+    let follows = in_force(before, &effective, &written, &found).map_err(PrintError::from)?;
     if session.format == Format::Name {
         writeln!(session.out, "{name}")?;
-    } else if found.is_empty() {
+    } else if found.is_empty() && follows.is_empty() {
         writeln!(session.out, "{name}: nothing would change")?;
     } else {
         let head = if before.is_some() { "would change" } else { "would be registered" };
         writeln!(session.out, "{name}: {head}")?;
         found.iter().try_for_each(|change| writeln!(session.out, "  {change}"))?;
-        for line in in_force(before, &to_wire(&policy), &written, &found).map_err(PrintError::from)? {
-            writeln!(session.out, "  {line}")?;
-        }
+        follows.iter().try_for_each(|line| writeln!(session.out, "  {line}"))?;
     }
     session.out.flush()?;
     say("nothing was changed; this is by the rules of this release, the manager has not checked it");

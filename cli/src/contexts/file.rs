@@ -2,8 +2,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+
+/// The most bytes that the file may have: thousands of contexts.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -50,7 +53,7 @@ pub(crate) enum ContextError {
         what: String,
     },
     /// The file cannot be read or written.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}\ntry: mend the file, or name the manager with --server URL --namespace NAME", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -121,15 +124,27 @@ pub(crate) fn path(config_home: Option<OsString>, home: Option<OsString>) -> Res
 ///
 /// [`ContextError`], where it is there and cannot be read.
 pub(crate) fn load(path: &Path) -> Result<Contexts, ContextError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let malformed = |what: &str| ContextError::Malformed { path: path.to_owned(), what: what.to_owned() };
+    let read = || -> io::Result<Option<Vec<u8>>> {
+        // Looked at first: to open a pipe waits for whoever writes it, and a device has no end.
+        if !fs::metadata(path)?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    };
+    let bytes = match read() {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(malformed("it is no file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contexts::default()),
         Err(error) => return Err(ContextError::File { path: path.to_owned(), error }),
     };
-    toml::from_str(&text).map_err(|error| ContextError::Malformed {
-        path: path.to_owned(),
-        what: error.message().lines().next().unwrap_or_default().to_owned(),
-    })
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(malformed("it is larger than 1 MiB"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| malformed("it is no text in UTF-8"))?;
+    toml::from_str(&text).map_err(|error| malformed(error.message().lines().next().unwrap_or_default()))
 }
 
 /// Writes the file whole, for its owner alone.

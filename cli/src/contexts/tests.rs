@@ -78,3 +78,54 @@ fn the_folder_is_the_users() {
     assert_eq!(config(Some("c"), Some("/h")).unwrap(), PathBuf::from("/h/.config/cofferdam/config.toml"));
     assert!(matches!(config(None, Some("")), Err(ContextError::NoPlace)));
 }
+
+/// Before, a file that nobody can read and a current context that is gone failed every command, `--server` or not.
+#[test]
+fn contexts_that_cannot_be_had_are_in_the_way_only_where_they_are_needed() {
+    let some = |text: &str| Some(text.to_owned());
+    let broken = || Err(ContextError::Malformed { path: "c.toml".into(), what: "x".into() });
+    let mut gone = two();
+    gone.choose("lab").unwrap();
+    let gone: Contexts =
+        toml::from_str(&toml::to_string(&gone).unwrap().replace("[contexts.lab]", "[contexts.other]")).unwrap();
+
+    for wishes in [Wishes::default(), Wishes { server: some("s"), context: some("lab"), ..Wishes::default() }] {
+        assert!(resolve(&wishes, broken).is_err());
+        assert!(resolve(&wishes, || Ok(gone.clone())).is_err());
+    }
+    for wishes in
+        [Wishes { server: some("s"), ..Wishes::default() }, Wishes { server_variable: some("s"), ..Wishes::default() }]
+    {
+        let (target, unfit) = resolve(&wishes, broken).unwrap();
+        assert_eq!((target.server.as_str(), target.namespace.as_str(), unfit.is_some()), ("s", "default", true));
+        let (target, unfit) = resolve(&wishes, || Ok(gone.clone())).unwrap();
+        assert_eq!((target.server.as_str(), unfit.is_some()), ("s", true));
+        let known = Wishes { namespace: some("n"), ..wishes };
+        let (target, unfit) = resolve(&known, || panic!("nobody has to look")).unwrap();
+        assert_eq!((target.namespace.as_str(), unfit.is_some()), ("n", false));
+    }
+}
+
+/// Before, a pipe in its place hung, and a device was read without end.
+#[test]
+fn what_is_no_file_of_contexts_is_refused_with_what_mends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let refused = || {
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.lines().any(|line| line.starts_with("try: ")), "{error}");
+        error
+    };
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(refused().contains("it is no file"));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(refused().contains("it is no file"));
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(refused().contains("UTF-8"));
+    fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
+    assert!(refused().contains("1 MiB"));
+    let error = ContextError::File { path, error: std::io::ErrorKind::PermissionDenied.into() };
+    assert!(error.to_string().contains("\ntry: "));
+}

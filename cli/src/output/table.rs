@@ -48,6 +48,11 @@ impl Cell {
         Self { text: text.into(), tone }
     }
 
+    /// What it says, without its tone.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether it matters little.
     pub(crate) fn is_faint(&self) -> bool {
         self.tone == Tone::Faint

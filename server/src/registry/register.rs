@@ -168,8 +168,8 @@ fn checked_policy(
     before: Option<(&v1::IsolationPolicy, Level)>,
 ) -> Result<(v1::IsolationPolicy, Policy), Error> {
     let written = written_policy(registration, before)?;
-    let policy =
-        effective_policy(&written).map_err(|invalid| Error::invalid_policy(&invalid, |path| registration.place(path)))?;
+    let policy = effective_policy(&written)
+        .map_err(|invalid| Error::invalid_policy(&invalid, |path| registration.place(path)))?;
     check_size(&written, registration.field())?;
     Ok((written, policy))
 }

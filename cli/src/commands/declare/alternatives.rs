@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn whoever_leads_back_is_a_fault_also_by_way_of_what_is_registered() {
-        let back = |name: &str| format!("f.yaml: policy.fallback.chain: {name} is asked as an alternative, and leads back");
+        let back =
+            |name: &str| format!("f.yaml: policy.fallback.chain: {name} is asked as an alternative, and leads back");
         assert_eq!(unfit(&[with_alternative("a", "b"), with_alternative("b", "a")]), [back("b"), back("a")]);
         assert_eq!(unfit(&[with_alternative("a", "a")]), [back("a")]);
         let [a, b] = [with_alternative("a", "b"), with_alternative("b", "a")];

@@ -6,9 +6,9 @@ use super::manifest::{Manifest, load};
 use crate::client::CallError;
 use crate::message::Change;
 use crate::output::{Format, PrintError, say};
-use cofferdam_server::registry::check_reason;
 use clap::Args;
 use cofferdam_proto::v1;
+use cofferdam_server::registry::check_reason;
 use std::collections::HashSet;
 use std::path::PathBuf;
 

@@ -1,15 +1,16 @@
 use super::super::Error;
 use super::super::session::{ServiceName, Session};
-use super::super::write::{WriteArgs, present, report, request_id};
+use super::super::write::{WriteArgs, before, difference, present, report, request_id};
 use super::manifest::{load, of};
 use crate::message::dynamic;
-use crate::output::{say, yaml};
+use crate::output::{PrintError, say, yaml};
 use clap::Args;
 use cofferdam_proto::v1;
 use std::env;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
+use tempfile::NamedTempFile;
 
 pub(in crate::commands) const HELP: &str = "\
 The service is shown as a file in the editor that VISUAL or EDITOR names (else vi), and registered as it was saved. Somebody
@@ -31,24 +32,50 @@ pub(crate) struct EditArgs {
 /// Edits a service.
 pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>) -> Result<(), Error> {
     let now = present(&args.service, session).await?;
-    let before = of(&now);
-    let text = yaml(&dynamic(&before).map_err(crate::output::PrintError::from)?)?;
-    let mut file = tempfile::Builder::new().prefix("cofferdam-").suffix(".yaml").tempfile()?;
-    file.write_all(text.as_bytes())?;
-    file.flush()?;
-    open(file.path())?;
-    if std::fs::read_to_string(file.path())? == text {
+    let text = yaml(&dynamic(&of(&now)).map_err(PrintError::from)?)?;
+    let file = written(&text)?;
+    let path = file.path().to_owned();
+    let opened = open(&path);
+    let saved = match std::fs::read(&path) {
+        Ok(saved) => saved,
+        Err(error) => {
+            opened?;
+            let what = format!("what was edited is gone: {}: {error}; nothing was changed", path.display());
+            return Err(Error::failed(what, "an editor that saves the file in its place"));
+        }
+    };
+    if saved == text.as_bytes() {
+        opened?;
         say("nothing was changed");
         return Ok(());
     }
-    let path = file.path().to_owned();
-    let done = save(args, &path, &now, session).await;
-    if done.is_err()
-        && let Ok((_, kept)) = file.keep()
-    {
-        say(&format!("what was edited is kept in {}", kept.display()));
+    // The file outlives this process from here on, until what it says is registered.
+    let kept = file.into_temp_path().keep();
+    let done = match opened {
+        Ok(()) => save(args, &path, &now, session).await,
+        Err(error) => Err(error),
+    };
+    if done.is_ok() {
+        // A file too many harms nobody.
+        let _ = std::fs::remove_file(&path);
+    } else if kept.is_ok() {
+        say(&format!("what was edited is kept in {}", path.display()));
     }
     done
+}
+
+fn written(text: &str) -> Result<NamedTempFile, Error> {
+    let write = || -> io::Result<NamedTempFile> {
+        let mut file = tempfile::Builder::new().prefix("cofferdam-").suffix(".yaml").tempfile()?;
+        file.write_all(text.as_bytes())?;
+        file.flush()?;
+        Ok(file)
+    };
+    write().map_err(|error| {
+        let folder = env::temp_dir();
+        let what = format!("no file to edit can be made in {}: {error}", folder.display());
+        Error::failed(what, "TMPDIR=FOLDER cofferdam edit SERVICE")
+    })
 }
 
 async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: &mut Session<'_>) -> Result<(), Error> {
@@ -66,8 +93,10 @@ async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: 
         return Err(Error::usage("a service keeps its name when it is edited", "cofferdam apply -f FILE"));
     }
     if args.write.dry_run {
-        let written = manifest.written(Some(now)).map_err(|lines| Error::usage(lines.join("\n"), "cofferdam edit again"))?;
-        let difference = manifest.difference(Some(now), &written).map_err(crate::output::PrintError::from)?;
+        args.write.check_expected(&manifest.key().1, Some(now))?;
+        let written =
+            manifest.written(Some(now)).map_err(|lines| Error::usage(lines.join("\n"), "cofferdam edit again"))?;
+        let difference = manifest.difference(Some(now), &written).map_err(PrintError::from)?;
         difference.iter().try_for_each(|change| writeln!(session.out, "{change}"))?;
         return Ok(session.out.flush()?);
     }
@@ -77,11 +106,44 @@ async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: 
         reason: args.write.reason.clone(),
         ..manifest.request
     };
-    let answer = session.client.call(request).await?;
+    let answer = match session.client.call(request).await {
+        Err(error) if error.reason() == "REVISION_MISMATCH" => return Err(overtaken(args, path, now, session).await?),
+        answer => answer?,
+    };
     if session.format.is_document() {
         session.document(&answer)?;
     }
     report(&args.write, Some(now), answer.service, session).await
+}
+
+/// What somebody else changed while the editor was open, and how to go on without undoing it.
+async fn overtaken(
+    args: &EditArgs,
+    path: &Path,
+    now: &v1::IsolatedService,
+    session: &Session<'_>,
+) -> Result<Error, Error> {
+    let other = before(&args.service, session).await?;
+    let (namespace, name) = session.place(&args.service);
+    let name = session.shown(&namespace, &name);
+    let Some(other) = other else {
+        let what = format!("{name} was unregistered while it was edited; nothing was changed");
+        return Ok(Error::failed(what, format!("cofferdam history {name}")));
+    };
+    let number = |isolated: &v1::IsolatedService| isolated.revision.unwrap_or_default().revision;
+    let changes = difference(Some(now), &other).map_err(PrintError::from)?;
+    let list: String = changes.iter().map(|change| format!("\n  {change}")).collect();
+    let what = format!(
+        "{name} was changed while it was edited, revision {} -> {}; nothing of the edit was written. The other change:{}",
+        number(now),
+        number(&other),
+        if list.is_empty() { "\n  nothing of service and policy".to_owned() } else { list }
+    );
+    let mend = format!(
+        "cofferdam edit {name}, which begins with the other change (cofferdam diff -f {} shows what the kept file would undo)",
+        path.display()
+    );
+    Ok(Error::failed(what, mend))
 }
 
 fn open(path: &Path) -> Result<(), Error> {
@@ -95,7 +157,7 @@ fn open(path: &Path) -> Result<(), Error> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error::failed(
-            format!("{editor} ended with {status}; nothing was changed"),
+            format!("{editor} ended with {status}; nothing was registered"),
             "EDITOR=nano cofferdam edit SERVICE",
         )),
         Err(error) => {

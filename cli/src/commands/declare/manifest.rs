@@ -1,7 +1,7 @@
 use super::super::Error;
 use super::super::session::Session;
-use crate::files;
 use super::alternatives::ordered;
+use crate::files;
 use crate::message::{Change, Fault, changes, dynamic, fields, read};
 use cofferdam_core::wire::{effective_policy, level_to_wire};
 use cofferdam_proto::v1;

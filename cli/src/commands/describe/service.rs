@@ -1,6 +1,7 @@
 use super::super::Error;
 use super::super::convergence::{counts, laggard};
 use super::super::explain;
+use super::super::ordered;
 use super::super::session::{Session, say_lacks};
 use super::super::stats::{figures, recoveries};
 use super::{ServiceArgs, past};
@@ -16,7 +17,8 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
     if let Some(at) = args.at {
         return past::run(&args.service, at, session).await;
     }
-    let (namespace, service) = session.place(&args.service);
+    let place = session.place(&args.service);
+    let (namespace, service) = place.clone();
     let info = session.info(&args.service).await?;
     if session.format.is_document() {
         return session.document(&info);
@@ -42,6 +44,7 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         convergence: convergence.convergence.unwrap_or_default(),
         stats: stats.services.into_iter().next().unwrap_or_default(),
         now: clock::now(),
+        name: session.shown(&place.0, &place.1),
     };
     let style = session.style;
     seen.print(session.out, style)?;
@@ -60,6 +63,8 @@ struct Seen {
     convergence: v1::Convergence,
     stats: v1::ServiceStats,
     now: SystemTime,
+    /// Its name, as it can be typed.
+    name: String,
 }
 
 impl Seen {
@@ -82,7 +87,8 @@ impl Seen {
         let mut labels: Vec<_> = service.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         labels.sort();
         entry(out, "labels", &labels.join(", "))?;
-        entry(out, "level", &short_name(level.as_str_name(), "ISOLATION_LEVEL_"))?;
+        let level = short_name(level.as_str_name(), "ISOLATION_LEVEL_");
+        entry(out, "level", &ordered::temporary_level(&self.isolated).unwrap_or(level))?;
         entry(out, "revision", &format!("{} of epoch {}", revision.revision, revision.epoch))?;
         entry(out, "changed", &self.ago(self.isolated.update_time))?;
         entry(out, "registered", &self.ago(self.isolated.create_time))?;
@@ -115,6 +121,10 @@ impl Seen {
             text.push_str(&format!(" at {} of {} instances: {ids}", self.stats.open_instances, self.stats.instances));
         }
         entry(out, "breaker", &text)?;
+        for hold in &self.isolated.holds {
+            entry(out, "held", &ordered::hold(hold))?;
+            entry(out, "", &format!("to end it: {}", ordered::release(&self.name, hold)))?;
+        }
         for one in &self.stats.breakers {
             let name =
                 if one.pool.is_empty() { format!("methods {}", one.method_glob) } else { format!("pool {}", one.pool) };

@@ -1,3 +1,4 @@
+use super::super::ordered;
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::{Error, Listing, Window};
 use crate::message::{dynamic, short_name};
@@ -84,7 +85,7 @@ fn row(name: &str, isolated: &v1::IsolatedService, stats: Option<&v1::ServiceSta
         name.into(),
         level(isolated).into(),
         health(isolated.health.as_ref().map_or(v1::HealthStatus::Unspecified, v1::ServiceHealth::status)),
-        state(isolated.breaker_state(), stats),
+        held(state(isolated.breaker_state(), stats), isolated),
         basis_points(calls.and_then(|calls| calls.attempt_error_bp)).into(),
         length(calls.and_then(|calls| std_duration(calls.call_latency.as_ref()?.p99))).into(),
         basis_points(fallbacks(calls)).into(),
@@ -105,10 +106,11 @@ fn wide(isolated: &v1::IsolatedService, stats: Option<&v1::ServiceStats>) -> [Ce
     ]
 }
 
-/// A service's level.
+/// A service's level. One with a star is in force for a time.
 pub(in crate::commands) fn level(isolated: &v1::IsolatedService) -> String {
     let level = isolated.policy.as_ref().map_or(v1::IsolationLevel::Unspecified, v1::IsolationPolicy::level);
-    short_name(level.as_str_name(), "ISOLATION_LEVEL_")
+    let star = if isolated.temporary_level.is_some() { "*" } else { "" };
+    format!("{}{star}", short_name(level.as_str_name(), "ISOLATION_LEVEL_"))
 }
 
 /// A health status, in its tone. Empty: nothing is known.
@@ -145,6 +147,18 @@ fn state(state: v1::BreakerState, stats: &v1::ServiceStats) -> Cell {
         }
         state => breaker(state),
     }
+}
+
+/// A state with what operators hold breakers in: `open 3/4, held open`.
+fn held(state: Cell, isolated: &v1::IsolatedService) -> Cell {
+    let Some(hold) = isolated.holds.iter().find(|hold| ordered::rejects(hold)).or(isolated.holds.first()) else {
+        return state;
+    };
+    let tone = if ordered::rejects(hold) { Tone::Bad } else { Tone::Warn };
+    let forced = short_name(hold.forced().as_str_name(), "FORCED_STATE_");
+    let partly = if ordered::is_whole(hold) { "" } else { "partly " };
+    let before = if state.text().is_empty() { String::new() } else { format!("{}, ", state.text()) };
+    Cell::toned(format!("{before}{partly}held {forced}"), tone)
 }
 
 fn sync(stats: &v1::ServiceStats) -> Cell {
@@ -199,6 +213,19 @@ mod tests {
             }),
             ..Default::default()
         };
+        let hold = v1::Hold { forced: v1::ForcedState::Open.into(), ..Default::default() };
+        let part = v1::BreakerTarget { pool: "reads".into(), ..Default::default() };
+        let part = v1::Hold { target: Some(part), forced: v1::ForcedState::Closed.into(), ..Default::default() };
+        let none = v1::IsolatedService { breaker_state: 0, ..isolated.clone() };
+        assert_eq!(held(state(none.breaker_state(), &stats), &none), Cell::default());
+        let (whole, part) = (
+            v1::IsolatedService { holds: vec![part.clone(), hold], ..none.clone() },
+            v1::IsolatedService { holds: vec![part], ..isolated.clone() },
+        );
+        assert_eq!(held(state(whole.breaker_state(), &stats), &whole).text(), "held open");
+        assert_eq!(held(state(part.breaker_state(), &stats), &part).text(), "open 3/4, partly held closed");
+        let trial = v1::IsolatedService { temporary_level: Some(v1::TemporaryLevel::default()), ..isolated.clone() };
+        assert_eq!(level(&trial), "enhanced*");
         let refused = v1::ServiceStats { refused_instances: 1, applied_instances: 3, ..stats.clone() };
         let idle = v1::IsolatedService { breaker_state: 0, health: None, ..isolated.clone() };
         assert_eq!(
