@@ -6,6 +6,7 @@ mod docs;
 mod documents;
 mod errors;
 mod explain;
+mod happening;
 mod night;
 mod orders;
 mod reads;

@@ -129,13 +129,15 @@ async fn a_stop_answers_who_waits_by_http() {
 /// `localhost:7420` standing for the manager; an answer of 400 or above is a failure.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_guide_work_as_printed() {
-    let guide = std::fs::read_to_string(workspace_root().join("docs/http.md")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(workspace_root().join(name)).unwrap();
     let manager = Manager::start(Store::Memory).await;
     let settings = tempfile::tempdir().unwrap();
     std::fs::write(settings.path().join(".curlrc"), "fail-with-body\n").unwrap();
-    let snippets = shell_snippets(&guide);
-    assert!(!snippets.is_empty(), "the guide shows no command");
-    for snippet in snippets {
+    let (guide, events) = (shell_snippets(&read("docs/http.md")), shell_snippets(&read("docs/events.md")));
+    assert!(!guide.is_empty() && !events.is_empty(), "the guide shows no command");
+    // What is the CLI's is run by its own test.
+    let curl = events.into_iter().filter(|snippet| snippet.commands.starts_with("curl"));
+    for snippet in guide.into_iter().chain(curl) {
         let output = Command::new("sh")
             .args(["-euc", &snippet.commands.replace("localhost:7420", &manager.address())])
             .env("CURL_HOME", settings.path())
@@ -143,7 +145,7 @@ async fn the_commands_of_the_guide_work_as_printed() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && !said.is_empty(), "docs/http.md:{}: {said}", snippet.line);
+        assert!(output.status.success() && !said.is_empty(), "line {} of the guide: {said}", snippet.line);
     }
 }
 
@@ -195,4 +197,49 @@ async fn the_monitor_needs_curl_alone_and_shows_what_is_open() {
         if is_open && code == Some(4) { Ok(()) } else { Err(said) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_streamed_to_curl_and_taken_up_again_after_the_last_one_seen() {
+    let manager = Manager::start(Store::Memory).await;
+    for name in ["payments", "search"] {
+        manager.client().register(registration(name, IsolationLevel::Basic)).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut last = String::new();
+    // It never ends, so curl is told to; each time it goes on where it was.
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let url = format!("{}/v1/events?kinds=EVENT_KIND_CHANGE&since=60s", manager.url());
+        let said = eventually("events", async || {
+            let header = format!("Last-Event-ID: {last}");
+            let mut curl = Command::new("curl");
+            curl.args(["-sSN", "--max-time", "1", version]);
+            if !last.is_empty() {
+                curl.args(["-H", &header]);
+            }
+            let output = curl.arg(&url).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            // 28: the time is over.
+            assert_eq!(output.status.code(), Some(28), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            let wanted = if last.is_empty() { 2 } else { 1 };
+            if said.matches("data: ").count() >= wanted { Ok(said) } else { Err(said) }
+        })
+        .await;
+        assert!(said.starts_with("retry: 2000\n"), "{said}");
+        for block in said.split("\n\n").filter(|block| block.contains("data: ")) {
+            let line = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+            last = line("id: ");
+            let event: serde_json::Value = serde_json::from_str(&line("data: ")).unwrap();
+            seen.push(event["service"].as_str().unwrap().to_owned());
+        }
+        if seen.len() == 2 {
+            manager.client().register(registration("wallet", IsolationLevel::Basic)).await.unwrap();
+        }
+    }
+    assert_eq!(seen, ["payments", "search", "wallet"], "each once, in order");
+    let curl = Curl::at(manager.url());
+    let page = ["-H", "Host: evil.example"];
+    assert_eq!(curl.ask(&page, "/v1/events").status, 403, "a page that was made to resolve to this machine");
+    let page = ["-H", "Origin: https://evil.example", "-X", "POST"];
+    assert_eq!(curl.ask(&page, "/api/admin/reset-circuit-breakers").status, 403);
 }

@@ -5,6 +5,7 @@
 //! `request_id`; nothing is repeated that a manager has answered.
 
 mod error;
+mod events;
 mod rpc;
 
 pub(crate) use self::error::{CallError, Refusal};

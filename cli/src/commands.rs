@@ -10,6 +10,7 @@ mod convergence;
 mod declare;
 mod describe;
 mod error;
+mod events;
 mod exec;
 mod explain;
 mod fallback;
@@ -20,6 +21,7 @@ mod history;
 mod import;
 mod level;
 mod moment;
+mod monitor;
 mod ordered;
 mod orders;
 mod policy;
@@ -98,6 +100,15 @@ pub(crate) enum OperatorCommand {
     /// Put a service, or all, back to what they were.
     #[command(after_help = rollback::HELP)]
     Rollback(Box<rollback::RollbackArgs>),
+    /// Show what has happened: breakers, changes, orders, refusals, instances, managers.
+    #[command(after_help = events::HELP)]
+    Events(events::EventsArgs),
+    /// Watch what changes how calls are isolated, as it happens.
+    #[command(after_help = events::WATCH_HELP)]
+    Watch(events::WatchArgs),
+    /// Show all breakers; with `watch`, again and again.
+    #[command(after_help = monitor::HELP)]
+    Monitor(monitor::MonitorArgs),
     /// Show which services need which, and what is lost without one.
     #[command(after_help = graph::HELP)]
     Graph(graph::GraphArgs),
@@ -186,6 +197,9 @@ async fn dispatch(
         OperatorCommand::Trip(args) => Box::pin(orders::trip(&args, &mut session(&args.write.common, out)?)).await,
         OperatorCommand::Reset(args) => Box::pin(orders::reset(&args, &mut session(&args.write.common, out)?)).await,
         OperatorCommand::History(args) => history::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Events(args) => events::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Watch(args) => events::watch(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Monitor(args) => monitor::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Rollback(args) => Box::pin(rollback::run(&args, &mut session(&args.write.common, out)?)).await,
         OperatorCommand::Graph(args) => graph::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Exec(args) => exec::run(&args, &mut session(&args.common, out)?).await,

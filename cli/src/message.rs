@@ -39,8 +39,9 @@ macro_rules! named {
 }
 
 named! {
-    DiffRevisionsResponse ExecuteWithIsolationResponse ExplainResponse FallbackConfig GetConvergenceResponse GetDependencyGraphResponse GetIsolationStatsResponse GetRevisionResponse
-    GetServiceIsolationInfoResponse HoldBreakerResponse IsolationPolicy ListIsolatedServicesResponse ListRevisionsResponse
+    DiffRevisionsResponse Event ExecuteWithIsolationResponse ExplainResponse FallbackConfig GetConvergenceResponse
+    GetDependencyGraphResponse GetIsolationStatsResponse GetRevisionResponse GetServiceIsolationInfoResponse
+    HoldBreakerResponse IsolationPolicy ListEventsResponse ListIsolatedServicesResponse ListRevisionsResponse
     RegisterServiceRequest RegisterServiceResponse ReleaseBreakerResponse ResetBreakerResponse RollbackResponse Service
     SetIsolationLevelResponse TripBreakerResponse UnregisterServiceResponse UpdateFallbackConfigResponse
     UpdateIsolationPolicyResponse UpdateServiceHealthResponse WaitForConvergenceResponse

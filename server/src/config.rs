@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 mod args;
 mod error;
+mod events;
 mod human;
 mod limits;
 mod listen;
@@ -23,6 +24,7 @@ mod telemetry;
 pub use self::{
     args::{ServeArgs, StoreArgs},
     error::ConfigError,
+    events::EventsConfig,
     limits::LimitsConfig,
     listen::ListenConfig,
     peers::PeersConfig,
@@ -55,6 +57,8 @@ pub struct Config {
     pub sync: SyncConfig,
     /// Section `[peers]`: how managers that share a store find each other.
     pub peers: PeersConfig,
+    /// Section `[events]`: what it keeps of what has happened.
+    pub events: EventsConfig,
 }
 
 impl Config {
@@ -99,6 +103,7 @@ impl Config {
         self.sync.check()?;
         self.peers.check()?;
         self.telemetry.check()?;
+        self.events.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
             return Err(ConfigError::Exposed { address: self.listen.address });
         }

@@ -22,6 +22,7 @@ use cofferdam_core::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
+    events::News,
     instances::{Census, Instances},
     registry::{Registered, Registry},
 };
@@ -91,12 +92,14 @@ fn look(registry: &Registry, instances: &Instances, now: Instant) {
                 if before.is_none() {
                     let Census { open, instances } = census;
                     tracing::warn!(service = %key, open, instances, "breakers have opened at many instances: all are told");
+                    registry.events().tell(News::fleet_hint(&key, true, open, instances));
                 }
                 registry.give_hint(hint);
             }
             Decision::Keep => {}
             Decision::End => {
                 tracing::info!(service = %key, "the hint to its instances is over");
+                registry.events().tell(News::fleet_hint(&key, false, census.open, census.instances));
                 registry.end_hint(&key);
             }
         }

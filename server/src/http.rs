@@ -11,10 +11,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cofferdam_proto::FILE_DESCRIPTOR_SET;
-use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Body;
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body, Frame};
 use percent_encoding::percent_decode_str;
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ mod problem;
 mod route;
 mod rules;
 mod seeds;
+mod sse;
 mod transcode;
 
 pub use self::front::Front;
@@ -38,7 +39,7 @@ use self::{
     problem::Problem,
     route::{Found, Route, Table},
     rules::Rpc,
-    seeds::Seed,
+    seeds::{Seed, SeedWrite},
 };
 use crate::{config::Config, grpc::InProcess, metrics::Metrics, peer::Peer, registry::Registry};
 
@@ -72,11 +73,21 @@ struct Inner {
     health: pages::Health,
 }
 
+/// The body of an answer: whole, or as it comes.
+pub type Content = Either<Full<Bytes>, StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
+
+/// What is answered.
+enum Said {
+    Whole(Bytes),
+    Stream(BoxStream<'static, Bytes>),
+}
+
 /// What a path stands for.
 #[derive(Debug)]
 enum Target {
     Page(Page),
     Seed(Seed),
+    SeedWrite(SeedWrite),
     Rpc(Rpc),
 }
 
@@ -119,6 +130,9 @@ impl Http {
         for (path, seed) in seeds::READS {
             routes.add(Route::new(Method::GET, path, Target::Seed(*seed))?);
         }
+        for (path, write) in seeds::WRITES {
+            routes.add(Route::new(Method::POST, path, Target::SeedWrite(*write))?);
+        }
         let rules = rules::read(&pool)?;
         let openapi = format!("{}\n", openapi::document(&pool, &rules));
         for (method, path, rpc) in rules {
@@ -129,28 +143,34 @@ impl Http {
     }
 
     /// Answers one request; a problem is an answer as well.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Content>
     where
         B: Body + Send,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let mut answer = self.inner.answer(&head, body).await.unwrap_or_else(|problem| problem.into_response());
-        let length = answer.body().len();
+        let mut answer =
+            self.inner.answer(&head, body).await.unwrap_or_else(|problem| problem.into_response().map(Said::Whole));
+        let length = match answer.body() {
+            Said::Whole(body) => Some(body.len()),
+            Said::Stream(_) => None,
+        };
         let headers = answer.headers_mut();
         // Revisions are for conditions, not for caches: what instances report changes without them.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if head.method != Method::HEAD {
-            return answer.map(Full::new);
+            return answer.map(Said::into_content);
         }
-        headers.insert(header::CONTENT_LENGTH, length.into());
-        answer.map(|_| Full::default())
+        if let Some(length) = length {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        answer.map(|_| Said::Whole(Bytes::new()).into_content())
     }
 
     /// The same as a future without a lifetime.
-    fn answer_later<B>(&self, request: Request<B>) -> BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>
+    fn answer_later<B>(&self, request: Request<B>) -> BoxFuture<'static, Result<Response<Content>, Infallible>>
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -162,7 +182,7 @@ impl Http {
 }
 
 impl Inner {
-    async fn answer<B>(&self, head: &Parts, body: B) -> Result<Response<Bytes>, Problem>
+    async fn answer<B>(&self, head: &Parts, body: B) -> Result<Response<Said>, Problem>
     where
         B: Body + Send,
         B::Data: Send,
@@ -179,7 +199,7 @@ impl Inner {
         }
         let (target, variables) = match self.routes.find(&head.method, head.uri.path())? {
             Found::Target(target, variables) => (target, variables),
-            Found::Options(allow) => return Ok(allowing(&allow)),
+            Found::Options(allow) => return Ok(allowing(&allow).map(Said::Whole)),
         };
         let rpc = match target {
             Target::Page(page) => {
@@ -187,16 +207,30 @@ impl Inner {
                 if *page == Page::Metrics {
                     self.guard.check(head)?;
                 }
-                return self.health.show(*page, head).await;
+                return self.health.show(*page, head).await.map(|shown| shown.map(Said::Whole));
             }
             Target::Seed(seed) => {
                 self.guard.check(head)?;
                 accepts_json(&head.headers)?;
-                return seed.show(&self.service, &self.health.registry, &variables, head).await;
+                let shown = seed.show(&self.service, &self.health.registry, &variables, head).await;
+                return shown.map(|shown| shown.map(Said::Whole));
+            }
+            Target::SeedWrite(write) => {
+                self.guard.check(head)?;
+                accepts_json(&head.headers)?;
+                let body = read(head, body).await?;
+                let made = write.make(&self.service, &self.health.registry, &variables, head, &body).await;
+                return made.map(|made| made.map(Said::Whole));
             }
             Target::Rpc(rpc) => rpc,
         };
         self.guard.check(head)?;
+        if rpc.is_stream {
+            sse::accepts(&head.headers)?;
+            let body = read(head, body).await?;
+            let streamed = sse::answer(rpc, &self.service, &variables, head, &body).await?;
+            return Ok(streamed.map(Said::Stream));
+        }
         accepts_json(&head.headers)?;
         let body = read(head, body).await?;
         let request = transcode::request(rpc, &variables, head, &body)?;
@@ -204,7 +238,16 @@ impl Inner {
         let answer = self.service.call(rpc.method.clone(), request, metadata(&head.headers), peer).await;
         let is_conditional = head.headers.contains_key(header::IF_MATCH);
         let answer = answer.map_err(|refusal| Problem::from_refusal(refusal, is_conditional))?;
-        transcode::response(rpc, &answer)
+        transcode::response(rpc, &answer).map(|answer| answer.map(Said::Whole))
+    }
+}
+
+impl Said {
+    fn into_content(self) -> Content {
+        match self {
+            Self::Whole(body) => Either::Left(Full::new(body)),
+            Self::Stream(blocks) => Either::Right(StreamBody::new(blocks.map(|block| Ok(Frame::data(block))).boxed())),
+        }
     }
 }
 
@@ -259,18 +302,25 @@ fn too_large() -> Problem {
 
 /// Refuses who wants something else than JSON.
 fn accepts_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut wanted = headers.get_all(header::ACCEPT).iter().peekable();
-    if wanted.peek().is_none() {
+    if accepts(headers, &[JSON, "application/*", "*/*"]) {
         return Ok(());
     }
-    let is_json = |range: &str| {
+    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "answers are application/json"))
+}
+
+/// Whether somebody wants one of these types, or says nothing of types.
+fn accepts(headers: &HeaderMap, kinds: &[&str]) -> bool {
+    let mut wanted = headers.get_all(header::ACCEPT).iter().peekable();
+    if wanted.peek().is_none() {
+        return true;
+    }
+    let is_one = |range: &str| {
         let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
         let is_refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00"));
         let kind = kind.trim().to_ascii_lowercase();
-        !is_refused && matches!(kind.as_str(), JSON | "application/*" | "*/*")
+        !is_refused && kinds.contains(&kind.as_str())
     };
-    let has_json = wanted.any(|value| value.to_str().is_ok_and(|ranges| ranges.split(',').any(is_json)));
-    if has_json { Ok(()) } else { Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "answers are application/json")) }
+    wanted.any(|value| value.to_str().is_ok_and(|ranges| ranges.split(',').any(is_one)))
 }
 
 #[cfg(test)]

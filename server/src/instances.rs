@@ -23,10 +23,16 @@ use cofferdam_core::{
     revision::Revision,
     wire::PolicyHash,
 };
+use cofferdam_proto::v1;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{activity::Activity, error::Error};
+use crate::{
+    activity::Activity,
+    clock::SystemClock,
+    error::Error,
+    events::{Events, EventsOptions, News},
+};
 
 mod census;
 mod convergence;
@@ -83,6 +89,8 @@ pub struct Instances {
     max: usize,
     /// Counts changes of breaker states and health, at other managers, too.
     version: watch::Sender<u64>,
+    /// Where it is told what they do.
+    events: Arc<Events>,
     /// Counts those of them that were here.
     own_version: watch::Sender<u64>,
     /// Counts what instances say about policies, their coming and their going.
@@ -207,6 +215,7 @@ impl Instances {
             inner: Mutex::default(),
             max,
             version: watch::Sender::new(0),
+            events: Arc::new(Events::new(Arc::new(SystemClock), EventsOptions::default())),
             own_version: watch::Sender::new(0),
             progress: watch::Sender::new(0),
             arrived: watch::Sender::new(0),
@@ -217,6 +226,16 @@ impl Instances {
             max_unregistered: MAX_UNREGISTERED,
             apply_latency: LatencyHistogram::new(),
         }
+    }
+
+    /// The same, which tell what they do to others than nobody.
+    pub(crate) fn telling(self, events: Arc<Events>) -> Self {
+        Self { events, ..self }
+    }
+
+    /// Where it is told what they do.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Takes an instance in, and ends the session that had its id before.
@@ -232,11 +251,22 @@ impl Instances {
                 remedy: "connect to another manager, or raise limits.max_instances",
             });
         }
+        let news = match (inner.by_id.get(id), inner.silent.get(id)) {
+            (None, None) => Some(v1::InstanceChange::Came),
+            (None, Some(silent)) if silent.is_told => Some(v1::InstanceChange::Returned),
+            _ => None,
+        };
         // What it used counts on, as silent, until it has said what it uses now: nobody must take it for gone.
         inner.depart(id, true, self.max);
         inner.last_session += 1;
         let session = inner.last_session;
         let ended = CancellationToken::new();
+        if let Some(silent) = inner.silent.get_mut(id) {
+            silent.is_told = false;
+        }
+        if let Some(change) = news {
+            self.events.tell(News::instance(change, &namespace, id, application));
+        }
         let connected = Connected {
             session,
             since: Instant::now(),

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 mod dependencies;
 pub mod error;
+pub mod events;
 pub mod execute;
 mod fanout;
 pub mod grpc;

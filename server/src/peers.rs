@@ -52,13 +52,16 @@ pub struct PeersOptions {
     pub address: Option<String>,
     /// How long the others may take to answer. Default 2 s.
     pub timeout: Duration,
+    /// This one's id.
+    pub id: String,
     /// How long the others take this one for there after it was last heard of. Default 10 s.
     pub lease: Duration,
 }
 
 impl Default for PeersOptions {
     fn default() -> Self {
-        Self { address: None, timeout: Duration::from_secs(2), lease: Duration::from_secs(10) }
+        let id = format!("{:016x}", rand::random::<u64>());
+        Self { id, address: None, timeout: Duration::from_secs(2), lease: Duration::from_secs(10) }
     }
 }
 
@@ -123,8 +126,7 @@ impl Peers {
         instances: Arc<Instances>,
         options: PeersOptions,
     ) -> Self {
-        let id = format!("{:016x}", rand::random::<u64>());
-        let PeersOptions { address, timeout, lease } = options;
+        let PeersOptions { id, address, timeout, lease } = options;
         if address.is_none() {
             tracing::warn!("other managers cannot ask this one: say where they reach it, with --advertise-address");
         }
@@ -168,6 +170,13 @@ impl Peers {
         (peers.len() - missed, missed)
     }
 
+    /// Each of them: its id, its address, and the way to it, absent where its address is none.
+    pub(crate) fn all(&self) -> Vec<(String, String, Option<Channel>)> {
+        let Some(joined) = &self.joined else { return Vec::new() };
+        let peers = joined.shared.lock();
+        peers.iter().map(|(id, peer)| (id.clone(), peer.address.clone(), peer.channel.clone())).collect()
+    }
+
     /// What was heard of arrivals at each of them, by its id.
     pub(crate) fn heard(&self) -> BTreeMap<String, u64> {
         let Some(joined) = &self.joined else { return BTreeMap::new() };
@@ -194,6 +203,7 @@ impl Shared {
             peer.left = None;
             return;
         }
+        self.instances.events().manager_is_there(id, &address);
         tracing::info!(manager = id, address, "another manager shares the store");
         let endpoint = endpoint(&address);
         let channel = endpoint.as_ref().map(Endpoint::connect_lazy);
@@ -201,6 +211,11 @@ impl Shared {
         let _follower = AbortOnDropHandle::new(follower);
         let peer = Peer { address, channel, heard: None, reconnect_window: Duration::ZERO, left: None, _follower };
         peers.insert(id.to_owned(), peer);
+    }
+
+    /// Where a manager is; empty where that is not known.
+    fn address_of(&self, id: &str) -> String {
+        self.lock().get(id).map(|peer| peer.address.clone()).unwrap_or_default()
     }
 
     /// A manager's key is gone.
@@ -227,6 +242,7 @@ impl Shared {
         drop(peers);
         if let Some(peer) = forgotten {
             tracing::info!(manager = id, address = peer.address, "another manager is gone");
+            self.instances.events().manager_is_gone(id, &peer.address);
         }
         true
     }

@@ -44,6 +44,7 @@ mod report;
 mod request_record;
 mod revisions;
 mod rollback;
+mod tell;
 mod transact;
 mod unknown;
 mod unregister;
@@ -67,17 +68,18 @@ pub use self::{
     vitals::Vitals,
 };
 
-use self::{catalog::Catalog, containment::Unrecorded, hearsay::Hearsay, request_record::Leases};
+use self::{catalog::Catalog, containment::Unrecorded, hearsay::Hearsay, request_record::Leases, tell::Teller};
 use crate::{
-    clock::Clock,
+    clock::{Clock, SystemClock},
     error::Error,
+    events::{Events, EventsOptions},
     fanout::{Fanout, Subscription},
     hints::Hint,
     store::{Concern, InvalidRequest, Op, Store, StoreError, StoreRevision},
 };
 
 /// What bounds a registry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RegistryOptions {
     /// How long the store may take: to be there at start, and for each write. Default 10 s.
     pub store_timeout: Duration,
@@ -87,11 +89,18 @@ pub struct RegistryOptions {
     /// The longest pause between two attempts to reach a store that is away; pauses are random and grow up to it.
     /// Default 5 s.
     pub max_backoff: Duration,
+    /// Where changes are told.
+    pub events: Arc<Events>,
 }
 
 impl Default for RegistryOptions {
     fn default() -> Self {
-        Self { store_timeout: Duration::from_secs(10), max_services: 10_000, max_backoff: Duration::from_secs(5) }
+        Self {
+            store_timeout: Duration::from_secs(10),
+            max_services: 10_000,
+            max_backoff: Duration::from_secs(5),
+            events: Arc::new(Events::new(Arc::new(SystemClock), EventsOptions::default())),
+        }
     }
 }
 
@@ -121,6 +130,7 @@ struct Shared {
     concerns: RwLock<Vec<Concern>>,
     /// How often the store's epoch became another one.
     epochs: AtomicU64,
+    teller: Teller,
     /// Counts changes of the catalog, for those who wait for one.
     version: watch::Sender<u64>,
 }
@@ -223,6 +233,16 @@ impl Registry {
     /// Whether what is stored for a service cannot be read.
     pub fn is_poisoned(&self, key: &ServiceKey) -> bool {
         self.shared.read().is_poisoned(key)
+    }
+
+    /// Where changes are told.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.shared.teller.events
+    }
+
+    /// Tells what of the orders has run out.
+    pub(crate) fn tell_expired(&self) {
+        self.shared.teller.tell_expired(self.shared.clock.now());
     }
 
     /// Counts changes: wakes those who wait for one, without saying which.

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     clock::{Clock, SystemClock},
     config::{Config, ConfigError, ServeArgs, StoreKind},
+    events::{self, Events, EventsOptions},
     execute::{self, Executor, Fence},
     grpc::{Api, InProcess, Requests, Routes, SyncOptions, routes},
     hints,
@@ -47,6 +48,7 @@ pub struct Server {
     _store: AbortOnDropHandle<()>,
     _hints: AbortOnDropHandle<()>,
     _executing: AbortOnDropHandle<()>,
+    _events: AbortOnDropHandle<()>,
 }
 
 /// Why a manager does not start. Each says the fix in one line.
@@ -121,14 +123,18 @@ impl Server {
         // Bound first: a second manager on one address is told so before it waits for a store.
         let listener = Listener::bind(address, ListenerOptions::from(config)).map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
+        let is_shared = config.store.kind == StoreKind::Etcd;
+        let options = EventsOptions { keep: config.events.keep, is_shared };
+        let events = Arc::new(Events::new(Arc::clone(&clock), options));
         let options = RegistryOptions {
+            events: Arc::clone(&events),
             store_timeout: config.store.timeout,
             max_services: config.limits.max_services,
             ..RegistryOptions::default()
         };
         let registry = Registry::open(Arc::clone(&store), Arc::clone(&clock), options).await;
         let registry = Arc::new(registry.map_err(|error| StartError::Load { kind: config.store.kind, error })?);
-        let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING));
+        let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING).telling(Arc::clone(&events)));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let drain = CancellationToken::new();
         let spans = Spans::export(&config.telemetry)?;
@@ -137,6 +143,7 @@ impl Server {
         let peers = match config.store.kind {
             StoreKind::Etcd => {
                 let options = PeersOptions {
+                    id: events.manager_id().to_owned(),
                     address: advertised(config, local_addr),
                     timeout: config.peers.timeout,
                     lease: config.peers.lease,
@@ -170,13 +177,16 @@ impl Server {
         let front = Front::new(routes, http.map_err(StartError::Contract)?);
         let warn = config.is_exposed().then_some(local_addr);
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
+        let observing =
+            events::keep(Arc::clone(&registry), Arc::clone(&instances), advertised(config, local_addr), drain.clone());
+        let _events = AbortOnDropHandle::new(tokio::spawn(observing));
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
         let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor)));
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
         let (_store, _executing) = (AbortOnDropHandle::new(store), AbortOnDropHandle::new(executing));
-        Ok(Self { listener, front, drain, local_addr, spans, _housekeeping, _store, _hints, _executing })
+        Ok(Self { listener, front, drain, local_addr, spans, _housekeeping, _store, _hints, _executing, _events })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::testing::FixedClock,
+    events::Events,
     registry::{Registry, RegistryOptions, key, service_key},
     store::{
         CommitError, Committed, Conflict, FailedPrecondition, LeaseId, Listing, MemoryStore, Store, StoreError,
@@ -23,6 +24,9 @@ use crate::{
     },
 };
 
+mod watching;
+
+pub(crate) use self::watching::Watching;
 pub(crate) use crate::grpc::testing::{Manager, reason};
 
 /// The epoch of every store in tests: the time at which their clock stands still.
@@ -199,6 +203,12 @@ impl Store for FaultyStore {
 pub(crate) async fn registry(store: &Arc<FaultyStore>) -> Registry {
     let options = RegistryOptions { max_backoff: Duration::from_millis(20), ..RegistryOptions::default() };
     registry_with(store, options).await
+}
+
+/// The same, which tells its changes to others than nobody.
+pub(crate) async fn registry_telling(store: &Arc<FaultyStore>, events: Arc<Events>) -> Registry {
+    let max_backoff = Duration::from_millis(20);
+    registry_with(store, RegistryOptions { max_backoff, events, ..RegistryOptions::default() }).await
 }
 
 pub(crate) async fn registry_with(store: &Arc<FaultyStore>, options: RegistryOptions) -> Registry {

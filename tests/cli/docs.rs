@@ -9,7 +9,7 @@ use std::process::Command;
 async fn the_commands_of_the_documentation_work_as_printed() {
     let upstream = Upstream::start(Behaviour::bytes("live data")).await;
     let (manager, operator) = Operator::with_manager().await;
-    let snippets: Vec<_> = ["README.md", "docs/cli.md", "docs/explain.md", "docs/simulate.md"]
+    let snippets: Vec<_> = ["README.md", "docs/cli.md", "docs/events.md", "docs/explain.md", "docs/simulate.md"]
         .into_iter()
         .map(|name| {
             let text = std::fs::read_to_string(workspace_root().join(name)).unwrap();

@@ -54,6 +54,8 @@ rpcs! {
     GetRevisionRequest GetRevisionResponse "GetRevision" |_| true;
     DiffRevisionsRequest DiffRevisionsResponse "DiffRevisions" |_| true;
     ExplainRequest ExplainResponse "Explain" |_| true;
+    ListEventsRequest ListEventsResponse "ListEvents" |_| true;
+    WatchEventsRequest WatchEventsResponse "WatchEvents" |_| true;
 }
 
 impl Rpc for HealthCheckRequest {

@@ -9,8 +9,8 @@ mod watch;
 pub(super) use self::instances::one as instances_of;
 pub(super) use self::services::fallbacks;
 
-use super::Error;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
+use super::{Error, events};
 use crate::output::{Format, Table, print_document, say};
 use clap::{Args, ValueEnum};
 use prost_reflect::DynamicMessage;
@@ -44,6 +44,9 @@ pub(crate) enum Kind {
     /// Instances, a line for each
     #[value(alias = "client")]
     Clients,
+    /// What has happened; `cofferdam events` says more of which
+    #[value(alias = "event", alias = "ev")]
+    Events,
 }
 
 /// What to list.
@@ -134,6 +137,15 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
         let what = "the contract has no message for clients";
         return Err(Error::usage(what, "cofferdam get instances -o json"));
     }
+    if args.kind == Kind::Events {
+        let mut services = named(args)?;
+        let service = services.pop();
+        if !services.is_empty() {
+            return Err(Error::usage("events are of one service or of all", "cofferdam get events NAME"));
+        }
+        let is_all = session.namespace == ALL_NAMESPACES;
+        return events::get(service, is_all, args.watch, session).await;
+    }
     if args.watch {
         return watch::run(args, session).await;
     }
@@ -153,7 +165,7 @@ async fn list(args: &GetArgs, session: &Session<'_>) -> Result<Listing, Error> {
         Kind::Services => services::list(&named(args)?, args.window, session).await,
         Kind::Policies => policies::list(&named(args)?, session).await,
         Kind::Instances => instances::list(&named(args)?, args.window, session).await,
-        Kind::Clients => clients::list(&args.names, session).await,
+        Kind::Clients | Kind::Events => clients::list(&args.names, session).await,
     }
 }
 
@@ -181,7 +193,7 @@ fn nothing(args: &GetArgs, session: &Session<'_>) -> String {
         Kind::Services | Kind::Policies => {
             format!("no service is registered {place}\ntry: cofferdam register NAME --endpoint HOST:PORT")
         }
-        Kind::Instances | Kind::Clients => {
+        Kind::Instances | Kind::Clients | Kind::Events => {
             format!(
                 "no instance is connected that uses a service {place}\ntry: start a process with an SDK, at {}",
                 session.client.server()

@@ -161,6 +161,9 @@ pub struct ChangeRecord {
     /// The revision that a rollback went back to. Unset: it was no rollback.
     #[prost(message, optional, tag = "8")]
     pub restored: ::core::option::Option<super::super::v1::Revision>,
+    /// The id of the manager that wrote it, which tells of it (cofferdam.v1.Event). Empty: not known; then any manager does.
+    #[prost(string, tag = "9")]
+    pub manager_id: ::prost::alloc::string::String,
 }
 /// UnregisteredRecord stands for a service that is no longer registered, as long as its changes are kept. Key:
 /// unregistered/NAMESPACE/NAME.

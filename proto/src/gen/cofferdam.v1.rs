@@ -2704,6 +2704,550 @@ impl RollbackOutcome {
         }
     }
 }
+/// Event is something that has happened. One manager has seen it and tells it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Event {
+    /// Names it: the manager that tells it and its number there, MANAGER-NUMBER. The same wherever it is read.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// When it happened, by that manager's clock; what an instance reports, by the time that it says to have passed since.
+    #[prost(message, optional, tag = "2")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What it is about.
+    #[prost(enumeration = "EventKind", tag = "3")]
+    pub kind: i32,
+    /// The namespace. Empty: it is about no namespace.
+    #[prost(string, tag = "4")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service. Empty: it is about no single service.
+    #[prost(string, tag = "5")]
+    pub service: ::prost::alloc::string::String,
+    /// The manager that tells it.
+    #[prost(string, tag = "6")]
+    pub manager_id: ::prost::alloc::string::String,
+    /// The instance. Empty: it is about no single instance.
+    #[prost(string, tag = "7")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The revision of the service that it is about: of a change the one that it made, of a breaker's transition the one that
+    /// its instance had in force. Unset: none is known.
+    #[prost(message, optional, tag = "8")]
+    pub revision: ::core::option::Option<Revision>,
+    /// All of it in one line, for people.
+    #[prost(string, tag = "9")]
+    pub summary: ::prost::alloc::string::String,
+    /// What has happened.
+    #[prost(
+        oneof = "event::Detail",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+    )]
+    pub detail: ::core::option::Option<event::Detail>,
+}
+/// Nested message and enum types in `Event`.
+pub mod event {
+    /// What has happened.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Detail {
+        /// Of EVENT_KIND_BREAKER.
+        #[prost(message, tag = "10")]
+        Breaker(super::BreakerEvent),
+        /// Of EVENT_KIND_CHANGE, and of EVENT_KIND_ORDER where somebody has ordered something.
+        #[prost(message, tag = "11")]
+        Change(super::ChangeEvent),
+        /// Of EVENT_KIND_ORDER, where something has run out.
+        #[prost(message, tag = "12")]
+        Expiry(super::ExpiryEvent),
+        /// Of EVENT_KIND_HEALTH.
+        #[prost(message, tag = "13")]
+        Health(super::ServiceHealth),
+        /// Of EVENT_KIND_REFUSAL.
+        #[prost(message, tag = "14")]
+        Refusal(super::RefusalEvent),
+        /// Of EVENT_KIND_CONTAINMENT.
+        #[prost(message, tag = "15")]
+        Containment(super::ContainmentEvent),
+        /// Of EVENT_KIND_CONVERGENCE.
+        #[prost(message, tag = "16")]
+        Convergence(super::ConvergenceEvent),
+        /// Of EVENT_KIND_INSTANCE.
+        #[prost(message, tag = "17")]
+        Instance(super::InstanceEvent),
+        /// Of EVENT_KIND_MANAGER.
+        #[prost(message, tag = "18")]
+        Manager(super::ManagerEvent),
+        /// Of EVENT_KIND_STORE.
+        #[prost(message, tag = "19")]
+        Store(super::StoreEvent),
+        /// Of EVENT_KIND_FLEET_HINT.
+        #[prost(message, tag = "20")]
+        FleetHint(super::FleetHintEvent),
+    }
+}
+/// BreakerEvent is a change of a breaker's state at an instance.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerEvent {
+    /// The state before.
+    #[prost(enumeration = "BreakerState", tag = "1")]
+    pub from: i32,
+    /// The state after.
+    #[prost(enumeration = "BreakerState", tag = "2")]
+    pub to: i32,
+    /// Why, as in BreakerTransition. One that begins with metrics_only was not made: the breaker only watches.
+    #[prost(string, tag = "3")]
+    pub cause: ::prost::alloc::string::String,
+    /// The pool whose breaker it is. Empty: not a pool's.
+    #[prost(string, tag = "4")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods whose breaker it is, by the glob of their override. Empty: not an override's.
+    #[prost(string, tag = "5")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Whether it opened sooner than the policy's own numbers would have it, for a fleet hint.
+    #[prost(bool, tag = "6")]
+    pub hinted: bool,
+    /// So many transitions, in the place of one: the instance had no room to report them. Zero: this is one.
+    #[prost(uint32, tag = "7")]
+    pub not_reported: u32,
+}
+/// ChangeEvent is a change of a service by somebody.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeEvent {
+    /// What was done.
+    #[prost(enumeration = "ChangeKind", tag = "1")]
+    pub kind: i32,
+    /// Who says to have done it. Empty: not known.
+    #[prost(string, tag = "2")]
+    pub actor: ::prost::alloc::string::String,
+    /// Why. Empty: not said.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The level of the policy before. Unset: the service was not registered.
+    #[prost(enumeration = "IsolationLevel", tag = "4")]
+    pub level_before: i32,
+    /// The level of the policy after. Unset: the service is not registered any more.
+    #[prost(enumeration = "IsolationLevel", tag = "5")]
+    pub level: i32,
+    /// The revision that a rollback went back to. Unset: it was no rollback.
+    #[prost(message, optional, tag = "6")]
+    pub restored: ::core::option::Option<Revision>,
+    /// The hold that was set, or released. Unset: none.
+    #[prost(message, optional, tag = "7")]
+    pub hold: ::core::option::Option<Hold>,
+    /// What breakers were told to do. Unset: nothing.
+    #[prost(message, optional, tag = "8")]
+    pub command: ::core::option::Option<BreakerCommand>,
+    /// The temporary level that was set. Unset: none.
+    #[prost(message, optional, tag = "9")]
+    pub temporary_level: ::core::option::Option<TemporaryLevel>,
+}
+/// ExpiryEvent says that what somebody had ordered has run out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExpiryEvent {
+    /// What.
+    #[prost(oneof = "expiry_event::Expired", tags = "1, 2")]
+    pub expired: ::core::option::Option<expiry_event::Expired>,
+}
+/// Nested message and enum types in `ExpiryEvent`.
+pub mod expiry_event {
+    /// What.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Expired {
+        /// A hold.
+        #[prost(message, tag = "1")]
+        Hold(super::Hold),
+        /// A temporary level: that of the policy is in force again.
+        #[prost(message, tag = "2")]
+        TemporaryLevel(super::TemporaryLevel),
+    }
+}
+/// RefusalEvent says that an instance has not put a policy in force, or has put the one before back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefusalEvent {
+    /// Why, in the instance's own words.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// The field at fault, by its path in IsolationPolicy. Empty: not one field.
+    #[prost(string, tag = "2")]
+    pub field_path: ::prost::alloc::string::String,
+    /// What stays in force there. Unset: the built-in default.
+    #[prost(message, optional, tag = "3")]
+    pub applied_revision: ::core::option::Option<Revision>,
+    /// Whether it was in force for a while, and turned a working service's calls away.
+    #[prost(bool, tag = "4")]
+    pub contained: bool,
+}
+/// ContainmentEvent says that a policy is not handed out any more. A later revision ends it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainmentEvent {
+    /// Why, in the words of the instance that was the last one needed.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// ConvergenceEvent says how many of a manager's instances have the present policy of a service in force, when that has
+/// become all of them, or has not been all of them for ten seconds. Of a fleet with several managers each tells of its own
+/// instances; WaitForConvergence tells of all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConvergenceEvent {
+    /// Whether all have it.
+    #[prost(bool, tag = "1")]
+    pub reached: bool,
+    /// Instances that have it in force.
+    #[prost(uint32, tag = "2")]
+    pub applied: u32,
+    /// Instances that use the service.
+    #[prost(uint32, tag = "3")]
+    pub instances: u32,
+}
+/// InstanceEvent is the coming or going of an instance at a manager.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InstanceEvent {
+    /// What it did.
+    #[prost(enumeration = "InstanceChange", tag = "1")]
+    pub change: i32,
+    /// The application it belongs to.
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+}
+/// ManagerEvent is the coming or going of a manager.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManagerEvent {
+    /// What became of it.
+    #[prost(enumeration = "ManagerChange", tag = "1")]
+    pub change: i32,
+    /// The manager. Event.manager_id is the one that tells it.
+    #[prost(string, tag = "2")]
+    pub manager_id: ::prost::alloc::string::String,
+    /// Its address, host and port. Empty: not known.
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+    /// Why, for people. Empty: not said.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// StoreEvent is what became of a manager's store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreEvent {
+    /// What became of it.
+    #[prost(enumeration = "StoreChange", tag = "1")]
+    pub change: i32,
+    /// Why, for people. Empty: not said.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// For how long it was away. Of STORE_CHANGE_BACK only.
+    #[prost(message, optional, tag = "3")]
+    pub away: ::core::option::Option<::prost_types::Duration>,
+    /// The epoch that has begun. Of STORE_CHANGE_EPOCH only.
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+}
+/// FleetHintEvent says that a manager has given a hint to its instances, or that one is over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetHintEvent {
+    /// Whether it was given. False: it is over.
+    #[prost(bool, tag = "1")]
+    pub given: bool,
+    /// Instances where the breaker is open or half-open.
+    #[prost(uint32, tag = "2")]
+    pub open_instances: u32,
+    /// Instances that report a breaker.
+    #[prost(uint32, tag = "3")]
+    pub instances: u32,
+}
+/// WatchEventsRequest says what to tell, and from where on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchEventsRequest {
+    /// The namespace. Empty: default. *: all, with no service. What is about no namespace is told in any case, unless a
+    /// service is named.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service. Empty: all, and what is about no service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The kinds. Empty: all.
+    #[prost(enumeration = "EventKind", repeated, tag = "3")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// A cursor of WatchEventsResponse or ListEventsResponse: what has happened since is told first. Empty: from now on, or
+    /// as since has it. Where it is set, since must not be.
+    #[prost(string, tag = "4")]
+    pub after: ::prost::alloc::string::String,
+    /// What has happened in this time before is told first. Unset: from now on.
+    #[prost(message, optional, tag = "5")]
+    pub since: ::core::option::Option<::prost_types::Duration>,
+}
+/// WatchEventsResponse is the next thing to tell. Events of one manager come in their order; those of several managers as
+/// they are heard of.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchEventsResponse {
+    /// The place up to and including this message, for WatchEventsRequest.after: at any manager over the same store.
+    #[prost(string, tag = "1")]
+    pub cursor: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "watch_events_response::Message", tags = "2, 3, 4")]
+    pub message: ::core::option::Option<watch_events_response::Message>,
+}
+/// Nested message and enum types in `WatchEventsResponse`.
+pub mod watch_events_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// It has happened.
+        #[prost(message, tag = "2")]
+        Event(super::Event),
+        /// Something is missing here.
+        #[prost(message, tag = "3")]
+        Gap(super::EventGap),
+        /// Nothing has happened. The first one comes at once, then one every ten seconds at least.
+        #[prost(message, tag = "4")]
+        Bookmark(super::EventBookmark),
+    }
+}
+/// EventGap says that events are missing at this place: the subscriber was too slow, came too late, or the manager that
+/// had them is gone. ListRevisions has all changes of services, whoever has told them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EventGap {
+    /// The manager whose events they are.
+    #[prost(string, tag = "1")]
+    pub manager_id: ::prost::alloc::string::String,
+    /// How many there were, of all kinds and services. Zero: not known.
+    #[prost(uint64, tag = "2")]
+    pub lost: u64,
+    /// Why, for people.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// EventBookmark keeps an idle stream alive.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EventBookmark {
+    /// The managers that cannot be asked now: what they have to tell comes when they can. Empty: all are heard.
+    #[prost(message, repeated, tag = "1")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
+}
+/// ListEventsRequest says which of the events that are kept to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEventsRequest {
+    /// As in WatchEventsRequest.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// As in WatchEventsRequest.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The kinds. Empty: all.
+    #[prost(enumeration = "EventKind", repeated, tag = "3")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// How old they may be. Unset: of any age.
+    #[prost(message, optional, tag = "4")]
+    pub since: ::core::option::Option<::prost_types::Duration>,
+    /// How many to list, the newest ones. Zero: 100. At most 1000.
+    #[prost(uint32, tag = "5")]
+    pub max_events: u32,
+}
+/// ListEventsResponse is what has happened, as far as it is kept. Each manager keeps what it has told since it started, at
+/// most 10,000 events by default.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEventsResponse {
+    /// The events, by their time, the oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+    /// Whether there are older ones, which found no room.
+    #[prost(bool, tag = "2")]
+    pub has_older: bool,
+    /// Where WatchEvents goes on from here (WatchEventsRequest.after).
+    #[prost(string, tag = "3")]
+    pub cursor: ::prost::alloc::string::String,
+    /// The managers that did not answer: what they had to tell is not in it. Empty: all have answered.
+    #[prost(message, repeated, tag = "4")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
+}
+/// EventKind is what an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EventKind {
+    /// Unset.
+    Unspecified = 0,
+    /// A breaker has changed its state at an instance.
+    Breaker = 1,
+    /// A service was registered, unregistered, put back, or its level, fallback or policy was changed.
+    Change = 2,
+    /// An operator has held, released, tripped or reset breakers, or set a temporary level; or one of these is over.
+    Order = 3,
+    /// The health of a service was reported.
+    Health = 4,
+    /// An instance has refused a policy.
+    Refusal = 5,
+    /// A policy is contained.
+    Containment = 6,
+    /// All instances of a manager have a policy in force, or not any more.
+    Convergence = 7,
+    /// An instance has come or gone.
+    Instance = 8,
+    /// A manager has come or gone.
+    Manager = 9,
+    /// The store is away, back, or another one.
+    Store = 10,
+    /// A fleet hint was given, or is over.
+    FleetHint = 11,
+}
+impl EventKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EVENT_KIND_UNSPECIFIED",
+            Self::Breaker => "EVENT_KIND_BREAKER",
+            Self::Change => "EVENT_KIND_CHANGE",
+            Self::Order => "EVENT_KIND_ORDER",
+            Self::Health => "EVENT_KIND_HEALTH",
+            Self::Refusal => "EVENT_KIND_REFUSAL",
+            Self::Containment => "EVENT_KIND_CONTAINMENT",
+            Self::Convergence => "EVENT_KIND_CONVERGENCE",
+            Self::Instance => "EVENT_KIND_INSTANCE",
+            Self::Manager => "EVENT_KIND_MANAGER",
+            Self::Store => "EVENT_KIND_STORE",
+            Self::FleetHint => "EVENT_KIND_FLEET_HINT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EVENT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "EVENT_KIND_BREAKER" => Some(Self::Breaker),
+            "EVENT_KIND_CHANGE" => Some(Self::Change),
+            "EVENT_KIND_ORDER" => Some(Self::Order),
+            "EVENT_KIND_HEALTH" => Some(Self::Health),
+            "EVENT_KIND_REFUSAL" => Some(Self::Refusal),
+            "EVENT_KIND_CONTAINMENT" => Some(Self::Containment),
+            "EVENT_KIND_CONVERGENCE" => Some(Self::Convergence),
+            "EVENT_KIND_INSTANCE" => Some(Self::Instance),
+            "EVENT_KIND_MANAGER" => Some(Self::Manager),
+            "EVENT_KIND_STORE" => Some(Self::Store),
+            "EVENT_KIND_FLEET_HINT" => Some(Self::FleetHint),
+            _ => None,
+        }
+    }
+}
+/// InstanceChange is what an instance did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum InstanceChange {
+    /// Unset.
+    Unspecified = 0,
+    /// It has come: new, or from another manager.
+    Came = 1,
+    /// It has said goodbye.
+    Left = 2,
+    /// Its stream has broken off, and it has not come back for ten seconds.
+    Silent = 3,
+    /// It is back after it was silent.
+    Returned = 4,
+}
+impl InstanceChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INSTANCE_CHANGE_UNSPECIFIED",
+            Self::Came => "INSTANCE_CHANGE_CAME",
+            Self::Left => "INSTANCE_CHANGE_LEFT",
+            Self::Silent => "INSTANCE_CHANGE_SILENT",
+            Self::Returned => "INSTANCE_CHANGE_RETURNED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INSTANCE_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "INSTANCE_CHANGE_CAME" => Some(Self::Came),
+            "INSTANCE_CHANGE_LEFT" => Some(Self::Left),
+            "INSTANCE_CHANGE_SILENT" => Some(Self::Silent),
+            "INSTANCE_CHANGE_RETURNED" => Some(Self::Returned),
+            _ => None,
+        }
+    }
+}
+/// ManagerChange is what became of a manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ManagerChange {
+    /// Unset.
+    Unspecified = 0,
+    /// It serves.
+    Started = 1,
+    /// It stops: the last event that it tells.
+    Stopped = 2,
+    /// The manager that tells it cannot reach it.
+    Unreachable = 3,
+    /// The manager that tells it can reach it again.
+    Reachable = 4,
+    /// It is gone, and its instances with it or at other managers.
+    Gone = 5,
+}
+impl ManagerChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MANAGER_CHANGE_UNSPECIFIED",
+            Self::Started => "MANAGER_CHANGE_STARTED",
+            Self::Stopped => "MANAGER_CHANGE_STOPPED",
+            Self::Unreachable => "MANAGER_CHANGE_UNREACHABLE",
+            Self::Reachable => "MANAGER_CHANGE_REACHABLE",
+            Self::Gone => "MANAGER_CHANGE_GONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MANAGER_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "MANAGER_CHANGE_STARTED" => Some(Self::Started),
+            "MANAGER_CHANGE_STOPPED" => Some(Self::Stopped),
+            "MANAGER_CHANGE_UNREACHABLE" => Some(Self::Unreachable),
+            "MANAGER_CHANGE_REACHABLE" => Some(Self::Reachable),
+            "MANAGER_CHANGE_GONE" => Some(Self::Gone),
+            _ => None,
+        }
+    }
+}
+/// StoreChange is what became of a manager's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StoreChange {
+    /// Unset.
+    Unspecified = 0,
+    /// It is away: the manager answers from memory.
+    Lost = 1,
+    /// It is back.
+    Back = 2,
+    /// It is another one than before, or has gone back: a new epoch has begun.
+    Epoch = 3,
+}
+impl StoreChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STORE_CHANGE_UNSPECIFIED",
+            Self::Lost => "STORE_CHANGE_LOST",
+            Self::Back => "STORE_CHANGE_BACK",
+            Self::Epoch => "STORE_CHANGE_EPOCH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STORE_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "STORE_CHANGE_LOST" => Some(Self::Lost),
+            "STORE_CHANGE_BACK" => Some(Self::Back),
+            "STORE_CHANGE_EPOCH" => Some(Self::Epoch),
+            _ => None,
+        }
+    }
+}
 /// RegisterServiceRequest is a service with its first policy, or what replaces them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterServiceRequest {
@@ -3948,6 +4492,57 @@ pub mod isolation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// WatchEvents tells what happens, at all managers over the store, until it is ended. It can be taken up again where it
+        /// broke off, and says so where something is missing.
+        pub async fn watch_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchEventsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/WatchEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.IsolationService", "WatchEvents"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// ListEvents lists what has happened, as far as managers keep it.
+        pub async fn list_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.IsolationService/ListEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.IsolationService", "ListEvents"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Rollback puts a service, or all, back to what they were, at a new revision.
         pub async fn rollback(
             &mut self,
@@ -4157,6 +4752,29 @@ pub mod isolation_service_server {
             request: tonic::Request<super::DiffRevisionsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DiffRevisionsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchEvents method.
+        type WatchEventsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchEventsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// WatchEvents tells what happens, at all managers over the store, until it is ended. It can be taken up again where it
+        /// broke off, and says so where something is missing.
+        async fn watch_events(
+            &self,
+            request: tonic::Request<super::WatchEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchEventsStream>,
+            tonic::Status,
+        >;
+        /// ListEvents lists what has happened, as far as managers keep it.
+        async fn list_events(
+            &self,
+            request: tonic::Request<super::ListEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEventsResponse>,
             tonic::Status,
         >;
         /// Rollback puts a service, or all, back to what they were, at a new revision.
@@ -5246,6 +5864,97 @@ pub mod isolation_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/cofferdam.v1.IsolationService/WatchEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchEventsSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::ServerStreamingService<super::WatchEventsRequest>
+                    for WatchEventsSvc<T> {
+                        type Response = super::WatchEventsResponse;
+                        type ResponseStream = T::WatchEventsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::watch_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.IsolationService/ListEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEventsSvc<T: IsolationService>(pub Arc<T>);
+                    impl<
+                        T: IsolationService,
+                    > tonic::server::UnaryService<super::ListEventsRequest>
+                    for ListEventsSvc<T> {
+                        type Response = super::ListEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IsolationService>::list_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/cofferdam.v1.IsolationService/Rollback" => {
                     #[allow(non_camel_case_types)]
                     struct RollbackSvc<T: IsolationService>(pub Arc<T>);
@@ -5631,6 +6340,53 @@ pub struct CollectConvergenceResponse {
         u64,
     >,
 }
+/// CollectEventsRequest asks what a manager has to tell.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CollectEventsRequest {
+    /// As in FollowRequest.
+    #[prost(string, tag = "1")]
+    pub manager_id: ::prost::alloc::string::String,
+    /// The number of the last event that is known. Unset: all up to now are.
+    #[prost(uint64, optional, tag = "2")]
+    pub after: ::core::option::Option<u64>,
+    /// How long to wait where there is none. Unset: not at all. At most 10 s.
+    #[prost(message, optional, tag = "3")]
+    pub wait: ::core::option::Option<::prost_types::Duration>,
+    /// As in WatchEventsRequest.
+    #[prost(string, tag = "4")]
+    pub namespace: ::prost::alloc::string::String,
+    /// As in WatchEventsRequest.
+    #[prost(string, tag = "5")]
+    pub service: ::prost::alloc::string::String,
+    /// As in WatchEventsRequest.
+    #[prost(enumeration = "EventKind", repeated, tag = "6")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// Only what has happened since. Unset: whenever.
+    #[prost(message, optional, tag = "7")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the newest ones are asked for, where they are too many, instead of the oldest.
+    #[prost(bool, tag = "8")]
+    pub newest: bool,
+}
+/// CollectEventsResponse is what a manager has to tell.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CollectEventsResponse {
+    /// The events, in their order. At most 1000.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+    /// The number of the last event that was looked at.
+    #[prost(uint64, tag = "2")]
+    pub through: u64,
+    /// How many there were after the last one that was known and are kept no more.
+    #[prost(uint64, tag = "3")]
+    pub lost: u64,
+    /// Whether the manager stops, and will never have another one.
+    #[prost(bool, tag = "4")]
+    pub closed: bool,
+    /// Whether there are more than found room.
+    #[prost(bool, tag = "5")]
+    pub has_more: bool,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod peer_service_client {
@@ -5791,6 +6547,31 @@ pub mod peer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// CollectEvents returns what a manager has to tell, for WatchEvents and ListEvents, as soon as there is something.
+        pub async fn collect_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CollectEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CollectEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.PeerService/CollectEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.PeerService", "CollectEvents"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5832,6 +6613,14 @@ pub mod peer_service_server {
             request: tonic::Request<super::CollectConvergenceRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CollectConvergenceResponse>,
+            tonic::Status,
+        >;
+        /// CollectEvents returns what a manager has to tell, for WatchEvents and ListEvents, as soon as there is something.
+        async fn collect_events(
+            &self,
+            request: tonic::Request<super::CollectEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CollectEventsResponse>,
             tonic::Status,
         >;
     }
@@ -6035,6 +6824,51 @@ pub mod peer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CollectConvergenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cofferdam.v1.PeerService/CollectEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct CollectEventsSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::CollectEventsRequest>
+                    for CollectEventsSvc<T> {
+                        type Response = super::CollectEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CollectEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::collect_events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CollectEventsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -114,6 +114,10 @@ pub struct ServeArgs {
     /// [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub peers_lease: Option<Duration>,
+
+    /// How many events are kept, in as many KiB together [env: COFFERDAM_EVENTS_KEEP] [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub events_keep: Option<usize>,
 }
 
 /// The flags that say which store, and where: of `cofferdam serve`, and of all that is done to a store.

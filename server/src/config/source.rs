@@ -49,6 +49,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("peers.advertise_address", Kind::Text),
     ("peers.timeout", Kind::Text),
     ("peers.lease", Kind::Text),
+    ("events.keep", Kind::Plain),
 ];
 
 /// Variables that all programs with OpenTelemetry know, the one that counts first in front.
@@ -188,6 +189,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         sync_stall_timeout,
         peers_timeout,
         peers_lease,
+        events_keep,
     } = args.clone();
     fn set<T>(target: &mut T, flag: Option<T>) {
         if let Some(value) = flag {
@@ -221,6 +223,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.sync.stall_timeout, sync_stall_timeout);
     set(&mut config.peers.timeout, peers_timeout);
     set(&mut config.peers.lease, peers_lease);
+    set(&mut config.events.keep, events_keep);
 }
 
 /// Where people's programs keep their state.

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use cofferdam_proto::BytesCodec;
+use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, uri::PathAndQuery};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use tonic_types::StatusExt;
@@ -53,17 +54,40 @@ impl InProcess {
     ) -> Result<Bytes, Refusal> {
         // The answer does not leave the process: its size is what the service makes it.
         let mut client = tonic::client::Grpc::new(self.routes.clone()).max_decoding_message_size(usize::MAX);
-        let mut request = Request::new(message);
-        *request.metadata_mut() = MetadataMap::from_headers(headers);
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
+        let request = request(message, headers, peer);
         let answer = match client.ready().await {
             Ok(()) => client.unary(request, method, BytesCodec).await,
             Err(never) => match never {},
         };
         answer.map(Response::into_inner).map_err(|status| refusal(&status))
     }
+
+    /// Calls a method that answers with a stream: its messages, encoded, as they come.
+    pub(crate) async fn stream(
+        &self,
+        method: PathAndQuery,
+        message: Bytes,
+        headers: HeaderMap,
+        peer: Option<Peer>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Refusal>>, Refusal> {
+        let mut client = tonic::client::Grpc::new(self.routes.clone()).max_decoding_message_size(usize::MAX);
+        let request = request(message, headers, peer);
+        let answer = match client.ready().await {
+            Ok(()) => client.server_streaming(request, method, BytesCodec).await,
+            Err(never) => match never {},
+        };
+        let messages = answer.map_err(|status| refusal(&status))?.into_inner();
+        Ok(messages.map(|message| message.map_err(|status| refusal(&status))).boxed())
+    }
+}
+
+fn request(message: Bytes, headers: HeaderMap, peer: Option<Peer>) -> Request<Bytes> {
+    let mut request = Request::new(message);
+    *request.metadata_mut() = MetadataMap::from_headers(headers);
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    request
 }
 
 fn refusal(status: &Status) -> Refusal {

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use cofferdam_core::wire::{breaker_state_to_wire, duration_to_wire};
 use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
+use futures_util::stream::BoxStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -28,6 +30,7 @@ mod asked;
 mod collect;
 mod convergence;
 mod dependencies;
+mod events;
 mod execute;
 mod explain;
 mod figures;
@@ -44,12 +47,13 @@ pub struct IsolationApi {
     local: Local,
     peers: Peers,
     drain: CancellationToken,
+    watchers: Arc<Semaphore>,
 }
 
 impl IsolationApi {
     /// Over what this manager knows, and the others. When `drain` fires, calls that wait for something end.
     pub(crate) fn new(local: Local, peers: Peers, drain: CancellationToken) -> Self {
-        Self { local, peers, drain }
+        Self { local, peers, drain, watchers: Arc::new(Semaphore::new(events::MAX_WATCHERS)) }
     }
 
     /// Fills in what the store does not know: the health in force and the breaker state, and what of the orders is in force
@@ -274,6 +278,22 @@ impl IsolationService for IsolationApi {
     ) -> Result<Response<v1::DiffRevisionsResponse>, Status> {
         let answer = self.local.registry.diff_revisions(request.get_ref()).await;
         answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    type WatchEventsStream = BoxStream<'static, Result<v1::WatchEventsResponse, Status>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        IsolationApi::watch_events(self, request.get_ref()).map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        IsolationApi::list_events(self, request.get_ref()).await.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cofferdam_core::wire::duration_to_wire;
+use cofferdam_core::wire::{duration_from_wire, duration_to_wire};
 use cofferdam_proto::v1::{self, peer_service_server::PeerService};
 use futures_util::{
     StreamExt,
@@ -21,6 +21,8 @@ use super::{
     isolation_service::{DEFAULT_HISTORY, MAX_PAGE, instance_to_wire, read_window, service_standing},
 };
 use crate::{
+    error::Error,
+    events::{Events, Filter, Page},
     instances::{Instances, Target},
     peers::{Local, Peers, TotalScope, arrival_to_wire, stand_to_wire, target_from_wire},
     registry::validate,
@@ -36,6 +38,12 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 pub(super) const MAX_TARGETS: usize = 10_000;
 
 const MAX_LAGGARDS: usize = 1_000;
+
+/// The most events of one answer.
+const MAX_EVENTS: usize = 1_000;
+
+/// The longest time that an answer waits for an event.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Answers the other managers.
 #[derive(Clone, Debug)]
@@ -161,6 +169,22 @@ impl PeerService for PeerApi {
         Ok(Response::new(answer))
     }
 
+    async fn collect_events(
+        &self,
+        request: Request<v1::CollectEventsRequest>,
+    ) -> Result<Response<v1::CollectEventsResponse>, Status> {
+        self.check(&request.get_ref().manager_id)?;
+        let page = collect_events(self.local.registry.events(), &self.drain, request.get_ref()).await;
+        let page = page.map_err(|error| super::error::status(&error))?;
+        Ok(Response::new(v1::CollectEventsResponse {
+            events: page.events.iter().map(|event| v1::Event::clone(event)).collect(),
+            through: page.through,
+            lost: page.lost,
+            closed: page.is_closed,
+            has_more: page.has_more,
+        }))
+    }
+
     async fn collect_convergence(
         &self,
         request: Request<v1::CollectConvergenceRequest>,
@@ -187,6 +211,53 @@ impl PeerService for PeerApi {
         }
         let arrived = *self.local.instances.arrived().borrow();
         Ok(Response::new(v1::CollectConvergenceResponse { services, arrived, heard: heard.into_iter().collect() }))
+    }
+}
+
+/// What there is to tell, and if there is nothing, waits for it.
+///
+/// Once this manager stops, nobody can ask it again: so its last answer waits for its last event.
+async fn collect_events(
+    events: &Events,
+    drain: &CancellationToken,
+    request: &v1::CollectEventsRequest,
+) -> Result<Page, Error> {
+    let filter = Filter::new(&request.namespace, &request.service, &request.kinds)?;
+    let filter = filter.since(request.since.and_then(|since| since.try_into().ok()));
+    let mut last = events.last();
+    let Some(after) = request.after else {
+        return Ok(Page { through: *last.borrow(), ..Page::default() });
+    };
+    if request.newest {
+        return Ok(events.newest(MAX_EVENTS, &filter));
+    }
+    let wait = request.wait.and_then(|wait| duration_from_wire(wait).ok()).unwrap_or_default();
+    let until = Instant::now() + wait.min(MAX_WAIT);
+    let mut through = after;
+    loop {
+        last.borrow_and_update();
+        let page = events.after(through, MAX_EVENTS, &filter);
+        let has_news = !page.events.is_empty() || page.lost > 0;
+        let is_last = drain.is_cancelled() && !page.has_more && !page.is_closed;
+        if page.is_closed || (has_news && !is_last) {
+            return Ok(page);
+        }
+        if !has_news {
+            through = page.through;
+        }
+        if page.has_more {
+            continue;
+        }
+        let is_over = tokio::select! {
+            _ = last.changed() => false,
+            // Whoever waits is told of the end at once, and not that there is nothing.
+            () = drain.cancelled(), if !is_last => false,
+            () = sleep_until(until), if !is_last => true,
+            () = sleep(MAX_WAIT) => true,
+        };
+        if is_over {
+            return Ok(page);
+        }
     }
 }
 

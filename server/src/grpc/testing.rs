@@ -10,6 +10,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     clock::testing::FixedClock,
+    events::{self, Events, EventsOptions},
     execute::{Executor, Fence},
     grpc::{Api, InProcess, Requests, SyncOptions, routes},
     hints,
@@ -19,7 +20,7 @@ use crate::{
     metrics::{Metrics, MetricsOptions, Sources},
     peers::{Local, Peers, PeersOptions},
     registry::Registry,
-    testing::{EPOCH, FaultyStore, PATIENCE, registry},
+    testing::{EPOCH, FaultyStore, PATIENCE, registry_telling},
 };
 
 /// A manager in this process, on a real socket.
@@ -34,6 +35,7 @@ pub(crate) struct Manager {
     drain: CancellationToken,
     serving: JoinHandle<()>,
     _hints: AbortOnDropHandle<()>,
+    _events: AbortOnDropHandle<()>,
 }
 
 impl Manager {
@@ -57,14 +59,20 @@ impl Manager {
         options: ListenerOptions,
         peers: Option<PeersOptions>,
     ) -> Self {
-        let registry = Arc::new(registry(&store).await);
-        let instances = Arc::new(Instances::new(100, Duration::ZERO));
+        let telling = EventsOptions { is_shared: peers.is_some(), ..EventsOptions::default() };
+        let events = Arc::new(Events::new(Arc::new(FixedClock(EPOCH)), telling));
+        let registry = Arc::new(registry_telling(&store, Arc::clone(&events)).await);
+        let instances = Arc::new(Instances::new(100, Duration::ZERO).telling(Arc::clone(&events)));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = CancellationToken::new();
         let peers = match &peers {
             Some(options) => {
-                let options = PeersOptions { address: Some(address.to_string()), ..options.clone() };
+                let options = PeersOptions {
+                    id: events.manager_id().to_owned(),
+                    address: Some(address.to_string()),
+                    ..options.clone()
+                };
                 let (shared, clock) = (Arc::<FaultyStore>::clone(&store), Arc::new(FixedClock(EPOCH)));
                 Peers::join(shared, clock, Arc::clone(&instances), options)
             }
@@ -88,14 +96,28 @@ impl Manager {
             requests,
             drain: drain.clone(),
         };
+        let observing =
+            events::keep(Arc::clone(&registry), Arc::clone(&instances), Some(address.to_string()), drain.clone());
+        let observing = AbortOnDropHandle::new(tokio::spawn(observing));
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let routes = routes(api).unwrap();
         let in_process = InProcess::new(routes.clone());
         let http = Http::new(in_process, Arc::clone(&registry), metrics.clone(), drain.clone(), HttpOptions::default())
             .unwrap();
         let serving = tokio::spawn(listener.serve(Front::new(routes, http.clone()), drain.clone()));
-        let _hints = AbortOnDropHandle::new(hints);
-        Self { http, store, registry, instances, peers, metrics, address, drain, serving, _hints }
+        Self {
+            http,
+            store,
+            registry,
+            instances,
+            peers,
+            metrics,
+            address,
+            drain,
+            serving,
+            _hints: AbortOnDropHandle::new(hints),
+            _events: observing,
+        }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

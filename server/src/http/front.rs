@@ -5,17 +5,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures_util::{
     TryFutureExt as _,
     future::{BoxFuture, Either as EitherFuture, MapOk},
 };
 use http::{HeaderMap, Request, Response, Version, header};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::body::Body;
 use tower::Service;
 
-use super::{BoxError, Http};
+use super::{BoxError, Content, Http};
 
 /// A service that hands gRPC's requests to one service and all others to [`Http`].
 ///
@@ -34,7 +33,7 @@ impl<S> Front<S> {
     }
 }
 
-type Answer<B> = Response<Either<B, Full<Bytes>>>;
+type Answer<B> = Response<Either<B, Content>>;
 
 impl<S, R, B> Service<Request<R>> for Front<S>
 where

@@ -14,7 +14,7 @@ use super::{
     JSON,
     pages::PAGES,
     rules::{BodyRule, Rpc},
-    seeds::READS,
+    seeds::{READS, WRITES},
     transcode::is_one_value,
 };
 
@@ -37,6 +37,10 @@ pub(super) fn document(pool: &DescriptorPool, routes: &[(Method, String, Rpc)]) 
     }
     for (path, seed) in READS {
         paths.insert((*path).to_owned(), json!({"get": seed.in_openapi(path)}));
+    }
+    for (path, write) in WRITES {
+        let operation = write.in_openapi(path);
+        paths.entry((*path).to_owned()).or_insert_with(|| json!({}))["post"] = operation;
     }
     let mut names: Vec<String> = Vec::new();
     for (method, path, rpc) in routes {
@@ -81,8 +85,10 @@ fn operation(id: &str, path: &str, rpc: &Rpc, comments: &Comments, schemas: &mut
     }
     parameters.extend(headers(&rpc.input));
     let description = comments.of_method(rpc.name());
+    // Of a stream, the schema is that of what its blocks hold together.
+    let kind = if rpc.is_stream { "text/event-stream" } else { JSON };
     let mut answers = json!({
-        "200": {"description": "Done.", "content": {JSON: {"schema": schemas.refer(&rpc.output)}}},
+        "200": {"description": "Done.", "content": {kind: {"schema": schemas.refer(&rpc.output)}}},
         "default": {"$ref": "#/components/responses/Problem"},
     });
     if rpc.output.get_field_by_name("created").is_some() {

@@ -139,6 +139,11 @@ impl Problem {
         &self.0.violations
     }
 
+    /// What is wrong, in words.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Whether there is nothing of the name.
     pub(super) fn is_not_found(&self) -> bool {
         self.0.status == StatusCode::NOT_FOUND

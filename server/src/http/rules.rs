@@ -29,6 +29,8 @@ pub(super) struct Rpc {
     pub(super) output: MessageDescriptor,
     /// What of the request the body is.
     pub(super) body: BodyRule,
+    /// Whether it answers with a stream.
+    pub(super) is_stream: bool,
 }
 
 impl Rpc {
@@ -62,11 +64,12 @@ pub(super) fn read(pool: &DescriptorPool) -> Result<Vec<(Method, String, Rpc)>, 
         let at_fault = |what: &str| format!("{name}: {what}");
         let path = format!("/{SERVICE}/{}", method.name());
         let grpc = PathAndQuery::try_from(path).map_err(|error| at_fault(&error.to_string()))?;
+        let is_stream = method.is_server_streaming();
         let rules = rules(&method.options(), &option);
         for rule in rules {
             let (verb, path) = pattern(&rule).ok_or_else(|| at_fault("its rule has no path"))?;
             let body = body(&rule, &method.input()).map_err(|what| at_fault(&what))?;
-            let rpc = Rpc { method: grpc.clone(), input: method.input(), output: method.output(), body };
+            let rpc = Rpc { method: grpc.clone(), input: method.input(), output: method.output(), body, is_stream };
             routes.push((verb, path, rpc));
         }
     }

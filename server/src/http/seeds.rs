@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 mod module;
 mod shapes;
+mod writes;
+
+pub(super) use self::writes::{SeedWrite, WRITES};
 
 use self::module::Module;
 use super::{JSON, metadata, problem::Problem, route::Variables};
@@ -57,20 +60,8 @@ pub(super) const READS: &[(&str, Seed)] = &[
 impl Seed {
     /// Its operation in OpenAPI; docs/http.md has the shapes.
     pub(super) fn in_openapi(self, path: &str) -> Value {
-        let variable = path.split(['{', '}']).nth(1);
-        let text = json!({"type": "string"});
-        let variable = variable.map(|name| json!({"name": name, "in": "path", "required": true, "schema": text}));
-        let namespace = json!({"name": NAMESPACE, "in": "query", "description": "Empty: default.", "schema": text});
-        let parameters: Vec<_> = variable.into_iter().chain([namespace]).collect();
-        json!({
-            "operationId": format!("{self:?}Health"),
-            "description": "Health over all instances, in a shape of before there was a manager.",
-            "parameters": parameters,
-            "responses": {
-                "200": {"description": "How it is.", "content": {JSON: {"schema": {"type": "object"}}}},
-                "default": {"$ref": "#/components/responses/Problem"},
-            },
-        })
+        let about = "Health over all instances, in a shape of before there was a manager.";
+        operation(&format!("{self:?}Health"), about, path)
     }
 
     /// Answers a read.
@@ -102,7 +93,26 @@ impl Seed {
     }
 }
 
+/// An operation of OpenAPI; docs/http.md has the shapes of what is answered.
+pub(super) fn operation(id: &str, about: &str, path: &str) -> Value {
+    let text = json!({"type": "string"});
+    let variables = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let variables = variables.map(|name| json!({"name": name, "in": "path", "required": true, "schema": text}));
+    let namespace = json!({"name": NAMESPACE, "in": "query", "description": "Empty: default.", "schema": text});
+    let parameters: Vec<_> = variables.chain([namespace]).collect();
+    json!({
+        "operationId": id,
+        "description": about,
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "Done.", "content": {JSON: {"schema": {"type": "object"}}}},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    })
+}
+
 /// Who asks, and about which namespace.
+#[derive(Clone)]
 struct Asked<'a> {
     service: &'a InProcess,
     head: &'a Parts,

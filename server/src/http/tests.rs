@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 mod anything;
 mod refusals;
+mod streams;
 
 /// What came back.
 pub(super) struct Said {

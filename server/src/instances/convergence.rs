@@ -213,6 +213,12 @@ impl Instances {
         used.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The services that some instance uses, of all namespaces.
+    pub(crate) fn all_used(&self) -> Vec<ServiceKey> {
+        let inner = self.lock();
+        inner.services.iter().filter(|(_, service)| !service.is_abandoned()).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Counts what instances say about policies, their coming and their going: wakes those who wait for it.
     pub fn progress(&self) -> watch::Receiver<u64> {
         self.progress.subscribe()

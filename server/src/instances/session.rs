@@ -9,11 +9,15 @@ use std::{
 };
 
 use cofferdam_core::{name::ServiceKey, revision::Revision, wire::PolicyHash};
+use cofferdam_proto::v1;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Condition, Inner, Instances, Member, PutBack, Refusal};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    events::{Events, News},
+};
 
 /// One instance's place here. Dropping it disconnects the instance.
 #[derive(Debug)]
@@ -48,6 +52,17 @@ impl Session {
                 connected.sdk = sdk.into();
             }
         });
+    }
+
+    /// Where it is told what the instance does.
+    pub(crate) fn events(&self) -> &Events {
+        &self.instances.events
+    }
+
+    /// What the instance has in force of a service, by what it acknowledged last.
+    pub(crate) fn in_force(&self, key: &ServiceKey) -> Option<Revision> {
+        let member = |inner: &mut Inner| inner.services.get(key)?.members.get(&self.session)?.applied;
+        self.with(member).flatten().map(|(revision, _)| revision)
     }
 
     /// The instance has said goodbye: it is not silent when its stream ends.
@@ -166,7 +181,16 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let is_expected_back = !*self.has_said_goodbye.get_mut();
-        self.with(|inner| inner.depart(&self.id, is_expected_back, self.instances.max));
+        let left = self.with(|inner| {
+            let left = inner.by_id.get(&*self.id).filter(|_| !is_expected_back);
+            let left = left.map(|connected| (connected.namespace.clone(), connected.application.clone()));
+            inner.depart(&self.id, is_expected_back, self.instances.max);
+            left
+        });
+        if let Some((namespace, application)) = left.flatten() {
+            let change = v1::InstanceChange::Left;
+            self.instances.events.tell(News::instance(change, &namespace, &self.id, &application));
+        }
         self.instances.own_changed();
         self.instances.progressed();
     }

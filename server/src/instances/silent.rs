@@ -6,13 +6,21 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use cofferdam_core::{name::ServiceKey, revision::Revision};
+use cofferdam_core::{
+    name::{Name, ServiceKey},
+    revision::Revision,
+};
+use cofferdam_proto::v1;
 use tokio::time::Instant;
 
 use super::{Inner, Instances, Service};
+use crate::events::News;
 
 /// How long an instance may be silent before it is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// How long an instance may be silent before it is told: one that has lost its connection is back sooner.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// One of them.
 #[derive(Debug)]
@@ -21,6 +29,9 @@ pub(super) struct Silent {
     /// When its stream began.
     pub(super) began: Instant,
     pub(super) application: String,
+    pub(super) namespace: Name,
+    /// Whether it was told that it is silent.
+    pub(super) is_told: bool,
     /// What it used, and what of that it had acknowledged last.
     pub(super) services: HashMap<ServiceKey, Option<Revision>>,
 }
@@ -43,6 +54,20 @@ impl Instances {
     }
 }
 
+impl Instances {
+    /// Tells of those that have been silent for so long that it means something.
+    pub(crate) fn tell_silent(&self) {
+        let mut inner = self.lock();
+        for (id, silent) in &mut inner.silent {
+            if !silent.is_told && silent.since.elapsed() >= TOLD_AFTER {
+                silent.is_told = true;
+                let change = v1::InstanceChange::Silent;
+                self.events.tell(News::instance(change, &silent.namespace, id, &silent.application));
+            }
+        }
+    }
+}
+
 impl Inner {
     /// Ends the session of an id and takes out what was its own. Where it is expected back, it is silent from now on;
     /// of those, `max` are remembered.
@@ -51,7 +76,8 @@ impl Inner {
             return;
         };
         connected.ended.cancel();
-        let (since, began, application) = (Instant::now(), connected.since, connected.application);
+        let (since, began) = (Instant::now(), connected.since);
+        let (application, namespace) = (connected.application, connected.namespace);
         let mut used = HashMap::new();
         for key in connected.services {
             if let Some(service) = self.services.get_mut(&key)
@@ -73,7 +99,14 @@ impl Inner {
             self.forget_silent(&oldest);
         }
         let silent = self.silent.entry(id.to_owned());
-        let silent = silent.or_insert_with(|| Silent { since, began, application, services: HashMap::new() });
+        let silent = silent.or_insert_with(|| Silent {
+            since,
+            began,
+            application,
+            namespace,
+            is_told: false,
+            services: HashMap::new(),
+        });
         silent.began = began;
         for (key, applied) in used {
             if let Some(service) = self.services.get_mut(&key)

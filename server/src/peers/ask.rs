@@ -35,11 +35,7 @@ impl Peers {
         let Some(joined) = &self.joined else { return parts };
         let Shared { timeout: patience, .. } = &*joined.shared;
         parts.unreachable.extend(joined.shared.doubt_self());
-        let peers: Vec<_> = {
-            let peers = joined.shared.lock();
-            peers.iter().map(|(id, peer)| (id.clone(), peer.address.clone(), peer.channel.clone())).collect()
-        };
-        let asking = peers.into_iter().map(|(id, address, channel)| {
+        let asking = self.all().into_iter().map(|(id, address, channel)| {
             let asked = channel.map(|channel| {
                 let client = PeerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
                 timeout(*patience, call(client, id.clone()))

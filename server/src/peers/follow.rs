@@ -39,6 +39,7 @@ pub(super) async fn follow(shared: Weak<Shared>, id: String, endpoint: Option<En
         };
         let Some(shared) = shared.upgrade() else { return };
         tracing::debug!(manager = id, reason = ended.reason, "the stream from another manager ended");
+        shared.instances.events().manager_is_away(&id, &shared.address_of(&id), &ended.reason);
         if shared.forget_if_left(&id, ended.is_absent) {
             return;
         }
@@ -95,6 +96,7 @@ async fn hear(
             let stands: HashMap<_, _> = news.stands.iter().filter_map(wire::stand_from_wire).collect();
             shared.instances.stand_elsewhere(id, stands);
         }
+        shared.instances.events().manager_is_there(id, &shared.address_of(id));
         // Last, so that whoever reads it finds the rest done.
         if let Some(peer) = shared.lock().get_mut(id) {
             peer.heard = Some(news.arrived);

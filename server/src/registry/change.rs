@@ -162,7 +162,8 @@ impl Registry {
 
     /// Why something is about to change.
     pub(super) fn cause(&self, kind: v1::ChangeKind, actor: Actor, reason: String) -> Result<Cause, Error> {
-        Cause::new(kind, actor, reason, Timestamp::from(self.shared.clock.now()))
+        let manager_id = self.events().manager_id().to_owned();
+        Cause::new(kind, actor, reason, Timestamp::from(self.shared.clock.now()), manager_id)
     }
 
     /// Changes the written policy of a service and its orders by `change`, which a field of the request says, or insists on

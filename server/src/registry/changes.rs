@@ -61,16 +61,23 @@ pub(super) struct Cause {
     reason: String,
     time: Timestamp,
     restored: Option<v1::Revision>,
+    manager_id: String,
 }
 
 impl Cause {
-    /// What is done, by whom, why and when.
+    /// What is done, by whom, why and when, by this manager.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a reason that is too long or would not print.
-    pub(super) fn new(kind: v1::ChangeKind, actor: Actor, reason: String, time: Timestamp) -> Result<Self, Error> {
+    pub(super) fn new(
+        kind: v1::ChangeKind,
+        actor: Actor,
+        reason: String,
+        time: Timestamp,
+        manager_id: String,
+    ) -> Result<Self, Error> {
         check_reason(&reason)?;
-        Ok(Self { kind, actor, reason, time, restored: None })
+        Ok(Self { kind, actor, reason, time, restored: None, manager_id })
     }
 
     /// The same, to put back what was at a revision. `None`: before all of them.
@@ -203,6 +210,7 @@ fn log(
         // The rest is that of its transaction.
         revision: Some(v1::Revision { epoch: view.catalog().epoch, revision: 0 }),
         restored: cause.restored,
+        manager_id: cause.manager_id.clone(),
     };
     append(target, &mut log, &record, ops);
     log.time = Some(cause.time);

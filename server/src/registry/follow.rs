@@ -19,12 +19,14 @@ use super::{
     catalog::{Catalog, Change},
     epoch::{self, EpochError, Incarnation, Seen},
     key::{self, Key},
+    tell::Teller,
 };
 use crate::{
     clock::Clock,
     error::Error,
+    events::News,
     fanout::Fanout,
-    store::{Listing, Store, StoreError, Watch, WatchError, WatchEvent},
+    store::{Listing, Store, StoreError, Watch, WatchBatch, WatchError, WatchEvent},
 };
 
 /// The shortest upper bound of a pause between two attempts.
@@ -82,7 +84,7 @@ pub(super) async fn open(
     let mut backoff = Backoff::new(options.max_backoff);
     let mut last = "no answer".to_owned();
     loop {
-        let attempt = load_first(&store, &clock, options);
+        let attempt = load_first(&store, &clock, &options);
         match tokio::time::timeout_at(deadline, attempt).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(error)) if error.is_transient() => {
@@ -103,13 +105,14 @@ pub(super) async fn open(
 async fn load_first(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
-    options: RegistryOptions,
+    options: &RegistryOptions,
 ) -> Result<(Arc<Shared>, Watch), ResyncError> {
     let incarnation = epoch::establish(&**store, &**clock, Seen::default()).await?;
     let shared = Arc::new(Shared {
         store: Arc::clone(store),
         clock: Arc::clone(clock),
-        options,
+        teller: Teller::new(Arc::clone(&options.events)),
+        options: options.clone(),
         catalog: RwLock::new(Catalog::new(incarnation.epoch, incarnation.meta)),
         fanout: Arc::new(Fanout::default()),
         leases: Default::default(),
@@ -131,6 +134,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut watch: Watch) {
         let since = Instant::now();
         if let Some(error) = &lost {
             tracing::warn!(%error, "the store's watch was lost: answering from memory until it is back");
+            shared.teller.events.tell(News::store_lost(&error.to_string()));
             shared.change_nothing_but(|catalog| catalog.stale_since = Some(since));
         }
         let mut backoff = Backoff::new(shared.options.max_backoff);
@@ -155,6 +159,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut watch: Watch) {
         };
         if lost.is_some() {
             tracing::info!(away = ?since.elapsed(), "the store is back");
+            shared.teller.events.tell(News::store_back(since.elapsed()));
         }
     }
 }
@@ -175,11 +180,22 @@ impl Shared {
                 catalog.advance(batch.revision);
                 changes
             });
+            self.tell(&batch);
             let described = |event: &WatchEvent| Key::parse(event.key()) == Key::Meta;
             if batch.events.iter().any(described) {
                 return None;
             }
         }
+    }
+
+    /// Tells the changes in a transaction.
+    fn tell(&self, batch: &WatchBatch) {
+        let entries = batch.events.iter().filter_map(|event| match event {
+            WatchEvent::Put(entry) => Some(entry),
+            WatchEvent::Delete { .. } => None,
+        });
+        let epoch = self.read().epoch;
+        self.teller.tell(epoch, entries, batch.revision);
     }
 
     async fn resync_in_time(&self) -> Result<Watch, ResyncError> {
@@ -235,6 +251,9 @@ impl Shared {
                 }
                 changes
             });
+            let (epoch, now) = (incarnation.epoch, self.clock.now());
+            self.teller.begin(epoch, listing.revision, self.read().services_after(None), now);
+            self.teller.tell(epoch, listing.entries.iter(), listing.revision);
             return Ok(());
         }
         Err(ResyncError::Unsettled)

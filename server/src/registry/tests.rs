@@ -3,6 +3,7 @@ mod change_records;
 mod changes;
 mod concurrency;
 mod dial;
+mod events;
 mod orders;
 mod outages;
 mod poison;

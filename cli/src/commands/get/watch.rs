@@ -1,7 +1,7 @@
 //! `get -w`: looks again and again, and prints what has changed.
 //!
-//! There is no stream for operators yet, so it asks. A row keeps its columns, so that lines that come later stand below
-//! the first ones; a manager that is away is told once, and asked on.
+//! It asks, as figures change all the time and no event tells of that; `events -w` is a stream. A row keeps its columns, so
+//! that lines that come later stand below the first ones; a manager that is away is told once, and asked on.
 
 use super::super::session::Session;
 use super::{Error, GetArgs, Listing, list, print_documents};

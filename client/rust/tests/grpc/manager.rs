@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -249,7 +250,21 @@ impl IsolationService for Handler {
         list_revisions ListRevisionsRequest ListRevisionsResponse,
         get_revision GetRevisionRequest GetRevisionResponse,
         diff_revisions DiffRevisionsRequest DiffRevisionsResponse,
+        list_events ListEventsRequest ListEventsResponse,
         rollback RollbackRequest RollbackResponse,
         explain ExplainRequest ExplainResponse,
+    }
+
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchEventsResponse, Status>> + Send>>;
+
+    fn watch_events<'life0, 'async_trait>(
+        &'life0 self,
+        _: Request<v1::WatchEventsRequest>,
+    ) -> Answer<'async_trait, Self::WatchEventsStream>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async { Err(Status::unimplemented("")) })
     }
 }

@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::sleep};
 
 use super::{LOG, Shared};
 use crate::{
+    events::News,
     instances::{PutBack, Target},
     peers::target_to_wire,
 };
@@ -69,9 +70,11 @@ impl Shared {
     }
 
     fn contain(&self, key: &ServiceKey, Suspicion { revision, reason }: Suspicion) {
-        if self.registry.contain(key, revision, reason) {
-            let (ServiceKey { namespace, name }, Revision { epoch, revision }) = (key, revision);
-            tracing::error!(target: LOG, %namespace, service = %name, epoch, revision, "the policy is contained: it is handed out no more");
+        if self.registry.contain(key, revision, reason.clone()) {
+            let ServiceKey { namespace, name } = key;
+            let Revision { epoch, revision: number } = revision;
+            tracing::error!(target: LOG, %namespace, service = %name, epoch, revision = number, "the policy is contained: it is handed out no more");
+            self.registry.events().tell(News::containment(key, revision, reason));
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     activity::Activity,
     error::Error,
+    events::News,
     instances::{Condition, Losses, Refusal, Report, Session as Place, Transition},
     registry::{Registered, Registry, validate::Faults},
 };
@@ -96,6 +97,7 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
         };
         let stays = nack.applied_revision.map(revision_from_wire);
         warn_of(&key, &refusal, stays.unwrap_or_default(), place.instance_id());
+        place.events().tell(News::refusal(&key, place.instance_id(), &refusal, stays));
         let Refusal { revision, reason, .. } = refusal.clone();
         let put_back = place.refused(&key, refusal, stays.zip(hash));
         shared.judge(key, Suspicion { revision, reason }, put_back);
@@ -153,6 +155,7 @@ pub(super) fn report(
             is_registered,
         };
         place.report(&key, report);
+        tell(place, &key, service, is_registered);
         for transition in &service.transitions {
             let (from, to) = (transition.from().as_str_name(), transition.to().as_str_name());
             let v1::BreakerTransition { pool, method_glob, cause, .. } = transition;
@@ -162,6 +165,31 @@ pub(super) fn report(
         }
     }
     faults.into_result()
+}
+
+/// Tells what the breakers of a service did. Names of services that nobody registered have no end: of them nothing is told.
+fn tell(place: &Place, key: &ServiceKey, report: &v1::ServiceReport, is_registered: bool) {
+    if !is_registered || (report.transitions.is_empty() && report.transitions_dropped == 0) {
+        return;
+    }
+    let (instance, in_force) = (place.instance_id(), place.in_force(key));
+    for transition in report.transitions.iter().take(MAX_TRANSITIONS) {
+        let age = transition.age.and_then(|age| duration_from_wire(age).ok()).unwrap_or_default();
+        let news = News::breaker(key, instance, in_force, &bounded(transition));
+        place.events().tell_at(news, age);
+    }
+    let beyond = u32::try_from(report.transitions.len().saturating_sub(MAX_TRANSITIONS)).unwrap_or(u32::MAX);
+    let dropped = report.transitions_dropped.saturating_add(beyond);
+    if dropped > 0 {
+        place.events().tell(News::more_transitions(key, instance, in_force, dropped));
+    }
+}
+
+/// A transition with no more text than one may have.
+fn bounded(transition: &v1::BreakerTransition) -> v1::BreakerTransition {
+    let cut = |text: &str| shortened(text, MAX_PATH_CHARS);
+    let v1::BreakerTransition { cause, pool, method_glob, .. } = transition;
+    v1::BreakerTransition { cause: cut(cause), pool: cut(pool), method_glob: cut(method_glob), ..transition.clone() }
 }
 
 /// What happened to some calls, by a report.

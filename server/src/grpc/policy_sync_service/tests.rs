@@ -21,6 +21,7 @@ mod following;
 mod hinting;
 mod reporting;
 mod staying;
+mod telling;
 
 /// An instance on its stream.
 struct Instance {

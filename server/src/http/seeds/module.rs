@@ -27,6 +27,8 @@ pub(super) struct Module {
     /// How long that is.
     pub(super) period: Duration,
     pub(super) has_fallback: bool,
+    /// Whether a breaker is in force at its level.
+    pub(super) has_breaker: bool,
 }
 
 /// The states of a breaker, as seeds write them, from the best to the worst. Where there is no breaker, calls go through.
@@ -94,6 +96,9 @@ impl Module {
             failures: counters.attempt_failures,
             successes: counters.attempt_successes,
             period: period.unwrap_or_default(),
+            has_breaker: isolated.policy.as_ref().is_some_and(|policy| {
+                matches!(policy.level(), v1::IsolationLevel::Enhanced | v1::IsolationLevel::Full)
+            }),
             has_fallback: policy.is_some_and(|policy| policy.fallback.steps(policy.level).next().is_some()),
         }
     }

@@ -126,6 +126,37 @@ pub(super) fn service(one: &Module, now: &str) -> Value {
     })
 }
 
+/// `POST /health/modules/{module}/reset`.
+pub(super) fn module_reset(module: &str, now: &str) -> Value {
+    json!({"success": true, "module": module, "message": "Module health status reset", "timestamp": now})
+}
+
+/// `POST /api/{service}/circuit-breaker[/{name}]/trip` and `reset`. Without a name, it is about all of them.
+pub(super) fn commanded(service: &str, breaker: &str, action: &str, now: &str) -> Value {
+    let what = if action == "trip" { "tripped" } else { "reset" };
+    let breaker = if breaker.is_empty() { Value::Null } else { breaker.into() };
+    json!({
+        "success": true,
+        "service": service,
+        "circuitBreaker": breaker,
+        "action": action,
+        "message": format!("Circuit breaker {what}"),
+        "timestamp": now,
+    })
+}
+
+/// `POST /api/admin/reset-circuit-breakers`.
+pub(super) fn all_reset(done: &[String], failed: &[(String, String)], now: &str) -> Value {
+    let failures: Map<String, Value> = failed.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect();
+    json!({
+        "success": failed.is_empty(),
+        "message": if failed.is_empty() { "All circuit breakers reset" } else { "Some circuit breakers were not reset" },
+        "services": done,
+        "failures": failures,
+        "timestamp": now,
+    })
+}
+
 fn by_name(all: &[Module], of: impl Fn(&Module) -> Value) -> Map<String, Value> {
     all.iter().map(|one| (one.name.clone(), of(one))).collect()
 }

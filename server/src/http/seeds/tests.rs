@@ -2,7 +2,7 @@
 
 use super::{module::State, *};
 use crate::{
-    http::tests::get,
+    http::tests::{ask, get},
     testing::{EPOCH, Manager, fallback, registration, static_step},
 };
 use cofferdam_core::time::WallTime;
@@ -23,6 +23,7 @@ fn services() -> Vec<Module> {
         successes,
         period: Duration::from_millis(90_500),
         has_fallback: true,
+        has_breaker: true,
     };
     let auth =
         Module { dependencies: vec![("database".to_owned(), false)], has_fallback: false, ..module("auth", 0, 45) };
@@ -55,6 +56,13 @@ fn each_shape_is_the_seeds() {
     is_golden("api_health", &shapes::backend(&all, &now));
     is_golden("api_service_health", &shapes::service(&all[2], &now));
     let dependencies = [("database".to_owned(), Some(v1::HealthStatus::CircuitOpen)), ("mail".to_owned(), None)];
+    is_golden("module_reset", &shapes::module_reset("auth", &now));
+    is_golden("circuit_breaker_trip", &shapes::commanded("auth", "", "trip", &now));
+    is_golden("circuit_breaker_reset", &shapes::commanded("listings", "s3", "reset", &now));
+    let names = ["auth".to_owned(), "cache".to_owned()];
+    is_golden("reset_circuit_breakers", &shapes::all_reset(&names, &[], &now));
+    let failed = [("database".to_owned(), "the store is away".to_owned())];
+    is_golden("reset_circuit_breakers_failed", &shapes::all_reset(&names, &failed, &now));
     is_golden("module_health", &shapes::check(&all[0], &dependencies, &now));
     let well = [Module { failures: 0, ..services().remove(0) }];
     assert_eq!(shapes::backend(&well, &now)["message"], "All systems operational");
@@ -137,4 +145,66 @@ async fn they_tell_of_the_services_that_are_registered() {
     }
     assert_eq!(get(&manager, "/health/modules?namespace=other").await.json()["total"], 0);
     assert_eq!(get(&manager, "/health/modules?namespce=other").await.status, 400);
+}
+
+#[tokio::test]
+async fn breakers_are_tripped_and_reset_by_the_paths_that_people_know() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let pool = v1::BulkheadPool { name: "s3".to_owned(), isolate_breaker: true, ..v1::BulkheadPool::default() };
+    let policy = v1::IsolationPolicy {
+        level: v1::IsolationLevel::Full.into(),
+        bulkhead: Some(v1::BulkheadPolicy { pools: vec![pool], ..v1::BulkheadPolicy::default() }),
+        ..v1::IsolationPolicy::default()
+    };
+    for name in ["auth", "listings"] {
+        let full = v1::RegisterServiceRequest { policy: Some(policy.clone()), ..registration(name) };
+        client.register_service(full).await.unwrap();
+    }
+    client.register_service(registration("mail")).await.unwrap();
+    let commands = async |service: &str| {
+        let info = v1::GetServiceIsolationInfoRequest { service: service.to_owned(), ..Default::default() };
+        let info = manager.client().await.get_service_isolation_info(info).await.unwrap().into_inner();
+        let history = v1::ListRevisionsRequest { service: service.to_owned(), ..Default::default() };
+        let history = manager.client().await.list_revisions(history).await.unwrap().into_inner().revisions;
+        (info.service.unwrap().revision.unwrap(), history)
+    };
+    let post = async |path: &str| ask(&manager, &format!("POST {path}"), &[], "").await;
+
+    let said = post("/api/auth/circuit-breaker/trip").await;
+    assert_eq!((said.status, &said.json()["action"], &said.json()["success"]), (200, &"trip".into(), &true.into()));
+    let (_, history) = commands("auth").await;
+    assert_eq!(history[0].kind(), v1::ChangeKind::Tripped);
+    assert_eq!(history[0].reason, "POST /api/auth/circuit-breaker/trip");
+    assert_eq!(post("/api/auth/circuit-breaker/reset").await.status, 200);
+    assert_eq!(commands("auth").await.1[0].kind(), v1::ChangeKind::Reset);
+    let said = post("/api/listings/circuit-breaker/s3/trip").await;
+    assert_eq!((said.status, &said.json()["circuitBreaker"]), (200, &"s3".into()));
+    assert_eq!(post("/api/listings/circuit-breaker/listings/reset").await.status, 200, "its own name is all of them");
+    let said = post("/api/listings/circuit-breaker/database/trip").await;
+    let detail = said.json()["detail"].clone();
+    assert_eq!((said.status, detail.as_str()), (404, Some("listings has no breaker database: it has s3")));
+    assert_eq!(post("/api/nobody/circuit-breaker/trip").await.json()["reason"], "SERVICE_NOT_FOUND");
+
+    let status = v1::HealthStatus::Unhealthy.into();
+    let health = Some(v1::ServiceHealth { status, ..Default::default() });
+    let report = v1::UpdateServiceHealthRequest { service: "auth".to_owned(), health, ..Default::default() };
+    client.update_service_health(report).await.unwrap();
+    let said = post("/health/modules/auth/reset").await;
+    assert_eq!((said.status, &said.json()["module"]), (200, &"auth".into()));
+    assert_eq!(get(&manager, "/health/modules/auth").await.json()["status"], "HEALTHY", "the report is forgotten");
+
+    let line = "POST /api/admin/reset-circuit-breakers";
+    let key = [("idempotency-key", "once")];
+    let said = ask(&manager, line, &key, "").await;
+    assert_eq!((said.status, &said.json()["services"]), (200, &serde_json::json!(["auth", "listings"])));
+    let before = commands("auth").await.0;
+    assert_eq!(ask(&manager, line, &key, "").await.status, 200);
+    assert_eq!(commands("auth").await.0, before, "a repetition does nothing");
+
+    let page = [("origin", "https://evil.example")];
+    assert_eq!(ask(&manager, line, &page, "").await.status, 403);
+    assert_eq!(ask(&manager, "POST /api/auth/circuit-breaker/trip", &page, "").await.status, 403);
+    assert_eq!(ask(&manager, line, &[], "{}").await.status, 400, "nothing is ignored");
+    assert_eq!(ask(&manager, "GET /api/admin/reset-circuit-breakers", &[], "").await.status, 405);
 }

@@ -29,7 +29,7 @@ async fn manager(store: &Arc<FaultyStore>) -> Manager {
 }
 
 /// Looks again until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -39,7 +39,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// Managers that have heard of each other.
-async fn fleet(store: &Arc<FaultyStore>, size: usize) -> Vec<Manager> {
+pub(super) async fn fleet(store: &Arc<FaultyStore>, size: usize) -> Vec<Manager> {
     let mut managers = Vec::new();
     for _ in 0..size {
         managers.push(manager(store).await);
@@ -55,7 +55,7 @@ async fn fleet(store: &Arc<FaultyStore>, size: usize) -> Vec<Manager> {
     managers
 }
 
-fn connect(manager: &Manager, id: &str) -> Session {
+pub(super) fn connect(manager: &Manager, id: &str) -> Session {
     let session = manager.instances.connect(id, "app", key("default/payments").namespace).unwrap();
     session.follow([(&key("default/payments"), true)]).unwrap();
     session

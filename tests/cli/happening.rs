@@ -1,0 +1,92 @@
+//! What an operator sees of what happens: lists, streams, and all breakers at a glance.
+
+use super::{Operator, refused};
+use cofferdam::Cofferdam;
+use cofferdam_tests::eventually;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+/// A command that goes on, and ends with the test.
+struct Going(std::process::Child);
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_happened_is_listed_with_who_and_why() {
+    let (_manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "payments", "--level", "enhanced"]);
+    operator.done(&["register", "search"]);
+    operator.done(&["set-level", "payments", "full", "--reason", "black friday", "--actor", "ann"]);
+    let line = "default/payments: level enhanced -> full by ann: black friday";
+    let listed = eventually("the change to be told", async || {
+        let said = operator.done(&["events", "payments"]);
+        if said.contains(line) { Ok(said) } else { Err(said) }
+    })
+    .await;
+    assert!(listed.starts_with("TIME ") && listed.lines().count() == 3 && !listed.contains("search"), "{listed}");
+    let all = operator.done(&["get", "events"]);
+    assert!(all.contains("default/search: registered") && all.contains("manager "), "{all}");
+    assert_eq!(operator.done(&["get", "events", "payments"]), listed);
+    let json = operator.json(&["events", "--kind", "change", "--limit", "1", "--since", "1h"]);
+    assert_eq!(json["events"].as_array().unwrap().len(), 1);
+    assert_eq!((&json["events"][0]["summary"], &json["hasOlder"]), (&line.into(), &true.into()));
+    let names = operator.done(&["events", "-A", "--kind", "manager,change", "-o", "name"]);
+    assert_eq!(names.lines().count(), 4, "{names}");
+    refused(&operator.run(&["events", "--kind", "nothing"]), 2, &["--kind"]);
+    refused(&operator.run(&["events", "-A", "payments"]), 2, &["cannot be used"]);
+    refused(&operator.run(&["get", "events", "a", "b"]), 2, &["of one service"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_is_printed_as_it_comes() {
+    let (_manager, operator) = Operator::with_manager().await;
+    let (lines, printed) = std::sync::mpsc::channel();
+    let mut child = operator.command(&["watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let _going = Going(child);
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    assert!(first.starts_with("watching"), "{first}");
+    std::thread::spawn(move || {
+        out.lines().map_while(Result::ok).for_each(|line| {
+            let _ = lines.send(line);
+        })
+    });
+    // It says that it watches before it does: what comes first may be missed.
+    let mut changes = 0..;
+    let told = eventually("a change to be printed", async || {
+        operator.done(&["register", "payments", "--label", &format!("at={}", changes.next().unwrap())]);
+        printed.recv_timeout(std::time::Duration::from_millis(200)).map_err(|_| "nothing")
+    })
+    .await;
+    assert!(told.starts_with("TIME"), "{told}");
+    let told = printed.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(told.contains("change") && told.contains("default/payments: registered"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d11_the_monitor_shows_all_breakers_and_ends_with_4_where_one_is_open() {
+    let (manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "payments", "--level", "enhanced"]);
+    operator.done(&["register", "search"]);
+    let sdk = Cofferdam::builder("checkout").manager(manager.url()).start();
+    let payments = sdk.service("payments");
+    eventually("the first policy", async || payments.revision().ok_or(())).await;
+    let calm = operator.done(&["monitor"]);
+    assert_eq!((calm.lines().count(), calm.matches("CLOSED").count()), (3, 2), "{calm}");
+    operator.done(&["trip", "payments", "--reason", "a drill", "--wait"]);
+    let open = eventually("an open breaker", async || {
+        let said = operator.run(&["monitor"]);
+        if said.code == Some(4) { Ok(said.out) } else { Err(said) }
+    })
+    .await;
+    let line = open.lines().find(|line| line.starts_with("payments ")).unwrap();
+    assert!(line.contains(" OPEN ") && open.contains("search"), "{open}");
+    refused(&operator.run(&["monitor", "-o", "json"]), 2, &["stats -o json"]);
+}
