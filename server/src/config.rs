@@ -20,6 +20,7 @@ mod source;
 mod store;
 mod sync;
 mod telemetry;
+mod webhook;
 
 pub use self::{
     args::{ServeArgs, StoreArgs},
@@ -31,6 +32,7 @@ pub use self::{
     store::{StoreConfig, StoreKind},
     sync::SyncConfig,
     telemetry::{LogFormat, TelemetryConfig},
+    webhook::WebhookConfig,
 };
 
 /// All settings of a manager.
@@ -59,6 +61,8 @@ pub struct Config {
     pub peers: PeersConfig,
     /// Section `[events]`: what it keeps of what has happened.
     pub events: EventsConfig,
+    /// Section `[webhook]`: where it posts what happens.
+    pub webhook: WebhookConfig,
 }
 
 impl Config {
@@ -104,6 +108,7 @@ impl Config {
         self.peers.check()?;
         self.telemetry.check()?;
         self.events.check()?;
+        self.webhook.check()?;
         if is_exposed(self.listen.address.ip()) && !self.listen.insecure {
             return Err(ConfigError::Exposed { address: self.listen.address });
         }

@@ -19,6 +19,7 @@ use percent_encoding::percent_decode_str;
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
 
+mod door;
 mod front;
 mod guard;
 mod openapi;
@@ -30,8 +31,11 @@ mod seeds;
 mod sse;
 mod transcode;
 
-pub use self::front::Front;
 pub(crate) use self::problem::code_name;
+pub use self::{
+    door::{Door, Key},
+    front::Front,
+};
 
 use self::{
     guard::Guard,

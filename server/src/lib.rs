@@ -24,6 +24,7 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+mod webhooks;
 mod words;
 
 pub use self::server::{Server, StartError, run};

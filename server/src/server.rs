@@ -16,9 +16,9 @@ use crate::{
     config::{Config, ConfigError, ServeArgs, StoreKind},
     events::{self, Events, EventsOptions},
     execute::{self, Executor, Fence},
-    grpc::{Api, InProcess, Requests, Routes, SyncOptions, routes},
+    grpc::{Api, InProcess, Requests, SyncOptions, routes},
     hints,
-    http::{Front, Http, HttpOptions},
+    http::{Door, Front, Http, HttpOptions},
     instances::Instances,
     listener::{Listener, ListenerOptions},
     metrics::{Metrics, MetricsOptions, Sources},
@@ -26,6 +26,7 @@ use crate::{
     registry::{OpenError, Registry, RegistryOptions},
     store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
     telemetry::{self, Spans, TelemetryError},
+    webhooks::{Client, Delivery, NoSecret, Secret, Webhook},
 };
 
 mod housekeeping;
@@ -39,8 +40,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A manager that is bound to its address and has loaded its store.
 #[derive(Debug)]
 pub struct Server {
-    listener: Listener,
-    front: Front<Routes>,
+    serving: AbortOnDropHandle<()>,
     drain: CancellationToken,
     local_addr: SocketAddr,
     spans: Spans,
@@ -49,6 +49,8 @@ pub struct Server {
     _hints: AbortOnDropHandle<()>,
     _executing: AbortOnDropHandle<()>,
     _events: AbortOnDropHandle<()>,
+    webhooks: Vec<AbortOnDropHandle<()>>,
+    grace: Duration,
 }
 
 /// Why a manager does not start. Each says the fix in one line.
@@ -98,6 +100,9 @@ pub enum StartError {
     /// The signals that stop a manager cannot be listened to.
     #[error("cannot listen to signals: {0}")]
     Signals(io::Error),
+    /// Nobody can be trusted to be posted to.
+    #[error("events cannot be posted: {0}")]
+    Webhooks(std::io::Error),
     /// A defect of this program.
     #[error("the contract's descriptors contradict each other: {0}")]
     Contract(String),
@@ -107,22 +112,30 @@ pub enum StartError {
 const SETTLING: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// Opens the store, loads it and binds the address.
+    /// Binds the address, opens the store and loads it. Probes are answered from the binding on.
     ///
     /// # Errors
     /// [`StartError`] says what is in the way and how to mend it.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         config.check()?;
-        let store = open_store(config).await?;
-        Self::with_store(config, store, Arc::new(SystemClock)).await
+        Self::start(config, open_store(config), Arc::new(SystemClock)).await
     }
 
-    async fn with_store(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    async fn start(
+        config: &Config,
+        store: impl Future<Output = Result<Arc<dyn Store>, StartError>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let address = config.listen.address;
         let listen_error = |error| StartError::Listen { address, error };
         // Bound first: a second manager on one address is told so before it waits for a store.
         let listener = Listener::bind(address, ListenerOptions::from(config)).map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
+        let drain = CancellationToken::new();
+        let connections = listener.connections();
+        let (door, key) = Door::new();
+        let serving = AbortOnDropHandle::new(tokio::spawn(listener.serve(door, drain.clone())));
+        let store = store.await?;
         let is_shared = config.store.kind == StoreKind::Etcd;
         let options = EventsOptions { keep: config.events.keep, is_shared };
         let events = Arc::new(Events::new(Arc::clone(&clock), options));
@@ -136,7 +149,6 @@ impl Server {
         let registry = Arc::new(registry.map_err(|error| StartError::Load { kind: config.store.kind, error })?);
         let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING).telling(Arc::clone(&events)));
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
-        let drain = CancellationToken::new();
         let spans = Spans::export(&config.telemetry)?;
         let executor = Arc::new(Executor::new(Arc::clone(&registry), fence).with_traces(spans.traces()));
         // The other stores are one manager's alone.
@@ -169,7 +181,7 @@ impl Server {
         let metrics = Metrics::new(Sources {
             local: Local::new(Arc::clone(&registry), Arc::clone(&instances), Arc::clone(&executor)),
             peers,
-            connections: listener.connections(),
+            connections,
             requests,
             options: MetricsOptions { max_services: config.telemetry.metrics_max_services },
         });
@@ -180,13 +192,27 @@ impl Server {
         let observing =
             events::keep(Arc::clone(&registry), Arc::clone(&instances), advertised(config, local_addr), drain.clone());
         let _events = AbortOnDropHandle::new(tokio::spawn(observing));
+        let webhooks = webhooks(config, &events).await?;
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
         let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor)));
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
         let (_store, _executing) = (AbortOnDropHandle::new(store), AbortOnDropHandle::new(executing));
-        Ok(Self { listener, front, drain, local_addr, spans, _housekeeping, _store, _hints, _executing, _events })
+        key.open(front);
+        Ok(Self {
+            serving,
+            drain,
+            local_addr,
+            spans,
+            _housekeeping,
+            _store,
+            _hints,
+            _executing,
+            _events,
+            webhooks,
+            grace: config.listen.grace,
+        })
     }
 
     /// The address that is bound; its port is the real one where 0 was asked for.
@@ -194,18 +220,23 @@ impl Server {
         self.local_addr
     }
 
-    /// Serves until `shutdown` is done. Then health says so, instances are asked to come again elsewhere, and what is
+    /// Goes on serving until `shutdown` is done. Then health says so, instances are asked to come again elsewhere, and what is
     /// still connected after the grace is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let serving = self.listener.serve(self.front, self.drain.clone());
-        let mut serving = std::pin::pin!(serving);
+        let mut serving = self.serving;
         tokio::select! {
-            () = serving.as_mut() => return,
+            _ = &mut serving => return,
             () = shutdown => {}
         }
         tracing::info!("stopping");
         self.drain.cancel();
-        serving.await;
+        // An error says that it has ended before.
+        let _ = serving.await;
+        // The last event is told a moment after the beginning of the end; nobody may be connected that long.
+        let posted = futures_util::future::join_all(self.webhooks);
+        if tokio::time::timeout(self.grace, posted).await.is_err() {
+            tracing::warn!("events were not posted any more: there was no time left");
+        }
         self.spans.stop().await;
         tracing::info!("stopped");
     }
@@ -307,6 +338,35 @@ async fn etcd_tls(config: &Config) -> Result<Option<EtcdTls>, StartError> {
 
 async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
     tokio::fs::read(path).await.map_err(|error| StartError::File { key, path: path.to_owned(), error })
+}
+
+/// Begins to post events.
+async fn webhooks(config: &Config, events: &Arc<Events>) -> Result<Vec<AbortOnDropHandle<()>>, StartError> {
+    let targets = config.webhook.targets()?;
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let secret_error = |error: NoSecret| ConfigError::Invalid { key: "webhook.secret_file", reason: error.to_string() };
+    let secret = match &config.webhook.secret_file {
+        Some(path) => Some(Arc::new(Secret::read(&read("webhook.secret_file", path).await?).map_err(secret_error)?)),
+        None => None,
+    };
+    let has_tls = targets.iter().any(|url| url.scheme_str() == Some("https"));
+    let client = Client::new(has_tls).map_err(StartError::Webhooks)?;
+    let filter = config.webhook.filter()?;
+    let begin = |url| {
+        let webhook = Webhook {
+            url,
+            filter: filter.clone(),
+            secret: secret.clone(),
+            timeout: config.webhook.timeout,
+            give_up_after: config.webhook.give_up_after,
+            ..Webhook::default()
+        };
+        let delivery = Delivery::new(webhook, client.clone(), Arc::clone(events)).map_err(StartError::Contract)?;
+        Ok(AbortOnDropHandle::new(tokio::spawn(delivery.run())))
+    };
+    targets.into_iter().map(begin).collect()
 }
 
 /// Where other managers reach this one. `None`: nobody has said so, and its own address does not tell.

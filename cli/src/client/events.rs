@@ -1,3 +1,5 @@
+//! Streams of events, which last until somebody ends them.
+
 use super::{ACTOR, CallError, Client, MAX_ANSWER_BYTES, Rpc};
 use cofferdam_proto::v1;
 use std::time::Duration;

@@ -118,6 +118,18 @@ pub struct ServeArgs {
     /// How many events are kept, in as many KiB together [env: COFFERDAM_EVENTS_KEEP] [default: 10000]
     #[arg(long, value_name = "N")]
     pub events_keep: Option<usize>,
+
+    /// Where events are posted, with commas between them [env: COFFERDAM_WEBHOOK_URLS]
+    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
+    pub webhook_urls: Vec<String>,
+
+    /// The kinds of events that are posted [env: COFFERDAM_WEBHOOK_KINDS] [default: all]
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',')]
+    pub webhook_kinds: Vec<String>,
+
+    /// File with what posted events are signed with [env: COFFERDAM_WEBHOOK_SECRET_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 /// The flags that say which store, and where: of `cofferdam serve`, and of all that is done to a store.

@@ -50,6 +50,13 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("peers.timeout", Kind::Text),
     ("peers.lease", Kind::Text),
     ("events.keep", Kind::Plain),
+    ("webhook.urls", Kind::Text),
+    ("webhook.kinds", Kind::Text),
+    ("webhook.namespace", Kind::Text),
+    ("webhook.service", Kind::Text),
+    ("webhook.secret_file", Kind::Text),
+    ("webhook.timeout", Kind::Text),
+    ("webhook.give_up_after", Kind::Text),
 ];
 
 /// Variables that all programs with OpenTelemetry know, the one that counts first in front.
@@ -190,6 +197,9 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         peers_timeout,
         peers_lease,
         events_keep,
+        webhook_urls,
+        webhook_kinds,
+        webhook_secret_file,
     } = args.clone();
     fn set<T>(target: &mut T, flag: Option<T>) {
         if let Some(value) = flag {
@@ -224,6 +234,9 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.peers.timeout, peers_timeout);
     set(&mut config.peers.lease, peers_lease);
     set(&mut config.events.keep, events_keep);
+    set(&mut config.webhook.urls, Some(webhook_urls).filter(|urls| !urls.is_empty()));
+    set(&mut config.webhook.kinds, Some(webhook_kinds).filter(|kinds| !kinds.is_empty()));
+    set(&mut config.webhook.secret_file, webhook_secret_file.map(Some));
 }
 
 /// Where people's programs keep their state.

@@ -33,7 +33,7 @@ impl<S> Front<S> {
     }
 }
 
-type Answer<B> = Response<Either<B, Content>>;
+pub(super) type Answer<B> = Response<Either<B, Content>>;
 
 impl<S, R, B> Service<Request<R>> for Front<S>
 where

@@ -56,7 +56,11 @@ impl Page {
     pub(super) fn in_openapi(self) -> Value {
         let (id, description, kind) = match self {
             Self::Live => ("livez", "Whether the process works. Never asks the store.", TEXT),
-            Self::Ready => ("readyz", "Whether the manager wants requests: 503 from when it stops.", TEXT),
+            Self::Ready => (
+                "readyz",
+                "Whether the manager wants requests: 503 while it loads its store, and from when it stops.",
+                TEXT,
+            ),
             Self::Started => ("startupz", "Whether the manager has come up.", TEXT),
             Self::Version => ("version", "Release and contract.", JSON),
             Self::Metrics => ("metrics", "Services and the manager in numbers, for Prometheus.", TEXT),
@@ -73,6 +77,19 @@ impl Page {
             operation["responses"]["503"] = json!({"description": "The manager stops."});
         }
         operation
+    }
+}
+
+/// What a probe is told while the store is being loaded. `None`: it is none.
+pub(super) fn while_loading(path: &str) -> Option<Response<Bytes>> {
+    let (_, page) = PAGES.iter().find(|(page, _)| *page == path)?;
+    match page {
+        Page::Live => Some(text(StatusCode::OK, "ok\n".to_owned())),
+        Page::Ready | Page::Started => {
+            Some(text(StatusCode::SERVICE_UNAVAILABLE, "[-] the store is being loaded\nnot ready\n".to_owned()))
+        }
+        Page::Version => Some(version()),
+        _ => None,
     }
 }
 
@@ -105,14 +122,11 @@ impl Health {
                 answer(StatusCode::OK, format.content_type(), text)
             }
             Page::OpenApi => answer(StatusCode::OK, JSON, self.openapi.clone()),
-            Page::Version => {
-                let version = json!({"version": env!("CARGO_PKG_VERSION"), "contract": CONTRACT});
-                answer(StatusCode::OK, JSON, format!("{version}\n"))
-            }
+            Page::Version => version(),
         })
     }
 
-    /// The port answers nobody before the store was loaded, so only a stop is in the way. A store that is away is none:
+    /// Before the store was loaded [`while_loading`] answers, so only a stop is in the way. A store that is away is none:
     /// reads are served from memory.
     fn ready(&self, is_verbose: bool) -> Response<Bytes> {
         let stops = self.drain.is_cancelled();
@@ -176,6 +190,11 @@ fn none(query: &str) -> Result<bool, Problem> {
         None => Ok(false),
         Some((name, _)) => Err(Problem::invalid_field(name, "is no parameter here: there is none")),
     }
+}
+
+fn version() -> Response<Bytes> {
+    let version = json!({"version": env!("CARGO_PKG_VERSION"), "contract": CONTRACT});
+    answer(StatusCode::OK, JSON, format!("{version}\n"))
 }
 
 fn text(status: StatusCode, text: String) -> Response<Bytes> {

@@ -108,3 +108,62 @@ async fn the_manager_never_dials_itself_or_its_store() {
         ["127.0.0.1:7420", "127.0.0.1:2379", "[::1]:2380"].iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(own, expected);
 }
+
+#[tokio::test]
+async fn probes_are_answered_while_the_store_is_being_loaded() {
+    let config = config(StoreKind::Memory, Path::new(""));
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listening.local_addr().unwrap();
+    drop(listening);
+    let mut config = config;
+    config.listen.address = address;
+    let (open, opened) = oneshot::channel::<()>();
+    let store = async {
+        let _ = opened.await;
+        Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>)
+    };
+    let begun = tokio::spawn({
+        let config = config.clone();
+        async move { Server::start(&config, store, Arc::new(SystemClock)).await.unwrap() }
+    });
+    let status = async |path: &str| {
+        let mut socket = loop {
+            match tokio::net::TcpStream::connect(address).await {
+                Ok(socket) => break socket,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        let reading = tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut said);
+        tokio::time::timeout(PATIENCE, reading).await.expect("no answer").unwrap();
+        (said.split(' ').nth(1).unwrap().parse::<u16>().unwrap(), said)
+    };
+    assert_eq!(status("/livez").await.0, 200);
+    for probe in ["/readyz", "/readyz?verbose", "/startupz"] {
+        let (code, said) = status(probe).await;
+        assert!(code == 503 && said.contains("the store is being loaded"), "{said}");
+    }
+    assert_eq!(status("/version").await.0, 200);
+    let (code, said) = status("/v1/services").await;
+    assert!(code == 503 && said.contains("retry-after: 1") && said.contains("application/problem+json"), "{said}");
+    // Whoever speaks gRPC waits.
+    let mut client = client(address).await;
+    let waiting =
+        tokio::spawn(async move { client.list_isolated_services(v1::ListIsolatedServicesRequest::default()).await });
+    assert_eq!(status("/livez").await.0, 200);
+    assert!(!waiting.is_finished());
+    open.send(()).unwrap();
+    let server = begun.await.unwrap();
+    waiting.await.unwrap().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(server.serve(async {
+        let _ = stopped.await;
+    }));
+    for probe in ["/livez", "/readyz", "/startupz", "/v1/services"] {
+        assert_eq!(status(probe).await.0, 200, "{probe}");
+    }
+    stop.send(()).unwrap();
+    tokio::time::timeout(PATIENCE, serving).await.expect("it never stopped").unwrap();
+}

@@ -1,7 +1,7 @@
 //! What is told of instances, to those who watch events.
 
 use super::*;
-use crate::testing::Watching;
+use crate::testing::{Watching, key};
 use v1::{event::Detail, sync_request::Message};
 
 fn transition(from: v1::BreakerState, to: v1::BreakerState, cause: &str) -> v1::BreakerTransition {
@@ -74,7 +74,10 @@ async fn breakers_refusals_convergence_and_goodbyes_are_told_in_their_order() {
     assert!(matches!(refused.detail, Some(Detail::Refusal(event)) if event.contained && event.reason == "too new"));
     let contained = watching.event().await;
     assert_eq!((contained.kind(), contained.revision), (v1::EventKind::Containment, newer.revision));
-    drop(one.say);
+    let two = manager.instances.connect("two", "checkout", key("default/payments").namespace).unwrap();
+    two.says_goodbye();
+    drop(two);
+    assert!(watching.event_of(v1::EventKind::Instance).await.summary.ends_with("has come"));
     let left = watching.event_of(v1::EventKind::Instance).await;
     assert!(matches!(left.detail, Some(Detail::Instance(event)) if event.change() == v1::InstanceChange::Left));
 }
