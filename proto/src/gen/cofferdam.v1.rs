@@ -2175,185 +2175,6 @@ impl ErrorReason {
         }
     }
 }
-/// ExplainRequest asks what calls go by, and why.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExplainRequest {
-    /// The namespace. Empty: default.
-    #[prost(string, tag = "1")]
-    pub namespace: ::prost::alloc::string::String,
-    /// The service.
-    #[prost(string, tag = "2")]
-    pub service: ::prost::alloc::string::String,
-    /// The method that is called, as callers name it: a gRPC method is package.Service/Method. At most 512 bytes. Empty: a
-    /// method that no override is for.
-    #[prost(string, tag = "3")]
-    pub method: ::prost::alloc::string::String,
-    /// The pool that the call names. One that the policy does not have is NOT_FOUND. Empty: as the policy's globs say.
-    #[prost(string, tag = "4")]
-    pub pool: ::prost::alloc::string::String,
-    /// The instance that makes the call. One that is not known to use the service is NOT_FOUND. Empty: any.
-    #[prost(string, tag = "5")]
-    pub instance_id: ::prost::alloc::string::String,
-}
-/// ExplainedField is a field of the policy that calls go by.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExplainedField {
-    /// Its path in IsolationPolicy, for example retry.max_attempts.
-    #[prost(string, tag = "1")]
-    pub path: ::prost::alloc::string::String,
-    /// Its value, as proto3 JSON has it, strings without their quotes. At most 256 bytes; what is longer is cut and ends in
-    /// "...".
-    #[prost(string, tag = "2")]
-    pub value: ::prost::alloc::string::String,
-    /// Where it comes from.
-    #[prost(enumeration = "OriginKind", tag = "3")]
-    pub origin: i32,
-    /// Who that is: the preset's name, the glob of the override, the path of the field that it follows, or who set the
-    /// temporary level. Empty for the others.
-    #[prost(string, tag = "4")]
-    pub origin_name: ::prost::alloc::string::String,
-    /// The level from which on it is in force. Unset: it is in force at the present one.
-    #[prost(enumeration = "IsolationLevel", tag = "5")]
-    pub needs_level: i32,
-}
-/// ExplainedInstance is where an instance stands with the policy.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExplainedInstance {
-    /// The instance.
-    #[prost(string, tag = "1")]
-    pub instance_id: ::prost::alloc::string::String,
-    /// The application it belongs to.
-    #[prost(string, tag = "2")]
-    pub application: ::prost::alloc::string::String,
-    /// Where it stands.
-    #[prost(enumeration = "InstanceSyncState", tag = "3")]
-    pub state: i32,
-    /// What it has in force, by what it acknowledged last. Unset: nothing, as far as is known.
-    #[prost(message, optional, tag = "4")]
-    pub applied_revision: ::core::option::Option<Revision>,
-    /// The fingerprint that it computed of that. Empty: nothing, as far as is known, or it is silent.
-    #[prost(bytes = "bytes", tag = "5")]
-    pub applied_policy_hash: ::prost::bytes::Bytes,
-    /// Why it does not have the present policy in force, for people. Empty: it has.
-    #[prost(string, tag = "6")]
-    pub reason: ::prost::alloc::string::String,
-    /// For a refusal, the field at fault. Empty: not one field.
-    #[prost(string, tag = "7")]
-    pub field_path: ::prost::alloc::string::String,
-    /// For how long it has not. Unset: it has.
-    #[prost(message, optional, tag = "8")]
-    pub age: ::core::option::Option<::prost_types::Duration>,
-    /// Its breaker: the least good one where pools or methods have their own. BREAKER_STATE_UNSPECIFIED: none is in force,
-    /// or nothing was reported.
-    #[prost(enumeration = "BreakerState", tag = "9")]
-    pub breaker_state: i32,
-    /// How long ago it last reported on the service. Unset: never, or it is silent.
-    #[prost(message, optional, tag = "10")]
-    pub last_report_age: ::core::option::Option<::prost_types::Duration>,
-}
-/// ExplainResponse is what calls go by, and why.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ExplainResponse {
-    /// The revision of the service.
-    #[prost(message, optional, tag = "1")]
-    pub revision: ::core::option::Option<Revision>,
-    /// The fingerprint of its policy and orders, which instances acknowledge.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub policy_hash: ::prost::bytes::Bytes,
-    /// Whether it may be called. False: every call is rejected, whatever is said below.
-    #[prost(bool, tag = "3")]
-    pub enabled: bool,
-    /// The level that counts now.
-    #[prost(enumeration = "IsolationLevel", tag = "4")]
-    pub level: i32,
-    /// The override for methods that the method goes by, by its glob. Empty: none.
-    #[prost(string, tag = "5")]
-    pub method_glob: ::prost::alloc::string::String,
-    /// Whether the override says that its methods may safely run twice. Unset: as the caller says.
-    #[prost(bool, optional, tag = "6")]
-    pub idempotent: ::core::option::Option<bool>,
-    /// The pool that the call runs in. Empty: none, or no pool is in force at this level.
-    #[prost(string, tag = "7")]
-    pub pool: ::prost::alloc::string::String,
-    /// The breaker that the call meets: the service's own where neither pool nor method_glob of it is set. Unset: none is in
-    /// force at this level.
-    #[prost(message, optional, tag = "8")]
-    pub breaker: ::core::option::Option<BreakerTarget>,
-    /// The policy that the call goes by, field by field, in the order of the contract.
-    #[prost(message, repeated, tag = "9")]
-    pub fields: ::prost::alloc::vec::Vec<ExplainedField>,
-    /// The holds in force over that breaker, the one that counts first. Where no instance was named, those for single
-    /// instances are among them.
-    #[prost(message, repeated, tag = "10")]
-    pub holds: ::prost::alloc::vec::Vec<Hold>,
-    /// The level that stands in the place of the policy's for a time. Unset: none.
-    #[prost(message, optional, tag = "11")]
-    pub temporary_level: ::core::option::Option<TemporaryLevel>,
-    /// The fleet hint that this manager has given its instances. Unset: none.
-    #[prost(message, optional, tag = "12")]
-    pub fleet_hint: ::core::option::Option<FleetHintStats>,
-    /// How far the policy has come, with the instances that do not have it in force.
-    #[prost(message, optional, tag = "13")]
-    pub convergence: ::core::option::Option<ServiceConvergence>,
-    /// The instance that was named. Unset: none was.
-    #[prost(message, optional, tag = "14")]
-    pub instance: ::core::option::Option<ExplainedInstance>,
-    /// How old the answer is, where the store is away and it comes from memory. Unset: it is current.
-    #[prost(message, optional, tag = "15")]
-    pub stale_for: ::core::option::Option<::prost_types::Duration>,
-    /// The managers that did not answer: their instances are not in it. Empty: all have answered.
-    #[prost(message, repeated, tag = "16")]
-    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
-}
-/// OriginKind says where a value of a policy comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum OriginKind {
-    /// Unset.
-    Unspecified = 0,
-    /// Nobody set it: it is the built-in default.
-    Default = 1,
-    /// The preset that the policy names.
-    Preset = 2,
-    /// The policy of the service.
-    Service = 3,
-    /// The override for methods that the method goes by.
-    MethodOverride = 4,
-    /// Nobody set it: the default, or the preset's value, gave way to another field that was set.
-    Follows = 5,
-    /// An operator, for a time, apart from the policy.
-    TemporaryLevel = 6,
-}
-impl OriginKind {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "ORIGIN_KIND_UNSPECIFIED",
-            Self::Default => "ORIGIN_KIND_DEFAULT",
-            Self::Preset => "ORIGIN_KIND_PRESET",
-            Self::Service => "ORIGIN_KIND_SERVICE",
-            Self::MethodOverride => "ORIGIN_KIND_METHOD_OVERRIDE",
-            Self::Follows => "ORIGIN_KIND_FOLLOWS",
-            Self::TemporaryLevel => "ORIGIN_KIND_TEMPORARY_LEVEL",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "ORIGIN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
-            "ORIGIN_KIND_DEFAULT" => Some(Self::Default),
-            "ORIGIN_KIND_PRESET" => Some(Self::Preset),
-            "ORIGIN_KIND_SERVICE" => Some(Self::Service),
-            "ORIGIN_KIND_METHOD_OVERRIDE" => Some(Self::MethodOverride),
-            "ORIGIN_KIND_FOLLOWS" => Some(Self::Follows),
-            "ORIGIN_KIND_TEMPORARY_LEVEL" => Some(Self::TemporaryLevel),
-            _ => None,
-        }
-    }
-}
 /// FieldChange is one field that differs between two revisions of a service.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldChange {
@@ -3244,6 +3065,185 @@ impl StoreChange {
             "STORE_CHANGE_LOST" => Some(Self::Lost),
             "STORE_CHANGE_BACK" => Some(Self::Back),
             "STORE_CHANGE_EPOCH" => Some(Self::Epoch),
+            _ => None,
+        }
+    }
+}
+/// ExplainRequest asks what calls go by, and why.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    /// The namespace. Empty: default.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The method that is called, as callers name it: a gRPC method is package.Service/Method. At most 512 bytes. Empty: a
+    /// method that no override is for.
+    #[prost(string, tag = "3")]
+    pub method: ::prost::alloc::string::String,
+    /// The pool that the call names. One that the policy does not have is NOT_FOUND. Empty: as the policy's globs say.
+    #[prost(string, tag = "4")]
+    pub pool: ::prost::alloc::string::String,
+    /// The instance that makes the call. One that is not known to use the service is NOT_FOUND. Empty: any.
+    #[prost(string, tag = "5")]
+    pub instance_id: ::prost::alloc::string::String,
+}
+/// ExplainedField is a field of the policy that calls go by.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedField {
+    /// Its path in IsolationPolicy, for example retry.max_attempts.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Its value, as proto3 JSON has it, strings without their quotes. At most 256 bytes; what is longer is cut and ends in
+    /// "...".
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// Where it comes from.
+    #[prost(enumeration = "OriginKind", tag = "3")]
+    pub origin: i32,
+    /// Who that is: the preset's name, the glob of the override, the path of the field that it follows, or who set the
+    /// temporary level. Empty for the others.
+    #[prost(string, tag = "4")]
+    pub origin_name: ::prost::alloc::string::String,
+    /// The level from which on it is in force. Unset: it is in force at the present one.
+    #[prost(enumeration = "IsolationLevel", tag = "5")]
+    pub needs_level: i32,
+}
+/// ExplainedInstance is where an instance stands with the policy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedInstance {
+    /// The instance.
+    #[prost(string, tag = "1")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The application it belongs to.
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+    /// Where it stands.
+    #[prost(enumeration = "InstanceSyncState", tag = "3")]
+    pub state: i32,
+    /// What it has in force, by what it acknowledged last. Unset: nothing, as far as is known.
+    #[prost(message, optional, tag = "4")]
+    pub applied_revision: ::core::option::Option<Revision>,
+    /// The fingerprint that it computed of that. Empty: nothing, as far as is known, or it is silent.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub applied_policy_hash: ::prost::bytes::Bytes,
+    /// Why it does not have the present policy in force, for people. Empty: it has.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// For a refusal, the field at fault. Empty: not one field.
+    #[prost(string, tag = "7")]
+    pub field_path: ::prost::alloc::string::String,
+    /// For how long it has not. Unset: it has.
+    #[prost(message, optional, tag = "8")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// Its breaker: the least good one where pools or methods have their own. BREAKER_STATE_UNSPECIFIED: none is in force,
+    /// or nothing was reported.
+    #[prost(enumeration = "BreakerState", tag = "9")]
+    pub breaker_state: i32,
+    /// How long ago it last reported on the service. Unset: never, or it is silent.
+    #[prost(message, optional, tag = "10")]
+    pub last_report_age: ::core::option::Option<::prost_types::Duration>,
+}
+/// ExplainResponse is what calls go by, and why.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// The revision of the service.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The fingerprint of its policy and orders, which instances acknowledge.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub policy_hash: ::prost::bytes::Bytes,
+    /// Whether it may be called. False: every call is rejected, whatever is said below.
+    #[prost(bool, tag = "3")]
+    pub enabled: bool,
+    /// The level that counts now.
+    #[prost(enumeration = "IsolationLevel", tag = "4")]
+    pub level: i32,
+    /// The override for methods that the method goes by, by its glob. Empty: none.
+    #[prost(string, tag = "5")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Whether the override says that its methods may safely run twice. Unset: as the caller says.
+    #[prost(bool, optional, tag = "6")]
+    pub idempotent: ::core::option::Option<bool>,
+    /// The pool that the call runs in. Empty: none, or no pool is in force at this level.
+    #[prost(string, tag = "7")]
+    pub pool: ::prost::alloc::string::String,
+    /// The breaker that the call meets: the service's own where neither pool nor method_glob of it is set. Unset: none is in
+    /// force at this level.
+    #[prost(message, optional, tag = "8")]
+    pub breaker: ::core::option::Option<BreakerTarget>,
+    /// The policy that the call goes by, field by field, in the order of the contract.
+    #[prost(message, repeated, tag = "9")]
+    pub fields: ::prost::alloc::vec::Vec<ExplainedField>,
+    /// The holds in force over that breaker, the one that counts first. Where no instance was named, those for single
+    /// instances are among them.
+    #[prost(message, repeated, tag = "10")]
+    pub holds: ::prost::alloc::vec::Vec<Hold>,
+    /// The level that stands in the place of the policy's for a time. Unset: none.
+    #[prost(message, optional, tag = "11")]
+    pub temporary_level: ::core::option::Option<TemporaryLevel>,
+    /// The fleet hint that this manager has given its instances. Unset: none.
+    #[prost(message, optional, tag = "12")]
+    pub fleet_hint: ::core::option::Option<FleetHintStats>,
+    /// How far the policy has come, with the instances that do not have it in force.
+    #[prost(message, optional, tag = "13")]
+    pub convergence: ::core::option::Option<ServiceConvergence>,
+    /// The instance that was named. Unset: none was.
+    #[prost(message, optional, tag = "14")]
+    pub instance: ::core::option::Option<ExplainedInstance>,
+    /// How old the answer is, where the store is away and it comes from memory. Unset: it is current.
+    #[prost(message, optional, tag = "15")]
+    pub stale_for: ::core::option::Option<::prost_types::Duration>,
+    /// The managers that did not answer: their instances are not in it. Empty: all have answered.
+    #[prost(message, repeated, tag = "16")]
+    pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
+}
+/// OriginKind says where a value of a policy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OriginKind {
+    /// Unset.
+    Unspecified = 0,
+    /// Nobody set it: it is the built-in default.
+    Default = 1,
+    /// The preset that the policy names.
+    Preset = 2,
+    /// The policy of the service.
+    Service = 3,
+    /// The override for methods that the method goes by.
+    MethodOverride = 4,
+    /// Nobody set it: the default, or the preset's value, gave way to another field that was set.
+    Follows = 5,
+    /// An operator, for a time, apart from the policy.
+    TemporaryLevel = 6,
+}
+impl OriginKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ORIGIN_KIND_UNSPECIFIED",
+            Self::Default => "ORIGIN_KIND_DEFAULT",
+            Self::Preset => "ORIGIN_KIND_PRESET",
+            Self::Service => "ORIGIN_KIND_SERVICE",
+            Self::MethodOverride => "ORIGIN_KIND_METHOD_OVERRIDE",
+            Self::Follows => "ORIGIN_KIND_FOLLOWS",
+            Self::TemporaryLevel => "ORIGIN_KIND_TEMPORARY_LEVEL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ORIGIN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "ORIGIN_KIND_DEFAULT" => Some(Self::Default),
+            "ORIGIN_KIND_PRESET" => Some(Self::Preset),
+            "ORIGIN_KIND_SERVICE" => Some(Self::Service),
+            "ORIGIN_KIND_METHOD_OVERRIDE" => Some(Self::MethodOverride),
+            "ORIGIN_KIND_FOLLOWS" => Some(Self::Follows),
+            "ORIGIN_KIND_TEMPORARY_LEVEL" => Some(Self::TemporaryLevel),
             _ => None,
         }
     }

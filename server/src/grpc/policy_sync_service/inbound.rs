@@ -17,7 +17,7 @@ use cofferdam_proto::v1;
 use tokio::time::Instant;
 
 use super::{
-    Shared,
+    LOG, Shared,
     containing::Suspicion,
     hello::{self, MAX_SERVICES},
 };
