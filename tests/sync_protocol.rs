@@ -122,7 +122,7 @@ async fn only_an_acknowledgement_of_the_newest_policy_counts_as_applied() {
         reason: "no such thing".into(),
         field_path: "retry.max_attempts".into(),
         applied_revision: None,
-        contained: false,
+        ..PolicyNack::default()
     };
     two.say(Request::Nack(nack)).await;
     counted(&client, "payments", (2, 1, 1)).await;

@@ -88,7 +88,7 @@ impl Isolation {
     /// command was heard of before, those among them are of a time before this host as well.
     pub fn pass_over(&self, orders: &Orders) {
         if !orders.commands.is_empty() {
-            self.known().obeyed.done.get_or_insert(orders.last_command());
+            self.known().obeyed.done.get_or_insert_with(|| orders.last_command());
         }
     }
 

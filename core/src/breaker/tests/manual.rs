@@ -98,7 +98,7 @@ fn a_policy_does_not_cut_short_the_time_of_a_trip() {
 #[test]
 fn a_policy_does_not_cut_short_the_time_of_a_trip_after_another_trip() {
     let bench = Bench::new(consecutive());
-    let shorter = BreakerPolicy { open_duration: 10 * SECOND, ..bench.policy.clone() };
+    let shorter = BreakerPolicy { open_duration: 10 * SECOND, ..consecutive() };
     trip(&bench, 20 * SECOND).unwrap();
     assert_eq!(trip(&bench, None), None);
     bench.breaker.reconfigure(&shorter);

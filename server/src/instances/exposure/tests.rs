@@ -41,7 +41,7 @@ async fn who_waits_longest_is_told_by_how_long_and_who_has_refused_does_not_wait
     let (reason, field_path) = ("no".to_owned(), String::new());
     let refusal =
         super::super::Refusal { revision: at(5), reason, field_path, since: Instant::now(), is_contained: false };
-    second.refused(&a, refusal);
+    second.refused(&a, refusal, None);
     let seen = instances.exposure(&target);
     assert_eq!((seen.lag, seen.standing.applied, seen.standing.refused), (Duration::ZERO, 1, 1));
 }
