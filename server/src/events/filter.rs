@@ -35,7 +35,7 @@ impl Filter {
         let mut faults = Faults::default();
         for (index, kind) in kinds.iter().enumerate() {
             let is_known = v1::EventKind::try_from(*kind).is_ok_and(|kind| kind != v1::EventKind::Unspecified);
-            faults.require(is_known, &format!("kinds[{index}]"), "must be a kind of event that this release knows");
+            faults.require(is_known, format!("kinds[{index}]"), "must be a kind of event that this release knows");
         }
         faults.into_result()?;
         let (namespace, service) = match (namespace, service) {
