@@ -1,4 +1,4 @@
-//! What reviews have found of services as files, each as it was found.
+//! Services as files where something is odd: what is for a time, what is bad, what nobody reads.
 
 use super::{Operator, refused, said, text};
 use serde_json::{Value, json};

@@ -25,7 +25,7 @@ pub(crate) enum CallError {
         why: String,
     },
     /// The answer did not come in time.
-    #[error("{server} did not answer {rpc} within {}\ntry: cofferdam check (or more time with --timeout)", humantime::format_duration(*within))]
+    #[error("{server} did not answer {rpc} within {}\ntry: more time with --timeout, or another --server where that is no manager", humantime::format_duration(*within))]
     NoAnswer {
         /// Where.
         server: String,
@@ -36,7 +36,7 @@ pub(crate) enum CallError {
     },
     /// The connection broke under the call; whether it was done is not known.
     #[error(
-        "the connection to {server} broke under {rpc}: {why}\ntry: cofferdam check (and then again: a write that was done is not done twice)"
+        "the connection to {server} broke under {rpc}: {why}\ntry: the same again, or another --server where that is no manager"
     )]
     Broke {
         /// Where.
@@ -107,7 +107,13 @@ impl Refusal {
     fn mend(&self) -> Option<String> {
         let mend = match self.reason.as_str() {
             "SERVICE_NOT_FOUND" => format!("cofferdam get services -n {}", self.told("namespace")),
-            "REVISION_MISMATCH" => "cofferdam get services, and then again with the revision that it shows".to_owned(),
+            "REVISION_MISMATCH" => "cofferdam history SERVICE, which shows what the other change was".to_owned(),
+            "REVISION_UNKNOWN" | "REVISION_NOT_KEPT" => {
+                "cofferdam history SERVICE, which lists its revisions".to_owned()
+            }
+            "HOLD_NOT_FOUND" => "cofferdam describe service SERVICE, which shows its holds".to_owned(),
+            "QUOTA_EXCEEDED" if self.told("quota") == "services" => "cofferdam get services -A".to_owned(),
+            "QUOTA_EXCEEDED" => "cofferdam describe service SERVICE, which shows what it has".to_owned(),
             "STORE_UNAVAILABLE" | "STORE_OUTCOME_UNKNOWN" | "SHUTTING_DOWN" => {
                 "cofferdam check, and then again".to_owned()
             }
@@ -127,7 +133,8 @@ impl Refusal {
             "" if self.code == Code::Unimplemented => {
                 "cofferdam version (the manager may be of another release)".to_owned()
             }
-            _ => return None,
+            _ if !self.fields.is_empty() => "the same with what it says, or --help".to_owned(),
+            _ => "cofferdam check".to_owned(),
         };
         Some(mend)
     }

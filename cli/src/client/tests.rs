@@ -31,7 +31,7 @@ fn a_refusal_names_each_field_on_a_line_of_its_own() {
     let status = Status::with_error_details(Code::InvalidArgument, "bad", details);
     assert_eq!(
         refusal(&status).to_string(),
-        "SetIsolationLevel was refused: 2 fields are wrong\n  policy.retry.max_attempts: must be at most 10\n  the request: is too large"
+        "SetIsolationLevel was refused: 2 fields are wrong\n  policy.retry.max_attempts: must be at most 10\n  the request: is too large\ntry: the same with what it says, or --help"
     );
 }
 
@@ -53,4 +53,20 @@ fn only_what_is_harmless_is_made_twice() {
     assert!(named.is_repeatable() && v1::GetIsolationStatsRequest::default().is_repeatable());
     assert!(!v1::SetIsolationLevelRequest::default().is_repeatable());
     assert!(!v1::ExecuteWithIsolationRequest::default().is_repeatable());
+}
+
+/// Before, some had no line that begins with `try:`.
+#[test]
+fn every_refusal_says_what_mends_it() {
+    for (code, reason, mend) in [
+        (Code::NotFound, "HOLD_NOT_FOUND", "try: cofferdam describe service SERVICE, which shows its holds"),
+        (Code::ResourceExhausted, "QUOTA_EXCEEDED", "try: cofferdam describe service SERVICE, which shows what it has"),
+        (Code::NotFound, "REVISION_UNKNOWN", "try: cofferdam history SERVICE, which lists its revisions"),
+        (Code::Unavailable, "", "try: cofferdam check"),
+        (Code::Unimplemented, "", "try: cofferdam version (the manager may be of another release)"),
+    ] {
+        let details = ErrorDetails::with_error_info(reason, "cofferdam", HashMap::new());
+        let told = refusal(&Status::with_error_details(code, "no", details)).to_string();
+        assert_eq!(told, format!("no\n{mend}"), "{reason}");
+    }
 }

@@ -60,7 +60,7 @@ pub(crate) struct ImportArgs {
 
 /// Prints policies.
 pub(super) fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Error> {
-    let bad = |what: String| Error::usage(what, "cofferdam import --help");
+    let bad = |what: String| Error::usage(printable(&what), "cofferdam import --help");
     let path = args.file.display();
     let value = files::document(&args.file).map_err(|error| bad(error.to_string()))?;
     let imports =
@@ -69,13 +69,19 @@ pub(super) fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Error> {
     let requests: Vec<_> = imports
         .into_iter()
         .map(|import| {
-            import.notes.iter().for_each(|note| say(&format!("{}: {note}", import.service)));
+            import.notes.iter().for_each(|note| say(&printable(&format!("{}: {note}", import.service))));
             request(import).map_err(|fault| bad(format!("{path}: {fault}")))
         })
         .collect::<Result<_, _>>()?;
     let format = if args.output == Format::Json { Format::Json } else { Format::Yaml };
     requests.iter().try_for_each(|request| document(out, format, request))?;
     Ok(())
+}
+
+/// A line with what a file says in it: what a terminal would obey is shown instead.
+fn printable(line: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    line.chars().map(shown).collect()
 }
 
 /// What a configuration says of each service.

@@ -79,7 +79,10 @@ pub(super) async fn run(args: &RollbackArgs, session: &mut Session<'_>) -> Resul
             for service in &answer.services {
                 let name = session.shown(&service.namespace, &service.service);
                 writeln!(session.out, "{name}: {}", told(service, args.write.dry_run))?;
-                service.changes.iter().try_for_each(|change| writeln!(session.out, "  {}", field(change)))?;
+                // Those of a service that is left alone are what was not done to it.
+                if service.outcome() == v1::RollbackOutcome::Done {
+                    service.changes.iter().try_for_each(|change| writeln!(session.out, "  {}", field(change)))?;
+                }
             }
             if args.service.is_none() {
                 say(&format!("{} more had not changed since", answer.unchanged));

@@ -52,7 +52,7 @@ pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>)
     // The file outlives this process from here on, until what it says is registered.
     let kept = file.into_temp_path().keep();
     let done = match opened {
-        Ok(()) => save(args, &path, &now, session).await,
+        Ok(()) => Box::pin(save(args, &path, &now, session)).await,
         Err(error) => Err(error),
     };
     if done.is_ok() {

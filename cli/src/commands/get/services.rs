@@ -151,7 +151,8 @@ fn state(state: v1::BreakerState, stats: &v1::ServiceStats) -> Cell {
 
 /// A state with what operators hold breakers in: `open 3/4, held open`.
 fn held(state: Cell, isolated: &v1::IsolatedService) -> Cell {
-    let Some(hold) = isolated.holds.iter().find(|hold| ordered::rejects(hold)).or(isolated.holds.first()) else {
+    let Some(hold) = isolated.holds.iter().find(|hold| ordered::rejects(hold)).or_else(|| isolated.holds.first())
+    else {
         return state;
     };
     let tone = if ordered::rejects(hold) { Tone::Bad } else { Tone::Warn };

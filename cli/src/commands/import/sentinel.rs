@@ -15,11 +15,22 @@ const SECOND: Duration = Duration::from_secs(1);
 type Services = BTreeMap<String, (Map<String, Value>, Vec<String>)>;
 
 pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
+    let mut unknown = Vec::new();
     let rules = match value {
         Value::Array(rules) => rules,
         Value::Object(mut kinds) => {
-            let lists = ["flowRules", "degradeRules"].map(|name| kinds.remove(name).unwrap_or_else(|| json!([])));
-            lists.into_iter().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect()
+            let mut rules = Vec::new();
+            for name in ["flowRules", "degradeRules"] {
+                match kinds.remove(name) {
+                    None | Some(Value::Null) => {}
+                    Some(Value::Array(list)) => rules.extend(list),
+                    Some(other) => return Err(Fault::at(name, format!("must be a list of rules, and is {other}"))),
+                }
+            }
+            unknown.extend(
+                kinds.into_iter().map(|(name, _)| format!("{name} of the file has no counterpart and is left out")),
+            );
+            rules
         }
         other => return Err(Fault::at("", format!("must be a list of rules, and is {other}"))),
     };
@@ -33,7 +44,7 @@ pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
         }
         // A flow rule has no timeWindow, and a degrade rule needs one.
         match options.time("timeWindow", SECOND)? {
-            Some(open) => degrade(&mut options, open, policy)?,
+            Some(open) => degrade(&mut options, open, policy, notes)?,
             None => flow(&mut options, policy, notes)?,
         }
         if let Some(app) = options.take("limitApp").filter(|app| app != "default") {
@@ -41,43 +52,83 @@ pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
         }
         options.leftovers(notes);
     }
-    if services.is_empty() {
-        return Err(Fault::at("", "has no rules"));
-    }
+    let Some((_, first)) = services.values_mut().next() else { return Err(Fault::at("", "has no rules")) };
+    first.extend(unknown);
     let import = |(service, (mut policy, notes)): (String, (Map<String, Value>, Vec<String>))| {
         let is_full = policy.contains_key("bulkhead") || policy.contains_key("rateLimit");
         policy.insert("level".to_owned(), json!(if is_full { "full" } else { "enhanced" }));
         policy.insert("retry".to_owned(), json!({"maxAttempts": 1}));
         policy.insert("timeout".to_owned(), json!({"callTimeout": "0s"}));
-        policy.entry("circuitBreaker").or_insert_with(|| json!({"mode": "disabled"}));
+        let breaker =
+            policy.remove("circuitBreaker").map_or_else(|| json!({"mode": "disabled"}), breaker_with_defaults);
+        policy.insert("circuitBreaker".to_owned(), breaker);
         Import { service, policy: Value::Object(policy), notes }
     };
     Ok(services.into_iter().map(import).collect())
 }
 
-fn degrade(options: &mut Options, open: Duration, policy: &mut Map<String, Value>) -> Result<(), Fault> {
+fn degrade(
+    options: &mut Options,
+    open: Duration,
+    policy: &mut Map<String, Value>,
+    notes: &mut Vec<String>,
+) -> Result<(), Fault> {
     let grade = options.count("grade")?.unwrap_or(0);
     let count = options.number("count")?.ok_or_else(|| options.fault("count", "must be set"))?;
     let requests = options.count("minRequestAmount")?.unwrap_or(5);
     let ratio = options.number("slowRatioThreshold")?.unwrap_or(1.0);
     let window = options.time("statIntervalMs", MILLISECOND)?.unwrap_or(SECOND);
-    let breaker = policy.entry("circuitBreaker").or_insert_with(|| {
-        json!({"consecutiveFailures": 0, "failureRate": 0.0, "slowCallRate": 0.0, "openJitterRatio": 0.0, "successThreshold": 1})
-    });
-    breaker["timeWindow"] = json!({"length": written(window)});
-    breaker["minimumCalls"] = json!(requests);
-    breaker["openDuration"] = written(open);
-    match grade {
+    let thresholds = match grade {
         0 => {
             let slow = Duration::try_from_secs_f64(count / 1_000.0).unwrap_or(Duration::MAX);
-            breaker["slowCallDuration"] = written(slow);
-            breaker["slowCallRate"] = json!(ratio);
+            vec![("slowCallDuration", json!(written(slow))), ("slowCallRate", json!(ratio))]
         }
-        1 => breaker["failureRate"] = json!(count),
-        2 => breaker["failureCount"] = json!(count as u32),
+        1 => vec![("failureRate", json!(count))],
+        2 if count.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&count) => {
+            vec![("failureCount", json!(count as u32))]
+        }
+        2 => {
+            return Err(
+                options.fault("count", format!("must be a whole number from 1 where grade is 2, and is {count}"))
+            );
+        }
         other => return Err(options.fault("grade", format!("must be 0, 1 or 2, and is {other}"))),
+    };
+    let terms = [
+        ("timeWindow", json!({"length": written(window)})),
+        ("minimumCalls", json!(requests)),
+        ("openDuration", json!(written(open))),
+    ];
+    // A rule of another grade adds its threshold to the one breaker that there is.
+    let breaker = policy.entry("circuitBreaker").or_insert_with(|| json!({}));
+    if thresholds.iter().any(|(name, _)| breaker.get(name).is_some()) {
+        notes.push(format!("a second degrade rule of grade {grade} is left out: a service has one breaker"));
+        return Ok(());
+    }
+    for (name, value) in terms {
+        match breaker.get(name) {
+            Some(first) if *first != value => {
+                notes.push(format!("{name} {value} of a second degrade rule is left out"))
+            }
+            Some(_) => {}
+            None => breaker[name] = value,
+        }
+    }
+    for (name, value) in thresholds {
+        breaker[name] = value;
     }
     Ok(())
+}
+
+/// What Sentinel does by default, where no rule has said anything else.
+fn breaker_with_defaults(breaker: Value) -> Value {
+    let mut all = json!({
+        "consecutiveFailures": 0, "failureRate": 0.0, "slowCallRate": 0.0, "openJitterRatio": 0.0, "successThreshold": 1
+    });
+    if let (Value::Object(all), Value::Object(said)) = (&mut all, breaker) {
+        all.extend(said);
+    }
+    all
 }
 
 fn flow(options: &mut Options, policy: &mut Map<String, Value>, notes: &mut Vec<String>) -> Result<(), Fault> {
@@ -90,6 +141,11 @@ fn flow(options: &mut Options, policy: &mut Map<String, Value>, notes: &mut Vec<
     }
     if options.take("clusterMode").is_some_and(|mode| mode != false) {
         notes.push("clusterMode is left out: limits are of each instance".to_owned());
+    }
+    let section = if grade == 0 { "bulkhead" } else { "rateLimit" };
+    if policy.contains_key(section) {
+        notes.push(format!("a second flow rule of grade {grade} is left out: a service has one limit of a kind"));
+        return Ok(());
     }
     match grade {
         0 => {

@@ -104,6 +104,46 @@ fn rules_of_sentinel_are_put_together_by_resource() {
     assert_eq!(notes[0], "the resource is GET:/orders/{id}, which is no name of a service");
 }
 
+/// Before, the second rule overwrote the first, other rules of the file vanished, and half an exception was none.
+#[test]
+fn no_rule_of_sentinel_goes_without_a_word() {
+    let degrade = |grade: u32, count: f64, window: u32| json!({"resource": "a", "grade": grade, "count": count, "timeWindow": window});
+    let rules = json!({
+        "flowRules": [{"resource": "a", "grade": 1, "count": 50}, {"resource": "a", "grade": 1, "count": 5}],
+        "degradeRules": [degrade(1, 0.5, 10), degrade(1, 0.1, 10), degrade(2, 7.0, 20)],
+        "systemRules": [{"qps": 10}],
+        "paramFlowRules": [],
+    });
+    let (requests, notes) = imported(Source::Sentinel, rules, None);
+    let policy = requests[0].policy.clone().unwrap();
+    let breaker = policy.circuit_breaker.unwrap();
+    assert_eq!(policy.rate_limit.unwrap().permits, 50);
+    assert_eq!((breaker.failure_rate, breaker.failure_count, breaker.slow_call_rate), (Some(0.5), Some(7), Some(0.0)));
+    assert_eq!(breaker.open_duration.unwrap().seconds, 10);
+    for words in [
+        "a second flow rule of grade 1 is left out",
+        "a second degrade rule of grade 1 is left out",
+        "openDuration \"20s\" of a second degrade rule is left out",
+        "systemRules of the file has no counterpart",
+        "paramFlowRules of the file has no counterpart",
+    ] {
+        assert!(notes.iter().any(|note| note.starts_with(words)), "no {words:?} in {notes:?}");
+    }
+    for (rules, words) in [
+        (json!([degrade(2, 0.5, 10)]), "[0].count: must be a whole number from 1"),
+        (json!({"flowRules": {"resource": "a"}}), "flowRules: must be a list"),
+    ] {
+        let fault = convert(Source::Sentinel, rules, None).unwrap_err().to_string();
+        assert!(fault.starts_with(words), "{fault}");
+    }
+}
+
+/// Before, a terminal was sent whatever the file holds.
+#[test]
+fn what_a_terminal_would_obey_is_shown_instead() {
+    assert_eq!(printable("a\u{1b}[2J\n\u{e9}"), "a\\u{1b}[2J\\n\u{e9}");
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_at_its_place() {
     for (source, value, words) in [
