@@ -115,7 +115,7 @@ async fn explain_shows_what_an_instance_really_has_in_force_and_why_it_lags() {
         reason: "must be at most 4 here".into(),
         field_path: "retry.max_attempts".into(),
         applied_revision: first.revision,
-        contained: false,
+        ..PolicyNack::default()
     };
     follower.say(Request::Nack(nack)).await;
     let (old, new) = (first.revision.unwrap().revision, second.revision);

@@ -156,7 +156,7 @@ fn serve() -> Command {
 fn spawn(store: &Store, variables: &[(String, String)], folder: &Path, port: u16) -> Process {
     let mut command = serve();
     command.envs(variables.iter().cloned());
-    command.args(["--listen", &format!("127.0.0.1:{port}"), "--log-format", "text"]);
+    command.args(["--listen", &format!("127.0.0.1:{port}")]);
     match store {
         Store::Embedded => command.args(["--store", "embedded", "--data-dir"]).arg(folder),
         Store::Etcd(endpoints) => command.args(["--store", "etcd", "--etcd-endpoints", endpoints]),

@@ -41,6 +41,7 @@ async fn is_open(registry: &Registry, executor: &Executor) -> bool {
         cache_key: Bytes::new(),
         cache_fields: Vec::new(),
         pool: None,
+        trace: Trace::default(),
     };
     let refused = executor.execute(&registry.get(&key("default/payments")).unwrap(), &call).await.unwrap_err();
     matches!(refused, Error::Rejected(Rejection::CircuitOpen { .. }))

@@ -133,7 +133,7 @@ mod tests {
         let [a, b] = [with_alternative("a", "b"), with_alternative("b", "a")];
         let registered = v1::IsolatedService {
             service: b.request.service.clone(),
-            written_policy: b.request.policy.clone(),
+            written_policy: b.request.policy,
             ..Default::default()
         };
         let written = a.written(None).unwrap();

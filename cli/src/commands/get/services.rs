@@ -220,7 +220,7 @@ mod tests {
         let none = v1::IsolatedService { breaker_state: 0, ..isolated.clone() };
         assert_eq!(held(state(none.breaker_state(), &stats), &none), Cell::default());
         let (whole, part) = (
-            v1::IsolatedService { holds: vec![part.clone(), hold], ..none.clone() },
+            v1::IsolatedService { holds: vec![part.clone(), hold], ..none },
             v1::IsolatedService { holds: vec![part], ..isolated.clone() },
         );
         assert_eq!(held(state(whole.breaker_state(), &stats), &whole).text(), "held open");

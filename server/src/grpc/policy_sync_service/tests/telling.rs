@@ -66,6 +66,7 @@ async fn breakers_refusals_convergence_and_goodbyes_are_told_in_their_order() {
         field_path: "bulkhead".to_owned(),
         applied_revision: update.revision,
         contained: true,
+        ..v1::PolicyNack::default()
     };
     one.say(Message::Nack(nack)).await;
     let changed = watching.event().await;
