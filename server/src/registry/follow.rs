@@ -253,7 +253,11 @@ impl Shared {
             });
             let (epoch, now) = (incarnation.epoch, self.clock.now());
             self.teller.begin(epoch, listing.revision, self.read().services_after(None), now);
-            self.teller.tell(epoch, listing.entries.iter(), listing.revision);
+            let mut records = Vec::new();
+            for service in self.teller.changed(epoch, &listing.entries) {
+                records.extend(self.store.list(&key::changes(&service)).await?.entries);
+            }
+            self.teller.tell(epoch, listing.entries.iter().chain(&records), listing.revision);
             return Ok(());
         }
         Err(ResyncError::Unsettled)

@@ -1,7 +1,7 @@
 //! What is told of changes ([`Events`]): by the records that stand beside them, whoever has made them, in the order of
 //! the store.
 //!
-//! Records come by the watch, and where that was lost, by the next listing; this manager's own as well, so that a write
+//! Records come by the watch, and where that was lost, are read for what has changed since; this manager's own as well, so that a write
 //! whose outcome was never known is told where it has happened. Of a record, its service is compared with what was known
 //! of it before: what was held, and by which level.
 
@@ -24,6 +24,10 @@ use crate::{
     events::{Events, News},
     store::{Entry, StoreRevision},
 };
+
+/// Services whose records are read after the watch was lost. Of more than these, each would wait for all before it; who
+/// wants to know has the history.
+const MAX_READ: usize = 1_000;
 
 /// Tells what changes.
 #[derive(Debug)]
@@ -78,13 +82,25 @@ impl Teller {
         }
     }
 
+    /// The services of a listing that have changed since everything was told.
+    pub(super) fn changed(&self, epoch: u64, entries: &[Entry]) -> Vec<ServiceKey> {
+        let told = self.lock();
+        let is_new = |entry: &&Entry| told.epoch == epoch && entry.mod_revision > told.up_to;
+        let changed = entries.iter().filter(is_new).filter_map(|entry| match Key::parse(&entry.key) {
+            Key::Service(key) | Key::Unregistered(key) => Some(key),
+            _ => None,
+        });
+        changed.take(MAX_READ).collect()
+    }
+
     /// Tells the changes in a transaction, or in a listing: what is told already is not told again.
     pub(super) fn tell<'a>(&self, epoch: u64, entries: impl Iterator<Item = &'a Entry>, up_to: StoreRevision) {
         let mut told = self.lock();
         if told.epoch != epoch || told.up_to >= up_to {
             return;
         }
-        let mut changes: Vec<_> = entries.filter(|entry| entry.mod_revision > told.up_to).collect();
+        let mut changes: Vec<_> =
+            entries.filter(|entry| entry.mod_revision > told.up_to && entry.mod_revision <= up_to).collect();
         changes.sort_by_key(|entry| entry.mod_revision);
         for entry in changes {
             match Key::parse(&entry.key) {
