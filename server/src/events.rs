@@ -41,6 +41,9 @@ pub(crate) use self::{
 
 use self::{log::Log, turn::Turns};
 
+/// The longest ago that something has happened, whatever a clock says.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+
 /// What bounds the events of a manager.
 #[derive(Clone, Copy, Debug)]
 pub struct EventsOptions {
@@ -97,10 +100,10 @@ impl Events {
         self.tell_at(news, Duration::ZERO);
     }
 
-    /// Tells something that happened so long ago.
+    /// Tells something that happened so long ago; a day ago, where somebody says that it was longer.
     pub(crate) fn tell_at(&self, news: News, age: Duration) {
         let now = self.clock.now();
-        let event = news.at(now.checked_sub(age).unwrap_or(now));
+        let event = news.at(now.checked_sub(age.min(MAX_AGE)).unwrap_or(now));
         self.push(&mut self.lock(), event);
     }
 

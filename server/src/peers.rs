@@ -38,6 +38,7 @@ mod record;
 mod roster;
 mod wire;
 
+pub(crate) use self::ask::MAX_MESSAGE_BYTES;
 pub(crate) use self::part::{Local, ServicePart, Slot, TotalScope, TotalsPart};
 pub(crate) use self::wire::{arrival_to_wire, losses_to_wire, stand_to_wire, target_from_wire, target_to_wire};
 

@@ -187,10 +187,15 @@ impl Delivery {
         match timeout(self.webhook.timeout, posting).await {
             Ok(Ok(Answer { status, .. })) if status.is_success() => Ok(()),
             Ok(Ok(Answer { status, retry_after })) => {
-                let is_final = !status.is_server_error()
-                    && !matches!(
+                // What a receiver says of the event itself. All else may be different in a minute: a proxy has its own words
+                // for a receiver that is being started.
+                let is_final = status.is_redirection()
+                    || matches!(
                         status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+                        StatusCode::BAD_REQUEST
+                            | StatusCode::GONE
+                            | StatusCode::PAYLOAD_TOO_LARGE
+                            | StatusCode::UNPROCESSABLE_ENTITY
                     );
                 Err(Failure { why: format!("it answered {status}"), after: retry_after, is_final })
             }

@@ -29,7 +29,8 @@ pub struct BreakerReceipt {
     pub open_for: Option<Duration>,
     /// When it is worth asking again. `None`: now, or not before somebody changes the policy or releases the hold.
     pub retry_after: Option<Duration>,
-    /// Calls that its window holds: of one that its rules have opened, as it was when it opened.
+    /// Calls that its window holds: of one that its rules have opened, as it was when it opened. The last failure of a row
+    /// that is long enough opens before it is counted.
     pub calls: u64,
     /// Those of them that failed.
     pub failures: u64,
@@ -120,7 +121,15 @@ mod tests {
     #[test]
     fn a_breaker_that_has_opened_still_knows_what_it_opened_for() {
         for window in [BreakerWindow::default(), BreakerWindow::Count(20)] {
-            let policy = BreakerPolicy { window, open_jitter_ratio: 0.0, ..BreakerPolicy::default() };
+            // By the share of failures: a row of them opens before its last one is counted.
+            let policy = BreakerPolicy {
+                window,
+                open_jitter_ratio: 0.0,
+                consecutive_failures: 0,
+                failure_rate: 0.6,
+                minimum_calls: 8,
+                ..BreakerPolicy::default()
+            };
             let isolation = isolation(policy);
             let at = |seconds: u64| Timestamp::from_millis(3_600_000 + seconds * 1_000);
             calls(&isolation, &[Outcome::Success; 3], at(0));

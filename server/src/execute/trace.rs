@@ -159,12 +159,26 @@ fn number(number: u64) -> i64 {
 /// What a caller's metadata says.
 struct Said<'a>(&'a MetadataMap);
 
+/// What says to which span a call belongs.
+const PARENT: &str = "traceparent";
+
+/// Whether a text has the form of one: the propagator fills up what is too short, and then it is another trace.
+fn is_parent(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let has_form = |(at, byte): (usize, &u8)| if matches!(at, 2 | 35 | 52) { *byte == b'-' } else { is_hex(byte) };
+    // Later versions may say more behind it.
+    let ends = bytes.len() == 55 || (bytes.get(55) == Some(&b'-') && !text.starts_with("00"));
+    ends && bytes.iter().take(55).enumerate().all(has_form)
+}
+
 /// Metadata that is being made.
 struct Told<'a>(&'a mut MetadataMap);
 
 impl Extractor for Said<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        let text = self.0.get(key)?.to_str().ok()?;
+        (key != PARENT || is_parent(text)).then_some(text)
     }
 
     fn keys(&self) -> Vec<&str> {

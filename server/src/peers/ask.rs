@@ -8,7 +8,7 @@ use tonic::{Response, Status, transport::Channel};
 use super::{Joining, Peers, Shared};
 
 /// The largest message from another manager: of a thousand services, or of all of its instances.
-pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// What they said.
 #[derive(Debug)]

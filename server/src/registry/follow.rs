@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use cofferdam_core::name::ServiceKey;
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -26,11 +28,14 @@ use crate::{
     error::Error,
     events::News,
     fanout::Fanout,
-    store::{Listing, Store, StoreError, Watch, WatchBatch, WatchError, WatchEvent},
+    store::{Entry, Listing, Store, StoreError, Watch, WatchBatch, WatchError, WatchEvent},
 };
 
 /// The shortest upper bound of a pause between two attempts.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How many histories are read at a time.
+const TOGETHER: usize = 16;
 
 /// How often a load is begun anew because the store's description changed under it.
 const LOADS: u32 = 5;
@@ -253,14 +258,30 @@ impl Shared {
             });
             let (epoch, now) = (incarnation.epoch, self.clock.now());
             self.teller.begin(epoch, listing.revision, self.read().services_after(None), now);
-            let mut records = Vec::new();
-            for service in self.teller.changed(epoch, &listing.entries) {
-                records.extend(self.store.list(&key::changes(&service)).await?.entries);
-            }
+            let records = self.records(self.teller.changed(epoch, &listing.entries)).await;
             self.teller.tell(epoch, listing.entries.iter().chain(&records), listing.revision);
             return Ok(());
         }
         Err(ResyncError::Unsettled)
+    }
+
+    /// What is kept of the changes of services, as far as it can be read in a small part of the time that a store has: to
+    /// tell what happened must not keep anybody from going on.
+    async fn records(&self, services: Vec<ServiceKey>) -> Vec<Entry> {
+        let deadline = Instant::now() + self.options.store_timeout / 4;
+        let reading =
+            stream::iter(services).map(|service| async move { self.store.list(&key::changes(&service)).await });
+        let mut reading = std::pin::pin!(reading.buffer_unordered(TOGETHER));
+        let mut records = Vec::new();
+        loop {
+            match tokio::time::timeout_at(deadline, reading.next()).await {
+                Ok(Some(Ok(listing))) => records.extend(listing.entries),
+                Ok(None) => return records,
+                Ok(Some(Err(_))) | Err(_) => break,
+            }
+        }
+        tracing::warn!("not all changes of the time without a watch are told: the store took too long");
+        records
     }
 
     /// What a failed reload means to the caller of a write that has changed nothing.

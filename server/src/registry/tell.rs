@@ -90,7 +90,16 @@ impl Teller {
             Key::Service(key) | Key::Unregistered(key) => Some(key),
             _ => None,
         });
-        changed.take(MAX_READ).collect()
+        let mut changed: Vec<_> = changed.collect();
+        if changed.len() > MAX_READ {
+            tracing::warn!(
+                services = changed.len(),
+                read = MAX_READ,
+                "not all changes of the time without a watch are told"
+            );
+            changed.truncate(MAX_READ);
+        }
+        changed
     }
 
     /// Tells the changes in a transaction, or in a listing: what is told already is not told again.
@@ -122,8 +131,8 @@ impl Teller {
 
     fn tell_change(&self, told: &mut Told, key: ServiceKey, entry: &Entry, epoch: u64) {
         let Ok(Kept { revision, record, .. }) = Kept::decode(entry, epoch) else { return };
-        if record.kind() == v1::ChangeKind::Found || record.revision.is_some() {
-            // Not a change of now.
+        if record.kind() == v1::ChangeKind::Found || record.revision.is_some_and(|own| own.revision != 0) {
+            // Not a change of now: it has a revision that is not its transaction's.
             return;
         }
         let change = told.change(&key, revision, &record);

@@ -97,7 +97,9 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
         };
         let stays = nack.applied_revision.map(revision_from_wire);
         warn_of(&key, &refusal, stays.unwrap_or_default(), place.instance_id());
-        place.events().tell(News::refusal(&key, place.instance_id(), &refusal, stays));
+        if shared.registry.get(&key).is_some() {
+            place.events().tell(News::refusal(&key, place.instance_id(), &refusal, stays));
+        }
         let Refusal { revision, reason, .. } = refusal.clone();
         let put_back = place.refused(&key, refusal, stays.zip(hash));
         shared.judge(key, Suspicion { revision, reason }, put_back);

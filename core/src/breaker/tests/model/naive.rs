@@ -106,11 +106,9 @@ impl Naive {
         };
         let by_hand = open_for.is_some();
         let time = open_for.unwrap_or_else(|| self.jittered(reopens, share));
-        if let Phase::Open { since, wait, .. } = self.phase {
-            let longer = whole_millis(now + time - since);
-            if longer > wait {
-                self.phase = Phase::Open { since, wait: longer, reopens, by_hand };
-            }
+        if let Phase::Open { since, wait, by_hand: was_by_hand, .. } = self.phase {
+            let wait = wait.max(whole_millis(now + time - since));
+            self.phase = Phase::Open { since, wait, reopens, by_hand: by_hand || was_by_hand };
             return None;
         }
         self.round += 1;

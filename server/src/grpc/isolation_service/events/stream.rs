@@ -25,7 +25,7 @@ use tonic::{Status, transport::Channel};
 use super::Start;
 use crate::{
     events::{Cursor, Events, Filter, number_of},
-    peers::Peers,
+    peers::{MAX_MESSAGE_BYTES, Peers},
 };
 
 /// Events that are taken out of the ring in one go.
@@ -253,7 +253,7 @@ impl Watch {
             let Some(channel) = channel else {
                 return (id, Err("it does not say where it is: set --advertise-address there".to_owned()));
             };
-            let mut client = PeerServiceClient::new(channel);
+            let mut client = PeerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
             let answer = match timeout(WAIT + PATIENCE, client.collect_events(request)).await {
                 Ok(Ok(answer)) => Ok(answer.into_inner()),
                 Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
