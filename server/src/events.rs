@@ -8,11 +8,11 @@
 //! **Everything is told by one manager.** What happens at an instance is told by the manager that the instance is connected
 //! to. A change of a service is known to all managers that share the store, and is told by the one that has written it,
 //! whose id stands in the record of the change; what nobody wrote, such as a hold that runs out, by the first of them, by
-//! their ids. The others keep it for a while ([`Events::leave_to`]), and where the one whose turn it was is gone, the
+//! their ids. The others keep it for a while (`events/turn.rs`), and where the one whose turn it was is gone, the
 //! first of those that are left tells it: twice perhaps, but not never.
 //!
 //! A fleet's events are the rings of all its managers. They are brought together by whoever is asked
-//! (`grpc/isolation_service/events.rs`), and a [`Cursor`] says of each ring how far it was read.
+//! (`grpc/isolation_service/events.rs`), and a cursor says of each ring how far it was read.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

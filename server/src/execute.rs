@@ -6,7 +6,7 @@
 //!
 //! The manager is one more caller: it has a breaker, budget and cache of its own for each registered service that it was
 //! asked to call, in memory only, and of the caches' memory a bound over all services (`memory`). What operators order is
-//! done when it is given and not when somebody calls next ([`keep_up`]): by then a trip may be long over.
+//! done when it is given and not when somebody calls next (`keep_up`): by then a trip may be long over.
 
 mod channels;
 mod fence;
