@@ -1,9 +1,9 @@
 //! Texts of any length, told within bounds.
 
 /// What stands in the place of what was left out.
-const MORE: &str = "...";
+const MORE: &str = "... and more";
 
-/// A text, or its beginning and `...` where it has more than `max` bytes.
+/// A text, or its beginning and `... and more` where it has more than `max` bytes.
 pub(crate) fn shortened(text: impl Into<String>, max: usize) -> String {
     let mut text = text.into();
     if text.len() > max {
@@ -22,8 +22,8 @@ mod tests {
     #[test]
     fn a_text_ends_between_two_characters() {
         assert_eq!(shortened("payments", 8), "payments");
-        assert_eq!(shortened("payments!", 8), "payme...");
-        assert_eq!(shortened("paymüüüü", 8), "paym...", "the next one has two bytes");
-        assert_eq!(shortened("long", 3), "...");
+        assert_eq!(shortened("payments! payments!", 17), "payme... and more");
+        assert_eq!(shortened("paymü payments pay", 17), "paym... and more", "the next one has two bytes");
+        assert_eq!(shortened("no room", 3), "... and more");
     }
 }

@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_is_just_before_an_id_is_after_every_other_one_before_it() {
-        let ids = ["a", "checkout-1", "checkout-10", "checkout-2", "checkout-2a", "checkout-20"];
+        let ids = ["a", "checkout-1", "checkout-10", "checkout-2", "checkout-20", "checkout-2a"];
         for (index, id) in ids.iter().enumerate() {
             let before = just_before(id);
             assert!(*before < **id && ids[..index].iter().all(|other| **other < *before), "{id}");

@@ -71,5 +71,5 @@ fn what_is_told_is_bounded() {
     let found = Difference::between(Some(&state(v1::IsolationPolicy::default())), Some(&many));
     assert_eq!((found.changes.len(), found.more), (64, 37));
     let described = found.changes[0].after.as_ref().unwrap();
-    assert!(described.len() <= 256 && described.ends_with("é..."), "{described}");
+    assert!(described.len() <= 256 && described.ends_with("é... and more"), "{described}");
 }
