@@ -24,10 +24,7 @@ use crate::{
     },
 };
 
-mod watching;
-
-pub(crate) use self::watching::Watching;
-pub(crate) use crate::grpc::testing::{Manager, reason};
+pub(crate) use crate::grpc::testing::{Manager, Watching, reason};
 
 /// The epoch of every store in tests: the time at which their clock stands still.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;

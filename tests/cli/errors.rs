@@ -58,7 +58,7 @@ fn a_manager_that_is_away_is_said_with_what_mends_it() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let operator = Operator::at(format!("http://{}", silent.local_addr().unwrap()));
     let said = operator.run(&["get", "services", "--timeout", "300ms"]);
-    refused(&said, 1, &["did not answer ListIsolatedServices within 300ms", "try: cofferdam check"]);
+    refused(&said, 1, &["did not answer ListIsolatedServices within 300ms", "try: more time with --timeout"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +72,7 @@ async fn c15_a_refusal_names_the_field_and_the_nearest_name() {
     let nothing_like_it = operator.run(&["describe", "service", "zzz"]);
     refused(&nothing_like_it, 1, &["zzz", "try: cofferdam get services -n default\n"]);
     let mut taken = operator.run(&["set-level", "payments", "full", "--expected-revision", "1"]);
-    refused(&taken, 1, &["revision", "try: cofferdam get services"]);
+    refused(&taken, 1, &["revision", "try: cofferdam history"]);
     taken = operator.run(&["register", "Payments!"]);
     refused(&taken, 1, &["\n  service: must be of a-z"]);
 }

@@ -89,7 +89,7 @@ async fn explain_names_the_hold_that_counts_and_refuses_names_that_are_not_there
     refused(&operator.run(&["explain", "paymnets"]), 1, &["did you mean payments?", "try: cofferdam explain payments"]);
     refused(&operator.run(&["explain", "payments", "--pool", "writes"]), 1, &["no pool writes; it has: reads"]);
     refused(&operator.run(&["explain", "payments", "--instance", "x"]), 1, &["no instance x", "get clients"]);
-    refused(&operator.run(&["explain", "payments", "--method", "a\nb"]), 1, &["method must not hold control"]);
+    refused(&operator.run(&["explain", "payments", "--method", "a\nb"]), 1, &["method: must not hold control"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -141,6 +141,7 @@ pub(crate) struct TripArgs {
 
 /// Which breakers to close.
 #[derive(Args, Debug)]
+#[command(override_usage = "cofferdam reset [OPTIONS] <SERVICE>\n       cofferdam reset [OPTIONS] --all")]
 pub(crate) struct ResetArgs {
     /// The service
     #[arg(required_unless_present = "all")]

@@ -23,6 +23,10 @@ use crate::{
     testing::{EPOCH, FaultyStore, PATIENCE, registry_telling},
 };
 
+mod watching;
+
+pub(crate) use self::watching::Watching;
+
 /// A manager in this process, on a real socket.
 pub(crate) struct Manager {
     pub(crate) http: Http,

@@ -21,6 +21,9 @@ Examples:
 
 /// What to compare.
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "cofferdam diff [OPTIONS] <SERVICE> <FROM> [TO]\n       cofferdam diff [OPTIONS] --file <FILE>"
+)]
 pub(crate) struct DiffArgs {
     /// The service
     #[arg(required_unless_present = "file", requires = "from")]

@@ -3,7 +3,8 @@
 use cofferdam_proto::v1::{self, watch_events_response::Message};
 use tonic::{Status, Streaming};
 
-use super::{Manager, PATIENCE};
+use super::Manager;
+use crate::testing::PATIENCE;
 
 /// A stream of events, as a client has it.
 pub(crate) struct Watching {
