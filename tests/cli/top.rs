@@ -66,6 +66,13 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// A test that fails leaves nothing behind that writes to its output.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
 /// What stands on a terminal, less where it stands and how it looks.
 fn without_escapes(written: &str) -> String {
     let mut parts = written.split("\u{1b}[");
