@@ -3,7 +3,7 @@
 use super::Breaker;
 use super::schedule::{Draw, jittered_open_time, millis_up};
 use super::transition::{Cause, State, Transition};
-use super::word::{Phase, Word};
+use super::word::{MAX_WAIT, Phase, Word};
 use crate::policy::{BreakerMode, BreakerPolicy};
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -33,10 +33,18 @@ impl Breaker {
             let by_hand = open_for.is_some();
             let open_for = open_for.unwrap_or_else(|| jittered_open_time(policy, reopens, draw.number()));
             if let Phase::Open { wait, reopens, by_hand: was_by_hand } = word.phase() {
-                let until = now.saturating_add(open_for);
-                let wait = wait.max(millis_up(until.saturating_since(self.since(word.generation()))));
-                let next = word.with(Phase::Open { wait, reopens, by_hand: by_hand || was_by_hand });
-                if next == word || self.swap(word, next) {
+                let by_hand = by_hand || was_by_hand;
+                let until = now.saturating_add(open_for).max(self.deadline(word.generation(), wait));
+                let whole = millis_up(until.saturating_since(self.since(word.generation())));
+                let is_done = if whole > MAX_WAIT {
+                    // It opened so long ago that the word has no room for the time since then: it opens anew.
+                    let wait = millis_up(until.saturating_since(now));
+                    self.advance(word, Phase::Open { wait, reopens, by_hand }, now).is_some()
+                } else {
+                    let next = word.with(Phase::Open { wait: whole, reopens, by_hand });
+                    next == word || self.swap(word, next)
+                };
+                if is_done {
                     return None;
                 }
             } else if self.advance(word, Phase::Open { wait: millis_up(open_for), reopens, by_hand }, now).is_some() {

@@ -16,6 +16,8 @@
 pub(super) const MAX_CONSECUTIVE: u32 = MASK10 as u32;
 /// The largest count of reopenings; the open time has reached its bound long before, unless it hardly grows.
 pub(super) const MAX_REOPENS: u32 = MASK10 as u32;
+/// The longest time, in milliseconds, that the word holds from the opening to the end of the wait.
+pub(super) const MAX_WAIT: u64 = (1 << WAIT_BITS) - 1;
 
 const GENERATION_BITS: u32 = 19;
 const PAYLOAD_BITS: u32 = 42;
@@ -24,7 +26,6 @@ const REOPENS_SHIFT: u32 = WAIT_BITS + 1;
 const ORDERED_BIT: u32 = GENERATION_BITS + PAYLOAD_BITS;
 const STATE_SHIFT: u32 = ORDERED_BIT + 1;
 const MASK10: u64 = 0x3ff;
-const WAIT_MASK: u64 = (1 << WAIT_BITS) - 1;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
 const CLOSED: u64 = 0;
@@ -151,7 +152,7 @@ impl Word {
         let ten = |shift: u32| (self.0 >> shift & MASK10) as u32;
         match self.0 >> STATE_SHIFT {
             OPEN => Phase::Open {
-                wait: self.0 & WAIT_MASK,
+                wait: self.0 & MAX_WAIT,
                 reopens: ten(REOPENS_SHIFT),
                 by_hand: self.0 >> WAIT_BITS & 1 == 1,
             },
@@ -176,7 +177,7 @@ impl Word {
     /// The generation of an open word under no order, and for how many milliseconds it is open.
     #[inline]
     pub(super) fn wait_if_open(self) -> Option<(u32, u64)> {
-        (self.0 >> ORDERED_BIT == OPEN << 1).then_some((self.generation(), self.0 & WAIT_MASK))
+        (self.0 >> ORDERED_BIT == OPEN << 1).then_some((self.generation(), self.0 & MAX_WAIT))
     }
 
     /// The same in another phase, of the same generation. Numbers that are too large become the largest.
@@ -208,7 +209,7 @@ impl Phase {
             Self::Closed { consecutive } => CLOSED << STATE_SHIFT | ten(consecutive),
             Self::Open { wait, reopens, by_hand } => {
                 let by_hand = u64::from(by_hand) << WAIT_BITS;
-                OPEN << STATE_SHIFT | ten(reopens) << REOPENS_SHIFT | by_hand | wait.min(WAIT_MASK)
+                OPEN << STATE_SHIFT | ten(reopens) << REOPENS_SHIFT | by_hand | wait.min(MAX_WAIT)
             }
             Self::HalfOpen { in_flight, successes, failures, reopens } => {
                 let numbers = ten(reopens) << 30 | ten(failures) << 20 | ten(successes) << 10 | ten(in_flight);
@@ -232,7 +233,7 @@ mod tests {
             Phase::Closed { consecutive: 0 },
             Phase::Closed { consecutive: MAX_CONSECUTIVE },
             Phase::Open { wait: 0, reopens: 0, by_hand: true },
-            Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS, by_hand: false },
+            Phase::Open { wait: MAX_WAIT, reopens: MAX_REOPENS, by_hand: false },
             Phase::HalfOpen { in_flight: 1, successes: 2, failures: 3, reopens: 4 },
             Phase::HalfOpen { in_flight: 1023, successes: 1023, failures: 1023, reopens: MAX_REOPENS },
         ];
@@ -254,7 +255,7 @@ mod tests {
     fn numbers_that_do_not_fit_saturate_and_touch_no_neighbour() {
         let phase = Phase::Open { wait: u64::MAX, reopens: u32::MAX, by_hand: false };
         let word = word(7, phase, false);
-        let phase = Phase::Open { wait: WAIT_MASK, reopens: MAX_REOPENS, by_hand: false };
+        let phase = Phase::Open { wait: MAX_WAIT, reopens: MAX_REOPENS, by_hand: false };
         assert_eq!((word.generation(), word.phase(), word.is_ordered()), (7, phase, false));
     }
 

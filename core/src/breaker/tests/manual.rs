@@ -130,6 +130,21 @@ fn a_trip_of_any_length_ends() {
     assert!(bench.admit().unwrap().admission.is_probe());
 }
 
+/// What opened it is longer ago than the word has room for.
+#[test]
+fn a_trip_opens_a_breaker_that_nobody_has_called_for_a_month() {
+    let mut bench = Bench::new(consecutive());
+    bench.calls(Outcome::Failure, 5).unwrap();
+    bench.advance(Duration::from_secs(31 * 24 * 3600));
+    assert_eq!(bench.state(), State::HalfOpen);
+    assert_eq!(trip(&bench, 5 * SECOND), None, "it has not closed in between");
+    assert_eq!((bench.state(), left(&bench)), (State::Open, Some(5 * SECOND)));
+    trip(&bench, None);
+    assert_eq!(left(&bench), Some(30 * SECOND));
+    bench.advance(30 * SECOND);
+    assert_eq!(bench.calls(Outcome::Success, 2).unwrap().cause, Cause::ProbesSucceeded);
+}
+
 #[test]
 fn a_trip_keeps_the_growth_of_the_open_time_and_a_reset_forgets_it() {
     let policy = BreakerPolicy { open_backoff_multiplier: 2.0, ..consecutive() };
