@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability golden lint audit fmt proto \
-	baseline build-without-protoc bench bench-fleet bench-store instructions record-instructions demo setup-bench
+	baseline build-without-protoc bench bench-fleet bench-store bench-operate instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -27,7 +27,7 @@ lint: ## formatting, clippy, docs, the contract's rules, licences and banned dep
 	cargo fmt --manifest-path tools/protoc/Cargo.toml --check
 	cargo clippy --manifest-path tools/protoc/Cargo.toml -- -D warnings
 	cargo fmt --manifest-path bench/Cargo.toml --check
-	cargo clippy --manifest-path bench/Cargo.toml --no-default-features --all-targets -- -D warnings
+	cargo clippy --manifest-path bench/Cargo.toml --no-default-features --features fleet --all-targets -- -D warnings
 	buf lint
 	buf format --diff --exit-code
 	@test -e proto/baseline.binpb || { echo "proto/baseline.binpb is missing: see CONTRIBUTING.md, The contract" >&2; exit 1; }
@@ -92,6 +92,9 @@ bench-fleet: ## the cost of a change of policy to the manager, beside Redis and 
 
 bench-store: ## the cost of a durable write beside a bare put of etcd, into docs/performance.md; SHORT=1 is a taste
 	@tools/bench-store $(if $(SHORT),--short,docs/performance.md)
+
+bench-operate: ## how long an operator waits for commands, metrics and a rollback, into docs/performance.md; SHORT=1 is a taste
+	@tools/bench-operate $(if $(SHORT),--short,docs/performance.md)
 
 instructions: ## the instructions of the hot paths, held to the bounds in bench/instructions.toml
 	@tools/check-instructions check

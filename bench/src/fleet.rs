@@ -10,6 +10,8 @@ pub mod crowd;
 pub mod floor;
 pub mod http2;
 pub mod manager;
+pub mod operate;
+pub mod page;
 pub mod peers;
 pub mod process;
 pub mod storm;

@@ -1,25 +1,23 @@
 //! `fleet MANAGER [--short] [PAGE]`: measures what a change of policy costs a manager, prints the tables in Markdown,
 //! and puts them into a page between its marks.
 
-use cofferdam_bench::conditions::Conditions;
 use cofferdam_bench::fleet::args::Args;
 use cofferdam_bench::fleet::changes::{Figures, Heard, Operator, assemble, make};
 use cofferdam_bench::fleet::crowd::Crowd;
 use cofferdam_bench::fleet::floor::{self, Counted, Trigger};
 use cofferdam_bench::fleet::manager::{Admin, Instance, start_empty};
+use cofferdam_bench::fleet::page::publish;
 use cofferdam_bench::fleet::peers::{self, Publisher, Putter, Watcher};
 use cofferdam_bench::fleet::process::Process;
 use cofferdam_bench::fleet::streams::Streams;
 use cofferdam_bench::fleet::tables::{self, Row};
 use cofferdam_bench::fleet::{Outcome, storm, stuck};
-use cofferdam_bench::report::{BUSY, replace};
+use std::env;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::{env, fs};
 
 /// Streams of each connection, where one carries many.
 const MANY: usize = 100;
-const TASK: &str = "bench-fleet";
 
 fn main() -> Outcome<()> {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -28,15 +26,10 @@ fn main() -> Outcome<()> {
     {
         return floor::run(connections.parse()?, is_answered.parse()?);
     }
-    let args = Args::parse(words.into_iter())?;
-    if let Some(path) = &args.page {
-        // Now rather than when all is measured.
-        replace(&fs::read_to_string(path)?, TASK, "").ok_or_else(|| format!("{path} has no marks"))?;
-    }
-    let before = Conditions::now();
-    if before.load > BUSY {
-        eprintln!("warning: the load average is {}: the machine is busy, the figures will be doubtful", before.load);
-    }
+    publish("bench-fleet", &Args::parse(words.into_iter())?, tables)
+}
+
+fn tables(args: &Args) -> Outcome<String> {
     let mut text = String::new();
     for streams in args.streams() {
         let mut rows: Vec<Row> = Vec::new();
@@ -55,15 +48,7 @@ fn main() -> Outcome<()> {
     eprintln!("a storm of {}", args.storm());
     let storm = storm::run(&args.manager, args.storm())?;
     eprintln!("instances that are stuck");
-    text += &tables::troubles(&storm, &stuck::run(&args.manager)?);
-    let text = tables::conditions(&before, &Conditions::now()) + &text;
-    println!("{text}");
-    if let Some(path) = args.page {
-        let document =
-            replace(&fs::read_to_string(&path)?, TASK, &text).ok_or_else(|| format!("{path} has no marks"))?;
-        fs::write(&path, document)?;
-    }
-    Ok(())
+    Ok(text + &tables::troubles(&storm, &stuck::run(&args.manager)?))
 }
 
 /// Measures one, with the manager's program, so many streams and so many changes. `None`: it is not on this machine.

@@ -2,48 +2,30 @@
 //! ten thousand services cost a manager that starts; prints the tables in Markdown, and puts them into a page between its
 //! marks.
 
-use cofferdam_bench::conditions::Conditions;
 use cofferdam_bench::fleet::Outcome;
 use cofferdam_bench::fleet::args::Args;
+use cofferdam_bench::fleet::page::publish;
 use cofferdam_bench::fleet::process::Process;
 use cofferdam_bench::fleet::subjects::{BarePut, Manager, PolicyWrite, SERVICES, Start, etcd};
 use cofferdam_bench::fleet::tables;
 use cofferdam_bench::fleet::writes::{Figures, measure};
-use cofferdam_bench::report::{BUSY, replace};
+use std::env;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use std::{env, fs};
 
-const TASK: &str = "bench-store";
 const WRITERS: [usize; 2] = [1, 64];
 
 fn main() -> Outcome<()> {
-    let args = Args::parse(env::args().skip(1))?;
-    if let Some(path) = &args.page {
-        // Now rather than when all is measured.
-        replace(&fs::read_to_string(path)?, TASK, "").ok_or_else(|| format!("{path} has no marks"))?;
-    }
-    let before = Conditions::now();
-    if before.load > BUSY {
-        eprintln!("warning: the load average is {}: the machine is busy, the figures will be doubtful", before.load);
-    }
-    let folder = tempfile::tempdir()?;
-    let (etcd_process, etcd_address) = etcd(folder.path())?.ok_or("there is no etcd on the PATH")?;
-    let mut text = String::new();
-    for (title, rows) in writes(&args, etcd_address)? {
-        text += &tables::writes(&title, &rows);
-    }
-    text += &tables::starts(SERVICES, &starts(&args.manager, etcd_address)?);
-    drop(etcd_process);
-    let text = tables::conditions(&before, &Conditions::now()) + &text;
-    println!("{text}");
-    if let Some(path) = args.page {
-        let document =
-            replace(&fs::read_to_string(&path)?, TASK, &text).ok_or_else(|| format!("{path} has no marks"))?;
-        fs::write(&path, document)?;
-    }
-    Ok(())
+    publish("bench-store", &Args::parse(env::args().skip(1))?, |args| {
+        let folder = tempfile::tempdir()?;
+        let (_etcd, address) = etcd(folder.path())?.ok_or("there is no etcd on the PATH")?;
+        let mut text = String::new();
+        for (title, rows) in writes(args, address)? {
+            text += &tables::writes(&title, &rows);
+        }
+        Ok(text + &tables::starts(SERVICES, &starts(&args.manager, address)?))
+    })
 }
 
 /// A table: its title, and the figures of each subject.

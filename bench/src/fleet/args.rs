@@ -3,7 +3,7 @@
 use super::Outcome;
 use std::path::PathBuf;
 
-const USAGE: &str = "usage: fleet|store MANAGER [--short] [PAGE]";
+const USAGE: &str = "usage: fleet|store|operate MANAGER [--short] [PAGE]";
 
 /// What to measure, with which manager.
 pub struct Args {

@@ -52,6 +52,7 @@ pub fn start_empty(binary: &Path) -> Outcome<(Process, SocketAddr)> {
 /// Changes the policy, and waits until so many instances have it in force.
 pub struct Admin {
     caller: Caller,
+    service: String,
     /// Bytes of the static answer that is part of the policy.
     payload: usize,
     /// How many have to confirm. Zero: it is not waited for.
@@ -60,8 +61,14 @@ pub struct Admin {
 
 impl Admin {
     pub fn register(address: SocketAddr, payload: usize, quorum: u32) -> Outcome<Self> {
-        let mut admin = Self { caller: Caller::connect(address)?, payload, quorum };
-        let service = v1::Service { name: SERVICE.to_owned(), ..v1::Service::default() };
+        Self::of(SERVICE, address, payload, quorum)
+    }
+
+    /// The operator of another service.
+    pub fn of(service: &str, address: SocketAddr, payload: usize, quorum: u32) -> Outcome<Self> {
+        let service = service.to_owned();
+        let mut admin = Self { caller: Caller::connect(address)?, service, payload, quorum };
+        let service = v1::Service { name: admin.service.clone(), ..v1::Service::default() };
         let policy = Some(admin.policy(0));
         let request =
             v1::RegisterServiceRequest { service: Some(service), policy, ..v1::RegisterServiceRequest::default() };
@@ -77,7 +84,8 @@ impl Admin {
 
     /// How far the present policy has come.
     pub fn convergence(&mut self) -> Outcome<v1::ServiceConvergence> {
-        let request = v1::GetConvergenceRequest { service: SERVICE.to_owned(), ..v1::GetConvergenceRequest::default() };
+        let request =
+            v1::GetConvergenceRequest { service: self.service.clone(), ..v1::GetConvergenceRequest::default() };
         let answer: v1::GetConvergenceResponse = self.caller.call(method!("GetConvergence"), &request)?;
         let service = answer.convergence.and_then(|convergence| convergence.services.into_iter().next());
         service.ok_or_else(|| "the manager says nothing about the service".into())
@@ -108,7 +116,7 @@ impl Operator for Admin {
 
     fn change(&mut self, number: u32) -> Outcome<()> {
         let update = v1::UpdateIsolationPolicyRequest {
-            service: SERVICE.to_owned(),
+            service: self.service.clone(),
             policy: Some(self.policy(number + 1)),
             ..v1::UpdateIsolationPolicyRequest::default()
         };
@@ -117,7 +125,7 @@ impl Operator for Admin {
             return Ok(());
         }
         let wait = v1::WaitForConvergenceRequest {
-            service: SERVICE.to_owned(),
+            service: self.service.clone(),
             revision: answer.service.and_then(|service| service.revision),
             quorum: Some(v1::wait_for_convergence_request::Quorum::Count(self.quorum)),
             ..v1::WaitForConvergenceRequest::default()
@@ -127,8 +135,11 @@ impl Operator for Admin {
     }
 }
 
-/// An instance: it follows the service, and acknowledges each policy at once.
+/// An instance: it follows services, and acknowledges each policy at once.
 pub struct Instance {
+    services: Vec<String>,
+    /// Whether it reports of calls to each of them, once.
+    reports: bool,
     /// Whether it acknowledges.
     pub acknowledges: bool,
     /// The last update, and the answer to it: everybody gets the same one.
@@ -141,7 +152,35 @@ pub struct Instance {
 
 impl Instance {
     pub fn new(acknowledges: bool) -> Self {
-        Self { acknowledges, last: Default::default(), window: Duration::ZERO, bookmarks: 0 }
+        Self::of(vec![SERVICE.to_owned()], acknowledges)
+    }
+
+    /// One that follows others.
+    pub fn of(services: Vec<String>, acknowledges: bool) -> Self {
+        let last = Default::default();
+        Self { services, reports: false, acknowledges, last, window: Duration::ZERO, bookmarks: 0 }
+    }
+
+    /// The same, which also reports of calls.
+    pub fn reporting(services: Vec<String>) -> Self {
+        Self { reports: true, ..Self::of(services, true) }
+    }
+
+    fn report(&self) -> Vec<u8> {
+        let counters = v1::CallCounters { calls: 12, served_live: 10, failed: 2, attempts: 12, ..Default::default() };
+        let of = |service: &String| v1::ServiceReport {
+            service: service.clone(),
+            counters: Some(counters),
+            breaker_state: v1::BreakerState::Closed.into(),
+            health_status: v1::HealthStatus::Healthy.into(),
+            ..v1::ServiceReport::default()
+        };
+        let report = v1::SyncReport {
+            sequence: 1,
+            interval: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+            services: self.services.iter().map(of).collect(),
+        };
+        v1::SyncRequest { message: Some(sync_request::Message::Report(report)) }.encode_to_vec()
     }
 }
 
@@ -152,7 +191,7 @@ impl Protocol for Instance {
         let hello = v1::SyncHello {
             instance_id: format!("bench-{number}"),
             application: "bench".to_owned(),
-            services: vec![SERVICE.to_owned()],
+            services: self.services.clone(),
             ..v1::SyncHello::default()
         };
         v1::SyncRequest { message: Some(sync_request::Message::Hello(hello)) }.encode_to_vec()
@@ -163,7 +202,9 @@ impl Protocol for Instance {
             let answer = v1::SyncResponse::decode(message).ok().and_then(|response| response.message);
             let update = match answer {
                 Some(sync_response::Message::Update(update)) => update,
-                Some(sync_response::Message::Complete(_)) => return Meaning::Ready,
+                Some(sync_response::Message::Complete(_)) => {
+                    return Meaning::Ready(self.reports.then(|| self.report()));
+                }
                 Some(sync_response::Message::Bookmark(bookmark)) => {
                     let window = bookmark.reconnect_within.and_then(|within| within.try_into().ok());
                     self.window = window.unwrap_or(self.window);

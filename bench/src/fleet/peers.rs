@@ -111,7 +111,7 @@ impl Protocol for Watcher {
 
     fn hear(&mut self, message: &[u8]) -> Meaning {
         match WatchResponse::decode(message) {
-            Ok(response) if response.created => Meaning::Ready,
+            Ok(response) if response.created => Meaning::Ready(None),
             Ok(_) => Meaning::Change(None),
             Err(_) => Meaning::Nothing,
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 /// What a message of the server amounts to.
 pub enum Meaning {
-    /// All that was there at the beginning has been sent.
-    Ready,
+    /// All that was there at the beginning has been sent; and what to answer.
+    Ready(Option<Vec<u8>>),
     /// A change, and what to answer.
     Change(Option<Vec<u8>>),
     Nothing,
@@ -76,7 +76,12 @@ impl<P: Protocol> Speaker for Streams<P> {
         let Self { connections, protocol, heard, begun, ready, ended, .. } = self;
         connections[id].read(input, out, |stream, event, out| match event {
             Event::Message(message) => match protocol.hear(message) {
-                Meaning::Ready => ready.push((id, Instant::now())),
+                Meaning::Ready(answer) => {
+                    ready.push((id, Instant::now()));
+                    if let Some(answer) = answer {
+                        http2::message(out, stream, &answer, false);
+                    }
+                }
                 Meaning::Change(answer) => {
                     heard.push(begun.elapsed());
                     if let Some(answer) = answer {

@@ -78,7 +78,8 @@ impl Write for Registration {
     }
 }
 
-fn service(number: u64) -> String {
+/// The name of the service of this number.
+pub fn service(number: u64) -> String {
     format!("service-{number}")
 }
 

@@ -1,9 +1,10 @@
 //! The tables, as docs/performance.md has them.
 
 use super::changes::Figures;
+use super::operate::{Done, INSTANCES, MEASURED};
 use super::storm::Storm;
 use super::stuck::{HEALTHY, STUCK, Stuck};
-use super::subjects::Start;
+use super::subjects::{SERVICES, Start};
 use super::writes;
 use crate::conditions::Conditions;
 use crate::report::{BUSY, line};
@@ -133,6 +134,21 @@ pub fn starts(services: u64, rows: &[(&str, Start)]) -> String {
     for (name, Start { time, memory }) in rows {
         let each = memory / services as f64;
         text += &line(&[(*name).to_owned(), millis(*time), format!("{:.1}", memory / 1024.0), format!("{each:.1}")]);
+    }
+    text
+}
+
+/// What an operator waits for.
+pub fn operations(all: &[Done]) -> String {
+    let mut text = format!(
+        "### What an operator waits for\n\nCommands with {SERVICES} services, metrics of {MEASURED}, a rollback until \
+         {INSTANCES} instances have acknowledged it.\n\n"
+    );
+    text += &line(&cells(["", "p50 ms", "max ms", "times", "the manager grew, KiB"]));
+    text += "|---|--:|--:|--:|--:|\n";
+    for Done { name, times, growth } in all {
+        let (half, most) = (millis(percentile(times, 0.5)), millis(percentile(times, 1.0)));
+        text += &line(&[name.clone(), half, most, times.len().to_string(), format!("{growth:.0}")]);
     }
     text
 }
