@@ -90,10 +90,10 @@ pub enum Error {
         time: String,
     },
     /// Others kept changing the same things, so that no attempt found them as it had read them. Nothing was changed.
-    #[error("service {key} was changed by others at each of {attempts} attempts: try again")]
+    #[error("{} by others at each of {attempts} attempts: try again", was_changed(key.as_ref()))]
     Contended {
-        /// The service.
-        key: ServiceKey,
+        /// The service. `None`: one of several.
+        key: Option<ServiceKey>,
         /// How often it was tried.
         attempts: u32,
     },
@@ -250,6 +250,13 @@ impl Error {
 
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+}
+
+fn was_changed(key: Option<&ServiceKey>) -> String {
+    match key {
+        Some(key) => format!("service {key} was changed"),
+        None => "some of the services were changed".to_owned(),
+    }
 }
 
 fn those(who: &str, names: &[String]) -> String {

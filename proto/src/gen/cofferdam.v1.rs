@@ -2360,8 +2360,7 @@ pub struct RollbackRequest {
     /// As in RegisterServiceRequest.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
-    /// Whether to write nothing and only say what would be done. Each service is then looked at as if it alone were put back: of
-    /// several that stand in for each other, some may be refused that would be done.
+    /// Whether to write nothing and only say what would be done.
     #[prost(bool, tag = "7")]
     pub validate_only: bool,
     /// Whether to unregister what was not registered then. False: it is left alone and named.
@@ -2399,8 +2398,7 @@ pub struct RolledBackService {
     #[prost(string, tag = "9")]
     pub error: ::prost::alloc::string::String,
 }
-/// RollbackResponse is what became of all of them. With several services each is put back in a transaction of its own, so
-/// that some may be done and others not: the answer says which, and the same request again does the rest.
+/// RollbackResponse is what became of all of them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RollbackResponse {
     /// The services by namespace and name: the one that was named, or all that had changed since.
@@ -2409,6 +2407,10 @@ pub struct RollbackResponse {
     /// How many more had not changed since.
     #[prost(uint32, tag = "2")]
     pub unchanged: u32,
+    /// The revision that all which are done have in common: they were one transaction. Unset: nothing was written, a service
+    /// was named, or they were too many for one transaction.
+    #[prost(message, optional, tag = "3")]
+    pub revision: ::core::option::Option<Revision>,
 }
 /// ChangeKind says what changed a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -73,7 +73,8 @@ pub(super) fn release(
     Ok(had_some.then(|| touch(&service.namespace)))
 }
 
-fn touch(namespace: &Name) -> Op {
+/// What to write where an alternative changes in a namespace.
+pub(super) fn touch(namespace: &Name) -> Op {
     put(key::alternatives(namespace), Bytes::new())
 }
 

@@ -167,7 +167,6 @@ pub(super) fn removal(view: &mut View<'_>, target: &ServiceKey, before: &Registe
     let log = log(view, target, Some(before), unregistered, cause, Bytes::new(), &mut ops);
     let record = storage::UnregisteredRecord { schema_version: SCHEMA_VERSION, changes: Some(log) };
     ops.push(put(key::unregistered(target), record.encode_to_vec().into()));
-    forget(view, target, &mut ops);
     ops
 }
 
@@ -257,8 +256,9 @@ fn first(log: &storage::ChangeLog) -> u64 {
     log.last.saturating_sub(log.sizes.len() as u64).saturating_add(1)
 }
 
-/// Forgets one of those that were unregistered first, where there are too many.
-fn forget(view: &mut View<'_>, target: &ServiceKey, ops: &mut Vec<Op>) {
+/// Forgets one of those that were unregistered first, where there are too many with `target`: adds to what is written that
+/// removes it alone.
+pub(super) fn forget(view: &mut View<'_>, target: &ServiceKey, ops: &mut Vec<Op>) {
     let mut unregistered = view.catalog().unregistered_by_age();
     unregistered.retain(|key| *key != target);
     let beyond = (unregistered.len() + 1).saturating_sub(MAX_UNREGISTERED);

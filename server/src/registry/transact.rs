@@ -89,6 +89,16 @@ impl<'a> View<'a> {
         self.catalog
     }
 
+    /// What the plan depends on by now, to go back to with [`forget_since`](Self::forget_since).
+    pub(super) fn read(&self) -> BTreeMap<String, Option<StoreRevision>> {
+        self.read.clone()
+    }
+
+    /// Depends on no more than before: on what [`read`](Self::read) said then.
+    pub(super) fn forget_since(&mut self, read: BTreeMap<String, Option<StoreRevision>>) {
+        self.read = read;
+    }
+
     fn note(&mut self, key: Key, store_key: String) {
         self.read.insert(store_key, self.catalog.known(&key));
     }
@@ -103,14 +113,14 @@ impl<'a> View<'a> {
 }
 
 impl Shared {
-    /// Plans and commits a write to `target` until it is done, refused or given up. What has a cause is told to the log, once,
-    /// when it is durable.
+    /// Plans and commits a write to `target` (`None`: to several services) until it is done, refused or given up. What has a
+    /// cause is told to the log, once for each service, when it is durable.
     ///
     /// # Errors
     /// What the plan refuses with, [`Error::Contended`], [`Error::RequestIdReused`], or what the store fails with.
-    pub(super) async fn transact<A: Answer>(
+    pub(super) async fn transact<'a, A: Answer>(
         &self,
-        target: &ServiceKey,
+        target: impl Into<Option<&'a ServiceKey>>,
         request: &Request,
         cause: Option<&Cause>,
         plan: impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send,
@@ -123,15 +133,15 @@ impl Shared {
                 txn.ops = planned.ops;
                 planned.answer
             });
-            let is_change = !txn.ops.is_empty();
             let answer = verdict.as_ref().ok().map(Message::encode_to_vec);
             let lease = request.attach(self, &mut txn, answer, give_up).await?;
             let ops = txn.ops.clone();
             let conflict = match self.commit(txn, give_up).await {
                 Ok(revision) => {
                     self.apply_early(&ops, epoch, revision);
-                    if let Some(cause) = cause.filter(|_| is_change) {
-                        cause.tell(target, request.id(), super::revision_at(epoch, revision));
+                    if let Some(cause) = cause {
+                        let at = super::revision_at(epoch, revision);
+                        services(&ops).for_each(|key| cause.tell(&key, request.id(), at));
                     }
                     let mut answer = verdict?;
                     answer.revision().get_or_insert(super::revision_at(epoch, revision));
@@ -142,8 +152,8 @@ impl Shared {
                     continue;
                 }
                 Err(CommitError::Store(error)) => {
-                    if let (Some(cause), StoreError::Unknown { reason }) = (cause.filter(|_| is_change), &error) {
-                        cause.tell_doubt(target, request.id(), reason);
+                    if let (Some(cause), StoreError::Unknown { reason }) = (cause, &error) {
+                        services(&ops).for_each(|key| cause.tell_doubt(&key, request.id(), reason));
                     }
                     return Err(self.store_error(error));
                 }
@@ -161,7 +171,7 @@ impl Shared {
             caught_up?;
             pause(attempt).await;
         }
-        Err(Error::Contended { key: target.clone(), attempts: ATTEMPTS })
+        Err(Error::Contended { key: target.into().cloned(), attempts: ATTEMPTS })
     }
 
     /// What a write would answer, without writing anything.
@@ -242,6 +252,14 @@ impl Shared {
             Err(_) => Err(Error::StoreUnavailable { reason: self.no_answer() }),
         }
     }
+}
+
+/// The services that are written.
+fn services(ops: &[Op]) -> impl Iterator<Item = ServiceKey> {
+    ops.iter().filter_map(|op| match Key::parse(op.key()) {
+        Key::Service(key) => Some(key),
+        _ => None,
+    })
 }
 
 /// Whether memory is as far as what a conflict showed.

@@ -41,26 +41,36 @@ impl Registry {
                 return Err(nearest::not_found(view.catalog(), &target));
             }
             expect_revision(&target, expected, before)?;
-            let ops = remove(view, &target, before, &cause)?;
+            let ops = remove_one(view, &target, before, &cause)?;
             Ok(Plan { ops, answer: v1::UnregisterServiceResponse::default() })
         };
         self.shared.transact(&target, &identity, Some(&cause), plan).await
     }
 }
 
-/// What to write for a service to go.
+/// What to write for a service to go, and nothing else to happen.
 ///
 /// # Errors
 /// [`Error::ServiceInUse`].
-pub(super) fn remove(
+pub(super) fn remove_one(
     view: &mut View<'_>,
     target: &ServiceKey,
     before: Option<&Registered>,
     cause: &Cause,
 ) -> Result<Vec<Op>, Error> {
     let guard = alternatives::release(view, target, before)?;
+    let mut ops = remove(view, target, before, cause);
+    ops.extend(guard);
+    if before.is_some() {
+        changes::forget(view, target, &mut ops);
+    }
+    Ok(ops)
+}
+
+/// What to write for a service to go whose name nobody uses, less what that asks of the others.
+pub(super) fn remove(view: &mut View<'_>, target: &ServiceKey, before: Option<&Registered>, cause: &Cause) -> Vec<Op> {
     let gone = [delete(key::service(target)), delete(key::health(target))];
     // Of one that was never good nobody knows what it was.
     let recorded = before.map(|before| changes::removal(view, target, before, cause)).unwrap_or_default();
-    Ok(gone.into_iter().chain(guard).chain(recorded).collect())
+    gone.into_iter().chain(recorded).collect()
 }
