@@ -11,7 +11,14 @@ use std::time::Duration;
 
 /// What every command has in common.
 const HELP: &str = "\
-Manager and output are for the commands that speak to a manager, and may be said before the command or behind it.
+Start here:
+  cofferdam demo
+  cofferdam serve
+  cofferdam register payments --endpoint 127.0.0.1:50051 --level enhanced
+  cofferdam describe service payments
+  cofferdam check
+
+Manager and output are for the commands that speak to a manager, and may stand before or after the command.
 
 Data goes to the standard output, words about it to the standard error. Exit codes: 0 all is well, 1 it is not or cannot be
 done, 2 the command line makes no sense, 3 something is degraded or differs, 4 a breaker is open.";
@@ -105,6 +112,8 @@ impl Default for DemoArgs {
 }
 
 #[cfg(test)]
+mod printed;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -138,6 +147,7 @@ mod tests {
             &["cofferdam", "-n", "shop", "version"],
             &["cofferdam", "--actor", "ann", "store", "check", "--data-dir", "/x"],
             &["cofferdam", "-o", "json", "import", "opossum", "-"],
+            &["cofferdam", "--server", "a:1", "simulate", "policy.yaml", "calls.csv"],
             &["cofferdam", "--server", "a:1", "config", "use-context", "lab"],
         ] {
             assert_eq!(parsed(strange).unwrap_err().exit_code(), 2, "{strange:?}");

@@ -61,7 +61,7 @@ pub(crate) enum OperatorCommand {
     /// Watch all services on the terminal, with keys for level, trip and reset.
     #[command(after_help = top::HELP)]
     Top(Box<top::TopArgs>),
-    /// Look whether all is well, and say what mends it where it is not.
+    /// Check whether everything is healthy; print the command that fixes what is not.
     #[command(after_help = check::HELP)]
     Check(check::CheckArgs),
     /// Wait until instances have a policy in force.
@@ -88,16 +88,18 @@ pub(crate) enum OperatorCommand {
     #[command(after_help = orders::HOLD_HELP)]
     Hold(Box<orders::HoldArgs>),
     /// End a hold.
+    #[command(after_help = orders::RELEASE_HELP)]
     Release(Box<orders::ReleaseArgs>),
     /// Open breakers once, as if they had tripped.
     #[command(after_help = orders::TRIP_HELP)]
     Trip(Box<orders::TripArgs>),
     /// Close breakers once, and have them forget what they have learned.
+    #[command(after_help = orders::RESET_HELP)]
     Reset(Box<orders::ResetArgs>),
     /// Show who changed what, when and why.
     #[command(after_help = history::HELP)]
     History(history::HistoryArgs),
-    /// Put a service, or all, back to what they were.
+    /// Restore a service, or all of them, to an earlier revision or time.
     #[command(after_help = rollback::HELP)]
     Rollback(Box<rollback::RollbackArgs>),
     /// Show what has happened: breakers, changes, orders, refusals, instances, managers.
@@ -141,7 +143,7 @@ pub(crate) enum OperatorCommand {
 impl OperatorCommand {
     /// Whether it has the flags that say which manager.
     pub(crate) const fn speaks_to_a_manager(&self) -> bool {
-        !matches!(self, Self::Import(_) | Self::Config(_))
+        !matches!(self, Self::Import(_) | Self::Simulate(_) | Self::Config(_))
     }
 }
 

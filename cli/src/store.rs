@@ -51,7 +51,7 @@ pub(crate) struct RestoreArgs {
     /// The file that `cofferdam store backup` wrote
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Lose what the store holds
+    /// Delete everything the target store holds, then fill it
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(crate) struct MigrateArgs {
     /// The store to fill, said the same way
     #[arg(long, value_name = "STORE")]
     pub(crate) to: Place,
-    /// Lose what the store to fill holds
+    /// Delete everything the target store holds, then fill it
     #[arg(long)]
     pub(crate) replace: bool,
     /// What all keys begin with in etcd; ends with a slash [env: COFFERDAM_STORE_ETCD_PREFIX]

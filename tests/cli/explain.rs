@@ -165,7 +165,7 @@ async fn e12_all_breakers_are_reset_once_that_is_confirmed() {
         operator.done(&["register", name, "--level", level]);
     }
     let asked = operator.run(&["reset", "--all", "--reason", "over"]);
-    refused(&asked, 2, &["reset the breakers of 2 services", "--yes"]);
+    refused(&asked, 2, &["reset the breakers of 2 services", "cofferdam reset --all --yes --reason TEXT"]);
     let done = operator.done(&["reset", "--all", "--yes", "--reason", "over"]);
     let reset: Vec<_> = done.lines().map(|line| line.split(',').next().unwrap()).collect();
     assert_eq!(reset, ["auth: breakers reset", "payments: breakers reset"]);

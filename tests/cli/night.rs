@@ -28,11 +28,29 @@ async fn breakers_are_held_released_tripped_and_reset_with_instances_that_say_so
     let dry = operator.done(&["hold", "payments", "closed", "--dry-run", "--instance", "pay-1", "--reason", "x"]);
     assert_eq!(dry, "payments: would be: breakers at pay-1 held closed until released\n");
     refused(&operator.run(&["release", "payments", "--reason", "done"]), 1, &["is not held"]);
-    refused(&operator.run(&["hold", "payments", "open"]), 1, &["reason"]);
     let kinds = operator.json(&["history", "payments"]);
     let kinds = kinds["revisions"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap().to_owned());
     let expected = ["RESET", "TRIPPED", "RELEASED", "HELD", "REGISTERED"].map(|kind| format!("CHANGE_KIND_{kind}"));
     assert_eq!(kinds.collect::<Vec<_>>(), expected);
+}
+
+/// Before, they asked a manager first, `reset --all` had itself confirmed first, and a dry run of a release said that it
+/// would be done.
+#[test]
+fn orders_want_a_reason_before_anybody_is_asked() {
+    let operator = Operator::at("http://127.0.0.1:1");
+    for arguments in [
+        &["hold", "payments", "open"][..],
+        &["release", "payments"],
+        &["trip", "payments"],
+        &["reset", "payments"],
+        &["reset", "--all"],
+        &["reset", "--all", "--yes"],
+        &["release", "payments", "--dry-run"],
+        &["hold", "payments", "open", "--reason", ""],
+    ] {
+        refused(&operator.run(arguments), 2, &["--reason <TEXT>"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

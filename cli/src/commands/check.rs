@@ -86,7 +86,7 @@ async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Erro
         ServingStatus::Serving => fine("store       takes writes".to_owned()),
         _ => degraded(
             "store       is away, or takes no writes".to_owned(),
-            "cofferdam store check, and the manager's log",
+            &format!("curl '{}/readyz?verbose', and the manager's log", session.client.server()),
         ),
     });
     lines.extend(versions(&session.client.stats(v1::GetIsolationStatsRequest::default()).await?));

@@ -97,10 +97,10 @@ pub(crate) struct EventsArgs {
     /// Of these kinds alone, with commas between them
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
     kind: Vec<EventKind>,
-    /// No older ones [default: all that are kept; with --watch none]
+    /// Only events of the last TIME [default: all that are kept; with --watch none]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
-    /// How many, the newest ones
+    /// At most N, the newest
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// Go on, and print what comes

@@ -22,7 +22,7 @@ Steps are tried in the order in which they are given, and replace those that the
 
 Examples:
   cofferdam fallback set payments --step cached=5m --step 'static={\"status\": \"pending\"}' --max-retries 3
-  cofferdam fallback set payments --step alternative=backup-service:getData --timeout-call 30s
+  cofferdam fallback set payments --step alternative=backup-service:getData --call-timeout 30s
   cofferdam fallback set payments --file fallback.json";
 
 /// What to do with a fallback.
@@ -55,8 +55,8 @@ pub(crate) struct SetArgs {
     #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "file")]
     retry_delay: Option<Duration>,
     /// How long a whole call may take
-    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "file")]
-    timeout_call: Option<Duration>,
+    #[arg(long, alias = "timeout-call", value_name = "TIME", value_parser = span, conflicts_with = "file")]
+    call_timeout: Option<Duration>,
     /// Whether the circuit breaker is used
     #[arg(long, value_name = "BOOL", conflicts_with = "file")]
     circuit_breaker: Option<bool>,
@@ -156,7 +156,7 @@ fn config(args: &SetArgs) -> Result<v1::FallbackConfig, Error> {
         chain: args.step.iter().map(|step| v1::FallbackStep { strategy: Some(step.0.clone()) }).collect(),
         max_retries: args.max_retries,
         retry_delay: time(args.retry_delay)?,
-        timeout: time(args.timeout_call)?,
+        timeout: time(args.call_timeout)?,
         circuit_breaker: args.circuit_breaker,
     };
     if config == v1::FallbackConfig::default() {

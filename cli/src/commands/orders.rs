@@ -7,7 +7,8 @@ use super::write::{WriteArgs, present, report_as, request_id};
 use crate::client::{CallError, Rpc};
 use crate::message::Named;
 use crate::output::say;
-use clap::{Args, ValueEnum};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Arg, Args, ValueEnum};
 use cofferdam_core::isolation::Part;
 use cofferdam_core::level::Section;
 use cofferdam_core::wire::effective_policy;
@@ -23,12 +24,35 @@ Examples:
   cofferdam hold payments disabled --pool reads --reason 'trial'
   cofferdam release payments --reason 'done'";
 
+pub(super) const RELEASE_HELP: &str = "\
+One hold ends: that with the same pool, method and instance. `cofferdam describe service NAME` prints the command for each.
+
+Examples:
+  cofferdam release payments --reason 'the database has been moved'
+  cofferdam release payments --instance payments-7f --reason 'the trial is over'";
+
 pub(super) const TRIP_HELP: &str = "\
 The breakers recover by their rules: after their open time they probe. Instances that are away do it when they come back.
 
 Examples:
   cofferdam trip payments --reason 'a drill'
   cofferdam trip payments --for 5m --instance payments-7f --reason 'a drill'";
+
+pub(super) const RESET_HELP: &str = "\
+A hold stays: `cofferdam release` ends it. Instances that are away do it when they come back.
+
+Examples:
+  cofferdam reset payments --reason 'it works again' --wait
+  cofferdam reset --all --yes --reason 'the outage is over'";
+
+/// Whoever meets an order wants to know why, so the manager takes none without a reason.
+fn required_reason(reason: Arg) -> Arg {
+    reason
+        .required(true)
+        .default_value(None::<&str>)
+        .value_parser(NonEmptyStringValueParser::new())
+        .help("Why; required, and stands in the service's history")
+}
 
 /// What a hold makes of breakers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -96,13 +120,14 @@ impl TargetArgs {
 
 /// What to hold, and how.
 #[derive(Args, Debug)]
+#[command(mut_arg("reason", required_reason))]
 pub(crate) struct HoldArgs {
     /// The service
     service: ServiceName,
     /// What to make of its breakers
     #[arg(value_enum)]
     forced: Forced,
-    /// When it ends by itself [default: when it is released]
+    /// How long it lasts [default: until it is released]
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     lasting: Option<Duration>,
     /// Who holds [default: who asks]
@@ -116,6 +141,7 @@ pub(crate) struct HoldArgs {
 
 /// Which hold ends.
 #[derive(Args, Debug)]
+#[command(mut_arg("reason", required_reason))]
 pub(crate) struct ReleaseArgs {
     /// The service
     service: ServiceName,
@@ -127,6 +153,7 @@ pub(crate) struct ReleaseArgs {
 
 /// Which breakers to open.
 #[derive(Args, Debug)]
+#[command(mut_arg("reason", required_reason))]
 pub(crate) struct TripArgs {
     /// The service
     service: ServiceName,
@@ -141,7 +168,11 @@ pub(crate) struct TripArgs {
 
 /// Which breakers to close.
 #[derive(Args, Debug)]
-#[command(override_usage = "cofferdam reset [OPTIONS] <SERVICE>\n       cofferdam reset [OPTIONS] --all")]
+#[command(
+    mut_arg("reason", required_reason),
+    override_usage = "cofferdam reset [OPTIONS] --reason <TEXT> <SERVICE>\n       \
+                      cofferdam reset [OPTIONS] --reason <TEXT> --all"
+)]
 pub(crate) struct ResetArgs {
     /// The service
     #[arg(required_unless_present = "all")]
@@ -231,7 +262,7 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
         return Ok(());
     }
     if !args.write.dry_run && !args.yes && !is_sure(&format!("reset the breakers of {} services", services.len()))? {
-        return Err(Error::failed("nothing was reset", "cofferdam reset --all --yes"));
+        return Err(Error::failed("nothing was reset", RESET_ALL));
     }
     let mut failed = Vec::new();
     for service in &services {
@@ -258,10 +289,13 @@ async fn with_breakers(session: &Session<'_>) -> Result<Vec<ServiceName>, Error>
     Ok(services.into_iter().filter(has_breaker).filter_map(named).collect())
 }
 
+/// What resets all breakers with nobody there to be asked.
+const RESET_ALL: &str = "cofferdam reset --all --yes --reason TEXT";
+
 /// Asks on the standard error. Where nobody can answer, the answer is no.
 fn is_sure(what: &str) -> Result<bool, Error> {
     if !io::stdin().is_terminal() {
-        return Err(Error::usage(format!("to {what} has to be confirmed, and nobody can be asked"), "--yes"));
+        return Err(Error::usage(format!("to {what} has to be confirmed, and nobody can be asked"), RESET_ALL));
     }
     let mut err = io::stderr();
     write!(err, "{what}? [y/N] ")?;
@@ -283,11 +317,8 @@ fn is_held(service: &v1::IsolatedService, target: &TargetArgs) -> Result<(), Str
     Err(format!("no hold has this target: {there}"))
 }
 
-/// Whether there is a breaker to order something of, as a manager would find, and a reason.
-fn has_breaker(service: &v1::IsolatedService, target: &TargetArgs, reason: &str) -> Result<(), String> {
-    if reason.is_empty() {
-        return Err("a reason must be said, with --reason: whoever meets it wants to know why".to_owned());
-    }
+/// Whether there is a breaker to order something of, as a manager would find.
+fn has_breaker(service: &v1::IsolatedService, target: &TargetArgs) -> Result<(), String> {
     let policy = service.policy.clone().unwrap_or_default();
     let Ok(policy) = effective_policy(&policy) else { return Ok(()) };
     if !policy.level.enforces(Section::CircuitBreaker) {
@@ -326,9 +357,7 @@ where
         let name = session.shown(&namespace, &name);
         write.check_expected(&name, Some(&before))?;
         let is_release = R::PATH.ends_with("/ReleaseBreaker");
-        if let Err(why) =
-            if is_release { is_held(&before, target) } else { has_breaker(&before, target, &write.reason) }
-        {
+        if let Err(why) = if is_release { is_held(&before, target) } else { has_breaker(&before, target) } {
             return Err(Error::failed(format!("{name}: {why}"), format!("cofferdam describe service {name}")));
         }
         writeln!(session.out, "{name}: would be: {what}")?;

@@ -43,7 +43,7 @@ pub(crate) struct SetArgs {
     /// Sections that the file does not have go back to their defaults
     #[arg(long, requires = "file")]
     replace: bool,
-    /// Instances are not to put it back, whatever it turns away
+    /// Keep this policy in force even if instances would contain it
     #[arg(long)]
     insist: bool,
     #[command(flatten)]

@@ -68,14 +68,14 @@ pub(crate) struct RegisterArgs {
     /// A label; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<Label>,
-    /// The level [default: as it is, at first basic]
+    /// The level [default: as it is; at first the preset's, else basic]
     #[arg(long, value_enum)]
     level: Option<Level>,
     /// Values for what a policy leaves unset: flask-module, database, cache, auth, external-api, stripe or node-db;
     /// replaces the policy
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// Every call is rejected
+    /// Register it disabled: every call is rejected
     #[arg(long)]
     disabled: bool,
     #[command(flatten)]

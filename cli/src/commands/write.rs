@@ -23,7 +23,7 @@ pub(crate) struct WriteArgs {
     /// How many instances are enough: a number, or a share such as 80% [default: all]
     #[arg(long, value_name = "N", requires = "wait")]
     quorum: Option<Enough>,
-    /// Refuse where the service is at another revision
+    /// Fail unless the service is at revision N
     #[arg(long, value_name = "N")]
     expected_revision: Option<u64>,
     /// Why, for people; it stands in the service's history
