@@ -18,7 +18,6 @@ const MAX_COLUMNS: usize = 120;
 const WIDE: &[&str] = &[
     "docs/performance.md",
     "docs/events.md",
-    "docs/history.md",
     "docs/http.md",
     "docs/simulate.md",
     "docs/storage.md",

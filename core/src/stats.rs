@@ -64,7 +64,7 @@ counters! {
     failed Failed,
     /// Ended by the caller's own cancellation.
     cancelled Cancelled,
-    /// Attempts that reached the service.
+    /// Attempts that were made, those included that met a refused connection.
     attempts Attempts,
     /// Attempts that succeeded.
     attempt_successes AttemptSuccesses,

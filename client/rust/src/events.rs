@@ -88,7 +88,8 @@ pub enum Event {
         to: State,
         /// Why.
         cause: Cause,
-        /// Whether calls felt it. Not where the policy says metrics-only: it is then what would have been.
+        /// Whether calls felt it. Not where a mode such as metrics-only or a hold stands over the rules, nor at a level
+        /// without breakers: it is then what would have been.
         is_enforced: bool,
         /// Whether it opened sooner than the policy's own numbers would have it, for a [hint](Event::FleetHint).
         is_hinted: bool,

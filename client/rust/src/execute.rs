@@ -183,9 +183,11 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// What a result says about the service: an [`Outcome`](crate::Outcome), or a [`Verdict`](crate::Verdict) that also
     /// says whether another attempt may help.
     ///
-    /// Default: an answer is a success. A `tonic::Status`, and a boxed error with one among its sources, is what the
-    /// policy says of its code. Any other error is a failure that another attempt may mend. A call may have reached
-    /// the service unless a connection error, gRPC's or one of `std::io`, says that there was none.
+    /// Default: an answer is a success. An error of a type that the policy's `classification.error_types` names is what
+    /// that says. A `tonic::Status`, and a boxed error with one among its sources, is what the policy says of its code;
+    /// where both speak, neutral counts before failure, and failure before success. Any other error is a failure that
+    /// another attempt may mend. A call may have reached the service unless a connection error, gRPC's or one of
+    /// `std::io`, says that there was none.
     pub fn classify<Fut, T, E, G, V>(
         self,
         classify: G,

@@ -93,7 +93,7 @@ impl<I, R> IsolationLayer<I, R> {
         IsolationLayer { service: self.service, inspect: self.inspect, replay: copy }
     }
 
-    /// What a request's method is, for the policy's pools.
+    /// What a request's method is, by which the policy picks its override for methods and its pool.
     pub fn method_of<Req, F: Fn(&Req) -> String>(self, method: F) -> IsolationLayer<MethodOf<I, F>, R> {
         let Self { service, inspect, replay } = self;
         IsolationLayer { service, inspect: MethodOf { inspect, method }, replay }

@@ -43,7 +43,7 @@
 //! | [`None`](Level::None) | calls are counted, nothing else |
 //! | [`Basic`](Level::Basic) | timeout; fallback to a static, cached or degraded answer |
 //! | [`Enhanced`](Level::Enhanced) | and circuit breaker, retry with budget, fallback to an alternative service |
-//! | [`Full`](Level::Full) | and bulkhead with pools, adaptive limit, rate limit, ramp-up after a breaker's close |
+//! | [`Full`](Level::Full) | and bulkhead with pools, adaptive limit, rate limit, hedging, ramp-up after a breaker's close |
 //!
 //! A level masks a policy, it does not replace it: an operator raises or lowers it at run time and nothing learned is
 //! lost. The caller's own [`fallback`](Execute::fallback) and [`timeout`](Execute::timeout) work at every level.

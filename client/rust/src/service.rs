@@ -51,8 +51,8 @@ impl Service {
 
     /// Prepares a protected call; awaiting it makes the call.
     ///
-    /// `method` says what is called, for the cache of answers and for the policy's pools. `call` makes one attempt; it
-    /// is run again where the policy retries. A future that is dropped, by a timeout or by the caller, must stop what
+    /// `method` says what is called: by it the policy picks its override for methods and its pool, and answers are cached
+    /// under it. `call` makes one attempt; it is run again where the policy retries. A future that is dropped, by a timeout or by the caller, must stop what
     /// it does.
     ///
     /// ```

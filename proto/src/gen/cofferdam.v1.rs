@@ -185,7 +185,8 @@ impl FallbackTrigger {
 /// otherwise; ratios are in \[0, 1\]. A policy as it was written has at most 112 KiB.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IsolationPolicy {
-    /// Which sections are in force. Unset: ISOLATION_LEVEL_BASIC.
+    /// Which sections are in force. Unset: the level of the preset, which is ISOLATION_LEVEL_ENHANCED for each that there
+    /// is; without a preset ISOLATION_LEVEL_BASIC.
     #[prost(enumeration = "IsolationLevel", tag = "1")]
     pub level: i32,
     /// A named set of values that fills what this message leaves unset: flask-module, database, cache, auth,
@@ -607,7 +608,8 @@ pub struct MethodOverride {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum IsolationLevel {
-    /// Unset. On a write it means "leave as it is"; on registration, ISOLATION_LEVEL_BASIC. It never means unprotected.
+    /// Unset. On a write it means "leave as it is"; on a first registration, the level of the preset, and without a
+    /// preset ISOLATION_LEVEL_BASIC. It never means unprotected.
     Unspecified = 0,
     /// Direct calls: calls are counted, nothing else happens.
     None = 1,
@@ -1304,7 +1306,7 @@ pub struct CallCounters {
     /// Ended by the caller's own cancellation.
     #[prost(uint64, tag = "8")]
     pub cancelled: u64,
-    /// Attempts that reached the service.
+    /// Attempts that were made, those included that met a refused connection.
     #[prost(uint64, tag = "9")]
     pub attempts: u64,
     /// Attempts that succeeded.
@@ -1406,7 +1408,7 @@ pub struct CallStats {
     /// Calls that ended, for each second of the period.
     #[prost(double, tag = "3")]
     pub calls_per_second: f64,
-    /// Attempts that reached the service, for each second of the period.
+    /// Attempts that were made, for each second of the period.
     #[prost(double, tag = "4")]
     pub attempts_per_second: f64,
     /// Calls that ended with an error for the caller, of those that the caller did not cancel:
@@ -3256,8 +3258,8 @@ pub struct RegisterServiceRequest {
     /// The service.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<Service>,
-    /// The level. Unset: the level of the policy; where that is unset too, basic, or on a repeated registration the
-    /// level in force.
+    /// The level. Unset: the level of the policy; where that is unset too, on a repeated registration the level in force,
+    /// and on a first one that of the preset, else basic.
     #[prost(enumeration = "IsolationLevel", tag = "2")]
     pub level: i32,
     /// The fallback, and the retries and timeout around it. Unset: as the policy says. Together with policy.fallback it
@@ -3364,7 +3366,7 @@ pub struct ExecuteWithIsolationResponse {
     /// Who answered.
     #[prost(enumeration = "ServedBy", tag = "2")]
     pub served_by: i32,
-    /// Attempts that reached the service. Zero: it was not called.
+    /// Attempts that were made. Zero: it was not called.
     #[prost(uint32, tag = "3")]
     pub attempts: u32,
     /// The breaker that the call met, after the call: the service's, its pool's or that of its method's override.

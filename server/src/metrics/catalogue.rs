@@ -44,7 +44,7 @@ families! {
     REJECTIONS = Counter "cofferdam_rejections" ["namespace" "service" "reason"]
         "Attempts and calls that were turned away: open, bulkhead, rate_limit, adaptive_limit, deadline, disabled.";
     ATTEMPTS = Counter "cofferdam_attempts" ["namespace" "service" "outcome"]
-        "Attempts that reached the service and have ended: success, failure, neutral.";
+        "Attempts that were made and have ended: success, failure, neutral.";
     ATTEMPT_TIMEOUTS = Counter "cofferdam_attempt_timeouts" ["namespace" "service"]
         "Attempts that ran out of time.";
     RETRIES = Counter "cofferdam_retries" ["namespace" "service"]

@@ -152,10 +152,10 @@ fn plan(
     Ok(Plan { ops, answer: v1::RegisterServiceResponse { service: Some(service), created } })
 }
 
-/// The refusal of one service more than `limit`.
 /// The quota of [`no_room`].
 pub(super) const SERVICES: &str = "services";
 
+/// The refusal of one service more than `limit`.
 pub(super) fn no_room(limit: usize) -> Error {
     let remedy = "unregister some, or raise limits.max_services";
     Error::QuotaExceeded { quota: SERVICES, limit: limit.to_string(), remedy }

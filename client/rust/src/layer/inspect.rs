@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Says what requests are and what results mean. Every method has a default, for requests of which nothing is known.
 pub trait Inspect<Req, Res>: Send + Sync {
-    /// The method of a request, for the policy's pools. Default: empty.
+    /// The method of a request, by which the policy picks its override for methods and its pool. Default: empty.
     fn method(&self, request: &Req) -> String {
         let _ = request;
         String::new()
@@ -49,8 +49,9 @@ pub trait Inspect<Req, Res>: Send + Sync {
         let _ = (response, ongoing);
     }
 
-    /// What a result says about the service. Default: a response is a success, and an error is what a gRPC status
-    /// among its sources says, else a failure.
+    /// What a result says about the service. Default: a response is a success, and an error is what the policy's
+    /// `classification.error_types` say of its type and what a gRPC status among its sources says; where neither speaks, it
+    /// is a failure.
     fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {
         match result {
             Ok(_) => Outcome::Success.into_verdict(),
