@@ -149,6 +149,11 @@ impl Problem {
         self.0.status == StatusCode::NOT_FOUND
     }
 
+    /// Whether nobody could be asked, or nothing was heard of it.
+    pub(super) fn is_without_answer(&self) -> bool {
+        matches!(self.0.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+    }
+
     /// The same with a header.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));

@@ -3,6 +3,7 @@
 use super::{module::State, *};
 use crate::{
     http::tests::{ask, get},
+    registry::RegistryOptions,
     testing::{EPOCH, Manager, fallback, registration, static_step},
 };
 use cofferdam_core::time::WallTime;
@@ -207,4 +208,50 @@ async fn breakers_are_tripped_and_reset_by_the_paths_that_people_know() {
     assert_eq!(ask(&manager, "POST /api/auth/circuit-breaker/trip", &page, "").await.status, 403);
     assert_eq!(ask(&manager, line, &[], "{}").await.status, 400, "nothing is ignored");
     assert_eq!(ask(&manager, "GET /api/admin/reset-circuit-breakers", &[], "").await.status, 405);
+}
+
+/// So many services with a breaker.
+async fn many(count: usize) -> Manager {
+    let manager = Manager::start().await;
+    for number in 0..count {
+        let full = v1::RegisterServiceRequest {
+            level: v1::IsolationLevel::Full.into(),
+            ..registration(&format!("s-{number}"))
+        };
+        manager.registry.register(full).await.unwrap();
+    }
+    manager
+}
+
+/// Resets all breakers: how many were reset, why the others were not, and how long it took.
+async fn reset_all(manager: &Manager) -> (usize, Vec<String>, Duration) {
+    let before = tokio::time::Instant::now();
+    let said = ask(manager, "POST /api/admin/reset-circuit-breakers", &[], "").await;
+    let (took, said) = (before.elapsed(), said.json());
+    let failures = said["failures"].as_object().unwrap().values();
+    let failures: Vec<_> = failures.map(|why| why.as_str().unwrap().to_owned()).collect();
+    assert_eq!(said["success"], failures.is_empty());
+    (said["services"].as_array().unwrap().len(), failures, took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_waited_for_once_and_not_for_each_service() {
+    let (manager, timeout) = (many(200).await, RegistryOptions::default().store_timeout);
+    manager.store.set_delay(timeout * 2);
+    let (done, failures, took) = reset_all(&manager).await;
+    assert_eq!((done, failures.len()), (0, 200), "all of them are named");
+    assert!(failures.iter().any(|why| why.contains("went away before its turn")), "{failures:?}");
+    assert!(took < timeout * 2, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_has_one_time_for_all_services() {
+    let (manager, timeout) = (many(600).await, RegistryOptions::default().store_timeout);
+    manager.store.set_delay(timeout * 9 / 10);
+    let (done, failures, took) = reset_all(&manager).await;
+    assert!(done > 0 && done + failures.len() == 600, "{done} and {}", failures.len());
+    assert!(failures.iter().all(|why| why.contains("took too long")), "{failures:?}");
+    assert!(took < writes::BEGUN_WITHIN + timeout, "{took:?}");
+    manager.store.set_delay(Duration::ZERO);
+    assert_eq!(reset_all(&manager).await.0, 600);
 }

@@ -1,9 +1,16 @@
 //! The paths that change something: breakers are tripped and reset at all instances, as `TripBreaker` and `ResetBreaker` do.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use cofferdam_proto::v1;
+use futures_util::{StreamExt as _, stream};
 use http::{Response, StatusCode, request::Parts};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Asked, answer, module::Module, namespace, operation, shapes};
 use crate::{
@@ -17,6 +24,12 @@ const RESET: &str = "/cofferdam.v1.IsolationService/ResetBreaker";
 
 /// The header that names a write.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// How many services are reset at a time, where all are.
+const TOGETHER: usize = 64;
+
+/// For how long another one is begun: whoever waits for the answer must not do so in vain.
+pub(super) const BEGUN_WITHIN: Duration = Duration::from_secs(20);
 
 /// One of these paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +143,17 @@ impl Write<'_> {
         self.asked.call(RESET, &request).await
     }
 
-    /// Each service for itself: one whose breaker is not in force at its level has nothing to reset.
+    /// Each service for itself, side by side, until the store goes away or the time for all of them is over: one whose breaker
+    /// is not in force at its level has nothing to reset.
     async fn reset_all(&self, now: &str) -> Result<Value, Problem> {
-        let (mut done, mut failed) = (Vec::new(), Vec::new());
-        for Module { name, has_breaker, .. } in self.asked.all().await? {
-            if !has_breaker {
-                continue;
+        let (is_away, begun) = (&AtomicBool::new(false), Instant::now());
+        let modules = self.asked.all().await?.into_iter().filter(|module| module.has_breaker);
+        let attempts = stream::iter(modules).map(|Module { name, .. }| async move {
+            if is_away.load(Ordering::Relaxed) {
+                return Some(Err((name, "not tried: the store went away before its turn".to_owned())));
+            }
+            if begun.elapsed() >= BEGUN_WITHIN {
+                return Some(Err((name, "not tried: those before it took too long".to_owned())));
             }
             // A name for all of them would be one name for several requests.
             let one = Write {
@@ -144,10 +162,22 @@ impl Write<'_> {
                 reason: self.reason.clone(),
             };
             match one.reset(&name, None, false).await {
-                Ok(_) => done.push(name),
+                Ok(_) => Some(Ok(name)),
                 // It went meanwhile.
-                Err(problem) if problem.is_not_found() => {}
-                Err(problem) => failed.push((name, problem.detail().to_owned())),
+                Err(problem) if problem.is_not_found() => None,
+                Err(problem) => {
+                    is_away.fetch_or(problem.is_without_answer(), Ordering::Relaxed);
+                    Some(Err((name, problem.detail().to_owned())))
+                }
+            }
+        });
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        let mut attempts = std::pin::pin!(attempts.buffered(TOGETHER));
+        while let Some(outcome) = attempts.next().await {
+            match outcome {
+                Some(Ok(name)) => done.push(name),
+                Some(Err(failure)) => failed.push(failure),
+                None => {}
             }
         }
         Ok(shapes::all_reset(&done, &failed, now))
