@@ -116,7 +116,15 @@ impl Events {
         if !self.is_shared || teller == Some(self.id.as_str()) {
             return self.push(&mut inner, event);
         }
-        inner.turns.keep(teller, event, Instant::now());
+        let age = self.clock.now().duration_since(at).unwrap_or_default();
+        if let Some(event) = inner.turns.keep(&self.id, teller, event, age, Instant::now()) {
+            self.push(&mut inner, event);
+        }
+    }
+
+    /// How much more can be left to others at the moment, at least.
+    pub(crate) fn room(&self) -> usize {
+        if self.is_shared { self.lock().turns.room() } else { usize::MAX }
     }
 
     /// Tells what is kept and is this manager's turn by now.
@@ -130,7 +138,7 @@ impl Events {
     /// Another manager is there, or can be reached again.
     pub(crate) fn manager_is_there(&self, id: &str, address: &str) {
         let mut inner = self.lock();
-        if inner.turns.found(id) {
+        if inner.turns.found(id, Instant::now()) {
             let news = News::manager(v1::ManagerChange::Reachable, id, address, "");
             self.push(&mut inner, news.at(self.clock.now()));
         }
@@ -147,11 +155,8 @@ impl Events {
 
     /// Another manager is gone.
     pub(crate) fn manager_is_gone(&self, id: &str, address: &str) {
-        let mut inner = self.lock();
-        inner.turns.gone(id);
-        let news = News::manager(v1::ManagerChange::Gone, id, address, "");
-        let event = news.at(self.clock.now());
-        inner.turns.keep(None, event, Instant::now());
+        self.lock().turns.gone(id, Instant::now());
+        self.leave_to(None, News::manager(v1::ManagerChange::Gone, id, address, ""), self.clock.now());
     }
 
     /// The last event: there will never be another one.

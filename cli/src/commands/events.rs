@@ -314,7 +314,7 @@ fn tone(event: &v1::Event) -> Tone {
         },
         Some(Detail::Convergence(convergence)) if convergence.reached => Tone::Good,
         Some(Detail::Convergence(_) | Detail::Refusal(_) | Detail::FleetHint(_)) => Tone::Warn,
-        Some(Detail::Containment(_)) => Tone::Bad,
+        Some(Detail::Containment(_) | Detail::Gap(_)) => Tone::Bad,
         Some(Detail::Store(store)) if store.change() == v1::StoreChange::Back => Tone::Good,
         Some(Detail::Store(_)) => Tone::Bad,
         _ => Tone::Plain,

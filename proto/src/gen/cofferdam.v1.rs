@@ -2563,7 +2563,7 @@ pub struct Event {
     /// What has happened.
     #[prost(
         oneof = "event::Detail",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
     )]
     pub detail: ::core::option::Option<event::Detail>,
 }
@@ -2605,6 +2605,9 @@ pub mod event {
         /// Of EVENT_KIND_FLEET_HINT.
         #[prost(message, tag = "20")]
         FleetHint(super::FleetHintEvent),
+        /// Of EVENT_KIND_GAP. In a stream it stands in the place of the event (WatchEventsResponse.gap).
+        #[prost(message, tag = "21")]
+        Gap(super::EventGap),
     }
 }
 /// BreakerEvent is a change of a breaker's state at an instance.
@@ -2801,7 +2804,8 @@ pub struct WatchEventsRequest {
 /// they are heard of.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchEventsResponse {
-    /// The place up to and including this message, for WatchEventsRequest.after: at any manager over the same store.
+    /// The place up to and including this message, for WatchEventsRequest.after: at any manager over the same store. It says
+    /// when the watching began as well, for what managers have to tell that could not be asked yet.
     #[prost(string, tag = "1")]
     pub cursor: ::prost::alloc::string::String,
     /// Exactly one is set.
@@ -2824,8 +2828,8 @@ pub mod watch_events_response {
         Bookmark(super::EventBookmark),
     }
 }
-/// EventGap says that events are missing at this place: the subscriber was too slow, came too late, or the manager that
-/// had them is gone. ListRevisions has all changes of services, whoever has told them.
+/// EventGap says that events are missing at this place: the subscriber was too slow, came too late, the manager that had them
+/// is gone, or could not see them itself. ListRevisions has all changes of services, whoever has told them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventGap {
     /// The manager whose events they are.
@@ -2909,6 +2913,8 @@ pub enum EventKind {
     Store = 10,
     /// A fleet hint was given, or is over.
     FleetHint = 11,
+    /// Events are missing: the manager could not see them. It is told whatever kinds, namespace and service are asked for.
+    Gap = 12,
 }
 impl EventKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2929,6 +2935,7 @@ impl EventKind {
             Self::Manager => "EVENT_KIND_MANAGER",
             Self::Store => "EVENT_KIND_STORE",
             Self::FleetHint => "EVENT_KIND_FLEET_HINT",
+            Self::Gap => "EVENT_KIND_GAP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2946,6 +2953,7 @@ impl EventKind {
             "EVENT_KIND_MANAGER" => Some(Self::Manager),
             "EVENT_KIND_STORE" => Some(Self::Store),
             "EVENT_KIND_FLEET_HINT" => Some(Self::FleetHint),
+            "EVENT_KIND_GAP" => Some(Self::Gap),
             _ => None,
         }
     }

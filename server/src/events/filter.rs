@@ -60,11 +60,6 @@ impl Filter {
         Self { since, ..self }
     }
 
-    /// The same, and of what happened since at the most.
-    pub(crate) fn or_since(self, since: SystemTime) -> Self {
-        Self { since: Some(self.since.unwrap_or(since)), ..self }
-    }
-
     /// Whether it is of what happened after some time.
     pub(super) fn begins_after(&self, time: Option<SystemTime>) -> bool {
         time.zip(self.since).is_some_and(|(time, since)| time < since)
@@ -80,7 +75,8 @@ impl Filter {
                 event.namespace == namespace.as_str() && event.service == service.as_str()
             }
         };
-        is_kind && is_there && self.since.is_none_or(|since| time_of(event).is_none_or(|time| time >= since))
+        let is_wanted = (is_kind && is_there) || event.kind() == v1::EventKind::Gap;
+        is_wanted && self.since.is_none_or(|since| time_of(event).is_none_or(|time| time >= since))
     }
 
     /// It as a request to another manager.

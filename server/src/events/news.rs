@@ -193,6 +193,12 @@ impl News {
         Self::new(v1::EventKind::Store, summary, Detail::Store(detail))
     }
 
+    /// Something has happened that this manager cannot tell.
+    pub(crate) fn gap(manager: &str, reason: String) -> Self {
+        let detail = v1::EventGap { manager_id: manager.to_owned(), lost: 0, reason: reason.clone() };
+        Self::new(v1::EventKind::Gap, format!("events are missing: {reason}"), Detail::Gap(detail))
+    }
+
     /// A hint was given to instances, or is over.
     pub(crate) fn fleet_hint(key: &ServiceKey, given: bool, open_instances: u32, instances: u32) -> Self {
         let what = if given { "all are told" } else { "the hint is over" };

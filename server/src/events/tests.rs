@@ -84,15 +84,54 @@ fn after_the_last_event_there_is_none() {
 
 #[test]
 fn a_cursor_reads_as_it_is_written_and_nothing_else_does() {
-    let read = [("a1".to_owned(), 7), ("b2".to_owned(), u64::MAX)].into();
-    let cursor = Cursor { read };
+    let mut cursor = Cursor::since(UNIX_EPOCH + Duration::from_millis(EPOCH));
+    assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
+    cursor.set("a1", 7);
+    cursor.set("b2", u64::MAX);
+    cursor.set("c3", 9);
+    cursor.end("c3");
+    assert_eq!(cursor.to_string(), format!("{EPOCH},a1.7,b2.{},c3~9", u64::MAX));
     assert_eq!(cursor.to_string().parse(), Ok(cursor));
-    let many = (0..65).map(|id| format!("m{id}.1")).collect::<Vec<_>>().join(",");
-    for text in
-        ["", "a", "a.", ".1", "a.1,", "a.1,a.2", "a.-1", "a.+1", "a.1.1", "ä.1", "a.18446744073709551616", &many]
-    {
+    let many = (0..65).map(|id| format!(",m{id}.1")).collect::<String>();
+    for text in [
+        "",
+        "a",
+        ",a",
+        ",a.",
+        ",.1",
+        ",a.1,",
+        ",a.1,a.2",
+        ",a.1,a~1",
+        ",a.-1",
+        ",a.+1",
+        ",a.1.1",
+        ",a~1.1",
+        ",a~.1",
+        ",ä.1",
+        ",a.18446744073709551616",
+        ",18446744073709551616",
+        &many,
+    ] {
+        assert_eq!(format!("1{text}").parse::<Cursor>().err(), Some(NoCursor).filter(|_| !text.is_empty()), "{text:?}");
+    }
+    for text in ["", "a.1", "-1", "18446744073709551616"] {
         assert_eq!(text.parse::<Cursor>(), Err(NoCursor), "{text:?}");
     }
+}
+
+#[test]
+fn a_cursor_forgets_the_first_of_those_that_are_over_and_goes_on_with_one_that_is_back() {
+    let mut cursor = Cursor::since(UNIX_EPOCH);
+    for number in 0..100 {
+        let id = format!("m{number}");
+        cursor.set(&id, number);
+        cursor.end(&id);
+        cursor.to_string().parse::<Cursor>().unwrap();
+    }
+    assert_eq!((cursor.number("m83"), cursor.number("m84")), (None, Some(84)));
+    assert_eq!(cursor.managers().count(), 0);
+    cursor.set("m90", 91);
+    assert_eq!((cursor.number("m90"), cursor.managers().collect::<Vec<_>>()), (Some(91), vec!["m90"]));
 }
 
 #[test]
@@ -119,6 +158,8 @@ fn a_filter_takes_what_it_names_and_what_belongs_to_all() {
     assert_eq!(count("", "a", &[]), 1);
     assert_eq!(count("shop", "a", &[v1::EventKind::Store]), 0);
     assert_eq!(count("*", "", &[v1::EventKind::Store, v1::EventKind::Instance]), 2);
+    events.tell(News::gap(events.manager_id(), "too many".to_owned()));
+    assert_eq!(count("shop", "a", &[v1::EventKind::Store]), 1, "what is missing may be anything");
     for (namespace, service, kinds) in
         [("*", "a", vec![]), ("No", "", vec![]), ("", "A", vec![]), ("", "", vec![0]), ("", "", vec![99])]
     {

@@ -8,6 +8,7 @@
 //! one store do not come back as one.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, RwLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -34,6 +35,10 @@ use crate::{
 /// The shortest upper bound of a pause between two attempts.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 
+/// Services whose records are read after the watch was lost. Of more than these, each would wait for all before it; who
+/// wants to know has the history.
+const MAX_READ: usize = 1_000;
+
 /// How many histories are read at a time.
 const TOGETHER: usize = 16;
 
@@ -55,6 +60,14 @@ pub enum OpenError {
     /// The store's incarnation is not known.
     #[error(transparent)]
     Epoch(#[from] EpochError),
+}
+
+/// What is kept of the changes of services.
+#[derive(Debug)]
+pub(super) struct Records {
+    pub(super) entries: Vec<Entry>,
+    /// The services of which it could not be read.
+    pub(super) unread: HashSet<ServiceKey>,
 }
 
 /// Why memory could not catch up with the store.
@@ -195,12 +208,8 @@ impl Shared {
 
     /// Tells the changes in a transaction.
     fn tell(&self, batch: &WatchBatch) {
-        let entries = batch.events.iter().filter_map(|event| match event {
-            WatchEvent::Put(entry) => Some(entry),
-            WatchEvent::Delete { .. } => None,
-        });
         let epoch = self.read().epoch;
-        self.teller.tell(epoch, entries, batch.revision);
+        self.teller.tell(epoch, batch);
     }
 
     async fn resync_in_time(&self) -> Result<Watch, ResyncError> {
@@ -257,9 +266,9 @@ impl Shared {
                 changes
             });
             let (epoch, now) = (incarnation.epoch, self.clock.now());
-            self.teller.begin(epoch, listing.revision, self.read().services_after(None), now);
+            self.teller.begin(epoch, &listing, self.read().services_after(None), now);
             let records = self.records(self.teller.changed(epoch, &listing.entries)).await;
-            self.teller.tell(epoch, listing.entries.iter().chain(&records), listing.revision);
+            self.teller.catch_up(epoch, &listing, &records);
             return Ok(());
         }
         Err(ResyncError::Unsettled)
@@ -267,20 +276,18 @@ impl Shared {
 
     /// What is kept of the changes of services, as far as it can be read in a small part of the time that a store has: to
     /// tell what happened must not keep anybody from going on.
-    async fn records(&self, services: Vec<ServiceKey>) -> Vec<Entry> {
+    async fn records(&self, services: Vec<ServiceKey>) -> Records {
         let deadline = Instant::now() + self.options.store_timeout / 4;
-        let reading =
-            stream::iter(services).map(|service| async move { self.store.list(&key::changes(&service)).await });
+        let mut records = Records { entries: Vec::new(), unread: services.iter().cloned().collect() };
+        let reading = stream::iter(services.into_iter().take(MAX_READ)).map(|service| async move {
+            let listing = self.store.list(&key::changes(&service)).await;
+            (service, listing)
+        });
         let mut reading = std::pin::pin!(reading.buffer_unordered(TOGETHER));
-        let mut records = Vec::new();
-        loop {
-            match tokio::time::timeout_at(deadline, reading.next()).await {
-                Ok(Some(Ok(listing))) => records.extend(listing.entries),
-                Ok(None) => return records,
-                Ok(Some(Err(_))) | Err(_) => break,
-            }
+        while let Ok(Some((service, Ok(listing)))) = tokio::time::timeout_at(deadline, reading.next()).await {
+            records.unread.remove(&service);
+            records.entries.extend(listing.entries);
         }
-        tracing::warn!("not all changes of the time without a watch are told: the store took too long");
         records
     }
 

@@ -1,12 +1,13 @@
 //! What is told of changes ([`Events`]): by the records that stand beside them, whoever has made them, in the order of
 //! the store.
 //!
-//! Records come by the watch, and where that was lost, are read for what has changed since; this manager's own as well, so that a write
-//! whose outcome was never known is told where it has happened. Of a record, its service is compared with what was known
-//! of it before: what was held, and by which level.
+//! Records come by the watch, and where that was lost, are read for what has changed since; this manager's own as well, so
+//! that a write whose outcome was never known is told where it has happened. Of a record, its service is compared with what
+//! was known of it before: what was held, and by which level. Where there are too many of them to read, it is told that some
+//! are missing, and the services are known from then on as they are.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -19,15 +20,14 @@ use cofferdam_core::{
 use cofferdam_proto::{storage::v1 as storage, v1, v1::expiry_event::Expired};
 use prost::Message;
 
-use super::{Registered, Revision, changes::Kept, key::Key, record::decode_health};
+use super::{Registered, Revision, changes::Kept, follow::Records, key::Key, record::decode_health};
 use crate::{
     events::{Events, News},
-    store::{Entry, StoreRevision},
+    store::{Entry, Listing, StoreRevision, WatchBatch, WatchEvent},
 };
 
-/// Services whose records are read after the watch was lost. Of more than these, each would wait for all before it; who
-/// wants to know has the history.
-const MAX_READ: usize = 1_000;
+/// How much of what has run out is told in one go: whoever watches shall keep up with it.
+const EXPIRED_AT_ONCE: usize = 1_000;
 
 /// Tells what changes.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ struct Told {
     /// Up to which point of the store everything is told.
     up_to: StoreRevision,
     levels: HashMap<ServiceKey, v1::IsolationLevel>,
-    /// What was last reported of the health of services: only another status is news.
+    /// What is reported of the health of services: only another status is news.
     health: HashMap<ServiceKey, i32>,
     /// What is ordered, of services of which something is.
     orders: BTreeMap<ServiceKey, (Revision, v1::Orders)>,
@@ -57,7 +57,7 @@ impl Teller {
     pub(super) fn begin<'a>(
         &self,
         epoch: u64,
-        up_to: StoreRevision,
+        listing: &Listing,
         services: impl Iterator<Item = &'a Arc<Registered>>,
         now: SystemTime,
     ) {
@@ -66,14 +66,15 @@ impl Teller {
             return;
         }
         let is_another = told.epoch != 0;
-        *told = Told { epoch, up_to, ..Told::default() };
+        *told = Told { epoch, up_to: listing.revision, ..Told::default() };
         for registered in services {
             let level = level_to_wire(registered.policy().level);
-            told.levels.insert(registered.key().clone(), level);
-            let mut orders = orders_to_wire(registered.orders());
-            expire(&mut orders, now);
-            if has_any(&orders) {
-                told.orders.insert(registered.key().clone(), (registered.revision(), orders));
+            let orders = orders_to_wire(registered.orders());
+            told.know(registered.key(), registered.revision(), Some((level, orders)), now);
+        }
+        for entry in &listing.entries {
+            if let (Key::Health(key), Ok(health)) = (Key::parse(&entry.key), decode_health(&entry.value)) {
+                told.health.insert(key, health.status);
             }
         }
         drop(told);
@@ -90,37 +91,81 @@ impl Teller {
             Key::Service(key) | Key::Unregistered(key) => Some(key),
             _ => None,
         });
-        let mut changed: Vec<_> = changed.collect();
-        if changed.len() > MAX_READ {
-            tracing::warn!(
-                services = changed.len(),
-                read = MAX_READ,
-                "not all changes of the time without a watch are told"
-            );
-            changed.truncate(MAX_READ);
-        }
-        changed
+        changed.collect()
     }
 
-    /// Tells the changes in a transaction, or in a listing: what is told already is not told again.
-    pub(super) fn tell<'a>(&self, epoch: u64, entries: impl Iterator<Item = &'a Entry>, up_to: StoreRevision) {
+    /// Tells the changes in a transaction: what is told already is not told again.
+    pub(super) fn tell(&self, epoch: u64, batch: &WatchBatch) {
         let mut told = self.lock();
-        if told.epoch != epoch || told.up_to >= up_to {
+        if told.epoch != epoch || told.up_to >= batch.revision {
             return;
         }
+        let put = batch.events.iter().filter_map(|event| match event {
+            WatchEvent::Put(entry) => Some(entry),
+            WatchEvent::Delete { .. } => None,
+        });
+        self.tell_entries(&mut told, put, batch.revision);
+        for event in &batch.events {
+            if let WatchEvent::Delete { key, .. } = event
+                && let Key::Health(key) = Key::parse(key)
+            {
+                told.health.remove(&key);
+            }
+        }
+    }
+
+    /// Tells what has changed up to a listing, by the records that were read for it. Of the services whose records were not,
+    /// it is told that something is missing.
+    pub(super) fn catch_up(&self, epoch: u64, listing: &Listing, records: &Records) {
+        let mut told = self.lock();
+        if told.epoch != epoch || told.up_to >= listing.revision {
+            return;
+        }
+        if !records.unread.is_empty() {
+            self.pass_over(&mut told, listing, &records.unread);
+        }
+        let reported: HashSet<_> = (listing.entries.iter())
+            .filter_map(|entry| if let Key::Health(key) = Key::parse(&entry.key) { Some(key) } else { None })
+            .collect();
+        told.health.retain(|key, _| reported.contains(key));
+        self.tell_entries(&mut told, listing.entries.iter().chain(&records.entries), listing.revision);
+    }
+
+    /// Takes services as they are, and says that what became of them is not told.
+    fn pass_over(&self, told: &mut Told, listing: &Listing, services: &HashSet<ServiceKey>) {
+        let (now, epoch) = (self.events.now(), told.epoch);
+        let at = |revision: StoreRevision| Revision { epoch, revision: revision.get() };
+        for key in services {
+            told.know(key, at(listing.revision), None, now);
+        }
+        for entry in &listing.entries {
+            let Key::Service(key) = Key::parse(&entry.key) else { continue };
+            if services.contains(&key) {
+                told.know(&key, at(entry.mod_revision), stand(&entry.value), now);
+            }
+        }
+        let count = services.len();
+        tracing::warn!(services = count, "not all changes of the time without a watch of the store are told");
+        let reason = format!(
+            "the store could not be followed, and what has changed meanwhile of {count} services was too much to read: their \
+             history has it"
+        );
+        self.events.tell(News::gap(self.events.manager_id(), reason));
+    }
+
+    fn tell_entries<'a>(&self, told: &mut Told, entries: impl Iterator<Item = &'a Entry>, up_to: StoreRevision) {
         let mut changes: Vec<_> =
             entries.filter(|entry| entry.mod_revision > told.up_to && entry.mod_revision <= up_to).collect();
         changes.sort_by_key(|entry| entry.mod_revision);
         for entry in changes {
             match Key::parse(&entry.key) {
-                Key::Change(key) => self.tell_change(&mut told, key, entry, epoch),
+                Key::Change(key) => self.tell_change(told, key, entry),
                 Key::Health(key) => {
                     if let Ok(health) = decode_health(&entry.value)
                         && told.health.insert(key.clone(), health.status) != Some(health.status)
                     {
-                        let at = health.observe_time.and_then(|at| SystemTime::try_from(at).ok());
-                        let news = News::health(&key, health);
-                        self.events.leave_to(None, news, at.unwrap_or_else(|| self.events.now()));
+                        // Now, whenever it was observed: its reporter may have said anything.
+                        self.events.leave_to(None, News::health(&key, health), self.events.now());
                     }
                 }
                 _ => {}
@@ -129,26 +174,42 @@ impl Teller {
         told.up_to = up_to;
     }
 
-    fn tell_change(&self, told: &mut Told, key: ServiceKey, entry: &Entry, epoch: u64) {
-        let Ok(Kept { revision, record, .. }) = Kept::decode(entry, epoch) else { return };
+    fn tell_change(&self, told: &mut Told, key: ServiceKey, entry: &Entry) {
+        let Ok(Kept { revision, record, .. }) = Kept::decode(entry, told.epoch) else { return };
         if record.kind() == v1::ChangeKind::Found || record.revision.is_some_and(|own| own.revision != 0) {
             // Not a change of now: it has a revision that is not its transaction's.
             return;
         }
-        let change = told.change(&key, revision, &record);
         let at = record.time.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or_else(|| self.events.now());
+        // A change leaves out what has run out before it.
+        if let Some((revision, orders)) = told.orders.get_mut(&key) {
+            self.tell_expired_of(&key, *revision, orders, at);
+        }
+        let change = told.change(&key, revision, &record, at);
         self.events.leave_to(Some(&record.manager_id), News::change(&key, revision, change), at);
     }
 
-    /// Tells what has run out by now.
+    /// Tells what has run out by now, as far as there is room; the rest the next time.
     pub(super) fn tell_expired(&self, now: SystemTime) {
         let mut told = self.lock();
+        let mut room = self.events.room().min(EXPIRED_AT_ONCE);
         for (key, (revision, orders)) in &mut told.orders {
-            for (at, expired) in expire(orders, now) {
-                self.events.leave_to(None, News::expiry(key, *revision, expired), at);
+            if room == 0 {
+                break;
             }
+            room = room.saturating_sub(self.tell_expired_of(key, *revision, orders, now));
         }
         told.orders.retain(|_, (_, orders)| has_any(orders));
+    }
+
+    /// The same of one service, and how much it was.
+    fn tell_expired_of(&self, key: &ServiceKey, revision: Revision, orders: &mut v1::Orders, now: SystemTime) -> usize {
+        let expired = expire(orders, now);
+        let count = expired.len();
+        for (at, expired) in expired {
+            self.events.leave_to(None, News::expiry(key, revision, expired), at);
+        }
+        count
     }
 
     /// Nothing between two steps of a change can panic: a poisoned state is whole.
@@ -159,17 +220,20 @@ impl Teller {
 
 impl Told {
     /// What a record says, beside what was known before.
-    fn change(&mut self, key: &ServiceKey, revision: Revision, record: &storage::ChangeRecord) -> v1::ChangeEvent {
-        let after = storage::ServiceRecord::decode(record.after.clone()).ok().filter(|_| !record.after.is_empty());
-        let level = after.as_ref().map(|after| written_level(after.policy.as_ref()));
-        let level_before = match level {
-            Some(level) => self.levels.insert(key.clone(), level),
-            None => self.levels.remove(key),
-        };
-        let orders = after.and_then(|after| after.orders).unwrap_or_default();
-        let (_, before) = self.orders.remove(key).unwrap_or_default();
+    fn change(
+        &mut self,
+        key: &ServiceKey,
+        revision: Revision,
+        record: &storage::ChangeRecord,
+        at: SystemTime,
+    ) -> v1::ChangeEvent {
+        let after = stand(&record.after).filter(|_| !record.after.is_empty());
+        let (level, orders) = after.clone().unzip();
+        let orders = orders.unwrap_or_default();
+        let before = self.orders.get(key).map(|(_, before)| before.clone()).unwrap_or_default();
+        let level_before = self.know(key, revision, after, at);
         let is_level = record.kind() == v1::ChangeKind::Level;
-        let change = v1::ChangeEvent {
+        v1::ChangeEvent {
             kind: record.kind,
             actor: record.actor.clone(),
             reason: record.reason.clone(),
@@ -186,12 +250,32 @@ impl Told {
                 _ => None,
             },
             temporary_level: orders.temporary_level.clone().filter(|_| is_level),
-        };
+        }
+    }
+
+    /// Knows how a service stands, less what has run out: its level and what is ordered of it. `None`: it is not registered.
+    /// Returns the level that was known.
+    fn know(
+        &mut self,
+        key: &ServiceKey,
+        revision: Revision,
+        stand: Option<(v1::IsolationLevel, v1::Orders)>,
+        now: SystemTime,
+    ) -> Option<v1::IsolationLevel> {
+        self.orders.remove(key);
+        let Some((level, mut orders)) = stand else { return self.levels.remove(key) };
+        expire(&mut orders, now);
         if has_any(&orders) {
             self.orders.insert(key.clone(), (revision, orders));
         }
-        change
+        self.levels.insert(key.clone(), level)
     }
+}
+
+/// Level and orders of a service, as they are stored. `None`: they cannot be read.
+fn stand(value: &[u8]) -> Option<(v1::IsolationLevel, v1::Orders)> {
+    let record = storage::ServiceRecord::decode(value).ok()?;
+    Some((written_level(record.policy.as_ref()), record.orders.unwrap_or_default()))
 }
 
 fn written_level(policy: Option<&v1::IsolationPolicy>) -> v1::IsolationLevel {

@@ -4,6 +4,7 @@ mod changes;
 mod concurrency;
 mod dial;
 mod events;
+mod health_events;
 mod orders;
 mod outages;
 mod poison;

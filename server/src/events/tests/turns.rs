@@ -6,7 +6,7 @@ use tokio::time::advance;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn shared() -> Events {
-    Events::new(Arc::new(FixedClock(EPOCH)), EventsOptions { keep: 100, is_shared: true })
+    Events::new(Arc::new(FixedClock(EPOCH)), EventsOptions { keep: 20_000, is_shared: true })
 }
 
 /// What it has told of instances.
@@ -17,7 +17,12 @@ fn told(events: &Events) -> Vec<String> {
 }
 
 fn leave(events: &Events, teller: Option<&str>, id: &str) {
-    events.leave_to(teller, came(id), UNIX_EPOCH);
+    leave_of(events, teller, id, Duration::ZERO);
+}
+
+/// The same of what happened so long ago.
+fn leave_of(events: &Events, teller: Option<&str>, id: &str, age: Duration) {
+    events.leave_to(teller, came(id), events.now() - age);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +59,8 @@ async fn what_a_manager_that_is_gone_may_not_have_told_is_told_by_the_first_of_t
     leave(&events, Some("0"), "long before");
     advance(SECOND * 20).await;
     leave(&events, Some("0"), "just before");
-    advance(SECOND * 2).await;
+    // That it says nothing is noticed after some time.
+    advance(SECOND * 7).await;
     events.manager_is_away("0", "a:1", "the connection broke");
     leave(&events, None, "after");
     advance(SECOND * 20).await;
@@ -71,7 +77,7 @@ async fn whom_nobody_knows_is_waited_for() {
     leave(&events, Some("0"), "one");
     advance(SECOND * 4).await;
     events.manager_is_there("0", "a:1");
-    advance(SECOND * 4).await;
+    advance(SECOND * 6).await;
     assert!(told(&events).is_empty(), "it was found in time");
     leave(&events, Some("1"), "two");
     leave(&events, Some(""), "three");
@@ -97,4 +103,53 @@ async fn managers_that_come_and_go_are_told() {
         })
         .collect();
     assert_eq!(changes, [v1::ManagerChange::Unreachable, v1::ManagerChange::Reachable, v1::ManagerChange::Gone]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_came_after_it_had_happened_is_not_the_one_to_tell_it() {
+    let events = shared();
+    events.manager_is_there("writer", "a:1");
+    leave(&events, Some("writer"), "change");
+    leave(&events, None, "expiry");
+    advance(SECOND).await;
+    events.manager_is_there("0", "b:1");
+    events.manager_is_gone("writer", "a:1");
+    advance(SECOND * 3).await;
+    // It is read late: the one that is there by now was not when it happened.
+    leave_of(&events, Some("nobody"), "read late", SECOND * 10);
+    leave(&events, Some("nobody"), "theirs");
+    advance(SECOND * 6).await;
+    assert_eq!(told(&events), ["change", "expiry", "read late"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_for_one_to_tell_that_cannot_be_reached_is_kept_until_it_is_gone() {
+    let events = shared();
+    events.manager_is_there("0", "a:1");
+    events.manager_is_away("0", "a:1", "no answer");
+    leave(&events, Some("0"), "change");
+    leave(&events, None, "expiry");
+    for _ in 0..30 {
+        advance(SECOND * 10).await;
+        assert!(told(&events).is_empty(), "it may be there still");
+    }
+    events.manager_is_gone("0", "a:1");
+    assert_eq!(told(&events), ["change", "expiry"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_is_told_by_the_first_and_not_lost() {
+    let (first, second) = (shared(), shared());
+    second.manager_is_there("0", "a:1");
+    let many = super::super::turn::MAX_KEPT + 7;
+    for events in [&first, &second] {
+        for _ in 0..many {
+            leave(events, None, "expiry");
+        }
+        assert_eq!(events.room(), 0);
+        advance(SECOND * 6).await;
+        events.take_turns();
+    }
+    assert_eq!((*first.last().borrow(), *second.last().borrow()), (many as u64, 0));
+    assert_eq!((first.room(), super::events(1).room()), (many - 7, usize::MAX));
 }

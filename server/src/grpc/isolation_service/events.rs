@@ -37,9 +37,7 @@ const MAX_LISTED: u32 = 1_000;
 pub(super) enum Start {
     /// With what comes now.
     Now,
-    /// With what has happened since.
-    Since(SystemTime),
-    /// After what was told.
+    /// After what was told, if anything was.
     After(Cursor),
 }
 
@@ -52,7 +50,7 @@ impl IsolationApi {
         let since = self.since(request.since)?;
         let start = match (request.after.as_str(), since) {
             ("", None) => Start::Now,
-            ("", Some(since)) => Start::Since(since),
+            ("", Some(since)) => Start::After(Cursor::since(since)),
             (_, Some(_)) => return Err(Error::invalid("since", "must not be set together with after")),
             (after, None) => {
                 Start::After(after.parse().map_err(|error: NoCursor| Error::invalid("after", error.to_string()))?)
@@ -77,18 +75,18 @@ impl IsolationApi {
         };
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let events = self.local.registry.events();
+        let mut cursor = Cursor::since(events.now());
         let asked = self.peers.ask(|mut client, id| {
             let request = v1::CollectEventsRequest { manager_id: id, after: Some(0), newest: true, ..filter.to_wire() };
             async move { client.collect_events(request).await }
         });
         let others = asked.await;
         let own = events.newest(max, &filter);
-        let mut cursor = Cursor::default();
-        cursor.read.insert(events.manager_id().to_owned(), own.through);
+        cursor.set(events.manager_id(), own.through);
         let mut all: Vec<v1::Event> = own.events.iter().map(|event| v1::Event::clone(event)).collect();
         let mut has_older = own.has_more;
         for (id, part) in others.parts {
-            cursor.read.insert(id, part.through);
+            cursor.set(&id, part.through);
             all.extend(part.events);
             has_older |= part.has_more;
         }

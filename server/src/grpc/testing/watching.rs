@@ -53,6 +53,15 @@ impl Watching {
         }
     }
 
+    /// The next gap, and what comes before it left out.
+    pub(crate) async fn gap(&mut self) -> v1::EventGap {
+        loop {
+            if let Message::Gap(gap) = self.next().await.expect("it ended") {
+                return gap;
+            }
+        }
+    }
+
     /// The next event of a kind.
     pub(crate) async fn event_of(&mut self, kind: v1::EventKind) -> v1::Event {
         loop {

@@ -74,7 +74,7 @@ async fn events_are_messages_with_their_cursor_as_id_and_a_browser_goes_on_after
 #[tokio::test]
 async fn a_gap_has_a_name() {
     let manager = Manager::start().await;
-    let mut blocks = Blocks::open(&manager, "/v1/events?after=0123456789abcdef.7", &[]).await;
+    let mut blocks = Blocks::open(&manager, "/v1/events?after=0,0123456789abcdef.7", &[]).await;
     let gap = loop {
         let block = blocks.next().await;
         if block[0] == "event: gap" {

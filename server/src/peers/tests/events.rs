@@ -127,4 +127,25 @@ async fn a_manager_that_stops_has_its_last_word_and_leaves_no_gap() {
         }
     }
     assert_eq!(said, [(v1::ManagerChange::Stopped, true), (v1::ManagerChange::Gone, false)]);
+    assert!(watching.cursor.contains(&format!(",{id}~")), "nor to whoever comes back: {}", watching.cursor);
+}
+
+#[tokio::test]
+async fn whoever_comes_back_is_told_of_a_manager_that_could_not_be_reached_what_it_missed_and_nothing_older() {
+    let store = FaultyStore::new();
+    let managers = fleet(&store, 2).await;
+    let mut before = Watching::all(&managers[0]).await;
+    for (manager, name) in managers.iter().zip(["a", "b"]) {
+        manager.registry.register(registration(name)).await.unwrap();
+        assert_eq!(before.event_of(v1::EventKind::Change).await.service, name);
+    }
+    // The watching began a moment later, and this one could be reached, the other one not.
+    let began = crate::testing::EPOCH + 1;
+    let cursor = format!("{began},{}.{}", managers[0].peers.id(), *managers[0].registry.events().last().borrow());
+    let mut resumed = Watching::after(&managers[0], &cursor).await;
+    managers[1].registry.register(registration("c")).await.unwrap();
+    assert_eq!(resumed.event_of(v1::EventKind::Change).await.service, "c");
+    let mut again = Watching::after(&managers[1], &resumed.cursor).await;
+    managers[0].registry.register(registration("d")).await.unwrap();
+    assert_eq!(again.event_of(v1::EventKind::Change).await.service, "d", "each once");
 }

@@ -28,8 +28,16 @@ impl Dial {
     }
 
     pub(in crate::registry) async fn registry(self: &Arc<Self>, store: &Arc<FaultyStore>) -> Registry {
+        self.registry_with(store, RegistryOptions::default()).await
+    }
+
+    pub(in crate::registry) async fn registry_with(
+        self: &Arc<Self>,
+        store: &Arc<FaultyStore>,
+        options: RegistryOptions,
+    ) -> Registry {
         let store: Arc<dyn Store> = Arc::<FaultyStore>::clone(store);
-        Registry::open(store, Arc::<Self>::clone(self), RegistryOptions::default()).await.unwrap()
+        Registry::open(store, Arc::<Self>::clone(self), options).await.unwrap()
     }
 }
 

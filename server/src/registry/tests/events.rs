@@ -2,9 +2,11 @@
 
 use super::{dial::Dial, writes::set_level};
 use crate::{
-    events::{Events, Filter},
-    registry::{Actor, Asked, Registry},
-    testing::{FaultyStore, PATIENCE, eventually, registration, registry_telling},
+    clock::testing::FixedClock,
+    events::{Events, EventsOptions, Filter},
+    registry::{Actor, Asked, Registry, RegistryOptions},
+    store::Store,
+    testing::{EPOCH, FaultyStore, PATIENCE, eventually, registration, registry_telling},
 };
 use cofferdam_core::wire::duration_to_wire;
 use cofferdam_proto::{v1, v1::event::Detail};
@@ -178,23 +180,100 @@ async fn what_was_before_a_manager_started_is_not_told_by_it() {
 }
 
 #[tokio::test]
-async fn only_another_health_is_news() {
+async fn a_hold_that_runs_out_just_before_a_change_is_told() {
+    let (dial, registry) = dialled().await;
+    registry.hold_breaker(hold(60)).await.unwrap();
+    // Nobody has looked when the next change leaves it out.
+    dial.set(61);
+    registry.set_level(set_level("payments", v1::IsolationLevel::Enhanced)).await.unwrap();
+    registry.tell_expired();
+    let told = told(registry.events(), 4).await;
+    assert!(matches!(told[2].detail, Some(Detail::Expiry(_))), "{told:?}");
+    assert_eq!((told.len(), change(&told[3]).level()), (4, v1::IsolationLevel::Enhanced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_out_at_once_is_told_whole_and_not_all_in_one_go() {
+    const MANY: u64 = 1_100;
+    for is_shared in [false, true] {
+        let (dial, store) = (Dial::at(0), FaultyStore::new());
+        let clock = Arc::<Dial>::clone(&dial);
+        let events = Arc::new(Events::new(clock, EventsOptions { is_shared, ..EventsOptions::default() }));
+        let options = RegistryOptions { events: Arc::clone(&events), ..RegistryOptions::default() };
+        let registry = dial.registry_with(&store, options).await;
+        for number in 0..MANY {
+            let name = format!("s-{number}");
+            registry.register(registration(&name)).await.unwrap();
+            let ttl = Some(duration_to_wire(Duration::from_secs(60)));
+            let temporary = v1::SetIsolationLevelRequest { ttl, ..set_level(&name, v1::IsolationLevel::None) };
+            registry.set_level(temporary).await.unwrap();
+        }
+        told(&events, 100).await;
+        eventually(&registry, || *events.last().borrow() == 2 * MANY).await;
+        dial.set(60);
+        let mut count = Vec::new();
+        for _ in 0..10 {
+            registry.tell_expired();
+            events.take_turns();
+            count.push(*events.last().borrow() - 2 * MANY);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(count.last(), Some(&MANY), "{count:?}");
+        assert!(count.contains(&1_000), "whoever watches shall keep up: {count:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_too_much_to_read_is_a_gap_and_what_follows_is_told_beside_what_is_there() {
+    const MORE_THAN_ARE_READ: usize = 1_001;
     let store = FaultyStore::new();
     let events = Arc::new(Events::new(Arc::new(crate::clock::SystemClock), Default::default()));
     let registry = registry_telling(&store, Arc::clone(&events)).await;
-    registry.register(registration("payments")).await.unwrap();
-    let report = |status: v1::HealthStatus| v1::UpdateServiceHealthRequest {
-        service: "payments".to_owned(),
-        health: Some(v1::ServiceHealth { status: status.into(), message: "latency".to_owned(), observe_time: None }),
-        ..v1::UpdateServiceHealthRequest::default()
-    };
-    for status in [v1::HealthStatus::Degraded, v1::HealthStatus::Degraded, v1::HealthStatus::Healthy] {
-        registry.report_health(report(status)).await.unwrap();
+    let mut full = registration("payments");
+    full.level = v1::IsolationLevel::Full.into();
+    registry.register(full).await.unwrap();
+    registry.hold_breaker(hold(3600)).await.unwrap();
+    registry.register(registration("users")).await.unwrap();
+    told(&events, 3).await;
+    store.set_away(true);
+    eventually(&registry, || registry.stale_for().is_some()).await;
+    // Another manager goes on meanwhile.
+    let inner: Arc<dyn Store> = store.inner();
+    let other = Registry::open(inner, Arc::new(FixedClock(EPOCH)), RegistryOptions::default()).await.unwrap();
+    for number in 0..MORE_THAN_ARE_READ {
+        other.register(registration(&format!("a-{number}"))).await.unwrap();
     }
-    let told = told(&events, 3).await;
-    let summaries: Vec<_> = told.iter().map(|event| event.summary.as_str()).collect();
-    assert_eq!(
-        summaries[1..],
-        ["default/payments: reported degraded: latency", "default/payments: reported healthy: latency"]
-    );
+    other.set_level(set_level("payments", v1::IsolationLevel::Enhanced)).await.unwrap();
+    let release = v1::ReleaseBreakerRequest {
+        service: "payments".to_owned(),
+        reason: "done".to_owned(),
+        ..v1::ReleaseBreakerRequest::default()
+    };
+    other.release_breaker(release).await.unwrap();
+    other.hold_breaker(v1::HoldBreakerRequest { reason: "another one".to_owned(), ..hold(3600) }).await.unwrap();
+    let gone = v1::UnregisterServiceRequest { service: "users".to_owned(), ..Default::default() };
+    other.unregister(gone).await.unwrap();
+    store.set_away(false);
+    eventually(&registry, || registry.stale_for().is_none()).await;
+    let gaps = Filter::new("*", "", &[v1::EventKind::Gap.into()]).unwrap();
+    let gaps = events.after(0, 100, &gaps).events;
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert!(gaps[0].summary.contains("3 services"), "{}", gaps[0].summary);
+
+    let before = *events.last().borrow();
+    registry.set_level(set_level("payments", v1::IsolationLevel::Full)).await.unwrap();
+    let release = v1::ReleaseBreakerRequest {
+        service: "payments".to_owned(),
+        reason: "done".to_owned(),
+        ..v1::ReleaseBreakerRequest::default()
+    };
+    registry.release_breaker(release).await.unwrap();
+    registry.register(registration("users")).await.unwrap();
+    let mut last = events.last();
+    tokio::time::timeout(PATIENCE, last.wait_for(|last| *last >= before + 3)).await.unwrap().unwrap();
+    let told = events.after(before, 100, &Filter::default()).events;
+    let (level, release, users) = (change(&told[0]), change(&told[1]), change(&told[2]));
+    assert_eq!((level.level_before(), level.level()), (v1::IsolationLevel::Enhanced, v1::IsolationLevel::Full));
+    assert_eq!(release.hold.unwrap().reason, "another one");
+    assert_eq!(users.level_before(), v1::IsolationLevel::Unspecified);
 }

@@ -6,11 +6,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use cofferdam_core::wire::duration_to_wire;
-use cofferdam_proto::v1::{self, peer_service_client::PeerServiceClient, watch_events_response::Message};
+use cofferdam_proto::v1::{
+    self, event::Detail, peer_service_client::PeerServiceClient, watch_events_response::Message,
+};
 use futures_util::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -24,7 +26,7 @@ use tonic::{Status, transport::Channel};
 
 use super::Start;
 use crate::{
-    events::{Cursor, Events, Filter, number_of},
+    events::{Cursor, Events, Filter, Page, number_of},
     peers::{MAX_MESSAGE_BYTES, Peers},
 };
 
@@ -58,9 +60,6 @@ pub(super) struct Watch {
     events: Arc<Events>,
     peers: Peers,
     filter: Filter,
-    /// When it began, and whether it goes on where another one was.
-    began: SystemTime,
-    is_resumed: bool,
     cursor: Cursor,
     last: watch::Receiver<u64>,
     asked: FuturesUnordered<BoxFuture<'static, Answer>>,
@@ -71,8 +70,6 @@ pub(super) struct Watch {
     unreachable: BTreeMap<String, v1::UnreachableManager>,
     /// Managers that were read and are not there, since when.
     missing: BTreeMap<String, Instant>,
-    /// What was read of managers that were given up, in case that they come back.
-    given_up: BTreeMap<String, u64>,
     ready: VecDeque<v1::WatchEventsResponse>,
     bookmark_at: Instant,
     _permit: OwnedSemaphorePermit,
@@ -87,23 +84,20 @@ impl Watch {
         start: Start,
         permit: OwnedSemaphorePermit,
     ) -> impl Stream<Item = Result<v1::WatchEventsResponse, Status>> + Send {
-        let (last, began) = (events.last(), events.now());
-        let own = events.manager_id().to_owned();
-        let (is_resumed, is_now) = (matches!(start, Start::After(_)), matches!(start, Start::Now));
-        let (cursor, filter) = match start {
-            Start::Now => (Cursor { read: BTreeMap::from([(own, *last.borrow())]) }, filter),
-            Start::Since(since) => (Cursor { read: BTreeMap::from([(own, 0)]) }, filter.since(Some(since))),
-            Start::After(mut cursor) => {
-                cursor.read.entry(own).or_default();
-                (cursor, filter)
+        let last = events.last();
+        let is_now = matches!(start, Start::Now);
+        let cursor = match start {
+            Start::Now => {
+                let mut cursor = Cursor::since(events.now());
+                cursor.set(events.manager_id(), *last.borrow());
+                cursor
             }
+            Start::After(cursor) => cursor,
         };
         let watch = Self {
             events,
             peers,
             filter,
-            began,
-            is_resumed,
             cursor,
             last,
             asked: FuturesUnordered::new(),
@@ -111,7 +105,6 @@ impl Watch {
             ended: BTreeSet::new(),
             unreachable: BTreeMap::new(),
             missing: BTreeMap::new(),
-            given_up: BTreeMap::new(),
             ready: VecDeque::new(),
             bookmark_at: Instant::now() + HEARTBEAT,
             _permit: permit,
@@ -127,28 +120,27 @@ impl Watch {
         stream::once(first).flatten()
     }
 
-    /// Asks all others where they are, so that the first cursor names them.
+    /// Asks all others where they are, so that the first cursor of what comes now names them.
     async fn greet(&mut self, is_now: bool) {
         let Self { peers, cursor, filter, .. } = &*self;
         let parts = peers.ask(|mut client, id| {
-            let known = cursor.read.get(&id).copied();
-            let after = if is_now { known } else { Some(known.unwrap_or_default()) };
-            let request = v1::CollectEventsRequest { manager_id: id, after, ..filter.to_wire() };
-            async move { client.collect_events(request).await }
+            let request = request(cursor, filter, &id);
+            let after = request.after.filter(|_| !is_now);
+            async move { client.collect_events(v1::CollectEventsRequest { after, ..request }).await }
         });
         let parts = parts.await;
         // This one itself is among them while it does not know the others yet: they are found, and asked, as they come.
         let others = parts.unreachable.into_iter().filter(|manager| manager.id != self.events.manager_id());
         self.unreachable = others.map(|manager| (manager.id.clone(), manager)).collect();
         // Ahead of all that is told: whoever breaks off at once goes on from the same place.
-        let mut at = self.cursor.clone();
-        for (id, part) in &parts.parts {
-            at.read.entry(id.clone()).or_insert(if is_now { part.through } else { 0 });
+        if !is_now {
+            self.bookmark();
         }
-        self.cursor = at;
-        self.bookmark();
         for (id, part) in parts.parts {
             self.heard(&id, part);
+        }
+        if is_now {
+            self.bookmark();
         }
     }
 
@@ -160,12 +152,12 @@ impl Watch {
             }
             self.last.borrow_and_update();
             let own = self.events.manager_id().to_owned();
-            let page = self.events.after(self.cursor.read.get(&own).copied().unwrap_or_default(), PAGE, &self.filter);
+            let page = self.page();
             self.lost(&own, page.lost, "they are kept no more: there were too many after them");
             for event in &page.events {
-                self.tell(&own, v1::Event::clone(event));
+                self.tell(&own, v1::Event::clone(event), false);
             }
-            self.cursor.read.insert(own, page.through);
+            self.cursor.set(&own, page.through);
             if !self.ready.is_empty() || page.has_more {
                 continue;
             }
@@ -192,39 +184,45 @@ impl Watch {
         }
     }
 
+    /// What comes next of this manager itself.
+    fn page(&self) -> Page {
+        let own = self.events.manager_id();
+        let (mut after, filter) = place(&self.cursor, &self.filter, own);
+        loop {
+            let page = self.events.after(after, PAGE, &filter);
+            // A cursor names it once something of it is wanted.
+            if !page.events.is_empty() || page.lost > 0 || !page.has_more {
+                return page;
+            }
+            after = page.through;
+        }
+    }
+
     /// Asks all who are there and are not asked, and gives up those who are not.
     fn look(&mut self) {
         let present = self.peers.all();
         let own = self.events.manager_id().to_owned();
         for (id, _, channel) in &present {
             self.missing.remove(id);
-            if let Some(number) = self.given_up.remove(id) {
-                self.cursor.read.insert(id.clone(), number);
-            }
             if !self.asking.contains(id) && !self.ended.contains(id) {
                 self.ask(id, channel.clone());
             }
         }
         let is_there = |id: &String| *id == own || present.iter().any(|(other, _, _)| other == id);
-        let absent: Vec<_> = self.cursor.read.keys().filter(|id| !is_there(id)).cloned().collect();
+        let absent: Vec<_> = self.cursor.managers().map(str::to_owned).filter(|id| !is_there(id)).collect();
         let is_alone = self.peers.id().is_empty();
+        self.ended.retain(|id| is_there(id));
         let mut was_unreachable = self.unreachable.len();
         self.unreachable.retain(|id, _| is_there(id));
         was_unreachable -= self.unreachable.len();
         for id in absent {
-            if self.ended.remove(&id) {
-                self.cursor.read.remove(&id);
-                continue;
-            }
             let since = *self.missing.entry(id.clone()).or_insert_with(Instant::now);
             if is_alone || since.elapsed() >= MISSING_FOR {
                 self.missing.remove(&id);
-                if let Some(number) = self.cursor.read.remove(&id) {
-                    self.given_up.insert(id.clone(), number);
-                    let reason =
-                        format!("the manager is gone: what it had to tell after its event {number} is not known");
-                    self.gap(&id, 0, reason);
-                }
+                let number = self.cursor.number(&id).unwrap_or_default();
+                self.cursor.end(&id);
+                let reason = format!("the manager is gone: what it had to tell after its event {number} is not known");
+                self.gap(&id, 0, reason);
             }
         }
         if was_unreachable > 0 {
@@ -233,18 +231,8 @@ impl Watch {
     }
 
     fn ask(&mut self, id: &str, channel: Option<Channel>) {
-        let known = self.cursor.read.get(id).copied();
-        let mut filter = self.filter.clone();
-        if known.is_none() && !self.is_resumed {
-            // It was not to be reached when this began.
-            filter = filter.or_since(self.began);
-        }
-        let request = v1::CollectEventsRequest {
-            manager_id: id.to_owned(),
-            after: Some(known.unwrap_or_default()),
-            wait: Some(duration_to_wire(WAIT)),
-            ..filter.to_wire()
-        };
+        let request =
+            v1::CollectEventsRequest { wait: Some(duration_to_wire(WAIT)), ..request(&self.cursor, &self.filter, id) };
         let pause = if self.unreachable.contains_key(id) { PAUSE } else { Duration::ZERO };
         let id = id.to_owned();
         self.asking.insert(id.clone());
@@ -269,11 +257,14 @@ impl Watch {
             self.bookmark();
         }
         self.lost(id, answer.lost, "they are kept no more: there were too many after them");
-        for event in answer.events {
-            self.tell(id, event);
+        let is_last = answer.closed && !answer.has_more;
+        let mut events = answer.events.into_iter().peekable();
+        while let Some(event) = events.next() {
+            self.tell(id, event, is_last && events.peek().is_none());
         }
-        self.cursor.read.insert(id.to_owned(), answer.through);
-        if answer.closed && !answer.has_more {
+        self.cursor.set(id, answer.through);
+        if is_last {
+            self.cursor.end(id);
             self.ended.insert(id.to_owned());
         }
     }
@@ -285,17 +276,23 @@ impl Watch {
         }
     }
 
-    fn tell(&mut self, id: &str, event: v1::Event) {
+    fn tell(&mut self, id: &str, event: v1::Event, is_last: bool) {
         if let Some(number) = number_of(&event) {
-            self.cursor.read.insert(id.to_owned(), number);
+            self.cursor.set(id, number);
         }
-        self.say(Message::Event(event));
+        if is_last {
+            self.cursor.end(id);
+        }
+        self.say(match event.detail {
+            Some(Detail::Gap(gap)) => Message::Gap(gap),
+            _ => Message::Event(event),
+        });
     }
 
     fn lost(&mut self, id: &str, lost: u64, reason: &str) {
         if lost > 0 {
-            let read = self.cursor.read.entry(id.to_owned()).or_default();
-            *read = read.saturating_add(lost);
+            let number = self.cursor.number(id).unwrap_or_default();
+            self.cursor.set(id, number.saturating_add(lost));
             self.gap(id, lost, reason.to_owned());
         }
     }
@@ -312,4 +309,20 @@ impl Watch {
     fn say(&mut self, message: Message) {
         self.ready.push_back(v1::WatchEventsResponse { cursor: self.cursor.to_string(), message: Some(message) });
     }
+}
+
+/// Where a manager is read on, and what is wanted of it: of one that has yet to be read, what has happened since the watching
+/// began.
+fn place(cursor: &Cursor, filter: &Filter, id: &str) -> (u64, Filter) {
+    let filter = filter.clone();
+    match cursor.number(id) {
+        Some(number) => (number, filter),
+        None => (0, filter.since(Some(cursor.began()))),
+    }
+}
+
+/// Asks for what comes next of another manager.
+fn request(cursor: &Cursor, filter: &Filter, id: &str) -> v1::CollectEventsRequest {
+    let (after, filter) = place(cursor, filter, id);
+    v1::CollectEventsRequest { manager_id: id.to_owned(), after: Some(after), ..filter.to_wire() }
 }

@@ -1,7 +1,9 @@
 use super::*;
-use crate::testing::{Manager, Watching, reason, registration};
+use crate::{
+    events::News,
+    testing::{Manager, Watching, reason, registration},
+};
 use cofferdam_core::wire::duration_to_wire;
-use v1::watch_events_response::Message;
 
 async fn register(manager: &Manager, names: &[&str]) {
     for name in names {
@@ -62,18 +64,50 @@ async fn a_filter_counts_for_a_stream_and_its_cursor_moves_on_all_the_same() {
 #[tokio::test]
 async fn what_another_life_of_a_manager_told_is_a_gap() {
     let manager = Manager::start().await;
-    let mut watching = Watching::after(&manager, "0123456789abcdef.7").await;
-    loop {
-        match watching.next().await.unwrap() {
-            Message::Gap(gap) => {
-                assert_eq!((gap.manager_id.as_str(), gap.lost), ("0123456789abcdef", 0));
-                assert!(gap.reason.contains("after its event 7"), "{}", gap.reason);
-                break;
-            }
-            Message::Event(_) | Message::Bookmark(_) => {}
-        }
-    }
-    assert!(!watching.cursor.contains("0123456789abcdef"), "it is told once: {}", watching.cursor);
+    let mut watching = Watching::after(&manager, "0,0123456789abcdef.7").await;
+    let gap = watching.gap().await;
+    assert_eq!((gap.manager_id.as_str(), gap.lost), ("0123456789abcdef", 0));
+    assert!(gap.reason.contains("after its event 7"), "{}", gap.reason);
+    // It is told once, to whoever comes back as well.
+    let mut again = Watching::after(&manager, &watching.cursor).await;
+    register(&manager, &["a"]).await;
+    assert_eq!(names(&mut again, 1).await, ["a"]);
+}
+
+#[tokio::test]
+async fn whoever_comes_back_is_told_nothing_from_before_the_watching_began() {
+    let manager = Manager::start().await;
+    let mut before = Watching::all(&manager).await;
+    register(&manager, &["a", "b"]).await;
+    names(&mut before, 2).await;
+    // It began a moment later, at a manager that could not ask this one.
+    let mut resumed = Watching::after(&manager, &format!("{}", crate::testing::EPOCH + 1)).await;
+    register(&manager, &["c"]).await;
+    assert_eq!(names(&mut resumed, 1).await, ["c"]);
+    let mut again = Watching::after(&manager, &resumed.cursor).await;
+    register(&manager, &["d"]).await;
+    assert_eq!(names(&mut again, 1).await, ["d"]);
+    // And all of it, where it began before.
+    let mut resumed = Watching::after(&manager, &format!("{}", crate::testing::EPOCH)).await;
+    assert_eq!(names(&mut resumed, 4).await, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn what_a_manager_could_not_see_is_a_gap_for_every_watcher() {
+    let manager = Manager::start().await;
+    let request = v1::WatchEventsRequest {
+        service: "b".to_owned(),
+        kinds: vec![v1::EventKind::Breaker.into()],
+        ..Default::default()
+    };
+    let mut watching = Watching::begin(&manager, request).await.unwrap();
+    let events = manager.registry.events();
+    events.tell(News::gap(events.manager_id(), "too many".to_owned()));
+    let gap = watching.gap().await;
+    assert_eq!((gap.manager_id.as_str(), gap.lost, gap.reason.as_str()), (events.manager_id(), 0, "too many"));
+    let request = v1::ListEventsRequest { service: "b".to_owned(), ..Default::default() };
+    let list = manager.client().await.list_events(request).await.unwrap().into_inner();
+    assert_eq!((list.events.len(), list.events[0].kind()), (1, v1::EventKind::Gap));
 }
 
 #[tokio::test]
@@ -113,7 +147,7 @@ async fn what_makes_no_sense_is_refused_by_its_field() {
     let zero = Some(duration_to_wire(Duration::ZERO));
     let requests = [
         v1::WatchEventsRequest { after: "x".to_owned(), ..base.clone() },
-        v1::WatchEventsRequest { after: "a.1".to_owned(), since: since(1).since, ..base.clone() },
+        v1::WatchEventsRequest { after: "0,a.1".to_owned(), since: since(1).since, ..base.clone() },
         v1::WatchEventsRequest { since: zero, ..base.clone() },
         v1::WatchEventsRequest { kinds: vec![0], ..base.clone() },
         v1::WatchEventsRequest { namespace: "*".to_owned(), service: "a".to_owned(), ..base },
