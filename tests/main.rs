@@ -24,6 +24,7 @@ mod cli;
 mod dependencies;
 mod engine_seeds;
 mod etcd_faults;
+mod events;
 mod execute;
 mod faults;
 mod fleet_hints;

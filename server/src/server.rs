@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     registry::{OpenError, Registry, RegistryOptions},
     store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
     telemetry::{self, Spans, TelemetryError},
-    webhooks::{Client, Delivery, NoSecret, Secret, Webhook},
+    webhooks::{Client, Delivery, NoSecret, Secret, Trust, Webhook},
 };
 
 mod housekeeping;
@@ -189,8 +190,9 @@ impl Server {
         let front = Front::new(routes, http.map_err(StartError::Contract)?);
         let warn = config.is_exposed().then_some(local_addr);
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
-        let observing =
-            events::keep(Arc::clone(&registry), Arc::clone(&instances), advertised(config, local_addr), drain.clone());
+        let address = advertised(config, local_addr);
+        let (told, drained, grace) = (Arc::clone(&registry), drain.clone(), config.listen.grace);
+        let observing = events::keep(told, Arc::clone(&instances), address, drained, grace);
         let _events = AbortOnDropHandle::new(tokio::spawn(observing));
         let webhooks = webhooks(config, &events).await?;
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
@@ -211,7 +213,7 @@ impl Server {
             _executing,
             _events,
             webhooks,
-            grace: config.listen.grace,
+            grace,
         })
     }
 
@@ -229,12 +231,13 @@ impl Server {
             () = shutdown => {}
         }
         tracing::info!("stopping");
+        let until = Instant::now() + self.grace;
         self.drain.cancel();
         // An error says that it has ended before.
         let _ = serving.await;
         // The last event is told a moment after the beginning of the end; nobody may be connected that long.
         let posted = futures_util::future::join_all(self.webhooks);
-        if tokio::time::timeout(self.grace, posted).await.is_err() {
+        if tokio::time::timeout_at(until, posted).await.is_err() {
             tracing::warn!("events were not posted any more: there was no time left");
         }
         self.spans.stop().await;
@@ -352,7 +355,15 @@ async fn webhooks(config: &Config, events: &Arc<Events>) -> Result<Vec<AbortOnDr
         None => None,
     };
     let has_tls = targets.iter().any(|url| url.scheme_str() == Some("https"));
-    let client = Client::new(has_tls).map_err(StartError::Webhooks)?;
+    let client = match &config.webhook.ca_file {
+        Some(path) => {
+            let (key, path) = ("webhook.ca_file", path.clone());
+            let certificates = read(key, &path).await?;
+            Client::new(Trust::These(&certificates)).map_err(|error| StartError::File { key, path, error })?
+        }
+        None if has_tls => Client::new(Trust::Machine).map_err(StartError::Webhooks)?,
+        None => Client::new(Trust::Nobody).map_err(StartError::Webhooks)?,
+    };
     let filter = config.webhook.filter()?;
     let begin = |url| {
         let webhook = Webhook {

@@ -25,7 +25,7 @@ mod client;
 mod secret;
 
 pub(crate) use self::{
-    client::Client,
+    client::{Client, Trust},
     secret::{NoSecret, Secret},
 };
 

@@ -55,6 +55,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("webhook.namespace", Kind::Text),
     ("webhook.service", Kind::Text),
     ("webhook.secret_file", Kind::Text),
+    ("webhook.ca_file", Kind::Text),
     ("webhook.timeout", Kind::Text),
     ("webhook.give_up_after", Kind::Text),
 ];

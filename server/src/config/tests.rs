@@ -226,6 +226,7 @@ fn settings_must_go_together() {
         ("[sync]\nmax_age = \"999ms\"", "sync.max_age"),
         ("[sync]\nreconnect_rate = 0", "sync.reconnect_rate"),
         ("[sync]\nstall_timeout = \"0s\"", "sync.stall_timeout"),
+        ("[webhook]\nurls = \"http://hooks.example\"\nca_file = \"ca.pem\"", "webhook.ca_file"),
     ] {
         assert!(load_file(file).unwrap().check().unwrap_err().to_string().starts_with(key), "{file}");
     }

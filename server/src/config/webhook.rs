@@ -29,6 +29,9 @@ pub struct WebhookConfig {
     /// The file with what events are signed with: 16 bytes or more, or `whsec_` and as many in base64. Unset: they are not
     /// signed.
     pub secret_file: Option<PathBuf>,
+    /// The file with the certificates, in PEM, of those who may vouch for receivers with `https://`. Unset: whom this machine
+    /// trusts.
+    pub ca_file: Option<PathBuf>,
     /// How long an attempt may take. `100ms` to `24h`. Default `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub timeout: Duration,
@@ -39,7 +42,11 @@ pub struct WebhookConfig {
 
 impl WebhookConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.targets()?;
+        let has_tls = self.targets()?.iter().any(|url| url.scheme_str() == Some("https"));
+        if self.ca_file.is_some() && !has_tls {
+            let reason = "must be unset where no webhook.urls begins with https://".to_owned();
+            return Err(ConfigError::Invalid { key: "webhook.ca_file", reason });
+        }
         self.filter()?;
         check_within("webhook.timeout", self.timeout, MIN_TIMEOUT, MAX_WAIT)?;
         check_within("webhook.give_up_after", self.give_up_after, MIN_TIMEOUT, MAX_WAIT)
@@ -94,6 +101,7 @@ impl Default for WebhookConfig {
             namespace: "*".to_owned(),
             service: None,
             secret_file: None,
+            ca_file: None,
             timeout: Duration::from_secs(10),
             give_up_after: Duration::from_secs(60 * 60),
         }

@@ -27,15 +27,18 @@ const SETTLING: Duration = Duration::from_millis(500);
 /// How long a policy may be not in force at some instance before that is told: one that starts gets it sooner.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
-/// How long after it has begun to stop a manager tells that it does: what instances report in their last words comes before.
+/// How long after it has begun to stop a manager tells that it does, at most: what instances report in their last words comes
+/// before.
 const FAREWELL: Duration = Duration::from_millis(1_500);
 
-/// Tells that the manager at `address` serves, looks until `drain` fires, and tells that it stops.
+/// Tells that the manager at `address` serves, looks until `drain` fires, and tells that it stops, in time for others to hear of
+/// it within `grace`.
 pub(crate) async fn keep(
     registry: Arc<Registry>,
     instances: Arc<Instances>,
     address: Option<String>,
     drain: CancellationToken,
+    grace: Duration,
 ) {
     let events = Arc::clone(registry.events());
     let address = address.unwrap_or_default();
@@ -45,7 +48,7 @@ pub(crate) async fn keep(
         () = look(&registry, &instances) => {}
         () = async {
             drain.cancelled().await;
-            sleep(FAREWELL).await;
+            sleep(FAREWELL.min(grace / 2)).await;
         } => {}
     }
     events.close(own(v1::ManagerChange::Stopped));

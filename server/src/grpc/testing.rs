@@ -100,8 +100,8 @@ impl Manager {
             requests,
             drain: drain.clone(),
         };
-        let observing =
-            events::keep(Arc::clone(&registry), Arc::clone(&instances), Some(address.to_string()), drain.clone());
+        let (told, drained) = (Arc::clone(&registry), drain.clone());
+        let observing = events::keep(told, Arc::clone(&instances), Some(address.to_string()), drained, options.grace);
         let observing = AbortOnDropHandle::new(tokio::spawn(observing));
         let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let routes = routes(api).unwrap();

@@ -167,3 +167,36 @@ async fn probes_are_answered_while_the_store_is_being_loaded() {
     stop.send(()).unwrap();
     tokio::time::timeout(PATIENCE, serving).await.expect("it never stopped").unwrap();
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_away_and_a_connection_that_stays_have_one_grace() {
+    let mut config = config(StoreKind::Memory, Path::new(""));
+    // Nobody listens there.
+    config.webhook.urls = vec!["http://127.0.0.1:1/".to_owned()];
+    let (address, stop, serving) = start(&config).await;
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = "POST /v1/services HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                   content-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+    let mut said = [0; 12];
+    let reading = tokio::io::AsyncReadExt::read_exact(&mut socket, &mut said);
+    tokio::time::timeout(PATIENCE, reading).await.expect("no answer").unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100", "it waits for a body that does not come");
+    tokio::time::pause();
+    let begun = Instant::now();
+    stop.send(()).unwrap();
+    tokio::time::timeout(config.listen.grace * 9, serving).await.expect("it never stopped").unwrap();
+    assert!(begun.elapsed() >= config.listen.grace, "the connection stayed: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < config.listen.grace * 3 / 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_file_that_holds_no_certificate_vouches_for_nobody() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "not ours").unwrap();
+    let mut config = config(StoreKind::Memory, Path::new(""));
+    config.webhook.urls = vec!["https://hooks.example/".to_owned()];
+    config.webhook.ca_file = Some(file.path().to_owned());
+    let refused = Server::bind(&config).await.unwrap_err().to_string();
+    assert!(refused.starts_with("cannot read webhook.ca_file") && refused.contains("no certificate"), "{refused}");
+}

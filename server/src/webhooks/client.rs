@@ -10,6 +10,10 @@ use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 const USER_AGENT: &str = concat!("cofferdam/", env!("CARGO_PKG_VERSION"));
 
@@ -25,22 +29,34 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// Who may vouch for receivers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trust<'a> {
+    /// Nobody: nothing is reached by TLS.
+    Nobody,
+    /// Whom this machine trusts.
+    Machine,
+    /// Those of these certificates, in PEM.
+    These(&'a [u8]),
+}
+
 impl Client {
-    /// One that trusts whom this machine trusts, and follows no redirections. Where nothing is reached by TLS, nobody has to
-    /// be trusted.
+    /// One that follows no redirections.
     ///
     /// # Errors
-    /// The certificates of this machine's authorities cannot be read.
-    pub(crate) fn new(has_tls: bool) -> std::io::Result<Self> {
+    /// The certificates cannot be read, or there is none.
+    pub(crate) fn new(trust: Trust<'_>) -> std::io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = HttpsConnectorBuilder::new();
-        let builder = if has_tls {
-            builder.with_provider_and_native_roots(provider)?
-        } else {
-            let config = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(std::io::Error::other)?;
-            builder.with_tls_config(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+        let with = |roots: RootCertStore| {
+            let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
+            let config = config.with_safe_default_protocol_versions().map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(config.with_root_certificates(roots).with_no_client_auth())
+        };
+        let builder = match trust {
+            Trust::Nobody => builder.with_tls_config(with(RootCertStore::empty())?),
+            Trust::Machine => builder.with_provider_and_native_roots(provider)?,
+            Trust::These(pem) => builder.with_tls_config(with(roots(pem)?)?),
         };
         let connector = builder.https_or_http().enable_http1().build();
         Ok(Self { inner: HyperClient::builder(TokioExecutor::new()).build(connector) })
@@ -68,6 +84,16 @@ impl Client {
         let answer = answer.map_err(|error| innermost(&error))?;
         Ok(Answer { status: answer.status(), retry_after: retry_after(answer.headers()) })
     }
+}
+
+fn roots(pem: &[u8]) -> std::io::Result<RootCertStore> {
+    let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
+        roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(invalid("it holds no certificate in PEM".to_owned())) } else { Ok(roots) }
 }
 
 /// In whole seconds; a date is passed over.

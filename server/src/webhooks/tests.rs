@@ -110,7 +110,7 @@ fn webhook(address: SocketAddr) -> Webhook {
 
 /// Begins to deliver.
 fn deliver(webhook: Webhook, events: &Arc<Events>) -> (Arc<Delivery>, AbortOnDropHandle<()>) {
-    let delivery = Delivery::new(webhook, Client::new(false).unwrap(), Arc::clone(events)).unwrap();
+    let delivery = Delivery::new(webhook, Client::new(Trust::Nobody).unwrap(), Arc::clone(events)).unwrap();
     let running = tokio::spawn(Arc::clone(&delivery).run());
     (delivery, AbortOnDropHandle::new(running))
 }
