@@ -55,11 +55,14 @@ impl Watching {
 
     /// The next gap, and what comes before it left out.
     pub(crate) async fn gap(&mut self) -> v1::EventGap {
-        loop {
-            if let Message::Gap(gap) = self.next().await.expect("it ended") {
-                return gap;
+        let looking = async {
+            loop {
+                if let Message::Gap(gap) = self.next().await.expect("it ended") {
+                    return gap;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("no gap was told")
     }
 
     /// The next event of a kind.
