@@ -154,10 +154,8 @@ impl Watch {
             let own = self.events.manager_id().to_owned();
             let page = self.page();
             self.lost(&own, page.lost, "they are kept no more: there were too many after them");
-            for event in &page.events {
-                self.tell(&own, v1::Event::clone(event), false);
-            }
-            self.cursor.set(&own, page.through);
+            let events = page.events.iter().map(|event| v1::Event::clone(event));
+            self.tell(&own, events, page.through, page.is_closed && !page.has_more);
             if !self.ready.is_empty() || page.has_more {
                 continue;
             }
@@ -258,15 +256,7 @@ impl Watch {
         }
         self.lost(id, answer.lost, "they are kept no more: there were too many after them");
         let is_last = answer.closed && !answer.has_more;
-        let mut events = answer.events.into_iter().peekable();
-        while let Some(event) = events.next() {
-            self.tell(id, event, is_last && events.peek().is_none());
-        }
-        self.cursor.set(id, answer.through);
-        if is_last {
-            self.cursor.end(id);
-            self.ended.insert(id.to_owned());
-        }
+        self.tell(id, answer.events.into_iter(), answer.through, is_last);
     }
 
     fn away(&mut self, id: &str, reason: String) {
@@ -276,17 +266,28 @@ impl Watch {
         }
     }
 
-    fn tell(&mut self, id: &str, event: v1::Event, is_last: bool) {
-        if let Some(number) = number_of(&event) {
-            self.cursor.set(id, number);
+    /// Tells events of a manager, which is read as far as `through` then, and to its end where they are the last.
+    fn tell(&mut self, id: &str, events: impl Iterator<Item = v1::Event>, through: u64, are_last: bool) {
+        let mut events = events.peekable();
+        let is_silent = events.peek().is_none();
+        while let Some(event) = events.next() {
+            self.cursor.set(id, number_of(&event).unwrap_or(through));
+            if are_last && events.peek().is_none() {
+                self.cursor.end(id);
+            }
+            self.say(match event.detail {
+                Some(Detail::Gap(gap)) => Message::Gap(gap),
+                _ => Message::Event(event),
+            });
         }
-        if is_last {
+        self.cursor.set(id, through);
+        if are_last {
             self.cursor.end(id);
+            // Whoever comes back is not to be told that something of it is missing.
+            if self.ended.insert(id.to_owned()) && is_silent {
+                self.bookmark();
+            }
         }
-        self.say(match event.detail {
-            Some(Detail::Gap(gap)) => Message::Gap(gap),
-            _ => Message::Event(event),
-        });
     }
 
     fn lost(&mut self, id: &str, lost: u64, reason: &str) {

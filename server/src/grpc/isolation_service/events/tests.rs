@@ -122,6 +122,19 @@ async fn the_stream_ends_with_the_word_that_the_manager_stops() {
 }
 
 #[tokio::test]
+async fn whoever_comes_back_after_a_stop_knows_that_nothing_is_missing() {
+    let manager = Manager::start().await;
+    let over = format!(",{}~", manager.registry.events().manager_id());
+    for kinds in [vec![], vec![v1::EventKind::Change.into()]] {
+        let request = v1::WatchEventsRequest { kinds, ..Default::default() };
+        let mut watching = Watching::begin(&manager, request).await.unwrap();
+        manager.drain();
+        while watching.next().await.is_some() {}
+        assert!(watching.cursor.contains(&over), "{}", watching.cursor);
+    }
+}
+
+#[tokio::test]
 async fn the_newest_are_listed_and_watching_goes_on_from_there() {
     let manager = Manager::start().await;
     let mut watching = Watching::all(&manager).await;
