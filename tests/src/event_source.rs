@@ -85,7 +85,8 @@ impl EventSource {
         }
         let request = request.body(Empty::new()).expect("a request");
         let answer = self.client.request(request).await.expect("an answer");
-        assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"text/event-stream"));
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
         self.connections += 1;
         answer.into_body()
     }

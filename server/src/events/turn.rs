@@ -61,9 +61,9 @@ struct Kept {
 
 /// What becomes of something that is kept.
 enum Fate {
-    IsTold,
-    IsKept,
-    IsDropped,
+    Told,
+    Kept,
+    Dropped,
 }
 
 impl Turns {
@@ -116,12 +116,12 @@ impl Turns {
         let mut due = Vec::new();
         let Self { others, kept } = self;
         kept.retain_mut(|kept| match others.fate(kept, own, now) {
-            Fate::IsTold => {
+            Fate::Told => {
                 due.push(std::mem::take(&mut kept.event));
                 false
             }
-            Fate::IsKept => true,
-            Fate::IsDropped => false,
+            Fate::Kept => true,
+            Fate::Dropped => false,
         });
         others.gone.retain(|_, lost| now.saturating_duration_since(*lost) < KEPT_FOR);
         due
@@ -143,7 +143,7 @@ impl Others {
         let is_nobodys = match &kept.teller {
             Some(teller) if teller == own || self.there.contains_key(teller) => false,
             Some(teller) => match self.gone.get(teller) {
-                Some(lost) if kept.turn + BEFORE_LOST < *lost => return Fate::IsDropped,
+                Some(lost) if kept.turn + BEFORE_LOST < *lost => return Fate::Dropped,
                 Some(_) => true,
                 None => is_settled,
             },
@@ -153,11 +153,11 @@ impl Others {
             kept.teller = Some(self.first(kept, own).to_owned());
             kept.turn = now;
         }
-        let Some(teller) = &kept.teller else { return Fate::IsKept };
+        let Some(teller) = &kept.teller else { return Fate::Kept };
         if teller == own {
-            return Fate::IsTold;
+            return Fate::Told;
         }
         let is_lost = self.there.get(teller).is_some_and(|other| other.lost.is_some());
-        if is_lost || now.saturating_duration_since(kept.turn) < KEPT_FOR { Fate::IsKept } else { Fate::IsDropped }
+        if is_lost || now.saturating_duration_since(kept.turn) < KEPT_FOR { Fate::Kept } else { Fate::Dropped }
     }
 }

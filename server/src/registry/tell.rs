@@ -249,7 +249,7 @@ impl Told {
                 v1::ChangeKind::Tripped | v1::ChangeKind::Reset => orders.commands.last().cloned(),
                 _ => None,
             },
-            temporary_level: orders.temporary_level.clone().filter(|_| is_level),
+            temporary_level: orders.temporary_level.filter(|_| is_level),
         }
     }
 
