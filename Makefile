@@ -23,6 +23,7 @@ setup: ## install what the checks need and the machine lacks, into .tools/
 lint: ## formatting, clippy, docs, the contract's rules, licences and banned dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --features cofferdam-tests/opentelemetry --test spans -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib
 	cargo fmt --manifest-path tools/protoc/Cargo.toml --check
 	cargo clippy --manifest-path tools/protoc/Cargo.toml -- -D warnings

@@ -30,7 +30,7 @@ mod unfinished;
 mod tests;
 
 pub use self::answer::{Answer, Failure, FailureCause, Receipt, Source, Why};
-pub use self::operation::{Attempt, CallOptions, Context, Operation, Payload, Pushback, Verdict};
+pub use self::operation::{Attempt, AttemptEnd, CallOptions, Context, Operation, Payload, Pushback, Verdict};
 pub use self::unfinished::Unfinished;
 
 use crate::isolation::{InForce, Isolation, Lane, Plan, Scope};
@@ -85,8 +85,8 @@ pub async fn execute<R: Runtime, O: Operation>(
                     Err(hindered) => break 'begun hindered,
                 },
             };
-            let attempt = call.next_attempt(&mut progress, begun.limit);
-            Running::new(&call, begun, false, operation, O::attempt, attempt)
+            let attempt = call.next_attempt(&mut progress, begun.limit, false);
+            Running::new(&call, begun, operation, O::attempt, attempt)
         });
         let delay = call.hedge_delay(operation, &progress, running.is_probe());
         let mut race = {

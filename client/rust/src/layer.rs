@@ -54,6 +54,7 @@ mod ongoing;
 #[cfg(test)]
 mod tests;
 
+pub use crate::spans::{Attribute, AttributeValue, TraceContext};
 pub use crate::transport::{Auto, Http};
 pub use cofferdam_core::call::Context;
 pub use error::{BoxError, LayerError};

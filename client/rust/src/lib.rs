@@ -48,6 +48,15 @@
 //! A level masks a policy, it does not replace it: an operator raises or lowers it at run time and nothing learned is
 //! lost. The caller's own [`fallback`](Execute::fallback) and [`timeout`](Execute::timeout) work at every level.
 //!
+//! # Traces
+//!
+//! With the feature `opentelemetry`, each call is a `tracing` span, `cofferdam.call`, and each attempt one below it: what an
+//! attempt does, it does in there. Where the application's subscriber has OpenTelemetry's layer, the
+//! [tower layer](layer) tells the service of the attempt in `traceparent` and `tracestate`
+//! ([W3C trace context](https://www.w3.org/TR/trace-context/)), and a call whose request names another trace than the
+//! current span's belongs to that. How to turn it on, and what is in the spans: `docs/telemetry.md`. Without the feature
+//! there are no spans, and headers pass through as they are.
+//!
 //! # Runtime
 //!
 //! Calls run wherever they are awaited; timeouts use tokio's timer. The stream to the manager is a task on the tokio
@@ -76,6 +85,7 @@ mod register;
 mod registry;
 mod runtime;
 mod service;
+mod spans;
 mod sync;
 mod transport;
 
@@ -121,6 +131,11 @@ pub use cofferdam_core::stats::CounterSnapshot;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The Rust of the document on traces, compiled.
+#[cfg(all(doctest, feature = "opentelemetry"))]
+#[doc = include_str!("../../../docs/telemetry.md")]
+struct Telemetry;
 
 /// This crate's own README's, compiled and run.
 #[cfg(doctest)]

@@ -173,6 +173,11 @@ impl Service {
         Register::new(Arc::clone(self.client.shared()), self.name())
     }
 
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn namespace(&self) -> &str {
+        &self.client.shared().identity.namespace
+    }
+
     pub(crate) fn isolation(&self) -> &cofferdam_core::isolation::Isolation {
         &self.state.isolation
     }

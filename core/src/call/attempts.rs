@@ -162,8 +162,8 @@ impl<'a, R: Runtime> Call<'a, R> {
         progress: &mut Progress,
         begun: Begun<'a>,
     ) -> Result<O::Output, Failed<O::Error>> {
-        let attempt = self.next_attempt(progress, begun.limit);
-        let mut running = pin!(Running::new(self, begun, false, operation, O::attempt, attempt));
+        let attempt = self.next_attempt(progress, begun.limit, false);
+        let mut running = pin!(Running::new(self, begun, operation, O::attempt, attempt));
         let delay = self.hedge_delay(operation, progress, running.is_probe());
         let step = running.as_mut().for_at_most(delay).await;
         let (delay, first) = match step {
@@ -241,9 +241,9 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Counts an attempt, and says what the operation is told of it.
     #[inline(always)]
-    pub(super) fn next_attempt(&self, progress: &mut Progress, limit: Option<Duration>) -> Attempt {
+    pub(super) fn next_attempt(&self, progress: &mut Progress, limit: Option<Duration>, is_hedge: bool) -> Attempt {
         progress.attempts += 1;
         let tell_remaining = limit.filter(|_| self.policy().timeout.propagate_deadline);
-        Attempt { number: progress.attempts, tell_remaining }
+        Attempt { number: progress.attempts, tell_remaining, is_hedge }
     }
 }

@@ -65,6 +65,12 @@ pub trait Operation: Send {
         let _ = (output, unfinished);
     }
 
+    /// Hears how an attempt ended, by its number: before [`follow`](Self::follow), and before the next one begins that
+    /// comes of it. Of one that was cancelled nothing is heard. Default: does nothing.
+    fn ended(&mut self, attempt: u32, end: AttemptEnd) {
+        let _ = (attempt, end);
+    }
+
     /// A good live answer as bytes, to be kept for the cached fallback. `None`, the default: it cannot be kept.
     fn encode(&self, output: &Self::Output) -> Option<Bytes> {
         let _ = output;
@@ -111,6 +117,19 @@ pub struct Attempt {
     /// The time left for this attempt, which the service should be told. `None`: no limit, or the policy says not to
     /// tell.
     pub tell_remaining: Option<Duration>,
+    /// Whether it is a hedge: made while an earlier one still ran, or at once after it had failed.
+    pub is_hedge: bool,
+}
+
+/// How an attempt ended that was not cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// With a result, of which this is the verdict.
+    Judged(Outcome),
+    /// It took too long.
+    TimedOut,
+    /// With an answer that has only begun, whose end is still to be heard of: by [`Operation::follow`].
+    Unfinished,
 }
 
 /// What a result is judged by.

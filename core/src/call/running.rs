@@ -50,6 +50,8 @@ pub(super) struct Held<'c, 'a, R: Runtime> {
     pub(super) place: Option<Permit>,
     /// When the attempt began.
     pub(super) since: Timestamp,
+    /// Its number, from 1.
+    pub(super) number: u32,
     /// Whether it was started beside another one.
     pub(super) is_hedge: bool,
     /// Whether the operation had to be waited for.
@@ -64,14 +66,15 @@ impl<'c, 'a, R: Runtime, F: Future> Running<'c, 'a, R, F> {
     pub(super) fn new<O>(
         call: &'c Call<'a, R>,
         begun: Begun<'a>,
-        is_hedge: bool,
         operation: &mut O,
         start: impl FnOnce(&mut O, Attempt) -> F,
         attempt: Attempt,
     ) -> Self {
         let Begun { place, leave, since, limit } = begun;
         let tally = Some(AttemptTally::begin(&call.scope.measured));
-        let mut held = Held { call, leave, tally, place, since, is_hedge, has_waited: false, is_in_operation: true };
+        let Attempt { number, is_hedge, .. } = attempt;
+        let mut held =
+            Held { call, leave, tally, place, since, number, is_hedge, has_waited: false, is_in_operation: true };
         let future = start(operation, attempt);
         held.is_in_operation = false;
         Self { future: Some(future), timer: None, limit, held }

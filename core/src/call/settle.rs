@@ -3,7 +3,7 @@
 use super::leave::Leave;
 use super::running::Held;
 use super::timeout::Elapsed;
-use super::{Call, Context, FailureCause, Operation, Progress, Unfinished, Verdict};
+use super::{AttemptEnd, Call, Context, FailureCause, Operation, Progress, Unfinished, Verdict};
 use crate::breaker::Admission;
 use crate::isolation::{Isolation, Part};
 use crate::outcome::Outcome;
@@ -97,6 +97,10 @@ impl<'a, R: Runtime> Call<'a, R> {
         if result.is_err() {
             self.count(Counter::Timeouts);
         }
+        operation.ended(
+            held.number,
+            if result.is_err() { AttemptEnd::TimedOut } else { AttemptEnd::Judged(verdict.outcome) },
+        );
         held.place = None;
         verdict
     }
@@ -126,6 +130,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         }
         held.place = None;
         progress.last_outcome = Outcome::Success;
+        operation.ended(held.number, AttemptEnd::Unfinished);
         let (own, policy) = (&self.lane.breaker, self.scope.policy.clone());
         operation
             .follow(output, Unfinished::new(own, &self.scope.measured, policy, admission, self.is_idempotent, latency));

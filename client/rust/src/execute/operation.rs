@@ -5,8 +5,9 @@ use crate::classify::IntoVerdict;
 use crate::error::{Error, Failure};
 use crate::runtime::Tokio;
 use crate::service::Service;
+use crate::spans::{CallSpan, Made};
 use bytes::Bytes;
-use cofferdam_core::call::{self, Answer, Attempt, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::call::{self, Answer, Attempt, AttemptEnd, CallOptions, Context, Operation, Payload, Verdict, Why};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
 use futures_util::FutureExt;
@@ -62,9 +63,12 @@ impl<'a, F, H> Call<'a, F, H> {
         E: Send,
     {
         let (service, options) = (self.service, self.options);
-        let mut operation = Running { call: self, last_word: None };
+        let mut operation = Running { call: self, last_word: None, span: CallSpan::none() };
         async move {
-            let answered = call::execute(service.isolation(), &Tokio, &mut operation, &options).await;
+            operation.span = CallSpan::begin(service, &options, || None);
+            let span = operation.span.handle();
+            let answered = span.around(call::execute(service.isolation(), &Tokio, &mut operation, &options)).await;
+            operation.span.end(&answered);
             answered.map_err(|failure| {
                 let failure = Failure::from(failure);
                 match operation.last_word {
@@ -81,6 +85,7 @@ struct Running<'a, F, H, E> {
     call: Call<'a, F, H>,
     /// The error of the caller's own fallback.
     last_word: Option<E>,
+    span: CallSpan,
 }
 
 impl<'a, F, Fut, H, T, E> Operation for Running<'a, F, H, E>
@@ -95,7 +100,12 @@ where
     type Error = E;
 
     fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, E>> + Send + use<'a, F, Fut, H, T, E> {
-        (self.call.attempt)(attempt)
+        let span = self.span.attempt(attempt, Made::ByCode);
+        span.around((self.call.attempt)(attempt))
+    }
+
+    fn ended(&mut self, attempt: u32, end: AttemptEnd) {
+        self.span.attempt_ended(attempt, end);
     }
 
     fn classify(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
@@ -144,8 +154,11 @@ impl<F, H, E> Running<'_, F, H, E> {
         let options = CallOptions { method, pool: None, timeout: limit, is_alternative: true, ..self.call.options };
         let service = self.call.service.sibling(step.service.as_str());
         let hooks = &mut self.call.hooks;
-        let mut stand_in = StandIn { hooks, service: step.service.as_str(), method, answers: PhantomData };
-        let answer = call::execute(service.isolation(), &Tokio, &mut stand_in, &options).await;
+        let span = CallSpan::begin(&service, &options, || None);
+        let handle = span.handle();
+        let mut stand_in = StandIn { hooks, service: step.service.as_str(), method, span, answers: PhantomData };
+        let answer = handle.around(call::execute(service.isolation(), &Tokio, &mut stand_in, &options)).await;
+        stand_in.span.end(&answer);
         answer.ok().map(|answer| answer.value)
     }
 }
@@ -155,6 +168,7 @@ struct StandIn<'a, H, T, E> {
     hooks: &'a mut H,
     service: &'a str,
     method: &'a str,
+    span: CallSpan,
     answers: PhantomData<fn() -> (T, E)>,
 }
 
@@ -168,11 +182,16 @@ where
     type Error = Option<E>;
 
     fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, Option<E>>> + Send + use<'a, H, T, E> {
-        self.hooks.alternative(Alternative {
+        let span = self.span.attempt(attempt, Made::ByCode);
+        span.around(self.hooks.alternative(Alternative {
             service: self.service.to_owned(),
             method: self.method.to_owned(),
             remaining: attempt.tell_remaining,
-        })
+        }))
+    }
+
+    fn ended(&mut self, attempt: u32, end: AttemptEnd) {
+        self.span.attempt_ended(attempt, end);
     }
 
     fn classify(&self, result: Result<&T, &Option<E>>, context: Context<'_>) -> Verdict {

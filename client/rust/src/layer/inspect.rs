@@ -1,5 +1,6 @@
 use super::ongoing::Ongoing;
 use crate::classify::{IntoVerdict, on_error};
+use crate::spans::{Attribute, TraceContext};
 use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
 use std::error::Error as StdError;
@@ -28,6 +29,30 @@ pub trait Inspect<Req, Res>: Send + Sync {
     /// Tells the service how much time is left. Default: does not.
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
         let _ = (request, remaining);
+    }
+
+    /// Which trace a request says that it belongs to. Default: it says nothing.
+    fn trace(&self, request: &Req) -> Option<TraceContext> {
+        let _ = request;
+        None
+    }
+
+    /// Tells the service which trace the attempt belongs to. Default: does not. Asked with the feature `opentelemetry`
+    /// alone, as all that is about traces and spans.
+    fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
+        let _ = (request, trace);
+    }
+
+    /// What the attempt's span says of a request. Default: nothing.
+    fn describe_request(&self, request: &Req) -> Vec<Attribute> {
+        let _ = request;
+        Vec::new()
+    }
+
+    /// What the attempt's span says of a response. Default: nothing.
+    fn describe_response(&self, response: &Res) -> Vec<Attribute> {
+        let _ = response;
+        Vec::new()
     }
 
     /// Whether a response may be a failure, so that it is to be classified as one and, where the policy says so, asked
@@ -96,6 +121,22 @@ where
         self.inspect.tell_remaining(request, remaining);
     }
 
+    fn trace(&self, request: &Req) -> Option<TraceContext> {
+        self.inspect.trace(request)
+    }
+
+    fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
+        self.inspect.tell_trace(request, trace);
+    }
+
+    fn describe_request(&self, request: &Req) -> Vec<Attribute> {
+        self.inspect.describe_request(request)
+    }
+
+    fn describe_response(&self, response: &Res) -> Vec<Attribute> {
+        self.inspect.describe_response(response)
+    }
+
     fn is_error(&self, response: &Res) -> bool {
         self.inspect.is_error(response)
     }
@@ -133,6 +174,22 @@ where
 
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
         self.inspect.tell_remaining(request, remaining);
+    }
+
+    fn trace(&self, request: &Req) -> Option<TraceContext> {
+        self.inspect.trace(request)
+    }
+
+    fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
+        self.inspect.tell_trace(request, trace);
+    }
+
+    fn describe_request(&self, request: &Req) -> Vec<Attribute> {
+        self.inspect.describe_request(request)
+    }
+
+    fn describe_response(&self, response: &Res) -> Vec<Attribute> {
+        self.inspect.describe_response(response)
     }
 
     fn is_error(&self, response: &Res) -> bool {

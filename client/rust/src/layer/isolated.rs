@@ -4,8 +4,9 @@ use super::ongoing::Ongoing;
 use crate::error::Error;
 use crate::runtime::Tokio;
 use crate::service::Service;
+use crate::spans::{CallSpan, Made};
 use crate::transport::is_timeout;
-use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Unfinished, Verdict};
+use cofferdam_core::call::{self, Attempt, AttemptEnd, CallOptions, Context, Operation, Unfinished, Verdict};
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -72,9 +73,12 @@ where
             let is_idempotent = inspect.is_idempotent(&request);
             let timeout = inspect.timeout(&request);
             let options = CallOptions { method: &method, is_idempotent, timeout, ..CallOptions::default() };
+            let span = CallSpan::begin(&service, &options, || inspect.trace(&request));
+            let handle = span.handle();
             let (request, responses) = (Some(request), PhantomData);
-            let mut carried = Carried { inner, service: service.clone(), request, inspect, replay, responses };
-            let answered = call::execute(service.isolation(), &Tokio, &mut carried, &options).await;
+            let mut carried = Carried { inner, service: service.clone(), request, inspect, replay, span, responses };
+            let answered = handle.around(call::execute(service.isolation(), &Tokio, &mut carried, &options)).await;
+            carried.span.end(&answered);
             let failure = match answered {
                 Ok(answer) => return Ok(answer.value),
                 Err(failure) => failure,
@@ -100,6 +104,7 @@ struct Carried<S, Req, Res, I, R> {
     request: Option<Req>,
     inspect: I,
     replay: R,
+    span: CallSpan,
     responses: PhantomData<fn() -> Res>,
 }
 
@@ -127,19 +132,30 @@ where
         attempt: Attempt,
     ) -> impl Future<Output = Result<S::Response, Bad<S::Response>>> + Send + use<S, Req, I, R> {
         let mut request = self.request.take();
+        let span = self.span.attempt(attempt, Made::ByLayer);
         if let Some(request) = &mut request {
             self.request = self.replay.copy(request);
+            span.describe(|| self.inspect.describe_request(request));
+            if let Some(trace) = span.trace() {
+                self.inspect.tell_trace(request, &trace);
+            }
             if let Some(remaining) = attempt.tell_remaining {
                 self.inspect.tell_remaining(request, remaining);
             }
         }
         let (mut inner, inspect) = (self.inner.clone(), self.inspect.clone());
-        async move {
+        let handle = span.clone();
+        handle.around(async move {
             let request = request.ok_or_else(|| Bad::Error("the request cannot be sent twice".into()))?;
             poll_fn(|context| inner.poll_ready(context)).await.map_err(|error| Bad::Error(error.into()))?;
             let response = inner.call(request).await.map_err(|error| Bad::Error(error.into()))?;
+            span.describe(|| inspect.describe_response(&response));
             if inspect.is_error(&response) { Err(Bad::Response(response)) } else { Ok(response) }
-        }
+        })
+    }
+
+    fn ended(&mut self, attempt: u32, end: AttemptEnd) {
+        self.span.attempt_ended(attempt, end);
     }
 
     fn can_repeat(&self) -> bool {
@@ -159,7 +175,7 @@ where
     }
 
     fn follow(&mut self, response: &mut S::Response, unfinished: Unfinished) {
-        self.inspect.follow(response, Ongoing::new(self.service.clone(), unfinished));
+        self.inspect.follow(response, Ongoing::new(self.service.clone(), unfinished, self.span.unended()));
     }
 }
 

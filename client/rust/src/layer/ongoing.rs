@@ -1,5 +1,6 @@
 use crate::runtime::Tokio;
 use crate::service::Service;
+use crate::spans::{Attribute, Unended};
 use cofferdam_core::call::{Context, Unfinished};
 use cofferdam_core::outcome::Outcome;
 
@@ -10,11 +11,17 @@ pub struct Ongoing {
     service: Service,
     /// `None`: it has ended.
     unfinished: Option<Unfinished>,
+    span: Unended,
 }
 
 impl Ongoing {
-    pub(super) fn new(service: Service, unfinished: Unfinished) -> Self {
-        Self { service, unfinished: Some(unfinished) }
+    pub(super) fn new(service: Service, unfinished: Unfinished, span: Unended) -> Self {
+        Self { service, unfinished: Some(unfinished), span }
+    }
+
+    /// Says more in the attempt's span, of how it ends; with the feature `opentelemetry` alone.
+    pub fn describe(&self, attributes: impl FnOnce() -> Vec<Attribute>) {
+        self.span.describe(attributes);
     }
 
     /// Says how it ended, by what `judge` makes of the policy that the call began with.
@@ -30,6 +37,7 @@ impl Ongoing {
     fn settle(&mut self, judge: impl FnOnce(Context<'_>) -> Outcome) {
         if let Some(unfinished) = self.unfinished.take() {
             let outcome = judge(unfinished.context());
+            self.span.end(outcome);
             unfinished.end(self.service.isolation(), &Tokio, outcome);
         }
     }

@@ -5,7 +5,7 @@ mod followed;
 use super::status::on_code;
 use crate::classify::{IntoVerdict, on_error};
 use crate::error::{Error as CallError, Rejection};
-use crate::layer::{Inspect, Ongoing};
+use crate::layer::{Attribute, Inspect, Ongoing, TraceContext};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_proto::grpc_timeout;
@@ -20,6 +20,8 @@ use std::time::Duration;
 use tonic::{Code, Status};
 
 const GRPC_STATUS: &str = "grpc-status";
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// Knows requests and responses of any HTTP client.
 ///
@@ -60,6 +62,51 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
             && let Ok(value) = HeaderValue::try_from(grpc_timeout::format(remaining))
         {
             headers.insert(grpc_timeout::HEADER, value);
+        }
+    }
+
+    fn trace(&self, request: &Request<B>) -> Option<TraceContext> {
+        let text = |name| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
+        Some(TraceContext { traceparent: text(TRACEPARENT)?, tracestate: text(TRACESTATE).unwrap_or_default() })
+    }
+
+    fn tell_trace(&self, request: &mut Request<B>, trace: &TraceContext) {
+        let headers = request.headers_mut();
+        for (name, text) in [(TRACEPARENT, &trace.traceparent), (TRACESTATE, &trace.tracestate)] {
+            // Whatever stood there belonged to the span before.
+            headers.remove(name);
+            if let Ok(value) = HeaderValue::from_str(text)
+                && !text.is_empty()
+            {
+                headers.insert(name, value);
+            }
+        }
+    }
+
+    fn describe_request(&self, request: &Request<B>) -> Vec<Attribute> {
+        let path = request.uri().path();
+        let server = request.uri().host().map(|host| Attribute::text("server.address", host));
+        let attributes = match path.trim_start_matches('/').rsplit_once('/').filter(|_| is_grpc(request.headers())) {
+            Some((service, method)) => vec![
+                Attribute::text("rpc.system", "grpc"),
+                Attribute::text("rpc.service", service),
+                Attribute::text("rpc.method", method),
+            ],
+            None => {
+                vec![
+                    Attribute::text("http.request.method", request.method().as_str()),
+                    Attribute::text("url.path", path),
+                ]
+            }
+        };
+        attributes.into_iter().chain(server).collect()
+    }
+
+    fn describe_response(&self, response: &Response<C>) -> Vec<Attribute> {
+        match grpc_code(response.headers()) {
+            Some(code) => vec![grpc_status_code(code)],
+            None if is_grpc(response.headers()) => Vec::new(),
+            None => vec![Attribute::number("http.response.status_code", response.status().as_u16().into())],
         }
     }
 
@@ -126,6 +173,27 @@ impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
         }
     }
 
+    fn trace(&self, request: &Req) -> Option<TraceContext> {
+        let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
+        known.and_then(|request| Inspect::<_, TonicResponse>::trace(&Http, request))
+    }
+
+    fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
+        if let Some(request) = (request as &mut dyn Any).downcast_mut::<TonicRequest>() {
+            Inspect::<_, TonicResponse>::tell_trace(&Http, request, trace);
+        }
+    }
+
+    fn describe_request(&self, request: &Req) -> Vec<Attribute> {
+        let known = (request as &dyn Any).downcast_ref::<TonicRequest>();
+        known.map(|request| Inspect::<_, TonicResponse>::describe_request(&Http, request)).unwrap_or_default()
+    }
+
+    fn describe_response(&self, response: &Res) -> Vec<Attribute> {
+        let known = tonics(response);
+        known.map(|response| Inspect::<TonicRequest, _>::describe_response(&Http, response)).unwrap_or_default()
+    }
+
     fn is_error(&self, response: &Res) -> bool {
         tonics(response).is_some_and(|response| Inspect::<TonicRequest, _>::is_error(&Http, response))
     }
@@ -162,6 +230,10 @@ pub(crate) fn status_of_rejection(service: &str, rejection: &Rejection) -> Box<d
         }
     };
     Box::new(Status::new(code, format!("{service}: {rejection}")))
+}
+
+fn grpc_status_code(code: Code) -> Attribute {
+    Attribute::number("rpc.grpc.status_code", i32::from(code).into())
 }
 
 fn grpc_code(headers: &HeaderMap) -> Option<Code> {

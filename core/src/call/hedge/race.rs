@@ -132,8 +132,8 @@ where
         progress.hedges += 1;
         if let Some(begun) = self.call.begin_hedge(self.deadline) {
             self.call.count(Counter::Hedges);
-            let attempt = self.call.next_attempt(progress, begun.limit);
-            let running = Running::new(self.call, begun, true, operation, self.start, attempt);
+            let attempt = self.call.next_attempt(progress, begun.limit, true);
+            let running = Running::new(self.call, begun, operation, self.start, attempt);
             self.hedges.push(Box::pin(running));
         } else {
             self.call.count(Counter::HedgesRefused);

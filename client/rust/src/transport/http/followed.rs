@@ -1,5 +1,5 @@
 use super::super::status::on_code;
-use super::grpc_code;
+use super::{grpc_code, grpc_status_code};
 use crate::classify::on_error;
 use crate::layer::Ongoing;
 use bytes::Bytes;
@@ -58,6 +58,9 @@ impl Body for Followed {
             }
             Some(Ok(frame)) => {
                 let code = frame.trailers_ref().and_then(grpc_code).unwrap_or(Code::Unknown);
+                if let Some(ongoing) = this.ongoing.as_ref() {
+                    ongoing.describe(|| vec![grpc_status_code(code)]);
+                }
                 end(this.ongoing, |context| on_code(code, None, context).outcome);
             }
             Some(Err(error)) => end(this.ongoing, |context| on_error(error, context).outcome),
