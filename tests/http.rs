@@ -4,7 +4,7 @@ use cofferdam::Cofferdam;
 use cofferdam_proto::v1::{IsolationLevel, IsolationPolicy, RegisterServiceRequest};
 use cofferdam_tests::wire::registration;
 use cofferdam_tests::{Curl, Manager, Store, eventually, shell_snippets, within, workspace_root};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io;
 use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -170,6 +170,57 @@ async fn the_openapi_document_is_one() {
             assert!(guide.contains(&line), "docs/http.md lacks {line}");
         }
     }
+}
+
+/// What `/openapi.json` says of bodies, beside what becomes of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_openapi_says_of_a_body_is_what_is_taken() {
+    let manager = Manager::start(Store::Memory).await;
+    manager.client().register(registration("payments", IsolationLevel::Enhanced)).await.unwrap();
+    let curl = Curl::at(manager.url());
+    let document = curl.ask(&[], "/openapi.json").json();
+    let valid = |name: &str, body: &Value| {
+        let schema = json!({"$ref": format!("#/components/schemas/{name}"), "components": document["components"]});
+        jsonschema::draft202012::new(&schema).unwrap().is_valid(body)
+    };
+    for (method, path, schema, body, is_taken) in [
+        ("PUT", "fallback", "FallbackConfig", json!({"maxRetries": 3, "retryDelay": "1s"}), true),
+        ("PUT", "fallback", "FallbackConfig", json!({"max_retries": 3, "retry_delay": "1s"}), true),
+        ("PUT", "fallback", "FallbackConfig", json!({"max_retry": 3}), false),
+        ("PUT", "fallback", "FallbackConfig", json!({"max_retries": [3]}), false),
+        ("PUT", "fallback", "FallbackConfig", json!({"strategy": "cached", "retry_delay": 2_000_000_000}), true),
+        ("PUT", "fallback", "FallbackConfig", json!({"strategy": "static", "fallback_data": {"a": 1}}), true),
+        ("PUT", "fallback", "FallbackConfig", json!({"strategy": "hope"}), false),
+        ("PUT", "level", "SetIsolationLevelRequest", json!({"level": "ISOLATION_LEVEL_FULL"}), true),
+        ("PUT", "level", "SetIsolationLevelRequest", json!({"levl": "ISOLATION_LEVEL_FULL"}), false),
+        ("PATCH", "", "IsolationPolicy", json!({"circuit_breaker": {"open_duration": "3s"}}), true),
+        ("PATCH", "", "IsolationPolicy", json!({"circuitBreaker": {"openDuration": "3s"}}), true),
+        ("PATCH", "", "IsolationPolicy", json!({"circuit_breaker": {"open": "3s"}}), false),
+    ] {
+        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let text = body.to_string();
+        let options = ["-X", method, "-H", "Content-Type: application/json", "-d", &text];
+        let said = curl.ask(&options, &format!("/v1/services/payments{path}"));
+        assert_eq!((said.status == 200, valid(schema, &body)), (is_taken, is_taken), "{body}: {}", said.body);
+    }
+    // The headers of a write, each of which has its effect.
+    let operation = &document["paths"]["/v1/services/{service}/level"]["put"];
+    let is_header = |one: &&Value| one["in"] == "header";
+    let headers: Vec<_> =
+        operation["parameters"].as_array().unwrap().iter().filter(is_header).map(|one| one["name"].clone()).collect();
+    assert_eq!(headers, ["If-Match", "Idempotency-Key", "Cofferdam-Actor"]);
+    assert!(operation["responses"]["200"]["headers"]["ETag"].is_object() && operation["responses"]["412"].is_object());
+    let body = json!({"level": "ISOLATION_LEVEL_BASIC"}).to_string();
+    let options = ["-X", "PUT", "-H", "Content-Type: application/json", "-d", &body];
+    let tag = curl.ask(&[], "/v1/services/payments").header("etag").to_owned();
+    let conditional = format!("If-Match: {tag}");
+    let with = |headers: &[&str]| {
+        let headers = headers.iter().flat_map(|header| ["-H", *header]);
+        curl.ask(&options.into_iter().chain(headers).collect::<Vec<_>>(), "/v1/services/payments/level").status
+    };
+    assert_eq!((with(&[&conditional, "Cofferdam-Actor: ann"]), with(&[&conditional])), (200, 412));
+    let changes = curl.ask(&[], "/v1/services/payments/revisions").json();
+    assert_eq!(changes["revisions"][0]["actor"], "ann", "{changes}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,7 @@ mod pages;
 mod problem;
 mod route;
 mod rules;
+pub mod seed_fallback;
 mod seeds;
 mod sse;
 mod transcode;
@@ -232,17 +233,17 @@ impl Inner {
         if rpc.is_stream {
             sse::accepts(&head.headers)?;
             let body = read(head, body).await?;
-            let streamed = sse::answer(rpc, &self.service, &variables, head, &body).await?;
+            let streamed = sse::answer(rpc, &self.service, &variables, head, body).await?;
             return Ok(streamed.map(Said::Stream));
         }
         accepts_json(&head.headers)?;
         let body = read(head, body).await?;
-        let request = transcode::request(rpc, &variables, head, &body)?;
+        let request = transcode::request(rpc, &variables, head, body).await?;
         let peer = head.extensions.get::<Peer>().cloned();
         let answer = self.service.call(rpc.method.clone(), request, metadata(&head.headers), peer).await;
         let is_conditional = head.headers.contains_key(header::IF_MATCH);
         let answer = answer.map_err(|refusal| Problem::from_refusal(refusal, is_conditional))?;
-        transcode::response(rpc, &answer).map(|answer| answer.map(Said::Whole))
+        transcode::response(rpc, answer).await.map(|answer| answer.map(Said::Whole))
     }
 }
 

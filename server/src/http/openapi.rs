@@ -21,11 +21,18 @@ use super::{
 /// Which OpenAPI this is.
 const OPENAPI: &str = "3.1.0";
 
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+const A_KEY: &str = "A name for this request: a repetition changes nothing. Stands for request_id.";
+const ACTOR: &str = "Cofferdam-Actor";
+const AN_ACTOR: &str =
+    "Who makes the change, for the history: 1 to 128 bytes without control characters. Left out: the address.";
+
 /// How deep fields within fields of a query are listed.
 const MAX_DEPTH: usize = 3;
 
-const ABOUT: &str =
-    "What operators can ask of a Cofferdam manager: the gRPC service cofferdam.v1.IsolationService, as JSON.";
+const ABOUT: &str = "What operators can ask of a Cofferdam manager: the gRPC service cofferdam.v1.IsolationService, as proto3 JSON. Of names, \
+     bodies may have the contract's own as well (max_retries for maxRetries); of values, null for what is left out, numbers as \
+     text and values of enums by number. Headers that begin with Cofferdam- are handed on as the call's metadata.";
 
 /// The document.
 pub(super) fn document(pool: &DescriptorPool, routes: &[(Method, String, Rpc)]) -> Value {
@@ -83,7 +90,7 @@ fn operation(id: &str, path: &str, rpc: &Rpc, comments: &Comments, schemas: &mut
             query(&mut parameters, &field, "", MAX_DEPTH, comments, schemas);
         }
     }
-    parameters.extend(headers(&rpc.input));
+    parameters.extend(headers(rpc));
     let description = comments.of_method(rpc.name());
     // Of a stream, the schema is that of what its blocks hold together.
     let kind = if rpc.is_stream { "text/event-stream" } else { JSON };
@@ -91,8 +98,15 @@ fn operation(id: &str, path: &str, rpc: &Rpc, comments: &Comments, schemas: &mut
         "200": {"description": "Done.", "content": {kind: {"schema": schemas.refer(&rpc.output)}}},
         "default": {"$ref": "#/components/responses/Problem"},
     });
+    if is_tagged(&rpc.output) {
+        answers["200"]["headers"] = tag();
+    }
+    if rpc.input.get_field_by_name("expected_revision").is_some() {
+        answers["412"] = json!({"$ref": "#/components/responses/Problem"});
+    }
     if rpc.output.get_field_by_name("created").is_some() {
         answers["201"] = json!({"description": "Made.", "content": {JSON: {"schema": schemas.refer(&rpc.output)}}});
+        answers["201"]["headers"] = tag();
     }
     let mut operation = json!({"operationId": id, "description": description, "responses": answers});
     if !parameters.is_empty() {
@@ -134,16 +148,41 @@ fn query(
 }
 
 /// What headers say of a request.
-fn headers(input: &MessageDescriptor) -> Vec<Value> {
-    let header = |field: &str, name: &str, description: &str| {
-        input.get_field_by_name(field)?;
-        Some(json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}}))
+fn headers(rpc: &Rpc) -> Vec<Value> {
+    let of = |field: &str, name: &str, description: &str| {
+        rpc.input.get_field_by_name(field)?;
+        Some(header(name, description))
     };
     let condition =
         "The ETag of the service as it was read: 412 where it has changed since. Stands for expected_revision.";
-    let key = "A name for this request: a repetition changes nothing. Stands for request_id.";
-    let all = [header("expected_revision", "If-Match", condition), header("request_id", "Idempotency-Key", key)];
+    let last = "The id of the last event that was seen: what came after it follows. Stands for after.";
+    let all = [
+        of("expected_revision", "If-Match", condition),
+        of("request_id", IDEMPOTENCY_KEY, A_KEY),
+        of("request_id", ACTOR, AN_ACTOR),
+        rpc.is_stream.then(|| header("Last-Event-ID", last)),
+    ];
     all.into_iter().flatten().collect()
+}
+
+/// The headers of every write.
+pub(super) fn headers_of_writes() -> [Value; 2] {
+    [header(IDEMPOTENCY_KEY, A_KEY), header(ACTOR, AN_ACTOR)]
+}
+
+fn header(name: &str, description: &str) -> Value {
+    json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}})
+}
+
+/// Whether an answer has the revision of one service in it, which is its entity tag.
+fn is_tagged(output: &MessageDescriptor) -> bool {
+    let service = output.get_field_by_name("service").map(|field| field.kind());
+    service.is_some_and(|kind| kind.as_message().is_some_and(|kind| kind.get_field_by_name("revision").is_some()))
+}
+
+fn tag() -> Value {
+    let description = "The revision of the service, for If-Match: \"EPOCH-REVISION\".";
+    json!({"ETag": {"description": description, "schema": {"type": "string"}}})
 }
 
 /// The answer of whatever goes wrong.

@@ -34,9 +34,9 @@ pub(super) async fn answer(
     service: &InProcess,
     variables: &Variables,
     head: &Parts,
-    body: &[u8],
+    body: Bytes,
 ) -> Result<Response<BoxStream<'static, Bytes>>, Problem> {
-    let request = transcode::request(rpc, variables, head, body)?;
+    let request = transcode::request(rpc, variables, head, body).await?;
     let request = resumed(request, &head.headers)?;
     let peer = head.extensions.get::<Peer>().cloned();
     let messages = service.stream(rpc.method.clone(), request, metadata(&head.headers), peer).await;

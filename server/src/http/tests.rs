@@ -5,6 +5,7 @@ use crate::testing::{Manager, registration};
 use serde_json::{Value, json};
 
 mod anything;
+mod bodies;
 mod refusals;
 mod streams;
 

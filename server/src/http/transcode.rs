@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 
 mod condition;
 mod json;
 mod parameter;
+mod seed;
 mod tree;
 
 pub(super) use self::json::is_one_value;
@@ -19,12 +20,16 @@ use super::{
     rules::{BodyRule, Rpc},
 };
 
+/// From how many bytes on a body is read, and an answer written, on a thread where that holds up nobody: it takes a
+/// millisecond and more.
+pub(super) const LARGE_BYTES: usize = 64 * 1024;
+
 /// The message of a request, encoded.
 ///
 /// # Errors
 /// What is wrong with body, path, query or headers: 400 with each field at fault, or 415.
-pub(super) fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: &[u8]) -> Result<Bytes, Problem> {
-    let mut message = read_body(rpc, &head.headers, body)?;
+pub(super) async fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: Bytes) -> Result<Bytes, Problem> {
+    let mut message = read_body(rpc, &head.headers, body).await?;
     let (mut faults, mut said) = (Vec::new(), parameter::Said::new());
     for (field, value) in variables {
         faults.extend(parameter::set(&mut message, field, value, &mut said).err());
@@ -46,24 +51,37 @@ pub(super) fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: &[u8
     if faults.is_empty() { Ok(message.encode_to_vec().into()) } else { Err(Problem::invalid(faults)) }
 }
 
-fn read_body(rpc: &Rpc, headers: &HeaderMap, body: &[u8]) -> Result<DynamicMessage, Problem> {
+async fn read_body(rpc: &Rpc, headers: &HeaderMap, body: Bytes) -> Result<DynamicMessage, Problem> {
     let mut message = DynamicMessage::new(rpc.input.clone());
     match &rpc.body {
         BodyRule::None if body.is_empty() => {}
         BodyRule::None => return Err(Problem::invalid_field("", "this request takes no body")),
         BodyRule::Whole => {
             is_json(headers)?;
-            message = json::read(&rpc.input, body, "").map_err(Problem::invalid)?;
+            message = read_json(rpc.input.clone(), body, "").await?;
         }
         BodyRule::Field(field) => {
             is_json(headers)?;
             if let Some(kind) = field.kind().as_message() {
-                let value = json::read(kind, body, field.name()).map_err(Problem::invalid)?;
+                let value = read_json(kind.clone(), body, field.name()).await?;
                 message.set_field(field, Value::Message(value));
             }
         }
     }
     Ok(message)
+}
+
+async fn read_json(kind: MessageDescriptor, body: Bytes, path: &str) -> Result<DynamicMessage, Problem> {
+    let path = path.to_owned();
+    aside(body.len(), move || json::read(&kind, &body, &path)).await?.map_err(Problem::invalid)
+}
+
+/// Does what takes time for many bytes: where there are few, at once.
+async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    if bytes <= LARGE_BYTES {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error.to_string()))
 }
 
 /// Refuses what is not said to be JSON, an empty body as well: what a page can send unasked is none of it.
@@ -84,7 +102,12 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 ///
 /// # Errors
 /// 500 for an answer that is not the contract's.
-pub(super) fn response(rpc: &Rpc, answer: &[u8]) -> Result<Response<Bytes>, Problem> {
+pub(super) async fn response(rpc: &Rpc, answer: Bytes) -> Result<Response<Bytes>, Problem> {
+    let rpc = rpc.clone();
+    aside(answer.len(), move || written(&rpc, &answer)).await?
+}
+
+fn written(rpc: &Rpc, answer: &[u8]) -> Result<Response<Bytes>, Problem> {
     let message = DynamicMessage::decode(rpc.output.clone(), answer);
     let message = message.map_err(|error| Problem::internal(&format!("{}: {error}", rpc.method)))?;
     let mut text = serde_json::to_vec(&message)

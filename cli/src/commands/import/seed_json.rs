@@ -3,6 +3,7 @@
 
 use super::values::{Import, Options, written};
 use crate::message::Fault;
+use cofferdam_server::http::seed_fallback::step;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -38,8 +39,16 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
         fallback.insert("enabled".to_owned(), Value::Bool(enabled));
     }
     if let Some(strategy) = strategy {
-        let step = step(&strategy, data.as_ref()).map_err(|what| options.fault("strategy", what))?;
-        fallback.insert("chain".to_owned(), json!([step]));
+        let data = match &data {
+            None => None,
+            Some(Value::Object(data)) => Some(data),
+            Some(other) => return Err(options.fault("fallback_data", format!("must be an object, and is {other}"))),
+        };
+        let step = step(&strategy, data).map_err(|what| options.fault("strategy", what))?;
+        let note =
+            |name: &String| format!("fallback_data.{name} means nothing to the strategy {strategy} and is left out");
+        notes.extend(step.unused.iter().map(note));
+        fallback.insert("chain".to_owned(), json!([step.step]));
     } else if data.is_some() {
         notes.push("fallback_data without a strategy is left out".to_owned());
     }
@@ -64,34 +73,4 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
     }
     options.leftovers(&mut notes);
     Ok(Import { service: service.to_owned(), policy: Value::Object(policy), notes })
-}
-
-fn step(strategy: &str, data: Option<&Value>) -> Result<Value, String> {
-    let text = |key: &str| data.and_then(|data| data.get(key)).and_then(Value::as_str);
-    match strategy {
-        "static" => {
-            let payload = data.map_or_else(|| "{}".to_owned(), Value::to_string);
-            Ok(json!({"static": {"payload": base64(payload.as_bytes()), "contentType": "application/json"}}))
-        }
-        "cached" => Ok(json!({"cached": {}})),
-        "alternative" => {
-            let service = text("alternative_service").ok_or("alternative needs fallback_data.alternative_service")?;
-            Ok(json!({"alternative": {"service": service, "method": text("alternative_method").unwrap_or_default()}}))
-        }
-        "degraded" => {
-            let features = data.and_then(|data| data.get("degraded_features")).cloned().unwrap_or_else(|| json!([]));
-            Ok(json!({"degraded": {"features": features}}))
-        }
-        other => Err(format!("must be static, cached, alternative or degraded, and is {other:?}")),
-    }
-}
-
-/// Bytes as protobuf's JSON has them.
-fn base64(bytes: &[u8]) -> Value {
-    use cofferdam_proto::v1;
-    let fallback = v1::StaticFallback { payload: bytes.to_vec().into(), content_type: String::new() };
-    let step = v1::FallbackStep { strategy: Some(v1::fallback_step::Strategy::Static(fallback)) };
-    let config = v1::FallbackConfig { chain: vec![step], ..Default::default() };
-    let json = crate::message::dynamic(&config).ok().and_then(|message| serde_json::to_value(message).ok());
-    json.and_then(|json| json.pointer("/chain/0/static/payload").cloned()).unwrap_or(Value::Null)
 }

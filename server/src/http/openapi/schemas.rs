@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::comments::Comments;
+use super::{super::seed_fallback::STRATEGIES, comments::Comments};
 
 /// The package whose names need no more than themselves.
 const PACKAGE: &str = "cofferdam.v1.";
+
+/// What may be said in other words.
+const FALLBACK: &str = "cofferdam.v1.FallbackConfig";
 
 /// What was named, and what of it is still to be described.
 #[derive(Debug)]
@@ -51,19 +54,31 @@ impl<'a> Schemas<'a> {
     /// All of them, by their names.
     pub(super) fn finish(mut self) -> Map<String, Value> {
         while let Some(message) = self.waiting.pop() {
-            let mut properties = Map::new();
+            let own = name(message.full_name());
+            let (mut properties, mut others) = (Map::new(), Map::new());
             for field in message.fields() {
                 let mut schema = self.of_field(&field);
                 schema["description"] = self.comments.of_field(&field).into();
+                if field.name() != field.json_name() {
+                    let same = format!("#/components/schemas/{own}/properties/{}", field.json_name());
+                    others.insert(format!("^{}$", field.name()), json!({"$ref": same}));
+                }
                 properties.insert(field.json_name().to_owned(), schema);
             }
-            let schema = json!({
+            if message.full_name() == FALLBACK {
+                of_seeds(&mut properties);
+            }
+            let mut schema = json!({
                 "type": "object",
                 "description": self.comments.of_message(&message),
                 "properties": properties,
                 "additionalProperties": false,
             });
-            self.described.insert(name(message.full_name()), schema);
+            // Taken in bodies as well; answers do not have them.
+            if !others.is_empty() {
+                schema["patternProperties"] = others.into();
+            }
+            self.described.insert(own, schema);
         }
         self.described.into_iter().collect()
     }
@@ -94,6 +109,24 @@ impl<'a> Schemas<'a> {
         self.described.entry(name.clone()).or_insert_with(describe);
         reference(&name)
     }
+}
+
+/// What a fallback configuration may say in the words of isolation managers in Go.
+fn of_seeds(properties: &mut Map<String, Value>) {
+    for name in ["retryDelay", "timeout"] {
+        if let Some(schema) = properties.get_mut(name).and_then(Value::as_object_mut) {
+            let description = schema.remove("description");
+            let text = Value::Object(std::mem::take(schema));
+            let nanoseconds = json!({"type": "integer", "minimum": 0, "description": "Nanoseconds."});
+            schema.insert("oneOf".to_owned(), json!([text, nanoseconds]));
+            schema.extend(description.map(|text| ("description".to_owned(), text)));
+        }
+    }
+    let strategy = "In the place of chain: its one step, with what is in fallback_data.";
+    properties.insert("strategy".to_owned(), json!({"enum": STRATEGIES, "description": strategy}));
+    let data = "Of static, the answer; of alternative, alternative_service and alternative_method; of degraded, \
+                degraded_features.";
+    properties.insert("fallback_data".to_owned(), json!({"type": "object", "description": data}));
 }
 
 /// Messages that are one value in JSON.

@@ -35,7 +35,7 @@ async fn every_reference_leads_somewhere_and_everything_is_said() {
     assert_eq!(level["description"], "SetIsolationLevel changes the level of a service at run time.");
     let names: Vec<_> =
         level["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["service", "If-Match", "Idempotency-Key"]);
+    assert_eq!(names, ["service", "If-Match", "Idempotency-Key", "Cofferdam-Actor"]);
     let stats = &document["paths"]["/v1/services/{service}/stats"]["get"];
     assert_eq!(stats["operationId"], "GetIsolationStats_2");
     let revision = &document["paths"]["/v1/services/{service}/convergence"]["get"]["parameters"];

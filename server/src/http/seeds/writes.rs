@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{Asked, answer, module::Module, namespace, operation, shapes};
 use crate::{
     grpc::InProcess,
-    http::{problem::Problem, route::Variables},
+    http::{openapi::headers_of_writes, problem::Problem, route::Variables},
     registry::Registry,
 };
 
@@ -66,7 +66,11 @@ impl SeedWrite {
             Self::ResetAll => "Closes all breakers of all services of a namespace, at all instances.",
         };
         let one = if path.contains("{name}") { "One" } else { "" };
-        operation(&format!("{self:?}{one}"), about, path)
+        let mut operation = operation(&format!("{self:?}{one}"), about, path);
+        if let Some(parameters) = operation["parameters"].as_array_mut() {
+            parameters.extend(headers_of_writes());
+        }
+        operation
     }
 
     /// Does it.

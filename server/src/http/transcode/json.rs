@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value;
 
-use super::{super::problem::Violation, tree::Tree};
+use super::{super::problem::Violation, seed, tree::Tree};
 use crate::registry::nearest;
 
 /// The most faults that are told.
@@ -29,6 +29,7 @@ pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<
         vec![Violation::new("", what)]
     };
     let tree: Tree = serde_json::from_slice(text).map_err(no_json)?;
+    let tree = seed::translated(kind, tree, path)?;
     let mut faults = Faults { found: Vec::new(), tries: 0 };
     faults.in_message(kind, &tree, path);
     if !faults.found.is_empty() {
@@ -73,7 +74,7 @@ pub(in crate::http) fn is_one_value(kind: &MessageDescriptor) -> bool {
 }
 
 /// A field's place below another one's.
-fn below(path: &str, name: &str) -> String {
+pub(super) fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 

@@ -9,6 +9,18 @@ fn rpc(name: &str) -> Rpc {
     routes.into_iter().map(|(_, _, rpc)| rpc).find(|rpc| rpc.method.path().ends_with(name)).unwrap()
 }
 
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: &[u8]) -> Result<Bytes, Problem> {
+    wait_for(super::request(rpc, variables, head, Bytes::copy_from_slice(body)))
+}
+
+fn response(rpc: &Rpc, answer: &[u8]) -> Result<Response<Bytes>, Problem> {
+    wait_for(super::response(rpc, Bytes::copy_from_slice(answer)))
+}
+
 #[test]
 fn path_query_body_and_headers_make_one_message() {
     let head = Request::patch(
