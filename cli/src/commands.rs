@@ -39,7 +39,7 @@ pub(crate) use self::session::{Common, Surroundings};
 
 use self::session::Session;
 use crate::client::CallError;
-use crate::output::Style;
+use crate::output::{Style, Unread};
 use clap::Subcommand;
 use std::io::Write;
 
@@ -145,6 +145,17 @@ impl OperatorCommand {
     pub(crate) const fn speaks_to_a_manager(&self) -> bool {
         !matches!(self, Self::Import(_) | Self::Simulate(_) | Self::Config(_))
     }
+
+    /// Whether it is to know that nobody reads what it prints: that ends what goes on and on, and `apply` says so.
+    const fn minds_readers(&self) -> bool {
+        match self {
+            Self::Get(args) => args.goes_on(),
+            Self::Events(args) => args.goes_on(),
+            Self::Monitor(args) => args.goes_on(),
+            Self::Watch(_) | Self::Top(_) | Self::Apply(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Does it. Data goes to `out`, words about it to the standard error.
@@ -157,6 +168,13 @@ pub(crate) async fn run(
     surroundings: &Surroundings,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Error> {
+    let mut unread;
+    let out: &mut (dyn Write + Send) = if command.minds_readers() {
+        out
+    } else {
+        unread = Unread::over(out);
+        &mut unread
+    };
     let done = Box::pin(dispatch(command, surroundings, out)).await;
     done.map_err(|error| match error {
         Error::Call(CallError::Refused(refusal)) if refusal.nearest().is_some() => {

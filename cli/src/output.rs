@@ -57,6 +57,43 @@ impl Style {
     }
 }
 
+/// An output whose reader may leave, as `head` does: what is written after that goes nowhere, and is no error. So what a
+/// command does, and what it ends with, does not hang on who reads of it.
+pub(crate) struct Unread<'a> {
+    out: &'a mut (dyn Write + Send),
+    is_closed: bool,
+}
+
+impl<'a> Unread<'a> {
+    /// Over another one.
+    pub(crate) fn over(out: &'a mut (dyn Write + Send)) -> Self {
+        Self { out, is_closed: false }
+    }
+
+    fn unless_closed<T>(&mut self, otherwise: T, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> io::Result<T> {
+        if self.is_closed {
+            return Ok(otherwise);
+        }
+        match write(self.out) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(otherwise)
+            }
+            done => done,
+        }
+    }
+}
+
+impl Write for Unread<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), |out| out.flush())
+    }
+}
+
 /// Why something was not printed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrintError {

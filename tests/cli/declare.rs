@@ -1,6 +1,7 @@
-use super::{Operator, refused};
+use super::{Operator, refused, text};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 const TWO: &str = "\
 service: {name: payments, version: \"1.0.0\"}
@@ -172,6 +173,28 @@ async fn what_was_edited_is_kept_whatever_goes_wrong() {
     assert_eq!(edit("true", &folder).code, Some(0));
     assert_eq!(edit("echo '# mine' >> \"$1\"", &folder).code, Some(0));
     assert_eq!(kept(), 0, "what is registered or unchanged is not kept");
+}
+
+/// As with `| head -1`: whoever reads of it, what is found is what it ends with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_pipe_hides_no_drift() {
+    let (_manager, operator) = Operator::with_manager().await;
+    let unread = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = operator.command(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output();
+        text(ended.unwrap())
+    };
+    let service = |name: &str| format!("---\nservice: {{name: {name}}}\npolicy: {{level: enhanced}}\n");
+    let file = operator.file("services.yaml", &["a", "b", "c"].map(service).concat());
+    let drift = unread(&["diff", "-f", &file]);
+    assert!(drift.code == Some(3) && drift.err.contains("3 of 3 services are not as the files say"), "{drift:?}");
+    operator.done(&["apply", "-f", &file]);
+    assert_eq!(unread(&["diff", "-f", &file]).code, Some(0));
+    assert_eq!(unread(&["get", "services"]).code, Some(0));
+    // What goes on until it is stopped stops when nobody reads.
+    assert_eq!(unread(&["get", "services", "-w"]).code, Some(0));
+    assert_eq!(unread(&["monitor", "watch"]).code, Some(0));
 }
 
 /// C13: the JSON of the Go manager, by way of `import` into `apply`.

@@ -144,3 +144,37 @@ async fn what_export_prints_can_be_applied_in_each_format() {
         assert!(again.out.lines().all(|line| line.contains(": unchanged, ")), "{format}: {again:?}");
     }
 }
+
+/// What docs/simulate.md shows, of the policy and the calls that stand there.
+#[test]
+fn simulate_prints_a_document_for_programs() {
+    let operator = Operator::at("");
+    let policy = "level: enhanced\ncircuit_breaker: {consecutive_failures: 3, open_duration: 10s, open_jitter_ratio: 0}\n\
+                  fallback: {chain: [{static: {payload: e30=}}]}\n";
+    let call = |second: u32| {
+        let code = if (5..30).contains(&second) { "UNAVAILABLE" } else { "OK" };
+        json!({"at": second, "method": "shop.Pay/Get", "latency": "10ms", "code": code}).to_string() + "\n"
+    };
+    let policy = operator.file("policy.yaml", policy);
+    let calls = operator.file("calls.jsonl", &(0..60).map(call).collect::<String>());
+    let report = operator.json(&["simulate", &policy, &calls]);
+    let run = &report["runs"][0];
+    let guide = std::fs::read_to_string(cofferdam_tests::workspace_root().join("docs/simulate.md")).unwrap();
+    let (_, shown) = guide.split_once("```json\n").unwrap();
+    let shown: Value = serde_json::from_str(shown.split_once("```").unwrap().0).unwrap();
+    for (name, value) in shown.as_object().unwrap().iter().filter(|(name, _)| *name != "events") {
+        assert_eq!(run[name], *value, "{name} in {run:#}");
+    }
+    assert_eq!(run.as_object().unwrap().len(), shown.as_object().unwrap().len());
+    let events = run["events"].as_array().unwrap();
+    assert!(events.starts_with(shown["events"].as_array().unwrap()) && events.len() == 10, "{events:#?}");
+
+    let both = operator.json(&["simulate", &policy, &calls, "--against", &policy, "--limit", "4"]);
+    let counted = |run: &Value| (run["events"].as_array().map(Vec::len), run["events_left_out"].as_u64());
+    let runs: Vec<_> = both["runs"].as_array().unwrap().iter().map(counted).collect();
+    assert_eq!(runs, [(Some(4), Some(6)); 2]);
+    let yaml = operator.done(&["simulate", &policy, &calls, "-o", "yaml"]);
+    assert!(yaml.starts_with("runs:\n") || yaml.contains("\nruns:\n"), "{yaml}");
+    refused(&operator.run(&["simulate", &policy, &calls, "-o", "wide"]), 2, &["wide"]);
+    refused(&operator.run(&["-o", "json", "simulate", &policy, &calls]), 2, &["--output before a command"]);
+}

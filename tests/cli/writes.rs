@@ -92,6 +92,27 @@ async fn c10_set_level_dry_run_prints_the_difference_and_changes_nothing() {
     assert_eq!(operator.done(&["get", "services", "-o", "name"]), "payments\n");
 }
 
+/// What a manager would refuse is no good reason for a dry run either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_refuses_the_reasons_that_a_write_would_be_refused_for() {
+    let (_manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "payments"]);
+    let long = "x".repeat(257);
+    for command in [
+        &["policy", "set", "payments", "retry.max_attempts=5"][..],
+        &["fallback", "set", "payments", "--step", "cached=5m"],
+        &["set-level", "payments", "full"],
+        &["register", "payments", "--preset", "stripe"],
+        &["unregister", "payments"],
+    ] {
+        for (reason, what) in [(long.as_str(), "at most 256 bytes"), ("a\u{7}", "control characters")] {
+            let with = |more: &[&str]| operator.run(&[command, &["--reason", reason], more].concat());
+            refused(&with(&["--dry-run"]), 1, &["payments: reason must", what, "try: "]);
+            refused(&with(&[]), 1, &["reason", what]);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_waits_says_how_many_instances_have_it() {
     let (manager, operator) = Operator::with_manager().await;

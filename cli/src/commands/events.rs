@@ -122,6 +122,13 @@ pub(crate) struct WatchArgs {
     pub(super) common: Common,
 }
 
+impl EventsArgs {
+    /// Whether it goes on and on.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.watch
+    }
+}
+
 /// What of which service.
 struct Asked {
     namespace: String,

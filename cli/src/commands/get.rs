@@ -124,6 +124,13 @@ pub(super) struct Listing {
     pub(super) notes: Vec<String>,
 }
 
+impl GetArgs {
+    /// Whether it goes on and on.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.watch
+    }
+}
+
 /// Does it.
 pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(), Error> {
     if args.all_namespaces {

@@ -40,6 +40,13 @@ pub(crate) struct MonitorArgs {
     pub(super) common: Common,
 }
 
+impl MonitorArgs {
+    /// Whether it goes on and on.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.mode.is_some()
+    }
+}
+
 /// Does it.
 pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result<(), Error> {
     if session.format.is_document() {

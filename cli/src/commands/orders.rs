@@ -355,7 +355,7 @@ where
     let (namespace, name) = session.place(service);
     if write.dry_run {
         let name = session.shown(&namespace, &name);
-        write.check_expected(&name, Some(&before))?;
+        write.check(&name, Some(&before))?;
         let is_release = R::PATH.ends_with("/ReleaseBreaker");
         if let Err(why) = if is_release { is_held(&before, target) } else { has_breaker(&before, target) } {
             return Err(Error::failed(format!("{name}: {why}"), format!("cofferdam describe service {name}")));

@@ -145,7 +145,7 @@ pub(super) async fn unregister(args: &UnregisterArgs, session: &mut Session<'_>)
     }
     if args.write.dry_run {
         let now = present(&args.service, session).await?;
-        args.write.check_expected(&name, Some(&now))?;
+        args.write.check(&name, Some(&now))?;
         let revision = now.revision.unwrap_or_default().revision;
         writeln!(session.out, "{name}: would be unregistered, revision {revision}")?;
         say("nothing was changed; instances would go back to their built-in defaults");

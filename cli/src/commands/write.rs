@@ -10,6 +10,7 @@ use clap::Args;
 use cofferdam_core::policy::InvalidPolicy;
 use cofferdam_core::wire::{effective_policy, inactive_fields, to_wire};
 use cofferdam_proto::v1;
+use cofferdam_server::registry::check_reason;
 
 /// Flags of every command that changes a policy.
 #[derive(Args, Clone, Debug)]
@@ -39,8 +40,11 @@ impl WriteArgs {
         self.expected_revision.map(|revision| v1::Revision { epoch: 0, revision })
     }
 
-    /// Refuses what a manager would refuse, where the service is not at the revision that is expected.
-    pub(super) fn check_expected(&self, name: &str, before: Option<&v1::IsolatedService>) -> Result<(), Error> {
+    /// Refuses what a manager would refuse: a reason that is none, and a service that is not at the revision that is
+    /// expected.
+    pub(super) fn check(&self, name: &str, before: Option<&v1::IsolatedService>) -> Result<(), Error> {
+        check_reason(&self.reason)
+            .map_err(|error| Error::failed(format!("{name}: {error}"), "a shorter --reason, in one line"))?;
         let at = before.and_then(|before| before.revision).unwrap_or_default().revision;
         match self.expected_revision {
             Some(expected) if expected != at => {
@@ -107,7 +111,7 @@ pub(super) fn dry_run(
     after: &v1::IsolatedService,
     session: &mut Session<'_>,
 ) -> Result<(), Error> {
-    write.check_expected(name, before)?;
+    write.check(name, before)?;
     let written = after.written_policy.clone().unwrap_or_default();
     let policy = effective_policy(&written).map_err(|invalid| invalid_policy(name, &invalid))?;
     let mut effective = to_wire(&policy);

@@ -93,7 +93,7 @@ async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: 
         return Err(Error::usage("a service keeps its name when it is edited", "cofferdam apply -f FILE"));
     }
     if args.write.dry_run {
-        args.write.check_expected(&manifest.key().1, Some(now))?;
+        args.write.check(&manifest.key().1, Some(now))?;
         let written =
             manifest.written(Some(now)).map_err(|lines| Error::usage(lines.join("\n"), "cofferdam edit again"))?;
         let difference = manifest.difference(Some(now), &written).map_err(PrintError::from)?;

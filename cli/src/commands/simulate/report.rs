@@ -1,4 +1,6 @@
-//! What came of a simulation, in words.
+//! What came of a simulation, in words for people and as a document for programs.
+
+mod document;
 
 use crate::output::{Style, Table, Tone, length};
 use cofferdam_core::breaker::{State, Transition};
@@ -16,9 +18,49 @@ pub(super) enum Ended {
     /// With an error of the service, or for want of time.
     Failed,
     /// It was kept from the service, and nobody answered.
-    Rejected(&'static str),
+    Rejected(Obstacle),
     /// It was kept from the service, and a fallback answered.
-    StoodIn(&'static str),
+    StoodIn(Obstacle),
+}
+
+/// What kept a call from the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    Open,
+    ForcedOpen,
+    Bulkhead,
+    AdaptiveLimit,
+    RateLimit,
+    Deadline,
+    Disabled,
+}
+
+impl Obstacle {
+    /// For people.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Open => "the breaker is open",
+            Self::ForcedOpen => "the policy forces the breaker open",
+            Self::Bulkhead => "the bulkhead is full",
+            Self::AdaptiveLimit => "the adaptive limit is reached",
+            Self::RateLimit => "the rate limit is reached",
+            Self::Deadline => "too little time was left",
+            Self::Disabled => "the service is disabled",
+        }
+    }
+
+    /// For programs.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::ForcedOpen => "forced_open",
+            Self::Bulkhead => "bulkhead",
+            Self::AdaptiveLimit => "adaptive_limit",
+            Self::RateLimit => "rate_limit",
+            Self::Deadline => "deadline",
+            Self::Disabled => "disabled",
+        }
+    }
 }
 
 /// Something that happened.
@@ -38,10 +80,36 @@ pub(super) enum What {
     /// A call was kept from the service.
     Rejected {
         /// By what.
-        why: &'static str,
+        why: Obstacle,
         /// Whether a fallback answered.
         has_answer: bool,
     },
+}
+
+/// Something that is told.
+enum Happening<'a> {
+    /// A breaker changed its state.
+    Moved(Duration, &'a Part, &'a Transition),
+    /// Calls were kept from the service.
+    Rejected(Rejections),
+}
+
+/// Calls that were kept from the service one after the other, by the same.
+struct Rejections {
+    first: Duration,
+    last: Duration,
+    calls: usize,
+    /// Those of them that a fallback answered.
+    answered: usize,
+    why: Obstacle,
+}
+
+impl Rejections {
+    fn of(entries: &[Entry], first: Duration, why: Obstacle) -> Self {
+        let has_answer = |entry: &&Entry| matches!(entry.what, What::Rejected { has_answer: true, .. });
+        let last = entries.last().map_or(first, |entry| entry.at);
+        Self { first, last, calls: entries.len(), answered: entries.iter().filter(has_answer).count(), why }
+    }
 }
 
 /// What came of it all.
@@ -63,22 +131,32 @@ impl Report {
         Self { entries, counters, latency, took }
     }
 
-    /// Tells what happened in its order: transitions one by one, rejections of one kind that follow each other together.
-    pub(super) fn tell(&self, limit: usize, style: Style, out: &mut dyn Write) -> io::Result<()> {
-        let mut lines = Vec::new();
+    /// What happened in its order: transitions one by one, rejections of one kind that follow each other together.
+    fn happenings(&self) -> Vec<Happening<'_>> {
+        let mut found = Vec::new();
         let mut rest = self.entries.as_slice();
         while let Some((first, after)) = rest.split_first() {
-            let (line, more) = match &first.what {
-                What::Moved(part, transition) => (moved(first.at, part, transition, style), after),
+            let (happening, more) = match &first.what {
+                What::Moved(part, transition) => (Happening::Moved(first.at, part, transition), after),
                 What::Rejected { why, .. } => {
                     let is_same = |entry: &Entry| matches!(&entry.what, What::Rejected { why: own, .. } if own == why);
-                    let count = rest.iter().take_while(|entry| is_same(entry)).count();
-                    (rejected(&rest[..count], why, style), &rest[count..])
+                    let (same, more) = rest.split_at(rest.iter().take_while(|entry| is_same(entry)).count());
+                    (Happening::Rejected(Rejections::of(same, first.at, *why)), more)
                 }
             };
-            lines.push(line);
+            found.push(happening);
             rest = more;
         }
+        found
+    }
+
+    /// Tells what happened, for people.
+    pub(super) fn tell(&self, limit: usize, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        let line = |happening: Happening<'_>| match happening {
+            Happening::Moved(at, part, transition) => moved(at, part, transition, style),
+            Happening::Rejected(rejections) => rejected(&rejections, style),
+        };
+        let lines: Vec<_> = self.happenings().into_iter().map(line).collect();
         lines.iter().take(limit).try_for_each(|line| writeln!(out, "{line}"))?;
         if lines.len() > limit {
             writeln!(out, "and {} more (--limit)", lines.len() - limit)?;
@@ -151,16 +229,12 @@ fn moved(at: Duration, part: &Part, transition: &Transition, style: Style) -> St
     format!("{}  breaker of {part}: {from} -> {to}, {}{felt}", time(at), transition.cause)
 }
 
-fn rejected(entries: &[Entry], why: &str, style: Style) -> String {
-    let answered = entries.iter().filter(|entry| matches!(entry.what, What::Rejected { has_answer: true, .. })).count();
-    let calls = if entries.len() == 1 { "1 call".to_owned() } else { format!("{} calls", entries.len()) };
-    let first = entries.first().map(|entry| entry.at).unwrap_or_default();
-    let until = match entries.last() {
-        Some(last) if last.at > first => format!(" until {}", time(last.at).trim_start()),
-        _ => String::new(),
-    };
-    let stood_in = if answered == 0 { String::new() } else { format!(", {answered} answered by a fallback") };
-    format!("{}  {} rejected{until}: {why}{stood_in}", time(first), style.paint(Tone::Warn, &calls))
+fn rejected(rejections: &Rejections, style: Style) -> String {
+    let Rejections { first, last, calls, answered, why } = rejections;
+    let calls = if *calls == 1 { "1 call".to_owned() } else { format!("{calls} calls") };
+    let until = if last > first { format!(" until {}", time(*last).trim_start()) } else { String::new() };
+    let stood_in = if *answered == 0 { String::new() } else { format!(", {answered} answered by a fallback") };
+    format!("{}  {} rejected{until}: {}{stood_in}", time(*first), style.paint(Tone::Warn, &calls), why.words())
 }
 
 fn time(at: Duration) -> String {

@@ -1,7 +1,7 @@
 //! The recorded calls through the engine.
 
 use super::clock::Clock;
-use super::report::{Ended, Entry, Report, What};
+use super::report::{Ended, Entry, Obstacle, Report, What};
 use super::trace::{Record, Said, Trace};
 use bytes::Bytes;
 use cofferdam_core::breaker::{OpenedBy, Transition};
@@ -107,27 +107,27 @@ async fn call(isolation: &Isolation, clock: &Clock, trace: &Arc<Trace>, record: 
 }
 
 /// What kept a call from the service that a fallback answered.
-fn rejection(why: Why) -> Option<&'static str> {
+fn rejection(why: Why) -> Option<Obstacle> {
     match why.trigger {
         FallbackTrigger::Failure | FallbackTrigger::Timeout => None,
-        FallbackTrigger::Open => Some("the breaker is open"),
-        FallbackTrigger::Bulkhead if why.is_adaptive_limit => Some("the adaptive limit is reached"),
-        FallbackTrigger::Bulkhead => Some("the bulkhead is full"),
-        FallbackTrigger::RateLimit => Some("the rate limit is reached"),
+        FallbackTrigger::Open => Some(Obstacle::Open),
+        FallbackTrigger::Bulkhead if why.is_adaptive_limit => Some(Obstacle::AdaptiveLimit),
+        FallbackTrigger::Bulkhead => Some(Obstacle::Bulkhead),
+        FallbackTrigger::RateLimit => Some(Obstacle::RateLimit),
     }
 }
 
 /// What kept a call from the service that nobody answered.
-fn refusal(failure: &Failure<Said>) -> Option<&'static str> {
+fn refusal(failure: &Failure<Said>) -> Option<Obstacle> {
     match &failure.cause {
         FailureCause::Inner(_) | FailureCause::Timeout => None,
-        FailureCause::Open { by: OpenedBy::Policy, .. } => Some("the policy forces the breaker open"),
-        FailureCause::Open { .. } => Some("the breaker is open"),
-        FailureCause::BulkheadFull => Some("the bulkhead is full"),
-        FailureCause::AdaptiveLimitReached => Some("the adaptive limit is reached"),
-        FailureCause::RateLimited { .. } => Some("the rate limit is reached"),
-        FailureCause::DeadlineSpent => Some("too little time was left"),
-        FailureCause::Disabled => Some("the service is disabled"),
+        FailureCause::Open { by: OpenedBy::Policy, .. } => Some(Obstacle::ForcedOpen),
+        FailureCause::Open { .. } => Some(Obstacle::Open),
+        FailureCause::BulkheadFull => Some(Obstacle::Bulkhead),
+        FailureCause::AdaptiveLimitReached => Some(Obstacle::AdaptiveLimit),
+        FailureCause::RateLimited { .. } => Some(Obstacle::RateLimit),
+        FailureCause::DeadlineSpent => Some(Obstacle::Deadline),
+        FailureCause::Disabled => Some(Obstacle::Disabled),
     }
 }
 
