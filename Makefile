@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability golden lint audit fmt proto \
-	baseline build-without-protoc bench bench-fleet bench-store bench-operate instructions record-instructions demo setup-bench
+	baseline build-without-protoc bench bench-fleet bench-store bench-operate recovery instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -96,6 +96,9 @@ bench-store: ## the cost of a durable write beside a bare put of etcd, into docs
 
 bench-operate: ## how long an operator waits for commands, metrics and a rollback, into docs/performance.md; SHORT=1 is a taste
 	@tools/bench-operate $(if $(SHORT),--short,docs/performance.md)
+
+recovery: ## how long recoveries take from lost members, managers and watches, into docs/performance.md (some minutes)
+	@tools/recovery docs/performance.md
 
 instructions: ## the instructions of the hot paths, held to the bounds in bench/instructions.toml
 	@tools/check-instructions check

@@ -8,7 +8,9 @@ use cofferdam_proto::v1::{
     WaitForConvergenceResponse,
 };
 use cofferdam_tests::wire::{millis, registration, seconds};
-use cofferdam_tests::{Behaviour, Client, Etcd, Instance, Manager, Store, Upstream, eventually, within};
+use cofferdam_tests::{
+    Behaviour, Client, Etcd, Instance, Manager, Recovery, Store, Upstream, eventually, rounds, within,
+};
 use std::collections::BTreeSet;
 
 const SERVICE: &str = "orders-db";
@@ -137,10 +139,11 @@ async fn instances_of_a_killed_manager_move_and_no_policy_is_lost() {
     let first: BTreeSet<_> = all_connected().await.into_iter().collect();
     assert!(first.len() > 1, "nine instances have all gone to one of three managers");
 
-    for round in 0..2 * MANAGERS {
+    for round in 0..rounds(2 * MANAGERS, 20 * MANAGERS) {
         let victim = round % MANAGERS;
         let lost = managers[victim].url();
         let moving = sdks.iter().filter(|(sdk, _)| at(sdk).as_deref() == Some(&*lost)).count();
+        let recovery = Recovery::of("one of three managers is killed: until its instances are at others with a newer policy");
         managers[victim].kill();
         let client = managers[(victim + 1) % MANAGERS].client();
         let level = LEVELS[round % LEVELS.len()];
@@ -154,6 +157,7 @@ async fn instances_of_a_killed_manager_move_and_no_policy_is_lost() {
             if done == INSTANCES { Ok(()) } else { Err((done, moving)) }
         })
         .await;
+        recovery.is_over();
         let asked = managers[(victim + 2) % MANAGERS].client();
         let count = u32::try_from(INSTANCES).unwrap();
         let answer = wait(&asked, Some(Quorum::Count(count)), seconds(30)).await;

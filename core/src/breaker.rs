@@ -72,7 +72,7 @@ pub use self::admission::{Admission, Admitted, OpenedBy, Recorded, Rejected};
 pub use self::transition::{Cause, State, Transition};
 
 use self::orders::Board;
-use self::schedule::{jittered_open_time, millis_up, open_time};
+use self::schedule::{jittered_open_time, millis_up, open_time, scaled};
 use self::window::Window;
 use self::word::{Phase, Word};
 use crate::policy::{BreakerMode, BreakerPolicy};
@@ -153,6 +153,15 @@ impl Breaker {
         (Some(since), (before.successes, before.failures))
     }
 
+    /// When its rules let the next call through. `None`: they have it not open.
+    pub(crate) fn open_until(&self) -> Option<Timestamp> {
+        let word = self.load();
+        match word.phase() {
+            Phase::Open { wait, .. } => Some(self.deadline(word.generation(), wait)),
+            Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
+        }
+    }
+
     /// Whether it is closed, remembers no failure and is under no order: a new one would do the same.
     pub fn is_at_rest(&self, now: Timestamp) -> bool {
         let word = self.load();
@@ -171,7 +180,7 @@ impl Breaker {
             let Phase::Open { wait, reopens, by_hand: false } = word.phase() else {
                 return;
             };
-            let longest = open_time(new, reopens).mul_f64(1.0 + new.open_jitter_ratio);
+            let longest = scaled(open_time(new, reopens), 1.0 + new.open_jitter_ratio);
             let wait = wait.min(millis_up(longest));
             let next = word.with(Phase::Open { wait, reopens, by_hand: false });
             if next == word || self.swap(word, next) {

@@ -42,7 +42,7 @@ use crate::time::Timestamp;
 use attempts::Hindered;
 use clock::Clock;
 use hedge::{First, Race};
-use running::{Running, Step};
+use running::{Running, Step, soonest};
 use settle::Settled;
 use std::pin::pin;
 use std::time::Duration;
@@ -193,10 +193,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         let scope = in_force.scope(options.method);
         let lane = scope.lane(options.pool, options.method);
         let is_idempotent = scope.is_idempotent.unwrap_or(options.is_idempotent);
-        let limit = match (scope.plan.call_timeout, options.timeout) {
-            (Some(own), Some(callers)) => Some(own.min(callers)),
-            (own, callers) => own.or(callers),
-        };
+        let limit = soonest(scope.plan.call_timeout, options.timeout);
         let clock = Clock::new(runtime);
         let since = clock.now();
         let deadline = limit.map(|limit| since.saturating_add(limit));

@@ -52,7 +52,7 @@ impl FleetHint {
     ///
     /// # Errors
     ///
-    /// [`InvalidFleetHint`] where fewer than two instances are open, or more than there are, or the time is none.
+    /// [`InvalidFleetHint`] where fewer than two instances are open, or more than there are, or the time is not one.
     pub fn new(open_instances: u32, instances: u32, ttl: Duration, now: Timestamp) -> Result<Self, InvalidFleetHint> {
         if open_instances < 2 {
             return Err(InvalidFleetHint::TooFew(open_instances));

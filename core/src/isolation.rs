@@ -14,7 +14,6 @@ mod plan;
 mod receipt;
 mod scope;
 
-pub use self::holds::TooManyHolds;
 pub(crate) use self::measured::Measured;
 pub use self::part::Part;
 pub(crate) use self::plan::Plan;
@@ -34,11 +33,12 @@ use crate::policy::{AdaptiveLimitKind, BreakerPolicy, Policy};
 use crate::retry::RetryBudget;
 use crate::revision::Revision;
 use crate::stats::{Counter, CounterSnapshot};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::{Clocks, Timestamp};
 use arc_swap::{ArcSwap, Guard};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The isolation of one service, shared by all who call it.
 pub struct Isolation {

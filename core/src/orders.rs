@@ -6,7 +6,7 @@
 
 mod check;
 
-pub use check::InvalidOrders;
+pub use check::{InvalidOrders, OPEN_DURATIONS, is_instance_id};
 #[cfg(feature = "proto")]
 pub(crate) use check::check_aim;
 

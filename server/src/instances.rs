@@ -228,7 +228,7 @@ impl Instances {
         }
     }
 
-    /// The same, which tell what they do to others than nobody.
+    /// The same, with somewhere to tell what they do.
     pub(crate) fn telling(self, events: Arc<Events>) -> Self {
         Self { events, ..self }
     }

@@ -101,7 +101,7 @@ pub enum StartError {
     /// The signals that stop a manager cannot be listened to.
     #[error("cannot listen to signals: {0}")]
     Signals(io::Error),
-    /// Nobody can be trusted to be posted to.
+    /// The client that posts events cannot be made: no root certificates can be loaded.
     #[error("events cannot be posted: {0}")]
     Webhooks(std::io::Error),
     /// A defect of this program.

@@ -202,7 +202,7 @@ pub(crate) async fn registry(store: &Arc<FaultyStore>) -> Registry {
     registry_with(store, options).await
 }
 
-/// The same, which tells its changes to others than nobody.
+/// The same, with somewhere to tell its changes.
 pub(crate) async fn registry_telling(store: &Arc<FaultyStore>, events: Arc<Events>) -> Registry {
     let max_backoff = Duration::from_millis(20);
     registry_with(store, RegistryOptions { max_backoff, events, ..RegistryOptions::default() }).await

@@ -2,13 +2,19 @@
 
 use super::*;
 use cofferdam_tests::wire::registration;
-use cofferdam_tests::within;
+use cofferdam_tests::{Recovery, rounds, within};
 
 /// How many writes in a row must succeed once one has.
 const WRITES: usize = 100;
 
 /// A manager that asks the leader first loses it, and writes again with the next.
-async fn a_lost_leader_is_replaced(lose: impl FnOnce(&mut Etcd, usize)) {
+async fn a_lost_leader_is_replaced(what: &'static str, lose: impl Fn(&mut Etcd, usize)) {
+    for _ in 0..rounds(1, 10) {
+        a_leader_is_lost(what, &lose).await;
+    }
+}
+
+async fn a_leader_is_lost(what: &'static str, lose: impl Fn(&mut Etcd, usize)) {
     let mut etcd = current(3).await;
     let leader = etcd.leader().await;
     let order = [leader, (leader + 1) % 3, (leader + 2) % 3].map(|member| etcd.address(member)).join(",");
@@ -16,12 +22,14 @@ async fn a_lost_leader_is_replaced(lose: impl FnOnce(&mut Etcd, usize)) {
     let client = manager.client();
     client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
 
+    let recovery = Recovery::of(what);
     lose(&mut etcd, leader);
     eventually("a write", async || {
         let written = client.set_level("payments", LEVELS[0]).await;
         written.inspect_err(|refusal| assert!(is_unavailable(refusal) || is_unknown(refusal), "{refusal:?}"))
     })
     .await;
+    recovery.is_over();
     assert_ne!(etcd.leader().await, leader, "another one leads");
     for turn in 1..=WRITES {
         let written = client.set_level("payments", LEVELS[turn % 2]).await;
@@ -31,12 +39,13 @@ async fn a_lost_leader_is_replaced(lose: impl FnOnce(&mut Etcd, usize)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_is_replaced_and_then_no_write_fails() {
-    a_lost_leader_is_replaced(Etcd::kill).await;
+    a_lost_leader_is_replaced("the leader of three etcds is killed: until a write is acknowledged", Etcd::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_leader_is_replaced_and_then_no_write_fails() {
-    a_lost_leader_is_replaced(|etcd, leader| etcd.pause(leader)).await;
+    let what = "the leader of three etcds stands still: until a write is acknowledged";
+    a_lost_leader_is_replaced(what, |etcd, leader| etcd.pause(leader)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

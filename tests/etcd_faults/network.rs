@@ -3,7 +3,7 @@
 use super::*;
 use cofferdam_proto::v1::UnregisterServiceRequest;
 use cofferdam_tests::wire::{position, registration, revision};
-use cofferdam_tests::{Direction, Fault, within};
+use cofferdam_tests::{Direction, Fault, Recovery, rounds, within};
 use std::collections::BTreeMap;
 
 /// What is compacted under a watch that is cut, this often.
@@ -23,7 +23,7 @@ async fn positions(client: &Client) -> BTreeMap<String, (u64, u64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_compacted_under_a_cut_watch_costs_one_resync_and_no_change() {
-    let rounds = if std::env::var_os("COFFERDAM_LONG").is_some() { LONG_ROUNDS } else { ROUNDS };
+    let rounds = rounds(ROUNDS, LONG_ROUNDS);
     let etcd = current(1).await;
     let mut history = etcd.client().await;
     let (proxy, mut manager) = behind_a_proxy(&etcd).await;
@@ -66,6 +66,7 @@ async fn history_compacted_under_a_cut_watch_costs_one_resync_and_no_change() {
         .await;
         assert_eq!(first, head, "what the manager has seen last is forgotten");
 
+        let recovery = Recovery::of("history is compacted under a cut watch: from the repair until the instance has it all");
         proxy.refuse(false);
         in_touch(&client).await;
         assert_eq!(positions(&client).await, positions(&other).await, "round {round}: nothing is missed");
@@ -78,6 +79,7 @@ async fn history_compacted_under_a_cut_watch_costs_one_resync_and_no_change() {
                 other => panic!("{other:?}"),
             }
         }
+        recovery.is_over();
         told.sort();
         let of = |service: cofferdam_proto::v1::IsolatedService| {
             (service.service.unwrap().name, service.revision.map(position))

@@ -11,6 +11,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "test support: a broken expectation ends the test, and says why"
 )]
 
@@ -33,6 +34,7 @@ mod process;
 mod prometheus;
 mod readme;
 mod refusal;
+mod repeat;
 mod tools;
 mod upstream;
 mod wait;
@@ -56,6 +58,7 @@ pub use process::{Exit, Process};
 pub use prometheus::{Prometheus, promtool};
 pub use readme::{Snippet, shell_snippets};
 pub use refusal::Refusal;
+pub use repeat::{Recovery, rounds};
 pub use tools::{manager_binary, workspace_root};
 pub use upstream::{Behaviour, Reply, Upstream};
 pub use wait::{before_the_next_try, eventually, within};

@@ -12,14 +12,13 @@ use crate::sync::{self, Transport};
 use crate::transport::{InvalidUrl, Keepalive, Manager};
 use cofferdam_core::level::Level;
 use cofferdam_core::name::{DEFAULT_NAMESPACE, InvalidName, Name};
+use cofferdam_core::orders::{MAX_INSTANCE_ID_BYTES, is_instance_id};
 use cofferdam_core::policy::{Policy, PolicySpec};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest application name and instance id, in bytes.
-const MAX_ID_BYTES: usize = 128;
-/// Of a keepalive's times: below, a manager that is but slow would be given up.
+/// Of a keepalive's times: below, a manager that is only slow would be given up.
 const MIN_KEEPALIVE: Duration = Duration::from_secs(1);
 const MAX_KEEPALIVE: Duration = Duration::from_secs(3600);
 const MAX_LABELS: usize = 16;
@@ -44,7 +43,7 @@ pub struct Builder {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSetting {
-    /// The manager's URL is none that the SDK can use.
+    /// The SDK cannot use the manager's URL.
     #[error("manager {url:?}: {reason}")]
     Manager {
         /// The URL.
@@ -61,7 +60,7 @@ pub enum InvalidSetting {
         reason: InvalidName,
     },
     /// The application's name or the instance's id is not of 1 to 128 printable ASCII characters.
-    #[error("{what} {text:?} must be of 1 to {MAX_ID_BYTES} printable ASCII characters")]
+    #[error("{what} {text:?} must be of 1 to {MAX_INSTANCE_ID_BYTES} printable ASCII characters")]
     Id {
         /// Which of the two.
         what: &'static str,
@@ -74,7 +73,7 @@ pub enum InvalidSetting {
         /// The first label that cannot be used.
         key: String,
     },
-    /// The directory for policies is none and cannot be made.
+    /// The directory for policies does not exist and cannot be made.
     #[error("policy directory {path:?}: {reason}")]
     PolicyDir {
         /// Its path.
@@ -206,7 +205,7 @@ impl Builder {
     /// Starts the SDK. It returns at once: it neither waits for the manager nor touches the network itself.
     ///
     /// The connection is made by a task on the current tokio runtime, or, where there is none, on a thread of the
-    /// SDK's own. A setting that cannot be used is a warning in the log and makes do without: a URL that is none means
+    /// SDK's own. A setting that cannot be used is a warning in the log and makes do without: an invalid URL means
     /// no manager, and [`Cofferdam::connection`] says so.
     pub fn start(self) -> Cofferdam {
         let (cofferdam, faults) = self.set_up();
@@ -277,7 +276,7 @@ impl Builder {
 
     fn identity(&self, faults: &mut Vec<InvalidSetting>) -> Identity {
         let mut id = |what, text: &str| {
-            let is_usable = is_id(text);
+            let is_usable = is_instance_id(text);
             if !is_usable {
                 faults.push(InvalidSetting::Id { what, text: text.to_owned() });
             }
@@ -323,14 +322,10 @@ fn built_in_policy() -> Policy {
     Policy::new(PolicySpec { level: Level::Enhanced, ..PolicySpec::default() }).unwrap_or_default()
 }
 
-fn is_id(text: &str) -> bool {
-    (1..=MAX_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-}
-
 /// An id that no other process has: on one machine the process id says so, elsewhere the random part does.
 fn generated_id(application: &str) -> String {
     let suffix = format!("-{}-{:08x}", std::process::id(), rand::random::<u32>());
-    let room = MAX_ID_BYTES - suffix.len();
+    let room = MAX_INSTANCE_ID_BYTES - suffix.len();
     let stem: String = application.chars().take(room).collect();
     stem + &suffix
 }
@@ -346,10 +341,10 @@ mod tests {
 
     #[test]
     fn generated_ids_differ_and_are_ids() {
-        let long = "a".repeat(MAX_ID_BYTES);
+        let long = "a".repeat(MAX_INSTANCE_ID_BYTES);
         let (one, other) = (generated_id(&long), generated_id(&long));
         assert_ne!(one, other);
-        assert!(is_id(&one) && is_id(&generated_id("checkout")));
+        assert!(is_instance_id(&one) && is_instance_id(&generated_id("checkout")));
         assert!(generated_id("checkout").starts_with("checkout-"));
     }
 

@@ -33,7 +33,7 @@ pub trait Codec<T> {
     /// was kept before it stays.
     fn encode(&self, answer: &T) -> Option<Bytes>;
 
-    /// Kept or static bytes as an answer. `None`: they are none, and the next step of the chain is tried. A static
+    /// Kept or static bytes as an answer. `None`: they are not an answer, and the next step of the chain is tried. A static
     /// payload comes with the content type that the operator gave it, a kept one without.
     fn decode(&self, payload: Payload<'_>) -> Option<T>;
 }

@@ -191,7 +191,7 @@ async fn register(
 ) -> Result<Registered, RegisterError> {
     let mut last = "no answer in time".to_owned();
     let mut order: Vec<_> = managers.iter().collect();
-    let share = limit.div_f64(order.len().max(1) as f64);
+    let share = limit / u32::try_from(order.len()).unwrap_or(u32::MAX).max(1);
     let attempts = async {
         loop {
             order.shuffle(&mut rand::rng());

@@ -53,7 +53,7 @@ pub(crate) struct Manager {
     endpoint: Endpoint,
 }
 
-/// Why a URL is none that the SDK can use.
+/// Why the SDK cannot use a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidUrl(pub(crate) String);
 

@@ -57,7 +57,7 @@ pub(super) struct CountRing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head(u64);
 
-/// One bit that it failed, one that it was slow; none of both stands for no call as well.
+/// One bit that it failed, one that it was slow; neither stands for no call as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Call(u32);
 

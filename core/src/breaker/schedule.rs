@@ -22,7 +22,7 @@ impl<F: FnOnce() -> u64> Draw<F> {
     }
 }
 
-/// How long the breaker stays open at its so manieth reopening, jitter not counted.
+/// How long the breaker stays open after so many reopenings, without its jitter.
 pub(super) fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
     if reopens == 0 {
         return policy.open_duration.min(policy.max_open_duration);
@@ -33,8 +33,14 @@ pub(super) fn open_time(policy: &BreakerPolicy, reopens: u32) -> Duration {
         // Here a factor of one, and infinity, end as well.
         policy.max_open_duration
     } else {
-        Duration::from_secs_f64(seconds)
+        // Of an unchecked policy it may be no time.
+        Duration::try_from_secs_f64(seconds).unwrap_or(policy.max_open_duration)
     }
+}
+
+/// So many times as long. A factor that is negative or no number, as an unchecked policy may have, counts as zero.
+pub(super) fn scaled(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 /// The same with its jitter, which never shortens it.
@@ -43,7 +49,7 @@ pub(super) fn jittered_open_time(policy: &BreakerPolicy, reopens: u32, random: u
     if policy.open_jitter_ratio == 0.0 {
         return open_time;
     }
-    open_time.saturating_add(open_time.mul_f64(policy.open_jitter_ratio * unit(random)))
+    open_time.saturating_add(scaled(open_time, policy.open_jitter_ratio * unit(random)))
 }
 
 /// A random number as a real one in [0, 1).

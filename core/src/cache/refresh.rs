@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 pub enum Turn<'a> {
     /// It asks the service, as every call does.
     Live(Option<Refresh<'a>>),
-    /// Another call is just asking: it takes what is kept, and what the last call failed of.
+    /// Another call is just asking: it takes what is kept, and why the last call failed.
     Stale(CachedAnswer, FallbackTrigger),
 }
 

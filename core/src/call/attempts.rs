@@ -5,7 +5,7 @@
 
 use super::hedge::{First, Race};
 use super::leave::Leave;
-use super::running::{Running, Step};
+use super::running::{Running, Step, soonest};
 use super::settle::Failed;
 use super::timeout::timeout;
 use super::{Attempt, Call, FailureCause, Operation, Progress};
@@ -233,10 +233,7 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// How long an attempt may take that starts with so much time left.
     pub(super) fn limit_of_attempt(&self, remaining: Option<Duration>) -> Option<Duration> {
-        match (remaining, self.plan().attempt_timeout) {
-            (Some(remaining), Some(own)) => Some(remaining.min(own)),
-            (remaining, own) => remaining.or(own),
-        }
+        soonest(remaining, self.plan().attempt_timeout)
     }
 
     /// Counts an attempt, and says what the operation is told of it.

@@ -7,7 +7,8 @@ use crate::policy::{CachedFallback, FallbackStep, FallbackTrigger};
 use crate::runtime::Runtime;
 
 impl<'a, R: Runtime> Call<'a, R> {
-    /// Lets a call ask the service, or answers it at once with a stale answer that another call is just refreshing.
+    /// Lets a call of a service with a cache ask the service, or answers it at once with a stale answer that another call
+    /// is just refreshing.
     ///
     /// # Errors
     ///
@@ -16,9 +17,6 @@ impl<'a, R: Runtime> Call<'a, R> {
         &self,
         operation: &mut O,
     ) -> Result<Option<Refresh<'a>>, (O::Output, Source, Why)> {
-        if !self.plan().has_cache {
-            return Ok(None);
-        }
         let cache = &self.scope.cache;
         let Some(step) = self.first_step().filter(|_| cache.takes_turns()) else { return Ok(None) };
         let Some(key) = self.cache_key(step) else { return Ok(None) };

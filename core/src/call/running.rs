@@ -148,8 +148,9 @@ impl<'c, 'a, R: Runtime, F: Future> Running<'c, 'a, R, F> {
     }
 }
 
+/// The shorter of two times, of which either may be without an end.
 #[inline]
-fn soonest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+pub(super) fn soonest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

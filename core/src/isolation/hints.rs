@@ -7,7 +7,6 @@ use crate::fleet_hint::FleetHint;
 use crate::level::Section;
 use crate::policy::{FleetHintMode, Policy};
 use crate::time::Timestamp;
-use std::sync::PoisonError;
 
 impl Isolation {
     /// Takes a hint in, in the place of the one before. Where that is still in force, this one renews it. What it does is
@@ -16,7 +15,7 @@ impl Isolation {
     ///
     /// Returns whether a hint is in force now, and none was before.
     pub fn hint(&self, hint: FleetHint, now: Timestamp) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         let current = self.current.load();
         if !listens(&current.policy) {
             return false;
@@ -29,7 +28,7 @@ impl Isolation {
 
     /// The hint in force. `None`: there is none, or the policy has no use for it.
     pub fn fleet_hint(&self, now: Timestamp) -> Option<FleetHint> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
         known.hint.filter(|hint| hint.is_in_force(now))
     }
 

@@ -153,7 +153,7 @@ mod tests {
             owner: "ann".to_owned(),
             reason: "the disk is changed".to_owned(),
         };
-        isolation.hold(Hold::new(hold).unwrap(), Timestamp::ZERO).unwrap();
+        isolation.hold(hold, Timestamp::ZERO);
         let held = isolation.breaker_receipt("Get", None, Timestamp::from_millis(2_000)).unwrap();
         let expected = "breaker=service state=open by=hold owner=\"ann\" reason=\"the disk is changed\" revision=7.12 \
                         failed=0/0 retry_after=7s";

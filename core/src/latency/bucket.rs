@@ -27,7 +27,7 @@ pub fn bucket_of(latency: Duration) -> usize {
 }
 
 /// The shortest latency of a bucket, and the shortest that is too long for it; [`Duration::MAX`] for the last bucket,
-/// and for a number that is none.
+/// and for a number that no bucket has.
 pub fn bucket_bounds(bucket: usize) -> (Duration, Duration) {
     let lower = match bucket {
         0 => Duration::ZERO,

@@ -66,7 +66,8 @@ impl RecentLatency {
     }
 
     /// All that was ever counted.
-    pub fn snapshot(&self) -> LatencySnapshot {
+    #[cfg(test)]
+    pub(crate) fn snapshot(&self) -> LatencySnapshot {
         self.histogram.snapshot()
     }
 

@@ -10,7 +10,7 @@ pub struct SparseLatency {
     counts: Vec<(u8, u64)>,
 }
 
-/// What somebody else says are a histogram's counts are none.
+/// These are not the counts of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLatency {
     /// Buckets and counts do not go together.
@@ -38,7 +38,7 @@ impl SparseLatency {
     /// # Errors
     ///
     /// [`InvalidLatency`] where the buckets are not as many as the counts, in ascending order and below [`BUCKETS`], or
-    /// where the sum of the counts is none of 64 bits.
+    /// where the sum of the counts does not fit into 64 bits.
     pub fn new(buckets: &[u32], counts: &[u64]) -> Result<Self, InvalidLatency> {
         if buckets.len() != counts.len() {
             return Err(InvalidLatency::Lengths { buckets: buckets.len(), counts: counts.len() });

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 /// The longest name of a pool or glob, in bytes. What a policy takes is shorter.
 const MAX_PART_BYTES: usize = 1024;
-/// The open times that a trip may ask for.
-const OPEN_DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=MAX_DURATION;
+/// The open times that a trip may ask for: 1 ms to 24 h.
+pub const OPEN_DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=MAX_DURATION;
 
-/// The orders are none.
+/// The orders are not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} {description}")]
 pub struct InvalidOrders {
@@ -70,11 +70,14 @@ fn check_command(path: fmt::Arguments<'_>, command: &Command) -> Result<(), Inva
     require(is_reason(reason), format_args!("{path}.reason"), InvalidHold::Reason.rule())
 }
 
+/// Whether a text can be the id of an instance, or the name of an application: 1 to [`MAX_INSTANCE_ID_BYTES`] printable ASCII
+/// characters.
+pub fn is_instance_id(text: &str) -> bool {
+    (1..=MAX_INSTANCE_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
 pub(crate) fn check_aim(path: impl Display, aim: &Aim) -> Result<(), InvalidOrders> {
     let Aim { breakers, instance_id } = aim;
-    let is_id = |id: &String| {
-        (1..=MAX_INSTANCE_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-    };
     let is_text = |text: &str| (1..=MAX_PART_BYTES).contains(&text.len()) && !text.contains(char::is_control);
     let (field, is_good) = match breakers {
         Target::All => ("pool", true),
@@ -86,7 +89,7 @@ pub(crate) fn check_aim(path: impl Display, aim: &Aim) -> Result<(), InvalidOrde
     let words = format_args!("must be 1 to {MAX_PART_BYTES} bytes long and hold no control characters");
     require(is_good, format_args!("{path}.{field}"), words)?;
     let words = format_args!("must be 1 to {MAX_INSTANCE_ID_BYTES} printable ASCII characters");
-    require(instance_id.as_ref().is_none_or(is_id), format_args!("{path}.instance_id"), words)
+    require(instance_id.as_ref().is_none_or(|id| is_instance_id(id)), format_args!("{path}.instance_id"), words)
 }
 
 fn check_level(level: &TemporaryLevel) -> Result<(), InvalidOrders> {

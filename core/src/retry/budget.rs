@@ -114,7 +114,8 @@ impl RetryBudget {
     }
 
     /// Retries that are left, zero where more were spent than the policy now allows.
-    pub fn balance(&self, now: Timestamp, policy: &BudgetPolicy) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn balance(&self, now: Timestamp, policy: &BudgetPolicy) -> f64 {
         let now = Timestamp::from_nanos(self.latest.load(SeqCst).max(now.as_nanos()));
         let (allowed, spent) = match self.scale.peek(Self::shape(policy)) {
             Some(frame) => {

@@ -37,7 +37,7 @@ impl Slot {
     }
 }
 
-/// The slot of this thread; one that is none where it has none.
+/// The slot of this thread; an invalid number where it has none.
 #[inline]
 pub(super) fn mine() -> Slot {
     MINE.try_with(Cell::get).unwrap_or(Slot::ENDED)

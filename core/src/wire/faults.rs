@@ -57,19 +57,13 @@ impl Faults {
         }))
     }
 
-    /// A duration of the contract that this release reads, but does not act on: as long as the contract says. Zero
-    /// where it is unset or at fault.
-    pub(super) fn inert_duration(&mut self, path: &str, written: Option<prost_types::Duration>) -> Duration {
+    /// A duration of the contract that this release reads, but does not act on.
+    pub(super) fn inert_duration(&mut self, path: &str, written: Option<prost_types::Duration>) {
         let before = self.len();
         let duration = self.read_duration(path, written).unwrap_or_default();
-        if self.len() > before {
-            return Duration::ZERO;
-        }
-        if duration > MAX_DURATION {
+        if self.len() == before && duration > MAX_DURATION {
             self.invalid(path, format_args!("must be in [0s, 24h], not {duration:?}"));
-            return Duration::ZERO;
         }
-        duration
     }
 
     /// A share of the contract that this release reads, but does not act on.

@@ -124,7 +124,7 @@ pub fn temporary_level_to_wire(level: &TemporaryLevel) -> v1::TemporaryLevel {
 ///
 /// # Errors
 ///
-/// [`InvalidWallTime`] where it is none of the years 1 to 9999.
+/// [`InvalidWallTime`] where it is not within the years 1 to 9999.
 pub fn wall_time_from_wire(wire: prost_types::Timestamp) -> Result<WallTime, InvalidWallTime> {
     let prost_types::Timestamp { seconds, nanos } = wire;
     u32::try_from(nanos).map_err(|_| InvalidWallTime).and_then(|nanos| WallTime::new(seconds, nanos))

@@ -32,7 +32,7 @@ const MAX_ECHO_CHARS: usize = 128;
 ///
 /// # Errors
 ///
-/// [`InvalidPolicy`] at `update_mask` for each path that is none, with the nearest one that is; the policy is as it was.
+/// [`InvalidPolicy`] at `update_mask` for each path that does not exist, with the nearest one that does; the policy is as it was.
 pub fn apply_update(
     written: &mut v1::IsolationPolicy,
     patch: &v1::IsolationPolicy,
@@ -212,7 +212,7 @@ fn clear(message: &mut DynamicMessage, steps: &[FieldDescriptor]) {
     }
 }
 
-/// The path that was most likely meant by a text that is none.
+/// The path that was most likely meant by a text that is not one.
 fn nearest(descriptor: &MessageDescriptor, text: &str) -> String {
     // Who goes on behind a path that ends there means that one.
     let prefixes = text.match_indices('.').map(|(end, _)| &text[..end]);

@@ -6,7 +6,7 @@ use super::{ConfigError, MAX_WAIT, check_within, human};
 
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Below it, a manager that is but slow would be taken for gone.
+/// Below it, a manager that is only slow would be taken for gone.
 const MIN_LEASE: Duration = Duration::from_secs(2);
 
 /// How managers that share an etcd find and ask each other. Without effect on other stores.

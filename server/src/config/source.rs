@@ -147,7 +147,7 @@ fn known_only(dict: &Dict, section: &str, path: &Path) -> Result<(), ConfigError
     Ok(())
 }
 
-/// The key or section most like a name that is none. The last part counts for itself, too: who forgets the section is
+/// The key or section most like a name that is neither. The last part counts for itself, too: who forgets the section is
 /// understood.
 fn nearest(name: &str) -> &'static str {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();

@@ -7,7 +7,7 @@ use super::{ConfigError, MAX_WAIT, check_within, human};
 /// The shortest age at which a stream may be sent away: below it, instances would do nothing but come and go.
 const MIN_AGE: Duration = Duration::from_secs(1);
 
-/// Below it, an instance that is but slow would be cut off.
+/// Below it, an instance that is only slow would be cut off.
 const MIN_STALL: Duration = Duration::from_secs(1);
 
 /// How the streams of instances are kept.

@@ -46,7 +46,7 @@ impl TelemetryConfig {
     /// Checks what no type says.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] for an endpoint that is none, or one of TLS.
+    /// [`ConfigError::Invalid`] for an invalid endpoint, or one of TLS.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let Some(endpoint) = &self.otlp_endpoint else { return Ok(()) };
         let uri = endpoint.parse::<http::Uri>().ok();

@@ -71,7 +71,7 @@ impl WebhookConfig {
     /// Which.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] for a kind or a name that is none.
+    /// [`ConfigError::Invalid`] for an unknown kind or an invalid name.
     pub(crate) fn filter(&self) -> Result<Filter, ConfigError> {
         let known: Vec<_> = (1..)
             .map_while(|number| v1::EventKind::try_from(number).ok())

@@ -51,12 +51,13 @@ impl News {
         applied: Option<Revision>,
         transition: &v1::BreakerTransition,
     ) -> Self {
-        let v1::BreakerTransition { from, to, cause, pool, method_glob, hinted, .. } = transition.clone();
+        let v1::BreakerTransition { from, to, cause, pool, method_glob, hinted, unenforced, .. } = transition.clone();
         let whose = part(&pool, &method_glob);
         let (before, after) = (state(transition.from()), state(transition.to()));
         let hint = if hinted { ", for a fleet hint" } else { "" };
-        let summary = format!("{key}{whose} at {instance}: {before} -> {after}, {}{hint}", printed(&cause));
-        let detail = v1::BreakerEvent { from, to, cause, pool, method_glob, hinted, not_reported: 0 };
+        let felt = if unenforced { ", not enforced" } else { "" };
+        let summary = format!("{key}{whose} at {instance}: {before} -> {after}, {}{hint}{felt}", printed(&cause));
+        let detail = v1::BreakerEvent { from, to, cause, pool, method_glob, hinted, not_reported: 0, unenforced };
         Self::new(v1::EventKind::Breaker, summary, Detail::Breaker(detail)).of(key).by(instance).revision(applied)
     }
 

@@ -1,6 +1,6 @@
 //! What a request that cannot be decoded is answered with.
 //!
-//! tonic answers INTERNAL for a message that is none and OUT_OF_RANGE for one that is too large, as if the fault were
+//! tonic answers INTERNAL for a message that cannot be decoded and OUT_OF_RANGE for one that is too large, as if the fault were
 //! the manager's. It leaves the status it made in the response, and such a status has no details, where each of ours
 //! has: so the two are told apart, and the caller gets the contract's words.
 
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// The contract's words for a status that tonic made of a request which cannot be decoded. `None`: it is none of these.
+/// The contract's words for a status that tonic made of a request which cannot be decoded. `None`: it is something else.
 pub(super) fn translate(theirs: &Status, limit: usize) -> Option<Status> {
     match theirs.code() {
         _ if !theirs.details().is_empty() => None,

@@ -262,7 +262,7 @@ async fn collect_events(
 }
 
 fn read_targets<'a>(targets: impl IntoIterator<Item = &'a v1::PolicyTarget>) -> Result<Vec<Target>, Status> {
-    let unreadable = || Status::invalid_argument("a service that is none");
+    let unreadable = || Status::invalid_argument("an invalid service");
     targets.into_iter().map(|target| target_from_wire(target).ok_or_else(unreadable)).collect()
 }
 

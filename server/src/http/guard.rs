@@ -31,7 +31,7 @@ impl Guard {
     }
 
     /// # Errors
-    /// 403 with what mends it; 400 for a `Host` that is none.
+    /// 403 with what mends it; 400 for an invalid `Host`.
     pub(super) fn check(&self, head: &Parts) -> Result<(), Problem> {
         let hosts = head.headers.get_all(header::HOST);
         let named = hosts.iter().map(|host| host.as_bytes());

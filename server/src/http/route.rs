@@ -155,7 +155,7 @@ impl Template {
         Ok(Self { text: text.to_owned(), segments, verb })
     }
 
-    /// The variables of a path that is one of these. `None`: it is none.
+    /// The variables of a path. `None`: it is another path.
     fn variables(&self, asked: &Asked) -> Option<Variables> {
         if self.verb != asked.verb || self.segments.len() != asked.segments.len() {
             return None;

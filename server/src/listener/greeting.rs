@@ -19,7 +19,7 @@ use tokio::{
 /// protocol's own deadlines.
 pub(super) const LENGTH: usize = 24;
 
-/// Counts up to [`LENGTH`] bytes; then it is but the stream.
+/// Counts up to [`LENGTH`] bytes; after that it only passes the stream on.
 #[derive(Debug)]
 pub(super) struct Greeting {
     stream: TcpStream,

@@ -10,8 +10,8 @@ use cofferdam_core::{
     hold::{MAX_OWNER_BYTES, MAX_REASON_BYTES, Target},
     isolation::Part,
     level::Section,
-    orders::{Action, Aim, InvalidOrders, WrittenHold},
-    policy::limits::{MAX_DURATION, MAX_HOLDS},
+    orders::{Action, Aim, InvalidOrders, OPEN_DURATIONS, WrittenHold},
+    policy::limits::MAX_HOLDS,
     time::WallTime,
     wire::{aim_from_wire, duration_from_wire, forced_from_wire},
 };
@@ -28,8 +28,6 @@ use crate::error::Error;
 
 /// The longest time that anything is ordered for.
 const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The shortest open time of a trip.
-const MIN_OPEN: Duration = Duration::from_millis(1);
 
 impl Registry {
     /// Forces breakers of a service, in the place of the hold with the same target.
@@ -121,9 +119,8 @@ impl Registry {
         let key = target(&request.namespace, &request.service)?;
         let mut faults = Faults::default();
         let aim = ordered(&mut faults, aim_from_wire("target", request.target.as_ref()));
-        let range = MIN_OPEN..=MAX_DURATION;
         let open_for =
-            request.open_duration.map(|time| duration_from_wire(time).ok().filter(|time| range.contains(time)));
+            request.open_duration.map(|time| duration_from_wire(time).ok().filter(|time| OPEN_DURATIONS.contains(time)));
         faults.require(open_for != Some(None), "open_duration", "must be in [1ms, 24h]");
         reason(&mut faults, &request.reason);
         let (Some(aim), true) = (aim, faults.is_empty()) else { return Err(faults.into_error()) };

@@ -6,14 +6,16 @@ use super::duration;
 use super::policy::{self, Refused};
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::fleet_hint::FleetHint;
-use cofferdam_core::hold::{Forced, Hold, HoldSpec, Target};
+use cofferdam_core::hold::{Forced, Target};
 use cofferdam_core::isolation::{Isolation, Observer, Part};
+use cofferdam_core::orders::{Aim, Orders, OrdersSpec, WrittenHold};
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::stats::{Counter, CounterSnapshot};
-use cofferdam_core::time::Timestamp;
+use cofferdam_core::time::{Timestamp, WallTime};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The service that a case is about, where a step names none.
 pub(crate) const MAIN: &str = "main";
@@ -99,19 +101,36 @@ impl World {
             "metrics_only" => Forced::MetricsOnly,
             other => return Err(format!("nothing is forced {other}")),
         };
-        let since = self.clock.now();
-        let until = step.lasting.map(|lasting| since.saturating_add(lasting.0));
+        let clocks = self.clock.both();
+        let after = |lasting: Duration| {
+            WallTime::after_1970(clocks.wall.saturating_since(WallTime::default()).saturating_add(lasting))
+        };
+        let aim = Aim { breakers: target(&step.target), instance_id: None };
+        let until = step.lasting.map(|lasting| after(lasting.0));
         let (owner, reason) = ("conformance".to_owned(), "a case says so".to_owned());
-        let spec = HoldSpec { target: target(&step.target), forced, since, until, owner, reason };
-        let hold = Hold::new(spec).map_err(|error| error.to_string())?;
-        let isolation = self.isolation(service).ok_or("no such service")?;
-        isolation.hold(hold, since).map(drop).map_err(|error| error.to_string())
+        let hold = WrittenHold { aim, forced, owner, reason, since: clocks.wall, until };
+        self.order(service, |orders| {
+            orders.holds.retain(|other| other.aim != hold.aim);
+            orders.holds.push(hold);
+        })
     }
 
     /// Ends a hold.
     pub(crate) fn release(&self, service: &str, of: &str) -> Result<(), String> {
+        let (isolation, target) = (self.isolation(service).ok_or("no such service")?, target(of));
+        if isolation.holds(self.clock.now()).iter().all(|hold| *hold.target() != target) {
+            return Err(format!("{of} is not held"));
+        }
+        self.order(service, |orders| orders.holds.retain(|hold| hold.aim.breakers != target))
+    }
+
+    /// Puts other orders in force, as a manager's push does.
+    fn order(&self, service: &str, change: impl FnOnce(&mut OrdersSpec)) -> Result<(), String> {
         let isolation = self.isolation(service).ok_or("no such service")?;
-        isolation.release(&target(of), self.clock.now()).map(drop).ok_or_else(|| format!("{of} is not held"))
+        let mut spec = isolation.in_force().orders.to_spec();
+        change(&mut spec);
+        isolation.obey(Orders::new(spec).map_err(|error| error.to_string())?, None, self.clock.both());
+        Ok(())
     }
 
     /// Opens breakers by hand.

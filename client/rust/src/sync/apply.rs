@@ -49,7 +49,7 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
             let now = Tokio.now();
             match FleetHint::new(open_instances, instances, ttl, now) {
                 Ok(hint) => receive_hint(shared, &service, hint, now),
-                Err(invalid) => tell(|| tracing::warn!(service = %service.name, %invalid, "a fleet hint that is none")),
+                Err(invalid) => tell(|| tracing::warn!(service = %service.name, %invalid, "an invalid fleet hint")),
             }
             None
         }
@@ -199,10 +199,8 @@ fn perform(shared: &Shared, service: &ServiceState, probation: &mut Probation) {
     let random = || Tokio.random();
     for done in service.isolation.perform(Some(&shared.identity.instance_id), now, random) {
         let Command { number, action, actor, reason, .. } = done;
-        if let Action::Trip(open_for) = action {
-            let breaker = &service.isolation.in_force().policy.breaker;
-            let longest = || breaker.open_duration.mul_f64(1.0 + breaker.open_jitter_ratio);
-            probation.tripped(now.saturating_add(open_for.unwrap_or_else(longest)));
+        if let (Action::Trip(_), Some(until)) = (action, service.isolation.open_until()) {
+            probation.tripped(until);
         }
         tell(
             || tracing::warn!(service = %service.name, number, ?action, actor, reason, "an operator's command is done"),

@@ -26,7 +26,7 @@ const MAX_REASON_BYTES: usize = 1024;
 /// The time to come again in where a manager names none.
 const DEFAULT_WITHIN: Duration = Duration::from_secs(1);
 
-/// A time that a manager names; one that is broken is none.
+/// A time that a manager names. `None` where it is invalid.
 fn window(time: Option<impl TryInto<Duration>>) -> Option<Duration> {
     time.and_then(|time| time.try_into().ok())
 }
@@ -49,7 +49,7 @@ pub(super) fn from_manager(response: v1::SyncResponse) -> FromManager {
 
 fn from_hint(hint: v1::FleetHint) -> FromManager {
     let v1::FleetHint { service, ttl, open_instances, instances } = hint;
-    // A time that is none is refused where it is taken in, as a time of zero is.
+    // An invalid time is refused where it is taken in, as a time of zero is.
     let ttl = window(ttl).unwrap_or_default();
     FromManager::FleetHint { service, open_instances, instances, ttl }
 }
@@ -185,16 +185,16 @@ fn to_breaker((part, state): (Part, State)) -> v1::BreakerReport {
 }
 
 fn to_transition((part, transition, age): (Part, Transition, Duration)) -> v1::BreakerTransition {
-    let cause = transition.cause.name();
     let (pool, method_glob) = part_to_wire(&part);
     v1::BreakerTransition {
         from: to_state(Some(transition.from)).into(),
         to: to_state(Some(transition.to)).into(),
-        cause: if transition.is_enforced { cause.to_owned() } else { format!("metrics_only: {cause}") },
+        cause: transition.cause.name().to_owned(),
         age: Some(duration_to_wire(age)),
         pool,
         method_glob,
         hinted: transition.is_hinted,
+        unenforced: !transition.is_enforced,
     }
 }
 

@@ -35,6 +35,29 @@ fn the_end_of_time_does_no_harm() {
 }
 
 #[test]
+fn an_unchecked_policy_does_not_panic() {
+    for number in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+        for (open_duration, max_open_duration) in [(Duration::MAX, Duration::MAX), (Duration::ZERO, Duration::MAX)] {
+            let mut bench = Bench::new(BreakerPolicy {
+                open_duration,
+                max_open_duration,
+                open_backoff_multiplier: number,
+                open_jitter_ratio: number,
+                ..consecutive()
+            });
+            let random = || u64::MAX;
+            bench.breaker.trip(&bench.policy, None, bench.now, random);
+            bench.breaker.reconfigure(&bench.policy);
+            bench.advance(Duration::from_secs(40 * 24 * 3600));
+            drop(bench.admit().unwrap());
+            bench.breaker.trip(&bench.policy, None, bench.now, random);
+            bench.breaker.reconfigure(&bench.policy);
+            assert!(bench.breaker.open_until().is_some());
+        }
+    }
+}
+
+#[test]
 fn a_wait_of_a_day_with_all_its_jitter_is_kept() {
     let day = Duration::from_secs(24 * 3600);
     let policy = BreakerPolicy {

@@ -1,11 +1,11 @@
 //! Calls under a hold, or under a mode of the policy.
 
 use super::*;
-use crate::hold::{Forced, Hold, HoldSpec, Target};
+use crate::hold::{Forced, HoldSpec, Target};
 use crate::isolation::Part;
 use crate::policy::BreakerMode;
 
-fn held(bench: &Bench, forced: Forced, seconds: u64) -> Hold {
+fn hold(bench: &Bench, forced: Forced, seconds: u64) {
     let since = bench.runtime.now();
     let spec = HoldSpec {
         target: Target::Part(Part::Service),
@@ -15,11 +15,7 @@ fn held(bench: &Bench, forced: Forced, seconds: u64) -> Hold {
         owner: "alice".to_owned(),
         reason: "the disk is being changed".to_owned(),
     };
-    Hold::new(spec).unwrap()
-}
-
-fn hold(bench: &Bench, forced: Forced, seconds: u64) {
-    bench.isolation.hold(held(bench, forced, seconds), bench.runtime.now()).unwrap();
+    bench.isolation.hold(spec, since);
 }
 
 #[tokio::test(start_paused = true)]

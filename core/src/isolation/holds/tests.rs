@@ -45,9 +45,9 @@ fn isolation() -> (Isolation, Arc<Told>) {
     (Isolation::new(policy, None, Clocks::default(), Arc::<Told>::clone(&told)), told)
 }
 
-fn held(target: Target, forced: Forced, until: impl Into<Option<Timestamp>>) -> Hold {
+fn held(target: Target, forced: Forced, until: impl Into<Option<Timestamp>>) -> HoldSpec {
     let (owner, reason) = ("alice".to_owned(), "the disk is being changed".to_owned());
-    Hold::new(HoldSpec { target, forced, since: NOW, until: until.into(), owner, reason }).unwrap()
+    HoldSpec { target, forced, since: NOW, until: until.into(), owner, reason }
 }
 
 fn open_ones(isolation: &Isolation, now: Timestamp) -> Vec<Part> {
@@ -59,13 +59,14 @@ fn open_ones(isolation: &Isolation, now: Timestamp) -> Vec<Part> {
 fn a_hold_is_for_what_it_names() {
     let (isolation, _) = isolation();
     for part in [Part::Service, reads(), gets()] {
-        isolation.hold(held(Target::Part(part.clone()), Forced::Open, None), NOW).unwrap();
+        isolation.hold(held(Target::Part(part.clone()), Forced::Open, None), NOW);
         assert_eq!(open_ones(&isolation, NOW), std::slice::from_ref(&part));
-        let released = isolation.release(&Target::Part(part.clone()), NOW).unwrap();
-        assert_eq!((released.owner(), released.target()), ("alice", &Target::Part(part)));
+        let [hold] = &isolation.holds(NOW)[..] else { panic!("one") };
+        assert_eq!((hold.owner(), hold.target()), ("alice", &Target::Part(part.clone())));
+        isolation.release(&Target::Part(part), NOW);
         assert!(open_ones(&isolation, NOW).is_empty());
     }
-    isolation.hold(held(Target::All, Forced::Open, None), NOW).unwrap();
+    isolation.hold(held(Target::All, Forced::Open, None), NOW);
     assert_eq!(open_ones(&isolation, NOW), [Part::Service, reads(), gets()]);
     assert_eq!(isolation.health(NOW), crate::health::HealthStatus::CircuitOpen);
 }
@@ -73,21 +74,19 @@ fn a_hold_is_for_what_it_names() {
 #[test]
 fn a_narrow_hold_counts_before_a_wide_one() {
     let (isolation, _) = isolation();
-    isolation.hold(held(Target::Part(reads()), Forced::Disabled, NOW.saturating_add(SECOND)), NOW).unwrap();
-    isolation.hold(held(Target::All, Forced::Open, None), NOW).unwrap();
+    isolation.hold(held(Target::Part(reads()), Forced::Disabled, NOW.saturating_add(SECOND)), NOW);
+    isolation.hold(held(Target::All, Forced::Open, None), NOW);
     assert_eq!(open_ones(&isolation, NOW), [Part::Service, gets()]);
     let later = NOW.saturating_add(SECOND);
     assert_eq!(open_ones(&isolation, later), [Part::Service, reads(), gets()], "it has run out");
     assert_eq!(isolation.holds(later).len(), 1);
-    assert_eq!(isolation.release(&Target::Part(reads()), later), None);
 }
 
 #[test]
 fn holds_are_seen_with_their_age_and_replaced_by_target() {
     let (isolation, _) = isolation();
-    assert_eq!(isolation.hold(held(Target::All, Forced::Open, None), NOW), Ok(None));
-    let before = isolation.hold(held(Target::All, Forced::Disabled, None), NOW).unwrap().unwrap();
-    assert_eq!(before.forced(), Forced::Open);
+    isolation.hold(held(Target::All, Forced::Open, None), NOW);
+    isolation.hold(held(Target::All, Forced::Disabled, None), NOW);
     let [hold] = &isolation.holds(NOW)[..] else { panic!("one for a target") };
     assert_eq!((hold.forced(), hold.age(NOW.saturating_add(3 * SECOND))), (Forced::Disabled, 3 * SECOND));
     assert!(open_ones(&isolation, NOW).is_empty());
@@ -96,7 +95,7 @@ fn holds_are_seen_with_their_age_and_replaced_by_target() {
 #[test]
 fn a_hold_stays_when_the_policy_changes_and_meets_breakers_that_come_later() {
     let (isolation, _) = isolation();
-    isolation.hold(held(Target::Part(reads()), Forced::Open, None), NOW).unwrap();
+    isolation.hold(held(Target::Part(reads()), Forced::Open, None), NOW);
     let bare = Policy::new(PolicySpec { level: Level::Full, ..PolicySpec::default() }).unwrap();
     isolation.apply(bare, None, true, Clocks::default());
     assert!(open_ones(&isolation, NOW).is_empty(), "there is no such pool");
@@ -111,9 +110,9 @@ fn forced_closed_forgets_what_was_learned_and_disabled_does_not() {
         let (isolation, told) = isolation();
         assert_eq!(isolation.trip(&Target::All, Some(60 * SECOND), NOW, || 0), 3);
         told.0.lock().unwrap().clear();
-        isolation.hold(held(Target::All, forced, None), NOW).unwrap();
+        isolation.hold(held(Target::All, forced, None), NOW);
         assert!(open_ones(&isolation, NOW).is_empty());
-        isolation.hold(held(Target::All, forced, NOW.saturating_add(SECOND)), NOW).unwrap();
+        isolation.hold(held(Target::All, forced, NOW.saturating_add(SECOND)), NOW);
         let expected = if forced == Forced::Closed { 3 } else { 0 };
         assert_eq!(told.0.lock().unwrap().len(), expected, "told once: a hold that is renewed closes nothing again");
         isolation.release(&Target::All, NOW);
@@ -133,24 +132,26 @@ fn by_hand_parts_are_tripped_and_reset_and_told() {
     assert_eq!(isolation.trip(&Target::Part(Part::Pool("writes".into())), None, NOW, || 0), 0);
 }
 
+/// The open time of the service's own breaker was taken for that of all.
 #[test]
-fn holds_are_bounded() {
-    let (isolation, _) = isolation();
-    let pool = |n: usize| Target::Part(Part::Pool(n.to_string().into()));
-    for n in 0..MAX_HOLDS {
-        isolation.hold(held(pool(n), Forced::Open, NOW.saturating_add(SECOND)), NOW).unwrap();
-    }
-    let another = || held(Target::All, Forced::Open, None);
-    assert_eq!(isolation.hold(another(), NOW), Err(TooManyHolds));
-    assert!(isolation.hold(held(pool(0), Forced::Closed, None), NOW).is_ok(), "in the place of another");
-    assert!(isolation.hold(another(), NOW.saturating_add(SECOND)).is_ok(), "those that ran out take no room");
+fn breakers_that_are_tripped_are_open_as_long_as_their_own_policies_say() {
+    let mut spec = spec();
+    let longer = BreakerPolicy { open_duration: 90 * SECOND, max_open_duration: 90 * SECOND, ..Default::default() };
+    spec.method_overrides[0].breaker = Some(longer);
+    let policy = Policy::new(spec).unwrap();
+    let isolation = Isolation::new(policy, None, Clocks::default(), Arc::new(Told::default()));
+    assert_eq!(isolation.open_until(), None);
+    isolation.trip(&Target::All, None, NOW, || 0);
+    assert_eq!(isolation.open_until(), Some(NOW.saturating_add(90 * SECOND)));
+    isolation.reset(&Target::Part(gets()), NOW);
+    assert_eq!(isolation.open_until(), Some(NOW.saturating_add(30 * SECOND)));
 }
 
 #[test]
 fn an_isolation_under_a_hold_is_not_at_rest() {
     let (isolation, _) = isolation();
     assert!(isolation.is_at_rest(NOW));
-    isolation.hold(held(Target::Part(gets()), Forced::Closed, NOW.saturating_add(SECOND)), NOW).unwrap();
+    isolation.hold(held(Target::Part(gets()), Forced::Closed, NOW.saturating_add(SECOND)), NOW);
     assert!(!isolation.is_at_rest(NOW));
     assert!(isolation.is_at_rest(NOW.saturating_add(SECOND)));
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use cofferdam_core::{
     name::{Name, ServiceKey},
+    orders::is_instance_id,
     revision::Revision,
     wire::{PolicyHash, revision_from_wire},
 };
@@ -17,7 +18,6 @@ use crate::{
 /// The most services that one instance follows by name.
 pub(super) const MAX_SERVICES: usize = 10_000;
 
-const MAX_ID_BYTES: usize = 128;
 const MAX_SDK_BYTES: usize = 64;
 
 /// An instance's introduction.
@@ -42,9 +42,7 @@ impl Hello {
         let v1::SyncHello { instance_id, application, namespace, sdk, labels, services, all_services, applied } = hello;
         let mut faults = Faults::default();
         for (path, text) in [("hello.instance_id", &instance_id), ("hello.application", &application)] {
-            let printable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-            let holds = printable && text.len() <= MAX_ID_BYTES;
-            faults.require(holds, path, "must be 1 to 128 printable ASCII characters");
+            faults.require(is_instance_id(text), path, "must be 1 to 128 printable ASCII characters");
         }
         faults.text("hello.sdk", &sdk, MAX_SDK_BYTES);
         faults.labels("hello.labels", &labels);

@@ -32,8 +32,6 @@ use crate::{
 const MAX_REASON_CHARS: usize = 1024;
 /// Transitions of one report that are looked at.
 const MAX_TRANSITIONS: usize = 100;
-/// What the causes begin with of transitions that were not made.
-const METRICS_ONLY: &str = "metrics_only";
 const MAX_PATH_CHARS: usize = 256;
 
 /// What an instance wants to follow, and what no more. Each service stands in each once.
@@ -212,7 +210,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// A histogram that is none is left out: the counters beside it are as good as ever.
+    /// An invalid histogram is left out: the counters beside it are as good as ever.
     fn histogram(&mut self, histogram: Option<&v1::LatencyHistogram>) -> SparseLatency {
         latency_from_wire(histogram).unwrap_or_else(|invalid| {
             tracing::debug!(service = %self.key, instance = self.place.instance_id(), "a latency histogram {invalid}");
@@ -258,11 +256,12 @@ fn methods(
     known.collect()
 }
 
-/// What the breakers of the service and of these parts did; what they would have done is left out.
+/// What the breakers of the service and of these parts did; what no call felt is left out.
 fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transition> {
     let now = Instant::now();
-    let known = reported.iter().take(MAX_TRANSITIONS).filter_map(|transition| {
-        let v1::BreakerTransition { from, to, cause, age, pool, method_glob, .. } = transition;
+    let felt = reported.iter().take(MAX_TRANSITIONS).filter(|transition| !transition.unenforced);
+    let known = felt.filter_map(|transition| {
+        let v1::BreakerTransition { from, to, age, pool, method_glob, .. } = transition;
         let parts = std::iter::once(&Part::Service).chain(own);
         let part = parts.into_iter().find(|part| part_is(part, pool, method_glob))?.clone();
         let to = breaker_state_from_wire(*to).ok().flatten()?;
@@ -274,7 +273,7 @@ fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transiti
         });
         let age = age.and_then(|age| duration_from_wire(age).ok()).unwrap_or_default();
         let at = now.checked_sub(age).unwrap_or(now);
-        (!cause.starts_with(METRICS_ONLY)).then_some(Transition { part, from, to, at })
+        Some(Transition { part, from, to, at })
     });
     known.collect()
 }

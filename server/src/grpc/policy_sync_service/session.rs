@@ -76,7 +76,7 @@ struct Session {
     timer: Pin<Box<Sleep>>,
     /// When its time is over. `None`: never.
     expires: Option<Instant>,
-    /// Whether it was asked to come again, and is but listened to.
+    /// Whether it was asked to come again, and is only listened to.
     is_leaving: bool,
     /// Asked each time that something happens: so they are made once, and none waits in one line with all others.
     drained: Pin<Box<WaitForCancellationFutureOwned>>,

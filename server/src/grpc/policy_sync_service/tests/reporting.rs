@@ -284,7 +284,7 @@ async fn recoveries_are_told_by_what_breakers_did() {
         ..v1::BreakerTransition::default()
     };
     let unknown = |transition| v1::BreakerTransition { pool: "nobodys".to_owned(), ..transition };
-    let imagined = |transition| v1::BreakerTransition { cause: "metrics_only: failure_rate".to_owned(), ..transition };
+    let imagined = |transition| v1::BreakerTransition { unenforced: true, ..transition };
     let said = |sequence, transitions| {
         let Message::Report(mut report) = report(sequence, "payments", 1, closed, v1::HealthStatus::Healthy) else {
             panic!()
