@@ -143,7 +143,8 @@ async fn instances_of_a_killed_manager_move_and_no_policy_is_lost() {
         let victim = round % MANAGERS;
         let lost = managers[victim].url();
         let moving = sdks.iter().filter(|(sdk, _)| at(sdk).as_deref() == Some(&*lost)).count();
-        let recovery = Recovery::of("one of three managers is killed: until its instances are at others with a newer policy");
+        let recovery =
+            Recovery::of("one of three managers is killed: until its instances are at others with a newer policy");
         managers[victim].kill();
         let client = managers[(victim + 1) % MANAGERS].client();
         let level = LEVELS[round % LEVELS.len()];

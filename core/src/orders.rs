@@ -6,9 +6,9 @@
 
 mod check;
 
-pub use check::{InvalidOrders, OPEN_DURATIONS, is_instance_id};
 #[cfg(feature = "proto")]
 pub(crate) use check::check_aim;
+pub use check::{InvalidOrders, OPEN_DURATIONS, is_instance_id};
 
 use crate::hold::{Forced, Target};
 use crate::isolation::Part;

@@ -66,7 +66,8 @@ async fn history_compacted_under_a_cut_watch_costs_one_resync_and_no_change() {
         .await;
         assert_eq!(first, head, "what the manager has seen last is forgotten");
 
-        let recovery = Recovery::of("history is compacted under a cut watch: from the repair until the instance has it all");
+        let recovery =
+            Recovery::of("history is compacted under a cut watch: from the repair until the instance has it all");
         proxy.refuse(false);
         in_touch(&client).await;
         assert_eq!(positions(&client).await, positions(&other).await, "round {round}: nothing is missed");

@@ -94,7 +94,7 @@ impl fmt::Display for BreakerReceipt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hold::{Forced, Hold, HoldSpec, Target};
+    use crate::hold::{Forced, HoldSpec, Target};
     use crate::isolation::Unobserved;
     use crate::level::Level;
     use crate::outcome::Outcome;

@@ -2619,7 +2619,7 @@ pub struct BreakerEvent {
     /// The state after.
     #[prost(enumeration = "BreakerState", tag = "2")]
     pub to: i32,
-    /// Why, as in BreakerTransition. One that begins with metrics_only was not made: the breaker only watches.
+    /// Why, as in BreakerTransition.
     #[prost(string, tag = "3")]
     pub cause: ::prost::alloc::string::String,
     /// The pool whose breaker it is. Empty: not a pool's.
@@ -2634,6 +2634,9 @@ pub struct BreakerEvent {
     /// So many transitions, in the place of one: the instance had no room to report them. Zero: this is one.
     #[prost(uint32, tag = "7")]
     pub not_reported: u32,
+    /// Whether no call felt it, as in BreakerTransition.
+    #[prost(bool, tag = "8")]
+    pub unenforced: bool,
 }
 /// ChangeEvent is a change of a service by somebody.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7183,6 +7186,9 @@ pub struct BreakerTransition {
     /// Whether it opened sooner than the policy's own numbers would have it, for a fleet hint.
     #[prost(bool, tag = "7")]
     pub hinted: bool,
+    /// Whether no call felt it, for a mode, a hold or a level without breakers stood over the breaker's rules.
+    #[prost(bool, tag = "8")]
+    pub unenforced: bool,
 }
 /// SyncResponse is a message of the manager.
 #[derive(Clone, PartialEq, ::prost::Message)]

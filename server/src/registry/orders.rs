@@ -119,8 +119,9 @@ impl Registry {
         let key = target(&request.namespace, &request.service)?;
         let mut faults = Faults::default();
         let aim = ordered(&mut faults, aim_from_wire("target", request.target.as_ref()));
-        let open_for =
-            request.open_duration.map(|time| duration_from_wire(time).ok().filter(|time| OPEN_DURATIONS.contains(time)));
+        let open_for = request
+            .open_duration
+            .map(|time| duration_from_wire(time).ok().filter(|time| OPEN_DURATIONS.contains(time)));
         faults.require(open_for != Some(None), "open_duration", "must be in [1ms, 24h]");
         reason(&mut faults, &request.reason);
         let (Some(aim), true) = (aim, faults.is_empty()) else { return Err(faults.into_error()) };

@@ -6,7 +6,7 @@ use super::duration;
 use super::policy::{self, Refused};
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::fleet_hint::FleetHint;
-use cofferdam_core::hold::{Forced, Target};
+use cofferdam_core::hold::{Forced, Hold, Target};
 use cofferdam_core::isolation::{Isolation, Observer, Part};
 use cofferdam_core::orders::{Aim, Orders, OrdersSpec, WrittenHold};
 use cofferdam_core::runtime::Runtime;

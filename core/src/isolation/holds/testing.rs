@@ -1,6 +1,6 @@
 //! Holds one by one, for tests: each change makes other orders, which are obeyed.
 
-use crate::hold::{Hold, HoldSpec, Target};
+use crate::hold::{HoldSpec, Target};
 use crate::isolation::Isolation;
 use crate::orders::{Aim, Orders, OrdersSpec, WrittenHold};
 use crate::time::{Clocks, Timestamp, WallTime};
