@@ -125,10 +125,11 @@ async fn the_stream_ends_with_the_word_that_the_manager_stops() {
 async fn whoever_comes_back_after_a_stop_knows_that_nothing_is_missing() {
     let manager = Manager::start().await;
     let over = format!(",{}~", manager.registry.events().manager_id());
-    for kinds in [vec![], vec![v1::EventKind::Change.into()]] {
-        let request = v1::WatchEventsRequest { kinds, ..Default::default() };
-        let mut watching = Watching::begin(&manager, request).await.unwrap();
-        manager.drain();
+    let changes = v1::WatchEventsRequest { kinds: vec![v1::EventKind::Change.into()], ..Default::default() };
+    let all = Watching::all(&manager).await;
+    let changes = Watching::begin(&manager, changes).await.unwrap();
+    manager.drain();
+    for mut watching in [all, changes] {
         while watching.next().await.is_some() {}
         assert!(watching.cursor.contains(&over), "{}", watching.cursor);
     }
