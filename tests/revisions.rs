@@ -2,8 +2,10 @@
 
 use cofferdam_proto::v1::IsolationLevel;
 use cofferdam_tests::wire::registration;
-use cofferdam_tests::{Etcd, Grpcurl, Manager};
+use cofferdam_tests::{Curl, Etcd, Grpcurl, Manager, eventually};
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
+use std::time::SystemTime;
 use tokio::sync::watch;
 
 fn changes(grpcurl: &Grpcurl, service: &str) -> Vec<Value> {
@@ -99,4 +101,54 @@ async fn a_manager_that_is_killed_leaves_change_and_record_together() {
         let last = told[0]["changes"].as_array().unwrap().iter().find(|change| change["path"] == "level");
         assert_eq!(last.unwrap()["after"], level.as_str_name());
     }
+}
+
+/// Of two managers the one that was asked is killed in the middle of a rollback of many: the other one brings it to its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_of_many_is_carried_to_its_end_by_another_manager() {
+    const MANY: usize = 600;
+    let etcd = Etcd::start(1).await;
+    let (mut asked, other) = (Manager::on(&etcd).await, Manager::on(&etcd).await);
+    let client = asked.client();
+    let each = |level| {
+        let client = client.clone();
+        async move {
+            let all = stream::iter(0..MANY).map(|number| {
+                let (client, name) = (client.clone(), format!("s-{number:03}"));
+                async move { client.register(registration(&name, level)).await.unwrap() }
+            });
+            all.buffer_unordered(32).collect::<Vec<_>>().await
+        }
+    };
+    each(IsolationLevel::Basic).await;
+    let time = prost_types::Timestamp::from(SystemTime::now()).to_string();
+    each(IsolationLevel::Full).await;
+
+    let waiting = |manager: &Manager| {
+        let page = Curl::at(manager.url()).ask(&[], "/metrics").body;
+        let line = page.lines().find_map(|line| line.strip_prefix("cofferdam_bulk_change_waiting_services "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    let request = json!({"to": {"time": time}, "requestId": "once", "reason": "the night"});
+    let order = {
+        let (grpcurl, request) = (asked.grpcurl().with_header("cofferdam-actor: ann"), request.clone());
+        tokio::task::spawn_blocking(move || grpcurl.isolation("Rollback", &request))
+    };
+    eventually("it goes on", async || if waiting(&other) > 0.0 { Ok(()) } else { Err("not yet") }).await;
+    asked.kill();
+    assert!(waiting(&other) > 0.0, "it was over before the manager was killed");
+    assert!(order.await.unwrap().is_err());
+    let refused = other.grpcurl().isolation("Rollback", &json!({"to": {"time": time}})).unwrap_err();
+    assert_eq!(refused.code, "FailedPrecondition");
+    assert!(refused.text.contains("ann ordered a change of"), "{}", refused.text);
+    let answer = eventually("the other one brings it to its end", async || {
+        let answer = other.grpcurl().with_header("cofferdam-actor: ann").isolation("Rollback", &request).unwrap();
+        if answer["bulk"]["finished"] == true { Ok(answer) } else { Err(answer["bulk"].clone()) }
+    })
+    .await;
+    let services = answer["services"].as_array().unwrap();
+    assert_eq!((services.len(), &answer["bulk"]["done"]), (MANY, &json!(MANY)));
+    assert!(services.iter().all(|service| service["outcome"] == "ROLLBACK_OUTCOME_DONE"));
+    let info = other.client().info("s-599").await.unwrap().service.unwrap();
+    assert_eq!(info.written_policy.unwrap().level(), IsolationLevel::Basic);
 }

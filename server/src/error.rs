@@ -97,6 +97,21 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A change of many services is still under way, and there is one at a time.
+    #[error(
+        "{} ordered a change of {services} services at {time}, {done} of which are done: wait for its end",
+        who(actor)
+    )]
+    BulkChangeUnderWay {
+        /// Who ordered it; empty where nobody knows.
+        actor: String,
+        /// When, in RFC 3339.
+        time: String,
+        /// How many services are done.
+        done: u32,
+        /// Of how many.
+        services: u32,
+    },
     /// The `request_id` named a different request before.
     #[error("request_id {request_id:?} was used for a different request in the last 15 minutes: choose a fresh one")]
     RequestIdReused {
@@ -250,6 +265,10 @@ impl Error {
 
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+}
+
+fn who(actor: &str) -> &str {
+    if actor.is_empty() { "somebody" } else { actor }
 }
 
 fn was_changed(key: Option<&ServiceKey>) -> String {

@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 mod alternatives;
 mod asked;
+mod bulk;
 mod catalog;
 mod change;
 mod changes;
@@ -53,8 +54,8 @@ pub(crate) mod values;
 mod vitals;
 
 pub(crate) use self::{
-    asked::ACTOR_METADATA, catalog::Change, changes::with_revision, key::service_key, nearest::nearest,
-    record::HELD_TOO_LONG,
+    asked::ACTOR_METADATA, bulk::with_order, catalog::Change, changes::with_revision, key::service_key,
+    nearest::nearest, record::HELD_TOO_LONG,
 };
 pub use crate::fanout::Deliveries;
 
@@ -111,6 +112,7 @@ pub struct Registry {
     _follower: AbortOnDropHandle<()>,
     _listener: AbortOnDropHandle<()>,
     _recorder: AbortOnDropHandle<()>,
+    _carrier: AbortOnDropHandle<()>,
 }
 
 /// What the registry and its follower share.
@@ -124,6 +126,8 @@ struct Shared {
     leases: Leases,
     hearsay: Hearsay,
     unrecorded: Unrecorded,
+    /// Tells that a change of many services was ordered here.
+    bulk_begun: tokio::sync::Notify,
     /// Held while all is read again for a write that waits for it.
     reloading: tokio::sync::Mutex<()>,
     /// What was last found of the store although it answers.
@@ -161,8 +165,9 @@ impl Registry {
         let listener = tokio::spawn(hearsay::look_into(Arc::clone(&shared)));
         let recorder = tokio::spawn(containment::record(Arc::clone(&shared)));
         let (_follower, _listener) = (AbortOnDropHandle::new(follower), AbortOnDropHandle::new(listener));
-        let _recorder = AbortOnDropHandle::new(recorder);
-        Ok(Self { shared, _follower, _listener, _recorder })
+        let carrier = tokio::spawn(rollback::keep(Arc::clone(&shared)));
+        let (_recorder, _carrier) = (AbortOnDropHandle::new(recorder), AbortOnDropHandle::new(carrier));
+        Ok(Self { shared, _follower, _listener, _recorder, _carrier })
     }
 
     /// A service, as last known good.

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use cofferdam_core::name::ServiceKey;
 use cofferdam_proto::v1;
 use futures_util::{StreamExt, stream};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use tokio::sync::watch;
 
 use crate::{
@@ -52,6 +53,8 @@ pub(crate) struct FaultyStore {
     pub(crate) has_no_peers: AtomicBool,
     /// So long every call takes.
     delay: Mutex<Duration>,
+    /// Beside that each call takes some time of its own.
+    jitter: Mutex<Option<SmallRng>>,
     /// How many commits were asked for.
     pub(crate) commits: AtomicU32,
     /// How many leases were asked for.
@@ -70,6 +73,7 @@ impl FaultyStore {
             has_no_leases: AtomicBool::default(),
             has_no_peers: AtomicBool::default(),
             delay: Mutex::default(),
+            jitter: Mutex::default(),
             commits: AtomicU32::default(),
             leases: AtomicU32::default(),
         })
@@ -90,6 +94,11 @@ impl FaultyStore {
         *self.delay.lock().unwrap() = delay;
     }
 
+    /// Makes each call take up to 10 ms from now on, at random from this seed.
+    pub(crate) fn set_jitter(&self, seed: u64) {
+        *self.jitter.lock().unwrap() = Some(SmallRng::seed_from_u64(seed));
+    }
+
     /// The store behind the faults, to write to it as another manager would.
     pub(crate) fn inner(&self) -> Arc<MemoryStore> {
         Arc::clone(&self.inner.lock().unwrap())
@@ -103,7 +112,8 @@ impl FaultyStore {
     }
 
     async fn reach(&self) -> Result<Arc<MemoryStore>, StoreError> {
-        let delay = *self.delay.lock().unwrap();
+        let jitter = self.jitter.lock().unwrap().as_mut().map(|random| random.random_range(0..10));
+        let delay = *self.delay.lock().unwrap() + Duration::from_millis(jitter.unwrap_or_default());
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }

@@ -111,6 +111,7 @@ impl Refusal {
             "REVISION_UNKNOWN" | "REVISION_NOT_KEPT" => {
                 "cofferdam history SERVICE, which lists its revisions".to_owned()
             }
+            "BULK_CHANGE_UNDER_WAY" => "cofferdam events, which shows what is put back".to_owned(),
             "HOLD_NOT_FOUND" => "cofferdam describe service SERVICE, which shows its holds".to_owned(),
             "QUOTA_EXCEEDED" if self.told("quota") == "services" => "cofferdam get services -A".to_owned(),
             "QUOTA_EXCEEDED" => "cofferdam describe service SERVICE, which shows what it has".to_owned(),

@@ -8,18 +8,21 @@ use super::write::{WriteArgs, request_id};
 use crate::output::{Format, say};
 use clap::Args;
 use cofferdam_proto::v1;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 pub(super) const HELP: &str = "\
 A rollback is a change like any other, with a revision of its own: it can be undone.
 
-Exit codes: 0 all is as it was, 3 some services could not be put back, or are not in force in time (--wait).
+Exit codes: 0 all is as it was, 3 some services could not be put back or not yet, or are not in force in time (--wait).
 
 Examples:
   cofferdam history payments
   cofferdam rollback payments --to-revision 19 --reason 'too strict'
   cofferdam rollback payments --to-time 10m --dry-run
   cofferdam rollback --all --to-time 2026-11-22T03:00:00Z --reason 'the release of this night'";
+
+/// How long a change of many services is waited for; the managers go on with it in any case.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What goes back, and to when.
 #[derive(Args, Debug)]
@@ -66,7 +69,7 @@ pub(super) async fn run(args: &RollbackArgs, session: &mut Session<'_>) -> Resul
         validate_only: args.write.dry_run,
         unregister_newer: args.unregister_newer,
     };
-    let answer = session.client.call(request).await?;
+    let answer = ask(request, session).await?;
     match session.format {
         Format::Json | Format::Yaml => session.document(&answer)?,
         Format::Name => {
@@ -96,9 +99,33 @@ pub(super) async fn run(args: &RollbackArgs, session: &mut Session<'_>) -> Resul
     settle(args, &answer, session).await
 }
 
+/// Asks, and where many services take more than one transaction, asks again until it is done: the same request, so that whichever
+/// manager answers waits on. Says how far it is.
+async fn ask(request: v1::RollbackRequest, session: &Session<'_>) -> Result<v1::RollbackResponse, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = session.client.call(request.clone()).await?;
+        let Some(bulk) = &answer.bulk else { return Ok(answer) };
+        say(&progress(bulk));
+        if bulk.finished || Instant::now() >= deadline {
+            return Ok(answer);
+        }
+    }
+}
+
+/// How far a change of many services is.
+fn progress(bulk: &v1::BulkChange) -> String {
+    let v1::BulkChange { services, done, left_alone_count, .. } = bulk;
+    let left = if *left_alone_count == 0 { String::new() } else { format!(", {left_alone_count} left alone") };
+    format!("{done} of {services} services put back{left}")
+}
+
 /// Waits where that was asked for, and says what is not as it should be.
 async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Session<'_>) -> Result<(), Error> {
     let mut wrong = Vec::new();
+    if let Some(bulk) = answer.bulk.as_ref().filter(|bulk| !bulk.finished) {
+        wrong.push(format!("{}: the managers go on with it", progress(bulk)));
+    }
     for service in &answer.services {
         let name = session.shown(&service.namespace, &service.service);
         match service.outcome() {
@@ -155,5 +182,9 @@ mod tests {
         assert_eq!(told(&service, true), "would go back to 4, from 9");
         service.outcome = v1::RollbackOutcome::LeftAlone.into();
         assert!(told(&service, false).contains("--unregister-newer"));
+        let mut bulk = v1::BulkChange { services: 100, done: 62, ..v1::BulkChange::default() };
+        assert_eq!(progress(&bulk), "62 of 100 services put back");
+        bulk.left_alone_count = 2;
+        assert_eq!(progress(&bulk), "62 of 100 services put back, 2 left alone");
     }
 }

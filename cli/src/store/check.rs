@@ -45,6 +45,7 @@ fn text(config: &Config, contents: &Contents, found: &Inspection) -> io::Result<
     writeln!(out, "health reports    {}", found.health_reports)?;
     writeln!(out, "changes           {}", found.changes)?;
     writeln!(out, "unregistered      {}", found.unregistered)?;
+    writeln!(out, "bulk change       {}", found.bulk.as_deref().unwrap_or("none under way"))?;
     writeln!(out, "request results   {}", found.requests)?;
     writeln!(out, "managers          {}", found.managers)?;
     writeln!(out, "of later releases {} services, {} other keys", found.of_later_release, found.unknown)?;

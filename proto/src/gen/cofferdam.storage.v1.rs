@@ -164,6 +164,20 @@ pub struct ChangeRecord {
     /// The id of the manager that wrote it, which tells of it (cofferdam.v1.Event). Empty: not known; then any manager does.
     #[prost(string, tag = "9")]
     pub manager_id: ::prost::alloc::string::String,
+    /// The revision at which the change of many services was ordered that this one is a part of. Unset: it is a part of none.
+    #[prost(message, optional, tag = "10")]
+    pub bulk: ::core::option::Option<super::super::v1::Revision>,
+}
+/// BulkPlan is a change of more services than one transaction takes: the one that is under way, or the last that was. Key:
+/// bulk/plan. Every part of it is written on condition of this key, and changes it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BulkPlan {
+    /// The version of this schema.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    /// What is to be done, and how far it is. Where the number of its revision is zero, that is the key's own.
+    #[prost(message, optional, tag = "2")]
+    pub change: ::core::option::Option<super::super::v1::BulkChange>,
 }
 /// UnregisteredRecord stands for a service that is no longer registered, as long as its changes are kept. Key:
 /// unregistered/NAMESPACE/NAME.

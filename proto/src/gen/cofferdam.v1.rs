@@ -2106,6 +2106,8 @@ pub enum ErrorReason {
     InstanceNotFound = 26,
     /// NOT_FOUND: the service's policy has no such pool. Metadata: pools, those that it has.
     PoolNotFound = 27,
+    /// FAILED_PRECONDITION: a change of many services is still under way. Metadata: actor, create_time, done, services.
+    BulkChangeUnderWay = 28,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2141,6 +2143,7 @@ impl ErrorReason {
             Self::RevisionNotKept => "ERROR_REASON_REVISION_NOT_KEPT",
             Self::InstanceNotFound => "ERROR_REASON_INSTANCE_NOT_FOUND",
             Self::PoolNotFound => "ERROR_REASON_POOL_NOT_FOUND",
+            Self::BulkChangeUnderWay => "ERROR_REASON_BULK_CHANGE_UNDER_WAY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2173,6 +2176,7 @@ impl ErrorReason {
             "ERROR_REASON_REVISION_NOT_KEPT" => Some(Self::RevisionNotKept),
             "ERROR_REASON_INSTANCE_NOT_FOUND" => Some(Self::InstanceNotFound),
             "ERROR_REASON_POOL_NOT_FOUND" => Some(Self::PoolNotFound),
+            "ERROR_REASON_BULK_CHANGE_UNDER_WAY" => Some(Self::BulkChangeUnderWay),
             _ => None,
         }
     }
@@ -2355,8 +2359,7 @@ pub struct RollbackRequest {
     /// Fails with ABORTED unless the service is at this revision. With a service only. Unset: no condition.
     #[prost(message, optional, tag = "4")]
     pub expected_revision: ::core::option::Option<Revision>,
-    /// As in RegisterServiceRequest. With several services it holds for each of them: a retry goes on with those that were not
-    /// put back yet.
+    /// As in RegisterServiceRequest.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
     /// As in RegisterServiceRequest.
@@ -2400,10 +2403,65 @@ pub struct RolledBackService {
     #[prost(string, tag = "9")]
     pub error: ::prost::alloc::string::String,
 }
+/// LeftAloneService is a service that a change of many did not change.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeftAloneService {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The service.
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// Why: who has changed it since, or what is wrong with what it was. At most 160 bytes; what is longer is cut.
+    #[prost(string, tag = "3")]
+    pub error: ::prost::alloc::string::String,
+}
+/// BulkChange is a rollback of more services than one transaction takes. From the moment that it is stored managers carry it to
+/// its end, whichever of them die. It is one at a time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BulkChange {
+    /// The revision at which it was ordered. What others have changed after it is left alone.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The namespace. *: all.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The time to go back to.
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether what was not registered then is unregistered.
+    #[prost(bool, tag = "4")]
+    pub unregister_newer: bool,
+    /// Who ordered it, as in ServiceRevision. Empty: not known.
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+    /// Why. Empty: not said.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// When, by the clock of the manager that was asked.
+    #[prost(message, optional, tag = "7")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many services were to be changed when it was ordered.
+    #[prost(uint32, tag = "8")]
+    pub services: u32,
+    /// How many of them are.
+    #[prost(uint32, tag = "9")]
+    pub done: u32,
+    /// Those that are left as they are, the first 100.
+    #[prost(message, repeated, tag = "10")]
+    pub left_alone: ::prost::alloc::vec::Vec<LeftAloneService>,
+    /// How many are left as they are.
+    #[prost(uint32, tag = "11")]
+    pub left_alone_count: u32,
+    /// Whether it is at its end. False: managers go on with it.
+    #[prost(bool, tag = "12")]
+    pub finished: bool,
+}
 /// RollbackResponse is what became of all of them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RollbackResponse {
-    /// The services by namespace and name: the one that was named, or all that had changed since.
+    /// The services by namespace and name: the one that was named, or all that had changed since. Empty where bulk is not
+    /// finished.
     #[prost(message, repeated, tag = "1")]
     pub services: ::prost::alloc::vec::Vec<RolledBackService>,
     /// How many more had not changed since.
@@ -2413,6 +2471,10 @@ pub struct RollbackResponse {
     /// was named, or they were too many for one transaction.
     #[prost(message, optional, tag = "3")]
     pub revision: ::core::option::Option<Revision>,
+    /// How far it has come, where they are too many for one transaction. Unset: they are not. Where it is not finished in 5 s
+    /// the answer does not wait for it; the same request with the same request_id waits on.
+    #[prost(message, optional, tag = "4")]
+    pub bulk: ::core::option::Option<BulkChange>,
 }
 /// ChangeKind says what changed a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

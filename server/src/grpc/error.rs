@@ -165,6 +165,15 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             let metadata = metadata([("breakers", joined(breakers)), ("level", level.to_string())]);
             (Code::FailedPrecondition, ErrorReason::NoBreaker, metadata)
         }
+        Error::BulkChangeUnderWay { actor, time, done, services } => {
+            let metadata = metadata([
+                ("actor", actor.clone()),
+                ("create_time", time.clone()),
+                ("done", done.to_string()),
+                ("services", services.to_string()),
+            ]);
+            (Code::FailedPrecondition, ErrorReason::BulkChangeUnderWay, metadata)
+        }
         Error::HoldNotFound { holds, .. } => {
             (Code::NotFound, ErrorReason::HoldNotFound, metadata([("holds", joined(holds))]))
         }

@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 use super::Contents;
 use crate::{
     clock::Clock,
-    registry::{EpochError, epoch, key, with_revision},
+    registry::{EpochError, epoch, key, with_order, with_revision},
     store::{Entry, InvalidRequest, StoreIdentity, StoreRevision, Txn},
 };
 
@@ -101,9 +101,14 @@ impl StoreCopy {
             return Err(CopyError::Order);
         }
         (backup.schema_version, backup.epoch) = (meta.schema_version, meta.epoch);
-        for entry in backup.entries.iter_mut().filter(|entry| entry.key.starts_with(key::CHANGES)) {
+        for entry in &mut backup.entries {
             // Its key gets another revision wherever it is copied to.
-            entry.value = with_revision(&entry.value, Revision { epoch: meta.epoch, revision: entry.mod_revision });
+            let at = Revision { epoch: meta.epoch, revision: entry.mod_revision };
+            if entry.key.starts_with(key::CHANGES) {
+                entry.value = with_revision(&entry.value, at);
+            } else if entry.key == key::BULK {
+                entry.value = with_order(&entry.value, at);
+            }
         }
         Ok(Self { backup, meta })
     }

@@ -129,6 +129,8 @@ families! {
         "How long the store has been away. 0: it is there.";
     STORE_POISONED = Gauge "cofferdam_store_poisoned_values" []
         "Stored values that cannot be read.";
+    BULK_WAITING = Gauge "cofferdam_bulk_change_waiting_services" []
+        "Services that a rollback of many, which is under way, has still to put back. 0: none is under way.";
     STORE_REVISION = Gauge "cofferdam_store_revision" []
         "The revision of the store up to which this manager knows all.";
     STORE_EPOCH = Gauge "cofferdam_store_epoch" []

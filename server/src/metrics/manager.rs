@@ -111,11 +111,12 @@ impl Manager {
     }
 
     fn write_store(&self, page: &mut Page<'_>) -> fmt::Result {
-        let Vitals { head, stale_for, takes_writes, poisoned, epochs, doubts, .. } = self.vitals;
+        let Vitals { head, stale_for, takes_writes, poisoned, bulk_waiting, epochs, doubts, .. } = self.vitals;
         page.gauge(&all::STORE_UP, stale_for.is_none().into())?;
         page.gauge(&all::STORE_WRITABLE, takes_writes.into())?;
         page.family(&all::STORE_STALE, |samples| samples.seconds(&[], stale_for.unwrap_or_default()))?;
         page.gauge(&all::STORE_POISONED, poisoned)?;
+        page.family(&all::BULK_WAITING, |samples| samples.value(&[], bulk_waiting.into()))?;
         page.family(&all::STORE_REVISION, |samples| samples.value(&[], head.revision))?;
         page.family(&all::STORE_EPOCH, |samples| samples.value(&[], head.epoch))?;
         page.counter(&all::STORE_EPOCH_CHANGES, epochs)?;

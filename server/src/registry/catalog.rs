@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{
     Containment, Revision,
+    bulk::{Bulk, BulkPlan},
     changes::Unregistered,
     containment::Recorded,
     key::Key,
@@ -75,6 +76,8 @@ pub(super) struct Catalog {
     guards: BTreeMap<Name, StoreRevision>,
     /// Services that are not registered any more, since when, and what is kept of their changes.
     unregistered: BTreeMap<ServiceKey, (StoreRevision, Unregistered)>,
+    /// The change of many services that is under way, or was last.
+    bulk: Option<Bulk>,
     /// Keys under our prefixes that no manager writes, to name each once in the log.
     malformed: BTreeMap<String, StoreRevision>,
     /// Our own deletions that the watch has yet to confirm.
@@ -122,6 +125,7 @@ impl Catalog {
             containments: BTreeMap::new(),
             guards: BTreeMap::new(),
             unregistered: BTreeMap::new(),
+            bulk: None,
             malformed: BTreeMap::new(),
             deleted: HashMap::new(),
         }
@@ -206,6 +210,11 @@ impl Catalog {
         all.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// The change of many services that is under way, or was last.
+    pub(super) fn bulk(&self) -> Option<&Bulk> {
+        self.bulk.as_ref()
+    }
+
     /// The keys whose values cannot be read.
     pub(super) fn poisoned(&self) -> impl Iterator<Item = String> {
         let services = self.services.iter().filter(|(_, slot)| slot.poisoned);
@@ -215,6 +224,7 @@ impl Catalog {
             .map(|(key, _)| super::key::service(key))
             .chain(health.map(|(key, _)| super::key::health(key)))
             .chain(containments.map(|(key, _)| super::key::containment(key)))
+            .chain(self.bulk.iter().filter(|bulk| bulk.plan.is_none()).map(|_| super::key::BULK.to_owned()))
             .chain(self.malformed.keys().cloned())
     }
 
@@ -232,6 +242,7 @@ impl Catalog {
             Key::Containment(key) => self.containments.get(key).map(|contained| contained.revision),
             Key::Alternatives(namespace) => self.guards.get(namespace).copied(),
             Key::Unregistered(key) => self.unregistered.get(key).map(|(revision, _)| *revision),
+            Key::Bulk => self.bulk.as_ref().map(|bulk| bulk.at),
             Key::Request | Key::Change(_) | Key::Malformed | Key::Unknown => None,
         }
     }
@@ -274,6 +285,7 @@ impl Catalog {
         self.malformed.clear();
         self.guards.clear();
         self.unregistered.clear();
+        self.bulk = None;
         self.containments.clear();
         self.services.values_mut().for_each(|slot| slot.revision = StoreRevision::ZERO);
         self.health.values_mut().for_each(|report| report.revision = StoreRevision::ZERO);
@@ -316,6 +328,12 @@ impl Catalog {
                 let unregistered =
                     Unregistered::decode(value).inspect_err(|reason| warn_of_poison(store_key, at, reason));
                 self.unregistered.insert(key, (at, unregistered.unwrap_or_default()));
+                None
+            }
+            Key::Bulk => {
+                let plan = BulkPlan::decode(value, self.at(at));
+                let plan = plan.inspect_err(|reason| warn_of_poison(store_key, at, reason)).ok();
+                self.bulk = Some(Bulk { at, plan });
                 None
             }
             // The store's description is read by whoever asks for its epoch, changes by who asks for them, the rest is
@@ -410,6 +428,10 @@ impl Catalog {
                 self.unregistered.remove(&key);
                 None
             }
+            Key::Bulk => {
+                self.bulk = None;
+                None
+            }
             Key::Meta | Key::Request | Key::Change(_) | Key::Unknown => None,
         }
     }
@@ -432,7 +454,15 @@ impl Catalog {
         let malformed = self.malformed.iter().map(|(key, revision)| (key.clone(), *revision));
         let unregistered =
             self.unregistered.iter().map(|(key, (revision, _))| (super::key::unregistered(key), *revision));
-        services.chain(health).chain(containments).chain(guards).chain(unregistered).chain(malformed).collect()
+        let bulk = self.bulk.iter().map(|bulk| (super::key::BULK.to_owned(), bulk.at));
+        services
+            .chain(health)
+            .chain(containments)
+            .chain(guards)
+            .chain(unregistered)
+            .chain(bulk)
+            .chain(malformed)
+            .collect()
     }
 }
 

@@ -22,6 +22,7 @@ use prost_types::Timestamp;
 use super::{
     Registered, Revision,
     asked::{Actor, check_reason},
+    bulk::Bulk,
     key,
     record::{SCHEMA_VERSION, Unreadable},
     transact::{View, delete, put},
@@ -61,6 +62,7 @@ pub(super) struct Cause {
     reason: String,
     time: Timestamp,
     restored: Option<v1::Revision>,
+    bulk: Option<v1::Revision>,
     manager_id: String,
 }
 
@@ -77,7 +79,7 @@ impl Cause {
         manager_id: String,
     ) -> Result<Self, Error> {
         check_reason(&reason)?;
-        Ok(Self { kind, actor, reason, time, restored: None, manager_id })
+        Ok(Self { kind, actor, reason, time, restored: None, bulk: None, manager_id })
     }
 
     /// The same, to put back what was at a revision. `None`: before all of them.
@@ -85,9 +87,19 @@ impl Cause {
         Self { restored, ..self }
     }
 
+    /// The same, as a part of the change of many services that was ordered at a revision.
+    pub(super) fn of_bulk(self, ordered: Revision) -> Self {
+        Self { bulk: Some(revision_to_wire(ordered)), ..self }
+    }
+
     /// When.
     pub(super) fn time(&self) -> Timestamp {
         self.time
+    }
+
+    /// Who.
+    pub(super) fn actor(&self) -> &str {
+        self.actor.name()
     }
 
     /// Tells the log that it has happened.
@@ -210,6 +222,7 @@ fn log(
         revision: Some(v1::Revision { epoch: view.catalog().epoch, revision: 0 }),
         restored: cause.restored,
         manager_id: cause.manager_id.clone(),
+        bulk: cause.bulk,
     };
     append(target, &mut log, &record, ops);
     log.time = Some(cause.time);
@@ -257,12 +270,12 @@ fn first(log: &storage::ChangeLog) -> u64 {
 }
 
 /// Forgets one of those that were unregistered first, where there are too many with `target`: adds to what is written that
-/// removes it alone.
+/// removes it alone. Not while many services are being changed, which may have to come back.
 pub(super) fn forget(view: &mut View<'_>, target: &ServiceKey, ops: &mut Vec<Op>) {
     let mut unregistered = view.catalog().unregistered_by_age();
     unregistered.retain(|key| *key != target);
     let beyond = (unregistered.len() + 1).saturating_sub(MAX_UNREGISTERED);
-    if beyond == 0 {
+    if beyond == 0 || view.bulk().is_some_and(Bulk::is_under_way) {
         return;
     }
     let chance: usize = target.name.as_str().bytes().map(usize::from).sum();

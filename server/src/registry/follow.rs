@@ -136,6 +136,7 @@ async fn load_first(
         leases: Default::default(),
         hearsay: Default::default(),
         unrecorded: Default::default(),
+        bulk_begun: Default::default(),
         reloading: Default::default(),
         concerns: Default::default(),
         epochs: Default::default(),

@@ -7,7 +7,9 @@ use cofferdam_proto::storage::v1::RequestRecord;
 use prost::Message;
 
 use super::{
-    Registered, Revision, changes,
+    Registered, Revision,
+    bulk::BulkPlan,
+    changes,
     containment::Recorded,
     epoch,
     key::{self, Key},
@@ -31,6 +33,8 @@ pub struct Inspection {
     pub changes: usize,
     /// Services that are not registered any more and whose changes are kept.
     pub unregistered: usize,
+    /// The change of many services that is under way, in words. `None`: none is.
+    pub bulk: Option<String>,
     /// Results of requests, kept for minutes.
     pub requests: usize,
     /// Managers that are there, or were a moment ago.
@@ -115,6 +119,10 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
             },
             Key::Unregistered(_) => match changes::Unregistered::decode(&entry.value) {
                 Ok(_) => found.unregistered += 1,
+                Err(unreadable) => found.problems.push(problem(unreadable.to_string())),
+            },
+            Key::Bulk => match BulkPlan::decode(&entry.value, Revision::default()) {
+                Ok(plan) => found.bulk = (!plan.change.finished).then(|| plan.in_words()),
                 Err(unreadable) => found.problems.push(problem(unreadable.to_string())),
             },
             Key::Malformed => found.problems.push(problem("no manager writes such a key".to_owned())),

@@ -13,6 +13,9 @@ pub(crate) const META: &str = "meta/store";
 /// registry loads.
 pub(crate) const PEERS: &str = "peer/";
 
+/// The change of many services that is under way, or was last.
+pub(crate) const BULK: &str = "bulk/plan";
+
 /// What the keys of all changes begin with.
 pub(crate) const CHANGES: &str = "history/";
 
@@ -41,6 +44,8 @@ pub(super) enum Key {
     Change(ServiceKey),
     /// A service that is not registered any more and whose changes are kept.
     Unregistered(ServiceKey),
+    /// The change of many services that is under way, or was last.
+    Bulk,
     /// Under a prefix of ours, but not a key that a manager writes.
     Malformed,
     /// Of a later release.
@@ -55,6 +60,7 @@ impl Key {
         };
         match kind {
             "meta" if rest == "store" => Self::Meta,
+            "bulk" if rest == "plan" => Self::Bulk,
             "service" => service_key(rest).map_or(Self::Malformed, Self::Service),
             "health" => service_key(rest).map_or(Self::Malformed, Self::Health),
             "containment" => service_key(rest).map_or(Self::Malformed, Self::Containment),
@@ -149,6 +155,7 @@ mod tests {
         assert_eq!(Key::parse(&alternatives(&key.namespace)), Key::Alternatives(key.namespace));
         assert_eq!(Key::parse(&request("7/../é")), Key::Request);
         assert_eq!(Key::parse(META), Key::Meta);
+        assert_eq!(Key::parse(BULK), Key::Bulk);
         for number in [0, 7, u64::MAX] {
             assert_eq!(
                 Key::parse(&change(&service_key("a/b").unwrap(), number)),

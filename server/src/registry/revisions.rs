@@ -178,6 +178,38 @@ impl History {
         Error::RevisionNotKept { key: self.key.clone(), wanted, oldest, time }
     }
 
+    /// The change that a change of many services has made here, as what became of the service. `None`: it has made none.
+    pub(super) fn put_back_by(&self, bulk: Revision) -> Option<v1::RolledBackService> {
+        let is_its = |kept: &Kept| kept.record.bulk.map(revision_from_wire) == Some(bulk);
+        let index = self.kept.iter().position(is_its)?;
+        let v1::ServiceRevision { namespace, service, revision, restored, changes, more_changes, .. } =
+            self.describe(index);
+        let before = index.checked_sub(1).and_then(|index| self.kept.get(index));
+        let registered = before.filter(|before| !before.record.after.is_empty());
+        Some(v1::RolledBackService {
+            namespace,
+            service,
+            outcome: v1::RollbackOutcome::Done.into(),
+            from: registered.map(|before| revision_to_wire(before.revision)),
+            to: restored,
+            revision,
+            changes,
+            more_changes,
+            error: String::new(),
+        })
+    }
+
+    /// The first change after a revision.
+    pub(super) fn first_after(&self, revision: Revision) -> Option<&Kept> {
+        self.kept.iter().find(|kept| kept.revision > revision)
+    }
+
+    /// Whether it had changed between a time and a revision, as far as is known.
+    pub(super) fn had_changed(&self, since: &Timestamp, by: Revision) -> bool {
+        let last = self.kept.iter().zip(self.times()).rfind(|(kept, _)| kept.revision <= by);
+        last.map_or(self.is_cut, |(_, time)| !is_before(&time, since))
+    }
+
     /// When each change was made: as it says, and never later than the ones after it, whatever the clocks were.
     fn times(&self) -> Vec<Timestamp> {
         let mut times: Vec<_> = self.kept.iter().map(|kept| kept.record.time.unwrap_or_default()).collect();

@@ -2,16 +2,18 @@
 //!
 //! A service is put back with the same check as any write: what it was may no longer be valid, or name an alternative that
 //! is gone. Many services are one transaction, where they fit into one: all that can be put back is, at one revision, or
-//! nothing (`many`).
+//! nothing (`many`). More of them are a plan, which is stored first and then carried to its end (`plan`).
 
 use cofferdam_core::{name::ServiceKey, wire::revision_from_wire};
 use cofferdam_proto::v1::{self, RollbackOutcome};
 
 mod chunk;
-mod each;
 mod goal;
 mod graph;
 mod many;
+mod plan;
+
+pub(super) use self::plan::keep;
 
 use self::goal::{Goal, Step};
 use super::{
@@ -59,7 +61,7 @@ impl Registry {
         let wish = Wish { request, cause };
         if !wish.request.service.is_empty() {
             let key = target(&wish.request.namespace, &wish.request.service)?;
-            let service = self.roll_back(&key, &wish, true).await?;
+            let service = self.roll_back(&key, &wish).await?;
             return Ok(v1::RollbackResponse { services: vec![service], ..v1::RollbackResponse::default() });
         }
         if wish.request.expected_revision.is_some() {
@@ -72,7 +74,7 @@ impl Registry {
         self.roll_all_back(&wish, &time).await
     }
 
-    async fn roll_back(&self, key: &ServiceKey, wish: &Wish, may_remove: bool) -> Result<v1::RolledBackService, Error> {
+    async fn roll_back(&self, key: &ServiceKey, wish: &Wish) -> Result<v1::RolledBackService, Error> {
         let history = match self.shared.history(key).await {
             Err(error @ Error::StoreUnavailable { .. }) => return Err(error),
             history => history,
@@ -81,19 +83,14 @@ impl Registry {
         let limit = self.shared.options.max_services;
         // Within the plan, so that a request that was done is answered as it was, whatever is kept now.
         let plan = |view: &mut View<'_>| match &goal {
-            Ok(goal) => plan(view, key, wish, goal, limit, may_remove),
+            Ok(goal) => plan(view, key, wish, goal, limit),
             Err(error) => Err(error.clone()),
         };
         let mut service = if wish.request.validate_only {
             self.shared.preview(plan)?
         } else {
-            let request_id = &wish.request.request_id;
-            let identity = Request::new(METHOD, &each::own_id(request_id, key), &wish.request)?;
-            let reused = |error| match error {
-                Error::RequestIdReused { .. } => Error::RequestIdReused { request_id: request_id.clone() },
-                error => error,
-            };
-            self.shared.transact(key, &identity, Some(&wish.cause), plan).await.map_err(reused)?
+            let identity = Request::new(METHOD, &wish.request.request_id, &wish.request)?;
+            self.shared.transact(key, &identity, Some(&wish.cause), plan).await?
         };
         service.revision = service.revision.filter(|revision| revision.revision != 0);
         Ok(service)
@@ -106,14 +103,13 @@ fn plan(
     wish: &Wish,
     goal: &Goal,
     limit: usize,
-    may_remove: bool,
 ) -> Result<Plan<v1::RolledBackService>, Error> {
     let before = view.service(key).map(|registered| &**registered);
     let expected = wish.request.expected_revision.map(revision_from_wire);
     expect_revision(key, expected, before)?;
     let cause = goal.cause(&wish.cause);
     let is_poisoned = view.catalog().is_poisoned(key);
-    let ops = match goal.step(before, is_poisoned, wish.request.unregister_newer && may_remove) {
+    let ops = match goal.step(before, is_poisoned, wish.request.unregister_newer) {
         Step::Nothing(outcome) => {
             let mut answer = goal.answer(key, before, outcome);
             // None of a transaction that writes nothing.

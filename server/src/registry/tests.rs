@@ -11,6 +11,7 @@ mod poison;
 mod requests;
 mod revisions;
 mod rollback;
+mod rollback_in_parts;
 mod rollback_of_many;
 mod subscribers;
 mod writes;

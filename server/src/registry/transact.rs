@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     Registered, Shared,
+    bulk::Bulk,
     catalog::Catalog,
     changes::{Cause, Unregistered},
     key::{self, Key},
@@ -82,6 +83,12 @@ impl<'a> View<'a> {
     pub(super) fn unregistered(&mut self, service: &ServiceKey) -> Option<&'a Unregistered> {
         self.note(Key::Unregistered(service.clone()), key::unregistered(service));
         self.catalog.unregistered(service)
+    }
+
+    /// The change of many services that is under way, or was last. The plan holds only while it stays as it is.
+    pub(super) fn bulk(&mut self) -> Option<&'a Bulk> {
+        self.note(Key::Bulk, key::BULK.to_owned());
+        self.catalog.bulk()
     }
 
     /// All that is known; the plan does not depend on it.

@@ -22,6 +22,8 @@ pub struct Vitals {
     pub epochs: u64,
     /// How often an instance had a revision that this manager could not explain.
     pub doubts: u64,
+    /// Of a change of many services that is under way, those that are still to be changed. 0: none is.
+    pub bulk_waiting: u32,
     /// Changes on their way to streams.
     pub deliveries: Deliveries,
 }
@@ -36,6 +38,7 @@ impl Registry {
             poisoned: self.shared.read().poisoned().count(),
             epochs: self.shared.epochs.load(Relaxed),
             doubts: self.shared.hearsay.doubts.load(Relaxed),
+            bulk_waiting: self.shared.bulk_under_way().map_or(0, |(_, plan)| plan.waiting()),
             deliveries: self.shared.fanout.deliveries(),
         }
     }

@@ -20,7 +20,7 @@ fn without_newer(to: u64) -> v1::RollbackRequest {
 }
 
 /// Registers so many services, and changes them after the time to go back to.
-async fn changed(registry: &Registry, clock: &Dial, count: usize) {
+pub(super) async fn changed(registry: &Registry, clock: &Dial, count: usize) {
     for number in 0..count {
         register(registry, &format!("s-{number:02}")).await;
     }
@@ -32,7 +32,7 @@ async fn changed(registry: &Registry, clock: &Dial, count: usize) {
 }
 
 /// Registers a service with another one that stands in for it, or with none.
-async fn stands_in(registry: &Registry, name: &str, alternative: Option<&str>) {
+pub(super) async fn stands_in(registry: &Registry, name: &str, alternative: Option<&str>) {
     let step = alternative.map_or_else(|| static_step(b"{}"), alternative_step);
     let request = v1::RegisterServiceRequest { fallback: Some(fallback(vec![step])), ..registration(name) };
     let level = v1::IsolationLevel::Enhanced.into();
