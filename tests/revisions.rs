@@ -5,7 +5,6 @@ use cofferdam_tests::wire::registration;
 use cofferdam_tests::{Curl, Etcd, Grpcurl, Manager, eventually};
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use std::time::SystemTime;
 use tokio::sync::watch;
 
 fn changes(grpcurl: &Grpcurl, service: &str) -> Vec<Value> {
@@ -120,8 +119,9 @@ async fn a_rollback_of_many_is_carried_to_its_end_by_another_manager() {
             all.buffer_unordered(32).collect::<Vec<_>>().await
         }
     };
-    each(IsolationLevel::Basic).await;
-    let time = prost_types::Timestamp::from(SystemTime::now()).to_string();
+    let registered = each(IsolationLevel::Basic).await;
+    let last = registered.iter().filter_map(|service| service.update_time).max_by_key(|at| (at.seconds, at.nanos));
+    let time = last.unwrap().to_string();
     each(IsolationLevel::Full).await;
 
     let waiting = |manager: &Manager| {
