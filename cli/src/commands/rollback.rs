@@ -8,7 +8,8 @@ use super::write::{WriteArgs, request_id};
 use crate::output::{Format, say};
 use clap::Args;
 use cofferdam_proto::v1;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 pub(super) const HELP: &str = "\
 A rollback is a change like any other, with a revision of its own: it can be undone.
