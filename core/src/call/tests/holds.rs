@@ -2,13 +2,12 @@
 
 use super::*;
 use crate::hold::{Forced, HoldSpec, Target};
-use crate::isolation::Part;
 use crate::policy::BreakerMode;
 
 fn hold(bench: &Bench, forced: Forced, seconds: u64) {
     let since = bench.runtime.now();
     let spec = HoldSpec {
-        target: Target::Part(Part::Service),
+        target: Target::All,
         forced,
         since,
         until: Some(since.saturating_add(Duration::from_secs(seconds))),

@@ -58,7 +58,7 @@ fn open_ones(isolation: &Isolation, now: Timestamp) -> Vec<Part> {
 #[test]
 fn a_hold_is_for_what_it_names() {
     let (isolation, _) = isolation();
-    for part in [Part::Service, reads(), gets()] {
+    for part in [reads(), gets()] {
         isolation.hold(held(Target::Part(part.clone()), Forced::Open, None), NOW);
         assert_eq!(open_ones(&isolation, NOW), std::slice::from_ref(&part));
         let [hold] = &isolation.holds(NOW)[..] else { panic!("one") };
