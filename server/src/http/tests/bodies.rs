@@ -35,6 +35,9 @@ async fn c13_the_fallback_of_the_go_manager_is_a_body_as_it_is() {
         "enabled": true, "strategy": "static", "max_retries": 3, "retry_delay": 1_000_000_000, "timeout": 30_000_000_000_u64,
         "circuit_breaker": true, "fallback_data": {"default_response": "fallback data"},
     });
+    // An alternative must be there.
+    let backup = json!({"service": {"name": "backup-service"}});
+    assert_eq!(ask(&manager, "POST /v1/services", &[], backup).await.status, 201);
     let registered = json!({"service": {"name": "test-service"}, "fallback": own});
     let said = ask(&manager, "POST /v1/services", &[], &registered).await;
     assert_eq!(said.status, 201, "{}", said.text);
