@@ -126,7 +126,7 @@ async fn a_rollback_of_many_is_carried_to_its_end_by_another_manager() {
 
     let waiting = |manager: &Manager| {
         let page = Curl::at(manager.url()).ask(&[], "/metrics").body;
-        let line = page.lines().find_map(|line| line.strip_prefix("cofferdam_bulk_change_waiting_services "));
+        let line = page.lines().find_map(|line| line.strip_prefix("cofferdam_bulk_change_waiting_services{} "));
         line.unwrap().parse::<f64>().unwrap()
     };
     let request = json!({"to": {"time": time}, "requestId": "once", "reason": "the night"});

@@ -43,7 +43,7 @@ pub fn step(strategy: &str, data: Option<&Map<String, Value>>) -> Result<Step, S
             let features = value(FEATURES).cloned().unwrap_or_else(|| json!([]));
             (json!({"degraded": {"features": features}}), &[FEATURES])
         }
-        other => return Err(format!("must be {}, and is {other:?}", STRATEGIES.join(", "))),
+        other => return Err(format!("must be one of {}, and is {other:?}", STRATEGIES.join(", "))),
     };
     let names = data.into_iter().flat_map(Map::keys);
     let unused = names.filter(|name| !used.contains(&name.as_str())).cloned().collect();

@@ -147,7 +147,11 @@ fn what_a_terminal_would_obey_is_shown_instead() {
 #[test]
 fn what_makes_no_sense_is_refused_at_its_place() {
     for (source, value, words) in [
-        (Source::SeedJson, json!({"strategy": "magic"}), "strategy: must be one of static, cached, alternative, degraded"),
+        (
+            Source::SeedJson,
+            json!({"strategy": "magic"}),
+            "strategy: must be one of static, cached, alternative, degraded",
+        ),
         (Source::SeedJson, json!({"strategy": "cached", "timeout": "soon"}), "timeout: must be a time"),
         (Source::SeedJson, json!([]), "must be an object"),
         (Source::Opossum, json!({"errorThresholdPercentage": "half"}), "errorThresholdPercentage: must be a number"),

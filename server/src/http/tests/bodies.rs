@@ -73,7 +73,7 @@ async fn c13_the_fallback_of_the_go_manager_is_a_body_as_it_is() {
     }
 
     for (body, field, what) in [
-        (json!({"strategy": "hope"}), "fallback.strategy", "must be static, cached, alternative, degraded"),
+        (json!({"strategy": "hope"}), "fallback.strategy", "must be one of static, cached, alternative, degraded"),
         (json!({"strategy": 1}), "fallback.strategy", "must be a text"),
         (json!({"strategy": "alternative"}), "fallback.strategy", "fallback_data.alternative_service"),
         (json!({"fallback_data": {"a": 1}}), "fallback.fallback_data", "there is none"),
