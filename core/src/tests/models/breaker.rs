@@ -123,7 +123,9 @@ fn results_of_both_kinds_at_once_are_all_counted_once() {
             let (successes, failures) = bench.breaker.window_counts(at(1));
             if let BreakerWindow::Count(size) = window {
                 assert_eq!(successes + failures, u64::from(size));
-                (0..size).for_each(|_| drop(bench.call(Outcome::Success, at(1))));
+                for _ in 0..size {
+                    bench.call(Outcome::Success, at(1));
+                }
                 assert_eq!(bench.breaker.window_counts(at(1)), (u64::from(size), 0));
             } else {
                 let expected = (0..CROWD).filter(|number| succeeds(*number)).count() as u64;
