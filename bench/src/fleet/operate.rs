@@ -107,7 +107,7 @@ fn rollback(binary: &Path, times: u32) -> Outcome<Done> {
         })?;
         each.push(time);
     }
-    let name = format!("`cofferdam rollback --all --to-time TIME --wait`, {ROLLED_BACK} services");
+    let name = format!("a rollback of {ROLLED_BACK} services, by one command, until it is in force");
     Ok(Done { name, times: each, growth: process.memory()? - before })
 }
 
