@@ -5,7 +5,7 @@ use cofferdam::Cofferdam;
 use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use cofferdam_proto::v1::{ExecuteWithIsolationRequest, IsolationLevel};
 use cofferdam_tests::wire::registration_at;
-use cofferdam_tests::{Behaviour, Collector, Manager, Store, Upstream, attribute, eventually};
+use cofferdam_tests::{Behaviour, Collector, Upstream, attribute, eventually, hex};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -20,16 +20,10 @@ const CHARGE: &str = "shop.Payments/Charge";
 const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_trace_goes_from_the_sdk_through_the_manager_to_the_service() {
     let (collector, upstream) = (Collector::start().await, Upstream::start(Behaviour::echo()).await);
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned())];
-    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let manager = Manager::start_with(Store::Memory, &variables).await;
+    let manager = collector.manager().await;
     let registered = registration_at("payments", IsolationLevel::Enhanced, &upstream.address());
     manager.client().register(registered).await.unwrap();
 

@@ -2,7 +2,7 @@
 
 use cofferdam_proto::v1::{ExecuteWithIsolationRequest, IsolationLevel};
 use cofferdam_tests::wire::registration_at;
-use cofferdam_tests::{Behaviour, Collector, Curl, Manager, Store, Upstream, attribute, eventually};
+use cofferdam_tests::{Behaviour, Collector, Curl, Manager, Store, Upstream, attribute, eventually, hex};
 use serde_json::json;
 use tonic::Request;
 
@@ -31,16 +31,10 @@ fn told(upstream: &Upstream) -> Option<String> {
     upstream.last_headers().into_iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_trace_goes_through_the_manager_to_the_service() {
     let (collector, upstream) = (Collector::start().await, Upstream::start(Behaviour::echo()).await);
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()), ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned())];
-    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let manager = Manager::start_with(Store::Memory, &variables).await;
+    let manager = collector.manager().await;
     let registered = registration_at("payments", IsolationLevel::Enhanced, &upstream.address());
     manager.client().register(registered).await.unwrap();
     execute(&manager).await;

@@ -1,5 +1,6 @@
 //! A collector of spans: what OpenTelemetry's own collector is to those who send.
 
+use crate::manager::{Manager, Store};
 use crate::ports;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
@@ -43,6 +44,13 @@ impl Collector {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Starts a manager that sends its spans here, every tenth of a second.
+    pub async fn manager(&self) -> Manager {
+        let url = self.url();
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*url), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+        Manager::start_with(Store::Memory, &variables).await
+    }
+
     /// The spans that have come so far.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -66,6 +74,11 @@ impl TraceService for Spans {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(spans);
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
+}
+
+/// The id of a trace or a span as `traceparent` has it.
+pub fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An attribute of a span as text; absent where it has none of that name.

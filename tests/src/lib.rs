@@ -43,7 +43,7 @@ pub mod wire;
 pub use authority::{Authority, Certified};
 pub use cli::{Said, cofferdam, command};
 pub use client::Client;
-pub use collector::{Collector, attribute};
+pub use collector::{Collector, attribute, hex};
 pub use curl::{Answer, Curl};
 pub use etcd::{Etcd, Release, Setup};
 pub use event_source::{Dispatched, EventSource};

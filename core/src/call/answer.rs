@@ -126,6 +126,18 @@ impl<E> FailureCause<E> {
 }
 
 impl Source {
+    /// Its name, as spans have it: `live`, `cached`, `static`, `alternative`, `degraded` or `caller`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Cached { .. } => "cached",
+            Self::Static => "static",
+            Self::Alternative => "alternative",
+            Self::Degraded(_) => "degraded",
+            Self::Local => "caller",
+        }
+    }
+
     pub(super) const fn counter(&self) -> Counter {
         match self {
             Self::Live => Counter::ServedLive,

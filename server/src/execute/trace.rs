@@ -21,7 +21,7 @@ use tonic::{
     metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue},
 };
 
-use super::{Executed, Method, Source};
+use super::{Executed, Method};
 use crate::registry::Registered;
 
 /// The span of a call, as it is called from outside.
@@ -105,7 +105,7 @@ impl Trace {
                 span.set_attribute(KeyValue::new("cofferdam.attempts", i64::from(executed.receipt.attempts)));
                 span.set_attribute(KeyValue::new("cofferdam.epoch", number(revision.epoch)));
                 span.set_attribute(KeyValue::new("cofferdam.revision", number(revision.revision)));
-                span.set_attribute(KeyValue::new("cofferdam.served_by", served_by(&executed.source)));
+                span.set_attribute(KeyValue::new("cofferdam.served_by", executed.source.name()));
             }
             Err(reason) => {
                 span.set_attribute(KeyValue::new("error.type", reason));
@@ -138,17 +138,6 @@ impl Trace {
         let builder = tracer.span_builder(name).with_kind(kind).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &self.context);
         Self { context: self.context.with_span(span), is_own: true }
-    }
-}
-
-fn served_by(source: &Source) -> &'static str {
-    match source {
-        Source::Live => "live",
-        Source::Cached { .. } => "cached",
-        Source::Static => "static",
-        Source::Alternative => "alternative",
-        Source::Degraded(_) => "degraded",
-        Source::Local => "caller",
     }
 }
 

@@ -100,6 +100,39 @@ pub struct ClassifiedBy<I, F> {
     pub(super) classify: F,
 }
 
+/// What both kinds of [`Inspect`] around another one leave to that one.
+macro_rules! forward_to_inner {
+    () => {
+        fn is_idempotent(&self, request: &Req) -> bool {
+            self.inspect.is_idempotent(request)
+        }
+
+        fn timeout(&self, request: &Req) -> Option<Duration> {
+            self.inspect.timeout(request)
+        }
+
+        fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
+            self.inspect.tell_remaining(request, remaining);
+        }
+
+        fn trace(&self, request: &Req) -> Option<TraceContext> {
+            self.inspect.trace(request)
+        }
+
+        fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
+            self.inspect.tell_trace(request, trace);
+        }
+
+        fn describe_request(&self, request: &Req) -> Vec<Attribute> {
+            self.inspect.describe_request(request)
+        }
+
+        fn describe_response(&self, response: &Res) -> Vec<Attribute> {
+            self.inspect.describe_response(response)
+        }
+    };
+}
+
 impl<Req, Res, I, F> Inspect<Req, Res> for MethodOf<I, F>
 where
     I: Inspect<Req, Res>,
@@ -109,33 +142,7 @@ where
         (self.method)(request)
     }
 
-    fn is_idempotent(&self, request: &Req) -> bool {
-        self.inspect.is_idempotent(request)
-    }
-
-    fn timeout(&self, request: &Req) -> Option<Duration> {
-        self.inspect.timeout(request)
-    }
-
-    fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
-        self.inspect.tell_remaining(request, remaining);
-    }
-
-    fn trace(&self, request: &Req) -> Option<TraceContext> {
-        self.inspect.trace(request)
-    }
-
-    fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
-        self.inspect.tell_trace(request, trace);
-    }
-
-    fn describe_request(&self, request: &Req) -> Vec<Attribute> {
-        self.inspect.describe_request(request)
-    }
-
-    fn describe_response(&self, response: &Res) -> Vec<Attribute> {
-        self.inspect.describe_response(response)
-    }
+    forward_to_inner!();
 
     fn is_error(&self, response: &Res) -> bool {
         self.inspect.is_error(response)
@@ -164,33 +171,7 @@ where
         self.inspect.method(request)
     }
 
-    fn is_idempotent(&self, request: &Req) -> bool {
-        self.inspect.is_idempotent(request)
-    }
-
-    fn timeout(&self, request: &Req) -> Option<Duration> {
-        self.inspect.timeout(request)
-    }
-
-    fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
-        self.inspect.tell_remaining(request, remaining);
-    }
-
-    fn trace(&self, request: &Req) -> Option<TraceContext> {
-        self.inspect.trace(request)
-    }
-
-    fn tell_trace(&self, request: &mut Req, trace: &TraceContext) {
-        self.inspect.tell_trace(request, trace);
-    }
-
-    fn describe_request(&self, request: &Req) -> Vec<Attribute> {
-        self.inspect.describe_request(request)
-    }
-
-    fn describe_response(&self, response: &Res) -> Vec<Attribute> {
-        self.inspect.describe_response(response)
-    }
+    forward_to_inner!();
 
     fn is_error(&self, response: &Res) -> bool {
         (self.classify)(Ok(response)).into_verdict().outcome != Outcome::Success

@@ -7,7 +7,7 @@ use super::{Attribute, AttributeValue};
 use super::{Made, TraceContext};
 use crate::runtime::Tokio;
 use crate::service::Service;
-use cofferdam_core::call::{Answer, Attempt, AttemptEnd, CallOptions, Failure, FailureCause, Source, Why};
+use cofferdam_core::call::{Answer, Attempt, AttemptEnd, CallOptions, Failure, FailureCause, Why};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::FallbackTrigger;
 use cofferdam_core::runtime::Runtime as _;
@@ -147,7 +147,7 @@ impl CallSpan {
         }
         match result {
             Ok(answer) => {
-                span.record("cofferdam.served_by", served_by(&answer.source));
+                span.record("cofferdam.served_by", answer.source.name());
                 if let Some(why) = &receipt.why {
                     span.record("cofferdam.fallback_reason", reason_of(why));
                     span.record("cofferdam.outcome", "fallback");
@@ -282,16 +282,5 @@ fn reason_of(why: &Why) -> &'static str {
         FallbackTrigger::Bulkhead if why.is_adaptive_limit => "ADAPTIVE_LIMIT_REACHED",
         FallbackTrigger::Bulkhead => "BULKHEAD_FULL",
         FallbackTrigger::RateLimit => "RATE_LIMITED",
-    }
-}
-
-fn served_by(source: &Source) -> &'static str {
-    match source {
-        Source::Live => "live",
-        Source::Cached { .. } => "cached",
-        Source::Static => "static",
-        Source::Alternative => "alternative",
-        Source::Degraded(_) => "degraded",
-        Source::Local => "caller",
     }
 }
