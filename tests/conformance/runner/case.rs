@@ -25,6 +25,9 @@ pub(crate) struct File {
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) description: String,
+    /// The test of another library that it says in our words.
+    #[serde(default, rename = "source")]
+    _source: Option<String>,
     /// The T-numbers that it covers.
     #[serde(default, rename = "covers")]
     pub(crate) covered: Vec<String>,
