@@ -84,16 +84,19 @@ impl IsolationApi {
             _ if !pages_services => Vec::new(),
             token => {
                 let after = if token.is_empty() { None } else { Some(read_token(token)?) };
-                let is_after = |registered: &&Arc<Registered>| after.as_ref().is_none_or(|a| registered.key() > a);
+                let is_before = |registered: &Arc<Registered>| after.as_ref().is_some_and(|a| registered.key() <= a);
+                let begin = services.partition_point(is_before);
                 // One more, to know whether there is one.
-                services.iter().filter(is_after).take(query.size + 1).cloned().collect()
+                services.iter().skip(begin).take(query.size + 1).cloned().collect()
             }
         };
+        // Whoever asks for a later page has them: to sum up all services for each page would take longer than the page.
+        let is_first = request.page_token.is_empty();
         let rows = request.include_instances.then(|| (request.page_token.clone(), query.size));
         let question = Question {
             services: listed,
             window: query.window,
-            totals: Some(query.scope()),
+            totals: is_first.then(|| query.scope()),
             rows,
             includes_history: request.include_history,
         };
@@ -111,12 +114,16 @@ impl IsolationApi {
             last = Some(registered.key());
             answer.services.push(stats);
         }
-        let mut stats =
-            stats::of_all(&services, &collected.totals, collected.period.0, self.local.registry.wall_time());
-        if let [service] = &answer.services[..]
-            && query.service.is_some()
-        {
-            stats.instances = service.instances;
+        if is_first {
+            let now = self.local.registry.wall_time();
+            let mut stats = stats::of_all(&services, &collected.totals, collected.period.0, now);
+            if let [service] = &answer.services[..]
+                && query.service.is_some()
+            {
+                stats.instances = service.instances;
+            }
+            answer.totals = stats::totals(&stats);
+            answer.stats = Some(stats);
         }
         if request.include_instances {
             answer.next_page_token = collected.rows_token;
@@ -134,8 +141,6 @@ impl IsolationApi {
             let window = query.window.unwrap_or(DEFAULT_HISTORY);
             marks::put(&mut answer.history, &made, window, self.local.registry.wall_time());
         }
-        answer.totals = stats::totals(&stats);
-        answer.stats = Some(stats);
         answer.stale_for = self.stale_for();
         answer.unreachable_managers = collected.unreachable;
         env!("CARGO_PKG_VERSION").clone_into(&mut answer.manager_version);
