@@ -25,6 +25,10 @@ const STORE: &str = "cofferdam.Store";
 /// How many instances that are behind are named for each service.
 const NAMED: usize = 3;
 
+/// What is looked at of a service.
+const FIELDS: &[&str] =
+    &["service.namespace", "service.name", "written_policy", "breaker_state", "health", "holds", "temporary_level"];
+
 /// What to look at.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
@@ -92,7 +96,7 @@ async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Erro
     lines.extend(versions(&session.client.stats(v1::GetIsolationStatsRequest::default()).await?));
     let everywhere = args.all_namespaces || session.namespace == ALL_NAMESPACES;
     let namespace = if everywhere { ALL_NAMESPACES } else { &session.namespace };
-    let services = session.client.services(namespace).await?;
+    let services = session.client.services(namespace, FIELDS).await?;
     let mut namespaces: Vec<_> =
         services.services.iter().filter_map(|one| Some(one.service.as_ref()?.namespace.clone())).collect();
     namespaces.dedup();

@@ -83,7 +83,8 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
 async fn look(session: &mut Session<'_>) -> Result<usize, Error> {
     let namespace = if session.namespace == ALL_NAMESPACES { String::new() } else { session.namespace.clone() };
     let request = v1::GetIsolationStatsRequest { namespace, include_services: true, ..Default::default() };
-    let services = Box::pin(session.client.services(&session.namespace));
+    let fields = &["service.namespace", "service.name", "breaker_state", "health"];
+    let services = Box::pin(session.client.services(&session.namespace, fields));
     let (list, stats) = tokio::try_join!(services, Box::pin(session.client.stats(request)))?;
     lacks(list.stale_for, &stats.unreachable_managers).iter().for_each(|lack| say(lack));
     let stats: HashMap<_, _> =

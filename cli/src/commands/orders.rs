@@ -280,7 +280,8 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
 
 /// The services of the namespace, or of all, of which breakers are in force.
 async fn with_breakers(session: &Session<'_>) -> Result<Vec<ServiceName>, Error> {
-    let services = session.client.services(&session.namespace).await?.services;
+    let fields = &["service.namespace", "service.name", "policy.level"];
+    let services = session.client.services(&session.namespace, fields).await?.services;
     let has_breaker = |isolated: &v1::IsolatedService| {
         let level = isolated.policy.as_ref().map(v1::IsolationPolicy::level);
         matches!(level, Some(v1::IsolationLevel::Enhanced | v1::IsolationLevel::Full))

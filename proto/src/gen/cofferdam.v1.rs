@@ -3766,6 +3766,11 @@ pub struct ListIsolatedServicesRequest {
     /// The next_page_token of the page before. Empty: the first page.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
+    /// The fields to answer with, by their path in IsolatedService; all others are unset. Paths lead to a field of
+    /// IsolatedService, or to one of its service, policy or written_policy: for example revision, service.name or
+    /// policy.timeout. Unset, empty or *: all fields.
+    #[prost(message, optional, tag = "4")]
+    pub read_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
 /// ListIsolatedServicesResponse is a page of services, ordered by namespace and name.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3813,11 +3818,11 @@ pub struct GetIsolationStatsRequest {
 /// GetIsolationStatsResponse is counts over all services.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetIsolationStatsResponse {
-    /// The sums.
+    /// The sums over all that was asked about, with the first page. Unset: it is a later one.
     #[prost(message, optional, tag = "1")]
     pub stats: ::core::option::Option<IsolationStats>,
     /// The service counts of stats under their plain names: total_services, none_isolation, basic_isolation,
-    /// enhanced_isolation, full_isolation, fallback_enabled.
+    /// enhanced_isolation, full_isolation, fallback_enabled. Empty: it is a later page.
     #[prost(btree_map = "string, uint32", tag = "2")]
     pub totals: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,

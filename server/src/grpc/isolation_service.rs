@@ -39,6 +39,7 @@ mod marks;
 mod orders;
 mod overview;
 mod page;
+mod read_mask;
 mod stats;
 
 /// Answers the operators' and services' calls.

@@ -10,6 +10,7 @@ use cofferdam_proto::v1;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts, uri::PathAndQuery};
 use prost::Message;
+use prost_types::FieldMask;
 use serde_json::{Value, json};
 
 mod module;
@@ -18,7 +19,7 @@ mod writes;
 
 pub(super) use self::writes::{SeedWrite, WRITES};
 
-use self::module::Module;
+use self::module::{FIELDS, Module};
 use super::{JSON, metadata, problem::Problem, route::Variables};
 use crate::{grpc::InProcess, peer::Peer, registry::Registry};
 
@@ -153,8 +154,12 @@ impl Asked<'_> {
         }
         let mut modules = Vec::new();
         loop {
-            let request =
-                v1::ListIsolatedServicesRequest { namespace: self.namespace.clone(), page_size: PAGE_SIZE, page_token };
+            let request = v1::ListIsolatedServicesRequest {
+                namespace: self.namespace.clone(),
+                page_size: PAGE_SIZE,
+                page_token,
+                read_mask: Some(FieldMask { paths: FIELDS.map(str::to_owned).to_vec() }),
+            };
             let page: v1::ListIsolatedServicesResponse = self.call(LIST, &request).await?;
             for service in page.services {
                 let name = service.service.as_ref().map(|service| service.name.as_str()).unwrap_or_default();

@@ -140,3 +140,19 @@ async fn who_asks_for_the_head_gets_no_body_and_its_length() {
     let options = ask(&manager, "OPTIONS /v1/services/a", &[], "").await;
     assert_eq!((options.status, options.header("allow")), (204, "DELETE, PATCH, GET, HEAD, OPTIONS"));
 }
+
+/// Masks are said in the contract's names or in those of JSON.
+#[tokio::test]
+async fn a_list_has_the_fields_that_its_query_names() {
+    let manager = Manager::start().await;
+    ask(&manager, "POST /v1/services", &[], json!({"service": {"name": "payments"}})).await;
+    let expected = json!([{"service": {"name": "payments"}, "policy": {"level": "ISOLATION_LEVEL_BASIC"}}]);
+    for mask in ["read_mask=service.name,policy.level", "readMask=service.name,policy.level"] {
+        assert_eq!(get(&manager, &format!("/v1/services?{mask}")).await.json()["services"], expected);
+    }
+    let list = get(&manager, "/v1/services?readMask=writtenPolicy").await.json();
+    assert_eq!(list["services"][0].as_object().unwrap().keys().collect::<Vec<_>>(), ["writtenPolicy"]);
+    let refused = get(&manager, "/v1/services?readMask=policy.lvel").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("did you mean policy.level?"), "{}", refused.text);
+}

@@ -9,7 +9,7 @@ use crate::output::{Format, PrintError, say};
 use clap::Args;
 use cofferdam_proto::v1;
 use cofferdam_server::registry::check_reason;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 pub(in crate::commands) const HELP: &str = "\
@@ -105,18 +105,22 @@ fn give_preset(manifest: &mut Manifest, preset: &str) {
     }
 }
 
+/// What is compared with what files say, of a service that is registered.
+const FIELDS: &[&str] = &["service", "written_policy", "revision"];
+
 /// What each manifest would change, in order.
 pub(super) async fn plan(manifests: Vec<Manifest>, session: &Session<'_>) -> Result<Vec<Step>, Error> {
     let namespaces: HashSet<_> = manifests.iter().map(|manifest| manifest.key().0).collect();
     let mut registered = Vec::new();
     for namespace in namespaces {
-        registered.extend(session.client.services(&namespace).await?.services);
+        registered.extend(session.client.services(&namespace, FIELDS).await?.services);
     }
     let key = |isolated: &v1::IsolatedService| {
-        let service = isolated.service.clone().unwrap_or_default();
-        (service.namespace, service.name)
+        let service = isolated.service.as_ref()?;
+        Some((service.namespace.clone(), service.name.clone()))
     };
-    let found = |manifest: &Manifest| registered.iter().find(|isolated| key(isolated) == manifest.key());
+    let by_key: HashMap<_, _> = registered.iter().filter_map(|isolated| Some((key(isolated)?, isolated))).collect();
+    let found = |manifest: &Manifest| by_key.get(&manifest.key()).copied();
     let mut written = Vec::new();
     let mut faults = Vec::new();
     for manifest in &manifests {

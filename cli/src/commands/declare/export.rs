@@ -28,7 +28,7 @@ pub(crate) struct ExportArgs {
 pub(in crate::commands) async fn run(args: &ExportArgs, session: &mut Session<'_>) -> Result<(), Error> {
     let found = if args.services.is_empty() {
         let namespace = if args.all { ALL_NAMESPACES } else { &session.namespace };
-        session.client.services(namespace).await?.services
+        session.client.services(namespace, &["service", "written_policy"]).await?.services
     } else {
         let mut found = Vec::new();
         for service in &args.services {

@@ -1,5 +1,5 @@
 use super::super::session::{ServiceName, Session, lacks};
-use super::services::level;
+use super::services::{level, shown_fields};
 use super::{Error, Listing};
 use crate::message::{duration, dynamic, short_name};
 use crate::output::{Cell, PrintError, Table, std_duration};
@@ -9,10 +9,26 @@ use cofferdam_proto::v1::fallback_step::Strategy;
 const COLUMNS: &[&str] =
     &["NAME", "LEVEL", "PRESET", "TIMEOUT", "ATTEMPTS", "BREAKER", "OPEN FOR", "FALLBACK", "BULKHEAD", "RATE", "REV"];
 
+/// What the table shows of a service.
+const FIELDS: &[&str] = &[
+    "service.namespace",
+    "service.name",
+    "policy.level",
+    "policy.timeout",
+    "policy.retry",
+    "policy.circuit_breaker",
+    "policy.fallback",
+    "policy.bulkhead",
+    "policy.rate_limit",
+    "written_policy.preset",
+    "revision",
+    "temporary_level",
+];
+
 /// Lists the policies in force.
 pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result<Listing, Error> {
     let list = if names.is_empty() {
-        session.client.services(&session.namespace).await?
+        session.client.services(&session.namespace, shown_fields(FIELDS, session)).await?
     } else {
         let mut list = v1::ListIsolatedServicesResponse::default();
         for name in names {

@@ -10,6 +10,20 @@ const COLUMNS: &[&str] = &["NAME", "LEVEL", "HEALTH", "STATE", "ERR%", "P99", "F
 
 const WIDE: &[&str] = &["CALLS/S", "CALL-ERR%", "PRESET", "VERSION"];
 
+/// What the tables show of a service, beside its figures.
+const FIELDS: &[&str] = &[
+    "service.namespace",
+    "service.name",
+    "service.version",
+    "policy.level",
+    "written_policy.preset",
+    "revision",
+    "breaker_state",
+    "health",
+    "holds",
+    "temporary_level",
+];
+
 /// Lists services with the figures of a window.
 pub(super) async fn list(names: &[ServiceName], window: Window, session: &Session<'_>) -> Result<Listing, Error> {
     let found = if names.is_empty() { all(window, session).await? } else { some(names, window, session).await? };
@@ -34,6 +48,15 @@ pub(super) async fn list(names: &[ServiceName], window: Window, session: &Sessio
     Ok(listing)
 }
 
+/// Of the fields that a table shows those that this command's output does. Empty: all of a service.
+pub(super) fn shown_fields(of_table: &'static [&'static str], session: &Session<'_>) -> &'static [&'static str] {
+    match session.format {
+        Format::Table | Format::Wide => of_table,
+        Format::Name => &["service.namespace", "service.name"],
+        Format::Json | Format::Yaml => &[],
+    }
+}
+
 struct Found {
     list: v1::ListIsolatedServicesResponse,
     stats: HashMap<(String, String), v1::ServiceStats>,
@@ -52,7 +75,8 @@ async fn all(window: Window, session: &Session<'_>) -> Result<Found, Error> {
     let stats = async {
         if needs_figures { session.client.stats(request).await } else { Ok(v1::GetIsolationStatsResponse::default()) }
     };
-    let (list, stats) = tokio::try_join!(Box::pin(session.client.services(&session.namespace)), Box::pin(stats))?;
+    let list = Box::pin(session.client.services(&session.namespace, shown_fields(FIELDS, session)));
+    let (list, stats) = tokio::try_join!(list, Box::pin(stats))?;
     let notes = lacks(list.stale_for, &stats.unreachable_managers);
     Ok(Found { list, stats: by_name(stats.services), notes })
 }

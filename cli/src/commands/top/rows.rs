@@ -7,6 +7,9 @@ use cofferdam_proto::v1;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+/// What rows show of a service, beside its figures.
+pub(super) const FIELDS: &[&str] = &["service.namespace", "service.name", "policy.level", "breaker_state", "health"];
+
 /// How a service does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {

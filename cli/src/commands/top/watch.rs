@@ -1,6 +1,6 @@
 //! Asks a manager how its services do, over and over.
 
-use super::rows::{Row, rows};
+use super::rows::{FIELDS, Row, rows};
 use crate::client::{CallError, Client};
 use crate::commands::get::Window;
 use crate::commands::session::{ALL_NAMESPACES, lacks};
@@ -51,7 +51,8 @@ async fn ask(client: &Client, namespace: &str, window: Window) -> Result<Snapsho
         window: window.to_wire(),
         ..Default::default()
     };
-    let (list, stats) = tokio::try_join!(Box::pin(client.services(namespace)), Box::pin(client.stats(request)))?;
+    let list = Box::pin(client.services(namespace, FIELDS));
+    let (list, stats) = tokio::try_join!(list, Box::pin(client.stats(request)))?;
     Ok(Snapshot {
         notes: lacks(list.stale_for, &stats.unreachable_managers),
         instances: stats.stats.as_ref().map(|stats| stats.instances).unwrap_or_default(),

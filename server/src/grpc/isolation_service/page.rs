@@ -7,7 +7,7 @@ use cofferdam_core::name::ServiceKey;
 use cofferdam_proto::v1;
 use prost::Message;
 
-use super::IsolationApi;
+use super::{IsolationApi, read_mask::ReadMask};
 use crate::{
     error::Error,
     registry::{service_key, validate},
@@ -30,12 +30,14 @@ impl IsolationApi {
             "" => None,
             token => Some(read_token(token)?),
         };
+        let mask = ReadMask::read(request.read_mask.as_ref())?;
         let mut services = Vec::new();
         let mut bytes = 0;
         let mut last: Option<ServiceKey> = None;
         let mut more = false;
         self.local.registry.scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
             self.complete(&mut service);
+            mask.keep(&mut service);
             bytes += service.encoded_len();
             more = services.len() == size || (bytes > MAX_BYTES && !services.is_empty());
             if !more {

@@ -16,6 +16,7 @@ async fn page(
         namespace: namespace.to_owned(),
         page_size: size,
         page_token: token.to_owned(),
+        ..Default::default()
     };
     let answer = client.list_isolated_services(request).await.unwrap().into_inner();
     let name = |service: v1::IsolatedService| {
@@ -90,6 +91,39 @@ async fn a_page_of_large_policies_fits_into_a_message() {
 }
 
 #[tokio::test]
+async fn a_list_has_the_fields_that_are_asked_for() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    register(&mut client, "default", "payments").await;
+    let level = v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: v1::IsolationLevel::Full.into(),
+        ttl: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        reason: "a trial".to_owned(),
+        ..Default::default()
+    };
+    client.set_isolation_level(level).await.unwrap();
+    let request = |paths: &[&str]| v1::ListIsolatedServicesRequest {
+        read_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.to_owned()).collect() }),
+        ..Default::default()
+    };
+    let listed = client.list_isolated_services(request(&["service.name", "policy.level", "revision"])).await.unwrap();
+    let service = listed.into_inner().services.remove(0);
+    let expected = v1::IsolatedService {
+        service: Some(v1::Service { name: "payments".to_owned(), ..Default::default() }),
+        // As it counts now, though the temporary level itself is not asked for.
+        policy: Some(v1::IsolationPolicy { level: v1::IsolationLevel::Full.into(), ..Default::default() }),
+        revision: service.revision,
+        ..Default::default()
+    };
+    assert!(service.revision.is_some());
+    assert_eq!(service, expected);
+    let refused = client.list_isolated_services(request(&["policy.lvl"])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("did you mean policy.level?"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn bad_sizes_and_tokens_are_refused() {
     let manager = Manager::start().await;
     let mut client = manager.client().await;
@@ -98,6 +132,7 @@ async fn bad_sizes_and_tokens_are_refused() {
             namespace: namespace.to_owned(),
             page_size: size,
             page_token: token.to_owned(),
+            ..Default::default()
         };
         let refused = client.list_isolated_services(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{namespace:?} {size} {token:?}");
