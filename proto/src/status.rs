@@ -14,7 +14,7 @@ pub struct Facts<'a> {
     pub code: Code,
     /// Whether the service may have seen the call. False: no connection could be made.
     pub may_have_reached: bool,
-    /// The value of [`PUSHBACK`]. `None`: the service has not said.
+    /// The value of [`PUSHBACK`], by [`pushback`]. `None`: the service has not said.
     pub pushback: Option<&'a [u8]>,
 }
 
@@ -38,9 +38,18 @@ impl<'a> Facts<'a> {
             Code::Cancelled if is_transport(error) => Code::Unavailable,
             said => said,
         };
-        let pushback = status.and_then(|status| status.metadata().get(PUSHBACK));
-        Self { code, may_have_reached: !has::<ConnectError>(error), pushback: pushback.map(|value| value.as_bytes()) }
+        let values = status.into_iter().flat_map(|status| status.metadata().get_all(PUSHBACK));
+        let pushback = pushback(values.map(|value| value.as_bytes()));
+        Self { code, may_have_reached: !has::<ConnectError>(error), pushback }
     }
+}
+
+/// What a service says with the values of [`PUSHBACK`]. Empty, which is no number: it has given several, and gRPC's own
+/// clients take that for "not again". `None`: it has given none.
+pub fn pushback<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let mut values = values.into_iter();
+    let first = values.next()?;
+    Some(if values.next().is_none() { first } else { b"" })
 }
 
 /// Whether the caller's own timer in tonic ran out, as apart from a service that says DEADLINE_EXCEEDED itself.
@@ -84,6 +93,8 @@ mod tests {
         let mut busy = Status::resource_exhausted("busy");
         busy.metadata_mut().insert(PUSHBACK, "250".parse().unwrap());
         assert_eq!(Facts::of(&busy).unwrap().pushback, Some(&b"250"[..]));
+        busy.metadata_mut().append(PUSHBACK, "10".parse().unwrap());
+        assert_eq!(Facts::of(&busy).unwrap().pushback, Some(&b""[..]), "two words are none");
         assert_eq!(Facts::of(&std::io::Error::other("not of gRPC")), None);
     }
 

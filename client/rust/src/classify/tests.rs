@@ -61,6 +61,11 @@ fn pushback_is_the_services_word() {
     assert_eq!(pushback("250"), Some(Pushback::After(Duration::from_millis(250))));
     assert_eq!(pushback("-1"), Some(Pushback::Never));
     assert_eq!(pushback("soon"), Some(Pushback::Never));
+    let mut twice = Status::unavailable("");
+    for value in ["100", "10"] {
+        twice.metadata_mut().append("grpc-retry-pushback-ms", value.parse().unwrap());
+    }
+    assert_eq!(judge(&twice).pushback, Some(Pushback::Never), "as gRPC for Go: two words are none");
     assert_eq!(judge(&Status::unavailable("")).pushback, None);
 }
 

@@ -9,7 +9,7 @@ use crate::layer::{Attribute, Inspect, Ongoing, TraceContext};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_proto::grpc_timeout;
-use cofferdam_proto::status::PUSHBACK;
+use cofferdam_proto::status::{PUSHBACK, pushback};
 use followed::Followed;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
@@ -124,7 +124,10 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
         };
         let headers = response.headers();
         match grpc_code(headers) {
-            Some(code) => on_code(code, headers.get(PUSHBACK).map(HeaderValue::as_bytes), context),
+            Some(code) => {
+                let values = headers.get_all(PUSHBACK).into_iter().map(HeaderValue::as_bytes);
+                on_code(code, pushback(values), context)
+            }
             None => on_http_status(response.status(), headers, context),
         }
     }

@@ -29,6 +29,8 @@ fn a_grpc_status_counts_before_the_http_status() {
     let verdict = judge(&unavailable, false);
     assert_eq!((verdict.outcome, verdict.is_retryable, is_error(&unavailable)), (Outcome::Failure, true, true));
     assert_eq!(verdict.pushback, Some(Pushback::After(Duration::from_millis(5))));
+    let twice = [("grpc-status", "14"), ("grpc-retry-pushback-ms", "100"), ("grpc-retry-pushback-ms", "10")];
+    assert_eq!(judge(&response(200, &twice), false).pushback, Some(Pushback::Never));
     let not_found = response(200, &[("grpc-status", "5")]);
     assert_eq!((judge(&not_found, false).outcome, is_error(&not_found)), (Outcome::Success, true));
     let fine = response(200, &[("grpc-status", "0")]);
