@@ -11,8 +11,8 @@ use std::time::Duration;
 impl Breaker {
     /// Opens the breaker for a time, of at most 24 days, or for the policy's open time, after which it recovers by the
     /// rules. One that is open already stays open until both times are over: a trip never shortens a recovery, and never
-    /// cancels one. Another policy does not shorten what is left of it once a time was given here, be that the longer one
-    /// or not, and whatever trips come after.
+    /// cancels one. Another policy does not shorten what is left then, nor once a time was given here, be that the longer
+    /// one or not, and whatever trips come after.
     ///
     /// Returns the transition, where this made one. It changes what was learned: a hold that is in force stands over it.
     pub fn trip(
@@ -30,10 +30,11 @@ impl Breaker {
                 Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
                 Phase::Open { reopens, .. } => (State::Open, reopens),
             };
-            let by_hand = open_for.is_some();
+            // A policy's open time counts from the opening: what a trip adds to it would go with the next push, whatever that
+            // changes.
+            let by_hand = open_for.is_some() || from == State::Open;
             let open_for = open_for.unwrap_or_else(|| jittered_open_time(policy, reopens, draw.number()));
-            if let Phase::Open { wait, reopens, by_hand: was_by_hand } = word.phase() {
-                let by_hand = by_hand || was_by_hand;
+            if let Phase::Open { wait, reopens, .. } = word.phase() {
                 let until = now.saturating_add(open_for).max(self.deadline(word.generation(), wait));
                 let whole = millis_up(until.saturating_since(self.since(word.generation())));
                 let is_done = if whole > MAX_WAIT {

@@ -103,7 +103,7 @@ pub(super) enum Phase {
     Open {
         wait: u64,
         reopens: u32,
-        /// Whether an operator gave a time since it opened: no policy shortens what is left then.
+        /// Whether an operator gave a time, or tripped it once more, since it opened: no policy shortens what is left then.
         by_hand: bool,
     },
     HalfOpen {

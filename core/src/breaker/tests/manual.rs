@@ -105,6 +105,18 @@ fn a_policy_does_not_cut_short_the_time_of_a_trip_after_another_trip() {
     assert_eq!(left(&bench), Some(30 * SECOND));
 }
 
+/// A push that changed nothing once ended what a trip without a time had added to a breaker that was open already.
+#[test]
+fn a_policy_does_not_cut_short_a_trip_of_an_open_breaker() {
+    let mut bench = opened();
+    bench.advance(40 * SECOND);
+    assert_eq!(trip(&bench, None), None);
+    bench.breaker.reconfigure(&bench.policy);
+    assert_eq!(left(&bench), Some(30 * SECOND), "by the same policy");
+    bench.breaker.reconfigure(&BreakerPolicy { open_duration: 10 * SECOND, ..bench.policy.clone() });
+    assert_eq!(left(&bench), Some(30 * SECOND), "by one with a shorter time");
+}
+
 /// The count of reopenings once ended at 63, at which a factor of 1.01 has not made five minutes of a second.
 #[test]
 fn an_open_time_that_grows_slowly_reaches_its_bound() {

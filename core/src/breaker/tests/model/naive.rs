@@ -104,14 +104,14 @@ impl Naive {
             Phase::HalfOpen { reopens, .. } => (State::HalfOpen, reopens),
             Phase::Open { reopens, .. } => (State::Open, reopens),
         };
-        let by_hand = open_for.is_some();
+        let by_hand = open_for.is_some() || from == State::Open;
         let time = open_for.unwrap_or_else(|| self.jittered(reopens, share));
-        if let Phase::Open { since, wait, by_hand: was_by_hand, .. } = self.phase {
+        if let Phase::Open { since, wait, .. } = self.phase {
             let until = (now + time).max(since + wait);
             // The time from the opening to the end of the wait has 31 bits.
             let since = if whole_millis(until - since) / MILLISECOND < 1 << 31 { since } else { now };
             let wait = whole_millis(until - since);
-            self.phase = Phase::Open { since, wait, reopens, by_hand: by_hand || was_by_hand };
+            self.phase = Phase::Open { since, wait, reopens, by_hand };
             return None;
         }
         self.round += 1;
