@@ -106,7 +106,7 @@ impl Default for BreakerWindow {
 /// The calls of the last while, in buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeWindow {
-    /// Its length, at least 100 ms.
+    /// Its length, at least 100 ms. It counts in whole microseconds: what is less is cut off.
     pub length: Duration,
     /// In how many buckets, 1 to 60, each at least 10 ms long.
     pub buckets: u32,
