@@ -175,6 +175,19 @@ fn t22_a_failure_rate_that_no_binary_fraction_is_opens_at_its_threshold() {
     assert!(bench.call(Outcome::Failure).is_some(), "55 of 100");
 }
 
+/// Peers count in whole percents: none of them may open a call early or late, however many calls there are.
+#[test]
+fn every_percentage_of_any_number_of_calls_is_reached_exactly() {
+    for percent in 1..=100_u64 {
+        let threshold = percent as f64 / 100.0;
+        for calls in 1..=1_024 {
+            let least = (percent * calls).div_ceil(100);
+            assert!(super::record::reaches(least, calls, threshold), "{least} of {calls} at {percent} %");
+            assert!(!super::record::reaches(least - 1, calls, threshold), "{least} - 1 of {calls} at {percent} %");
+        }
+    }
+}
+
 #[test]
 fn a_success_never_opens() {
     let policy = BreakerPolicy { consecutive_failures: 0, failure_count: 3, minimum_calls: 5, ..consecutive() };
