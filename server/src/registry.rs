@@ -69,7 +69,10 @@ pub use self::{
     vitals::Vitals,
 };
 
-use self::{catalog::Catalog, containment::Unrecorded, hearsay::Hearsay, request_record::Leases, tell::Teller};
+use self::{
+    catalog::Catalog, containment::Unrecorded, hearsay::Hearsay, request_record::Leases, tell::Teller,
+    transact::ReadBack,
+};
 use crate::{
     clock::{Clock, SystemClock},
     error::Error,
@@ -362,15 +365,18 @@ impl Shared {
     }
 
     /// Applies what this manager has just made durable in `epoch`, ahead of the watch.
-    fn apply_early(&self, ops: &[Op], epoch: u64, at: StoreRevision) {
+    fn apply_early(&self, ops: &[Op], mut read_back: ReadBack, epoch: u64, at: StoreRevision) {
         if ops.is_empty() {
             return;
         }
         self.change(|catalog| {
             // Where the store was swapped in between, a revision of the old one would pass for a later one of the new.
             let is_current = catalog.epoch == epoch;
-            let apply = |op: &Op| match op {
-                Op::Put { key, value, .. } => catalog.put(key, value, at),
+            let mut apply = |op: &Op| match op {
+                Op::Put { key, value, .. } => match read_back.remove(key) {
+                    Some(registered) => catalog.put_written(key, registered, at),
+                    None => catalog.put(key, value, at),
+                },
                 Op::Delete { key } => catalog.delete_early(key, at),
             };
             ops.iter().filter(|_| is_current).filter_map(apply).collect::<Vec<_>>()

@@ -12,7 +12,7 @@ use super::{
     RetryPolicy, TimeWindow, TimeoutPolicy,
 };
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl From<Violation> for InvalidPolicy {
     }
 }
 
-impl fmt::Display for InvalidPolicy {
+impl Display for InvalidPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("invalid policy: ")?;
         for (index, violation) in self.violations.iter().enumerate() {
@@ -75,7 +75,7 @@ impl fmt::Display for InvalidPolicy {
 
 impl std::error::Error for InvalidPolicy {}
 
-impl fmt::Display for Violation {
+impl Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.path, self.description)
     }
@@ -116,66 +116,73 @@ fn sections(faults: &mut Faults, spec: &PolicySpec) {
 struct Faults(Vec<Violation>);
 
 impl Faults {
-    /// Names a field at fault; only its first fault is kept, for the next ones often follow from it.
-    fn require(&mut self, holds: bool, path: &str, description: impl Into<String>) {
-        if !holds && !self.blames(path) {
-            self.0.push(Violation::invalid(path, description));
+    /// Names a field at fault; only its first fault is kept, for the next ones often follow from it. What is in order costs
+    /// no words: they are put together for a fault alone.
+    fn require(&mut self, holds: bool, path: impl Display, description: impl Display) {
+        if !holds && !self.blames(&path) {
+            self.0.push(Violation::invalid(path.to_string(), description.to_string()));
         }
     }
 
     /// What must hold between a field and another one; nothing is said of it where the other one is at fault itself.
-    fn relate(&mut self, holds: bool, path: &str, other: &str, description: &str) {
+    fn relate(&mut self, holds: bool, path: impl Display, other: impl Display, description: impl Display) {
         self.require(holds || self.blames(other), path, description);
     }
 
-    fn blames(&self, path: &str) -> bool {
+    fn blames(&self, path: impl Display) -> bool {
+        let path = path.to_string();
         self.0.iter().any(|violation| violation.path == path)
     }
 
-    fn duration(&mut self, path: &str, value: Duration, min: Duration) {
+    fn duration(&mut self, path: impl Display, value: Duration, min: Duration) {
         let holds = (min..=MAX_DURATION).contains(&value);
-        self.require(holds, path, format!("must be in [{min:?}, 24h], not {value:?}"));
+        self.require(holds, path, format_args!("must be in [{min:?}, 24h], not {value:?}"));
     }
 
     /// Zero stands for "off" or "the default".
-    fn duration_or_zero(&mut self, path: &str, value: Duration, min: Duration) {
+    fn duration_or_zero(&mut self, path: impl Display, value: Duration, min: Duration) {
         if !value.is_zero() {
             self.duration(path, value, min);
         }
     }
 
-    fn number(&mut self, path: &str, value: u32, min: u32, max: u32) {
-        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+    fn number(&mut self, path: impl Display, value: u32, min: u32, max: u32) {
+        self.require((min..=max).contains(&value), path, format_args!("must be in [{min}, {max}], not {value}"));
     }
 
-    fn real(&mut self, path: &str, value: f64, min: f64, max: f64) {
+    fn real(&mut self, path: impl Display, value: f64, min: f64, max: f64) {
         // NaN is in no range.
-        self.require((min..=max).contains(&value), path, format!("must be in [{min}, {max}], not {value}"));
+        self.require((min..=max).contains(&value), path, format_args!("must be in [{min}, {max}], not {value}"));
     }
 
-    fn codes(&mut self, path: &str, codes: &[u32]) {
-        let mut seen = HashSet::new();
-        let holds = codes.iter().all(|code| *code <= MAX_GRPC_CODE && seen.insert(code));
+    fn codes(&mut self, path: impl Display, codes: &[u32]) {
+        let mut seen = 0_u32;
+        let holds = codes.iter().all(|code| {
+            let bit = 1_u32.checked_shl(*code).unwrap_or_default();
+            let is_new = *code <= MAX_GRPC_CODE && seen & bit == 0;
+            seen |= bit;
+            is_new
+        });
         self.require(holds, path, "must be gRPC status codes, 0 to 16, each at most once");
     }
 
     /// A list that the contract has no way to write empty: there, empty is the default.
-    fn not_empty<T>(&mut self, path: &str, list: &[T]) {
+    fn not_empty<T>(&mut self, path: impl Display, list: &[T]) {
         self.require(!list.is_empty(), path, "must not be empty");
     }
 
-    fn text(&mut self, path: &str, text: &str, max: usize) {
-        self.require(text.len() <= max, path, format!("must be at most {max} bytes long, not {}", text.len()));
+    fn text(&mut self, path: impl Display, text: &str, max: usize) {
+        self.require(text.len() <= max, &path, format_args!("must be at most {max} bytes long, not {}", text.len()));
         self.require(!text.contains(char::is_control), path, "must not hold control characters");
     }
 
     fn queue(&mut self, path: &str, max_concurrent: u32, max_queue: u32, max_wait: Duration) {
-        self.number(&format!("{path}.max_concurrent"), max_concurrent, 1, MAX_CONCURRENT);
-        self.number(&format!("{path}.max_queue"), max_queue, 0, MAX_CONCURRENT);
-        self.duration(&format!("{path}.max_wait"), max_wait, Duration::ZERO);
+        self.number(format_args!("{path}.max_concurrent"), max_concurrent, 1, MAX_CONCURRENT);
+        self.number(format_args!("{path}.max_queue"), max_queue, 0, MAX_CONCURRENT);
+        self.duration(format_args!("{path}.max_wait"), max_wait, Duration::ZERO);
         let waits = max_queue == 0 || !max_wait.is_zero();
         let description = "must be above zero where max_queue is";
-        self.relate(waits, &format!("{path}.max_wait"), &format!("{path}.max_queue"), description);
+        self.relate(waits, format_args!("{path}.max_wait"), format_args!("{path}.max_queue"), description);
     }
 }
 
@@ -239,7 +246,7 @@ fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
     statuses(faults, "classification.http_failure_statuses", &policy.http_failure_statuses);
     statuses(faults, "classification.http_neutral_statuses", &policy.http_neutral_statuses);
     let few = policy.error_types.len() <= MAX_ERROR_TYPES;
-    faults.require(few, "classification.error_types", format!("must be at most {MAX_ERROR_TYPES}"));
+    faults.require(few, "classification.error_types", format_args!("must be at most {MAX_ERROR_TYPES}"));
     for (index, rule) in policy.error_types.iter().take(MAX_ERROR_TYPES).enumerate() {
         let path = format!("classification.error_types[{index}].type_name");
         faults.require(!rule.type_name.is_empty(), &path, "must not be empty");
@@ -249,12 +256,16 @@ fn classification(faults: &mut Faults, policy: &ClassificationPolicy) {
 
 fn statuses(faults: &mut Faults, path: &str, ranges: &[RangeInclusive<u32>]) {
     faults.not_empty(path, ranges);
-    faults.require(ranges.len() <= MAX_HTTP_RANGES, path, format!("must be at most {MAX_HTTP_RANGES} ranges"));
+    faults.require(ranges.len() <= MAX_HTTP_RANGES, path, format_args!("must be at most {MAX_HTTP_RANGES} ranges"));
     for (index, range) in ranges.iter().take(MAX_HTTP_RANGES).enumerate() {
-        let (first, last) = (format!("{path}[{index}].first"), format!("{path}[{index}].last"));
-        faults.number(&first, *range.start(), 100, MAX_HTTP_STATUS);
+        faults.number(format_args!("{path}[{index}].first"), *range.start(), 100, MAX_HTTP_STATUS);
         let fits = (*range.start()..=MAX_HTTP_STATUS).contains(range.end());
-        faults.relate(fits, &last, &first, "must be in [first, 599], or zero for the first alone");
+        faults.relate(
+            fits,
+            format_args!("{path}[{index}].last"),
+            format_args!("{path}[{index}].first"),
+            "must be in [first, 599], or zero for the first alone",
+        );
     }
 }
 
@@ -283,7 +294,7 @@ fn hedge(faults: &mut Faults, policy: HedgePolicy) {
     faults.require(
         (0.0..1.0).contains(&percentile),
         "hedge.percentile",
-        format!("must be in [0, 1), not {percentile}"),
+        format_args!("must be in [0, 1), not {percentile}"),
     );
     let starts = percentile == 0.0 || !policy.delay.is_zero();
     let description = "must be above zero where percentile is: it is the delay until enough has been measured";
@@ -292,7 +303,7 @@ fn hedge(faults: &mut Faults, policy: HedgePolicy) {
 
 fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
     faults.queue("bulkhead", policy.max_concurrent, policy.max_queue, policy.max_wait);
-    faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format!("must be at most {MAX_POOLS}"));
+    faults.require(policy.pools.len() <= MAX_POOLS, "bulkhead.pools", format_args!("must be at most {MAX_POOLS}"));
     let mut names = HashSet::new();
     for (index, pool) in policy.pools.iter().take(MAX_POOLS).enumerate() {
         let path = format!("bulkhead.pools[{index}]");
@@ -301,15 +312,19 @@ fn bulkhead(faults: &mut Faults, policy: &BulkheadPolicy) {
             && pool.name.starts_with(|c: char| c.is_ascii_alphabetic())
             && pool.name.chars().all(|c| c.is_ascii_alphanumeric() || punctuation(c));
         let form = "must be 1 to 64 letters, digits, '.', '_' and '-', starting with a letter";
-        faults.require(formed, &format!("{path}.name"), form);
-        faults.require(names.insert(&pool.name), &format!("{path}.name"), "must differ from the other pools' names");
+        faults.require(formed, format_args!("{path}.name"), form);
+        faults.require(
+            names.insert(&pool.name),
+            format_args!("{path}.name"),
+            "must differ from the other pools' names",
+        );
         faults.queue(&path, pool.max_concurrent, pool.max_queue, pool.max_wait);
         globs(faults, &format!("{path}.method_globs"), &pool.method_globs);
     }
 }
 
 fn globs(faults: &mut Faults, path: &str, globs: &[String]) {
-    faults.require(globs.len() <= MAX_GLOBS, path, format!("must be at most {MAX_GLOBS}"));
+    faults.require(globs.len() <= MAX_GLOBS, path, format_args!("must be at most {MAX_GLOBS}"));
     for (index, pattern) in globs.iter().take(MAX_GLOBS).enumerate() {
         glob(faults, &format!("{path}[{index}]"), pattern);
     }
@@ -340,7 +355,11 @@ fn rate_limit(faults: &mut Faults, policy: &RateLimitPolicy) {
 }
 
 fn fallback(faults: &mut Faults, policy: &FallbackPolicy, timeout: &TimeoutPolicy) {
-    faults.require(policy.chain.len() <= MAX_STEPS, "fallback.chain", format!("must be at most {MAX_STEPS} steps"));
+    faults.require(
+        policy.chain.len() <= MAX_STEPS,
+        "fallback.chain",
+        format_args!("must be at most {MAX_STEPS} steps"),
+    );
     let mut kinds = HashSet::new();
     for (index, step) in policy.chain.iter().take(MAX_STEPS).enumerate() {
         let path = format!("fallback.chain[{index}].{}", step.name());
@@ -374,36 +393,40 @@ fn fallback_step(faults: &mut Faults, path: &str, step: &FallbackStep) {
         FallbackStep::Static(step) => {
             let length = step.payload.len();
             let fits = length <= MAX_STATIC_BYTES;
-            faults.require(fits, &format!("{path}.payload"), format!("must be at most 64 KiB, not {length} bytes"));
-            faults.text(&format!("{path}.content_type"), &step.content_type, 256);
+            faults.require(
+                fits,
+                format_args!("{path}.payload"),
+                format_args!("must be at most 64 KiB, not {length} bytes"),
+            );
+            faults.text(format_args!("{path}.content_type"), &step.content_type, 256);
         }
         FallbackStep::Cached(step) => cached_step(faults, path, step),
         FallbackStep::Alternative(step) => {
-            faults.text(&format!("{path}.method"), &step.method, 512);
-            faults.duration(&format!("{path}.timeout"), step.timeout, MILLISECOND);
+            faults.text(format_args!("{path}.method"), &step.method, 512);
+            faults.duration(format_args!("{path}.timeout"), step.timeout, MILLISECOND);
         }
         FallbackStep::Degraded(step) => {
             let few = step.features.len() <= MAX_FEATURES;
-            faults.require(few, &format!("{path}.features"), format!("must be at most {MAX_FEATURES}"));
+            faults.require(few, format_args!("{path}.features"), format_args!("must be at most {MAX_FEATURES}"));
             for (index, feature) in step.features.iter().take(MAX_FEATURES).enumerate() {
-                faults.text(&format!("{path}.features[{index}]"), feature, 64);
+                faults.text(format_args!("{path}.features[{index}]"), feature, 64);
             }
-            faults.text(&format!("{path}.reason"), &step.reason, 256);
+            faults.text(format_args!("{path}.reason"), &step.reason, 256);
         }
     }
 }
 
 fn cached_step(faults: &mut Faults, path: &str, step: &CachedFallback) {
     let CachedFallback { ttl, stale_if_error, max_entries, max_entry_bytes, max_bytes, key_fields } = step;
-    faults.duration(&format!("{path}.ttl"), *ttl, MILLISECOND);
-    faults.duration(&format!("{path}.stale_if_error"), *stale_if_error, Duration::ZERO);
-    faults.number(&format!("{path}.max_entries"), *max_entries, 1, 100_000);
+    faults.duration(format_args!("{path}.ttl"), *ttl, MILLISECOND);
+    faults.duration(format_args!("{path}.stale_if_error"), *stale_if_error, Duration::ZERO);
+    faults.number(format_args!("{path}.max_entries"), *max_entries, 1, 100_000);
     let (largest, all) = (format!("{path}.max_entry_bytes"), format!("{path}.max_bytes"));
     faults.number(&largest, *max_entry_bytes, 1, MAX_CACHE_ENTRY_BYTES);
     faults.number(&all, *max_bytes, 1, MAX_CACHE_BYTES);
     faults.relate(max_bytes >= max_entry_bytes, &all, &largest, "must not be below max_entry_bytes");
     let path = format!("{path}.key_fields");
-    faults.require(key_fields.len() <= MAX_KEY_FIELDS, &path, format!("must be at most {MAX_KEY_FIELDS}"));
+    faults.require(key_fields.len() <= MAX_KEY_FIELDS, &path, format_args!("must be at most {MAX_KEY_FIELDS}"));
     let mut names = HashSet::new();
     for (index, name) in key_fields.iter().take(MAX_KEY_FIELDS).enumerate() {
         let path = format!("{path}[{index}]");

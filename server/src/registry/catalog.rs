@@ -294,13 +294,12 @@ impl Catalog {
     /// A key holds a value since `at`.
     pub(super) fn put(&mut self, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
         let key = Key::parse(store_key);
-        let newer = self.known(&key).is_none_or(|known| known < at);
-        let deleted_since = self.deleted.get(store_key).is_some_and(|deleted| *deleted >= at);
-        if !newer || deleted_since {
-            return None;
-        }
+        self.is_news(store_key, &key, at).then_some(())?;
         match key {
-            Key::Service(key) => self.put_service(key, store_key, value, at),
+            Key::Service(key) => {
+                let decoded = Registered::decode(&key, value, self.at(at));
+                self.put_service(key, store_key, decoded, at)
+            }
             Key::Health(key) => {
                 let health = decode_health(value).inspect_err(|reason| warn_of_poison(store_key, at, reason)).ok();
                 self.health.insert(key, Report { revision: at, health });
@@ -342,8 +341,28 @@ impl Catalog {
         }
     }
 
-    fn put_service(&mut self, key: ServiceKey, store_key: &str, value: &Bytes, at: StoreRevision) -> Option<Change> {
-        let decoded = Registered::decode(&key, value, self.at(at));
+    /// The same of a service that was read back when it was written.
+    pub(super) fn put_written(&mut self, store_key: &str, service: Registered, at: StoreRevision) -> Option<Change> {
+        let key = service.key().clone();
+        self.is_news(store_key, &Key::Service(key.clone()), at).then_some(())?;
+        let service = service.written_at(self.at(at));
+        self.put_service(key, store_key, Ok(service), at)
+    }
+
+    /// Whether what a key holds since `at` is not known yet.
+    fn is_news(&self, store_key: &str, key: &Key, at: StoreRevision) -> bool {
+        let is_newer = self.known(key).is_none_or(|known| known < at);
+        let is_deleted_since = self.deleted.get(store_key).is_some_and(|deleted| *deleted >= at);
+        is_newer && !is_deleted_since
+    }
+
+    fn put_service(
+        &mut self,
+        key: ServiceKey,
+        store_key: &str,
+        decoded: Result<Registered, Unreadable>,
+        at: StoreRevision,
+    ) -> Option<Change> {
         let slot = self.services.entry(key.clone()).or_insert(Slot {
             revision: at,
             good: None,

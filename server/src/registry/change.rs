@@ -351,6 +351,7 @@ pub(super) fn write(
         .map_err(|unreadable| Error::Internal { detail: format!("{target}: what was to be written: {unreadable}") })?;
     let described = v1::IsolatedService { revision: None, ..describe(view.catalog(), &registered) };
     check_room(value.len().max(described.encoded_len()), !described.holds.is_empty())?;
+    view.will_be(registered);
     ops.push(put(key::service(target), value));
     Ok((ops, described))
 }

@@ -40,6 +40,7 @@ use super::{
     Containment, Registered, Registry, Revision, Shared, key,
     key::Key,
     record::{SCHEMA_VERSION, Unreadable},
+    transact::ReadBack,
 };
 use crate::store::{CommitError, MAX_VALUE_BYTES, Precondition, StoreRevision, Txn};
 
@@ -195,7 +196,7 @@ impl Shared {
         let give_up = Instant::now() + self.options.store_timeout;
         match self.commit(txn, give_up).await {
             Ok(revision) => {
-                self.apply_early(&ops, epoch, revision);
+                self.apply_early(&ops, ReadBack::new(), epoch, revision);
                 Ok(())
             }
             Err(error) => Err(error),

@@ -126,6 +126,11 @@ impl Registered {
         })
     }
 
+    /// It as it was written at a revision, just now.
+    pub(super) fn written_at(self, revision: Revision) -> Self {
+        Self { revision, since: Instant::now(), ..self }
+    }
+
     /// Its namespace and name.
     pub fn key(&self) -> &ServiceKey {
         &self.key

@@ -75,7 +75,7 @@ impl Request {
         &self,
         shared: &Shared,
         txn: &mut Txn,
-        answer: Option<Vec<u8>>,
+        answer: Option<&impl Message>,
         give_up: Instant,
     ) -> Result<Option<LeaseId>, Error> {
         if self.id.is_empty() {
@@ -90,7 +90,7 @@ impl Request {
             schema_version: SCHEMA_VERSION,
             method: self.method.to_owned(),
             request_hash: self.hash.clone(),
-            response: answer.into(),
+            response: answer.encode_to_vec().into(),
         };
         let value = record.encode_to_vec();
         let bytes = key.len() + value.len() + OVERHEAD_BYTES;

@@ -10,7 +10,10 @@
 //! transaction also requires the store's description unchanged, so that no write ends up in another epoch than the one
 //! it answers with.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cofferdam_core::name::{Name, ServiceKey};
@@ -53,17 +56,32 @@ pub(super) struct Plan<A> {
     pub(super) answer: A,
 }
 
+/// A plan, or what it refuses with, and on which conditions.
+#[derive(Debug)]
+struct Planned<A> {
+    verdict: Result<Plan<A>, Error>,
+    /// What the verdict depends on.
+    txn: Txn,
+    read_back: ReadBack,
+    epoch: u64,
+}
+
 /// The services in memory, as one plan sees them.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     catalog: &'a Catalog,
     read: BTreeMap<String, Option<StoreRevision>>,
+    read_back: ReadBack,
 }
+
+/// Services as they will be, by their key in the store: what was read back of it before it is written need not be read
+/// again when it is.
+pub(super) type ReadBack = HashMap<String, Registered>;
 
 impl<'a> View<'a> {
     fn new(catalog: &'a Catalog) -> Self {
         let read = BTreeMap::from([(key::META.to_owned(), Some(catalog.meta))]);
-        Self { catalog, read }
+        Self { catalog, read, read_back: ReadBack::new() }
     }
 
     /// A service. The plan holds only while it stays as it is.
@@ -91,6 +109,11 @@ impl<'a> View<'a> {
         self.catalog.bulk()
     }
 
+    /// A service will be this, where the plan is carried out.
+    pub(super) fn will_be(&mut self, registered: Registered) {
+        self.read_back.insert(key::service(registered.key()), registered);
+    }
+
     /// All that is known; the plan does not depend on it.
     pub(super) fn catalog(&self) -> &'a Catalog {
         self.catalog
@@ -110,12 +133,12 @@ impl<'a> View<'a> {
         self.read.insert(store_key, self.catalog.known(&key));
     }
 
-    fn into_txn(self) -> Txn {
+    fn into_txn(self) -> (Txn, ReadBack) {
         let require = |(key, revision)| match revision {
             Some(mod_revision) => Precondition::Revision { key, mod_revision },
             None => Precondition::Absent { key },
         };
-        Txn { preconditions: self.read.into_iter().map(require).collect(), ops: Vec::new() }
+        (Txn { preconditions: self.read.into_iter().map(require).collect(), ops: Vec::new() }, self.read_back)
     }
 }
 
@@ -134,18 +157,16 @@ impl Shared {
     ) -> Result<A, Error> {
         let give_up = Instant::now() + self.options.store_timeout;
         for attempt in 0..ATTEMPTS {
-            let (verdict, txn, epoch) = self.plan(&plan);
-            let mut txn = txn;
+            let Planned { verdict, mut txn, read_back, epoch } = self.plan(&plan);
             let verdict = verdict.map(|planned| {
                 txn.ops = planned.ops;
                 planned.answer
             });
-            let answer = verdict.as_ref().ok().map(Message::encode_to_vec);
-            let lease = request.attach(self, &mut txn, answer, give_up).await?;
+            let lease = request.attach(self, &mut txn, verdict.as_ref().ok(), give_up).await?;
             let ops = txn.ops.clone();
             let conflict = match self.commit(txn, give_up).await {
                 Ok(revision) => {
-                    self.apply_early(&ops, epoch, revision);
+                    self.apply_early(&ops, read_back, epoch, revision);
                     if let Some(cause) = cause {
                         let at = super::revision_at(epoch, revision);
                         services(&ops).for_each(|key| cause.tell(&key, request.id(), at));
@@ -186,20 +207,18 @@ impl Shared {
     /// # Errors
     /// What the plan refuses with, as far as memory knows.
     pub(super) fn preview<A>(&self, plan: impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send) -> Result<A, Error> {
-        self.plan(&plan).0.map(|planned| planned.answer)
+        self.plan(&plan).verdict.map(|planned| planned.answer)
     }
 
-    fn plan<A>(
-        &self,
-        plan: &(impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send),
-    ) -> (Result<Plan<A>, Error>, Txn, u64) {
+    fn plan<A>(&self, plan: &(impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send)) -> Planned<A> {
         let catalog = self.read();
         let mut view = View::new(&catalog);
         let mut verdict = plan(&mut view);
         if let Ok(plan) = &mut verdict {
             catalog.end_containments(&mut plan.ops);
         }
-        (verdict, view.into_txn(), catalog.epoch)
+        let (txn, read_back) = view.into_txn();
+        Planned { verdict, txn, read_back, epoch: catalog.epoch }
     }
 
     /// Brings memory to where the store is now, for what is found out from memory alone.

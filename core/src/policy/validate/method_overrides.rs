@@ -9,13 +9,17 @@ use std::collections::HashSet;
 
 pub(super) fn check(faults: &mut Faults, spec: &PolicySpec) {
     let overrides = &spec.method_overrides;
-    faults.require(overrides.len() <= MAX_OVERRIDES, "method_overrides", format!("must be at most {MAX_OVERRIDES}"));
+    faults.require(
+        overrides.len() <= MAX_OVERRIDES,
+        "method_overrides",
+        format_args!("must be at most {MAX_OVERRIDES}"),
+    );
     let mut globs = HashSet::new();
     for (index, entry) in overrides.iter().take(MAX_OVERRIDES).enumerate() {
         let path = format!("method_overrides[{index}]");
         glob(faults, &format!("{path}.glob"), &entry.glob);
         let once = globs.insert(method_name(&entry.glob));
-        faults.require(once, &format!("{path}.glob"), "must differ from the globs before it: the first one wins");
+        faults.require(once, format_args!("{path}.glob"), "must differ from the globs before it: the first one wins");
         check_sections(faults, &format!("{path}.policy"), spec, entry);
     }
 }
@@ -24,10 +28,10 @@ fn check_sections(faults: &mut Faults, path: &str, spec: &PolicySpec, entry: &Me
     let pools = entry.bulkhead.as_ref().is_none_or(|bulkhead| bulkhead.pools.is_empty());
     let description =
         "must be empty: pools are the service's, and an override's bulkhead is one for all that it matches";
-    faults.require(pools, &format!("{path}.bulkhead.pools"), description);
+    faults.require(pools, format_args!("{path}.bulkhead.pools"), description);
     let budget = entry.retry.as_ref().is_none_or(|retry| retry.budget == spec.retry.budget);
     let description = "must be left out, or equal the service's: its methods share one budget";
-    faults.require(budget, &format!("{path}.retry.budget"), description);
+    faults.require(budget, format_args!("{path}.retry.budget"), description);
 
     let mut whole = entry.applied_to(spec);
     whole.bulkhead.pools.clear();
@@ -39,10 +43,10 @@ fn check_sections(faults: &mut Faults, path: &str, spec: &PolicySpec, entry: &Me
             continue;
         }
         if replaces(entry, &field) {
-            faults.require(false, &format!("{path}.{field}"), description);
+            faults.require(false, format_args!("{path}.{field}"), description);
         } else if !faults.blames(&field) {
             let inherited = format!("{description}; it is the service's, so override that section too");
-            faults.require(false, &format!("{path}.{field}"), inherited);
+            faults.require(false, format_args!("{path}.{field}"), inherited);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 use cofferdam_core::wire::revision_from_wire;
 use cofferdam_proto::{storage::v1::StoreMeta, v1};
 use prost::Message;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_write_to_the_store_before_is_not_taken_for_a_later_one() {
     // Durable in the old store, which was swapped before memory heard of it.
     let written = store.inner().list("service/").await.unwrap().entries.remove(0);
     let late = [Op::Put { key: written.key, value: written.value, lease: None }];
-    registry.shared.apply_early(&late, now.epoch - 1, StoreRevision::new(now.revision + 900));
+    registry.shared.apply_early(&late, HashMap::new(), now.epoch - 1, StoreRevision::new(now.revision + 900));
     let payments = registry.get(&key("default/payments")).unwrap();
     assert_eq!(payments.revision(), revision_from_wire(now));
 }
