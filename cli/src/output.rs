@@ -2,12 +2,14 @@
 //!
 //! Data goes to the standard output and prose to the standard error, so that a pipe gets nothing but what it asked for.
 
+mod document;
 mod figures;
 mod table;
 
 pub(crate) use self::figures::{age, basis_points, length, rate, std_duration};
 pub(crate) use self::table::{Cell, Table, Tone, print_row};
 
+use self::document::Document;
 use crate::message::{Fault, Named, dynamic};
 use clap::ValueEnum;
 use prost_reflect::DynamicMessage;
@@ -131,8 +133,9 @@ fn document_text(format: Format, message: &DynamicMessage) -> Result<String, Pri
     match format {
         Format::Yaml => yaml(message).map(|text| format!("---\n{text}")),
         _ => {
+            let document = Document::of(message).map_err(PrintError::Document)?;
             let mut text =
-                serde_json::to_string_pretty(message).map_err(|error| PrintError::Document(error.to_string()))?;
+                serde_json::to_string_pretty(&document).map_err(|error| PrintError::Document(error.to_string()))?;
             text.push('\n');
             Ok(text)
         }
@@ -145,7 +148,8 @@ fn document_text(format: Format, message: &DynamicMessage) -> Result<String, Pri
 ///
 /// [`PrintError::Document`].
 pub(crate) fn yaml(message: &DynamicMessage) -> Result<String, PrintError> {
-    let mut text = serde_saphyr::to_string(message).map_err(|error| PrintError::Document(error.to_string()))?;
+    let document = Document::of(message).map_err(PrintError::Document)?;
+    let mut text = serde_saphyr::to_string(&document).map_err(|error| PrintError::Document(error.to_string()))?;
     if !text.ends_with('\n') {
         text.push('\n');
     }

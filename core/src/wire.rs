@@ -40,6 +40,6 @@ pub use orders::{
 pub use origin::{Origin, TracedPolicy};
 pub use stats::{
     UnknownNumber, breaker_state_from_wire, breaker_state_to_wire, counters_from_wire, counters_to_wire,
-    health_from_wire, health_to_wire, part_is, part_to_wire, revision_from_wire, revision_to_wire,
+    health_from_wire, health_to_wire, part_is, part_to_wire, revision_from_wire, revision_to_wire, transition_to_wire,
 };
 pub use update::apply_update;

@@ -142,6 +142,12 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// The store has no room. Nothing was changed.
+    #[error("the store has no room, nothing was changed: {reason}")]
+    StoreFull {
+        /// What it said.
+        reason: String,
+    },
     /// Other services name this one as their alternative.
     #[error("service {key} is the alternative of {}: change their fallback first", services.join(", "))]
     ServiceInUse {

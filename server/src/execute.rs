@@ -6,12 +6,14 @@
 //!
 //! The manager is one more caller: it has a breaker, budget and cache of its own for each registered service that it was
 //! asked to call, in memory only, and of the caches' memory a bound over all services (`memory`). What operators order is
-//! done when it is given and not when somebody calls next (`keep_up`): by then a trip may be long over.
+//! done when it is given and not when somebody calls next (`keep_up`): by then a trip may be long over. What the breakers
+//! do is told like that of an instance's, and how a service does by these calls counts where its health is asked for.
 
 mod channels;
 mod fence;
 mod memory;
 mod method;
+mod observer;
 mod runtime;
 mod status;
 mod trace;
@@ -24,22 +26,25 @@ pub(crate) use upstream::DEPTH_HEADER;
 
 use crate::activity::Activity;
 use crate::error::{Error, Rejection};
+use crate::instances::{Condition, Instances};
 use crate::registry::{Registered, Registry};
 use bytes::Bytes;
 use channels::Channels;
 use cofferdam_core::breaker::State;
 use cofferdam_core::cache::AnswerCache;
 use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, Source};
-use cofferdam_core::isolation::{BreakerReceipt, Isolation, Unobserved};
+use cofferdam_core::isolation::{BreakerReceipt, Isolation};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::time::Clocks;
 use memory::Memory;
+use observer::Told;
 use runtime::TokioRuntime;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{sleep, timeout};
 use upstream::{Endpoints, UpstreamCall, UpstreamError};
 
 /// The largest request that is relayed, in bytes.
@@ -53,12 +58,16 @@ const MAX_CONCURRENT: usize = 256;
 
 /// The least time between two looks at what has changed.
 const SETTLING: Duration = Duration::from_millis(100);
+/// The longest: what has failed is over one day although nobody calls.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes calls to registered services.
 #[derive(Debug)]
 pub struct Executor {
     registry: Arc<Registry>,
     isolations: Mutex<HashMap<ServiceKey, Own>>,
+    /// Tells that a call has ended.
+    called: Notify,
     channels: Channels,
     runtime: TokioRuntime,
     places: Semaphore,
@@ -115,6 +124,7 @@ impl Executor {
         Self {
             registry,
             isolations: Mutex::default(),
+            called: Notify::new(),
             channels: Channels::new(fence),
             runtime: TokioRuntime::new(),
             places: Semaphore::new(MAX_CONCURRENT),
@@ -161,6 +171,7 @@ impl Executor {
         let endpoints = Endpoints::new();
         let mut upstream = UpstreamCall::new(self, service, call, call.method.clone(), &endpoints);
         let result = call::execute(&isolation, &self.runtime, &mut upstream, &options).await;
+        self.called.notify_one();
         let breaker_state = isolation.breaker_state_for(options.method, options.pool, self.runtime.now());
         if let Ok(answer) = &result
             && answer.source == Source::Live
@@ -205,6 +216,17 @@ impl Executor {
         }
     }
 
+    /// Tells how each service does by the calls that were made to it.
+    fn tell_conditions(&self, instances: &Instances) {
+        let now = self.runtime.now();
+        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, own) in isolations.iter().filter(|(key, _)| self.registry.get(key).is_some()) {
+            // A worse state is greater.
+            let breaker = own.isolation.breaker_states(now).into_iter().map(|(_, state)| state).max();
+            instances.stand_here(key, Condition { breaker, health: Some(own.isolation.health(now)) });
+        }
+    }
+
     /// The caches of all services.
     fn caches(&self) -> Vec<Arc<AnswerCache>> {
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -225,7 +247,8 @@ impl Executor {
             return Arc::clone(isolation);
         }
         isolations.retain(|key, _| self.registry.get(key).is_some());
-        let isolation = Isolation::new(service.policy().clone(), None, self.clocks(), Arc::new(Unobserved));
+        let told = Told::new(service.key().clone(), Arc::clone(self.registry.events()));
+        let isolation = Isolation::new(service.policy().clone(), None, self.clocks(), Arc::new(told));
         self.apply(&isolation, service);
         let isolation = Arc::new(isolation);
         let own = Own { isolation: Arc::clone(&isolation), told: Activity::default() };
@@ -260,11 +283,21 @@ impl Executor {
     }
 }
 
-/// Keeps an executor in step with the registry, for as long as it runs.
-pub(crate) async fn keep_up(executor: Arc<Executor>) {
+/// Keeps an executor in step with the registry, and says how services do by its calls, for as long as it runs.
+pub(crate) async fn keep_up(executor: Arc<Executor>, instances: Arc<Instances>) {
     let mut version = executor.registry.version();
-    while version.changed().await.is_ok() {
+    loop {
+        let news = async {
+            tokio::select! {
+                changed = version.changed() => changed.is_ok(),
+                () = executor.called.notified() => true,
+            }
+        };
+        if !timeout(PATIENCE, news).await.unwrap_or(true) {
+            return;
+        }
         executor.catch_up();
+        executor.tell_conditions(&instances);
         sleep(SETTLING).await;
     }
 }

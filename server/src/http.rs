@@ -241,7 +241,8 @@ impl Inner {
         let request = transcode::request(rpc, &variables, head, body).await?;
         let peer = head.extensions.get::<Peer>().cloned();
         let answer = self.service.call(rpc.method.clone(), request, metadata(&head.headers), peer).await;
-        let is_conditional = head.headers.contains_key(header::IF_MATCH);
+        let is_conditional =
+            [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| head.headers.contains_key(name));
         let answer = answer.map_err(|refusal| Problem::from_refusal(refusal, is_conditional))?;
         transcode::response(rpc, answer).await.map(|answer| answer.map(Said::Whole))
     }

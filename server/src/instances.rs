@@ -147,6 +147,8 @@ struct Service {
     silent: u32,
     tally: Tally,
     census: Census,
+    /// How the calls do that this manager makes itself. It counts in no number of instances.
+    here: Condition,
     /// Whether it was registered when an instance last named it.
     is_registered: bool,
 }
@@ -198,12 +200,12 @@ pub struct Refusal {
     pub is_contained: bool,
 }
 
-/// The least good of what instances report about a service.
+/// The least good of what is seen of a service: by instances, and by managers that call it themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// The breaker; absent where no instance reports one.
+    /// The breaker; absent where nobody has one.
     pub breaker: Option<State>,
-    /// The health; absent where no instance reports it.
+    /// The health; absent where nobody has called it.
     pub health: Option<HealthStatus>,
 }
 
@@ -318,10 +320,11 @@ impl Instances {
         refusals.collect()
     }
 
-    /// The least good of what instances report about a service, those of other managers included.
+    /// The least good of what instances report about a service and of what managers see that call it themselves, those of
+    /// other managers included.
     pub fn condition(&self, key: &ServiceKey) -> Condition {
         let inner = self.lock();
-        let own = inner.services.get(key).map(|service| service.tally.condition()).unwrap_or_default();
+        let own = inner.services.get(key).map(Service::condition).unwrap_or_default();
         own.worse(inner.stand_of(key).condition)
     }
 
@@ -402,6 +405,11 @@ impl Service {
         let count = self.members.values().filter(|member| member.refused.as_ref().is_some_and(has)).count();
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         PutBack { count: number(count), of: number(self.members.len()) }
+    }
+
+    /// The least good of what is seen of it at this manager.
+    fn condition(&self) -> Condition {
+        self.tally.condition().worse(self.here)
     }
 
     fn is_abandoned(&self) -> bool {

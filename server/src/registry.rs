@@ -243,6 +243,14 @@ impl Registry {
         self.shared.read().is_poisoned(key)
     }
 
+    /// Brings memory to where the store is now.
+    ///
+    /// # Errors
+    /// Those of a read that the store does not answer.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        self.shared.catch_up_with_store().await
+    }
+
     /// Where changes are told.
     pub(crate) fn events(&self) -> &Arc<Events> {
         &self.shared.teller.events
@@ -372,7 +380,7 @@ impl Shared {
         self.change(|catalog| {
             // Where the store was swapped in between, a revision of the old one would pass for a later one of the new.
             let is_current = catalog.epoch == epoch;
-            let mut apply = |op: &Op| match op {
+            let apply = |op: &Op| match op {
                 Op::Put { key, value, .. } => match read_back.remove(key) {
                     Some(registered) => catalog.put_written(key, registered, at),
                     None => catalog.put(key, value, at),
@@ -388,9 +396,7 @@ impl Shared {
         match error {
             StoreError::Unavailable { reason } | StoreError::Denied { reason } => Error::StoreUnavailable { reason },
             StoreError::Unknown { reason } => Error::StoreOutcomeUnknown { reason },
-            StoreError::Full { reason } => {
-                Error::QuotaExceeded { quota: "store", limit: reason, remedy: "make room in the store" }
-            }
+            StoreError::Full { reason } => Error::StoreFull { reason },
             StoreError::TooLarge { reason } => {
                 Error::QuotaExceeded { quota: "record", limit: reason, remedy: "make the request smaller" }
             }

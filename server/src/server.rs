@@ -196,7 +196,7 @@ impl Server {
         let _events = AbortOnDropHandle::new(tokio::spawn(observing));
         let webhooks = webhooks(config, &events).await?;
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
-        let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor)));
+        let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor), Arc::clone(&instances)));
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));

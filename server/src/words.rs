@@ -15,9 +15,25 @@ pub(crate) fn shortened(text: impl Into<String>, max: usize) -> String {
     text
 }
 
+/// What others have written, in one line that a terminal can show: what would move its cursor, end the line or turn its
+/// direction becomes a space.
+pub(crate) fn printed(text: &str) -> String {
+    text.chars().map(|c| if is_printed(c) { c } else { ' ' }).collect()
+}
+
+fn is_printed(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns && !matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 #[cfg(test)]
 mod tests {
-    use super::shortened;
+    use super::{printed, shortened};
+
+    #[test]
+    fn what_others_write_stays_in_its_line() {
+        assert_eq!(printed("\u{1b}[2Jno\nok \u{9b}31m\u{202e}\u{2028}ü"), " [2Jno ok  31m  ü");
+    }
 
     #[test]
     fn a_text_ends_between_two_characters() {

@@ -114,6 +114,7 @@ impl Refusal {
             "BULK_CHANGE_UNDER_WAY" => "cofferdam events, which shows what is put back".to_owned(),
             "HOLD_NOT_FOUND" => "cofferdam describe service SERVICE, which shows its holds".to_owned(),
             "QUOTA_EXCEEDED" if self.told("quota") == "services" => "cofferdam get services -A".to_owned(),
+            "QUOTA_EXCEEDED" if self.told("quota") == "store" => "again, when the store has room".to_owned(),
             "QUOTA_EXCEEDED" => "cofferdam describe service SERVICE, which shows what it has".to_owned(),
             "STORE_UNAVAILABLE" | "STORE_OUTCOME_UNKNOWN" | "SHUTTING_DOWN" => {
                 "cofferdam check, and then again".to_owned()

@@ -50,6 +50,26 @@ fn a_document_is_the_contracts_json_in_the_contracts_order() {
 }
 
 #[test]
+fn maps_are_in_the_order_of_their_keys_each_time() {
+    let labels = ["team", "cost", "tier", "area", "zone"].map(|key| (key.to_owned(), "1".to_owned()));
+    let service = v1::Service { name: "payments".into(), labels: labels.into(), ..Default::default() };
+    let answer = v1::ListIsolatedServicesResponse {
+        services: vec![v1::IsolatedService { service: Some(service), ..Default::default() }],
+        ..Default::default()
+    };
+    let mut out = Vec::new();
+    document(&mut out, Format::Yaml, &answer).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let labels: Vec<_> = text.lines().skip_while(|line| !line.ends_with("labels:")).skip(1).take(5).collect();
+    let expected = ["area", "cost", "team", "tier", "zone"];
+    assert_eq!(
+        labels.iter().map(|line| line.trim().split(':').next().unwrap()).collect::<Vec<_>>(),
+        expected,
+        "{text}"
+    );
+}
+
+#[test]
 fn figures_are_short() {
     let millis = |millis| Some(Duration::from_millis(millis));
     let lengths = [Some(Duration::from_micros(12)), millis(3), millis(90), millis(999), millis(2_100), millis(75_000)];

@@ -1,9 +1,11 @@
-use crate::breaker::State;
+use super::duration::duration_to_wire;
+use crate::breaker::{State, Transition};
 use crate::health::HealthStatus;
 use crate::isolation::Part;
 use crate::revision::Revision;
 use crate::stats::CounterSnapshot;
 use cofferdam_proto::v1;
+use std::time::Duration;
 
 /// The number has no name in this release's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,21 @@ pub fn part_to_wire(part: &Part) -> (String, String) {
         Part::Service => (String::new(), String::new()),
         Part::Pool(name) => (name.to_string(), String::new()),
         Part::Methods(glob) => (String::new(), glob.to_string()),
+    }
+}
+
+/// What a breaker of a part of a service did so long ago, as messages say it.
+pub fn transition_to_wire(part: &Part, transition: &Transition, age: Duration) -> v1::BreakerTransition {
+    let (pool, method_glob) = part_to_wire(part);
+    v1::BreakerTransition {
+        from: breaker_state_to_wire(transition.from).into(),
+        to: breaker_state_to_wire(transition.to).into(),
+        cause: transition.cause.name().to_owned(),
+        age: Some(duration_to_wire(age)),
+        pool,
+        method_glob,
+        hinted: transition.is_hinted,
+        unenforced: !transition.is_enforced,
     }
 }
 

@@ -9,7 +9,7 @@ use cofferdam_core::{
 };
 use cofferdam_proto::v1::{self, event::Detail};
 
-use crate::instances::Refusal;
+use crate::{instances::Refusal, words::printed};
 
 /// Something to tell: an event without its number, its time and its teller.
 #[derive(Clone, Debug)]
@@ -211,11 +211,6 @@ impl News {
 
 fn of_store(change: v1::StoreChange) -> v1::StoreEvent {
     v1::StoreEvent { change: change.into(), ..v1::StoreEvent::default() }
-}
-
-/// What others have written, in one line that a terminal can show.
-fn printed(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn word(name: &str, prefix: &str) -> String {

@@ -1,7 +1,7 @@
 //! What a gRPC status of a service means here.
 
 use super::MAX_ANSWER_BYTES;
-use crate::error::Rejection;
+use crate::{error::Rejection, words::printed};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_proto::status::{Facts, is_timeout, is_transport};
@@ -34,7 +34,7 @@ pub(super) fn rejection(status: &Status) -> Rejection {
     }
 }
 
-/// The service's own words. Where there are none, what has happened: a status without a message is common, and so is a
+/// The service's own words, in one line. Where there are none, what has happened: a status without a message is common, and so is a
 /// connection that says no more than that it is none.
 fn message(status: &Status) -> String {
     if is_transport(status) {
@@ -42,11 +42,11 @@ fn message(status: &Status) -> String {
         while let Some(source) = deepest.source() {
             deepest = source;
         }
-        return format!("no answer from the service: {}: {deepest}", status.message());
+        return printed(&format!("no answer from the service: {}: {deepest}", status.message()));
     }
     match status.message() {
         "" => format!("the service answered without a message: {}", status.code().description()),
-        words => words.to_owned(),
+        words => printed(words),
     }
 }
 
@@ -63,6 +63,7 @@ mod tests {
     fn a_status_without_words_is_given_some() {
         let told = |status: &Status| rejection(status).to_string();
         assert_eq!(told(&Status::aborted("not now")), "not now");
+        assert_eq!(told(&Status::aborted("\u{1b}[2Jno\nok")), " [2Jno ok", "it ends on an operator's terminal");
         let told = told(&Status::unimplemented(""));
         assert!(told.contains("not implemented"), "{told}");
     }

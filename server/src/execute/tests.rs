@@ -104,7 +104,8 @@ async fn a_call_by_the_manager_is_under_what_operators_order() {
 #[tokio::test(start_paused = true)]
 async fn what_operators_order_is_done_when_it_is_given_and_not_with_the_next_call() {
     let (registry, executor) = called().await;
-    let _keeping = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep_up(Arc::clone(&executor))));
+    let instances = Arc::new(Instances::new(1, Duration::ZERO));
+    let _keeping = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep_up(Arc::clone(&executor), instances)));
     tokio::task::yield_now().await;
     trip(&registry, 5 * SECOND).await;
     tokio::time::sleep(SECOND).await;

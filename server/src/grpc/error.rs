@@ -158,6 +158,10 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             let metadata = metadata([("quota", (*quota).to_owned()), ("limit", limit.clone())]);
             (Code::ResourceExhausted, ErrorReason::QuotaExceeded, metadata)
         }
+        Error::StoreFull { reason } => {
+            let metadata = metadata([("quota", "store".to_owned()), ("limit", reason.clone())]);
+            (Code::ResourceExhausted, ErrorReason::QuotaExceeded, metadata)
+        }
         Error::ServiceInUse { services, .. } => {
             (Code::FailedPrecondition, ErrorReason::ServiceInUse, metadata([("services", joined(services))]))
         }

@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 use crate::{
     clock::testing::FixedClock,
     events::{self, Events, EventsOptions},
-    execute::{Executor, Fence},
+    execute::{self, Executor, Fence},
     grpc::{Api, InProcess, Requests, SyncOptions, routes},
     hints,
     http::{Front, Http, HttpOptions},
@@ -39,6 +39,7 @@ pub(crate) struct Manager {
     drain: CancellationToken,
     serving: JoinHandle<()>,
     _hints: AbortOnDropHandle<()>,
+    _executing: AbortOnDropHandle<()>,
     _events: AbortOnDropHandle<()>,
 }
 
@@ -83,6 +84,7 @@ impl Manager {
             None => Peers::alone(),
         };
         let executor = Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(vec![address])));
+        let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor), Arc::clone(&instances)));
         let requests = Arc::<Requests>::default();
         let metrics = Metrics::new(Sources {
             local: Local::new(Arc::clone(&registry), Arc::clone(&instances), Arc::clone(&executor)),
@@ -120,6 +122,7 @@ impl Manager {
             drain,
             serving,
             _hints: AbortOnDropHandle::new(hints),
+            _executing: AbortOnDropHandle::new(executing),
             _events: observing,
         }
     }

@@ -155,9 +155,13 @@ fn headers(rpc: &Rpc) -> Vec<Value> {
     };
     let condition =
         "The ETag of the service as it was read: 412 where it has changed since. Stands for expected_revision.";
+    let creation =
+        "* registers the service only where there is none: 412 where there is. Stands for expected_revision.";
+    let creates = rpc.input.get_field_by_name("service").is_some_and(|service| service.kind().as_message().is_some());
     let last = "The id of the last event that was seen: what came after it follows. Stands for after.";
     let all = [
         of("expected_revision", "If-Match", condition),
+        of("expected_revision", "If-None-Match", creation).filter(|_| creates),
         of("request_id", IDEMPOTENCY_KEY, A_KEY),
         of("request_id", ACTOR, AN_ACTOR),
         rpc.is_stream.then(|| header("Last-Event-ID", last)),

@@ -33,7 +33,7 @@ impl Instances {
     /// How the services stand of which some instance of this manager reports something.
     pub fn stands(&self) -> HashMap<ServiceKey, Stand> {
         let inner = self.lock();
-        let stand = |service: &super::Service| Stand { condition: service.tally.condition(), census: service.census };
+        let stand = |service: &super::Service| Stand { condition: service.condition(), census: service.census };
         let all = inner.services.iter().map(|(key, service)| (key, stand(service)));
         all.filter(|(_, stand)| *stand != Stand::default()).map(|(key, stand)| (key.clone(), stand)).collect()
     }

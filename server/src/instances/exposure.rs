@@ -52,7 +52,7 @@ impl Instances {
         };
         let standing = convergence::standing(service, target);
         let mut exposure = Exposure {
-            condition: service.tally.condition(),
+            condition: service.condition(),
             breakers: service.tally.breakers().into(),
             standing,
             lag: if standing.pending > 0 { inner.lag(service, target) } else { Duration::ZERO },

@@ -104,6 +104,16 @@ impl Instances {
         self.lock().service(key, true).reported().history.record(activity, now);
     }
 
+    /// How a service does by the calls that this manager makes itself.
+    pub(crate) fn stand_here(&self, key: &ServiceKey, condition: Condition) {
+        let mut inner = self.lock();
+        let here = &mut inner.service(key, true).here;
+        if std::mem::replace(here, condition) != condition {
+            drop(inner);
+            self.own_changed();
+        }
+    }
+
     /// Packs and forgets what is over of all histories, the oldest of them where they take too much, and gives up waiting
     /// for breakers to close whose instances are gone.
     pub fn look_after_history(&self) {

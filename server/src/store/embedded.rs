@@ -7,7 +7,7 @@
 //!
 //! - **One process.** The file is locked; a second manager is refused at once with [`StoreError::InUse`].
 //! - **A write the disk refuses did not happen.** The file is opened anew and read back to be sure; the store goes on
-//!   by itself when there is room again.
+//!   by itself when there is room again. Until a write has succeeded it is a [`Concern`] that the last one did not.
 //! - **Leases** are in the file with their time to live, not with a deadline. After a restart each starts over with
 //!   its full time, so a leased key outlives its owner by at most one restart plus one lease, and needs no wall clock.
 //! - **A damaged file is refused**, by name, rather than read as empty, and is left as it is. A file torn by a crash opens
@@ -16,7 +16,7 @@
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
@@ -33,7 +33,7 @@ use self::{
     writer::{Command, QUEUE, Writer},
 };
 use super::{
-    CommitError, Committed, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
+    CommitError, Committed, Concern, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
     lease::check_ttl, state::Shared, txn::check_prefix,
 };
 
@@ -58,7 +58,11 @@ pub struct EmbeddedStore {
     /// Present until the store is dropped.
     commands: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
+    refused: Refused,
 }
+
+/// Why the last write was refused. `None`: it was not.
+type Refused = Arc<Mutex<Option<StoreError>>>;
 
 impl EmbeddedStore {
     /// Opens the store in the directory `dir`, making both if they are not there (the directory for its owner only).
@@ -104,7 +108,8 @@ impl EmbeddedStore {
         let path = disk.path().to_owned();
         let shared = Arc::new(Shared::new(contents.state));
         let (commands, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(disk, Arc::clone(&shared), queue);
+        let refused = Refused::default();
+        let writer = Writer::new(disk, Arc::clone(&shared), queue, Arc::clone(&refused));
         let runtime = tokio::runtime::Handle::current();
         let writer = std::thread::Builder::new()
             .name("cofferdam-store".to_owned())
@@ -122,6 +127,7 @@ impl EmbeddedStore {
             _expiry: AbortOnDropHandle::new(expiry),
             commands: Some(commands),
             writer: Some(writer),
+            refused,
         })
     }
 
@@ -201,6 +207,15 @@ impl Store for EmbeddedStore {
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         Ok(self.identity.clone())
+    }
+
+    async fn concerns(&self) -> Result<Vec<Concern>, StoreError> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let concern = |error: &StoreError| Concern {
+            what: format!("the last write was refused, mend that and write again: {error}"),
+            refuses_writes: true,
+        };
+        Ok(refused.iter().map(concern).collect())
     }
 }
 

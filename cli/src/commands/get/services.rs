@@ -163,6 +163,8 @@ pub(in crate::commands) fn breaker(state: v1::BreakerState) -> Cell {
 fn state(state: v1::BreakerState, stats: &v1::ServiceStats) -> Cell {
     let name = short_name(state.as_str_name(), "BREAKER_STATE_");
     match state {
+        // It is that of a manager, which calls services for those who ask it to.
+        state if stats.open_instances == 0 => breaker(state),
         v1::BreakerState::Open => {
             Cell::toned(format!("{name} {}/{}", stats.open_instances, stats.instances), Tone::Bad)
         }

@@ -3,7 +3,7 @@
 use crate::panics::unless_it_panics;
 use crate::sync::message::{Applied, FromManager, Hello, Refusal, Report, ServiceReport, ToManager, Update};
 use cofferdam_core::adaptive_limit::Load;
-use cofferdam_core::breaker::{State, Transition};
+use cofferdam_core::breaker::State;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::orders::Orders;
@@ -12,7 +12,7 @@ use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::wire::{
     breaker_state_to_wire, counters_to_wire, duration_to_wire, effective_policy, health_to_wire, latency_to_wire,
-    orders_from_wire, part_to_wire, revision_from_wire, revision_to_wire,
+    orders_from_wire, part_to_wire, revision_from_wire, revision_to_wire, transition_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
@@ -157,7 +157,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         counters: Some(counters_to_wire(&counters)),
         breaker_state: to_state(breaker).into(),
         health_status: health_to_wire(health).into(),
-        transitions: transitions.into_iter().map(to_transition).collect(),
+        transitions: transitions.iter().map(|(part, made, age)| transition_to_wire(part, made, *age)).collect(),
         transitions_dropped: u32::try_from(dropped).unwrap_or(u32::MAX),
         adaptive_limit: limit,
         adaptive_in_flight: in_flight,
@@ -182,20 +182,6 @@ fn to_method((glob, counters, latencies): (Arc<str>, CounterSnapshot, CallLatenc
 fn to_breaker((part, state): (Part, State)) -> v1::BreakerReport {
     let (pool, method_glob) = part_to_wire(&part);
     v1::BreakerReport { pool, method_glob, state: to_state(Some(state)).into() }
-}
-
-fn to_transition((part, transition, age): (Part, Transition, Duration)) -> v1::BreakerTransition {
-    let (pool, method_glob) = part_to_wire(&part);
-    v1::BreakerTransition {
-        from: to_state(Some(transition.from)).into(),
-        to: to_state(Some(transition.to)).into(),
-        cause: transition.cause.name().to_owned(),
-        age: Some(duration_to_wire(age)),
-        pool,
-        method_glob,
-        hinted: transition.is_hinted,
-        unenforced: !transition.is_enforced,
-    }
 }
 
 fn to_state(state: Option<State>) -> v1::BreakerState {

@@ -27,6 +27,7 @@ use crate::{
     events::News,
     instances::{Condition, Losses, Refusal, Report, Session as Place, Transition},
     registry::{Registered, Registry, validate::Faults},
+    words::printed,
 };
 
 const MAX_REASON_CHARS: usize = 1024;
@@ -88,8 +89,8 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
         let key = ServiceKey { namespace: namespace.clone(), name };
         let refusal = Refusal {
             revision: revision_from_wire(revision),
-            reason: shortened(&nack.reason, MAX_REASON_CHARS),
-            field_path: shortened(&nack.field_path, MAX_PATH_CHARS),
+            reason: shortened(&printed(&nack.reason), MAX_REASON_CHARS),
+            field_path: shortened(&printed(&nack.field_path), MAX_PATH_CHARS),
             since: Instant::now(),
             is_contained: nack.contained,
         };

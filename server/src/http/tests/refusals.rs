@@ -25,6 +25,15 @@ async fn a_refusal_of_the_service_keeps_all_that_its_status_says() {
     // Without If-Match, a revision that is another one is a conflict.
     let stale = json!({"level": "ISOLATION_LEVEL_FULL", "expectedRevision": {"revision": "99"}});
     assert_eq!(ask(&manager, "PUT /v1/services/payments/level", &[], stale).await.status, 409);
+    // A service is made only where there is none.
+    let made_once = [("if-none-match", "*")];
+    for (name, status) in [("payments", 412), ("new", 201), ("new", 412)] {
+        let said = ask(&manager, "POST /v1/services", &made_once, json!({"service": {"name": name}})).await;
+        assert_eq!(said.status, status, "{name}: {}", said.json());
+    }
+    let other = [("if-none-match", "\"1-2\"")];
+    let said = ask(&manager, "POST /v1/services", &other, json!({"service": {"name": "other"}})).await;
+    assert_eq!((said.status, said.json()["violations"][0]["field"].clone()), (400, json!("If-None-Match")));
     manager.store.set_away(true);
     let full = json!({"level": "ISOLATION_LEVEL_FULL"});
     let said = ask(&manager, "PUT /v1/services/payments/level", &[], full).await;

@@ -9,9 +9,9 @@ const EXPECTED_REVISION: &str = "expected_revision";
 const REQUEST_ID: &str = "request_id";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Sets what `If-Match` says: the entity tag of the service as the caller read it.
+/// Sets what `If-Match` says, the entity tag of the service as the caller read it, or `If-None-Match: *`: that there is none.
 pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
-    let Some(tag) = single(headers, &header::IF_MATCH)? else { return Ok(()) };
+    let Some(tag) = single(headers, &header::IF_MATCH)? else { return set_expected_absence(message, headers) };
     let at_fault = |what: &str| Err(Violation::new("If-Match", what));
     let Some(field) = message.descriptor().get_field_by_name(EXPECTED_REVISION) else {
         return at_fault("is for writes of a service or its policy");
@@ -29,6 +29,23 @@ pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &Head
         expected.set_field_by_name("revision", Value::U64(revision));
     }
     Ok(())
+}
+
+fn set_expected_absence(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
+    // Of a read it is no condition: each answer is sent whole.
+    let Some(field) = message.descriptor().get_field_by_name(EXPECTED_REVISION) else { return Ok(()) };
+    let at_fault = |what: &str| Err(Violation::new("If-None-Match", what));
+    match single(headers, &header::IF_NONE_MATCH)? {
+        None => Ok(()),
+        Some("*") if message.has_field(&field) => at_fault("is there together with expected_revision"),
+        Some("*") => {
+            // Whatever is not registered is at revision zero.
+            let Value::Message(none) = Value::default_value_for_field(&field) else { return Ok(()) };
+            message.set_field(&field, Value::Message(none));
+            Ok(())
+        }
+        Some(_) => at_fault("must be * on a write: that there is no such service yet; what there is goes by If-Match"),
+    }
 }
 
 /// Sets what `Idempotency-Key` says, with quotes around it or without.

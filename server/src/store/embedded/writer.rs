@@ -1,13 +1,20 @@
 //! The one thread that writes.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::disk::{Disk, WriteFailure};
+use super::{
+    Refused,
+    disk::{Disk, WriteFailure},
+};
 use crate::store::{
     CommitError, Committed, LeaseId, StoreError, Txn,
     draft::Draft,
@@ -46,11 +53,12 @@ pub(super) struct Writer {
     disk: Disk,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Command>,
+    refused: Refused,
 }
 
 impl Writer {
-    pub(super) fn new(disk: Disk, shared: Arc<Shared>, queue: mpsc::Receiver<Command>) -> Self {
-        Self { disk, shared, queue }
+    pub(super) fn new(disk: Disk, shared: Arc<Shared>, queue: mpsc::Receiver<Command>, refused: Refused) -> Self {
+        Self { disk, shared, queue, refused }
     }
 
     /// Writes until the store is dropped and the queue is empty.
@@ -70,7 +78,11 @@ impl Writer {
     fn write(&mut self, group: Vec<Command>) {
         let opened = if self.disk.is_closed() { self.reopen() } else { Ok(false) };
         let (draft, answers) = self.judge(group);
-        let written = opened.and_then(|_| if draft.is_empty() { Ok(()) } else { self.commit(draft) });
+        let is_read_only = draft.is_empty();
+        let written = opened.and_then(|_| if is_read_only { Ok(()) } else { self.commit(draft) });
+        if !is_read_only || written.is_err() {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = written.clone().err();
+        }
         match &written {
             Ok(()) => self.shared.leases_changed.notify_one(),
             Err(error) => {

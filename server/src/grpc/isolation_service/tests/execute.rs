@@ -133,6 +133,33 @@ async fn a_breaker_opens_and_says_when_to_come_again() {
     assert!(info.metadata["retry_after_ms"].parse::<u64>().unwrap() > 20_000);
 }
 
+/// It was known to nobody: reads showed a healthy service, of whose calls half had failed, with no breaker.
+#[tokio::test]
+async fn a_breaker_that_opens_at_a_call_of_the_manager_is_seen_by_all() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    client.register_service(at("payments", &deserted().await)).await.unwrap();
+    let request = v1::GetServiceIsolationInfoRequest { service: "payments".to_owned(), ..Default::default() };
+    let before = client.get_service_isolation_info(request.clone()).await.unwrap().into_inner().service.unwrap();
+    assert_eq!((before.breaker_state(), before.health), (v1::BreakerState::Unspecified, None), "nobody has called it");
+    let open = async {
+        while reason(&refused(&manager, call("payments")).await) != "CIRCUIT_OPEN" {}
+        loop {
+            let info = client.get_service_isolation_info(request.clone()).await.unwrap().into_inner();
+            let service = info.service.unwrap();
+            if service.breaker_state() == v1::BreakerState::Open {
+                return service;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let service = tokio::time::timeout(std::time::Duration::from_secs(30), open).await.unwrap();
+    assert_eq!(service.health.unwrap().status(), v1::HealthStatus::CircuitOpen);
+    let events = client.list_events(v1::ListEventsRequest::default()).await.unwrap().into_inner().events;
+    let told = events.iter().find(|event| event.kind() == v1::EventKind::Breaker).unwrap();
+    assert_eq!((&*told.service, told.instance_id.is_empty()), ("payments", false), "{}", told.summary);
+}
+
 #[tokio::test]
 async fn the_fence_holds() {
     let manager = Manager::start().await;

@@ -48,8 +48,9 @@ fn nack(update: &v1::PolicyUpdate) -> Message {
     let nack = v1::PolicyNack {
         service: update.service.clone(),
         revision: update.revision,
-        reason: "cannot".to_owned(),
-        field_path: "retry.max_attempts".to_owned(),
+        // Whoever may connect may try to write on an operator's terminal.
+        reason: "\u{1b}[2Jcannot\nok".to_owned(),
+        field_path: "retry.max_attempts\n".to_owned(),
         applied_revision: None,
         contained: false,
         applied_policy_hash: Default::default(),
@@ -110,12 +111,12 @@ async fn n_of_m_and_who_is_missing_and_why() {
     assert_eq!(
         laggards,
         [
-            ("bad", State::Refused, "cannot"),
+            ("bad", State::Refused, " [2Jcannot ok"),
             ("gone", State::Silent, "its stream broke off"),
             ("slow", State::Pending, "no answer yet"),
         ]
     );
-    assert_eq!(seen.laggards[0].field_path, "retry.max_attempts");
+    assert_eq!(seen.laggards[0].field_path, "retry.max_attempts ");
     assert_eq!(seen.laggards[1].applied_revision, updates[3].revision);
     assert!(seen.laggards.iter().all(|lag| lag.application == "checkout" && lag.age.is_some()));
     assert_eq!((seen.revision, seen.current_revision), (updates[0].revision, updates[0].revision));
@@ -228,6 +229,17 @@ async fn what_cannot_be_asked() {
         let status = waited(&manager, request).await.unwrap_err();
         assert_eq!((status.code(), status.message().contains(path)), (Code::InvalidArgument, true), "{status:?}");
     }
+    // No instance can have what was never written: healthy ones were said to be of another release.
+    let present = of(&manager, "payments").await.current_revision.unwrap();
+    let never = Some(v1::Revision { revision: present.revision + 1, ..present });
+    let status =
+        waited(&manager, WaitForConvergenceRequest { revision: never, ..wait("payments", None, second) }).await;
+    let status = status.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message().contains("is not there yet")),
+        (Code::InvalidArgument, true),
+        "{status:?}"
+    );
     let status = waited(&manager, wait("payment", None, second)).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SERVICE_NOT_FOUND"));
     assert!(status.message().contains("payments"), "{status:?}");

@@ -156,9 +156,12 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     assert_eq!(keys(&*sick.store, "").await.len(), 1 + written, "reads go on and see nothing of it");
     let again = within(sick.store.commit(large(written))).await;
     assert!(matches!(again, Err(CommitError::Store(StoreError::Full { .. }))), "{again:?}");
+    let concerns = within(sick.store.concerns()).await.expect("it says how it does");
+    assert!(matches!(&concerns[..], [one] if one.refuses_writes && one.what.contains(FILE_NAME)), "{concerns:?}");
 
     sick.fault.set(HEALTHY);
     commit(&*sick.store, large(written)).await;
+    assert_eq!(within(sick.store.concerns()).await, Ok(Vec::new()), "it takes writes again");
     for i in 0..=written {
         let batch = next(&mut events).await;
         assert_eq!(batch.events[0].key(), format!("large{i:03}"), "each once, and the watch goes on");
