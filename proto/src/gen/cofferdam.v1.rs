@@ -1143,8 +1143,9 @@ pub struct IsolatedService {
     /// What was last reported with UpdateServiceHealth. Unset: nothing.
     #[prost(message, optional, tag = "6")]
     pub reported_health: ::core::option::Option<ServiceHealth>,
-    /// The least good breaker state that an instance reports, of the service's own breaker or of those that its pools and
-    /// methods have to themselves. BREAKER_STATE_UNSPECIFIED: no instance reports one.
+    /// The least good breaker state that an instance reports, or a manager has that makes calls for ExecuteWithIsolation: of
+    /// the service's own breaker or of those that its pools and methods have to themselves. BREAKER_STATE_UNSPECIFIED: nobody
+    /// has one.
     #[prost(enumeration = "BreakerState", tag = "7")]
     pub breaker_state: i32,
     /// When it was first registered.
@@ -1745,7 +1746,8 @@ pub struct GetConvergenceRequest {
     /// The service. Empty: every service of the namespace that some instance uses.
     #[prost(string, tag = "2")]
     pub service: ::prost::alloc::string::String,
-    /// The revision that is to be in force; a later one counts as well. With a service only. Unset: the present one.
+    /// The revision that is to be in force; a later one counts as well. With a service only, which must have reached it.
+    /// Unset: the present one.
     #[prost(message, optional, tag = "3")]
     pub revision: ::core::option::Option<Revision>,
     /// How many of the instances that are not done are named, over all services. Zero: 100. At most 1000.
@@ -1768,7 +1770,8 @@ pub struct WaitForConvergenceRequest {
     /// The service. Empty: every service of the namespace that some instance uses; then each has to reach the quorum.
     #[prost(string, tag = "2")]
     pub service: ::prost::alloc::string::String,
-    /// The revision that is to be in force; a later one counts as well. With a service only. Unset: the present one.
+    /// The revision that is to be in force; a later one counts as well. With a service only, which must have reached it.
+    /// Unset: the present one.
     #[prost(message, optional, tag = "3")]
     pub revision: ::core::option::Option<Revision>,
     /// How long to wait. Unset: 30 s. At most 10 min.
@@ -6167,7 +6170,8 @@ pub struct ServiceStand {
     /// The service.
     #[prost(string, tag = "2")]
     pub service: ::prost::alloc::string::String,
-    /// The least good breaker state that an instance reports. BREAKER_STATE_UNSPECIFIED: none does.
+    /// The least good breaker state that an instance reports, or the manager has itself. BREAKER_STATE_UNSPECIFIED: nobody
+    /// has one.
     #[prost(enumeration = "BreakerState", tag = "3")]
     pub breaker_state: i32,
     /// The least good health that an instance reports. HEALTH_STATUS_UNSPECIFIED: none does.
