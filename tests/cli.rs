@@ -10,6 +10,7 @@ mod happening;
 mod night;
 mod orders;
 mod reads;
+mod restored;
 mod top;
 mod writes;
 

@@ -285,6 +285,7 @@ fn what_makes_no_sense_is_exit_code_2() {
         &["store", "check", "--store", "embedded", "--etcd-endpoints", "127.0.0.1:1"],
         &["store", "check", "--config", "/nowhere/cofferdam.toml"],
         &["store", "backup", "--data-dir", dir],
+        &["store", "backup", "--output", "-", "--data-dir", dir],
         &["store", "restore"],
         &["store", "migrate", "--from", "embedded"],
         &["store", "migrate", "--from", "redb:x", "--to", "etcd"],

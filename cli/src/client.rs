@@ -71,6 +71,12 @@ impl Client {
         if endpoint.uri().port_u16().is_none() {
             return Err(bad("it has no port"));
         }
+        if !matches!(endpoint.uri().path(), "" | "/") || endpoint.uri().query().is_some() {
+            return Err(bad("it has a path, and managers have none"));
+        }
+        if endpoint.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(bad("it names a user, and managers of this release know none"));
+        }
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
         Ok(Self { channel, server: url, actor: named(actor), patience })
     }
@@ -112,7 +118,7 @@ impl Client {
                 sleep(PAUSE).await;
                 continue;
             }
-            return Err(self.failed::<R>(&status, within));
+            return Err(self.failed(&request, &status, within));
         }
     }
 
@@ -189,10 +195,10 @@ impl Client {
         CallError::NoAnswer { server: self.server.clone(), rpc: method(R::PATH), within }
     }
 
-    fn failed<R: Rpc>(&self, status: &Status, within: Duration) -> CallError {
+    fn failed<R: Rpc>(&self, request: &R, status: &Status, within: Duration) -> CallError {
         let facts = Facts::of_status(status);
         if !is_transport(status) {
-            return CallError::Refused(Box::new(Refusal::of(method(R::PATH), status)));
+            return CallError::Refused(Box::new(Refusal::of(method(R::PATH), request.subject(), status)));
         }
         match facts.code {
             Code::DeadlineExceeded => self.no_answer::<R>(within),

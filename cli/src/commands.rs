@@ -39,7 +39,7 @@ pub(crate) use self::session::{Common, Surroundings};
 
 use self::session::Session;
 use crate::client::CallError;
-use crate::output::{Style, Unread};
+use crate::output::{Lines, Style, Unread};
 use clap::Subcommand;
 use std::io::Write;
 
@@ -175,6 +175,8 @@ pub(crate) async fn run(
         unread = Unread::over(out);
         &mut unread
     };
+    let mut lines = Lines::over(out, Style::new(surroundings.is_terminal, surroundings.no_color));
+    let out: &mut (dyn Write + Send) = &mut lines;
     let done = Box::pin(dispatch(command, surroundings, out)).await;
     done.map_err(|error| match error {
         Error::Call(CallError::Refused(refusal)) if refusal.nearest().is_some() => {

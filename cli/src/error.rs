@@ -107,7 +107,9 @@ impl Error {
     /// command found something, 1 otherwise.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(crate::store::Error::Settings(_) | crate::store::Error::Same) => 2,
+            Self::Store(crate::store::Error::Settings(_) | crate::store::Error::Same | crate::store::Error::NoFile) => {
+                2
+            }
             Self::Operator(error) => error.exit_code(),
             _ => 1,
         }

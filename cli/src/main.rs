@@ -26,7 +26,7 @@ use crate::demo::Surroundings;
 use crate::error::Error;
 use clap::Parser as _;
 use std::env;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "cofferdam: {error}");
+            output::complain(&error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -4,9 +4,11 @@
 
 mod document;
 mod figures;
+mod printable;
 mod table;
 
-pub(crate) use self::figures::{age, basis_points, length, rate, std_duration};
+pub(crate) use self::figures::{age, basis_points, counted, length, rate, std_duration};
+pub(crate) use self::printable::{Lines, printable, printable_lines};
 pub(crate) use self::table::{Cell, Table, Tone, print_row};
 
 use self::document::Document;
@@ -137,7 +139,7 @@ fn document_text(format: Format, message: &DynamicMessage) -> Result<String, Pri
             let mut text =
                 serde_json::to_string_pretty(&document).map_err(|error| PrintError::Document(error.to_string()))?;
             text.push('\n');
-            Ok(text)
+            Ok(printable::json(&text).into_owned())
         }
     }
 }
@@ -156,10 +158,16 @@ pub(crate) fn yaml(message: &DynamicMessage) -> Result<String, PrintError> {
     Ok(text)
 }
 
-/// A line for people about what is going on.
+/// A line for people about what is going on. It is one line, whatever is in it.
 pub(crate) fn say(line: &str) {
     // Whoever closed the standard error does not want to know.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", printable(line));
+}
+
+/// Says what went wrong, in as many lines as it has.
+pub(crate) fn complain(error: &dyn std::fmt::Display) {
+    // As above.
+    let _ = writeln!(io::stderr(), "cofferdam: {}", printable_lines(&error.to_string()));
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ mod restore;
 pub(crate) use self::error::Error;
 
 use self::place::Place;
+use crate::output::say;
 use clap::{Args, Subcommand};
 use cofferdam_server::config::{StoreArgs, StoreKind};
 use cofferdam_server::maintenance::{Progress, outlive_file_size_limit};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// What to do to a store.
@@ -108,10 +109,4 @@ fn tell(progress: Progress) {
         Progress::Verifying => "reading back and comparing".to_owned(),
     };
     say(&line);
-}
-
-/// A line about what is going on.
-fn say(line: &str) {
-    // Whoever closed the standard error does not want to know.
-    let _ = writeln!(io::stderr(), "{line}");
 }

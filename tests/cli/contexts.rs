@@ -22,6 +22,10 @@ async fn a_context_names_a_manager_and_a_namespace() {
     let listed = operator.done(&["config", "get-contexts"]);
     let current: Vec<_> = listed.lines().filter(|line| line.starts_with('*')).collect();
     assert!(current.len() == 1 && current[0].contains("nowhere"), "{listed}");
+    operator.done(&["config", "delete-context", "nowhere"]);
+    let listed = operator.done(&["config", "get-contexts"]);
+    assert!(listed.lines().count() == 2 && !listed.contains('*'), "{listed}");
+    refused(&operator.run(&["config", "delete-context", "nowhere"]), 2, &["no context \"nowhere\""]);
     let file = operator.home.path().join("cofferdam/config.toml");
     assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -65,7 +65,7 @@ async fn a_folder_with_one_bad_file_changes_nothing_and_each_fault_is_placed() {
     let folder = operator.home.path().join("folder");
     let said = operator.run(&["apply", "-f", folder.to_str().unwrap()]);
     let faults = [
-        "cofferdam: nothing was changed: 4 faults",
+        "cofferdam: 4 faults, so nothing was done:",
         "b.yaml (document 2): policy.retry.max_attempts: ",
         "c.json: service.name: good is said in ",
         "d.yml:",
@@ -161,7 +161,7 @@ async fn what_was_edited_is_kept_whatever_goes_wrong() {
     for (commands, code, words) in [
         ("printf '\\377' >> \"$1\"", 2, "is no text in UTF-8"),
         ("echo '# mine' >> \"$1\"; exit 1", 1, "ended with exit status: 1"),
-        ("echo nonsense >> \"$1\"", 2, "nothing was changed"),
+        ("echo nonsense >> \"$1\"", 2, "so nothing was done"),
     ] {
         let said = edit(commands, &folder);
         refused(&said, code, &[words, "try: ", "what was edited is kept in "]);
@@ -217,4 +217,27 @@ async fn c13_what_other_libraries_are_configured_with_is_imported() {
     refused(&operator.run(&["import", "opossum", &options]), 2, &["--service"]);
     refused(&operator.run(&["import", "sentinel", &options]), 2, &["has no rules"]);
     refused(&operator.run(&["import", "hystrix", &options]), 2, &["--help"]);
+}
+
+/// Before, `-n` was ignored where a document has a namespace, which those of `export` have: `diff` told that all was as said of
+/// services that were not there, and `apply` wrote into the other namespace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_said_is_never_another_one() {
+    let (_manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "keep", "--level", "full"]);
+    let exported = operator.done(&["export", "keep"]);
+    for command in ["diff", "apply"] {
+        let said = operator.feed(&[command, "-n", "staging", "-f", "-"], &exported);
+        refused(
+            &said,
+            2,
+            &["1 fault, so nothing was done:", "service.namespace: is default, and --namespace says staging"],
+        );
+    }
+    let elsewhere =
+        operator.feed(&["apply", "-n", "staging", "-f", "-"], &exported.replace("  namespace: default\n", ""));
+    assert_eq!((elsewhere.code, elsewhere.out.as_str()), (Some(0), "keep: registered, revision 3\n"), "{elsewhere:?}");
+    assert_eq!(operator.feed(&["diff", "-n", "default", "-f", "-"], &exported).code, Some(0));
+    let nowhere = operator.run(&["diff", "-f", "/nowhere.yaml"]);
+    assert!(!nowhere.err.contains("apply"), "{nowhere:?}");
 }

@@ -111,7 +111,7 @@ async fn a_bad_file_changes_nothing_whatever_is_bad_about_it() {
         operator.file("folder/b.yaml", bad);
         for also in [&[][..], &["--dry-run"]] {
             let arguments = [&["apply", "-f", folder], also].concat();
-            refused(&operator.run(&arguments), code, &["nothing was changed", words]);
+            refused(&operator.run(&arguments), code, &["so nothing was done", words]);
         }
     }
     operator.file("folder/b.yaml", "service: {name: b}\n");

@@ -32,6 +32,8 @@ fn a_command_line_that_makes_no_sense_is_exit_code_2() {
         &["config", "set-context", "", "--server", "a:1"],
         &["get", "services", "--timeout", "soon"],
         &["get", "services", "-s", "ftp://a:1"],
+        &["policy", "set", "payments", "retry.max_attempts=3", "retry.max_attempts=4"],
+        &["rollback", "payments", "--to-revision", "0.3"],
     ] {
         let said = operator.run(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");

@@ -40,6 +40,8 @@ async fn what_has_happened_is_listed_with_who_and_why() {
     refused(&operator.run(&["events", "--kind", "nothing"]), 2, &["--kind"]);
     refused(&operator.run(&["events", "-A", "payments"]), 2, &["cannot be used"]);
     refused(&operator.run(&["get", "events", "a", "b"]), 2, &["of one service"]);
+    // Before, nothing had happened to it, and that was all.
+    refused(&operator.run(&["events", "paymens"]), 1, &["payments?", "try: cofferdam events payments\n"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

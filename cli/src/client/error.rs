@@ -1,3 +1,4 @@
+use crate::output::printable;
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub(crate) enum CallError {
 pub(crate) struct Refusal {
     /// What was refused.
     pub(crate) rpc: &'static str,
+    /// Of which service, as it can be typed. Empty: of none, or of several.
+    pub(crate) subject: String,
     /// The status code.
     pub(crate) code: Code,
     /// The manager's own words.
@@ -79,19 +82,21 @@ impl CallError {
 }
 
 impl Refusal {
-    /// What a status says.
-    pub(super) fn of(rpc: &'static str, status: &Status) -> Self {
+    /// What a status says. It is for people to read, in whole or in part, and never for a terminal to obey: an upstream may
+    /// have written it.
+    pub(super) fn of(rpc: &'static str, subject: String, status: &Status) -> Self {
         let details = status.get_error_details();
         let (reason, metadata) =
             details.error_info().map(|info| (info.reason.clone(), info.metadata.clone())).unwrap_or_default();
         let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
         Self {
             rpc,
+            subject,
             code: status.code(),
-            message: status.message().to_owned(),
+            message: safe(status.message()),
             reason,
-            metadata,
-            fields: violations.into_iter().map(|violation| (violation.field, violation.description)).collect(),
+            metadata: metadata.into_iter().map(|(key, value)| (key, safe(&value))).collect(),
+            fields: violations.into_iter().map(|one| (safe(&one.field), safe(&one.description))).collect(),
         }
     }
 
@@ -105,17 +110,18 @@ impl Refusal {
     }
 
     fn mend(&self) -> Option<String> {
+        let service = if self.subject.is_empty() { "SERVICE" } else { self.subject.as_str() };
         let mend = match self.reason.as_str() {
             "SERVICE_NOT_FOUND" => format!("cofferdam get services -n {}", self.told("namespace")),
-            "REVISION_MISMATCH" => "cofferdam history SERVICE, which shows what the other change was".to_owned(),
+            "REVISION_MISMATCH" => format!("cofferdam history {service}, which shows what the other change was"),
             "REVISION_UNKNOWN" | "REVISION_NOT_KEPT" => {
-                "cofferdam history SERVICE, which lists its revisions".to_owned()
+                format!("cofferdam history {service}, which lists its revisions")
             }
             "BULK_CHANGE_UNDER_WAY" => "cofferdam events, which shows what is put back".to_owned(),
-            "HOLD_NOT_FOUND" => "cofferdam describe service SERVICE, which shows its holds".to_owned(),
+            "HOLD_NOT_FOUND" => format!("cofferdam describe service {service}, which shows its holds"),
             "QUOTA_EXCEEDED" if self.told("quota") == "services" => "cofferdam get services -A".to_owned(),
             "QUOTA_EXCEEDED" if self.told("quota") == "store" => "again, when the store has room".to_owned(),
-            "QUOTA_EXCEEDED" => "cofferdam describe service SERVICE, which shows what it has".to_owned(),
+            "QUOTA_EXCEEDED" => format!("cofferdam describe service {service}, which shows what it has"),
             "STORE_UNAVAILABLE" | "STORE_OUTCOME_UNKNOWN" | "SHUTTING_DOWN" => {
                 "cofferdam check, and then again".to_owned()
             }
@@ -127,10 +133,12 @@ impl Refusal {
                 format!("cofferdam explain {}/{} --receipt '{receipt}'", self.told("namespace"), self.told("service"))
             }
             "SERVICE_IN_USE" => format!("cofferdam describe service {}", self.told("services").split(',').next()?),
-            "NO_ENDPOINT" => "cofferdam register SERVICE --endpoint HOST:PORT".to_owned(),
+            "UPSTREAM" => format!("cofferdam describe service {service}, and the service's own log"),
+            "NO_ENDPOINT" => format!("cofferdam register {service} --endpoint HOST:PORT"),
             "ENDPOINT_NOT_ALLOWED" => {
-                "cofferdam register SERVICE --endpoint 127.0.0.1:PORT (a manager dials its own machine alone)"
-                    .to_owned()
+                format!(
+                    "cofferdam register {service} --endpoint 127.0.0.1:PORT (a manager dials its own machine alone)"
+                )
             }
             "" if self.code == Code::Unimplemented => {
                 "cofferdam version (the manager may be of another release)".to_owned()
@@ -145,8 +153,11 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fields.as_slice() {
+            [] if self.reason == "UPSTREAM" => {
+                write!(f, "the call of the service failed with {:?}: {}", self.code, self.message)?;
+            }
             [] if self.message.is_empty() => write!(f, "{} was refused: {:?}", self.rpc, self.code)?,
-            [] => f.write_str(self.message.lines().next().unwrap_or_default())?,
+            [] => f.write_str(&self.message)?,
             [_] => write!(f, "{} was refused: a field is wrong", self.rpc)?,
             fields => write!(f, "{} was refused: {} fields are wrong", self.rpc, fields.len())?,
         }
@@ -167,7 +178,11 @@ pub(super) fn innermost(status: &Status) -> String {
         innermost = source;
     }
     if innermost.source().is_none() && innermost.is::<Status>() {
-        return status.message().to_owned();
+        return safe(status.message());
     }
-    innermost.to_string()
+    safe(&innermost.to_string())
+}
+
+fn safe(text: &str) -> String {
+    printable(text).into_owned()
 }

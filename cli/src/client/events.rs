@@ -15,6 +15,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Events {
     stream: Streaming<v1::WatchEventsResponse>,
+    request: v1::WatchEventsRequest,
     client: Client,
 }
 
@@ -25,10 +26,10 @@ impl Client {
     ///
     /// As [`call`](Self::call).
     pub(crate) async fn watch(&self, request: v1::WatchEventsRequest) -> Result<Events, CallError> {
-        let opened = timeout(self.patience, self.open(request)).await;
+        let opened = timeout(self.patience, self.open(request.clone())).await;
         let opened = opened.map_err(|_| self.no_answer::<v1::WatchEventsRequest>(self.patience))?;
-        let stream = opened.map_err(|status| self.failed::<v1::WatchEventsRequest>(&status, self.patience))?;
-        Ok(Events { stream, client: self.clone() })
+        let stream = opened.map_err(|status| self.failed(&request, &status, self.patience))?;
+        Ok(Events { stream, request, client: self.clone() })
     }
 
     async fn open(&self, message: v1::WatchEventsRequest) -> Result<Streaming<v1::WatchEventsResponse>, Status> {
@@ -53,7 +54,7 @@ impl Events {
     pub(crate) async fn next(&mut self) -> Result<Option<v1::WatchEventsResponse>, CallError> {
         match timeout(SILENCE, self.stream.message()).await {
             Ok(Ok(message)) => Ok(message),
-            Ok(Err(status)) => Err(self.client.failed::<v1::WatchEventsRequest>(&status, SILENCE)),
+            Ok(Err(status)) => Err(self.client.failed(&self.request, &status, SILENCE)),
             Err(_) => Err(self.client.no_answer::<v1::WatchEventsRequest>(SILENCE)),
         }
     }

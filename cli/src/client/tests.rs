@@ -3,15 +3,28 @@ use std::collections::HashMap;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 fn refusal(status: &Status) -> Refusal {
-    Refusal::of("SetIsolationLevel", status)
+    Refusal::of("SetIsolationLevel", "shop/pay".to_owned(), status)
 }
 
 #[tokio::test]
 async fn an_address_is_a_url_or_host_and_port() {
-    for (server, url) in [("127.0.0.1:7420", "http://127.0.0.1:7420"), ("http://m:1", "http://m:1")] {
+    for (server, url) in
+        [("127.0.0.1:7420", "http://127.0.0.1:7420"), ("http://m:1", "http://m:1"), ("http://m:1/", "http://m:1/")]
+    {
         assert_eq!(Client::new(server, "a", Duration::ZERO).unwrap().server(), url);
     }
-    for server in ["", "https://m:1", "ftp://m:1", "http://", "a b", "http://m:port", "m"] {
+    for server in [
+        "",
+        "https://m:1",
+        "ftp://m:1",
+        "http://",
+        "a b",
+        "http://m:port",
+        "m",
+        "http://m:1/foo",
+        "http://m:1?a=b",
+        "http://u:pw@m:1",
+    ] {
         let error = Client::new(server, "a", Duration::ZERO).unwrap_err().to_string();
         assert!(error.contains("\ntry: --server"), "{server}: {error}");
     }
@@ -59,9 +72,13 @@ fn only_what_is_harmless_is_made_twice() {
 #[test]
 fn every_refusal_says_what_mends_it() {
     for (code, reason, mend) in [
-        (Code::NotFound, "HOLD_NOT_FOUND", "try: cofferdam describe service SERVICE, which shows its holds"),
-        (Code::ResourceExhausted, "QUOTA_EXCEEDED", "try: cofferdam describe service SERVICE, which shows what it has"),
-        (Code::NotFound, "REVISION_UNKNOWN", "try: cofferdam history SERVICE, which lists its revisions"),
+        (Code::NotFound, "HOLD_NOT_FOUND", "try: cofferdam describe service shop/pay, which shows its holds"),
+        (
+            Code::ResourceExhausted,
+            "QUOTA_EXCEEDED",
+            "try: cofferdam describe service shop/pay, which shows what it has",
+        ),
+        (Code::NotFound, "REVISION_UNKNOWN", "try: cofferdam history shop/pay, which lists its revisions"),
         (Code::Unavailable, "", "try: cofferdam check"),
         (Code::Unimplemented, "", "try: cofferdam version (the manager may be of another release)"),
     ] {
@@ -69,4 +86,28 @@ fn every_refusal_says_what_mends_it() {
         let told = refusal(&Status::with_error_details(code, "no", details)).to_string();
         assert_eq!(told, format!("no\n{mend}"), "{reason}");
     }
+}
+
+/// Before, an upstream that `exec` called could clear the operator's screen, and write lines that looked like ours.
+#[test]
+fn what_a_refusal_says_is_nothing_for_a_terminal_to_obey() {
+    let evil = "\u{1b}[2Jdown\nok   all fine\u{202e}";
+    let metadata = HashMap::from([("service".to_owned(), evil.to_owned())]);
+    let mut details = ErrorDetails::with_error_info("INVALID_FIELD", "cofferdam", metadata);
+    let bare = refusal(&Status::with_error_details(Code::Unknown, evil, details.clone()));
+    details.add_bad_request_violation(evil, evil);
+    let told = refusal(&Status::with_error_details(Code::Unknown, evil, details));
+    let shown = r"\u{1b}[2Jdown\nok   all fine\u{202e}";
+    assert_eq!(bare.to_string(), format!("{shown}\ntry: cofferdam check"));
+    assert!(told.to_string().contains(&format!("\n  {shown}: {shown}\n")), "{told}");
+    assert_eq!(told.metadata["service"], shown);
+}
+
+/// Before, it was told as if the manager had failed.
+#[test]
+fn what_the_service_did_wrong_is_told_as_its_own() {
+    let details = ErrorDetails::with_error_info("UPSTREAM", "cofferdam", HashMap::new());
+    let told = refusal(&Status::with_error_details(Code::Internal, "protocol error", details)).to_string();
+    let mend = "cofferdam describe service shop/pay, and the service's own log";
+    assert_eq!(told, format!("the call of the service failed with Internal: protocol error\ntry: {mend}"));
 }

@@ -4,7 +4,7 @@ use super::Error;
 use super::convergence::laggard;
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, Session};
-use crate::output::{Tone, age, std_duration};
+use crate::output::{Tone, age, counted, std_duration};
 use clap::Args;
 use cofferdam_proto::v1;
 use std::io;
@@ -55,6 +55,8 @@ enum Verdict {
 struct Line {
     verdict: Verdict,
     text: String,
+    /// What is known of it beyond that, a line each.
+    more: Vec<String>,
     mend: String,
 }
 
@@ -70,8 +72,14 @@ pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(
     let (open, degraded) = (count(Verdict::Open), count(Verdict::Degraded));
     match (open, degraded) {
         (0, 0) => Ok(written?),
-        (0, _) => Err(Error::Degraded(format!("{degraded} of {} checks are not well", lines.len()))),
-        _ => Err(Error::Open(format!("{open} breakers are open or held open, {degraded} further checks are not well"))),
+        (0, _) => {
+            Err(Error::Degraded(vec![format!("{} of {} not well", counted(degraded, "check", "checks"), lines.len())]))
+        }
+        _ => {
+            let breakers = counted(open, "breaker is", "breakers are");
+            let checks = counted(degraded, "further check is", "further checks are");
+            Err(Error::Open(vec![format!("{breakers} open or held open, {checks} not well")]))
+        }
     }
 }
 
@@ -160,23 +168,16 @@ fn in_step(convergence: &v1::Convergence, session: &Session<'_>) -> Vec<Line> {
     let is_behind = |one: &&v1::ServiceConvergence| one.applied < one.instances || one.containment.is_some();
     let line = |one: &v1::ServiceConvergence| {
         let name = session.shown(&one.namespace, &one.service);
-        let mut text = format!("policies    {name}: {}/{} instances have it in force", one.applied, one.instances);
-        for missing in one.laggards.iter().take(NAMED) {
-            text.push_str("\n              ");
-            text.push_str(&laggard(missing));
-        }
+        let text = format!("policies    {name}: {}/{} instances have it in force", one.applied, one.instances);
+        let mut more: Vec<_> = one.laggards.iter().take(NAMED).map(laggard).collect();
         let rest = one.laggards.len().saturating_sub(NAMED);
         if rest > 0 {
-            text.push_str(&format!("\n              and {rest} more"));
+            more.push(format!("and {rest} more"));
         }
         if let Some(containment) = &one.containment {
-            text.push_str(&format!(
-                "\n              contained for {}: {}",
-                age(std_duration(containment.age)),
-                containment.reason
-            ));
+            more.push(format!("contained for {}: {}", age(std_duration(containment.age)), containment.reason));
         }
-        degraded(text, &format!("cofferdam describe service {name}"))
+        Line { more, ..degraded(text, &format!("cofferdam describe service {name}")) }
     };
     convergence.services.iter().filter(is_behind).map(line).collect()
 }
@@ -193,7 +194,12 @@ fn health(isolated: &v1::IsolatedService, session: &Session<'_>) -> Option<Line>
     let message = isolated.health.as_ref().map(|health| health.message.as_str()).filter(|message| !message.is_empty());
     let because = message.map_or_else(String::new, |message| format!(": {message}"));
     if is_open {
-        return Some(Line { verdict: Verdict::Open, text: format!("breaker     {name} is open{because}"), mend });
+        return Some(Line {
+            verdict: Verdict::Open,
+            text: format!("breaker     {name} is open{because}"),
+            more: Vec::new(),
+            mend,
+        });
     }
     let is_probing = isolated.breaker_state() == v1::BreakerState::HalfOpen;
     match status {
@@ -211,6 +217,7 @@ fn orders(isolated: &v1::IsolatedService, session: &Session<'_>) -> Vec<Line> {
     let hold = |hold: &v1::Hold| Line {
         verdict: if ordered::rejects(hold) { Verdict::Open } else { Verdict::Degraded },
         text: format!("hold        {name}: {}", ordered::hold(hold)),
+        more: Vec::new(),
         mend: ordered::release(&name, hold),
     };
     let level = ordered::temporary_level(isolated).map(|level| fine(format!("level       {name}: {level}")));
@@ -218,11 +225,11 @@ fn orders(isolated: &v1::IsolatedService, session: &Session<'_>) -> Vec<Line> {
 }
 
 fn fine(text: String) -> Line {
-    Line { verdict: Verdict::Fine, text, mend: String::new() }
+    Line { verdict: Verdict::Fine, text, more: Vec::new(), mend: String::new() }
 }
 
 fn degraded(text: String, mend: &str) -> Line {
-    Line { verdict: Verdict::Degraded, text, mend: mend.to_owned() }
+    Line { verdict: Verdict::Degraded, text, more: Vec::new(), mend: mend.to_owned() }
 }
 
 fn print(lines: &[Line], is_quiet: bool, session: &mut Session<'_>) -> io::Result<()> {
@@ -233,6 +240,7 @@ fn print(lines: &[Line], is_quiet: bool, session: &mut Session<'_>) -> io::Resul
             Verdict::Open => ("open", Tone::Bad),
         };
         writeln!(session.out, "{} {}", session.style.paint(tone, mark), line.text)?;
+        line.more.iter().try_for_each(|more| writeln!(session.out, "              {more}"))?;
         if !line.mend.is_empty() {
             writeln!(session.out, "       try: {}", line.mend)?;
         }

@@ -18,6 +18,8 @@ pub(crate) enum ConfigCommand {
     UseContext(UseContextArgs),
     /// Add a context, or change it; the first one becomes the current one.
     SetContext(SetContextArgs),
+    /// Forget a context; where it was the current one, none is.
+    DeleteContext(UseContextArgs),
 }
 
 /// Which context.
@@ -58,7 +60,8 @@ pub(super) fn run(command: ConfigCommand, surroundings: &Surroundings, out: &mut
                 ]);
             }
             if table.rows().is_empty() {
-                say("there are no contexts\ntry: cofferdam config set-context NAME --server URL");
+                say("there are no contexts");
+                say("try: cofferdam config set-context NAME --server URL");
                 return Ok(());
             }
             Ok(table.print(out, Style::new(surroundings.is_terminal, surroundings.no_color))?)
@@ -67,6 +70,12 @@ pub(super) fn run(command: ConfigCommand, surroundings: &Surroundings, out: &mut
             contexts.choose(&args.name)?;
             contexts::save(&path, &contexts)?;
             say(&format!("{} is the current context", args.name));
+            Ok(())
+        }
+        ConfigCommand::DeleteContext(args) => {
+            contexts.remove(&args.name)?;
+            contexts::save(&path, &contexts)?;
+            say(&format!("context {} is deleted", args.name));
             Ok(())
         }
         ConfigCommand::SetContext(args) => {

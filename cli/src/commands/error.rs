@@ -1,6 +1,6 @@
 use crate::client::CallError;
 use crate::contexts::ContextError;
-use crate::output::PrintError;
+use crate::output::{PrintError, printable};
 use std::io;
 
 /// Why a command did not do what it was asked, or what it found. The first line says what is wrong, the last one, which
@@ -41,11 +41,11 @@ pub(crate) enum Error {
     #[error(transparent)]
     Print(#[from] PrintError),
     /// What was looked at is not as it should be.
-    #[error("{0}")]
-    Degraded(String),
+    #[error("{}", lines(.0))]
+    Degraded(Vec<String>),
     /// A breaker keeps calls from a service.
-    #[error("{0}")]
-    Open(String),
+    #[error("{}", lines(.0))]
+    Open(Vec<String>),
 }
 
 impl Error {
@@ -57,6 +57,11 @@ impl Error {
     /// It cannot be done.
     pub(crate) fn failed(what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::Failed { what: what.into(), mend: mend.into() }
+    }
+
+    /// What was looked at is not as it should be, and what looks into it.
+    pub(crate) fn degraded(what: impl Into<String>, mend: impl AsRef<str>) -> Self {
+        Self::Degraded(vec![what.into(), format!("try: {}", mend.as_ref())])
     }
 
     /// What the process ends with.
@@ -76,6 +81,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Each is one line, whatever is in it.
+fn lines(lines: &[String]) -> String {
+    lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
 
 impl From<io::Error> for Error {

@@ -4,7 +4,7 @@ use super::Error;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use crate::client::CallError;
 use crate::message::short_name;
-use crate::output::{Cell, Format, Table, Tone, print_row, say};
+use crate::output::{Cell, Format, Table, Tone, complain, print_row, say};
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1::{self, watch_events_response::Message};
 use std::time::{Duration, SystemTime};
@@ -182,8 +182,13 @@ impl Asked {
 
 async fn list(asked: Asked, limit: u32, session: &mut Session<'_>) -> Result<(), Error> {
     let Asked { namespace, service, kinds, since } = asked;
+    let named = (!service.is_empty()).then(|| ServiceName::of(namespace.clone(), service.clone()));
     let request = v1::ListEventsRequest { namespace, service, kinds, since, max_events: limit };
     let listed = session.client.call(request).await?;
+    // Of a name that is none, nothing has happened either.
+    if let Some(named) = named.filter(|_| listed.events.is_empty()) {
+        session.info(&named).await?;
+    }
     say_unreachable(&listed.unreachable_managers);
     if listed.has_older {
         say("there are older ones: --limit, --since and --kind say which");
@@ -236,8 +241,10 @@ async fn follow(asked: Asked, session: &mut Session<'_>) -> Result<(), Error> {
             },
         };
         if !shown.is_away {
-            let why = broke.map_or_else(|| "the manager has ended the stream".to_owned(), |error| error.to_string());
-            say(&format!("cofferdam: {why}"));
+            match broke {
+                Some(error) => complain(&error),
+                None => complain(&"the manager has ended the stream"),
+            }
         }
         shown.is_away = true;
         tokio::time::sleep(PAUSE).await;

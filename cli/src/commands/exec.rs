@@ -76,7 +76,7 @@ pub(super) async fn run(args: &ExecArgs, session: &mut Session<'_>) -> Result<()
     let within = session.patience.unwrap_or(PATIENCE);
     let answer = match session.client.call_within(request, within).await {
         Err(error @ CallError::Refused(_)) if error.reason() == "CIRCUIT_OPEN" => {
-            return Err(Error::Open(error.to_string()));
+            return Err(Error::Open(error.to_string().lines().map(str::to_owned).collect()));
         }
         answer => answer?,
     };
@@ -87,7 +87,7 @@ pub(super) async fn run(args: &ExecArgs, session: &mut Session<'_>) -> Result<()
     }
     match answer.served_by() {
         v1::ServedBy::Live => Ok(()),
-        _ => Err(Error::Degraded(fallback(&answer))),
+        _ => Err(Error::Degraded(vec![fallback(&answer)])),
     }
 }
 

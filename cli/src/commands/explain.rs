@@ -5,6 +5,7 @@ mod receipt;
 use self::receipt::Receipt;
 use super::Error;
 use super::convergence::laggard;
+use super::moment::{number, written};
 use super::session::{Common, ServiceName, Session, say_lacks};
 use crate::message::{short_name, shown};
 use crate::output::{Cell, Format, Style, Table, Tone, age, std_duration};
@@ -76,7 +77,8 @@ pub(super) async fn run(args: &ExplainArgs, session: &mut Session<'_>) -> Result
     let left_out = answer.fields.len() - fields.len();
     session.table(&table(fields))?;
     if left_out > 0 {
-        writeln!(session.out, "\n{left_out} further fields have the built-in default (--all)")?;
+        writeln!(session.out)?;
+        writeln!(session.out, "{left_out} further fields have the built-in default (--all)")?;
     }
     Ok(session.out.flush()?)
 }
@@ -84,11 +86,15 @@ pub(super) async fn run(args: &ExplainArgs, session: &mut Session<'_>) -> Result
 /// What a receipt means, and whether the policy has changed since.
 fn tell(receipt: &Receipt, answer: &v1::ExplainResponse, name: &str, session: &mut Session<'_>) -> Result<(), Error> {
     receipt.words(name).iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
-    let present = answer.revision.unwrap_or_default().revision;
+    let present = answer.revision.unwrap_or_default();
     match receipt.revision() {
         None => writeln!(session.out, "the instance went by its built-in default: it had no policy of this service")?,
-        Some(then) if then == present => writeln!(session.out, "it went by revision {then}, which is the present one")?,
+        Some(then) if then == present => {
+            writeln!(session.out, "it went by revision {}, which is the present one", number(Some(&then)))?;
+        }
         Some(then) => {
+            let written = written([&then, &present]);
+            let (then, present) = (written(Some(&then)), written(Some(&present)));
             writeln!(session.out, "it went by revision {then}, the present one is {present}")?;
             writeln!(session.out, "try: cofferdam diff {name} {then} {present}")?;
         }
@@ -149,7 +155,10 @@ fn summary(answer: &v1::ExplainResponse, name: &str, style: Style, out: &mut dyn
     entry("in force", &count)?;
     match &answer.instance {
         Some(instance) => {
-            entry(&instance.instance_id.clone(), &style.paint(Tone::Plain, &at_instance(instance, name, revision)))?
+            let mut label = instance.instance_id.as_str();
+            for line in at_instance(instance, name, revision) {
+                entry(std::mem::take(&mut label), &line)?;
+            }
         }
         None => standing.laggards.iter().take(LAGGARDS).try_for_each(|one| entry("", &laggard(one)))?,
     }
@@ -187,7 +196,7 @@ fn held(hold: &v1::Hold) -> String {
     format!("{forced}{at} by {} {left}{}", hold.owner, because(&hold.reason))
 }
 
-fn at_instance(instance: &v1::ExplainedInstance, service: &str, present: v1::Revision) -> String {
+fn at_instance(instance: &v1::ExplainedInstance, service: &str, present: v1::Revision) -> Vec<String> {
     let state = short_name(instance.state().as_str_name(), "INSTANCE_SYNC_STATE_");
     let has =
         instance.applied_revision.map_or_else(|| "nothing".to_owned(), |one| format!("revision {}", one.revision));
@@ -196,16 +205,18 @@ fn at_instance(instance: &v1::ExplainedInstance, service: &str, present: v1::Rev
     } else {
         format!(", {}", hash(&instance.applied_policy_hash))
     };
-    let mut text = format!("{state}, has {has} in force{hash}");
+    let mut lines = vec![format!("{state}, has {has} in force{hash}")];
     let since = age(std_duration(instance.age));
     if !instance.reason.is_empty() {
         let field = if instance.field_path.is_empty() { String::new() } else { format!("{}: ", instance.field_path) };
-        text.push_str(&format!("\n{:14}for {since}: {field}{}", "", instance.reason));
+        lines.push(format!("for {since}: {field}{}", instance.reason));
     }
     if let Some(applied) = instance.applied_revision.filter(|applied| *applied != present) {
-        text.push_str(&format!("\n{:14}try: cofferdam diff {service} {} {}", "", applied.revision, present.revision));
+        let written = written([&applied, &present]);
+        let (applied, present) = (written(Some(&applied)), written(Some(&present)));
+        lines.push(format!("try: cofferdam diff {service} {applied} {present}"));
     }
-    text
+    lines
 }
 
 /// What is said of a field.

@@ -117,6 +117,7 @@ impl FromStr for Step {
 pub(super) async fn run(command: &FallbackCommand, session: &mut Session<'_>) -> Result<(), Error> {
     let FallbackCommand::Set(args) = command;
     let config = config(args)?;
+    args.write.certain(&args.service, session).await?;
     let (namespace, service) = session.place(&args.service);
     if args.write.dry_run {
         let name = session.shown(&namespace, &service);

@@ -159,7 +159,7 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
     let listing = list(args, session).await?;
     listing.notes.iter().for_each(|note| say(note));
     match session.format {
-        Format::Table | Format::Wide if listing.names.is_empty() => say(&nothing(args, session)),
+        Format::Table | Format::Wide if listing.names.is_empty() => nothing(args, session).lines().for_each(say),
         Format::Table | Format::Wide => session.table(&listing.table)?,
         Format::Name => listing.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?,
         Format::Json | Format::Yaml => print_documents(&listing, session)?,

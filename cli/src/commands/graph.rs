@@ -60,8 +60,8 @@ pub(super) async fn run(args: &GraphArgs, session: &mut Session<'_>) -> Result<(
         }
     }
     match (args.language, session.format) {
-        (Some(Language::Dot), _) => write!(session.out, "{}", dot(&all.nodes))?,
-        (Some(Language::Mermaid), _) => write!(session.out, "{}", mermaid(&all.nodes))?,
+        (Some(Language::Dot), _) => session.out.write_all(dot(&all.nodes).as_bytes())?,
+        (Some(Language::Mermaid), _) => session.out.write_all(mermaid(&all.nodes).as_bytes())?,
         (None, Format::Json | Format::Yaml) => session.document(&all)?,
         (None, Format::Name) => {
             for node in &all.nodes {
@@ -71,17 +71,19 @@ pub(super) async fn run(args: &GraphArgs, session: &mut Session<'_>) -> Result<(
         (None, Format::Table | Format::Wide) => {
             session.table(&table(&mut all.nodes))?;
             if let Some(impact) = &all.impact {
-                writeln!(session.out, "\n{}", lost(&service, impact))?;
+                writeln!(session.out)?;
+                writeln!(session.out, "{}", lost(&service, impact))?;
             }
         }
     }
     session.out.flush()?;
-    let cycles: Vec<_> = all.cycles.iter().map(|cycle| way_round(&cycle.services)).collect();
+    let mut cycles: Vec<_> = all.cycles.iter().map(|cycle| way_round(&cycle.services)).collect();
     if cycles.is_empty() {
         return Ok(());
     }
     say(&format!("{} of services that need one another", cycles.len()));
-    Err(Error::Degraded(format!("{}\ntry: cofferdam register SERVICE --depends-on ...", cycles.join("\n"))))
+    cycles.push("try: cofferdam register SERVICE --depends-on ...".to_owned());
+    Err(Error::Degraded(cycles))
 }
 
 /// By layers, what has none last.

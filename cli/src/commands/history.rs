@@ -1,6 +1,7 @@
 //! `cofferdam history`: who changed what, when and why.
 
 use super::Error;
+use super::moment;
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use crate::clock;
@@ -60,8 +61,9 @@ pub(super) async fn run(args: &HistoryArgs, session: &mut Session<'_>) -> Result
     match session.format {
         Format::Json | Format::Yaml => session.document(&all),
         Format::Name => {
+            let written = moment::written(all.revisions.iter().filter_map(|change| change.revision.as_ref()));
             for change in &all.revisions {
-                writeln!(session.out, "{}", number(change.revision.as_ref()))?;
+                writeln!(session.out, "{}", written(change.revision.as_ref()))?;
             }
             Ok(session.out.flush()?)
         }
@@ -72,10 +74,11 @@ pub(super) async fn run(args: &HistoryArgs, session: &mut Session<'_>) -> Result
 
 /// A line for each change, with so many of the fields that differ.
 fn table(changes: &[v1::ServiceRevision], most: usize, session: &Session<'_>, now: SystemTime) -> Table {
+    let written = moment::written(changes.iter().filter_map(|change| change.revision.as_ref()));
     let mut table = Table::new(["REVISION", "SERVICE", "AGE", "WHO", "WHAT", "WHY"]);
     for change in changes {
         table.push(vec![
-            number(change.revision.as_ref()).into(),
+            written(change.revision.as_ref()).into(),
             session.shown(&change.namespace, &change.service).into(),
             age(since(change.time, now)).into(),
             change.actor.as_str().into(),
@@ -86,10 +89,6 @@ fn table(changes: &[v1::ServiceRevision], most: usize, session: &Session<'_>, no
     table
 }
 
-pub(super) fn number(revision: Option<&v1::Revision>) -> String {
-    revision.map(|revision| revision.revision.to_string()).unwrap_or_default()
-}
-
 fn since(time: Option<prost_types::Timestamp>, now: SystemTime) -> Option<Duration> {
     now.duration_since(SystemTime::try_from(time?).ok()?).ok()
 }
@@ -98,10 +97,14 @@ fn since(time: Option<prost_types::Timestamp>, now: SystemTime) -> Option<Durati
 fn what(change: &v1::ServiceRevision, most: usize) -> String {
     let kind = change.kind().as_str_name().trim_start_matches("CHANGE_KIND_").to_lowercase();
     let kind = match &change.restored {
-        Some(restored) => format!("{kind} to {}", restored.revision),
+        Some(restored) => {
+            let written = moment::written(change.revision.iter().chain([restored]));
+            format!("{kind} to {}", written(Some(restored)))
+        }
         None => kind,
     };
-    let (mut fields, others) = ordered::told(&change.changes);
+    let (mut fields, others) =
+        ordered::told(&change.changes, change.time.and_then(|time| SystemTime::try_from(time).ok()));
     let untold = others.len().saturating_sub(most);
     fields.extend(others.into_iter().take(most).map(field));
     let untold = u64::from(change.more_changes) + u64::try_from(untold).unwrap_or_default();
@@ -140,5 +143,7 @@ mod tests {
         (change.kind, change.more_changes) = (v1::ChangeKind::Rollback.into(), 0);
         change.changes.clear();
         assert_eq!(what(&change, 1), "rollback to 7");
+        change.revision = Some(v1::Revision { epoch: 2, revision: 9 });
+        assert_eq!(what(&change, 1), "rollback to 1.7");
     }
 }

@@ -8,13 +8,14 @@ mod opossum;
 mod resilience4j;
 mod seed_json;
 mod sentinel;
+mod spring;
 mod values;
 
 use self::values::{Import, service_name};
 use super::Error;
 use crate::files;
 use crate::message::{Fault, read};
-use crate::output::{Format, document, say};
+use crate::output::{Format, document, printable, say};
 use clap::{Args, ValueEnum};
 use cofferdam_core::wire::effective_policy;
 use cofferdam_proto::v1;
@@ -62,26 +63,24 @@ pub(crate) struct ImportArgs {
 pub(super) fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Error> {
     let bad = |what: String| Error::usage(printable(&what), "cofferdam import --help");
     let path = args.file.display();
-    let value = files::document(&args.file).map_err(|error| bad(error.to_string()))?;
+    let value = match args.source {
+        Source::Resilience4j => files::documents(&args.file).map(Value::Array),
+        _ => files::document(&args.file),
+    };
+    let value = value.map_err(|error| bad(error.to_string()))?;
     let imports =
         convert(args.source, value, args.service.as_deref()).map_err(|fault| bad(format!("{path}: {fault}")))?;
     // All are made before the first is printed: half of a file would be applied by the other end of a pipe.
     let requests: Vec<_> = imports
         .into_iter()
         .map(|import| {
-            import.notes.iter().for_each(|note| say(&printable(&format!("{}: {note}", import.service))));
+            import.notes.iter().for_each(|note| say(&format!("{}: {note}", import.service)));
             request(import).map_err(|fault| bad(format!("{path}: {fault}")))
         })
         .collect::<Result<_, _>>()?;
     let format = if args.output == Format::Json { Format::Json } else { Format::Yaml };
     requests.iter().try_for_each(|request| document(out, format, request))?;
     Ok(())
-}
-
-/// A line with what a file says in it: what a terminal would obey is shown instead.
-fn printable(line: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    line.chars().map(shown).collect()
 }
 
 /// What a configuration says of each service.

@@ -55,6 +55,7 @@ pub(crate) struct SetLevelArgs {
 
 /// Does it.
 pub(super) async fn run(args: &SetLevelArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    args.write.certain(&args.service, session).await?;
     let level = v1::IsolationLevel::from(args.level);
     if args.write.dry_run {
         let now = present(&args.service, session).await?;

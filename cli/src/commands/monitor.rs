@@ -3,7 +3,7 @@
 use super::Error;
 use super::session::{ALL_NAMESPACES, Common, Session, lacks};
 use crate::clock;
-use crate::output::{Cell, Table, Tone, basis_points, say};
+use crate::output::{Cell, Table, Tone, basis_points, complain, counted, say};
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1;
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
         let not_closed = look(session).await?;
         return match not_closed {
             0 => Ok(()),
-            count => Err(Error::Open(format!("{count} breakers are not closed"))),
+            count => Err(Error::Open(vec![counted(count, "breaker is", "breakers are") + " not closed"])),
         };
     }
     let mut looks = tokio::time::interval(args.every.max(Duration::from_millis(100)));
@@ -72,7 +72,7 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
         match look(session).await {
             Ok(_) => {}
             // A manager that is away is asked on; one that was never there is a mistake.
-            Err(Error::Call(error)) if !is_first => say(&format!("cofferdam: {error}")),
+            Err(Error::Call(error)) if !is_first => complain(&error),
             Err(error) => return Err(error),
         }
         is_first = false;
@@ -104,7 +104,8 @@ async fn look(session: &mut Session<'_>) -> Result<usize, Error> {
         }
     }
     if list.services.is_empty() {
-        say("no service is registered\ntry: cofferdam register NAME --endpoint HOST:PORT");
+        say("no service is registered");
+        say("try: cofferdam register NAME --endpoint HOST:PORT");
     } else {
         session.table(&table)?;
     }

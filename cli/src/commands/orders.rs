@@ -270,12 +270,13 @@ pub(super) async fn reset(args: &ResetArgs, session: &mut Session<'_>) -> Result
             Ok(()) => {}
             Err(error @ (Error::Call(CallError::Refused(_)) | Error::Degraded(_))) => {
                 let (namespace, name) = session.place(service);
-                failed.push(format!("{}: {error}", session.shown(&namespace, &name)));
+                let told = format!("{}: {error}", session.shown(&namespace, &name));
+                failed.extend(told.lines().map(str::to_owned));
             }
             Err(error) => return Err(error),
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Error::Degraded(failed.join("\n"))) }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Degraded(failed)) }
 }
 
 /// The services of the namespace, or of all, of which breakers are in force.
@@ -352,6 +353,7 @@ async fn order<R: Rpc>(
 where
     R::Answer: Named,
 {
+    write.certain(service, session).await?;
     let before = present(service, session).await?;
     let (namespace, name) = session.place(service);
     if write.dry_run {

@@ -62,6 +62,7 @@ impl PolicyCommand {
 pub(super) async fn run(command: &PolicyCommand, session: &mut Session<'_>) -> Result<(), Error> {
     let PolicyCommand::Set(args) = command;
     let (policy, mask) = change(args)?;
+    args.write.certain(&args.service, session).await?;
     let (namespace, service) = session.place(&args.service);
     if args.write.dry_run {
         let name = session.shown(&namespace, &service);

@@ -82,8 +82,9 @@ pub(crate) struct RegisterArgs {
     pub(super) write: WriteArgs,
 }
 
-/// What to forget.
+/// What to forget. There is nothing to wait for where a service is gone.
 #[derive(Args, Debug)]
+#[command(mut_arg("wait", |wait| wait.hide(true)), mut_arg("quorum", |quorum| quorum.hide(true)))]
 pub(crate) struct UnregisterArgs {
     /// The service
     service: ServiceName,
@@ -93,6 +94,7 @@ pub(crate) struct UnregisterArgs {
 
 /// Registers.
 pub(super) async fn register(args: &RegisterArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    args.write.certain(&args.service, session).await?;
     let (namespace, name) = session.place(&args.service);
     let shown = session.shown(&namespace, &name);
     let was = before(&args.service, session).await?;
@@ -143,6 +145,7 @@ pub(super) async fn unregister(args: &UnregisterArgs, session: &mut Session<'_>)
         let what = "a service that is gone has nothing to wait for";
         return Err(Error::usage(what, format!("cofferdam unregister {name}")));
     }
+    args.write.certain(&args.service, session).await?;
     if args.write.dry_run {
         let now = present(&args.service, session).await?;
         args.write.check(&name, Some(&now))?;

@@ -1,8 +1,8 @@
 //! `cofferdam rollback`: services as they were.
 
 use super::Error;
-use super::history::{field, number};
-use super::moment::time;
+use super::history::field;
+use super::moment::{Moment, revision, time, written};
 use super::session::{ALL_NAMESPACES, ServiceName, Session};
 use super::write::{WriteArgs, request_id};
 use crate::output::{Format, say};
@@ -37,9 +37,9 @@ pub(crate) struct RollbackArgs {
     /// All services of every namespace
     #[arg(long, short = 'A', conflicts_with = "service")]
     all_namespaces: bool,
-    /// To what it was at this revision; of one service
-    #[arg(long, value_name = "N", conflicts_with_all = ["to_time", "all", "all_namespaces"])]
-    to_revision: Option<u64>,
+    /// To what it was at this revision, such as 19, or with its epoch 7.19; of one service
+    #[arg(long, value_name = "REVISION", value_parser = revision, conflicts_with_all = ["to_time", "all", "all_namespaces"])]
+    to_revision: Option<v1::Revision>,
     /// To what it was at this time, or so long ago: 2026-11-22T03:00:00Z, 10m
     #[arg(long, value_name = "TIME", value_parser = time, required_unless_present = "to_revision")]
     to_time: Option<SystemTime>,
@@ -52,18 +52,23 @@ pub(crate) struct RollbackArgs {
 
 /// Does it.
 pub(super) async fn run(args: &RollbackArgs, session: &mut Session<'_>) -> Result<(), Error> {
-    use v1::revision_point::Point;
     let (namespace, service) = match &args.service {
         Some(service) => session.place(service),
         None if args.all_namespaces => (ALL_NAMESPACES.to_owned(), String::new()),
         None => (session.namespace.clone(), String::new()),
     };
-    let to_revision = args.to_revision.map(|revision| Point::Revision(v1::Revision { epoch: 0, revision }));
-    let to_time = args.to_time.map(|time| Point::Time(time.into()));
+    let to = args.to_revision.map(Moment::Revision).or_else(|| args.to_time.map(Moment::Time));
+    let to = match (to, &args.service) {
+        (Some(to), Some(service)) => {
+            args.write.certain(service, session).await?;
+            Some(to.of(service, session).await?)
+        }
+        (to, _) => to.map(Moment::to_wire),
+    };
     let request = v1::RollbackRequest {
         namespace,
         service,
-        to: Some(v1::RevisionPoint { point: to_revision.or(to_time) }),
+        to,
         expected_revision: args.write.expected(),
         request_id: if args.write.dry_run { String::new() } else { request_id() },
         reason: args.write.reason.clone(),
@@ -147,17 +152,32 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Error::Degraded(format!("{}\ntry: cofferdam history", wrong.join("\n"))))
+    wrong.push(format!(
+        "try: cofferdam history{}",
+        args.service.as_ref().map_or_else(String::new, |one| format!(" {one}"))
+    ));
+    Err(Error::Degraded(wrong))
 }
 
 fn told(service: &v1::RolledBackService, is_dry: bool) -> String {
-    let (from, to) = (number(service.from.as_ref()), number(service.to.as_ref()));
+    let v1::RolledBackService { from, to, revision, .. } = service;
+    let written = written([from, to, revision].into_iter().flatten());
+    let number = |revision: &Option<v1::Revision>| written(revision.as_ref());
     match (service.outcome(), is_dry) {
-        (v1::RollbackOutcome::Done, true) => format!("would go back to {to}, from {from}"),
-        (v1::RollbackOutcome::Done, false) => {
-            format!("back to {to}, revision {from} -> {}", number(service.revision.as_ref()))
-        }
-        (v1::RollbackOutcome::Unchanged, _) => format!("is as it was, revision {from}"),
+        (v1::RollbackOutcome::Done, true) => match (from, to) {
+            (Some(_), Some(_)) => format!("would go back to {}, from {}", number(to), number(from)),
+            (None, _) => format!("would be registered again, as at {}", number(to)),
+            (Some(_), None) => format!("would be unregistered, from {}", number(from)),
+        },
+        (v1::RollbackOutcome::Done, false) => match (from, to) {
+            (Some(_), Some(_)) => format!("back to {}, revision {} -> {}", number(to), number(from), number(revision)),
+            (None, _) => format!("registered again, as at {}, revision {}", number(to), number(revision)),
+            (Some(_), None) => format!("unregistered, revision {} -> {}", number(from), number(revision)),
+        },
+        (v1::RollbackOutcome::Unchanged, _) => match from {
+            Some(_) => format!("is as it was, revision {}", number(from)),
+            None => "is as it was: not registered".to_owned(),
+        },
         (v1::RollbackOutcome::LeftAlone, _) => "left alone: it was not registered then (--unregister-newer)".to_owned(),
         (v1::RollbackOutcome::Unknown, _) => "nobody knows whether it was put back".to_owned(),
         (v1::RollbackOutcome::Refused, _) => "could not be put back".to_owned(),
@@ -181,6 +201,15 @@ mod tests {
         };
         assert_eq!(told(&service, false), "back to 4, revision 9 -> 12");
         assert_eq!(told(&service, true), "would go back to 4, from 9");
+        service.from = Some(v1::Revision { epoch: 2, revision: 9 });
+        assert_eq!(told(&service, true), "would go back to 1.4, from 2.9");
+        // Before, what was not registered stood there as an empty revision.
+        let gone = v1::RolledBackService { from: None, ..service.clone() };
+        assert_eq!(told(&gone, true), "would be registered again, as at 4");
+        assert_eq!(told(&gone, false), "registered again, as at 4, revision 12");
+        let newer = v1::RolledBackService { from: revision(9), to: None, ..service.clone() };
+        assert_eq!(told(&newer, true), "would be unregistered, from 9");
+        assert_eq!(told(&newer, false), "unregistered, revision 9 -> 12");
         service.outcome = v1::RollbackOutcome::LeftAlone.into();
         assert!(told(&service, false).contains("--unregister-newer"));
         let mut bulk = v1::BulkChange { services: 100, done: 62, ..v1::BulkChange::default() };

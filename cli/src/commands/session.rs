@@ -9,6 +9,7 @@ use clap::Args;
 use cofferdam_proto::v1;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
 use std::time::Duration;
@@ -143,6 +144,15 @@ impl FromStr for ServiceName {
     }
 }
 
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 impl ServiceName {
     /// A service whose namespace is known.
     pub(super) const fn of(namespace: String, name: String) -> Self {
@@ -156,6 +166,8 @@ pub(super) struct Session<'a> {
     pub(super) client: Client,
     /// The namespace, where a service is named without one.
     pub(super) namespace: String,
+    /// The namespace that the command line names, which nothing else may contradict. `None`: it names none.
+    pub(super) said_namespace: Option<String>,
     /// How data is printed.
     pub(super) format: Format,
     /// How it looks.
@@ -197,6 +209,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             client,
             namespace: target.namespace,
+            said_namespace: common.namespace,
             format: common.output.unwrap_or_default(),
             style: Style::new(surroundings.is_terminal, surroundings.no_color),
             is_terminal: surroundings.is_terminal,

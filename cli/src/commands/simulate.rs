@@ -86,7 +86,8 @@ pub(super) fn run(args: &SimulateArgs, style: Style, out: &mut dyn Write) -> Res
         }
         (Some(second), Form::Table) => {
             report.tell(limit, style, out)?;
-            writeln!(out, "\n{other}")?;
+            writeln!(out)?;
+            writeln!(out, "{other}")?;
             second.tell(limit, style, out)?;
             Report::compare((&one, &report), (&other, &second)).print(out, style)?;
         }

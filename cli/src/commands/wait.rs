@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::convergence::{self, Enough, applied, counts, is_unused, say_missing};
+use super::moment::revision;
 use super::session::{Common, ServiceName, Session};
 use crate::output::{length, say};
 use clap::{Args, ValueEnum};
@@ -27,8 +28,8 @@ pub(crate) struct WaitArgs {
     /// The service
     service: ServiceName,
     /// The revision that is to be in force; a later one counts as well [default: the present one]
-    #[arg(long, value_name = "N")]
-    revision: Option<u64>,
+    #[arg(long, value_name = "REVISION", value_parser = revision)]
+    revision: Option<v1::Revision>,
     /// What to wait for
     #[arg(long = "for", value_name = "CONDITION", value_enum, default_value_t = Condition::Converged)]
     condition: Condition,
@@ -45,12 +46,13 @@ pub(super) async fn run(args: &WaitArgs, session: &mut Session<'_>) -> Result<()
     let place = session.place(&args.service);
     let name = session.shown(&place.0, &place.1);
     let epoch = match args.revision {
+        Some(revision) if revision.epoch != 0 => Some(revision.epoch),
         Some(_) => session.info(&args.service).await?.service.and_then(|service| Some(service.revision?.epoch)),
         None => None,
     };
-    let revision = args.revision.map(|revision| v1::Revision { epoch: epoch.unwrap_or_default(), revision });
+    let revision = args.revision.map(|revision| v1::Revision { epoch: epoch.unwrap_or_default(), ..revision });
     if is_unused(session, place.clone()).await? {
-        return Err(Error::Degraded(format!("{name}: no instance uses it\ntry: cofferdam get instances")));
+        return Err(Error::degraded(format!("{name}: no instance uses it"), "cofferdam get instances"));
     }
     let waited = convergence::wait(session, place, revision, args.quorum).await?;
     if session.format.is_document() {
@@ -65,8 +67,9 @@ pub(super) async fn run(args: &WaitArgs, session: &mut Session<'_>) -> Result<()
     }
     say_missing(&found);
     if counts(&found).1 == 0 {
-        return Err(Error::Degraded(format!("{name}: no instance uses it\ntry: cofferdam get instances")));
+        return Err(Error::degraded(format!("{name}: no instance uses it"), "cofferdam get instances"));
     }
     let waited = length(Some(waited.took));
-    Err(Error::Degraded(format!("{name}: {} after {waited}\ntry: cofferdam describe service {name}", applied(&found))))
+    let mend = format!("cofferdam describe service {name}");
+    Err(Error::degraded(format!("{name}: {} after {waited}", applied(&found)), mend))
 }

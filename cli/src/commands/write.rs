@@ -2,6 +2,8 @@
 
 use super::Error;
 use super::convergence::{self, Enough, applied, counts, is_unused, say_missing};
+use super::moment::{certain, full, number, revision, written};
+use super::ordered::written_level;
 use super::session::{Common, ServiceName, Session};
 use crate::client::CallError;
 use crate::message::{Change, Fault, changes, dynamic, fields};
@@ -24,9 +26,9 @@ pub(crate) struct WriteArgs {
     /// How many instances are enough: a number, or a share such as 80% [default: all]
     #[arg(long, value_name = "N", requires = "wait")]
     quorum: Option<Enough>,
-    /// Fail unless the service is at revision N
-    #[arg(long, value_name = "N")]
-    expected_revision: Option<u64>,
+    /// Fail unless the service is at this revision, such as 19, or with its epoch 7.19
+    #[arg(long, value_name = "REVISION", value_parser = revision)]
+    expected_revision: Option<v1::Revision>,
     /// Why, for people; it stands in the service's history
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(super) reason: String,
@@ -36,8 +38,16 @@ pub(crate) struct WriteArgs {
 
 impl WriteArgs {
     /// The condition, as a request has it.
-    pub(super) fn expected(&self) -> Option<v1::Revision> {
-        self.expected_revision.map(|revision| v1::Revision { epoch: 0, revision })
+    pub(super) const fn expected(&self) -> Option<v1::Revision> {
+        self.expected_revision
+    }
+
+    /// Refuses a condition that would hold at several states of the service.
+    pub(super) async fn certain(&self, service: &ServiceName, session: &Session<'_>) -> Result<(), Error> {
+        match self.expected_revision {
+            Some(expected) => certain(expected, service, session).await.map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Refuses what a manager would refuse: a reason that is none, and a service that is not at the revision that is
@@ -45,10 +55,17 @@ impl WriteArgs {
     pub(super) fn check(&self, name: &str, before: Option<&v1::IsolatedService>) -> Result<(), Error> {
         check_reason(&self.reason)
             .map_err(|error| Error::failed(format!("{name}: {error}"), "a shorter --reason, in one line"))?;
-        let at = before.and_then(|before| before.revision).unwrap_or_default().revision;
+        let at = before.and_then(|before| before.revision).unwrap_or_default();
         match self.expected_revision {
-            Some(expected) if expected != at => {
-                let what = format!("{name} is at revision {at}, and {expected} is expected: it would be refused");
+            Some(expected)
+                if expected.revision != at.revision || (expected.epoch != 0 && expected.epoch != at.epoch) =>
+            {
+                let number = if expected.epoch == 0 { number } else { full };
+                let is = before.map_or_else(
+                    || "is not registered".to_owned(),
+                    |_| format!("is at revision {}", number(Some(&at))),
+                );
+                let what = format!("{name} {is}, and {} is expected: it would be refused", number(Some(&expected)));
                 Err(Error::failed(what, format!("cofferdam history {name}")))
             }
             _ => Ok(()),
@@ -206,7 +223,7 @@ pub(super) async fn report_as(
     }
     session.out.flush()?;
     match awaited {
-        Some(Err(why)) => Err(Error::Degraded(format!("{name}: {why}\ntry: cofferdam wait {name}"))),
+        Some(Err(why)) => Err(Error::degraded(format!("{name}: {why}"), format!("cofferdam wait {name}"))),
         _ => Ok(()),
     }
 }
@@ -219,7 +236,8 @@ fn headline(
     after: &v1::IsolatedService,
     found: &[Change],
 ) -> String {
-    let number = |isolated: &v1::IsolatedService| isolated.revision.unwrap_or_default().revision;
+    let written = written(before.and_then(|before| before.revision.as_ref()).into_iter().chain(&after.revision));
+    let number = |isolated: &v1::IsolatedService| written(isolated.revision.as_ref());
     match (before, found) {
         (None, _) => format!("{name}: registered, revision {}", number(after)),
         (Some(before), []) if before.revision == after.revision => {
@@ -228,11 +246,7 @@ fn headline(
         (Some(before), found) => {
             let said = if what.is_empty() { String::new() } else { format!("{what}, ") };
             let what = match found {
-                [one] if one.path == "level" => format!(
-                    "{} -> {}, ",
-                    one.before.as_deref().unwrap_or("unset"),
-                    one.after.as_deref().unwrap_or("unset")
-                ),
+                [one] if one.path == "level" => format!("{} -> {}, ", written_level(before), written_level(after)),
                 [one] => format!("{one}, "),
                 [] => said,
                 many => format!("{} fields, ", many.len()),
@@ -293,6 +307,13 @@ mod tests {
             told(Some(&before), &isolated(20, json!({"level": "full"}))),
             "stripe: enhanced -> full, revision 19 -> 20"
         );
+        let unsaid = isolated(19, json!({"preset": "stripe"}));
+        let level = written_level(&unsaid);
+        let none = isolated(20, json!({"preset": "stripe", "level": "none"}));
+        assert_eq!(told(Some(&unsaid), &none), format!("stripe: {level} -> none, revision 19 -> 20"), "before: unset");
+        let mut restored = isolated(20, json!({"level": "full"}));
+        restored.revision = Some(v1::Revision { epoch: 2, revision: 20 });
+        assert_eq!(told(Some(&before), &restored), "stripe: enhanced -> full, revision 1.19 -> 2.20");
         assert_eq!(told(Some(&before), &before), "stripe: unchanged, revision 19");
         assert_eq!(told(None, &before), "stripe: registered, revision 19");
         let retry = json!({"level": "enhanced", "retry": {"maxAttempts": 4}});

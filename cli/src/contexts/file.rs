@@ -95,6 +95,18 @@ impl Contexts {
         Ok(())
     }
 
+    /// Forgets one. Where it was the current one, none is.
+    ///
+    /// # Errors
+    ///
+    /// [`ContextError::Unknown`].
+    pub(crate) fn remove(&mut self, name: &str) -> Result<(), ContextError> {
+        self.get(name)?;
+        self.contexts.remove(name);
+        self.current_context.take_if(|current| current == name);
+        Ok(())
+    }
+
     /// Adds one, or changes what is said of it. The first one becomes the current one.
     pub(crate) fn set(&mut self, name: &str, server: Option<String>, namespace: Option<String>) {
         if self.contexts.is_empty() {

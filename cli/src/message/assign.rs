@@ -42,7 +42,11 @@ pub(crate) fn assigned(assignments: &[Assignment]) -> Result<(v1::IsolationPolic
     let mut mask = FieldMask::default();
     for Assignment { path, value } in assignments {
         let fields = resolve(&policy, path)?;
-        mask.paths.push(fields.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join("."));
+        let name = fields.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".");
+        if mask.paths.contains(&name) {
+            return Err(Fault::at(path.as_str(), "is set twice: one value is wanted"));
+        }
+        mask.paths.push(name);
         let Some((last, sections)) = fields.split_last().filter(|_| !value.is_empty()) else { continue };
         let mut place = &mut values;
         for section in sections {

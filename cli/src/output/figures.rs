@@ -45,3 +45,8 @@ pub(crate) fn basis_points(share: Option<u32>) -> String {
 pub(crate) fn rate(rate: f64) -> String {
     if rate < 9.95 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
+
+/// `1 breaker is`, `3 breakers are`.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,6 +1,6 @@
 //! Columns that line up.
 
-use super::Style;
+use super::{Style, printable};
 use std::io::{self, Write};
 
 /// Between two columns.
@@ -23,6 +23,9 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
+    /// What follows the escape character wherever a tone begins or ends.
+    pub(super) const CODES: [&str; 5] = ["[32m", "[33m", "[31m", "[2m", "[0m"];
+
     /// The terminal's code for it.
     pub(super) const fn code(self) -> Option<&'static str> {
         match self {
@@ -43,9 +46,9 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// In a tone.
+    /// In a tone. What a terminal would obey in the text is shown instead, so that it is as wide as it looks.
     pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        Self { text: text.into(), tone }
+        Self { text: printable(&text.into()).into_owned(), tone }
     }
 
     /// What it says, without its tone.

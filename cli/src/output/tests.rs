@@ -79,3 +79,49 @@ fn figures_are_short() {
     assert_eq!([Some(6_120), Some(0), None].map(basis_points), ["61.2", "0.0", ""]);
     assert_eq!((rate(0.25).as_str(), rate(41.2).as_str()), ("0.2", "41"));
 }
+
+const EVIL: &str = "no\u{1b}[2J\nok   services    all fine\r\u{9b}1A\u{202e}\u{2028}";
+const SHOWN: &str = r"no\u{1b}[2J\nok   services    all fine\r\u{9b}1A\u{202e}\u{2028}";
+
+/// Before, an instance that refused a policy could clear the operator's screen, and write lines that looked like ours.
+#[test]
+fn what_others_say_is_one_line_that_a_terminal_shows_and_does_not_obey() {
+    assert_eq!(super::printable(EVIL), SHOWN);
+    assert_eq!(super::printable("caf\u{e9} \u{5e9}"), "caf\u{e9} \u{5e9}", "what is only foreign stays");
+    assert_eq!(printable_lines("a\nb\u{7}"), "a\nb\\u{7}");
+    for style in [PLAIN, Style::new(true, false)] {
+        let mut bytes = Vec::new();
+        let mut out: &mut (dyn Write + Send) = &mut Lines::over(&mut bytes, style);
+        writeln!(out, "pay-3 refused: {EVIL}").unwrap();
+        let mut table = Table::new(["WHY"]);
+        table.push(vec![Cell::toned(EVIL, Tone::Bad)]);
+        table.print(&mut out, style).unwrap();
+        writeln!(out, "{}", style.paint(Tone::Warn, EVIL)).unwrap();
+        out.write_all(b"bytes\x1b\n").unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let red = style.paint(Tone::Bad, SHOWN);
+        let yellow = style.paint(Tone::Warn, SHOWN);
+        assert_eq!(text, format!("pay-3 refused: {SHOWN}\nWHY\n{red}\n{yellow}\nbytes\u{1b}\n"));
+    }
+}
+
+#[test]
+fn a_document_says_all_of_it_without_what_a_terminal_obeys() {
+    let service = v1::Service { description: EVIL.into(), ..Default::default() };
+    for format in [Format::Json, Format::Yaml] {
+        let mut out = Vec::new();
+        document(&mut out, format, &service).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        // A plain text of YAML has no way to escape what is no control character.
+        let is_obeyed = |c: char| match format {
+            Format::Json => printable(&c.to_string()) != c.to_string(),
+            _ => c.is_control(),
+        };
+        assert!(!text.contains(|c| c != '\n' && is_obeyed(c)), "{text:?}");
+        let read: serde_json::Value = match format {
+            Format::Json => serde_json::from_str(&text).unwrap(),
+            _ => crate::files::parse(std::path::Path::new("f"), &text).unwrap().remove(0),
+        };
+        assert_eq!(read["description"], EVIL, "{text:?}");
+    }
+}

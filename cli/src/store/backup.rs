@@ -1,4 +1,5 @@
-use super::{BackupArgs, Error, name, say};
+use super::{BackupArgs, Error, name};
+use crate::output::say;
 use cofferdam_server::clock::SystemClock;
 use cofferdam_server::config::Config;
 use cofferdam_server::maintenance::{StoreCopy, read};
@@ -11,6 +12,9 @@ use tempfile::Builder;
 /// What the name of a file begins and ends with that is going to be a backup. Nobody else gives files such names.
 const DRAFT: (&str, &str) = (".cofferdam-backup-", ".draft");
 
+/// What stands for the standard output elsewhere.
+const STDOUT: &str = "-";
+
 pub(super) const HELP: &str = "\
 The file holds every service, policy and health report at one revision, with a checksum; it is written whole or not at all,
 and only its owner can read it. Results of requests, which are kept for minutes, are left out. An embedded store can be
@@ -22,6 +26,9 @@ Examples:
   cofferdam store backup --store etcd --etcd-endpoints a:2379 --output cofferdam-$(date +%F).backup";
 
 pub(super) async fn run(args: &BackupArgs, out: &mut dyn Write) -> Result<(), Error> {
+    if args.output == Path::new(STDOUT) {
+        return Err(Error::NoFile);
+    }
     let config = Config::load_for_store(&args.store)?;
     let contents = read(&config).await?;
     let copy = StoreCopy::of(&contents, &SystemClock).map_err(|error| Error::Copy { store: name(&config), error })?;

@@ -1,4 +1,5 @@
 use super::{Error, name};
+use crate::output::{Lines, Style};
 use cofferdam_server::config::{Config, StoreArgs};
 use cofferdam_server::maintenance::{Contents, Inspection, inspect, read};
 use std::io::{self, Write};
@@ -30,7 +31,8 @@ fn verdict(problems: usize, written: io::Result<()>) -> Result<(), Error> {
 }
 
 fn text(config: &Config, contents: &Contents, found: &Inspection) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
+    let mut bytes = Vec::new();
+    let mut out = Lines::over(&mut bytes, Style::new(false, true));
     writeln!(out, "store             {}", name(config))?;
     writeln!(out, "identity          {}", contents.identity.cluster)?;
     writeln!(out, "revision          {}", contents.listing.revision)?;
@@ -52,7 +54,7 @@ fn text(config: &Config, contents: &Contents, found: &Inspection) -> io::Result<
     for problem in &found.problems {
         writeln!(out, "problem           {}: {}", problem.key, problem.reason)?;
     }
-    Ok(out)
+    Ok(bytes)
 }
 
 #[cfg(test)]

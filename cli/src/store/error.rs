@@ -52,6 +52,11 @@ pub(crate) enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The standard output was named for a backup.
+    #[error(
+        "a backup is written to a file, whole or not at all: --output takes a name, not - (./- is a file of that name)"
+    )]
+    NoFile,
     /// The store cannot be filled.
     #[error("{store} was not filled: {error}")]
     Fill {

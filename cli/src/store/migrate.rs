@@ -1,4 +1,5 @@
-use super::{Error, MigrateArgs, name, say, tell};
+use super::{Error, MigrateArgs, name, tell};
+use crate::output::say;
 use cofferdam_server::StartError;
 use cofferdam_server::clock::SystemClock;
 use cofferdam_server::config::Config;

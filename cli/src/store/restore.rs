@@ -1,4 +1,5 @@
-use super::{Error, RestoreArgs, name, say, tell};
+use super::{Error, RestoreArgs, name, tell};
+use crate::output::say;
 use cofferdam_server::clock::SystemClock;
 use cofferdam_server::config::Config;
 use cofferdam_server::maintenance::{StoreCopy, fill, open};

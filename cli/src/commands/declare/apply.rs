@@ -5,7 +5,7 @@ use super::alternatives;
 use super::manifest::{Manifest, load};
 use crate::client::CallError;
 use crate::message::Change;
-use crate::output::{Format, PrintError, say};
+use crate::output::{Format, PrintError, counted, say};
 use clap::Args;
 use cofferdam_proto::v1;
 use cofferdam_server::registry::check_reason;
@@ -94,7 +94,7 @@ pub(in crate::commands) async fn run(args: &ApplyArgs, session: &mut Session<'_>
     }
     match late.as_slice() {
         [] => Ok(()),
-        late => Err(Error::Degraded(format!("{}\ntry: cofferdam check", late.join("\n")))),
+        _ => Err(Error::Degraded([late, vec!["try: cofferdam check".to_owned()]].concat())),
     }
 }
 
@@ -129,9 +129,11 @@ pub(super) async fn plan(manifests: Vec<Manifest>, session: &Session<'_>) -> Res
             Err(lines) => faults.extend(lines),
         }
     }
-    let list = |lines: Vec<String>| format!("nothing was changed: {} faults\n  {}", lines.len(), lines.join("\n  "));
+    let list = |lines: Vec<String>| {
+        format!("{}, so nothing was done:\n  {}", counted(lines.len(), "fault", "faults"), lines.join("\n  "))
+    };
     if !faults.is_empty() {
-        return Err(Error::usage(list(faults), "cofferdam apply again, when they are mended"));
+        return Err(Error::usage(list(faults), "the same again, when it is mended"));
     }
     let faults = alternatives::faults(&manifests, &written, &registered);
     if !faults.is_empty() {

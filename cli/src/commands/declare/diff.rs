@@ -1,6 +1,6 @@
 use super::super::Error;
-use super::super::history::{field, number};
-use super::super::moment::Moment;
+use super::super::history::field;
+use super::super::moment::{Moment, written};
 use super::super::session::{Common, ServiceName, Session};
 use super::apply::{plan, show};
 use super::manifest::load;
@@ -28,7 +28,7 @@ pub(crate) struct DiffArgs {
     /// The service
     #[arg(required_unless_present = "file", requires = "from")]
     service: Option<ServiceName>,
-    /// From when: 18, 2026-11-22T03:00:00Z, 10m
+    /// From when: 18, 7.18 with its epoch, 2026-11-22T03:00:00Z, 10m
     from: Option<Moment>,
     /// To when [default: now]
     to: Option<Moment>,
@@ -50,10 +50,10 @@ pub(in crate::commands) async fn run(args: &DiffArgs, session: &mut Session<'_>)
     session.out.flush()?;
     match differing.len() {
         0 => Ok(()),
-        count => Err(Error::Degraded(format!(
-            "{count} of {} services are not as the files say\ntry: cofferdam apply -f FILE",
-            steps.len()
-        ))),
+        count => {
+            let what = format!("{count} of {} services are not as the files say", steps.len());
+            Err(Error::degraded(what, "cofferdam apply -f FILE"))
+        }
     }
 }
 
@@ -65,14 +65,19 @@ async fn revisions(
 ) -> Result<(), Error> {
     let (namespace, name) = session.place(service);
     let shown = session.shown(&namespace, &name);
-    let (from, to) = (Some(from.to_wire()), to.map(Moment::to_wire));
+    let from = Some(from.of(service, session).await?);
+    let to = match to {
+        Some(to) => Some(to.of(service, session).await?),
+        None => None,
+    };
     let answer = session.client.call(v1::DiffRevisionsRequest { namespace, service: name, from, to }).await?;
     match session.format {
         Format::Json | Format::Yaml => return session.document(&answer),
         Format::Name => answer.changes.iter().try_for_each(|change| writeln!(session.out, "{}", change.path))?,
         Format::Table | Format::Wide => {
+            let written = written(answer.from.iter().chain(&answer.to));
             let at = |revision: Option<&v1::Revision>| match revision {
-                Some(_) => number(revision),
+                Some(_) => written(revision),
                 None => "before its first change".to_owned(),
             };
             let (from, to) = (at(answer.from.as_ref()), at(answer.to.as_ref()));

@@ -31,11 +31,12 @@ pub(crate) struct EditArgs {
 
 /// Edits a service.
 pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>) -> Result<(), Error> {
+    args.write.certain(&args.service, session).await?;
     let now = present(&args.service, session).await?;
     let text = yaml(&dynamic(&of(&now)).map_err(PrintError::from)?)?;
-    let file = written(&text)?;
+    let file = written(&text, &args.service)?;
     let path = file.path().to_owned();
-    let opened = open(&path);
+    let opened = open(&path, &args.service);
     let saved = match std::fs::read(&path) {
         Ok(saved) => saved,
         Err(error) => {
@@ -64,7 +65,7 @@ pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>)
     done
 }
 
-fn written(text: &str) -> Result<NamedTempFile, Error> {
+fn written(text: &str, service: &ServiceName) -> Result<NamedTempFile, Error> {
     let write = || -> io::Result<NamedTempFile> {
         let mut file = tempfile::Builder::new().prefix("cofferdam-").suffix(".yaml").tempfile()?;
         file.write_all(text.as_bytes())?;
@@ -74,7 +75,7 @@ fn written(text: &str) -> Result<NamedTempFile, Error> {
     write().map_err(|error| {
         let folder = env::temp_dir();
         let what = format!("no file to edit can be made in {}: {error}", folder.display());
-        Error::failed(what, "TMPDIR=FOLDER cofferdam edit SERVICE")
+        Error::failed(what, format!("TMPDIR=FOLDER cofferdam edit {service}"))
     })
 }
 
@@ -146,7 +147,7 @@ async fn overtaken(
     Ok(Error::failed(what, mend))
 }
 
-fn open(path: &Path) -> Result<(), Error> {
+fn open(path: &Path, service: &ServiceName) -> Result<(), Error> {
     let named =
         ["VISUAL", "EDITOR"].iter().find_map(|name| env::var(name).ok().filter(|editor| !editor.trim().is_empty()));
     let editor = named.unwrap_or_else(|| "vi".to_owned());
@@ -158,10 +159,11 @@ fn open(path: &Path) -> Result<(), Error> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error::failed(
             format!("{editor} ended with {status}; nothing was registered"),
-            "EDITOR=nano cofferdam edit SERVICE",
+            format!("EDITOR=nano cofferdam edit {service}"),
         )),
-        Err(error) => {
-            Err(Error::failed(format!("{editor} cannot be started: {error}"), "EDITOR=nano cofferdam edit SERVICE"))
-        }
+        Err(error) => Err(Error::failed(
+            format!("{editor} cannot be started: {error}"),
+            format!("EDITOR=nano cofferdam edit {service}"),
+        )),
     }
 }

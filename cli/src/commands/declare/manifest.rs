@@ -3,6 +3,7 @@ use super::super::session::Session;
 use super::alternatives::ordered;
 use crate::files;
 use crate::message::{Change, Fault, changes, dynamic, fields, read};
+use crate::output::counted;
 use cofferdam_core::wire::{effective_policy, level_to_wire};
 use cofferdam_proto::v1;
 use cofferdam_server::error::Error as Refused;
@@ -29,20 +30,27 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// What a document says.
+    /// What a document says, in `namespace` where it names none. One that the command line has `said` is not contradicted.
     ///
     /// # Errors
     ///
     /// Each fault in a line, with its place.
-    fn new(place: String, value: Value, namespace: &str) -> Result<Self, Vec<String>> {
+    fn new(place: String, value: Value, namespace: &str, said: Option<&str>) -> Result<Self, Vec<String>> {
         let one = |fault: Fault| vec![format!("{place}: {fault}")];
         let mut request: v1::RegisterServiceRequest = read(value).map_err(one)?;
         if !request.request_id.is_empty() || request.expected_revision.is_some() {
             let what = "request_id and expected_revision are of one request, not of a file: leave them out";
             return Err(one(Fault::at("", what)));
         }
-        if let Some(service) = request.service.as_mut().filter(|service| service.namespace.is_empty()) {
-            namespace.clone_into(&mut service.namespace);
+        if let Some(service) = &mut request.service {
+            match said {
+                _ if service.namespace.is_empty() => namespace.clone_into(&mut service.namespace),
+                Some(said) if said != service.namespace => {
+                    let what = format!("is {}, and --namespace says {said}: leave one of them out", service.namespace);
+                    return Err(one(Fault::at("service.namespace", what)));
+                }
+                _ => {}
+            }
         }
         let manifest = Self { place, request };
         // A fallback alone changes a policy that may be registered: whether it may, is seen beside that one.
@@ -153,8 +161,8 @@ pub(crate) fn load(paths: &[PathBuf], session: &Session<'_>) -> Result<Vec<Manif
     match faults.len() {
         0 => Ok(ordered(manifests)),
         count => Err(Error::usage(
-            format!("nothing was changed: {count} faults\n  {}", faults.join("\n  ")),
-            "cofferdam apply again, when they are mended",
+            format!("{}, so nothing was done:\n  {}", counted(count, "fault", "faults"), faults.join("\n  ")),
+            "the same again, when it is mended",
         )),
     }
 }
@@ -167,10 +175,11 @@ fn load_file(path: &Path, session: &Session<'_>, manifests: &mut Vec<Manifest>, 
     if documents.is_empty() {
         faults.push(format!("{}: is empty", path.display()));
     }
+    let said = session.said_namespace.as_deref();
     let count = documents.len();
     for (index, document) in documents.into_iter().enumerate() {
         let which = if count > 1 { format!(" (document {})", index + 1) } else { String::new() };
-        match Manifest::new(format!("{}{which}", path.display()), document, &session.namespace) {
+        match Manifest::new(format!("{}{which}", path.display()), document, &session.namespace, said) {
             Ok(manifest) => manifests.push(manifest),
             Err(lines) => faults.extend(lines),
         }

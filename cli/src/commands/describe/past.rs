@@ -2,8 +2,7 @@
 
 use super::super::Error;
 use super::super::explain::{Said, table_of};
-use super::super::history::number;
-use super::super::moment::Moment;
+use super::super::moment::{Moment, number};
 use super::super::session::{ServiceName, Session};
 use super::service::entry;
 use crate::message::{dynamic, fields};
@@ -16,7 +15,8 @@ use std::time::SystemTime;
 pub(super) async fn run(name: &ServiceName, at: Moment, session: &mut Session<'_>) -> Result<(), Error> {
     let (namespace, service) = session.place(name);
     let shown = session.shown(&namespace, &service);
-    let request = v1::GetRevisionRequest { namespace, service, at: Some(at.to_wire()) };
+    let at = Some(at.of(name, session).await?);
+    let request = v1::GetRevisionRequest { namespace, service, at };
     let answer = session.client.call(request).await?;
     if session.format.is_document() {
         return session.document(&answer);
@@ -26,7 +26,9 @@ pub(super) async fn run(name: &ServiceName, at: Moment, session: &mut Session<'_
     let time = time.map(|time| humantime::format_rfc3339_seconds(time).to_string()).unwrap_or_default();
     let out = &mut *session.out;
     entry(out, "name", &shown)?;
-    entry(out, "revision", &number(change.revision.as_ref()))?;
+    let revision = change.revision.as_ref();
+    let epoch = revision.map(|revision| format!(" of epoch {}", revision.epoch)).unwrap_or_default();
+    entry(out, "revision", &(number(revision) + &epoch))?;
     entry(out, "since", &time)?;
     entry(out, "by", &change.actor)?;
     entry(out, "why", &change.reason)?;
@@ -40,7 +42,8 @@ pub(super) async fn run(name: &ServiceName, at: Moment, session: &mut Session<'_
         entry(out, "policy", "this release does not take it any more (-o yaml shows it)")?;
         return Ok(out.flush()?);
     };
-    writeln!(out, "\npolicy in force")?;
+    writeln!(out)?;
+    writeln!(out, "policy in force")?;
     let inactive = needed_levels(policy, traced.policy().level);
     let said = |field: crate::message::Field| {
         let origin = match traced.origin(&field.path, None) {

@@ -52,7 +52,8 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
     for (name, value) in figures(&seen.stats.calls.unwrap_or_default()) {
         entry(session.out, name, &value)?;
     }
-    writeln!(session.out, "\npolicy in force")?;
+    writeln!(session.out)?;
+    writeln!(session.out, "policy in force")?;
     session.table(&explain::table(&explained.fields))
 }
 

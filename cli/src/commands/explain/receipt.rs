@@ -1,5 +1,7 @@
 //! A receipt of a rejected call, in words.
 
+use super::super::moment::revision;
+use cofferdam_proto::v1;
 use std::collections::BTreeMap;
 
 /// What a receipt says, by its keys.
@@ -42,9 +44,9 @@ impl Receipt {
         self.0.get(key).map_or("", String::as_str)
     }
 
-    /// The revision of the policy that decided: its number.
-    pub(super) fn revision(&self) -> Option<u64> {
-        self.of("revision").split_once('.')?.1.parse().ok()
+    /// The revision of the policy that decided. `None`: it was the built-in one.
+    pub(super) fn revision(&self) -> Option<v1::Revision> {
+        revision(self.of("revision")).ok()
     }
 
     /// What happened, and what to do, a line each.
@@ -120,7 +122,7 @@ mod tests {
     fn a_receipt_is_told_in_words_with_what_mends_it() {
         let open = "breaker=service state=open by=rules revision=7.12 failed=5/8 open_for=4s retry_after=26s";
         let receipt = Receipt::parse(open).unwrap();
-        assert_eq!(receipt.revision(), Some(12));
+        assert_eq!(receipt.revision(), Some(v1::Revision { epoch: 7, revision: 12 }));
         let words = receipt.words("payments");
         assert_eq!(
             words[0],

@@ -7,7 +7,7 @@ use super::super::session::Session;
 use super::{Error, GetArgs, Listing, list, print_documents};
 use crate::client::CallError;
 use crate::message::duration;
-use crate::output::{Cell, Format, print_row, say};
+use crate::output::{Cell, Format, complain, print_row, say};
 use prost_reflect::DynamicMessage;
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
             Err(error @ Error::Call(CallError::Refused(_) | CallError::BadServer { .. })) => return Err(error),
             Err(Error::Call(error)) if !shown.widths.is_empty() => {
                 if !shown.is_away {
-                    say(&format!("cofferdam: {error}"));
+                    complain(&error);
                 }
                 shown.is_away = true;
             }

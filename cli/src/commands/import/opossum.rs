@@ -2,8 +2,12 @@
 
 use super::values::{Import, Options, written};
 use crate::message::Fault;
+use cofferdam_core::policy::limits::MAX_CONCURRENT;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// `Number.MAX_SAFE_INTEGER`, which a number of JavaScript holds exactly.
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -32,7 +36,19 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
     let window = options.time("rollingCountTimeout", MILLISECOND)?.unwrap_or(Duration::from_secs(10));
     let buckets = options.count("rollingCountBuckets")?.unwrap_or(10);
     let volume = options.count("volumeThreshold")?.unwrap_or(0);
-    let capacity = options.count("capacity")?;
+    // What nobody reaches is no limit: its default is Number.MAX_SAFE_INTEGER.
+    let capacity = match options.number("capacity")? {
+        Some(capacity) if capacity.fract() != 0.0 => {
+            return Err(options.fault("capacity", "must be a whole number"));
+        }
+        Some(capacity) if capacity > f64::from(MAX_CONCURRENT) => {
+            if capacity < MAX_SAFE_INTEGER {
+                notes.push(format!("capacity {capacity} is more than a bulkhead can have: there is none"));
+            }
+            None
+        }
+        capacity => capacity.map(|capacity| capacity as u32),
+    };
     let is_enabled = options.flag("enabled")?.unwrap_or(true);
     options.leftovers(&mut notes);
     if percent == 0.0 {

@@ -1,7 +1,9 @@
 //! Spring configuration of resilience4j, with its defaults: <https://resilience4j.readme.io/docs/getting-started-3>.
 //!
-//! Each instance of any module becomes a service of its name; `configs` and `baseConfig` are followed.
+//! Each instance of any module becomes a service of its name; `configs` and `baseConfig` are followed. A time limiter is around
+//! each attempt there, for the order of the modules is Retry(CircuitBreaker(RateLimiter(TimeLimiter(Bulkhead(call))))).
 
+use super::spring::merged;
 use super::values::{Import, Options, written};
 use crate::message::Fault;
 use serde_json::{Map, Value, json};
@@ -16,7 +18,13 @@ const MODULES: &[&str] = &["circuitbreaker", "retry", "bulkhead", "ratelimiter",
 /// How far `baseConfig` is followed: a circle ends there.
 const MAX_BASES: usize = 8;
 
+/// What a document says, or a list of documents.
 pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
+    let documents = match value {
+        Value::Array(documents) => documents,
+        one => vec![one],
+    };
+    let (value, mut unknown) = merged(documents);
     let value = value.get("resilience4j").cloned().unwrap_or(value);
     let mut modules = Options::new("", value)?;
     let mut services = BTreeMap::<String, (Map<String, Value>, Vec<String>)>::new();
@@ -27,7 +35,6 @@ pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
             section(module, options, policy, notes)?;
         }
     }
-    let mut unknown = Vec::new();
     modules.leftovers(&mut unknown);
     if services.is_empty() {
         return Err(Fault::at("", format!("has no instances of {}", MODULES.join(", "))));
@@ -79,7 +86,12 @@ fn section(
     notes: &mut Vec<String>,
 ) -> Result<(), Fault> {
     let (name, value) = match module {
-        "circuitbreaker" => ("circuitBreaker", breaker(&mut options)?),
+        "circuitbreaker" => {
+            if let Some(types) = error_types(&mut options, notes)? {
+                policy.insert("classification".to_owned(), json!({"errorTypes": types}));
+            }
+            ("circuitBreaker", breaker(&mut options, notes)?)
+        }
         "retry" => ("retry", retry(&mut options)?),
         "bulkhead" => {
             let places = options.count("maxConcurrentCalls")?.unwrap_or(25);
@@ -96,7 +108,7 @@ fn section(
         _ => {
             let timeout = options.time("timeoutDuration", MILLISECOND)?.unwrap_or(Duration::from_secs(1));
             options.take("cancelRunningFuture");
-            ("timeout", json!({"callTimeout": written(timeout)}))
+            ("timeout", json!({"attemptTimeout": written(timeout), "callTimeout": "0s"}))
         }
     };
     policy.insert(name.to_owned(), value);
@@ -104,7 +116,23 @@ fn section(
     Ok(())
 }
 
-fn breaker(options: &mut Options) -> Result<Value, Fault> {
+/// What exceptions mean to the breaker. `None`: nothing is said of any.
+fn error_types(options: &mut Options, notes: &mut Vec<String>) -> Result<Option<Vec<Value>>, Fault> {
+    let (failures, ignored) = (options.names("recordExceptions")?, options.names("ignoreExceptions")?);
+    if !failures.is_empty() {
+        let words = "recordExceptions are failures here as well; exceptions that are not among them are successes there, and here \
+                     what classification says of them";
+        notes.push(words.to_owned());
+    }
+    let rule = |outcome: &'static str| move |name: String| json!({"typeName": name, "outcome": outcome});
+    // Where a type is in both, it is ignored.
+    let failures = failures.into_iter().filter(|name| !ignored.contains(name)).collect::<Vec<_>>();
+    let types: Vec<_> =
+        failures.into_iter().map(rule("failure")).chain(ignored.into_iter().map(rule("neutral"))).collect();
+    Ok(Some(types).filter(|types| !types.is_empty()))
+}
+
+fn breaker(options: &mut Options, notes: &mut Vec<String>) -> Result<Value, Fault> {
     let percent = |percent: Option<f64>, default: f64| percent.unwrap_or(default) / 100.0;
     let size = options.count("slidingWindowSize")?.unwrap_or(100);
     let window = match options.text("slidingWindowType")?.as_deref() {
@@ -132,6 +160,16 @@ fn breaker(options: &mut Options) -> Result<Value, Fault> {
         "successThreshold": probes.max(1),
     });
     breaker[window.0] = window.1;
+    let grows = options.flag("enableExponentialBackoff")?.unwrap_or(false);
+    let multiplier = options.number("exponentialBackoffMultiplier")?.unwrap_or(1.5);
+    let longest = options.time("exponentialMaxWaitDurationInOpenState", MILLISECOND)?;
+    if grows {
+        breaker["openBackoffMultiplier"] = json!(multiplier);
+        match longest {
+            Some(longest) => breaker["maxOpenDuration"] = json!(written(longest)),
+            None => notes.push("the open time grows without an end there, and up to maxOpenDuration here".to_owned()),
+        }
+    }
     for known in ["registerHealthIndicator", "eventConsumerBufferSize", "automaticTransitionFromOpenToHalfOpenEnabled"]
     {
         options.take(known);

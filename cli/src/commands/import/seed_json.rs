@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-/// What the default level is taken from: the breaker is in force from enhanced.
+/// What the default level is taken from: breaker, retries and alternative are in force from enhanced.
 pub(super) fn convert(value: Value, service: Option<&str>) -> Result<Vec<Import>, Fault> {
     let is_one = value.get("strategy").is_some() || value.get("enabled").is_some();
     match (service, value) {
@@ -27,9 +27,19 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
     let mut policy = Map::new();
     let breaker = options.flag("circuit_breaker")?;
     let strategy = options.text("strategy")?;
+    let retries = options.count("max_retries")?;
+    let (says_retries, retries) = (retries.is_some(), retries.unwrap_or_default());
+    let needs_enhanced = breaker == Some(true) || strategy.as_deref() == Some("alternative") || retries > 0;
     let level = match options.text("level")? {
-        Some(level) => level,
-        None if breaker == Some(true) || strategy.as_deref() == Some("alternative") => "enhanced".to_owned(),
+        Some(level) => {
+            if needs_enhanced && matches!(level.as_str(), "none" | "basic") {
+                notes.push(format!(
+                    "breaker, retries and alternative are not in force at level {level}, but from enhanced"
+                ));
+            }
+            level
+        }
+        None if needs_enhanced => "enhanced".to_owned(),
         None => "basic".to_owned(),
     };
     policy.insert("level".to_owned(), Value::String(level));
@@ -56,7 +66,7 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
         policy.insert("fallback".to_owned(), Value::Object(fallback));
     }
     let mut retry = Map::new();
-    if let Some(retries) = options.count("max_retries")? {
+    if says_retries {
         retry.insert("maxAttempts".to_owned(), json!(retries.saturating_add(1)));
     }
     if let Some(delay) = options.time("retry_delay", NANOSECOND)? {
@@ -66,9 +76,13 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
         policy.insert("retry".to_owned(), Value::Object(retry));
     }
     if let Some(timeout) = options.time("timeout", NANOSECOND)? {
+        if timeout.is_zero() {
+            notes.push("timeout 0 is written as no limit of our own".to_owned());
+        }
         policy.insert("timeout".to_owned(), json!({"callTimeout": written(timeout)}));
     }
     if breaker == Some(false) {
+        notes.push("circuit_breaker false is written as a breaker that is switched off".to_owned());
         policy.insert("circuitBreaker".to_owned(), json!({"mode": "disabled"}));
     }
     options.leftovers(&mut notes);

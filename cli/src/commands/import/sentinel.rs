@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// A share of calls that one of any window is more than.
+const LEAST: f64 = 0.000_001;
+
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -78,19 +81,29 @@ fn degrade(
     let requests = options.count("minRequestAmount")?.unwrap_or(5);
     let ratio = options.number("slowRatioThreshold")?.unwrap_or(1.0);
     let window = options.time("statIntervalMs", MILLISECOND)?.unwrap_or(SECOND);
+    // Zero would be off in a policy, and is the least that opens in a rule: what is more than nothing.
     let thresholds = match grade {
         0 => {
-            let slow = Duration::try_from_secs_f64(count / 1_000.0).unwrap_or(Duration::MAX);
-            vec![("slowCallDuration", json!(written(slow))), ("slowCallRate", json!(ratio))]
+            let slow = Duration::try_from_secs_f64(count / 1_000.0).unwrap_or(Duration::MAX).max(MILLISECOND);
+            if count == 0.0 {
+                notes.push("count 0 of grade 0 has every call slow: written as those of 1ms and more".to_owned());
+            }
+            if ratio == 0.0 {
+                notes.push(format!("slowRatioThreshold 0 opens at the first slow call: written as a rate of {LEAST}"));
+            }
+            vec![("slowCallDuration", json!(written(slow))), ("slowCallRate", json!(ratio.max(LEAST)))]
+        }
+        1 | 2 if count == 0.0 => {
+            notes
+                .push(format!("count 0 of grade {grade} opens at the first exception: written as a failureCount of 1"));
+            vec![("failureCount", json!(1))]
         }
         1 => vec![("failureRate", json!(count))],
         2 if count.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&count) => {
             vec![("failureCount", json!(count as u32))]
         }
         2 => {
-            return Err(
-                options.fault("count", format!("must be a whole number from 1 where grade is 2, and is {count}"))
-            );
+            return Err(options.fault("count", format!("must be a whole number where grade is 2, and is {count}")));
         }
         other => return Err(options.fault("grade", format!("must be 0, 1 or 2, and is {other}"))),
     };
@@ -148,6 +161,11 @@ fn flow(options: &mut Options, policy: &mut Map<String, Value>, notes: &mut Vec<
         return Ok(());
     }
     match grade {
+        0 | 1 if count == 0 => {
+            notes.push("count 0 lets no call through: written as a breaker that is forced open".to_owned());
+            let breaker = policy.entry("circuitBreaker").or_insert_with(|| json!({}));
+            breaker["mode"] = json!("forced-open");
+        }
         0 => {
             policy.insert("bulkhead".to_owned(), json!({"maxConcurrent": count}));
         }

@@ -130,18 +130,12 @@ fn no_rule_of_sentinel_goes_without_a_word() {
         assert!(notes.iter().any(|note| note.starts_with(words)), "no {words:?} in {notes:?}");
     }
     for (rules, words) in [
-        (json!([degrade(2, 0.5, 10)]), "[0].count: must be a whole number from 1"),
+        (json!([degrade(2, 0.5, 10)]), "[0].count: must be a whole number where grade is 2"),
         (json!({"flowRules": {"resource": "a"}}), "flowRules: must be a list"),
     ] {
         let fault = convert(Source::Sentinel, rules, None).unwrap_err().to_string();
         assert!(fault.starts_with(words), "{fault}");
     }
-}
-
-/// Before, a terminal was sent whatever the file holds.
-#[test]
-fn what_a_terminal_would_obey_is_shown_instead() {
-    assert_eq!(printable("a\u{1b}[2J\n\u{e9}"), "a\\u{1b}[2J\\n\u{e9}");
 }
 
 #[test]
@@ -173,4 +167,102 @@ fn what_makes_no_sense_is_refused_at_its_place() {
     );
     let long = convert(Source::SeedJson, json!({"max_retries": 99}), Some("payments")).unwrap();
     assert!(request(long[0].clone()).is_err_and(|fault| fault.path == "payments: policy.retry.max_attempts"));
+}
+
+/// Before, what allowed nothing allowed all, and a breaker that opens at any exception never opened.
+#[test]
+fn a_count_of_zero_is_not_the_same_as_no_rule() {
+    let policy = |rules: Value| {
+        let (requests, notes) = imported(Source::Sentinel, rules, None);
+        (effective_policy(requests[0].policy.as_ref().unwrap()).unwrap(), notes)
+    };
+    for grade in [0, 1] {
+        let (policy, notes) = policy(json!([{"resource": "a", "grade": grade, "count": 0}]));
+        assert_eq!(policy.breaker.mode, cofferdam_core::policy::BreakerMode::ForcedOpen);
+        assert_eq!(notes, ["count 0 lets no call through: written as a breaker that is forced open"]);
+    }
+    for grade in [1, 2] {
+        let (policy, notes) = policy(json!([{"resource": "a", "grade": grade, "count": 0, "timeWindow": 5}]));
+        assert_eq!((policy.breaker.failure_count, policy.breaker.failure_rate), (1, 0.0));
+        assert!(notes.len() == 1 && notes[0].contains("opens at the first exception"), "{notes:?}");
+    }
+    let slow = json!([{"resource": "a", "grade": 0, "count": 0, "timeWindow": 5, "slowRatioThreshold": 0}]);
+    let (policy, notes) = policy(slow);
+    assert_eq!(policy.breaker.slow_call_duration, std::time::Duration::from_millis(1));
+    assert!(policy.breaker.slow_call_rate > 0.0 && notes.len() == 2, "{notes:?}");
+}
+
+/// Before, its own default was refused.
+#[test]
+fn opossums_capacity_without_a_bound_is_no_bulkhead() {
+    let capacity = |capacity: Value| {
+        let (policy, notes) = one(Source::Opossum, json!({"capacity": capacity}));
+        (policy["bulkhead"].clone(), policy["level"].clone(), notes.len())
+    };
+    assert_eq!(capacity(json!(9_007_199_254_740_991_u64)), (Value::Null, json!("ISOLATION_LEVEL_ENHANCED"), 0));
+    assert_eq!(capacity(json!(100_001)), (Value::Null, json!("ISOLATION_LEVEL_ENHANCED"), 1));
+    assert_eq!(capacity(json!(100_000)).0, json!({"maxConcurrent": 100_000}));
+    assert!(convert(Source::Opossum, json!({"capacity": 1.5}), Some("a")).is_err());
+}
+
+/// Before, `max_retries` of a document without a breaker was written, and not in force.
+#[test]
+fn retries_of_the_go_manager_are_in_force() {
+    let (policy, notes) = one(
+        Source::SeedJson,
+        json!({
+            "enabled": true, "strategy": "cached", "max_retries": 5, "retry_delay": 2_000_000_000, "timeout": 60_000_000_000_u64,
+            "circuit_breaker": false,
+        }),
+    );
+    assert_eq!(policy["level"], "ISOLATION_LEVEL_ENHANCED");
+    assert_eq!(policy["retry"], json!({"maxAttempts": 6, "initialBackoff": "2s"}));
+    assert_eq!(policy["circuitBreaker"]["mode"], "BREAKER_MODE_DISABLED");
+    assert_eq!(notes, ["circuit_breaker false is written as a breaker that is switched off"]);
+    let zeros = json!({"strategy": "static", "max_retries": 0, "timeout": 0, "circuit_breaker": false});
+    let (policy, notes) = one(Source::SeedJson, zeros);
+    assert_eq!((&policy["level"], &policy["timeout"]["callTimeout"]), (&json!("ISOLATION_LEVEL_BASIC"), &json!("0s")));
+    assert_eq!(notes[0], "timeout 0 is written as no limit of our own");
+    let (_, notes) = one(Source::SeedJson, json!({"strategy": "cached", "level": "basic", "max_retries": 5}));
+    assert!(notes[0].ends_with("not in force at level basic, but from enhanced"), "{notes:?}");
+}
+
+/// Before, it was refused: dots were no levels, and several documents were too many.
+#[test]
+fn resilience4j_is_taken_as_spring_takes_it() {
+    let config = json!([
+        {"server.port": 8080, "resilience4j.circuitbreaker": {
+            "configs.default": {"slidingWindowSize": 20},
+            "instances.backendA.failureRateThreshold": 60,
+            "instances": {"backendA": {
+                "enableExponentialBackoff": true, "exponentialBackoffMultiplier": 2,
+                "exponentialMaxWaitDurationInOpenState": "10m", "recordExceptions": ["a.B"], "ignoreExceptions": "c.D, e.F",
+                "writableStackTraceEnabled": true,
+            }},
+        }},
+        {"resilience4j.timelimiter.instances.backendA.timeoutDuration": "2s"},
+        {"spring.config.activate.on-profile": "test", "resilience4j.retry.instances.b.maxAttempts": 9},
+    ]);
+    let imports = convert(Source::Resilience4j, config, None).unwrap();
+    assert_eq!(imports.len(), 1);
+    let policy = request(imports[0].clone()).unwrap().policy.unwrap();
+    let breaker = policy.circuit_breaker.unwrap();
+    assert_eq!((breaker.failure_rate, breaker.open_backoff_multiplier), (Some(0.6), Some(2.0)));
+    assert_eq!(breaker.max_open_duration.unwrap().seconds, 600);
+    let types: Vec<_> = policy
+        .classification
+        .unwrap()
+        .error_types
+        .into_iter()
+        .map(|rule| (rule.type_name.clone(), rule.outcome()))
+        .collect();
+    let (failure, neutral) = (v1::OutcomeClass::Failure, v1::OutcomeClass::Neutral);
+    assert_eq!(types, [("a.B".to_owned(), failure), ("c.D".to_owned(), neutral), ("e.F".to_owned(), neutral)]);
+    // Before, it was the whole call's, whose retries it does not bound there.
+    let timeout = policy.timeout.unwrap();
+    assert_eq!((timeout.attempt_timeout.unwrap().seconds, timeout.call_timeout.unwrap().seconds), (2, 0));
+    let notes = &imports[0].notes;
+    assert!(notes.contains(&"writableStackTraceEnabled has no counterpart and is left out".to_owned()), "{notes:?}");
+    assert!(notes.contains(&"the document of profile \"test\" is left out".to_owned()), "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with("recordExceptions are failures here")), "{notes:?}");
 }

@@ -1,5 +1,6 @@
 use crate::message::{Fault, duration};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a configuration says of a service.
@@ -17,7 +18,8 @@ pub(super) struct Import {
 #[derive(Debug)]
 pub(super) struct Options {
     path: String,
-    values: Map<String, Value>,
+    /// By their plain names, with the names that they are written with.
+    values: BTreeMap<String, (String, Value)>,
 }
 
 impl Options {
@@ -26,9 +28,9 @@ impl Options {
         match value {
             Value::Object(values) => Ok(Self {
                 path: path.to_owned(),
-                values: values.into_iter().map(|(name, value)| (plain(&name), value)).collect(),
+                values: values.into_iter().map(|(name, value)| (plain(&name), (name, value))).collect(),
             }),
-            Value::Null => Ok(Self { path: path.to_owned(), values: Map::new() }),
+            Value::Null => Ok(Self { path: path.to_owned(), values: BTreeMap::new() }),
             other => Err(Fault::at(path, format!("must be an object, and is {other}"))),
         }
     }
@@ -36,18 +38,18 @@ impl Options {
     /// Those of `base` that these do not have.
     pub(super) fn inherit(&mut self, base: &Self) {
         for (name, value) in &base.values {
-            self.values.entry(name).or_insert_with(|| value.clone());
+            self.values.entry(name.clone()).or_insert_with(|| value.clone());
         }
     }
 
     /// Takes an option. `None`: it is not said.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
-        self.values.remove(&plain(name)).filter(|value| !value.is_null())
+        self.values.remove(&plain(name)).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     /// Takes an option that is `false`, which some libraries say where others say nothing. Whether it was.
     pub(super) fn take_if_false(&mut self, name: &str) -> bool {
-        let is_false = self.values.get(&plain(name)) == Some(&Value::Bool(false));
+        let is_false = self.values.get(&plain(name)).is_some_and(|(_, value)| *value == false);
         if is_false {
             self.take(name);
         }
@@ -86,6 +88,21 @@ impl Options {
         }
     }
 
+    /// Takes names: a list of them, or a text with commas between them.
+    pub(super) fn names(&mut self, name: &str) -> Result<Vec<String>, Fault> {
+        let found = self.take(name);
+        let text = |value: Value| match value {
+            Value::String(text) => Ok(text.trim().to_owned()),
+            other => Err(self.fault(name, format!("must be names, and has {other}"))),
+        };
+        match found {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => list.into_iter().map(text).collect(),
+            Some(Value::String(list)) => Ok(list.split(',').map(|one| one.trim().to_owned()).collect()),
+            Some(other) => Err(self.fault(name, format!("must be a list of names, and is {other}"))),
+        }
+    }
+
     /// Takes yes or no.
     pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, Fault> {
         match self.take(name) {
@@ -109,7 +126,7 @@ impl Options {
 
     /// Says what nobody has taken.
     pub(super) fn leftovers(self, notes: &mut Vec<String>) {
-        for name in self.values.keys() {
+        for (name, _) in self.values.values() {
             notes.push(format!("{name} has no counterpart and is left out"));
         }
     }

@@ -161,7 +161,10 @@ impl Report {
         if lines.len() > limit {
             writeln!(out, "and {} more (--limit)", lines.len() - limit)?;
         }
-        if lines.is_empty() { writeln!(out, "no breaker moved, and no call was rejected\n") } else { writeln!(out) }
+        if lines.is_empty() {
+            writeln!(out, "no breaker moved, and no call was rejected")?;
+        }
+        writeln!(out)
     }
 
     /// The sums.

@@ -1,9 +1,10 @@
 //! Recorded calls: a line of JSON for each, or CSV.
 
+use crate::commands::moment::of_day;
 use cofferdam_core::outcome::Outcome;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The most calls of a trace.
 const MAX_CALLS: usize = 5_000_000;
@@ -85,16 +86,23 @@ impl Trace {
         let header = match lines.peek() {
             None => return Err(at(1, "the trace has no calls")),
             Some((_, line)) if line.starts_with('{') => None,
+            Some((number, line)) if line.starts_with('[') => {
+                return Err(at(*number, "a list of calls is none: a call is a line, {...} without [ and commas"));
+            }
             Some(_) => lines.next().map(|(_, names)| names.split(',').map(str::trim).collect::<Vec<_>>()),
         };
-        let mut records = Vec::new();
+        let (mut records, mut of_day) = (Vec::new(), None);
         for (number, line) in lines {
             let value = match &header {
                 None => serde_json::from_str(line).map_err(|error| at(number, &error.to_string()))?,
                 Some(names) => cells(names, line).map_err(|what| at(number, &what))?,
             };
             let line: Line = serde_json::from_value(value).map_err(|error| at(number, &error.to_string()))?;
-            records.push(record(line).map_err(|what| at(number, &what))?);
+            let (record, is_of_day) = record(line).map_err(|what| at(number, &what))?;
+            if *of_day.get_or_insert(is_of_day) != is_of_day {
+                return Err(at(number, "at must be a time of day in all lines, or in none"));
+            }
+            records.push(record);
             if records.len() > MAX_CALLS {
                 return Err(at(number, "a trace has at most 5000000 calls"));
             }
@@ -132,39 +140,44 @@ fn cells(names: &[&str], line: &str) -> Result<Value, String> {
     Ok(Value::Object(said.map(|(name, cell)| ((*name).to_owned(), Value::from(cell))).collect::<Map<_, _>>()))
 }
 
-fn record(line: Line) -> Result<Record, String> {
+/// A call, and whether it says when by a time of day.
+fn record(line: Line) -> Result<(Record, bool), String> {
     let code = line.code.as_ref().map(code).transpose()?.map(Said::Grpc);
     let http = line.http.as_ref().map(http).transpose()?.map(Said::Http);
     let outcome = line.outcome.as_deref().map(outcome).transpose()?.map(Said::Outcome);
     let mut said = [code, http, outcome].into_iter().flatten();
-    let (first, None) = (said.next(), said.next()) else {
+    let (Some(first), None) = (said.next(), said.next()) else {
         return Err("must have one of code, http and outcome".to_owned());
     };
-    Ok(Record {
-        at: span("at", &line.at)?,
+    let time_of_day = line.at.as_str().and_then(of_day);
+    let at = match time_of_day.map(|time| time.duration_since(UNIX_EPOCH)) {
+        Some(Ok(at)) => at,
+        _ => span("at", &line.at)?,
+    };
+    let record = Record {
+        at,
         method: line.method,
         pool: Some(line.pool).filter(|pool| !pool.is_empty()),
         latency: line.latency.as_ref().map_or(Ok(Duration::ZERO), |latency| span("latency", latency))?,
-        said: first.unwrap_or(Said::Grpc(0)),
+        said: first,
         is_idempotent: flag("idempotent", line.idempotent.as_ref())?.unwrap_or(false),
         has_reached: flag("reached", line.reached.as_ref())?.unwrap_or(true),
-    })
+    };
+    Ok((record, time_of_day.is_some()))
 }
 
-/// Seconds as a number, a time with a unit, or a time of day.
+/// Seconds as a number, or a time with a unit.
 fn span(name: &str, value: &Value) -> Result<Duration, String> {
     let read = match value {
         Value::Number(number) => number.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         Value::String(text) => {
             let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-            let of_day = || humantime::parse_rfc3339_weak(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok();
-            seconds.or_else(|| humantime::parse_duration(text).ok()).or_else(of_day)
+            seconds.or_else(|| humantime::parse_duration(text).ok())
         }
         _ => None,
     };
-    read.ok_or_else(|| {
-        format!("{name} must be seconds, or a time such as 20ms, 1.5s or 2026-11-22T03:00:00Z, not {value}")
-    })
+    let of_day = if name == "at" { ", or of day such as 2026-11-22T03:00:00Z" } else { "" };
+    read.ok_or_else(|| format!("{name} must be seconds, or a time such as 20ms or 1.5s{of_day}, not {value}"))
 }
 
 fn code(value: &Value) -> Result<u32, String> {

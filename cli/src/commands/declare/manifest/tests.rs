@@ -2,7 +2,7 @@ use super::*;
 use serde_json::json;
 
 pub(in crate::commands::declare) fn manifest(value: Value) -> Result<Manifest, Vec<String>> {
-    Manifest::new("f.yaml".into(), value, "default")
+    Manifest::new("f.yaml".into(), value, "default", None)
 }
 
 #[test]
@@ -95,4 +95,18 @@ fn a_level_that_is_in_force_for_a_time_is_not_part_of_a_document() {
     let level = of(&before).policy.unwrap().level();
     assert_ne!(level, v1::IsolationLevel::None);
     assert_eq!(level, with_level(read(json!({"preset": "database"})).unwrap()).level());
+}
+
+/// Before, `-n staging` meant nothing to a document with a namespace, and what was to go there went where it said.
+#[test]
+fn a_namespace_of_the_command_line_is_not_contradicted() {
+    let read = |namespace: &str, said| {
+        let value = json!({"service": {"name": "a", "namespace": namespace}, "level": "full"});
+        Manifest::new("f.yaml".into(), value, "staging", said).map(|manifest| manifest.key().0)
+    };
+    assert_eq!(read("", Some("staging")), Ok("staging".to_owned()));
+    assert_eq!(read("staging", Some("staging")), Ok("staging".to_owned()));
+    assert_eq!(read("default", None), Ok("default".to_owned()), "a context says where what names none goes");
+    let refused = read("default", Some("staging")).unwrap_err();
+    assert_eq!(refused, ["f.yaml: service.namespace: is default, and --namespace says staging: leave one of them out"]);
 }

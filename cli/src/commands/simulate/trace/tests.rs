@@ -37,7 +37,7 @@ fn lines_of_json_are_calls_in_the_order_in_which_they_began() {
 
 #[test]
 fn csv_says_the_same_by_the_names_of_its_columns() {
-    let text = "at,latency,code,method\n2026-11-22T03:00:01Z,20ms,14,Get\n2026-11-22T03:00:00Z,,OK,\n";
+    let text = "at,latency,code,method\n2026-11-22T05:00:01+02:00,20ms,14,Get\n2026-11-22T03:00:00Z,,OK,\n";
     let get = Record { method: "Get".to_owned(), latency: Duration::from_millis(20), ..record(1_000, Said::Grpc(14)) };
     assert_eq!(read(text).unwrap(), [record(0, Said::Grpc(0)), get]);
 }
@@ -47,15 +47,22 @@ fn what_is_no_call_is_named_with_its_line() {
     let table = [
         ("", "line 1: the trace has no calls"),
         ("at,code\n", "line 1: the trace has no calls"),
-        ("{\"at\": 1}\n{\"at\": \"soon\"}", "line 2: at must be seconds"),
-        ("{\"at\": -1}", "line 1: at must be seconds"),
+        ("{\"at\": 1, \"code\": 0}\n{\"at\": \"soon\", \"code\": 0}", "line 2: at must be seconds"),
+        ("{\"at\": -1, \"code\": 0}", "line 1: at must be seconds"),
         ("{\"at\": 1, \"code\": 17}", "line 1: code must be a gRPC status code"),
         ("{\"at\": 1, \"code\": \"TEAPOT\"}", "TEAPOT"),
         ("{\"at\": 1, \"http\": 99}", "line 1: http must be a status"),
         ("{\"at\": 1, \"http\": 200, \"code\": 0}", "line 1: must have one of code, http and outcome"),
+        ("{\"at\": 1}", "line 1: must have one of code, http and outcome"),
+        (
+            "{\"at\": 5, \"code\": 0}\n{\"at\": \"2026-11-22T03:00:00Z\", \"code\": 0}",
+            "line 2: at must be a time of day in all",
+        ),
+        ("{\"at\": 1, \"code\": 0, \"latency\": \"2026-11-22T03:00:00Z\"}", "latency must be seconds"),
+        ("[\n{\"at\": 1, \"code\": 0}\n]", "line 1: a list of calls is none"),
         ("{\"at\": 1, \"outcome\": \"fine\"}", "outcome must be"),
         ("{\"at\": 1, \"latencey\": 1}", "unknown field `latencey`"),
-        ("{\"at\": 1, \"idempotent\": 3}", "idempotent must be true or false"),
+        ("{\"at\": 1, \"code\": 0, \"idempotent\": 3}", "idempotent must be true or false"),
         ("at,code\n1,2,3", "line 2: has 3 cells and not 2"),
         ("{\"at\": 1", "line 1: EOF"),
     ];
