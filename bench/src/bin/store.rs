@@ -6,7 +6,7 @@ use cofferdam_bench::fleet::Outcome;
 use cofferdam_bench::fleet::args::Args;
 use cofferdam_bench::fleet::page::publish;
 use cofferdam_bench::fleet::process::Process;
-use cofferdam_bench::fleet::subjects::{BarePut, Manager, PolicyWrite, SERVICES, Start, etcd};
+use cofferdam_bench::fleet::subjects::{BarePut, BareTxn, Manager, PolicyWrite, SERVICES, Start, etcd};
 use cofferdam_bench::fleet::tables;
 use cofferdam_bench::fleet::writes::{Figures, measure};
 use std::env;
@@ -47,6 +47,8 @@ fn writes(args: &Args, etcd: SocketAddr) -> Outcome<Vec<Table>> {
             };
             eprintln!("{writers} writers, pass {pass}");
             add("etcd, bare puts", measure(BarePut, etcd, writers, time, None)?);
+            run += 1;
+            add("etcd, the same transaction", measure(BareTxn { run }, etcd, writers, time, None)?);
             for (manager, name, has_request_id) in [
                 (&on_etcd, "Cofferdam on that etcd", false),
                 (&on_etcd, "Cofferdam on that etcd, with a request id", true),

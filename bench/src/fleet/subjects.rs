@@ -38,6 +38,70 @@ impl Write for BarePut {
     }
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct TxnRequest {
+    #[prost(message, repeated, tag = "1")]
+    compare: Vec<Compare>,
+    #[prost(message, repeated, tag = "2")]
+    success: Vec<RequestOp>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Compare {
+    #[prost(int32, tag = "1")]
+    result: i32,
+    #[prost(int32, tag = "2")]
+    target: i32,
+    #[prost(bytes = "vec", tag = "3")]
+    key: Vec<u8>,
+    #[prost(int64, tag = "6")]
+    mod_revision: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RequestOp {
+    #[prost(message, optional, tag = "2")]
+    put: Option<PutRequest>,
+    #[prost(message, optional, tag = "3")]
+    delete_range: Option<DeleteRangeRequest>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeleteRangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+}
+
+/// `NOT_EQUAL` of a comparison.
+const NOT_EQUAL: i32 = 3;
+/// `MOD` of what is compared.
+const MOD: i32 = 2;
+/// How many changes of a service are kept.
+const KEPT: u64 = 32;
+
+/// Makes the transaction that a manager makes of a change: two conditions, the service's value, the record of the change, and
+/// the end of the oldest record. `run` is what no other run has.
+pub struct BareTxn {
+    pub run: u64,
+}
+
+impl Write for BareTxn {
+    const PATH: &'static str = "/etcdserverpb.KV/Txn";
+
+    fn request(&mut self, writer: usize, number: u64) -> Vec<u8> {
+        let key = |kind: &str| format!("txn/{kind}/{writer}").into_bytes();
+        let record = |number: u64| format!("txn/{}/change/{writer}/{number}", self.run).into_bytes();
+        // It always holds, and is looked up like one that does not.
+        let holds = |key| Compare { result: NOT_EQUAL, target: MOD, key, mod_revision: i64::MAX };
+        let put = |key| RequestOp { put: Some(PutRequest { key, value: vec![b'x'; PAYLOAD] }), delete_range: None };
+        let mut success = vec![put(key("service")), put(record(number))];
+        if let Some(oldest) = number.checked_sub(KEPT) {
+            success.push(RequestOp { put: None, delete_range: Some(DeleteRangeRequest { key: record(oldest) }) });
+        }
+        TxnRequest { compare: vec![holds(key("meta")), holds(key("service"))], success }.encode_to_vec()
+    }
+}
+
 /// Changes the policy of a service of the writer's own. `run` is what no other run has.
 pub struct PolicyWrite {
     pub run: u64,
