@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cofferdam_core::wire::{breaker_state_to_wire, duration_to_wire};
+use cofferdam_core::{
+    name::ServiceKey,
+    wire::{breaker_state_to_wire, duration_to_wire},
+};
 use cofferdam_proto::v1::{self, isolation_service_server::IsolationService};
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
@@ -59,21 +62,20 @@ impl IsolationApi {
 
     /// Fills in what the store does not know: the health in force and the breaker state, and what of the orders is in force
     /// now.
-    fn complete(&self, service: &mut v1::IsolatedService) {
-        let named = service.service.as_ref().and_then(|named| validate::target(&named.namespace, &named.name).ok());
-        if let Some(key) = named {
-            let condition = self.local.instances.condition(&key);
-            service.breaker_state = condition.breaker.map(breaker_state_to_wire).unwrap_or_default().into();
-            service.health = health::in_force(service.reported_health.as_ref(), condition);
-        }
+    fn complete(&self, key: &ServiceKey, service: &mut v1::IsolatedService) {
+        let condition = self.local.instances.condition(key);
+        service.breaker_state = condition.breaker.map(breaker_state_to_wire).unwrap_or_default().into();
+        service.health = health::in_force(service.reported_health.as_ref(), condition);
         orders::show(service, self.local.registry.wall_time());
     }
 
     fn completed(&self, service: Option<v1::IsolatedService>) -> Option<v1::IsolatedService> {
-        service.map(|mut service| {
-            self.complete(&mut service);
-            service
-        })
+        let mut service = service?;
+        let named = service.service.as_ref().and_then(|named| validate::target(&named.namespace, &named.name).ok());
+        if let Some(key) = named {
+            self.complete(&key, &mut service);
+        }
+        Some(service)
     }
 
     fn stale_for(&self) -> Option<prost_types::Duration> {

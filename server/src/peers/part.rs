@@ -152,14 +152,15 @@ impl ServicePart {
     pub(crate) fn merge(&mut self, other: Self) {
         self.seen.merge(other.seen);
         self.executed.merge(&other.executed);
-        merge_recent(&mut self.recent, other.recent);
+        merge_recent(&mut self.recent, other.recent.as_ref());
     }
 }
 
 impl TotalsPart {
     fn add(&mut self, key: &ServiceKey, part: &ServicePart) {
-        self.total.merge(&part.total());
-        merge_recent(&mut self.recent, part.recent.clone());
+        self.total.merge(&part.seen.activity);
+        self.total.merge(&part.executed);
+        merge_recent(&mut self.recent, part.recent.as_ref());
         self.recoveries.merge(&part.seen.recoveries);
         if part.seen.open_instances > 0 {
             self.open.insert(key.to_string());
@@ -169,7 +170,7 @@ impl TotalsPart {
     /// Adds another manager's part.
     pub(crate) fn merge(&mut self, other: Self) {
         self.total.merge(&other.total);
-        merge_recent(&mut self.recent, other.recent);
+        merge_recent(&mut self.recent, other.recent.as_ref());
         self.recoveries.merge(&other.recoveries);
         self.losses.merge(&other.losses);
         self.instances = self.instances.saturating_add(other.instances);
@@ -181,9 +182,9 @@ impl TotalsPart {
     }
 }
 
-fn merge_recent(recent: &mut Option<Activity>, other: Option<Activity>) {
+fn merge_recent(recent: &mut Option<Activity>, other: Option<&Activity>) {
     if let Some(other) = other {
-        recent.get_or_insert_default().merge(&other);
+        recent.get_or_insert_default().merge(other);
     }
 }
 

@@ -36,7 +36,7 @@ impl IsolationApi {
         let mut last: Option<ServiceKey> = None;
         let mut more = false;
         self.local.registry.scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
-            self.complete(&mut service);
+            self.complete(registered.key(), &mut service);
             mask.keep(&mut service);
             bytes += service.encoded_len();
             more = services.len() == size || (bytes > MAX_BYTES && !services.is_empty());
