@@ -41,7 +41,7 @@ macro_rules! named {
 named! {
     DiffRevisionsResponse Event ExecuteWithIsolationResponse ExplainResponse FallbackConfig GetConvergenceResponse
     GetDependencyGraphResponse GetIsolationStatsResponse GetRevisionResponse GetServiceIsolationInfoResponse
-    HoldBreakerResponse IsolationPolicy ListEventsResponse ListIsolatedServicesResponse ListRevisionsResponse
+    HoldBreakerResponse IsolatedService IsolationPolicy ListEventsResponse ListIsolatedServicesResponse ListRevisionsResponse
     RegisterServiceRequest RegisterServiceResponse ReleaseBreakerResponse ResetBreakerResponse RollbackResponse Service
     SetIsolationLevelResponse TripBreakerResponse UnregisterServiceResponse UpdateFallbackConfigResponse
     UpdateIsolationPolicyResponse UpdateServiceHealthResponse WaitForConvergenceResponse

@@ -4,18 +4,21 @@
 
 mod document;
 mod figures;
+mod ordered;
 mod printable;
 mod table;
 
+pub(crate) use self::document::Document;
 pub(crate) use self::figures::{age, basis_points, counted, length, rate, std_duration};
 pub(crate) use self::printable::{Lines, printable, printable_lines};
 pub(crate) use self::table::{Cell, Table, Tone, print_row};
 
-use self::document::Document;
-use crate::message::{Fault, Named, dynamic};
+use crate::message::{Fault, Named};
 use clap::ValueEnum;
-use prost_reflect::DynamicMessage;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+
+/// What a pipe holds.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -118,40 +121,42 @@ pub(crate) enum PrintError {
 ///
 /// [`PrintError`].
 pub(crate) fn document<M: Named>(out: &mut dyn Write, format: Format, message: &M) -> Result<(), PrintError> {
-    print_document(out, format, &dynamic(message)?)
+    print_document(out, format, &Document::of(message)?)
 }
 
-/// Prints a message that has its descriptor with it, as [`document`] does.
+/// An output to which much is written: it goes out in pieces of what a pipe holds, where the standard output would go out
+/// line by line. Whoever writes to it flushes it.
+pub(crate) fn in_pieces(out: &mut dyn Write) -> BufWriter<&mut dyn Write> {
+    BufWriter::with_capacity(PIECE_BYTES, out)
+}
+
+/// Prints a document, as [`document`] does. JSON goes out as it is made: a list of many services
+/// is tens of MB of it.
 ///
 /// # Errors
 ///
 /// [`PrintError`].
-pub(crate) fn print_document(out: &mut dyn Write, format: Format, message: &DynamicMessage) -> Result<(), PrintError> {
-    out.write_all(document_text(format, message)?.as_bytes())?;
+pub(crate) fn print_document(out: &mut dyn Write, format: Format, document: &Document) -> Result<(), PrintError> {
+    if format == Format::Yaml {
+        out.write_all(format!("---\n{}", yaml(document)?).as_bytes())?;
+        return Ok(out.flush()?);
+    }
+    let mut out = in_pieces(out);
+    serde_json::to_writer_pretty(printable::Json(&mut out), document).map_err(|error| match error.io_error_kind() {
+        Some(_) => PrintError::Output(error.into()),
+        None => PrintError::Document(error.to_string()),
+    })?;
+    writeln!(out)?;
     Ok(out.flush()?)
 }
 
-fn document_text(format: Format, message: &DynamicMessage) -> Result<String, PrintError> {
-    match format {
-        Format::Yaml => yaml(message).map(|text| format!("---\n{text}")),
-        _ => {
-            let document = Document::of(message).map_err(PrintError::Document)?;
-            let mut text =
-                serde_json::to_string_pretty(&document).map_err(|error| PrintError::Document(error.to_string()))?;
-            text.push('\n');
-            Ok(printable::json(&text).into_owned())
-        }
-    }
-}
-
-/// A message as YAML, without a mark before it.
+/// A document as YAML, without a mark before it.
 ///
 /// # Errors
 ///
 /// [`PrintError::Document`].
-pub(crate) fn yaml(message: &DynamicMessage) -> Result<String, PrintError> {
-    let document = Document::of(message).map_err(PrintError::Document)?;
-    let mut text = serde_saphyr::to_string(&document).map_err(|error| PrintError::Document(error.to_string()))?;
+pub(crate) fn yaml(document: &Document) -> Result<String, PrintError> {
+    let mut text = serde_saphyr::to_string(document).map_err(|error| PrintError::Document(error.to_string()))?;
     if !text.ends_with('\n') {
         text.push('\n');
     }

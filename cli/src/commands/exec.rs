@@ -5,7 +5,7 @@ use super::session::{Common, ServiceName, Session, span};
 use crate::client::CallError;
 use crate::files;
 use crate::message::short_name;
-use crate::output::{age, say, std_duration};
+use crate::output::{Document, Format, age, print_document, say, std_duration};
 use clap::Args;
 use cofferdam_proto::v1;
 use prost::Message as _;
@@ -132,7 +132,7 @@ fn print(
         .filter(|_| is_message)
         .and_then(|method| DynamicMessage::decode(method.output(), answer.payload.clone()).ok());
     match decoded {
-        Some(message) => crate::output::print_document(session.out, crate::output::Format::Json, &message)?,
+        Some(message) => print_document(session.out, Format::Json, &Document::Whole(message))?,
         None => session.out.write_all(&answer.payload)?,
     }
     let ends_line = answer.payload.is_empty() || answer.payload.ends_with(b"\n");

@@ -11,9 +11,9 @@ pub(super) use self::services::fallbacks;
 
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use super::{Error, events};
-use crate::output::{Format, Table, print_document, say};
+use crate::output::{Document, Format, Table, in_pieces, print_document, say};
 use clap::{Args, ValueEnum};
-use prost_reflect::DynamicMessage;
+use std::io::Write as _;
 use std::time::Duration;
 
 pub(super) const HELP: &str = "\
@@ -119,7 +119,7 @@ pub(super) struct Listing {
     /// What each row is about, in the same order.
     names: Vec<String>,
     /// The same for programs. Empty: the contract has no message for it.
-    documents: Vec<DynamicMessage>,
+    documents: Vec<Document>,
     /// What is to be said about it.
     pub(super) notes: Vec<String>,
 }
@@ -161,7 +161,11 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
     match session.format {
         Format::Table | Format::Wide if listing.names.is_empty() => nothing(args, session).lines().for_each(say),
         Format::Table | Format::Wide => session.table(&listing.table)?,
-        Format::Name => listing.names.iter().try_for_each(|name| writeln!(session.out, "{name}"))?,
+        Format::Name => {
+            let mut out = in_pieces(session.out);
+            listing.names.iter().try_for_each(|name| writeln!(out, "{name}"))?;
+            out.flush()?;
+        }
         Format::Json | Format::Yaml => print_documents(&listing, session)?,
     }
     Ok(())

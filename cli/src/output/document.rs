@@ -1,48 +1,100 @@
-//! A message as a document that is the same whenever the message is.
+//! Answers as documents.
 //!
-//! Fields are in the contract's order. A map has none: prost-reflect keeps it in a hash table, in another order each time,
-//! and an export that is kept with the sources of a service would differ from itself. So maps are printed by their keys.
+//! A message is put into words by way of its descriptor, which takes many times the room of the message itself. So a list of
+//! services goes service by service: the room that ten thousand take is that of one.
 
-use indexmap::IndexMap;
-use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _};
-use serde::{Deserialize, Serialize};
+use super::ordered::Ordered;
+use crate::message::{Fault, Named, dynamic};
+use cofferdam_proto::v1;
+use prost_reflect::DynamicMessage;
+use serde::ser::{Error as _, SerializeMap as _};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// Proto3 JSON, in order.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(untagged)]
-pub(super) enum Document {
-    Object(IndexMap<String, Self>),
-    List(Vec<Self>),
-    Scalar(Value),
+/// A message as it is printed for programs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Document {
+    /// As a whole.
+    Whole(DynamicMessage),
+    /// Service by service.
+    Services(v1::ListIsolatedServicesResponse),
 }
 
 impl Document {
-    /// The document of a message, or why it has none.
-    pub(super) fn of(message: &DynamicMessage) -> Result<Self, String> {
-        let text = serde_json::to_string(message).map_err(|error| error.to_string())?;
-        let mut document = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        sort(&mut document, &message.descriptor());
-        Ok(document)
+    /// Of a message that is small enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`dynamic`].
+    pub(crate) fn of<M: Named>(message: &M) -> Result<Self, Fault> {
+        dynamic(message).map(Self::Whole)
     }
 }
 
-/// Puts the maps of a message, and of those in it, in the order of their keys.
-fn sort(document: &mut Document, kind: &MessageDescriptor) {
-    let Document::Object(fields) = document else { return };
-    for (name, value) in fields {
-        // One that is not there has a form of its own, as a duration does.
-        let Some(field) = kind.get_field_by_json_name(name) else { continue };
-        match (value, field.kind()) {
-            (Document::Object(entries), Kind::Message(entry)) if field.is_map() => {
-                entries.sort_unstable_keys();
-                if let Kind::Message(kind) = entry.map_entry_value_field().kind() {
-                    entries.values_mut().for_each(|entry| sort(entry, &kind));
-                }
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let list = match self {
+            Self::Whole(message) => return Ordered(message).serialize(serializer),
+            Self::Services(list) => list,
+        };
+        let mut map = serializer.serialize_map(None)?;
+        if !list.services.is_empty() {
+            map.serialize_entry("services", &Services(&list.services))?;
+        }
+        let v1::ListIsolatedServicesResponse { services: _, next_page_token, stale_for } = list;
+        let (next_page_token, stale_for) = (next_page_token.clone(), *stale_for);
+        let rest = v1::ListIsolatedServicesResponse { services: Vec::new(), next_page_token, stale_for };
+        let rest = dynamic(&rest).map_err(S::Error::custom)?;
+        if let Value::Object(fields) = serde_json::to_value(rest).map_err(S::Error::custom)? {
+            fields.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        }
+        map.end()
+    }
+}
+
+/// Services, each put into words when its turn comes.
+struct Services<'a>(&'a [v1::IsolatedService]);
+
+impl Serialize for Services<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Service))
+    }
+}
+
+struct Service<'a>(&'a v1::IsolatedService);
+
+impl Serialize for Service<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Ordered(&dynamic(self.0).map_err(S::Error::custom)?).serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, print_document};
+
+    #[test]
+    fn a_list_reads_the_same_service_by_service() {
+        let service = |name: &str| v1::IsolatedService {
+            service: Some(v1::Service { name: name.to_owned(), ..Default::default() }),
+            policy: Some(v1::IsolationPolicy { level: v1::IsolationLevel::Full.into(), ..Default::default() }),
+            revision: Some(v1::Revision { epoch: 7, revision: 8 }),
+            ..Default::default()
+        };
+        let stale_for = Some(prost_types::Duration { seconds: 3, nanos: 0 });
+        let list =
+            v1::ListIsolatedServicesResponse { services: vec![service("a"), service("b")], ..Default::default() };
+        let stale = v1::ListIsolatedServicesResponse { stale_for, ..list.clone() };
+        for list in [list, stale, v1::ListIsolatedServicesResponse::default()] {
+            for format in [Format::Json, Format::Yaml] {
+                let text = |document: &Document| {
+                    let mut out = Vec::new();
+                    print_document(&mut out, format, document).unwrap();
+                    String::from_utf8(out).unwrap()
+                };
+                assert_eq!(text(&Document::Services(list.clone())), text(&Document::of(&list).unwrap()));
             }
-            (Document::List(list), Kind::Message(kind)) => list.iter_mut().for_each(|element| sort(element, &kind)),
-            (value, Kind::Message(kind)) => sort(value, &kind),
-            _ => {}
         }
     }
 }

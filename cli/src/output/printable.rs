@@ -36,8 +36,25 @@ fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// A document of JSON in which a terminal has nothing to obey either: outside of its texts, it holds nothing but new lines.
-pub(super) fn json(text: &str) -> Cow<'_, str> {
+/// An output for JSON, whose pieces are whole texts: in what goes through, a terminal has nothing to obey either. Outside of
+/// its texts, a document holds nothing but new lines.
+pub(super) struct Json<W>(pub(super) W);
+
+impl<W: Write> Write for Json<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(json(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn json(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| is_obeyed(c) && c != '\n') {
         return Cow::Borrowed(text);
     }

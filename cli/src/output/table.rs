@@ -1,6 +1,6 @@
 //! Columns that line up.
 
-use super::{Style, printable};
+use super::{Style, in_pieces, printable};
 use std::io::{self, Write};
 
 /// Between two columns.
@@ -109,8 +109,9 @@ impl Table {
     /// The output cannot be written to.
     pub(crate) fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         let widths = self.widths(&[]);
-        self.print_header(out, &widths)?;
-        self.rows.iter().try_for_each(|row| print_row(out, row, &widths, style))?;
+        let mut out = in_pieces(out);
+        self.print_header(&mut out, &widths)?;
+        self.rows.iter().try_for_each(|row| print_row(&mut out, row, &widths, style))?;
         out.flush()
     }
 

@@ -2,8 +2,7 @@ use super::super::Error;
 use super::super::session::{ServiceName, Session};
 use super::super::write::{WriteArgs, before, difference, present, report, request_id};
 use super::manifest::{load, of};
-use crate::message::dynamic;
-use crate::output::{PrintError, say, yaml};
+use crate::output::{Document, PrintError, say, yaml};
 use clap::Args;
 use cofferdam_proto::v1;
 use std::env;
@@ -33,7 +32,7 @@ pub(crate) struct EditArgs {
 pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>) -> Result<(), Error> {
     args.write.certain(&args.service, session).await?;
     let now = present(&args.service, session).await?;
-    let text = yaml(&dynamic(&of(&now)).map_err(PrintError::from)?)?;
+    let text = yaml(&Document::of(&of(&now)).map_err(PrintError::from)?)?;
     let file = written(&text, &args.service)?;
     let path = file.path().to_owned();
     let opened = open(&path, &args.service);

@@ -1,8 +1,7 @@
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::services::{breaker, fallbacks, health};
 use super::{Error, Listing, Window};
-use crate::message::dynamic;
-use crate::output::{Cell, PrintError, Table, Tone, age, basis_points, length, rate, std_duration};
+use crate::output::{Cell, Document, PrintError, Table, Tone, age, basis_points, length, rate, std_duration};
 use cofferdam_proto::v1;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -51,7 +50,7 @@ fn listed(
         }
         listing.notes.extend(lacks(answer.stale_for, &answer.unreachable_managers));
         if session.format.is_document() {
-            listing.documents.push(dynamic(answer).map_err(PrintError::from)?);
+            listing.documents.push(Document::of(answer).map_err(PrintError::from)?);
         }
     }
     listing.notes.sort();

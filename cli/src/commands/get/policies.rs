@@ -1,8 +1,8 @@
 use super::super::session::{ServiceName, Session, lacks};
 use super::services::{level, shown_fields};
 use super::{Error, Listing};
-use crate::message::{duration, dynamic, short_name};
-use crate::output::{Cell, PrintError, Table, std_duration};
+use crate::message::{duration, short_name};
+use crate::output::{Cell, Document, Table, std_duration};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy;
 
@@ -51,7 +51,7 @@ pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result
         listing.names.push(name);
     }
     if session.format.is_document() {
-        listing.documents.push(dynamic(&list).map_err(PrintError::from)?);
+        listing.documents.push(Document::Services(list));
     }
     Ok(listing)
 }

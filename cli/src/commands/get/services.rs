@@ -1,8 +1,8 @@
 use super::super::ordered;
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::{Error, Listing, Window};
-use crate::message::{dynamic, short_name};
-use crate::output::{Cell, Format, Table, Tone, basis_points, length, rate, std_duration};
+use crate::message::short_name;
+use crate::output::{Cell, Document, Format, Table, Tone, basis_points, length, rate, std_duration};
 use cofferdam_proto::v1;
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ pub(super) async fn list(names: &[ServiceName], window: Window, session: &Sessio
         listing.names.push(name);
     }
     if session.format.is_document() {
-        listing.documents.push(dynamic(&found.list).map_err(crate::output::PrintError::from)?);
+        listing.documents.push(Document::Services(found.list));
     }
     Ok(listing)
 }

@@ -7,8 +7,7 @@ use super::super::session::Session;
 use super::{Error, GetArgs, Listing, list, print_documents};
 use crate::client::CallError;
 use crate::message::duration;
-use crate::output::{Cell, Format, complain, print_row, say};
-use prost_reflect::DynamicMessage;
+use crate::output::{Cell, Document, Format, complain, print_row, say};
 use std::collections::HashMap;
 
 /// What a row is about, and which of the rows about it it is: an instance that calls several services has several.
@@ -18,7 +17,7 @@ type Key = (usize, String);
 #[derive(Default)]
 struct Shown {
     rows: HashMap<Key, Vec<Cell>>,
-    documents: Vec<DynamicMessage>,
+    documents: Vec<Document>,
     notes: Vec<String>,
     widths: Vec<usize>,
     is_away: bool,
