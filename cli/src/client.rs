@@ -217,12 +217,12 @@ fn method(path: &'static str) -> &'static str {
 
 /// Who asks, as metadata has it. `None`: nobody is named, and a manager goes by the address.
 fn named(actor: &str) -> Option<MetadataValue<tonic::metadata::Ascii>> {
-    let actor = printable(actor);
+    let actor = as_metadata(actor);
     if actor.is_empty() { None } else { actor.parse().ok() }
 }
 
 /// A text that can be metadata: what cannot be printed there, and what is not ASCII, becomes a question mark.
-fn printable(text: &str) -> String {
+fn as_metadata(text: &str) -> String {
     text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(MAX_ACTOR_BYTES).collect()
 }
 

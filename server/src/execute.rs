@@ -36,7 +36,7 @@ use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, So
 use cofferdam_core::isolation::{BreakerReceipt, Isolation};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
-use cofferdam_core::time::Clocks;
+use cofferdam_core::time::{Clocks, Timestamp};
 use memory::Memory;
 use observer::Told;
 use runtime::TokioRuntime;
@@ -60,6 +60,8 @@ const MAX_CONCURRENT: usize = 256;
 const SETTLING: Duration = Duration::from_millis(100);
 /// The longest: what has failed is over one day although nobody calls.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After so long without a call, a breaker that may let calls through again says nothing any more.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 /// Makes calls to registered services.
 #[derive(Debug)]
@@ -80,6 +82,8 @@ pub struct Executor {
 struct Own {
     isolation: Arc<Isolation>,
     told: Activity,
+    /// When it was last called.
+    called: Timestamp,
 }
 
 /// A call to make.
@@ -216,15 +220,21 @@ impl Executor {
         }
     }
 
-    /// Tells how each service does by the calls that were made to it.
-    fn tell_conditions(&self, instances: &Instances) {
+    /// How each service does by the calls that were made to it. A breaker that waits for a call which nobody makes is no
+    /// news for ever: after a while, nothing is known of it.
+    fn conditions(&self) -> HashMap<ServiceKey, Condition> {
         let now = self.runtime.now();
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, own) in isolations.iter().filter(|(key, _)| self.registry.get(key).is_some()) {
+        let known = isolations.iter().filter(|(key, _)| self.registry.get(key).is_some());
+        let condition = |(key, own): (&ServiceKey, &Own)| {
+            own.isolation.settle(now);
             // A worse state is greater.
             let breaker = own.isolation.breaker_states(now).into_iter().map(|(_, state)| state).max();
-            instances.stand_here(key, Condition { breaker, health: Some(own.isolation.health(now)) });
-        }
+            let is_left = breaker == Some(State::HalfOpen) && now.saturating_since(own.called) > LEFT_ALONE;
+            let condition = Condition { breaker, health: Some(own.isolation.health(now)) };
+            (!is_left).then(|| (key.clone(), condition))
+        };
+        known.filter_map(condition).collect()
     }
 
     /// The caches of all services.
@@ -240,10 +250,12 @@ impl Executor {
     /// The isolation of a service, by its policy of now. Services that are gone are forgotten on the way, so there are
     /// never more than registered services, whose number has a limit.
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
+        let now = self.runtime.now();
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Own { isolation, .. }) = isolations.get(service.key()) {
+        if let Some(Own { isolation, called, .. }) = isolations.get_mut(service.key()) {
+            *called = now;
             self.apply_newer(isolation, service);
-            isolation.settle(self.runtime.now());
+            isolation.settle(now);
             return Arc::clone(isolation);
         }
         isolations.retain(|key, _| self.registry.get(key).is_some());
@@ -251,7 +263,7 @@ impl Executor {
         let isolation = Isolation::new(service.policy().clone(), None, self.clocks(), Arc::new(told));
         self.apply(&isolation, service);
         let isolation = Arc::new(isolation);
-        let own = Own { isolation: Arc::clone(&isolation), told: Activity::default() };
+        let own = Own { isolation: Arc::clone(&isolation), told: Activity::default(), called: now };
         isolations.insert(service.key().clone(), own);
         isolation
     }
@@ -297,7 +309,7 @@ pub(crate) async fn keep_up(executor: Arc<Executor>, instances: Arc<Instances>) 
             return;
         }
         executor.catch_up();
-        executor.tell_conditions(&instances);
+        instances.stand_here(&executor.conditions());
         sleep(SETTLING).await;
     }
 }

@@ -397,7 +397,7 @@ impl Service {
 
     /// Whether nobody would miss it: nobody follows it, and nothing was counted.
     fn is_empty(&self) -> bool {
-        self.is_abandoned() && self.reported.is_none()
+        self.is_abandoned() && self.reported.is_none() && self.here == Condition::default()
     }
 
     fn put_back(&self, revision: Revision) -> PutBack {

@@ -32,8 +32,8 @@ async fn an_address_is_a_url_or_host_and_port() {
 
 #[test]
 fn who_asks_is_told_in_what_metadata_can_hold() {
-    assert_eq!(printable("jos\u{e9}@host\n"), "jos?@host?");
-    assert_eq!(printable(&"a".repeat(500)).len(), MAX_ACTOR_BYTES);
+    assert_eq!(as_metadata("jos\u{e9}@host\n"), "jos?@host?");
+    assert_eq!(as_metadata(&"a".repeat(500)).len(), MAX_ACTOR_BYTES);
 }
 
 #[test]

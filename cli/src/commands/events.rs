@@ -182,7 +182,9 @@ impl Asked {
 
 async fn list(asked: Asked, limit: u32, session: &mut Session<'_>) -> Result<(), Error> {
     let Asked { namespace, service, kinds, since } = asked;
-    let named = (!service.is_empty()).then(|| ServiceName::of(namespace.clone(), service.clone()));
+    // Of what a filter leaves nothing of, more may have happened, and to a service that is gone.
+    let is_any = !service.is_empty() && kinds.is_empty() && since.is_none();
+    let named = is_any.then(|| ServiceName::of(namespace.clone(), service.clone()));
     let request = v1::ListEventsRequest { namespace, service, kinds, since, max_events: limit };
     let listed = session.client.call(request).await?;
     // Of a name that is none, nothing has happened either.

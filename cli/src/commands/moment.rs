@@ -138,14 +138,15 @@ pub(super) fn time(text: &str) -> Result<SystemTime, String> {
         let at = clock::now().checked_sub(ago).filter(|at| *at >= SystemTime::UNIX_EPOCH);
         return at.ok_or_else(|| "is too long ago".to_owned());
     }
-    of_day(text).ok_or_else(|| "must be a time such as 2026-11-22T03:00:00Z, or how long ago: 10m".to_owned())
+    // Without a zone, it could be that of whoever types it.
+    let day = of_day(text).filter(|_| text.ends_with(['Z', 'z']) || offset(text).is_some());
+    day.ok_or_else(|| "must be a time such as 2026-11-22T03:00:00Z, or how long ago: 10m".to_owned())
 }
 
 /// Reads a time of day by RFC 3339: `2026-11-22T03:00:00Z`, or `2026-11-22T05:00:00+02:00`. `None`: it is none, or lies
 /// before 1970.
 pub(in crate::commands) fn of_day(text: &str) -> Option<SystemTime> {
-    let zone = text.len().checked_sub("+02:00".len()).and_then(|at| text.split_at_checked(at));
-    let Some((local, zone)) = zone.filter(|(_, zone)| zone.starts_with(['+', '-'])) else {
+    let Some((local, zone)) = offset(text) else {
         return humantime::parse_rfc3339_weak(text).ok();
     };
     let (hours, minutes) = zone[1..].split_once(':')?;
@@ -155,6 +156,12 @@ pub(in crate::commands) fn of_day(text: &str) -> Option<SystemTime> {
     let local = humantime::parse_rfc3339_weak(local).ok()?;
     let at = if zone.starts_with('+') { local.checked_sub(offset) } else { local.checked_add(offset) };
     at.filter(|at| *at >= SystemTime::UNIX_EPOCH)
+}
+
+/// A time in two parts where it ends with an offset: `2026-11-22T05:00:00` and `+02:00`.
+fn offset(text: &str) -> Option<(&str, &str)> {
+    let parts = text.len().checked_sub("+02:00".len()).and_then(|at| text.split_at_checked(at));
+    parts.filter(|(_, zone)| zone.starts_with(['+', '-']) && zone.contains(':'))
 }
 
 #[cfg(test)]
@@ -167,6 +174,7 @@ mod tests {
         assert_eq!(at.duration_since(SystemTime::UNIX_EPOCH).unwrap(), Duration::from_secs(1_795_316_400));
         assert!(time("10m").unwrap() <= clock::now() - Duration::from_secs(600));
         assert!(time("yesterday").unwrap_err().contains("10m"));
+        assert!(time("2026-11-22 03:00:00").is_err(), "whose clock is it?");
         assert_eq!(time("99999999y").unwrap_err(), "is too long ago");
         assert_eq!(time("60y").unwrap_err(), "is too long ago");
     }

@@ -2615,7 +2615,8 @@ pub struct Event {
     /// The manager that tells it.
     #[prost(string, tag = "6")]
     pub manager_id: ::prost::alloc::string::String,
-    /// The instance. Empty: it is about no single instance.
+    /// The instance, or the manager where it is about a breaker of the calls that a manager makes for ExecuteWithIsolation.
+    /// Empty: it is about no single instance.
     #[prost(string, tag = "7")]
     pub instance_id: ::prost::alloc::string::String,
     /// The revision of the service that it is about: of a change the one that it made, of a breaker's transition the one that
@@ -2675,7 +2676,7 @@ pub mod event {
         Gap(super::EventGap),
     }
 }
-/// BreakerEvent is a change of a breaker's state at an instance.
+/// BreakerEvent is a change of a breaker's state at an instance, or at a manager that makes calls for ExecuteWithIsolation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BreakerEvent {
     /// The state before.
@@ -6174,7 +6175,8 @@ pub struct ServiceStand {
     /// has one.
     #[prost(enumeration = "BreakerState", tag = "3")]
     pub breaker_state: i32,
-    /// The least good health that an instance reports. HEALTH_STATUS_UNSPECIFIED: none does.
+    /// The least good health that an instance reports, or the manager sees itself. HEALTH_STATUS_UNSPECIFIED: nobody has
+    /// called it.
     #[prost(enumeration = "HealthStatus", tag = "4")]
     pub health_status: i32,
     /// Instances where the service's own breaker is open or half-open by its rules alone.

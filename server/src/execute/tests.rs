@@ -120,3 +120,24 @@ async fn what_operators_order_is_done_when_it_is_given_and_not_with_the_next_cal
     release(&registry).await;
     assert!(!is_open(&registry, &executor).await);
 }
+
+/// Half-open for ever, at every manager, after one trial that failed.
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_waits_for_nobody_is_no_news_for_ever() {
+    let (registry, executor) = called().await;
+    let payments = key("default/payments");
+    trip(&registry, 5 * SECOND).await;
+    executor.catch_up();
+    let instances = Instances::new(1, Duration::ZERO);
+    let seen = || {
+        instances.stand_here(&executor.conditions());
+        instances.condition(&payments).breaker
+    };
+    assert_eq!(seen(), Some(State::Open));
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(seen(), Some(State::HalfOpen), "a call may try");
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(seen(), None, "nobody has");
+    assert!(!is_open(&registry, &executor).await);
+    assert!(seen().is_some(), "it is called again");
+}

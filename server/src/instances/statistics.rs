@@ -1,6 +1,6 @@
 //! What was counted, for those who ask, and what has to be done about it now and then. Asking changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey, revision::Revision, wire::PolicyHash};
 
@@ -104,12 +104,21 @@ impl Instances {
         self.lock().service(key, true).reported().history.record(activity, now);
     }
 
-    /// How a service does by the calls that this manager makes itself.
-    pub(crate) fn stand_here(&self, key: &ServiceKey, condition: Condition) {
+    /// How services do by the calls that this manager makes itself. Of those that are not named, nothing is known any more.
+    pub(crate) fn stand_here(&self, conditions: &HashMap<ServiceKey, Condition>) {
         let mut inner = self.lock();
-        let here = &mut inner.service(key, true).here;
-        if std::mem::replace(here, condition) != condition {
-            drop(inner);
+        let mut has_changed = false;
+        for (key, service) in &mut inner.services {
+            if service.here != Condition::default() && !conditions.contains_key(key) {
+                (service.here, has_changed) = (Condition::default(), true);
+            }
+        }
+        for (key, condition) in conditions {
+            let here = &mut inner.service(key, true).here;
+            has_changed |= std::mem::replace(here, *condition) != *condition;
+        }
+        drop(inner);
+        if has_changed {
             self.own_changed();
         }
     }

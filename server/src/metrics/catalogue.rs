@@ -64,9 +64,10 @@ families! {
     ATTEMPT_DURATION = Histogram "cofferdam_attempt_duration_seconds" ["namespace" "service"]
         "What the service took, from the moment an attempt could begin to its end.";
     BREAKER_STATE = Gauge "cofferdam_breaker_state" ["namespace" "service" "state"]
-        "1 for the least good state of a breaker at an instance of this manager, 0 for the others; all 0 where none is.";
+        "1 for the least good state of a breaker at an instance of this manager or at itself, 0 for the others; all 0 where \
+         none is.";
     BREAKER_OPEN = Gauge "cofferdam_breaker_open" ["namespace" "service"]
-        "1 where a breaker is open at some instance of this manager, else 0.";
+        "1 where a breaker is open at some instance of this manager or at itself, else 0.";
     BREAKER_INSTANCES = Gauge "cofferdam_breaker_instances" ["namespace" "service" "state"]
         "Instances by the least good state of their breakers.";
     BREAKER_OPENINGS = Counter "cofferdam_breaker_openings" ["namespace" "service"]

@@ -111,7 +111,7 @@ impl Seen {
 
     fn print_breakers(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         let (state, tone) = match self.isolated.breaker_state() {
-            v1::BreakerState::Unspecified => ("no instance reports one", Tone::Plain),
+            v1::BreakerState::Unspecified => ("nobody has one", Tone::Plain),
             v1::BreakerState::Closed => ("closed", Tone::Good),
             v1::BreakerState::Open => ("open", Tone::Bad),
             v1::BreakerState::HalfOpen => ("half-open", Tone::Warn),

@@ -23,9 +23,14 @@ pub(super) fn merged(documents: Vec<Value>) -> (Value, Vec<String>) {
     (Value::Object(all), notes)
 }
 
-/// The profile that a document is for. `None`: it is for all.
+/// The most levels that one key stands for: no option has as many.
+const MAX_PARTS: usize = 64;
+
+/// The profile that a document is for. `None`: it is for all, such as the one that says which profiles are active.
 fn profile(document: &Value) -> Option<&Value> {
-    document.pointer("/spring/config/activate/on-profile").or_else(|| document.pointer("/spring/profiles"))
+    let profile =
+        document.pointer("/spring/config/activate/on-profile").or_else(|| document.pointer("/spring/profiles"));
+    profile.filter(|profile| !profile.is_object())
 }
 
 /// The same with one level for each part of a key.
@@ -70,7 +75,7 @@ fn parts(key: &str) -> Vec<String> {
         }
     }
     parts.retain(|part| !part.is_empty());
-    parts
+    if parts.len() > MAX_PARTS { vec![key.to_owned()] } else { parts }
 }
 
 /// A key among names: the name alone, where options are below it, or the name and one option.
@@ -99,6 +104,10 @@ mod tests {
                 json!({"m": {"instances": {"x": {"b": 1}, "x.y": {"c": 2}}}}),
             ),
             (json!({"a": [1, {"b.c": 1}]}), json!({"a": [1, {"b.c": 1}]})),
+            (
+                json!({"spring.profiles.active": "dev", "a": 1}),
+                json!({"spring": {"profiles": {"active": "dev"}}, "a": 1}),
+            ),
         ];
         for (value, expected) in table {
             assert_eq!(merged(vec![value]).0, expected);

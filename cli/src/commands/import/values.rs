@@ -98,7 +98,9 @@ impl Options {
         match found {
             None => Ok(Vec::new()),
             Some(Value::Array(list)) => list.into_iter().map(text).collect(),
-            Some(Value::String(list)) => Ok(list.split(',').map(|one| one.trim().to_owned()).collect()),
+            Some(Value::String(list)) => {
+                Ok(list.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect())
+            }
             Some(other) => Err(self.fault(name, format!("must be a list of names, and is {other}"))),
         }
     }

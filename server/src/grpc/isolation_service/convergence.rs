@@ -82,7 +82,7 @@ impl IsolationApi {
     pub(super) async fn convergence(&self, request: &v1::GetConvergenceRequest) -> Result<v1::Convergence, Error> {
         let scope = Scope::read(&request.namespace, &request.service, request.revision)?;
         let max = max_laggards(request.max_laggards)?;
-        self.check_that_there_was(&scope).await?;
+        let scope = self.reached(scope).await?;
         self.look(&scope, Quorum::Percent(100), max).await.map(|(convergence, _)| convergence)
     }
 
@@ -94,7 +94,7 @@ impl IsolationApi {
         let max = max_laggards(request.max_laggards)?;
         let quorum = read_quorum(request.quorum)?;
         let deadline = Instant::now() + read_timeout(request.timeout)?;
-        self.check_that_there_was(&scope).await?;
+        let scope = self.reached(scope).await?;
         let answer =
             |reached, convergence| Ok(v1::WaitForConvergenceResponse { reached, convergence: Some(convergence) });
         let reaching = async {
@@ -120,26 +120,27 @@ impl IsolationApi {
         }
     }
 
-    /// Refuses a revision that the service has not reached: no instance could have it. Another manager may have made it a
-    /// moment ago; where the store does not say, it is taken to be so.
-    async fn check_that_there_was(&self, scope: &Scope) -> Result<(), Error> {
-        let Scope::Service(key, Some(asked)) = scope else { return Ok(()) };
+    /// What is asked about, with a whole revision: without an epoch, it is one of the present epoch. One that the service has
+    /// not reached is refused, for no instance could have it. Another manager may have made it a moment ago; where the store
+    /// does not say, it is taken to be so.
+    async fn reached(&self, scope: Scope) -> Result<Scope, Error> {
+        let Scope::Service(key, Some(asked)) = scope else { return Ok(scope) };
         let registry = &self.local.registry;
-        let current = || registry.get(key).map(|registered| registered.revision());
-        let is_ahead = |current: Option<Revision>| {
-            current.is_some_and(|current| asked.epoch == current.epoch && asked.revision > current.revision)
+        let current = || registry.get(&key).map(|registered| registered.revision());
+        let whole = |current: Option<Revision>| match current {
+            Some(Revision { epoch, .. }) if asked.epoch == 0 => Revision { epoch, ..asked },
+            _ => asked,
         };
-        if !is_ahead(current()) || registry.catch_up().await.is_err() {
-            return Ok(());
+        let is_ahead = |current: Option<Revision>| current.is_some_and(|there| whole(current) > there);
+        if is_ahead(current())
+            && registry.catch_up().await.is_ok()
+            && let Some(there) = current().filter(|there| is_ahead(Some(*there)))
+        {
+            let there_is = format!("is not there yet: {key} is at {there}, which is meant where this is left out");
+            return Err(Error::invalid("revision", there_is));
         }
-        match current() {
-            Some(current) if is_ahead(Some(current)) => {
-                let there_is =
-                    format!("is not there yet: {key} is at {current}, which is waited for where this is left out");
-                Err(Error::invalid("revision", there_is))
-            }
-            _ => Ok(()),
-        }
+        let asked = whole(current());
+        Ok(Scope::Service(key, Some(asked)))
     }
 
     /// Returns once the quorum is reached, or nobody gets any more what is missing.

@@ -6,7 +6,8 @@ use cofferdam_core::wire::effective_policy;
 use cofferdam_proto::v1;
 
 /// What of a service says how its module does.
-pub(super) const FIELDS: [&str; 5] = ["service", "policy.level", "policy.fallback", "breaker_state", "health"];
+pub(super) const FIELDS: [&str; 6] =
+    ["service", "policy.level", "policy.timeout", "policy.fallback", "breaker_state", "health"];
 
 /// A service, with what these shapes have room for.
 #[derive(Clone, Debug, PartialEq)]

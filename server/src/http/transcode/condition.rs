@@ -12,6 +12,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Sets what `If-Match` says, the entity tag of the service as the caller read it, or `If-None-Match: *`: that there is none.
 pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
     let Some(tag) = single(headers, &header::IF_MATCH)? else { return set_expected_absence(message, headers) };
+    if headers.contains_key(header::IF_NONE_MATCH) {
+        return Err(Violation::new("If-None-Match", "is there together with If-Match"));
+    }
     let at_fault = |what: &str| Err(Violation::new("If-Match", what));
     let Some(field) = message.descriptor().get_field_by_name(EXPECTED_REVISION) else {
         return at_fault("is for writes of a service or its policy");
@@ -32,9 +35,13 @@ pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &Head
 }
 
 fn set_expected_absence(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
-    // Of a read it is no condition: each answer is sent whole.
-    let Some(field) = message.descriptor().get_field_by_name(EXPECTED_REVISION) else { return Ok(()) };
     let at_fault = |what: &str| Err(Violation::new("If-None-Match", what));
+    let kind = message.descriptor();
+    let Some(field) = kind.get_field_by_name(EXPECTED_REVISION) else {
+        let is_refused = kind.get_field_by_name(REQUEST_ID).is_some() && headers.contains_key(header::IF_NONE_MATCH);
+        // Of a read it is no condition: each answer is sent whole.
+        return if is_refused { at_fault("is for writes of a service or its policy") } else { Ok(()) };
+    };
     match single(headers, &header::IF_NONE_MATCH)? {
         None => Ok(()),
         Some("*") if message.has_field(&field) => at_fault("is there together with expected_revision"),

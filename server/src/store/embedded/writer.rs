@@ -81,7 +81,10 @@ impl Writer {
         let is_read_only = draft.is_empty();
         let written = opened.and_then(|_| if is_read_only { Ok(()) } else { self.commit(draft) });
         if !is_read_only || written.is_err() {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = written.clone().err();
+            // What was found in the file afterwards stands, although nobody could be told so.
+            let is_found = matches!(written, Err(StoreError::Unknown { .. })) && !self.disk.is_closed();
+            let refused = written.clone().err().filter(|_| !is_found);
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
         }
         match &written {
             Ok(()) => self.shared.leases_changed.notify_one(),
