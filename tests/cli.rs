@@ -10,6 +10,7 @@ mod happening;
 mod night;
 mod orders;
 mod reads;
+mod rejected;
 mod restored;
 mod top;
 mod writes;

@@ -12,15 +12,19 @@ mod orders;
 mod part;
 mod plan;
 mod receipt;
+mod rejections;
 mod scope;
 
 pub(crate) use self::measured::Measured;
 pub use self::part::Part;
 pub(crate) use self::plan::Plan;
 pub use self::receipt::BreakerReceipt;
+pub(crate) use self::rejections::SeenRejection;
+pub use self::rejections::{RejectedCall, RejectionReason};
 pub(crate) use self::scope::{Lane, OwnBreaker, Scope};
 
 use self::known::Known;
+use self::rejections::Rejections;
 use crate::adaptive_limit::Load;
 use crate::breaker::{State, Transition};
 use crate::cache::AnswerCache;
@@ -48,6 +52,7 @@ pub struct Isolation {
     pub(crate) budget: RetryBudget,
     pub(crate) health: HealthWindow,
     measured: Arc<Measured>,
+    rejections: Rejections,
     observer: Arc<dyn Observer>,
 }
 
@@ -95,6 +100,7 @@ impl Isolation {
             budget: RetryBudget::new(),
             health: HealthWindow::new(),
             measured,
+            rejections: Rejections::default(),
             observer,
         }
     }
@@ -209,6 +215,13 @@ impl Isolation {
         self.known().ledger.methods()
     }
 
+    /// The last calls that were turned away after the one of a number, oldest first, and the number of the last one; zero
+    /// is before the first. At most eight are kept, and of those that differ in their time alone the last one; they are a
+    /// sample, of one in a second for each breaker and reason.
+    pub fn rejections_after(&self, number: u64) -> (Vec<RejectedCall>, u64) {
+        self.rejections.after(number)
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,6 +235,11 @@ impl Isolation {
     #[inline]
     pub(crate) fn count(&self, counter: Counter) {
         self.measured.count(counter);
+    }
+
+    /// Keeps a call that was turned away by what a breaker guards.
+    pub(crate) fn keep_rejection(&self, own: &OwnBreaker, seen: SeenRejection<'_>) {
+        self.rejections.keep(own, seen);
     }
 
     #[inline]

@@ -19,6 +19,7 @@ mod latency;
 mod level;
 mod orders;
 mod origin;
+mod rejection;
 mod stats;
 mod update;
 
@@ -38,6 +39,7 @@ pub use orders::{
     temporary_level_to_wire, wall_time_from_wire,
 };
 pub use origin::{Origin, TracedPolicy};
+pub use rejection::rejected_call_to_wire;
 pub use stats::{
     UnknownNumber, breaker_state_from_wire, breaker_state_to_wire, counters_from_wire, counters_to_wire,
     health_from_wire, health_to_wire, part_is, part_to_wire, revision_from_wire, revision_to_wire, transition_to_wire,

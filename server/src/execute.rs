@@ -33,10 +33,12 @@ use channels::Channels;
 use cofferdam_core::breaker::State;
 use cofferdam_core::cache::AnswerCache;
 use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, Source};
-use cofferdam_core::isolation::{BreakerReceipt, Isolation};
+use cofferdam_core::isolation::{BreakerReceipt, Isolation, RejectedCall};
 use cofferdam_core::name::ServiceKey;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::time::{Clocks, Timestamp};
+use cofferdam_core::wire::rejected_call_to_wire;
+use cofferdam_proto::v1;
 use memory::Memory;
 use observer::Told;
 use runtime::TokioRuntime;
@@ -208,6 +210,18 @@ impl Executor {
     pub fn untold(&self, key: &ServiceKey) -> Activity {
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         isolations.get(key).map(|own| Activity::of(&own.isolation).since(&own.told)).unwrap_or_default()
+    }
+
+    /// The last calls to a service that were turned away here, as those of an instance of this name.
+    pub(crate) fn rejections(&self, key: &ServiceKey, name: &str) -> Vec<v1::RejectedCall> {
+        let now = self.runtime.now();
+        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = isolations.get(key).map(|own| own.isolation.rejections_after(0).0).unwrap_or_default();
+        let told = |call: &RejectedCall| v1::RejectedCall {
+            instance_id: name.to_owned(),
+            ..rejected_call_to_wire(call, now.saturating_since(call.at))
+        };
+        calls.iter().map(told).collect()
     }
 
     /// Tells what came of the calls to each service since this was last done.

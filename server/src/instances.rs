@@ -43,6 +43,7 @@ mod losses;
 mod observation;
 mod progress;
 mod recovery;
+mod rejections;
 mod report;
 mod session;
 mod silent;
@@ -58,6 +59,7 @@ pub use self::history::{LONGEST_WINDOW, Point};
 pub use self::losses::Losses;
 pub use self::observation::Observation;
 pub use self::recovery::{Recoveries, Transition};
+pub(crate) use self::rejections::newest as newest_rejections;
 pub use self::report::Report;
 pub use self::session::Session;
 pub use self::statistics::Row;
@@ -66,6 +68,7 @@ pub use self::transitions::Transitions;
 use self::history::History;
 use self::progress::Progress;
 use self::recovery::RecoveryLog;
+use self::rejections::Rejections;
 use self::silent::Silent;
 use self::tally::Tally;
 
@@ -161,6 +164,7 @@ struct Reported {
     methods: BTreeMap<String, Activity>,
     history: History,
     recoveries: RecoveryLog,
+    rejections: Rejections,
     losses: Losses,
 }
 

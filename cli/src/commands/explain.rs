@@ -1,6 +1,7 @@
 //! `cofferdam explain`: what calls go by, where each value comes from, and what is not in force and why.
 
 mod receipt;
+pub(super) mod rejected;
 
 use self::receipt::Receipt;
 use super::Error;
@@ -72,6 +73,11 @@ pub(super) async fn run(args: &ExplainArgs, session: &mut Session<'_>) -> Result
     say_lacks(answer.stale_for, &answer.unreachable_managers);
     let style = session.style;
     summary(&answer, &name, style, session.out)?;
+    if let Some((table, more)) = rejected::table(&answer.rejections) {
+        session.table(&table)?;
+        more.iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
+        writeln!(session.out)?;
+    }
     let is_asked = |field: &&v1::ExplainedField| args.all || field.origin() != v1::OriginKind::Default;
     let fields: Vec<_> = answer.fields.iter().filter(is_asked).collect();
     let left_out = answer.fields.len() - fields.len();

@@ -10,7 +10,7 @@ use super::settle::Failed;
 use super::timeout::timeout;
 use super::{Attempt, Call, FailureCause, Operation, Progress};
 use crate::bulkhead::Permit;
-use crate::isolation::Lane;
+use crate::isolation::{Lane, RejectionReason};
 use crate::rate_limit::Turn;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
@@ -69,7 +69,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     #[inline(never)]
     pub(super) fn begin_at_once<E>(&self) -> Result<Begun<'a>, Hindered<'a, E>> {
         if !self.in_force.is_enabled {
-            self.count(Counter::RejectedDisabled);
+            self.reject(RejectionReason::Disabled, None);
             return Err(Hindered::Rejected(FailureCause::Disabled));
         }
         if self.plan().has_rate_limit {
@@ -149,7 +149,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             }
             Ok(turn) => Err(Hindered::MustWait(Wait::Turn(turn))),
             Err(limited) => {
-                self.count(Counter::RejectedRateLimit);
+                self.reject(RejectionReason::RateLimit, None);
                 Err(Hindered::Rejected(FailureCause::RateLimited { retry_after: limited.retry_after }))
             }
         }
@@ -207,7 +207,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             self.clock.has_moved();
         }
         if place.is_none() {
-            self.count(Counter::RejectedBulkhead);
+            self.reject(RejectionReason::Bulkhead, None);
             return Err(FailureCause::BulkheadFull);
         }
         self.begin_at(place)
@@ -218,7 +218,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     fn begin_at<E>(&self, place: Option<Permit>) -> Result<Begun<'a>, FailureCause<E>> {
         let left = self.live_time();
         if !self.is_enough(left) {
-            self.count(Counter::RejectedDeadline);
+            self.reject(RejectionReason::Deadline, None);
             return Err(FailureCause::DeadlineSpent);
         }
         let since = self.clock.now();

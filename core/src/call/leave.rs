@@ -3,9 +3,10 @@
 use super::{Call, FailureCause};
 use crate::adaptive_limit;
 use crate::breaker::{Admission, Rejected, Transition};
+use crate::isolation::{BreakerReceipt, RejectionReason, SeenRejection};
 use crate::runtime::Runtime;
-use crate::stats::Counter;
 use crate::time::Timestamp;
+use std::time::Duration;
 
 /// Leave to make an attempt. Dropped, it is given back, and nothing is learned.
 #[derive(Default)]
@@ -36,7 +37,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         match refused {
             Refused::ByBreaker(rejected) => self.open(rejected),
             Refused::ByLimit => {
-                self.count(Counter::RejectedAdaptiveLimit);
+                self.reject(RejectionReason::AdaptiveLimit, None);
                 FailureCause::AdaptiveLimitReached
             }
         }
@@ -63,7 +64,30 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     pub(super) fn open<E>(&self, rejected: Rejected) -> FailureCause<E> {
         self.publish(rejected.transition);
-        self.count(Counter::RejectedOpen);
+        self.reject(RejectionReason::CircuitOpen, rejected.retry_after);
         FailureCause::Open { retry_after: rejected.retry_after, by: rejected.by }
+    }
+
+    /// Counts a rejection, and keeps one now and then for whoever asks why.
+    #[inline]
+    pub(super) fn reject(&self, reason: RejectionReason, retry_after: Option<Duration>) {
+        self.count(reason.counter());
+        if self.lane.breaker.next_look.is_due(reason, self.clock.now()) {
+            self.keep_rejection(reason, retry_after);
+        }
+    }
+
+    #[cold]
+    fn keep_rejection(&self, reason: RejectionReason, retry_after: Option<Duration>) {
+        let (at, own) = (self.clock.now(), &self.lane.breaker);
+        let options = self.options;
+        let revision = self.in_force.revision;
+        let breaker = self.plan().has_breaker.then(|| own.receipt(revision, at));
+        // Half-open, it lets a call in whenever a probe has ended, so it says of itself that it rejects none.
+        let breaker =
+            breaker.map(|receipt| BreakerReceipt { retry_after: retry_after.or(receipt.retry_after), ..receipt });
+        let pool = self.scope.pool(options.pool, options.method).map(|(pool, _)| pool.name.as_str());
+        let seen = SeenRejection { at, method: options.method, pool, reason, revision, breaker };
+        self.isolation.keep_rejection(own, seen);
     }
 }

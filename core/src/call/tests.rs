@@ -12,6 +12,7 @@ mod panics;
 mod places;
 mod rates;
 mod recovery;
+mod rejections;
 mod repeats;
 mod stand_ins;
 mod threads;

@@ -5,6 +5,7 @@
 
 use super::Isolation;
 use super::part::Part;
+use super::scope::OwnBreaker;
 use crate::breaker::{OpenedBy, State};
 use crate::revision::Revision;
 use crate::time::Timestamp;
@@ -45,19 +46,25 @@ impl Isolation {
         if !scope.plan.has_breaker {
             return None;
         }
-        let own = &scope.lane(pool, method).breaker;
-        let rejected = own.breaker.would_reject(now);
-        let (open_since, (successes, failures)) = own.breaker.opened(now);
-        Some(BreakerReceipt {
-            part: own.part.clone(),
-            state: own.breaker.state(now),
+        Some(scope.lane(pool, method).breaker.receipt(current.revision, now))
+    }
+}
+
+impl OwnBreaker {
+    /// Where it stands under a revision of the policy.
+    pub(crate) fn receipt(&self, revision: Option<Revision>, now: Timestamp) -> BreakerReceipt {
+        let rejected = self.breaker.would_reject(now);
+        let (open_since, (successes, failures)) = self.breaker.opened(now);
+        BreakerReceipt {
+            part: self.part.clone(),
+            state: self.breaker.state(now),
             by: rejected.as_ref().map(|rejected| rejected.by.clone()).unwrap_or_default(),
-            revision: current.revision,
+            revision,
             open_for: open_since.map(|since| now.saturating_since(since)),
             retry_after: rejected.and_then(|rejected| rejected.retry_after),
             calls: successes.saturating_add(failures),
             failures,
-        })
+        }
     }
 }
 

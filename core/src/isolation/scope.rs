@@ -10,6 +10,7 @@ use super::known::Known;
 use super::measured::Measured;
 use super::part::Part;
 use super::plan::Plan;
+use super::rejections::NextLook;
 use crate::adaptive_limit::AdaptiveLimit;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
@@ -59,6 +60,8 @@ pub(crate) struct Lane {
 pub(crate) struct OwnBreaker {
     pub(crate) part: Part,
     pub(crate) breaker: Breaker,
+    /// When calls that it guards may be looked at again, where they are turned away.
+    pub(crate) next_look: NextLook,
 }
 
 impl Scope {
@@ -153,7 +156,7 @@ impl Scope {
     }
 
     /// The pool that a call runs in, where pools are in force. `None`: in none.
-    pub(super) fn pool(&self, pool: Option<&str>, method: &str) -> Option<&(PoolPolicy, Lane)> {
+    pub(crate) fn pool(&self, pool: Option<&str>, method: &str) -> Option<&(PoolPolicy, Lane)> {
         let takes = |(candidate, _): &&(PoolPolicy, Lane)| match pool {
             Some(name) => candidate.name == name,
             None => candidate.method_globs.iter().any(|pattern| glob::matches_method(pattern, method)),
@@ -186,7 +189,8 @@ impl Scope {
 
 fn breaker(part: &Part, policy: &Policy, known: &mut Known) -> Arc<OwnBreaker> {
     let new = || {
-        let own = OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker) };
+        let own =
+            OwnBreaker { part: part.clone(), breaker: Breaker::new(&policy.breaker), next_look: NextLook::default() };
         own.breaker.set_holds(known.holds.of(part));
         Arc::new(own)
     };

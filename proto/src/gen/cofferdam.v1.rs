@@ -3150,6 +3150,152 @@ impl StoreChange {
         }
     }
 }
+/// RejectedCall is a call that was turned away, and why.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RejectedCall {
+    /// How long ago it was.
+    #[prost(message, optional, tag = "1")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// The instance that turned it away, or the manager where it was its own, for ExecuteWithIsolation. Empty in a report.
+    #[prost(string, tag = "2")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The method that was called. Of one with more than 256 bytes, its beginning. Empty: the caller named none.
+    #[prost(string, tag = "3")]
+    pub method: ::prost::alloc::string::String,
+    /// The pool that it was to run in. Empty: none, or no pool is in force at its level.
+    #[prost(string, tag = "4")]
+    pub pool: ::prost::alloc::string::String,
+    /// By what.
+    #[prost(enumeration = "RejectionReason", tag = "5")]
+    pub reason: i32,
+    /// The revision of the policy that it went by. Unset: the built-in default.
+    #[prost(message, optional, tag = "6")]
+    pub revision: ::core::option::Option<Revision>,
+    /// Where the breaker stood that it met, or would have met. Unset: none was in force at its level.
+    #[prost(message, optional, tag = "7")]
+    pub breaker: ::core::option::Option<BreakerReceipt>,
+}
+/// BreakerReceipt is where a breaker stood when a call was turned away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerReceipt {
+    /// The pool, by its name. Empty: not a pool's.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods, by the glob of their override. Empty: not an override's; where pool is empty, too, it was the service's.
+    #[prost(string, tag = "2")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Its state.
+    #[prost(enumeration = "BreakerState", tag = "3")]
+    pub state: i32,
+    /// On whose word.
+    #[prost(enumeration = "RejectedBy", tag = "4")]
+    pub by: i32,
+    /// For a hold, who holds it. At most 128 bytes.
+    #[prost(string, tag = "5")]
+    pub hold_owner: ::prost::alloc::string::String,
+    /// For a hold, why. At most 256 bytes.
+    #[prost(string, tag = "6")]
+    pub hold_reason: ::prost::alloc::string::String,
+    /// For how long its rules had it open. Unset: they had not.
+    #[prost(message, optional, tag = "7")]
+    pub open_for: ::core::option::Option<::prost_types::Duration>,
+    /// After how long it was worth calling again. Unset: at once, or not before somebody changes the policy or releases the
+    /// hold.
+    #[prost(message, optional, tag = "8")]
+    pub retry_after: ::core::option::Option<::prost_types::Duration>,
+    /// Calls that its window held: of one that its rules had opened, as it was when it opened.
+    #[prost(uint64, tag = "9")]
+    pub calls: u64,
+    /// Those of them that had failed.
+    #[prost(uint64, tag = "10")]
+    pub failures: u64,
+}
+/// RejectionReason says what turned a call away before it reached its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RejectionReason {
+    /// Unset, or a reason of a later release.
+    Unspecified = 0,
+    /// A breaker that is open, half-open with all its probes out, or that ramps up after a close.
+    CircuitOpen = 1,
+    /// Too many calls at once.
+    Bulkhead = 2,
+    /// As many calls at once as the service was found to take.
+    AdaptiveLimit = 3,
+    /// As many calls as may start.
+    RateLimit = 4,
+    /// Too little time was left to begin.
+    Deadline = 5,
+    /// The service is disabled.
+    Disabled = 6,
+}
+impl RejectionReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REJECTION_REASON_UNSPECIFIED",
+            Self::CircuitOpen => "REJECTION_REASON_CIRCUIT_OPEN",
+            Self::Bulkhead => "REJECTION_REASON_BULKHEAD",
+            Self::AdaptiveLimit => "REJECTION_REASON_ADAPTIVE_LIMIT",
+            Self::RateLimit => "REJECTION_REASON_RATE_LIMIT",
+            Self::Deadline => "REJECTION_REASON_DEADLINE",
+            Self::Disabled => "REJECTION_REASON_DISABLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REJECTION_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "REJECTION_REASON_CIRCUIT_OPEN" => Some(Self::CircuitOpen),
+            "REJECTION_REASON_BULKHEAD" => Some(Self::Bulkhead),
+            "REJECTION_REASON_ADAPTIVE_LIMIT" => Some(Self::AdaptiveLimit),
+            "REJECTION_REASON_RATE_LIMIT" => Some(Self::RateLimit),
+            "REJECTION_REASON_DEADLINE" => Some(Self::Deadline),
+            "REJECTION_REASON_DISABLED" => Some(Self::Disabled),
+            _ => None,
+        }
+    }
+}
+/// RejectedBy says on whose word a breaker rejects calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RejectedBy {
+    /// Unset, or one of a later release.
+    Unspecified = 0,
+    /// Its rules: the service fails, or has failed lately.
+    Rules = 1,
+    /// The policy, whose mode is forced open: nothing is said of the service.
+    Policy = 2,
+    /// An operator, who holds it open: nothing is said of the service.
+    Hold = 3,
+}
+impl RejectedBy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REJECTED_BY_UNSPECIFIED",
+            Self::Rules => "REJECTED_BY_RULES",
+            Self::Policy => "REJECTED_BY_POLICY",
+            Self::Hold => "REJECTED_BY_HOLD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REJECTED_BY_UNSPECIFIED" => Some(Self::Unspecified),
+            "REJECTED_BY_RULES" => Some(Self::Rules),
+            "REJECTED_BY_POLICY" => Some(Self::Policy),
+            "REJECTED_BY_HOLD" => Some(Self::Hold),
+            _ => None,
+        }
+    }
+}
 /// ExplainRequest asks what calls go by, and why.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {
@@ -3279,6 +3425,12 @@ pub struct ExplainResponse {
     /// The managers that did not answer: their instances are not in it. Empty: all have answered.
     #[prost(message, repeated, tag = "16")]
     pub unreachable_managers: ::prost::alloc::vec::Vec<UnreachableManager>,
+    /// Calls that were turned away of late, the newest first: a sample, of one in a second for each breaker and reason of an
+    /// instance, and of those that differ in their time alone the last one. At most 16. Where a method or a pool was named:
+    /// those of the method, and those that met the same breaker. Where an instance was named: its own. They are kept in
+    /// memory, each by the manager that it was reported to, and outlast their instances.
+    #[prost(message, repeated, tag = "17")]
+    pub rejections: ::prost::alloc::vec::Vec<RejectedCall>,
 }
 /// OriginKind says where a value of a policy comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -6241,6 +6393,9 @@ pub struct CollectStatsRequest {
     /// The one service of total_namespace that the totals are over. Empty: all.
     #[prost(string, tag = "9")]
     pub total_service: ::prost::alloc::string::String,
+    /// Whether the rejections of the first service are asked for.
+    #[prost(bool, tag = "10")]
+    pub include_rejections: bool,
 }
 /// CollectStatsResponse is a manager's part of statistics.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6263,6 +6418,9 @@ pub struct CollectStatsResponse {
     /// For how long the manager has counted: what figures are about that no window is for.
     #[prost(message, optional, tag = "6")]
     pub uptime: ::core::option::Option<::prost_types::Duration>,
+    /// Calls to the first service that were turned away, the newest first. At most 16.
+    #[prost(message, repeated, tag = "7")]
+    pub rejections: ::prost::alloc::vec::Vec<RejectedCall>,
 }
 /// ActivityPart is what happened to some calls, in a form that adds up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7204,6 +7362,10 @@ pub struct ServiceReport {
     /// methods.
     #[prost(uint32, tag = "14")]
     pub held_breakers: u32,
+    /// The last calls that were turned away since the last report: a sample, of one in a second for each breaker and reason,
+    /// and of those that differ in their time alone the last one. At most 8.
+    #[prost(message, repeated, tag = "15")]
+    pub rejections: ::prost::alloc::vec::Vec<RejectedCall>,
 }
 /// MethodReport is what happened to the methods that an override is for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -165,6 +165,9 @@ impl PeerService for PeerApi {
                 let slots = self.local.history(&first.key, window.unwrap_or(DEFAULT_HISTORY));
                 answer.history = slots.iter().map(v1::HistorySlot::from).collect();
             }
+            if request.include_rejections {
+                answer.rejections = self.local.rejections(&first.key);
+            }
         }
         Ok(Response::new(answer))
     }

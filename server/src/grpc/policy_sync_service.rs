@@ -32,6 +32,7 @@ mod decoder;
 mod frame;
 mod hello;
 mod inbound;
+mod rejections;
 mod session;
 mod together;
 

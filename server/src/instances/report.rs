@@ -1,6 +1,7 @@
 //! What an instance reports of a service.
 
 use cofferdam_core::{adaptive_limit::Load, breaker::State, isolation::Part, name::ServiceKey};
+use cofferdam_proto::v1;
 use tokio::time::Instant;
 
 use super::{Condition, Losses, Session, Transition};
@@ -25,6 +26,8 @@ pub struct Report {
     pub held: u32,
     /// What its breakers did, of the parts that are known.
     pub transitions: Vec<Transition>,
+    /// The last calls to it that were turned away, with when each was.
+    pub rejections: Vec<(Instant, v1::RejectedCall)>,
     /// What the report should have said and does not.
     pub losses: Losses,
     /// Whether it is worth a history: names of services that nobody registered have no end.
@@ -43,6 +46,7 @@ impl Session {
             adaptive_limit,
             held,
             transitions,
+            rejections,
             mut losses,
             is_registered,
         } = report;
@@ -71,6 +75,9 @@ impl Session {
             service.census.add(learned);
 
             inner.losses.merge(&losses);
+            if is_registered {
+                rejections.into_iter().for_each(|(at, call)| service.reported().rejections.add(at, call));
+            }
             if activity != Activity::default() || losses != Losses::default() || !transitions.is_empty() {
                 let reported = service.reported();
                 reported.sums.merge(&activity);

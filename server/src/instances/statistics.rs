@@ -167,7 +167,7 @@ impl Instances {
 }
 
 impl Inner {
-    fn reported(&self, key: &ServiceKey) -> Option<&Reported> {
+    pub(super) fn reported(&self, key: &ServiceKey) -> Option<&Reported> {
         self.services.get(key)?.reported.as_deref()
     }
 }

@@ -15,11 +15,12 @@ use cofferdam_core::{
     time::WallTime,
     wire::PolicyHash,
 };
+use cofferdam_proto::v1;
 
 use crate::{
     activity::Activity,
     execute::Executor,
-    instances::{Instances, Losses, Observation, Recoveries},
+    instances::{Instances, Losses, Observation, Recoveries, newest_rejections},
     registry::Registry,
 };
 
@@ -122,6 +123,13 @@ impl Local {
             totals.add(registered.key(), &part);
         }
         totals
+    }
+
+    /// The last calls to a service that were turned away, by instances and by this manager: the newest first.
+    pub(crate) fn rejections(&self, key: &ServiceKey) -> Vec<v1::RejectedCall> {
+        let mut calls = self.instances.rejections(key);
+        calls.extend(self.executor.rejections(key, self.registry.events().manager_id()));
+        newest_rejections(calls)
     }
 
     /// How long the figures are about.

@@ -53,6 +53,11 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         entry(session.out, name, &value)?;
     }
     writeln!(session.out)?;
+    if let Some((table, more)) = explain::rejected::table(&explained.rejections) {
+        session.table(&table)?;
+        more.iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
+        writeln!(session.out)?;
+    }
     writeln!(session.out, "policy in force")?;
     session.table(&explain::table(&explained.fields))
 }

@@ -53,6 +53,8 @@ pub(crate) struct Told {
     pub(crate) counters: CounterSnapshot,
     pub(crate) latencies: CallLatencySnapshot,
     pub(crate) methods: Vec<(Arc<str>, CounterSnapshot, CallLatencySnapshot)>,
+    /// The number of the last call that was turned away.
+    pub(crate) rejections: u64,
     /// The stream, counted from 1, and the state that its manager knows. `None`: no manager knows any.
     pub(crate) state: Option<(u64, Shown)>,
 }

@@ -4,7 +4,7 @@ use crate::panics::Panicked;
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::{State, Transition};
 use cofferdam_core::health::HealthStatus;
-use cofferdam_core::isolation::Part;
+use cofferdam_core::isolation::{Part, RejectedCall};
 use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::orders::{InvalidOrders, Orders};
 use cofferdam_core::policy::Policy;
@@ -148,4 +148,6 @@ pub(crate) struct ServiceReport {
     /// What the breaker of which part did and how long before the report, oldest first.
     pub(crate) transitions: Vec<(Part, Transition, Duration)>,
     pub(crate) dropped: u64,
+    /// Calls that were turned away, and how long before the report, oldest first.
+    pub(crate) rejections: Vec<(RejectedCall, Duration)>,
 }

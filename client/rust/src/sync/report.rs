@@ -7,7 +7,7 @@
 use super::message::{Report, ServiceReport};
 use crate::registry::{ServiceState, Shown, Told};
 use cofferdam_core::breaker::{State, Transition};
-use cofferdam_core::isolation::Part;
+use cofferdam_core::isolation::{Part, RejectedCall};
 use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
@@ -19,6 +19,8 @@ const MAX_SERVICES: usize = 1000;
 /// hundred transitions of at most 300 bytes, no report reaches the transport's limit of 4 MiB unless hundreds of breakers
 /// flap at once.
 const MAX_BUCKETS: usize = 50_000;
+/// The buckets that take as much room as a rejection.
+const BUCKETS_OF_REJECTION: usize = 100;
 
 /// What happened to the methods that an override is for, by its glob.
 type Method = (Arc<str>, CounterSnapshot, CallLatencySnapshot);
@@ -111,6 +113,11 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
     // After the counters: what they tell of calls that have ended is in it.
     let latencies = service.isolation.latencies();
     let methods = service.isolation.methods();
+    let (rejections, last_rejection) = service.isolation.rejections_after(told.rejections);
+    let since = |call: RejectedCall| {
+        let age = now.saturating_since(call.at);
+        (call, age)
+    };
     let aged = |(part, made): (_, Transition)| (part, made, now.saturating_since(made.at));
     let report = ServiceReport {
         service: Arc::clone(&service.name),
@@ -125,15 +132,17 @@ fn changes(service: &Arc<ServiceState>, stream: u64, now: Timestamp) -> Option<(
         held: state.held,
         transitions: unreported.transitions.into_iter().map(aged).collect(),
         dropped: unreported.dropped,
+        rejections: rejections.into_iter().map(since).collect(),
     };
-    let told = Told { counters, latencies, methods, state: Some((stream, state)) };
+    let told = Told { counters, latencies, methods, rejections: last_rejection, state: Some((stream, state)) };
     Some((report, Entry { service: Arc::clone(service), told, position: unreported.position }))
 }
 
-/// The buckets that a report of a service has.
+/// The buckets that a report of a service has, or has room for instead of what it has.
 fn size(report: &ServiceReport) -> usize {
     let of = |latencies: &CallLatencySnapshot| latencies.calls.iter().count() + latencies.attempts.iter().count();
-    of(&report.latencies) + report.methods.iter().map(|(_, _, latencies)| of(latencies)).sum::<usize>()
+    let rejections = report.rejections.len() * BUCKETS_OF_REJECTION;
+    rejections + of(&report.latencies) + report.methods.iter().map(|(_, _, latencies)| of(latencies)).sum::<usize>()
 }
 
 /// What happened to methods since it was told. `None`: nothing.

@@ -12,7 +12,7 @@ use cofferdam_core::revision::Revision;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::wire::{
     breaker_state_to_wire, counters_to_wire, duration_to_wire, effective_policy, health_to_wire, latency_to_wire,
-    orders_from_wire, part_to_wire, revision_from_wire, revision_to_wire, transition_to_wire,
+    orders_from_wire, part_to_wire, rejected_call_to_wire, revision_from_wire, revision_to_wire, transition_to_wire,
 };
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::{sync_request, sync_response};
@@ -150,6 +150,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         held,
         transitions,
         dropped,
+        rejections,
     } = report;
     let Load { limit, in_flight } = adaptive_limit.unwrap_or_default();
     v1::ServiceReport {
@@ -167,6 +168,7 @@ fn to_service_report(report: ServiceReport) -> v1::ServiceReport {
         learned_state: to_state(learned).into(),
         held_breakers: u32::try_from(held).unwrap_or(u32::MAX),
         methods: methods.into_iter().map(to_method).collect(),
+        rejections: rejections.iter().map(|(call, age)| rejected_call_to_wire(call, *age)).collect(),
     }
 }
 

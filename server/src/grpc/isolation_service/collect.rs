@@ -30,6 +30,8 @@ pub(super) struct Question {
     pub(super) rows: Option<(String, usize)>,
     /// Whether the history of the first service is asked for.
     pub(super) includes_history: bool,
+    /// Whether the rejections of the first service are asked for.
+    pub(super) includes_rejections: bool,
 }
 
 /// What is known.
@@ -42,6 +44,8 @@ pub(super) struct Collected {
     /// Where the next page of rows begins; empty where there is none.
     pub(super) rows_token: String,
     pub(super) history: Vec<Slot>,
+    /// What each manager knows of calls that were turned away.
+    pub(super) rejections: Vec<v1::RejectedCall>,
     /// How long the figures are about, and those without a window: the longest of all managers.
     pub(super) period: (Duration, Duration),
     pub(super) unreachable: Vec<v1::UnreachableManager>,
@@ -80,7 +84,7 @@ impl IsolationApi {
 
     fn collect_own(&self, question: &Question) -> Collected {
         let local = &self.local;
-        let Question { services, window, totals, rows, includes_history } = question;
+        let Question { services, window, totals, rows, includes_history, includes_rejections } = question;
         let part = |registered: &Arc<Registered>| {
             local.service(registered.key(), registered.revision(), registered.policy_hash(), *window)
         };
@@ -88,11 +92,13 @@ impl IsolationApi {
         let rows = first.zip(rows.as_ref()).map(|(key, (after, max))| local.instances.rows(key, after, max + 1).0);
         let history = first.filter(|_| *includes_history);
         let history = history.map(|key| local.history(key, window.unwrap_or(super::DEFAULT_HISTORY)));
+        let rejections = first.filter(|_| *includes_rejections).map(|key| local.rejections(key));
         Collected {
             services: services.iter().map(part).collect(),
             totals: totals.as_ref().map(|scope| local.totals(scope, *window)).unwrap_or_default(),
             rows: rows.unwrap_or_default().into_iter().map(instance).collect(),
             history: history.unwrap_or_default(),
+            rejections: rejections.unwrap_or_default(),
             period: (local.period(*window), local.period(None)),
             ..Collected::default()
         }
@@ -108,6 +114,7 @@ impl Collected {
         self.totals.merge(part.totals.unwrap_or_default().into());
         self.rows.extend(part.instances);
         self.history.extend(part.history.into_iter().map(Slot::from));
+        self.rejections.extend(part.rejections);
         let read = |wire: Option<prost_types::Duration>| wire.and_then(|wire| duration_from_wire(wire).ok());
         let period = read(part.period).unwrap_or_default();
         let uptime = read(part.uptime).unwrap_or_default();
@@ -134,7 +141,7 @@ impl Collected {
 }
 
 fn request(question: &Question) -> v1::CollectStatsRequest {
-    let Question { services, window, totals, rows, includes_history } = question;
+    let Question { services, window, totals, rows, includes_history, includes_rejections } = question;
     let target = |registered: &Arc<Registered>| {
         let revision = registered.revision();
         target_to_wire(&Target {
@@ -161,5 +168,6 @@ fn request(question: &Question) -> v1::CollectStatsRequest {
         max_instances: rows.as_ref().map_or(0, |(_, max)| u32::try_from(max + 1).unwrap_or(u32::MAX)),
         instances_after: rows.as_ref().map(|(after, _)| after.clone()).unwrap_or_default(),
         include_history: *includes_history,
+        include_rejections: *includes_rejections,
     }
 }

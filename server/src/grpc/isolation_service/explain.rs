@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    instances::newest_rejections,
     registry::{Registered, validate, values},
 };
 
@@ -58,12 +59,15 @@ impl IsolationApi {
         let asked = Question {
             rows: Some((just_before(&request.instance_id), OFFERED)),
             services: vec![Arc::clone(&registered)],
+            includes_rejections: true,
             ..Question::default()
         };
         let collected = self.collect(&asked).await;
         if !request.instance_id.is_empty() {
             answer.instance = Some(instance(&key, &request.instance_id, &standing, &collected)?);
         }
+        let concerns = |call: &v1::RejectedCall| concerns(request, answer.breaker.as_ref(), call);
+        answer.rejections = newest_rejections(collected.rejections.into_iter().filter(concerns).collect());
         let part = collected.services.into_iter().next().unwrap_or_default();
         answer.fleet_hint = self.stats_of(&registered, &part, collected.period).fleet_hint;
         let left_out = standing.laggards.len().saturating_sub(SHOWN_LAGGARDS);
@@ -163,6 +167,18 @@ fn fields(
 /// Whether a path is another one, or of a field in it.
 fn is_in(path: &str, section: &str) -> bool {
     path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Whether a call that was turned away has to do with what was asked about.
+fn concerns(request: &v1::ExplainRequest, breaker: Option<&v1::BreakerTarget>, call: &v1::RejectedCall) -> bool {
+    let v1::ExplainRequest { method, pool, instance_id, .. } = request;
+    let name = |method: &str| method.strip_prefix('/').unwrap_or(method).to_owned();
+    let is_all = method.is_empty() && pool.is_empty();
+    let is_it = (!method.is_empty() && name(method) == name(&call.method)) || (!pool.is_empty() && *pool == call.pool);
+    let met = call.breaker.as_ref().zip(breaker);
+    let met_it = met.is_some_and(|(met, own)| met.pool == own.pool && met.method_glob == own.method_glob);
+    let is_there = instance_id.is_empty() || *instance_id == call.instance_id;
+    is_there && (is_all || is_it || met_it)
 }
 
 /// Whether an instance has the present policy in force, or a later one.

@@ -99,6 +99,7 @@ impl IsolationApi {
             totals: is_first.then(|| query.scope()),
             rows,
             includes_history: request.include_history,
+            includes_rejections: false,
         };
         let collected = self.collect(&question).await;
         let mut answer = v1::GetIsolationStatsResponse::default();

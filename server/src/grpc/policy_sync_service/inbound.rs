@@ -20,6 +20,7 @@ use super::{
     LOG, Shared,
     containing::Suspicion,
     hello::{self, MAX_SERVICES},
+    rejections::rejections,
 };
 use crate::{
     activity::Activity,
@@ -152,6 +153,7 @@ pub(super) fn report(
             adaptive_limit,
             held: service.held_breakers,
             transitions,
+            rejections: rejections(place.instance_id(), &service.rejections),
             losses,
             is_registered,
         };

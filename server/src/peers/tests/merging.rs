@@ -106,6 +106,7 @@ fn act(session: &Session, index: usize, doing: &Doing, begin: Instant) {
             parts: if doing.pool_half_open { vec![(Part::Pool("read".into()), State::HalfOpen)] } else { Vec::new() },
             adaptive_limit: (doing.limit > 0).then_some(Load { limit: doing.limit, in_flight: doing.limit / 2 }),
             held: u32::from(doing.pool_half_open),
+            rejections: Vec::new(),
             transitions,
             losses: Losses { transitions_dropped: doing.dropped, ..Losses::default() },
             is_registered: true,

@@ -5,7 +5,7 @@ use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::State;
 use cofferdam_core::call::{self, Attempt, CallOptions, Context, Operation, Verdict};
 use cofferdam_core::health::HealthStatus;
-use cofferdam_core::isolation::Part;
+use cofferdam_core::isolation::{Part, RejectionReason};
 use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{
@@ -108,6 +108,49 @@ async fn a_breakers_way_is_reported_also_without_calls() {
     let service = &report.services[0];
     assert_eq!((service.breaker, service.transitions.len()), (Some(State::HalfOpen), 0));
     assert!(service.counters.is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_the_calls_that_are_turned_away_each_report_tells_the_last_ones() {
+    let mut scene = Scene::new(&["a"]);
+    scene.service("a").isolation.apply(Policy::new(parted()).unwrap(), Some(at(7, 12)), true, clocks());
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete(None));
+    assert_eq!(stream.report().await.services[0].rejections, []);
+    let told = |report: &Report| {
+        let rejections = report.services[0].rejections.iter();
+        rejections.map(|(call, _)| call.method.to_string()).collect::<Vec<_>>()
+    };
+    calls_of(&scene, "a", "put", 3, Err(())).await;
+    let report = stream.report().await;
+    assert_eq!(told(&report), [""; 0], "the service failed, and nobody was turned away");
+
+    calls_of(&scene, "a", "put", 1000, Ok(())).await;
+    tokio::time::sleep(SECOND / 2).await;
+    let report = stream.report().await;
+    let [(call, age)] = &report.services[0].rejections[..] else { panic!("{report:?}") };
+    assert_eq!((&*call.method, call.reason, call.revision), ("put", RejectionReason::CircuitOpen, Some(at(7, 12))));
+    let receipt = call.breaker.as_ref().unwrap();
+    assert_eq!((&receipt.part, receipt.state), (&Part::Service, State::Open));
+    assert!(*age <= SECOND, "{age:?}");
+
+    // Nothing is told twice, and a healthy breaker's calls are none.
+    calls_of(&scene, "a", "listUsers", 3, Ok(())).await;
+    assert_eq!(told(&stream.report().await), [""; 0]);
+    calls_of(&scene, "a", "put", 1000, Ok(())).await;
+    assert_eq!(told(&stream.report().await), ["put"]);
+
+    // Methods without end: each second another one is looked at, and the last ones are kept while nobody listens.
+    drop(stream);
+    for number in 0..20 {
+        calls_of(&scene, "a", &format!("m{number}"), 2, Ok(())).await;
+        tokio::time::sleep(SECOND).await;
+    }
+    let (mut stream, _) = scene.accept().await;
+    stream.say(FromManager::Complete(None));
+    assert_eq!(told(&stream.report().await), ["m0"], "what the stream began with");
+    let methods = told(&stream.report().await);
+    assert_eq!(methods, (12..20).map(|number| format!("m{number}")).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
