@@ -37,6 +37,7 @@ mod follow;
 mod hearsay;
 mod inspect;
 pub(crate) mod key;
+mod listed;
 mod nearest;
 mod orders;
 mod record;
@@ -201,8 +202,7 @@ impl Registry {
         mut take: impl FnMut(&Arc<Registered>, v1::IsolatedService) -> bool,
     ) {
         let catalog = self.shared.read();
-        let wanted = |registered: &&Arc<Registered>| namespace.is_none_or(|name| registered.key().namespace == *name);
-        for registered in catalog.services_after(after).filter(wanted) {
+        for registered in catalog.services_in(namespace, after) {
             if !take(registered, describe(&catalog, registered)) {
                 break;
             }
@@ -211,9 +211,17 @@ impl Registry {
 
     /// All services, of one namespace or of all, by namespace and name.
     pub fn services(&self, namespace: Option<&Name>) -> Vec<Arc<Registered>> {
-        let catalog = self.shared.read();
-        let wanted = |registered: &&Arc<Registered>| namespace.is_none_or(|name| registered.key().namespace == *name);
-        catalog.services_after(None).filter(wanted).cloned().collect()
+        self.services_after(namespace, None, usize::MAX)
+    }
+
+    /// At most `max` services, of one namespace or of all, by namespace and name, from after `after` on.
+    pub fn services_after(
+        &self,
+        namespace: Option<&Name>,
+        after: Option<&ServiceKey>,
+        max: usize,
+    ) -> Vec<Arc<Registered>> {
+        self.shared.read().services_in(namespace, after).take(max).cloned().collect()
     }
 
     /// What was last reported of a service's health; absent where nothing was.
@@ -334,7 +342,7 @@ impl Registry {
         let mut changes = Vec::new();
         if let Some(namespace) = namespace {
             subscription.follow_namespace(namespace.clone());
-            let all = catalog.services_after(None).filter(|registered| registered.key().namespace == *namespace);
+            let all = catalog.services_in(Some(namespace), None);
             changes.extend(all.map(|registered| Change::Updated(Arc::clone(registered))));
         }
         for key in keys {

@@ -16,8 +16,7 @@ const LONGEST: usize = 256;
 
 /// The refusal for a service that is not registered.
 pub(super) fn not_found(catalog: &Catalog, key: &ServiceKey) -> Error {
-    let namesakes = catalog.services_after(None).filter(|registered| registered.key().namespace == key.namespace);
-    let names = namesakes.map(|registered| registered.key().name.as_str());
+    let names = catalog.services_in(Some(&key.namespace), None).map(|registered| registered.key().name.as_str());
     Error::ServiceNotFound { key: key.clone(), nearest: nearest(key.name.as_str(), names) }
 }
 

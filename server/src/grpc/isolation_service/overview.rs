@@ -3,7 +3,7 @@
 //! A page goes on after the last name of the one before, as those of ListIsolatedServices do. Sums are over all that was
 //! asked about, whatever the page. Asking changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cofferdam_core::{
@@ -24,7 +24,7 @@ use crate::{
     error::Error,
     instances::{LONGEST_WINDOW, Row},
     peers::{Slot, TotalScope},
-    registry::{Registered, validate},
+    registry::validate,
 };
 
 /// What the history is shown of where no window is asked for.
@@ -74,24 +74,25 @@ impl IsolationApi {
         request: &v1::GetIsolationStatsRequest,
     ) -> Result<v1::GetIsolationStatsResponse, Error> {
         let query = Query::read(request)?;
-        let services = match &query.service {
-            Some(key) => vec![self.local.registry.describe(key)?.0],
-            None => self.local.registry.services(query.namespace.as_ref()),
-        };
+        let registry = &self.local.registry;
         let pages_services = query.service.is_none() && request.include_services;
-        let listed = match request.page_token.as_str() {
-            _ if query.service.is_some() => services.clone(),
-            _ if !pages_services => Vec::new(),
-            token => {
-                let after = if token.is_empty() { None } else { Some(read_token(token)?) };
-                let is_before = |registered: &Arc<Registered>| after.as_ref().is_some_and(|a| registered.key() <= a);
-                let begin = services.partition_point(is_before);
+        let listed = match &query.service {
+            Some(key) => vec![registry.describe(key)?.0],
+            None if !pages_services => Vec::new(),
+            None => {
+                let token = Some(request.page_token.as_str()).filter(|token| !token.is_empty());
+                let after = token.map(read_token).transpose()?;
                 // One more, to know whether there is one.
-                services.iter().skip(begin).take(query.size + 1).cloned().collect()
+                registry.services_after(query.namespace.as_ref(), after.as_ref(), query.size + 1)
             }
         };
         // Whoever asks for a later page has them: to sum up all services for each page would take longer than the page.
         let is_first = request.page_token.is_empty();
+        let summed = match &query.service {
+            _ if !is_first => Vec::new(),
+            Some(_) => listed.clone(),
+            None => registry.services(query.namespace.as_ref()),
+        };
         let rows = request.include_instances.then(|| (request.page_token.clone(), query.size));
         let question = Question {
             services: listed,
@@ -116,8 +117,8 @@ impl IsolationApi {
             answer.services.push(stats);
         }
         if is_first {
-            let now = self.local.registry.wall_time();
-            let mut stats = stats::of_all(&services, &collected.totals, collected.period.0, now);
+            let now = registry.wall_time();
+            let mut stats = stats::of_all(&summed, &collected.totals, collected.period.0, now);
             if let [service] = &answer.services[..]
                 && query.service.is_some()
             {
@@ -138,9 +139,9 @@ impl IsolationApi {
         answer.history = collected.history.iter().map(point).collect();
         if let Some(key) = query.service.as_ref().filter(|_| request.include_history) {
             // Who asks for figures gets them, whether the store is there or not.
-            let made = self.local.registry.change_times(key).await.unwrap_or_default();
+            let made = registry.change_times(key).await.unwrap_or_default();
             let window = query.window.unwrap_or(DEFAULT_HISTORY);
-            marks::put(&mut answer.history, &made, window, self.local.registry.wall_time());
+            marks::put(&mut answer.history, &made, window, registry.wall_time());
         }
         answer.stale_for = self.stale_for();
         answer.unreachable_managers = collected.unreachable;

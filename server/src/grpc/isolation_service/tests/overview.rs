@@ -79,6 +79,42 @@ async fn services_come_in_pages_and_sums_with_the_first_over_all() {
 }
 
 #[tokio::test]
+async fn pages_of_one_namespace_neither_skip_nor_repeat_while_services_come_and_go() {
+    let manager = manager(&[]).await;
+    let register = async |namespace: &str, name: &str| {
+        let mut request = registration(name);
+        request.service.as_mut().unwrap().namespace = namespace.to_owned();
+        manager.registry.register(request).await.unwrap();
+    };
+    let page = async |page_token: String| {
+        let request = v1::GetIsolationStatsRequest {
+            namespace: "m".to_owned(),
+            include_services: true,
+            page_size: 2,
+            page_token,
+            ..v1::GetIsolationStatsRequest::default()
+        };
+        let page = ask(&manager, request).await;
+        let names = page.services.into_iter().map(|stats| format!("{}/{}", stats.namespace, stats.service));
+        (names.collect::<Vec<_>>(), page.next_page_token)
+    };
+    for (namespace, name) in [("a", "z"), ("m", "b"), ("m", "d"), ("m", "f"), ("m", "h"), ("z", "a")] {
+        register(namespace, name).await;
+    }
+    let (first, token) = page(String::new()).await;
+    assert_eq!(first, ["m/b", "m/d"]);
+    // One comes before what was listed, one after; the last one listed goes.
+    register("m", "a").await;
+    register("m", "e").await;
+    let (namespace, service) = ("m".to_owned(), "d".to_owned());
+    let gone = v1::UnregisterServiceRequest { namespace, service, ..v1::UnregisterServiceRequest::default() };
+    manager.registry.unregister(gone).await.unwrap();
+    let (second, token) = page(token).await;
+    assert_eq!(second, ["m/e", "m/f"]);
+    assert_eq!(page(token).await, (vec!["m/h".to_owned()], String::new()));
+}
+
+#[tokio::test]
 async fn one_service_shows_its_instances_its_history_and_what_is_open() {
     let manager = manager(&["payments", "orders"]).await;
     let payments = key("default/payments");
