@@ -65,6 +65,7 @@ pub use self::{
     epoch::EpochError,
     follow::OpenError,
     inspect::{Inspection, Problem, inspect},
+    listed::Listed,
     record::{Containment, Registered},
     register::registered_policy,
     vitals::Vitals,
@@ -195,15 +196,10 @@ impl Registry {
     }
 
     /// Services by namespace and name, of one namespace or of all, from after `after` on, for as long as `take` says.
-    pub fn scan(
-        &self,
-        namespace: Option<&Name>,
-        after: Option<&ServiceKey>,
-        mut take: impl FnMut(&Arc<Registered>, v1::IsolatedService) -> bool,
-    ) {
+    pub fn scan(&self, namespace: Option<&Name>, after: Option<&ServiceKey>, mut take: impl FnMut(Listed<'_>) -> bool) {
         let catalog = self.shared.read();
         for registered in catalog.services_in(namespace, after) {
-            if !take(registered, describe(&catalog, registered)) {
+            if !take(Listed { catalog: &catalog, registered }) {
                 break;
             }
         }

@@ -251,6 +251,16 @@ impl Registered {
             service: Some(self.service.clone()),
             policy: Some(to_wire(&self.policy)),
             written_policy: Some(self.written.clone()),
+            ..self.describe_bare()
+        }
+    }
+
+    /// The same without its service and its policies, which are most of it.
+    pub(super) fn describe_bare(&self) -> v1::IsolatedService {
+        v1::IsolatedService {
+            service: None,
+            policy: None,
+            written_policy: None,
             revision: Some(revision_to_wire(self.revision)),
             policy_hash: Bytes::copy_from_slice(self.hash.as_bytes()),
             health: None,

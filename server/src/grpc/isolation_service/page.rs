@@ -35,13 +35,14 @@ impl IsolationApi {
         let mut bytes = 0;
         let mut last: Option<ServiceKey> = None;
         let mut more = false;
-        self.local.registry.scan(namespace.as_ref(), after.as_ref(), |registered, mut service| {
-            self.complete(registered.key(), &mut service);
+        self.local.registry.scan(namespace.as_ref(), after.as_ref(), |listed| {
+            let mut service = mask.describe(listed);
+            self.complete(listed.key(), &mut service);
             mask.keep(&mut service);
             bytes += service.encoded_len();
             more = services.len() == size || (bytes > MAX_BYTES && !services.is_empty());
             if !more {
-                last = Some(registered.key().clone());
+                last = Some(listed.key().clone());
                 services.push(service);
             }
             !more

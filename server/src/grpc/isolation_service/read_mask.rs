@@ -2,14 +2,23 @@
 //!
 //! A policy is most of a service, and most lists show little of it: who names what it shows is answered sooner. Paths lead
 //! to a field of a service as it is listed, or to one of its service or policies: what is in those is small.
+//!
+//! What nobody asks for is not made in the first place: of ten thousand services, policies are tens of megabytes.
 
 use std::collections::BTreeSet;
 
-use cofferdam_core::policy::Violation;
+use cofferdam_core::{
+    policy::{Policy, Violation},
+    wire::{level_to_wire, to_wire},
+};
 use cofferdam_proto::v1;
 use prost_types::FieldMask;
 
-use crate::{error::Error, registry::nearest, words::shortened};
+use crate::{
+    error::Error,
+    registry::{Listed, nearest},
+    words::shortened,
+};
 
 const READ_MASK: &str = "read_mask";
 /// The path that stands for all of them.
@@ -37,6 +46,11 @@ trait Masked {
     /// The contract's names of its fields.
     const FIELDS: &[&str];
 
+    /// A copy with nothing but what is asked for. `None`: that is nothing.
+    fn some(&self, asked: &[bool]) -> Option<Self>
+    where
+        Self: Sized;
+
     /// Unsets what is not asked for.
     fn keep(&mut self, asked: &[bool]);
 }
@@ -45,6 +59,13 @@ macro_rules! masked {
     ($($message:ident { $($field:ident),* $(,)? })*) => {
         $(impl Masked for v1::$message {
             const FIELDS: &[&str] = &[$(stringify!($field)),*];
+
+            fn some(&self, asked: &[bool]) -> Option<Self> {
+                let mut each = asked.iter();
+                asked.contains(&true).then(|| Self {
+                    $($field: if each.next() == Some(&true) { self.$field.clone() } else { Default::default() }),*
+                })
+            }
 
             fn keep(&mut self, asked: &[bool]) {
                 // Taken apart without `..`, so that a field added to the contract fails the build here until it can be
@@ -93,6 +114,18 @@ impl ReadMask {
         if violations.is_empty() { Ok(Self(Some(asked))) } else { Err(Error::Invalid { violations }) }
     }
 
+    /// A service with at least what is asked for of it, except for its derived health and breaker state.
+    pub(super) fn describe(&self, listed: Listed<'_>) -> v1::IsolatedService {
+        let Some(Asked { service, policy, written_policy, .. }) = &self.0 else { return listed.describe() };
+        let registered = listed.registered();
+        v1::IsolatedService {
+            service: registered.service().some(service),
+            policy: effective(registered.policy(), policy),
+            written_policy: registered.written_policy().some(written_policy),
+            ..listed.describe_bare()
+        }
+    }
+
     /// Unsets of a service what is not asked for.
     pub(super) fn keep(&self, service: &mut v1::IsolatedService) {
         let Some(Asked { listed, service: of_service, policy, written_policy }) = &self.0 else { return };
@@ -132,6 +165,18 @@ impl Asked {
             }
         };
         is_there && set(v1::IsolatedService::FIELDS, first, &mut self.listed)
+    }
+}
+
+/// A policy in force with at least what is asked for of it. Its level alone, which most lists show, takes none of the rest.
+fn effective(policy: &Policy, asked: &[bool]) -> Option<v1::IsolationPolicy> {
+    let mut names = v1::IsolationPolicy::FIELDS.iter().zip(asked).filter(|(_, asked)| **asked).map(|(name, _)| *name);
+    match (names.next()?, names.next()) {
+        ("level", None) => {
+            let level = level_to_wire(policy.level).into();
+            Some(v1::IsolationPolicy { level, ..v1::IsolationPolicy::default() })
+        }
+        _ => Some(to_wire(policy)),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::{Manager, fallback, registration, static_step};
 use cofferdam_proto::FILE_DESCRIPTOR_SET;
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
@@ -67,6 +68,54 @@ fn each_field_of_the_contract_can_be_asked_for_alone() {
         let mut service = whole();
         mask(&[path]).unwrap().keep(&mut service);
         assert_eq!(set_paths(&service), [path.clone()].into(), "{path}");
+    }
+}
+
+/// A mask decides what is made as well as what is sent, so both have to come to the same.
+#[tokio::test]
+async fn each_field_that_is_asked_for_alone_is_that_of_the_whole() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let service = "payments".to_owned();
+    let mut request =
+        v1::RegisterServiceRequest { fallback: Some(fallback(vec![static_step(b"{}")])), ..registration(&service) };
+    request.service.as_mut().unwrap().labels = [("team".to_owned(), "money".to_owned())].into();
+    client.register_service(request).await.unwrap();
+    let (health, ttl) = (v1::HealthStatus::Degraded.into(), Some(prost_types::Duration { seconds: 60, nanos: 0 }));
+    let health = v1::UpdateServiceHealthRequest {
+        service: service.clone(),
+        health: Some(v1::ServiceHealth { status: health, message: "slow".to_owned(), observe_time: None }),
+        ..Default::default()
+    };
+    client.update_service_health(health).await.unwrap();
+    let level = v1::SetIsolationLevelRequest {
+        service: service.clone(),
+        level: v1::IsolationLevel::Full.into(),
+        ttl,
+        reason: "a trial".to_owned(),
+        ..Default::default()
+    };
+    client.set_isolation_level(level).await.unwrap();
+    let hold = v1::HoldBreakerRequest {
+        service,
+        forced: v1::ForcedState::Open.into(),
+        ttl,
+        reason: "a trial".to_owned(),
+        ..Default::default()
+    };
+    client.hold_breaker(hold).await.unwrap();
+
+    let mut ask = async |path: &str| {
+        let read_mask = Some(FieldMask { paths: vec![path.to_owned()] });
+        let request = v1::ListIsolatedServicesRequest { read_mask, ..Default::default() };
+        client.list_isolated_services(request).await.unwrap().into_inner().services.remove(0)
+    };
+    let whole = ask("*").await;
+    assert!(whole.temporary_level.is_some() && whole.reported_health.is_some() && !whole.holds.is_empty(), "{whole:?}");
+    for path in all_paths() {
+        let mut expected = whole.clone();
+        mask(&[&path]).unwrap().keep(&mut expected);
+        assert_eq!(ask(&path).await, expected, "{path}");
     }
 }
 
