@@ -6,14 +6,14 @@
 
 mod error;
 mod events;
+mod pages;
 mod rpc;
 
 pub(crate) use self::error::{CallError, Refusal};
+pub(crate) use self::pages::PAGE;
 pub(crate) use self::rpc::Rpc;
 
 use cofferdam_proto::status::{Facts, is_transport};
-use cofferdam_proto::v1;
-use prost_types::FieldMask;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -39,9 +39,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The largest answer that is taken: a page of the largest policies is far below.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
-
-/// How many services a page holds: as many as a manager gives.
-pub(crate) const PAGE: i32 = 1_000;
 
 /// A manager, as an operator speaks to it.
 #[derive(Clone, Debug)]
@@ -119,63 +116,6 @@ impl Client {
                 continue;
             }
             return Err(self.failed(&request, &status, within));
-        }
-    }
-
-    /// Every service of a namespace, page by page: `*` is all of them. Of each the fields at these paths, or all where there
-    /// are none. A list of many services is mostly policies: who shows little of them waits less.
-    ///
-    /// # Errors
-    ///
-    /// As [`call`](Self::call).
-    pub(crate) async fn services(
-        &self,
-        namespace: &str,
-        fields: &[&str],
-    ) -> Result<v1::ListIsolatedServicesResponse, CallError> {
-        let mut all = v1::ListIsolatedServicesResponse::default();
-        let mut page_token = String::new();
-        let paths: Vec<_> = fields.iter().map(|&path| path.to_owned()).collect();
-        loop {
-            let request = v1::ListIsolatedServicesRequest {
-                namespace: namespace.to_owned(),
-                page_size: PAGE,
-                page_token,
-                read_mask: Some(FieldMask { paths: paths.clone() }),
-            };
-            let page = self.call(request).await?;
-            all.services.extend(page.services);
-            all.stale_for = all.stale_for.or(page.stale_for);
-            if page.next_page_token.is_empty() {
-                return Ok(all);
-            }
-            page_token = page.next_page_token;
-        }
-    }
-
-    /// Figures, with every page of the services or instances that `request` asks for.
-    ///
-    /// # Errors
-    ///
-    /// As [`call`](Self::call).
-    pub(crate) async fn stats(
-        &self,
-        mut request: v1::GetIsolationStatsRequest,
-    ) -> Result<v1::GetIsolationStatsResponse, CallError> {
-        request.page_size = PAGE;
-        let mut all = self.call(request.clone()).await?;
-        loop {
-            request.page_token = std::mem::take(&mut all.next_page_token);
-            if request.page_token.is_empty() {
-                return Ok(all);
-            }
-            let page = self.call(request.clone()).await?;
-            let named_one = !request.service.is_empty();
-            if !named_one {
-                all.services.extend(page.services);
-            }
-            all.instances.extend(page.instances);
-            all.next_page_token = page.next_page_token;
         }
     }
 

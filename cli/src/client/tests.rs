@@ -1,4 +1,5 @@
 use super::*;
+use cofferdam_proto::v1;
 use std::collections::HashMap;
 use tonic_types::{ErrorDetails, StatusExt as _};
 

@@ -1,8 +1,8 @@
 use super::super::session::{ServiceName, Session, lacks};
-use super::services::{level, shown_fields};
+use super::services::{documents, level, name_of, shown_fields};
 use super::{Error, Listing};
 use crate::message::{duration, short_name};
-use crate::output::{Cell, Document, Table, std_duration};
+use crate::output::{Cell, Table, std_duration};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy;
 
@@ -27,61 +27,50 @@ const FIELDS: &[&str] = &[
 
 /// Lists the policies in force.
 pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result<Listing, Error> {
-    let list = if names.is_empty() {
-        session.client.services(&session.namespace, shown_fields(FIELDS, session)).await?
-    } else {
-        let mut list = v1::ListIsolatedServicesResponse::default();
-        for name in names {
-            let info = session.info(name).await?;
-            list.stale_for = list.stale_for.or(info.stale_for);
-            list.services.extend(info.service);
-        }
-        list
-    };
-    let mut listing = Listing {
-        table: Table::new(COLUMNS),
-        names: Vec::new(),
-        documents: Vec::new(),
-        notes: lacks(list.stale_for, &[]),
-    };
-    for isolated in &list.services {
-        let service = isolated.service.clone().unwrap_or_default();
-        let name = session.shown(&service.namespace, &service.name);
+    if session.format.is_document() {
+        return documents(COLUMNS, names, session).await;
+    }
+    let mut listing =
+        Listing { table: Table::new(COLUMNS), names: Vec::new(), documents: Vec::new(), notes: Vec::new() };
+    let mut take = |isolated: v1::IsolatedService| {
+        let name = name_of(&isolated, session);
         listing.table.push(row(&name, isolated));
         listing.names.push(name);
+    };
+    let mut stale_for = None;
+    if names.is_empty() {
+        stale_for = session.client.each_service(&session.namespace, shown_fields(FIELDS, session), take).await?;
+    } else {
+        for name in names {
+            let info = session.info(name).await?;
+            stale_for = stale_for.or(info.stale_for);
+            info.service.into_iter().for_each(&mut take);
+        }
     }
-    if session.format.is_document() {
-        listing.documents.push(Document::Services(list));
-    }
+    listing.notes = lacks(stale_for, &[]);
     Ok(listing)
 }
 
-fn row(name: &str, isolated: &v1::IsolatedService) -> Vec<Cell> {
-    let policy = isolated.policy.clone().unwrap_or_default();
-    let written = isolated.written_policy.clone().unwrap_or_default();
-    let retry = policy.retry.unwrap_or_default();
+fn row(name: &str, isolated: v1::IsolatedService) -> Vec<Cell> {
+    let level = level(&isolated);
+    let policy = isolated.policy.unwrap_or_default();
     let breaker = policy.circuit_breaker.unwrap_or_default();
     let time = |wire| std_duration(wire).map_or_else(String::new, duration);
-    let timeout = policy.timeout.unwrap_or_default().call_timeout;
-    let revision = isolated.revision.map_or_else(String::new, |revision| revision.revision.to_string());
-    let bulkhead = policy.bulkhead.and_then(|bulkhead| bulkhead.max_concurrent);
-    [
-        name.to_owned(),
-        level(isolated),
-        written.preset,
-        time(timeout),
-        retry.max_attempts.map_or_else(String::new, |attempts| attempts.to_string()),
-        triggers(&breaker),
-        time(breaker.open_duration),
-        chain(&policy.fallback.unwrap_or_default()),
-        bulkhead.map_or_else(String::new, |places| places.to_string()),
-        policy.rate_limit.filter(|limit| limit.permits > 0).map_or_else(String::new, |limit| {
-            format!("{}/{}", limit.permits, std_duration(limit.period).map_or_else(String::new, duration))
-        }),
-        revision,
+    let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
+    let rate_limit = policy.rate_limit.filter(|limit| limit.permits > 0);
+    vec![
+        name.into(),
+        level.into(),
+        isolated.written_policy.map(|policy| policy.preset).unwrap_or_default().into(),
+        time(policy.timeout.and_then(|timeout| timeout.call_timeout)).into(),
+        number(policy.retry.and_then(|retry| retry.max_attempts)).into(),
+        triggers(&breaker).into(),
+        time(breaker.open_duration).into(),
+        policy.fallback.as_ref().map(chain).unwrap_or_default().into(),
+        number(policy.bulkhead.and_then(|bulkhead| bulkhead.max_concurrent)).into(),
+        rate_limit.map_or_else(String::new, |limit| format!("{}/{}", limit.permits, time(limit.period))).into(),
+        isolated.revision.map_or_else(String::new, |revision| revision.revision.to_string()).into(),
     ]
-    .map(Cell::from)
-    .to_vec()
 }
 
 /// What trips a breaker, in short.
