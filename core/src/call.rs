@@ -60,7 +60,7 @@ pub async fn execute<R: Runtime, O: Operation>(
     options: &CallOptions<'_>,
 ) -> Result<Answer<O::Output>, Failure<O::Error>> {
     let in_force = isolation.look();
-    let call = Call::begin(isolation, runtime, &in_force, options);
+    let call = Call::begin(isolation, runtime, &in_force, options, operation.has_alternative());
     let mut tally = Tally::begin(&call.scope.measured);
     let mut progress = Progress::default();
     let mut refresh = None;
@@ -169,6 +169,8 @@ struct Call<'a, R> {
     limit: Option<Duration>,
     /// When that is over.
     deadline: Option<Timestamp>,
+    /// Whether some of it is kept back for an alternative.
+    reserves: bool,
 }
 
 /// How far a call has come.
@@ -189,7 +191,13 @@ struct Progress {
 impl<'a, R: Runtime> Call<'a, R> {
     // As the steps in `attempts`: to copy a call into its future takes longer than to make it there.
     #[inline(always)]
-    fn begin(isolation: &'a Isolation, runtime: &'a R, in_force: &'a InForce, options: &'a CallOptions<'a>) -> Self {
+    fn begin(
+        isolation: &'a Isolation,
+        runtime: &'a R,
+        in_force: &'a InForce,
+        options: &'a CallOptions<'a>,
+        has_alternative: bool,
+    ) -> Self {
         let scope = in_force.scope(options.method);
         let lane = scope.lane(options.pool, options.method);
         let is_idempotent = scope.is_idempotent.unwrap_or(options.is_idempotent);
@@ -197,7 +205,8 @@ impl<'a, R: Runtime> Call<'a, R> {
         let clock = Clock::new(runtime);
         let since = clock.now();
         let deadline = limit.map(|limit| since.saturating_add(limit));
-        Self { isolation, clock, in_force, scope, lane, options, since, is_idempotent, limit, deadline }
+        let reserves = scope.plan.reserves && has_alternative && !options.is_alternative;
+        Self { isolation, clock, in_force, scope, lane, options, since, is_idempotent, limit, deadline, reserves }
     }
 
     #[inline]

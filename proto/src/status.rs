@@ -9,8 +9,8 @@ pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// What an error says of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts<'a> {
-    /// The code that is meant. tonic says CANCELLED where its own timer ran out, and where the connection closed under
-    /// the request; nobody has cancelled such a call, for who does sees no status at all.
+    /// The code that is meant. tonic says CANCELLED where its own timer ran out, and CANCELLED or UNKNOWN where the
+    /// connection closed or broke under the request; nobody has cancelled such a call, for who does sees no status at all.
     pub code: Code,
     /// Whether the service may have seen the call. False: no connection could be made.
     pub may_have_reached: bool,
@@ -35,7 +35,7 @@ impl<'a> Facts<'a> {
     fn new(error: &(dyn Error + 'static), status: Option<&'a Status>, said: Code) -> Self {
         let code = match said {
             _ if is_timeout(error) => Code::DeadlineExceeded,
-            Code::Cancelled if is_transport(error) => Code::Unavailable,
+            Code::Cancelled | Code::Unknown if is_transport(error) => Code::Unavailable,
             said => said,
         };
         let values = status.into_iter().flat_map(|status| status.metadata().get_all(PUSHBACK));
@@ -73,6 +73,7 @@ fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn facts(code: Code) -> Option<Facts<'static>> {
         Some(Facts { code, may_have_reached: true, pushback: None })
@@ -106,5 +107,27 @@ mod tests {
         let unreached = Some(Facts { code: Code::Unavailable, may_have_reached: false, pushback: None });
         assert_eq!(Facts::of(&error), unreached);
         assert_eq!(Facts::of(&Status::from_error(error.into())), unreached);
+    }
+
+    /// tonic says UNKNOWN, which nobody asks again for.
+    #[tokio::test]
+    async fn a_connection_that_breaks_under_a_call_is_unavailable() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let killed = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // An empty SETTINGS, as every server begins; then what came of the call is read, and the process is gone.
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut seen = Vec::new();
+            while !seen.windows(4).any(|seen| seen == b"asks") {
+                assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+            }
+        };
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        let mut client = crate::v1::isolation_service_client::IsolationServiceClient::new(channel);
+        let request = crate::v1::GetServiceIsolationInfoRequest { service: "asks".to_owned(), ..Default::default() };
+        let (answer, ()) = tokio::join!(client.get_service_isolation_info(request), killed);
+        let status = answer.unwrap_err();
+        assert_eq!(Facts::of_status(&status), facts(Code::Unavailable).unwrap(), "{status:?}");
     }
 }

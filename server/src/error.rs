@@ -89,6 +89,12 @@ pub enum Error {
         /// When that was, in RFC 3339.
         time: String,
     },
+    /// The message of the request never came. Nothing was done.
+    #[error("the message of the request did not arrive within {within:?}")]
+    NotArrived {
+        /// How long it had.
+        within: std::time::Duration,
+    },
     /// Others kept changing the same things, so that no attempt found them as it had read them. Nothing was changed.
     #[error("{} by others at each of {attempts} attempts: try again", was_changed(key.as_ref()))]
     Contended {

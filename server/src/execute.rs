@@ -35,6 +35,7 @@ use cofferdam_core::cache::AnswerCache;
 use cofferdam_core::call::{self, CallOptions, Failure, FailureCause, Receipt, Source};
 use cofferdam_core::isolation::{BreakerReceipt, Isolation, RejectedCall};
 use cofferdam_core::name::ServiceKey;
+use cofferdam_core::revision::Revision;
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::time::{Clocks, Timestamp};
 use cofferdam_core::wire::rejected_call_to_wire;
@@ -86,6 +87,16 @@ struct Own {
     told: Activity,
     /// When it was last called.
     called: Timestamp,
+    applied: Applied,
+}
+
+/// Which policy is in force.
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    /// The service's revision.
+    revision: Revision,
+    /// Whether it is what is handed out in the place of that revision's.
+    is_contained: bool,
 }
 
 /// A call to make.
@@ -266,18 +277,18 @@ impl Executor {
     fn isolation(&self, service: &Registered) -> Arc<Isolation> {
         let now = self.runtime.now();
         let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Own { isolation, called, .. }) = isolations.get_mut(service.key()) {
-            *called = now;
-            self.apply_newer(isolation, service);
-            isolation.settle(now);
-            return Arc::clone(isolation);
+        if let Some(own) = isolations.get_mut(service.key()) {
+            own.called = now;
+            self.apply_news(own, service);
+            own.isolation.settle(now);
+            return Arc::clone(&own.isolation);
         }
         isolations.retain(|key, _| self.registry.get(key).is_some());
         let told = Told::new(service.key().clone(), Arc::clone(self.registry.events()));
         let isolation = Isolation::new(service.policy().clone(), None, self.clocks(), Arc::new(told));
-        self.apply(&isolation, service);
         let isolation = Arc::new(isolation);
-        let own = Own { isolation: Arc::clone(&isolation), told: Activity::default(), called: now };
+        let (told, applied) = (Activity::default(), self.apply(&isolation, service));
+        let own = Own { isolation: Arc::clone(&isolation), told, called: now, applied };
         isolations.insert(service.key().clone(), own);
         isolation
     }
@@ -286,26 +297,35 @@ impl Executor {
 impl Executor {
     /// Brings the isolations of services that were called before in step with the registry.
     fn catch_up(&self) {
-        let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, own) in isolations.iter() {
+        let mut isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, own) in isolations.iter_mut() {
             if let Some(service) = self.registry.get(key) {
-                self.apply_newer(&own.isolation, &service);
+                self.apply_news(own, &service);
             }
         }
     }
 
-    fn apply_newer(&self, isolation: &Isolation, service: &Registered) {
-        if isolation.in_force().revision < Some(service.revision()) {
-            self.apply(isolation, service);
+    fn apply_news(&self, own: &mut Own, service: &Registered) {
+        let is_contained = service.containment().is_some();
+        if own.applied.revision < service.revision()
+            || own.applied.revision == service.revision() && own.applied.is_contained != is_contained
+        {
+            own.applied = self.apply(&own.isolation, service);
         }
     }
 
-    /// Puts a service's policy of now in force, and what operators have ordered: what is for one instance is not for a
-    /// manager. Of the commands, those that were given before its first call here are of no use.
-    fn apply(&self, isolation: &Isolation, service: &Registered) {
+    /// Puts a service's policy of now in force, or what is handed out in its place where it is contained; and what operators
+    /// have ordered: what is for one instance is not for a manager. Of the commands, those that were given before its first
+    /// call here are of no use.
+    fn apply(&self, isolation: &Isolation, service: &Registered) -> Applied {
+        let is_contained = service.containment().is_some();
+        let applied = Applied { revision: service.revision(), is_contained };
+        let in_place = if is_contained { self.registry.in_place_of(service) } else { None };
+        let service = in_place.as_deref().unwrap_or(service);
         isolation.obey(service.orders().clone(), None, self.clocks());
         isolation.apply(service.policy().clone(), Some(service.revision()), service.is_enabled(), self.clocks());
         isolation.perform(None, self.runtime.now(), || self.runtime.random());
+        applied
     }
 }
 

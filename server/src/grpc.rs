@@ -12,6 +12,7 @@ mod requests;
 mod routes;
 #[cfg(test)]
 pub(crate) mod testing;
+mod timely;
 
 pub(crate) use self::in_process::Refusal;
 pub use self::{

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -100,7 +100,9 @@ pub struct Instances {
     progress: watch::Sender<u64>,
     /// Counts the streams that have begun.
     arrived: watch::Sender<u64>,
-    since: Instant,
+    made: Instant,
+    /// When instances could first come.
+    opened: OnceLock<Instant>,
     settling: Duration,
     max_history_bytes: usize,
     max_figures: usize,
@@ -225,13 +227,19 @@ impl Instances {
             own_version: watch::Sender::new(0),
             progress: watch::Sender::new(0),
             arrived: watch::Sender::new(0),
-            since: Instant::now(),
+            made: Instant::now(),
+            opened: OnceLock::new(),
             settling,
             max_history_bytes: statistics::MAX_HISTORY_BYTES,
             max_figures: statistics::MAX_FIGURES,
             max_unregistered: MAX_UNREGISTERED,
             apply_latency: LatencyHistogram::new(),
         }
+    }
+
+    /// From now on instances can come; before, since it was made.
+    pub(crate) fn open(&self) {
+        self.opened.get_or_init(Instant::now);
     }
 
     /// The same, with somewhere to tell what they do.

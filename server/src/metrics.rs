@@ -98,9 +98,11 @@ impl Metrics {
 
     /// All metrics as they are now. `None`: the manager stops.
     pub async fn scrape(&self, format: Format) -> Option<String> {
-        let _turn = self.turn.acquire().await.ok()?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
         let sources = Arc::clone(&self.sources);
-        tokio::task::spawn_blocking(move || sources.write(format)).await.ok()
+        // The turn ends with the work: who hangs up does not end that.
+        let scrape = move || (sources.write(format), turn).0;
+        tokio::task::spawn_blocking(scrape).await.ok()
     }
 }
 

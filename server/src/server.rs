@@ -109,7 +109,7 @@ pub enum StartError {
     Contract(String),
 }
 
-/// How long instances may take to come back after a restart: twice the longest pause of an SDK.
+/// How long a few instances may take to come back after a restart: twice the longest pause of an SDK.
 const SETTLING: Duration = Duration::from_secs(10);
 
 impl Server {
@@ -148,7 +148,10 @@ impl Server {
         };
         let registry = Registry::open(Arc::clone(&store), Arc::clone(&clock), options).await;
         let registry = Arc::new(registry.map_err(|error| StartError::Load { kind: config.store.kind, error })?);
-        let instances = Arc::new(Instances::new(config.limits.max_instances, SETTLING).telling(Arc::clone(&events)));
+        let sync = SyncOptions::from(&config.sync);
+        let max_instances = config.limits.max_instances;
+        let instances = Instances::new(max_instances, settling(sync, max_instances)).telling(Arc::clone(&events));
+        let instances = Arc::new(instances);
         let fence = Fence::loopback_except(own_addresses(config, local_addr).await);
         let spans = Spans::export(&config.telemetry)?;
         let executor = Arc::new(Executor::new(Arc::clone(&registry), fence).with_traces(spans.traces()));
@@ -173,7 +176,7 @@ impl Server {
             instances: Arc::clone(&instances),
             executor: Arc::clone(&executor),
             peers: peers.clone(),
-            sync: SyncOptions::from(&config.sync),
+            sync,
             requests: Arc::clone(&requests),
             drain: drain.clone(),
         };
@@ -197,6 +200,7 @@ impl Server {
         let webhooks = webhooks(config, &events).await?;
         let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
         let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor), Arc::clone(&instances)));
+        instances.open();
         let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
         let housekeeping = tokio::spawn(housekeeping);
         let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
@@ -243,6 +247,12 @@ impl Server {
         self.spans.stop().await;
         tracing::info!("stopped");
     }
+}
+
+/// How long instances may take to come back after a restart. How many there were is not known; as many as there may be were
+/// asked to spread over their reconnect window.
+fn settling(sync: SyncOptions, max_instances: usize) -> Duration {
+    SETTLING.max(sync.reconnect_window_of(max_instances))
 }
 
 /// Runs a manager until SIGTERM or SIGINT: what `cofferdam serve` does.

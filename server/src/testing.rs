@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(crate) struct FaultyStore {
     delay: Mutex<Duration>,
     /// Beside that each call takes some time of its own.
     jitter: Mutex<Option<SmallRng>>,
+    /// By how much its revision is ahead of what happens in it: somebody else writes to the same etcd.
+    pub(crate) foreign: AtomicU64,
     /// How many commits were asked for.
     pub(crate) commits: AtomicU32,
     /// How many leases were asked for.
@@ -74,6 +76,7 @@ impl FaultyStore {
             has_no_peers: AtomicBool::default(),
             delay: Mutex::default(),
             jitter: Mutex::default(),
+            foreign: AtomicU64::default(),
             commits: AtomicU32::default(),
             leases: AtomicU32::default(),
         })
@@ -124,6 +127,33 @@ impl FaultyStore {
     }
 }
 
+/// What is logged while it is the subscriber, and where to read it.
+pub(crate) fn log() -> (impl tracing::Subscriber + Send + Sync, Records) {
+    let records = Records::default();
+    let writer = records.clone();
+    (tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish(), records)
+}
+
+/// What was logged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Records(Arc<Mutex<Vec<u8>>>);
+
+impl Records {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Records {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 fn take_one(left: &AtomicU32) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
@@ -140,7 +170,9 @@ impl Store for FaultyStore {
         if prefix == key::PEERS {
             refuse(&self.has_no_peers)?;
         }
-        inner.list(prefix).await
+        let listing = inner.list(prefix).await?;
+        let foreign = self.foreign.load(Ordering::SeqCst);
+        Ok(Listing { revision: StoreRevision::new(listing.revision.get() + foreign), ..listing })
     }
 
     async fn list_without(&self, prefixes: &[&str]) -> Result<Listing, StoreError> {

@@ -312,7 +312,7 @@ fn start_tasks(shared: &Arc<Shared>) -> Vec<Task> {
         .as_ref()
         .and_then(|file| Task::spawn(|stop| policy_file::run(Arc::clone(shared), Arc::clone(file), stop)));
     let containment = Task::spawn(|stop| containment::run(Arc::clone(shared), stop));
-    let levels = Task::spawn(|stop| levels::run(Arc::clone(shared), stop));
+    let levels = Task::spawn(|stop| levels::run(Arc::clone(shared), stop)).map(Task::outliving_shutdown);
     sync.into_iter().chain(keeper).chain(containment).chain(levels).collect()
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Task {
     stop: CancellationToken,
     /// Closed when the task has ended.
     ended: watch::Receiver<()>,
+    /// Whether it is part of what protects calls, which go on after a shutdown.
+    outlives_shutdown: bool,
 }
 
 impl Shared {
@@ -111,7 +113,13 @@ impl Task {
             let _running = running;
             task.await;
         });
-        Some(Self { stop, ended })
+        Some(Self { stop, ended, outlives_shutdown: false })
+    }
+
+    /// The same, which does not end before the last handle goes.
+    pub(crate) fn outliving_shutdown(mut self) -> Self {
+        self.outlives_shutdown = true;
+        self
     }
 }
 
@@ -192,13 +200,13 @@ impl Cofferdam {
     /// Ends the stream: what has not been reported is, the manager is told goodbye, and what is in force is
     /// [kept](Builder::policy_dir). Waits some seconds at the most, for nothing where there is no stream.
     ///
-    /// Calls can go on; they stay protected by the last policies. Dropping the last handle ends the stream as well,
+    /// Calls can go on; they stay protected by the last policies, and temporary levels end on time. Dropping the last handle ends the stream as well,
     /// but nobody waits for it then, and a process that exits first takes its last report with it.
     pub async fn shutdown(&self) {
-        let tasks = &self.inner.tasks;
-        tasks.iter().for_each(|task| task.stop.cancel());
+        let tasks = || self.inner.tasks.iter().filter(|task| !task.outlives_shutdown);
+        tasks().for_each(|task| task.stop.cancel());
         let all_ended = async {
-            for task in tasks {
+            for task in tasks() {
                 // A task never sends: this ends, with an error, when the task does.
                 let _ = task.ended.clone().changed().await;
             }
@@ -218,6 +226,10 @@ impl Cofferdam {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::clocks;
+    use cofferdam_core::level::Level;
+    use cofferdam_core::orders::{Orders, OrdersSpec, TemporaryLevel};
+    use cofferdam_core::time::WallTime;
 
     #[test]
     fn a_shutdown_does_not_wait_for_a_runtime_that_stands_still() {
@@ -231,5 +243,24 @@ mod tests {
         };
         let ended = async { tokio::time::timeout(Duration::from_secs(3600), cofferdam.shutdown()).await };
         assert!(runtime(true).block_on(ended).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_temporary_level_ends_on_time_after_a_shutdown() {
+        let cofferdam = Cofferdam::builder("checkout").manager("http://127.0.0.1:1").start();
+        let service = cofferdam.service("prices");
+        let level_now = || service.isolation().in_force().policy.level;
+        let lasting = level_now();
+        let until = clocks().wall.saturating_since(WallTime::default()) + Duration::from_secs(60);
+        let until = WallTime::after_1970(until);
+        let level = TemporaryLevel { level: Level::None, until, actor: "alice".to_owned(), reason: String::new() };
+        let orders = Orders::new(OrdersSpec { level: Some(level), ..OrdersSpec::default() }).unwrap();
+        service.isolation().obey(orders, None, clocks());
+        let registry = &cofferdam.shared().registry;
+        registry.changed(&registry.service("prices"));
+        cofferdam.shutdown().await;
+        assert_ne!(level_now(), lasting);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(level_now(), lasting);
     }
 }

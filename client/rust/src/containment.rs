@@ -139,7 +139,9 @@ fn judge(shared: &Shared, service: &Arc<ServiceState>) {
     }
     let Some((revision, good, reason)) = verdict else { return };
     let in_force = good.revision;
-    tell(|| service.isolation.apply(good.policy, good.revision, good.is_enabled, clocks()));
+    // Whether it may be called is not the policy's to say, and may have been ordered since.
+    let is_enabled = service.isolation.in_force().is_enabled;
+    tell(|| service.isolation.apply(good.policy, good.revision, is_enabled, clocks()));
     service.set_from_file(good.is_from_file);
     drop(probation);
     shared.keep();

@@ -52,6 +52,14 @@ pub enum Error<E> {
 /// A verdict of the SDK itself: an [`Error`] that is nobody else's.
 pub type Rejection = Error<Infallible>;
 
+/// What a service had to say instead of a good answer.
+pub(crate) enum Bad<T, E> {
+    /// An answer that is a failure.
+    Answer(T),
+    /// An error.
+    Error(E),
+}
+
 /// A protected call that brought no answer, and how that came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

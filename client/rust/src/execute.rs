@@ -183,6 +183,9 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// What a result says about the service: an [`Outcome`](crate::Outcome), or a [`Verdict`](crate::Verdict) that also
     /// says whether another attempt may help.
     ///
+    /// An answer that is a failure is repeated and stood in for, as an error is; it is what the caller gets where nothing
+    /// better comes.
+    ///
     /// Default: an answer is a success. An error of a type that the policy's `classification.error_types` names is what
     /// that says. A `tonic::Status`, and a boxed error with one among its sources, is what the policy says of its code;
     /// where both speak, neutral counts before failure, and failure before success. Any other error is a failure that

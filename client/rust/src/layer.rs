@@ -23,8 +23,9 @@
 //! gRPC puts a call's status in a response's headers where there is nothing but a status, as with most errors, and else
 //! in its trailers, behind the body. The layer hands such a response on when it begins, and follows it: the breaker, the
 //! health and the counters of attempts learn of the call when its trailers come, or when the body breaks off. Nothing is
-//! buffered. By then the caller has the response, so there is no retry; nor does the call's timeout end a body. A body that
-//! is dropped early says nothing, unless messages had come, which make it a success. A probe of a half-open breaker is a
+//! buffered. By then the caller has the response, so there is no retry; nor does the call's timeout end a body. A service
+//! that is told of the timeout ends it, though: say which requests begin [streams](IsolationLayer::streams). A body that is
+//! dropped early says nothing; where messages had come, it is a success, and so is one whose time is over then. A probe of a half-open breaker is a
 //! success with its first message. This is for the bodies of tonic; an [`Inspect`] of your own can
 //! [follow](Inspect::follow) those of others.
 //!
@@ -58,7 +59,7 @@ pub use crate::spans::{Attribute, AttributeValue, TraceContext};
 pub use crate::transport::{Auto, Http};
 pub use cofferdam_core::call::Context;
 pub use error::{BoxError, LayerError};
-pub use inspect::{ClassifiedBy, Inspect, MethodOf};
+pub use inspect::{ClassifiedBy, Inspect, MethodOf, StreamsBy};
 pub use isolated::{Isolated, Never, Replay};
 pub use ongoing::Ongoing;
 
@@ -98,6 +99,23 @@ impl<I, R> IsolationLayer<I, R> {
     pub fn method_of<Req, F: Fn(&Req) -> String>(self, method: F) -> IsolationLayer<MethodOf<I, F>, R> {
         let Self { service, inspect, replay } = self;
         IsolationLayer { service, inspect: MethodOf { inspect, method }, replay }
+    }
+
+    /// Which requests begin a stream, such as gRPC's server streams: they are not told the call's timeout. It bounds how
+    /// long the response may take to begin; a gRPC service that is told of it has to end the stream by then. A policy can say
+    /// the same of methods: with an override whose `timeout.propagate_deadline` is false.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let cd = cofferdam::Cofferdam::builder("checkout").start();
+    /// type Request = http::Request<tonic::body::Body>;
+    /// let layer = cd.layer("user-svc").streams(|request: &Request| request.uri().path().ends_with("/WatchUsers"));
+    /// # let _ = layer; });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn streams<Req, F: Fn(&Req) -> bool>(self, is_stream: F) -> IsolationLayer<StreamsBy<I, F>, R> {
+        let Self { service, inspect, replay } = self;
+        IsolationLayer { service, inspect: StreamsBy { inspect, is_stream }, replay }
     }
 
     /// What a result says about the service: an [`Outcome`](crate::Outcome) or a [`Verdict`](crate::Verdict).

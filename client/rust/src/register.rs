@@ -107,7 +107,7 @@ impl Register {
             labels: Vec::new(),
             level: None,
             policy: None,
-            request_id: format!("{:032x}", rand::random::<u128>()),
+            request_id: String::new(),
         };
         Self { shared, registration, limit: DEFAULT_LIMIT }
     }
@@ -169,7 +169,9 @@ impl Register {
     ///
     /// [`RegisterError`]; [`RegisterError::Unavailable`] only after the whole [`limit`](Self::limit).
     pub async fn send(self) -> Result<Registered, RegisterError> {
-        let Self { shared, registration, limit } = self;
+        let Self { shared, mut registration, limit } = self;
+        // Drawn here: a copy that is sent later is another registration.
+        registration.request_id = format!("{:032x}", rand::random::<u128>());
         if shared.managers.is_empty() {
             return Err(RegisterError::NoManager);
         }

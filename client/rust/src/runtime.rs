@@ -7,7 +7,7 @@ use cofferdam_core::runtime::Runtime;
 use cofferdam_core::time::{Clocks, Timestamp, WallTime};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
@@ -83,8 +83,20 @@ pub(crate) fn age_of(time: SystemTime) -> Duration {
 /// The caller's runtime, else the SDK's own, which is started when it is first needed. `None`: the system has no
 /// thread left for it.
 pub(crate) fn handle() -> Option<Handle> {
-    static OWN: OnceLock<Option<Handle>> = OnceLock::new();
-    Handle::try_current().ok().or_else(|| OWN.get_or_init(start_own).clone())
+    static OWN: OnceLock<Handle> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    let own = || {
+        if let Some(own) = OWN.get() {
+            return Some(own.clone());
+        }
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if OWN.get().is_none() {
+            // Where there is no thread now, there may be one for the next who asks.
+            let _ = OWN.set(start_own()?);
+        }
+        OWN.get().cloned()
+    };
+    Handle::try_current().ok().or_else(own)
 }
 
 fn start_own() -> Option<Handle> {

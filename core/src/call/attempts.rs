@@ -127,8 +127,7 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Until when attempts may run: an alternative needs some of the call's time.
     pub(super) fn live_deadline(&self) -> Option<Timestamp> {
-        let is_followed = self.plan().has_alternative && !self.options.is_alternative;
-        self.deadline.map(|deadline| if is_followed { deadline.saturating_sub(self.reserve()) } else { deadline })
+        self.deadline.map(|deadline| if self.reserves { deadline.saturating_sub(self.reserve()) } else { deadline })
     }
 
     /// The time that is left for attempts. `None`: as much as they take.

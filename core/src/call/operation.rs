@@ -71,6 +71,16 @@ pub trait Operation: Send {
         let _ = (attempt, end);
     }
 
+    /// Takes an answer that was judged a failure, to make an error of it: one that is retried, and stood in for, as others
+    /// are. The default leaves it the answer of the call, whatever it says.
+    ///
+    /// # Errors
+    ///
+    /// The error that it is.
+    fn reject(&mut self, output: Self::Output) -> Result<Self::Output, Self::Error> {
+        Ok(output)
+    }
+
     /// A good live answer as bytes, to be kept for the cached fallback. `None`, the default: it cannot be kept.
     fn encode(&self, output: &Self::Output) -> Option<Bytes> {
         let _ = output;
@@ -93,6 +103,12 @@ pub trait Operation: Send {
     ) -> impl Future<Output = Option<Self::Output>> + Send {
         let _ = (step, limit);
         ready(None)
+    }
+
+    /// Whether [`alternative`](Self::alternative) can answer: for one that cannot, none of the call's time is kept back.
+    /// Default: no.
+    fn has_alternative(&self) -> bool {
+        false
     }
 
     /// Makes a smaller answer. `None`, the default: the host has none.

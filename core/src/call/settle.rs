@@ -102,6 +102,9 @@ impl<'a, R: Runtime> Call<'a, R> {
             if result.is_err() { AttemptEnd::TimedOut } else { AttemptEnd::Judged(verdict.outcome) },
         );
         held.place = None;
+        if verdict.outcome == Outcome::Failure {
+            reject(operation, result);
+        }
         verdict
     }
 
@@ -187,6 +190,14 @@ impl Said {
         }
         isolation.publish(part, recorded.transition);
     }
+}
+
+#[cold]
+fn reject<O: Operation>(operation: &mut O, result: &mut Result<Result<O::Output, O::Error>, Elapsed>) {
+    *result = match std::mem::replace(result, Err(Elapsed)) {
+        Ok(Ok(output)) => Ok(operation.reject(output)),
+        other => other,
+    };
 }
 
 impl<T, E> Settled<T, E> {

@@ -195,6 +195,10 @@ impl Operation for Script {
         String::from_utf8(payload.bytes.to_vec()).ok()
     }
 
+    fn has_alternative(&self) -> bool {
+        self.alternative.is_some()
+    }
+
     async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<String> {
         tokio::time::sleep(self.delay).await;
         self.alternative.map(str::to_owned)

@@ -60,7 +60,8 @@ impl Unfinished {
         count_attempt(&self.measured, outcome);
         let said = Said { outcome, latency: self.latency, now: runtime.now() };
         let admission = self.admission.take().map(|detached| self.own.breaker.attach(detached));
-        let health = HealthWindow::shape(&self.policy.health);
+        // There is one window for all, and it may have changed since: with the shape that it had, it would begin anew.
+        let health = HealthWindow::shape(&isolation.look().policy.health);
         said.to(isolation, &self.own.part, health, &self.policy, admission, runtime);
     }
 }

@@ -1,6 +1,6 @@
 use crate::health::HealthWindow;
 use crate::level::Section;
-use crate::policy::{AdaptiveLimitKind, FallbackStep, PolicySpec};
+use crate::policy::{AdaptiveLimitKind, FallbackStep, FallbackTrigger, PolicySpec};
 use crate::retry::RetryBudget;
 use crate::ring::Shape;
 use std::time::Duration;
@@ -23,8 +23,8 @@ pub(crate) struct Plan {
     pub(crate) has_hedge: bool,
     /// Whether fallbacks have places, of which there are only so many.
     pub(crate) has_fallback: bool,
-    /// Whether the chain asks other services.
-    pub(crate) has_alternative: bool,
+    /// Whether the chain asks other services when time is up, so that some of it is kept back.
+    pub(crate) reserves: bool,
     /// Whether good answers are kept.
     pub(crate) has_cache: bool,
     /// Whether something goes by how long an attempt took.
@@ -48,7 +48,8 @@ impl Plan {
             enforces(Section::AdaptiveLimit) && policy.adaptive_limit.kind != AdaptiveLimitKind::Off;
         let has_rate_limit = enforces(Section::RateLimit) && policy.rate_limit.is_some();
         let has_hedge = enforces(Section::Hedge) && !policy.hedge.delay.is_zero();
-        let has_alternative = has_step(|step| matches!(step, FallbackStep::Alternative(_)));
+        let reserves = has_step(|step| matches!(step, FallbackStep::Alternative(_)))
+            && policy.fallback.on.contains(&FallbackTrigger::Timeout);
         let has_slow_calls = has_breaker && !policy.breaker.slow_call_duration.is_zero();
         Self {
             call_timeout: unless_zero(policy.timeout.call_timeout),
@@ -62,10 +63,10 @@ impl Plan {
             has_rate_limit,
             has_hedge,
             has_fallback: enforces(Section::Fallback),
-            has_alternative,
+            reserves,
             has_cache: has_step(|step| matches!(step, FallbackStep::Cached(_))),
             measures: has_slow_calls || has_adaptive_limit || has_hedge,
-            begins_plainly: !has_ramp && !has_adaptive_limit && !has_rate_limit && !has_alternative,
+            begins_plainly: !has_ramp && !has_adaptive_limit && !has_rate_limit && !reserves,
             deposits: RetryBudget::shape(&policy.retry.budget),
             health: HealthWindow::shape(&policy.health),
         }

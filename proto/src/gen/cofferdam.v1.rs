@@ -1819,8 +1819,9 @@ pub struct Convergence {
     /// Services that some instance uses, and of which every instance is done.
     #[prost(uint32, tag = "3")]
     pub converged_services: u32,
-    /// For how long this manager has been collecting its instances. Those that it had before a restart need up to ten
-    /// seconds to come back: until then, a share of the instances says nothing, and WaitForConvergence waits on.
+    /// For how long this manager has been collecting its instances. Those that it had before a restart need ten seconds to
+    /// come back, and more where limits.max_instances divided by sync.reconnect_rate is more: until then, a share of the
+    /// instances says nothing, and WaitForConvergence waits on.
     #[prost(message, optional, tag = "4")]
     pub observed_for: ::core::option::Option<::prost_types::Duration>,
     /// For how long the store has not been reached; a later revision may exist. Unset: it is in reach.
@@ -2079,7 +2080,7 @@ pub enum ErrorReason {
     BulkheadFull = 13,
     /// RESOURCE_EXHAUSTED: the rate limit is reached.
     RateLimited = 14,
-    /// DEADLINE_EXCEEDED: the call or attempt ran out of time.
+    /// DEADLINE_EXCEEDED: the call or attempt ran out of time, or the message of the request did not arrive.
     Timeout = 15,
     /// UNAVAILABLE: the service is disabled.
     ServiceDisabled = 16,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing::{FaultyStore, key, registration, registry};
+use cofferdam_core::level::Level;
 use cofferdam_proto::v1;
 
 /// Services that come and go by the thousand leave nothing behind: what is kept has the registry's own limit.
@@ -140,4 +141,33 @@ async fn a_breaker_that_waits_for_nobody_is_no_news_for_ever() {
     assert_eq!(seen(), None, "nobody has");
     assert!(!is_open(&registry, &executor).await);
     assert!(seen().is_some(), "it is called again");
+}
+
+/// Instances had it put back, managers handed it out no more, and went by it themselves.
+#[tokio::test(start_paused = true)]
+async fn a_contained_policy_is_not_gone_by_either() {
+    let (registry, executor) = called().await;
+    let payments = key("default/payments");
+    let level = |executor: &Executor| {
+        let isolation = executor.isolation(&registry.get(&payments).unwrap());
+        (isolation.in_force().policy.level, isolation.in_force().revision)
+    };
+    let before = level(&executor);
+    let enhanced = v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: v1::IsolationLevel::Enhanced.into(),
+        ..Default::default()
+    };
+    registry.set_level(enhanced).await.unwrap();
+    let poison = registry.get(&payments).unwrap().revision();
+    assert_eq!(level(&executor), (Level::Enhanced, Some(poison)));
+    assert!(registry.contain(&payments, poison, "no".to_owned()));
+    executor.catch_up();
+    assert_eq!(level(&executor), before);
+    let later = Executor::new(Arc::clone(&registry), Fence::loopback_except(Vec::new()));
+    assert_eq!(level(&later), before);
+    // The next change ends it.
+    hold(&registry, v1::ForcedState::Open).await;
+    assert_eq!(level(&executor), before, "an order is no change of the policy");
+    assert!(is_open(&registry, &executor).await);
 }

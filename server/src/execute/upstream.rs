@@ -156,6 +156,10 @@ impl<'a> Operation for UpstreamCall<'a> {
         Some(Reply { payload: payload.bytes.clone(), content_type: payload.content_type.to_owned() })
     }
 
+    fn has_alternative(&self) -> bool {
+        true
+    }
+
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {
         self.stand_in(step, limit).await
     }

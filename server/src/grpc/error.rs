@@ -148,6 +148,7 @@ fn classify(error: &Error) -> (Code, ErrorReason, Metadata) {
             ]);
             (Code::NotFound, ErrorReason::RevisionNotKept, metadata)
         }
+        Error::NotArrived { .. } => (Code::DeadlineExceeded, ErrorReason::Timeout, Metadata::new()),
         Error::Contended { .. } => (Code::Aborted, ErrorReason::RevisionMismatch, Metadata::new()),
         Error::RequestIdReused { .. } => (Code::InvalidArgument, ErrorReason::RequestIdReused, Metadata::new()),
         Error::StoreUnavailable { .. } => (Code::Unavailable, ErrorReason::StoreUnavailable, Metadata::new()),

@@ -108,7 +108,12 @@ struct Shared {
 impl SyncOptions {
     /// Over how much time instances come back, if all of them lose their manager.
     pub(super) fn reconnect_window(&self, instances: &Instances) -> Duration {
-        let (instances, rate) = (instances.known() as f64, self.reconnect_rate.max(1) as f64);
+        self.reconnect_window_of(instances.known())
+    }
+
+    /// Over how much time so many instances come back.
+    pub(crate) fn reconnect_window_of(&self, instances: usize) -> Duration {
+        let (instances, rate) = (instances as f64, self.reconnect_rate.max(1) as f64);
         Duration::try_from_secs_f64(instances / rate).unwrap_or(MAX_WITHIN).min(MAX_WITHIN)
     }
 }

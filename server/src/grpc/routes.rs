@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 
-use super::{Counted, HealthApi, IsolationApi, PeerApi, Requests, SyncApi, SyncOptions, decode_errors::DecodeErrors};
+use super::{
+    Counted, HealthApi, IsolationApi, PeerApi, Requests, SyncApi, SyncOptions, decode_errors::DecodeErrors,
+    timely::Timely,
+};
 use crate::{
     execute::Executor,
     instances::Instances,
@@ -54,7 +57,8 @@ pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
     let isolation = IsolationApi::new(local, peers.clone(), drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
     let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
-    let routes = tonic::service::Routes::new(DecodeErrors::new(isolation, MAX_REQUEST_BYTES))
+    let isolation = DecodeErrors::new(Timely::new(isolation), MAX_REQUEST_BYTES);
+    let routes = tonic::service::Routes::new(isolation)
         .add_service(SyncApi::new(registry, instances, peers, sync, drain))
         .add_service(peer)
         .add_service(HealthServer::new(health))

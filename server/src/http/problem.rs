@@ -115,7 +115,10 @@ impl Problem {
         let known = usize::try_from(code).ok().and_then(|code| CODES.get(code));
         let (name, status) = known.copied().unwrap_or(("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR));
         let status = match reason.as_str() {
-            "REVISION_MISMATCH" if is_conditional => StatusCode::PRECONDITION_FAILED,
+            // Without the present revision, the others were merely faster each time: the condition may still hold.
+            "REVISION_MISMATCH" if is_conditional && metadata.contains_key("current_revision") => {
+                StatusCode::PRECONDITION_FAILED
+            }
             "PAYLOAD_TOO_LARGE" => StatusCode::PAYLOAD_TOO_LARGE,
             // What the upstream says of the manager, it does not say of the manager's caller.
             "UPSTREAM" if matches!(name, "CANCELLED" | "UNAUTHENTICATED") => StatusCode::BAD_GATEWAY,

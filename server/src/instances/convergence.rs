@@ -232,12 +232,16 @@ impl Instances {
 
     /// For how long instances have been collected here.
     pub fn observed_for(&self) -> Duration {
-        self.since.elapsed()
+        self.since().elapsed()
     }
 
     /// When all instances have had the time to come: from then on a share of them says something.
     pub fn settled_at(&self) -> Instant {
-        self.since + self.settling
+        self.since() + self.settling
+    }
+
+    fn since(&self) -> Instant {
+        self.opened.get().copied().unwrap_or(self.made)
     }
 }
 

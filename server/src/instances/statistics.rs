@@ -43,7 +43,7 @@ pub struct Row {
 impl Instances {
     /// For how long this manager has counted.
     pub fn uptime(&self) -> Duration {
-        self.since.elapsed()
+        self.made.elapsed()
     }
 
     /// What instances reported and is lost, over all services.

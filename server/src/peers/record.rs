@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use cofferdam_proto::storage::v1::PeerRecord;
 use prost::Message;
+use tokio::time::Instant;
 
 use super::Shared;
 use crate::{
@@ -77,12 +78,16 @@ async fn enlist(store: &dyn Store, id: &str, record: &Bytes, ttl: Duration) -> R
     }
 }
 
-/// Renews the lease until it is lost.
+/// Renews the lease until it is lost: until the store says so, or for so long that it would.
 async fn renew(store: &dyn Store, lease: LeaseId, ttl: Duration) {
-    loop {
+    let mut renewed = Instant::now();
+    while renewed.elapsed() < ttl {
         tokio::time::sleep(ttl / 4).await;
-        if let Err(StoreError::LeaseNotFound { .. }) = store.keep_alive(lease).await {
-            return;
+        let asked = Instant::now();
+        match store.keep_alive(lease).await {
+            Ok(_) => renewed = asked,
+            Err(StoreError::LeaseNotFound { .. }) => return,
+            Err(error) => tracing::debug!(%error, "the lease of this manager's key was not renewed"),
         }
     }
 }

@@ -15,10 +15,13 @@ use cofferdam_core::{
 
 use super::{
     Registered, key, nearest,
-    record::alternatives,
+    record::{Place, alternatives},
     transact::{View, put},
 };
 use crate::{error::Error, store::Op};
+
+/// How many services may stand in for one. Each is a condition of the transaction that names it, which takes 64.
+const MAX_ALTERNATIVES: usize = 48;
 
 /// Checks the alternatives that `service` would have under `policy`, and returns what else to write for them.
 ///
@@ -36,6 +39,13 @@ pub(super) fn check(
     let known: BTreeSet<&Name> = before.map(|before| before.alternatives().collect()).unwrap_or_default();
     if wanted == known {
         return Ok(None);
+    }
+    if wanted.len() > MAX_ALTERNATIVES {
+        let violation = |(named, _): (Place, _)| {
+            let text = format!("names one of {} services: at most {MAX_ALTERNATIVES} may stand in", wanted.len());
+            Violation::invalid(place(&named.path()), text)
+        };
+        return Err(Error::Invalid { violations: alternatives(policy).last().map(violation).into_iter().collect() });
     }
     let others: Vec<_> = view.alternatives(&service.namespace).collect();
     let mut violations = Vec::new();

@@ -243,7 +243,7 @@ impl Catalog {
             Key::Alternatives(namespace) => self.guards.get(namespace).copied(),
             Key::Unregistered(key) => self.unregistered.get(key).map(|(revision, _)| *revision),
             Key::Bulk => self.bulk.as_ref().map(|bulk| bulk.at),
-            Key::Request | Key::Change(_) | Key::Malformed | Key::Unknown => None,
+            Key::Request | Key::Change(_) | Key::Mark | Key::Malformed | Key::Unknown => None,
         }
     }
 
@@ -337,7 +337,7 @@ impl Catalog {
             }
             // The store's description is read by whoever asks for its epoch, changes by who asks for them, the rest is
             // not ours to keep.
-            Key::Meta | Key::Request | Key::Change(_) | Key::Unknown => None,
+            Key::Meta | Key::Request | Key::Change(_) | Key::Mark | Key::Unknown => None,
         }
     }
 
@@ -451,7 +451,7 @@ impl Catalog {
                 self.bulk = None;
                 None
             }
-            Key::Meta | Key::Request | Key::Change(_) | Key::Unknown => None,
+            Key::Meta | Key::Request | Key::Change(_) | Key::Mark | Key::Unknown => None,
         }
     }
 

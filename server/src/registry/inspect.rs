@@ -125,6 +125,7 @@ pub fn inspect(entries: &[Entry]) -> Inspection {
                 Ok(plan) => found.bulk = (!plan.change.finished).then(|| plan.in_words()),
                 Err(unreadable) => found.problems.push(problem(unreadable.to_string())),
             },
+            Key::Mark => {}
             Key::Malformed => found.problems.push(problem("no manager writes such a key".to_owned())),
             Key::Unknown if entry.key.starts_with(key::PEERS) => {
                 found.managers += 1;

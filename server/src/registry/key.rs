@@ -16,6 +16,9 @@ pub(crate) const PEERS: &str = "peer/";
 /// The change of many services that is under way, or was last.
 pub(crate) const BULK: &str = "bulk/plan";
 
+/// Put, and nothing else, to find out how far a watch has come.
+pub(crate) const MARK: &str = "mark/store";
+
 /// What the keys of all changes begin with.
 pub(crate) const CHANGES: &str = "history/";
 
@@ -46,6 +49,8 @@ pub(super) enum Key {
     Unregistered(ServiceKey),
     /// The change of many services that is under way, or was last.
     Bulk,
+    /// Says nothing.
+    Mark,
     /// Under a prefix of ours, but not a key that a manager writes.
     Malformed,
     /// Of a later release.
@@ -61,6 +66,7 @@ impl Key {
         match kind {
             "meta" if rest == "store" => Self::Meta,
             "bulk" if rest == "plan" => Self::Bulk,
+            "mark" if rest == "store" => Self::Mark,
             "service" => service_key(rest).map_or(Self::Malformed, Self::Service),
             "health" => service_key(rest).map_or(Self::Malformed, Self::Health),
             "containment" => service_key(rest).map_or(Self::Malformed, Self::Containment),

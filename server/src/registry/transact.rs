@@ -19,7 +19,8 @@ use bytes::Bytes;
 use cofferdam_core::name::{Name, ServiceKey};
 use cofferdam_proto::v1;
 use prost::Message;
-use tokio::time::Instant;
+use tokio::{task::JoinError, time::Instant};
+use tracing::Instrument;
 
 use super::{
     Registered, Shared,
@@ -40,6 +41,9 @@ const ATTEMPTS: u32 = 32;
 
 /// How long a conflict's cause may take to arrive by the watch before the store is read instead.
 const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// How long memory may be behind the store before it is found out with a [mark](key::MARK) whether it is.
+const MARKED_AFTER: Duration = Duration::from_millis(20);
 
 /// The answer to a write.
 pub(super) trait Answer: Message + Default {
@@ -64,6 +68,17 @@ struct Planned<A> {
     txn: Txn,
     read_back: ReadBack,
     epoch: u64,
+}
+
+/// A plan on its way into the store.
+#[derive(Debug)]
+struct Change {
+    txn: Txn,
+    read_back: ReadBack,
+    epoch: u64,
+    /// `None`: nothing is told of it.
+    cause: Option<Cause>,
+    request_id: String,
 }
 
 /// The services in memory, as one plan sees them.
@@ -149,28 +164,25 @@ impl Shared {
     /// # Errors
     /// What the plan refuses with, [`Error::Contended`], [`Error::RequestIdReused`], or what the store fails with.
     pub(super) async fn transact<'a, A: Answer>(
-        &self,
+        self: &Arc<Self>,
         target: impl Into<Option<&'a ServiceKey>>,
         request: &Request,
         cause: Option<&Cause>,
         plan: impl Fn(&mut View<'_>) -> Result<Plan<A>, Error> + Send,
     ) -> Result<A, Error> {
         let give_up = Instant::now() + self.options.store_timeout;
-        for attempt in 0..ATTEMPTS {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
             let Planned { verdict, mut txn, read_back, epoch } = self.plan(&plan);
             let verdict = verdict.map(|planned| {
                 txn.ops = planned.ops;
                 planned.answer
             });
             let lease = request.attach(self, &mut txn, verdict.as_ref().ok(), give_up).await?;
-            let ops = txn.ops.clone();
-            let conflict = match self.commit(txn, give_up).await {
+            let cause = cause.cloned();
+            let change = Change { txn, read_back, epoch, cause, request_id: request.id().to_owned() };
+            let conflict = match self.make(change, give_up).await {
                 Ok(revision) => {
-                    self.apply_early(&ops, read_back, epoch, revision);
-                    if let Some(cause) = cause {
-                        let at = super::revision_at(epoch, revision);
-                        services(&ops).for_each(|key| cause.tell(&key, request.id(), at));
-                    }
                     let mut answer = verdict?;
                     answer.revision().get_or_insert(super::revision_at(epoch, revision));
                     return Ok(answer);
@@ -179,12 +191,7 @@ impl Shared {
                     self.leases.drop_lease(lease);
                     continue;
                 }
-                Err(CommitError::Store(error)) => {
-                    if let (Some(cause), StoreError::Unknown { reason }) = (cause, &error) {
-                        services(&ops).for_each(|key| cause.tell_doubt(&key, request.id(), reason));
-                    }
-                    return Err(self.store_error(error));
-                }
+                Err(CommitError::Store(error)) => return Err(self.store_error(error)),
                 Err(CommitError::Conflict(conflict)) => conflict,
             };
             // Before a repetition is answered, too: another manager may have taken the first one, and whoever is answered
@@ -193,13 +200,43 @@ impl Shared {
             if let Some(first) = request.first_result(&conflict, epoch)? {
                 return Ok(first);
             }
+            caught_up?;
+            pause(attempts).await;
+            attempts += 1;
             if Instant::now() >= give_up {
                 break;
             }
-            caught_up?;
-            pause(attempt).await;
         }
-        Err(Error::Contended { key: target.into().cloned(), attempts: ATTEMPTS })
+        Err(Error::Contended { key: target.into().cloned(), attempts })
+    }
+
+    /// Commits a change, and tells memory and the log of it. It is carried to its end by a task of its own: who hangs up
+    /// meanwhile takes back neither the change nor its record.
+    async fn make(self: &Arc<Self>, change: Change, give_up: Instant) -> Result<StoreRevision, CommitError> {
+        let shared = Arc::clone(self);
+        let made = async move {
+            let Change { txn, read_back, epoch, cause, request_id } = change;
+            let ops = txn.ops.clone();
+            let committed = shared.commit(txn, give_up).await;
+            match &committed {
+                Ok(revision) => {
+                    shared.apply_early(&ops, read_back, epoch, *revision);
+                    if let Some(cause) = cause {
+                        let at = super::revision_at(epoch, *revision);
+                        services(&ops).for_each(|key| cause.tell(&key, &request_id, at));
+                    }
+                }
+                Err(CommitError::Store(StoreError::Unknown { reason })) => {
+                    if let Some(cause) = cause {
+                        services(&ops).for_each(|key| cause.tell_doubt(&key, &request_id, reason));
+                    }
+                }
+                Err(_) => {}
+            }
+            committed
+        };
+        let unknown = |ended: JoinError| StoreError::Unknown { reason: ended.to_string() };
+        tokio::spawn(made.in_current_span()).await.unwrap_or_else(|ended| Err(unknown(ended).into()))
     }
 
     /// What a write would answer, without writing anything.
@@ -232,8 +269,16 @@ impl Shared {
             Err(_) => return Err(Error::StoreUnavailable { reason: self.no_answer() }),
         };
         let meta = described.entries.iter().find(|entry| entry.key == key::META).map(|entry| entry.mod_revision);
-        let is_there = |catalog: &Catalog| Some(catalog.meta) == meta && catalog.head >= described.revision;
-        self.catch_up_until(is_there, give_up).await
+        let is_at = |at| move |catalog: &Catalog| Some(catalog.meta) == meta && catalog.head >= at;
+        let soon = give_up.min(Instant::now() + MARKED_AFTER);
+        if tokio::time::timeout_at(soon, self.wait_until(is_at(described.revision))).await.is_ok() {
+            return Ok(());
+        }
+        // Others may write to the same etcd: its revision moves, and our watch has nothing to tell of it. It tells of a key
+        // of ours, behind all that was before it.
+        let mark = Txn { preconditions: Vec::new(), ops: vec![put(key::MARK.to_owned(), Bytes::new())] };
+        let at = self.commit(mark, give_up).await.unwrap_or(described.revision);
+        self.catch_up_until(is_at(at), give_up).await
     }
 
     /// Commits within what is left of the store's time.
@@ -256,16 +301,8 @@ impl Shared {
     }
 
     async fn catch_up_until(&self, is_there: impl Fn(&Catalog) -> bool, give_up: Instant) -> Result<(), Error> {
-        let mut version = self.version.subscribe();
-        let caught_up = async {
-            while !is_there(&self.read()) {
-                if version.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
         let patience = give_up.min(Instant::now() + CATCH_UP);
-        if tokio::time::timeout_at(patience, caught_up).await.is_ok() {
+        if tokio::time::timeout_at(patience, self.wait_until(&is_there)).await.is_ok() {
             return Ok(());
         }
         let reload = async {
@@ -276,6 +313,18 @@ impl Shared {
         match tokio::time::timeout_at(give_up, reload).await {
             Ok(reloaded) => reloaded.map_err(|error| self.resync_error(error)),
             Err(_) => Err(Error::StoreUnavailable { reason: self.no_answer() }),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until memory knows something.
+    async fn wait_until(&self, is_there: impl Fn(&Catalog) -> bool) {
+        let mut version = self.version.subscribe();
+        while !is_there(&self.read()) {
+            if version.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

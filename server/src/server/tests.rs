@@ -200,3 +200,15 @@ async fn a_file_that_holds_no_certificate_vouches_for_nobody() {
     let refused = Server::bind(&config).await.unwrap_err().to_string();
     assert!(refused.starts_with("cannot read webhook.ca_file") && refused.contains("no certificate"), "{refused}");
 }
+
+/// A manager asks its instances to come back over so much time, and said "all" of those who had come in the first ten seconds.
+#[test]
+fn all_instances_means_all_that_were_asked_to_spread() {
+    let settling = |reconnect_rate, max_instances| {
+        super::settling(SyncOptions { reconnect_rate, ..SyncOptions::default() }, max_instances)
+    };
+    assert_eq!(settling(2_000, 20_000), Duration::from_secs(10));
+    assert_eq!(settling(500, 20_000), Duration::from_secs(40));
+    assert_eq!(settling(2_000, 100), SETTLING);
+    assert_eq!(settling(1, 1_000_000), Duration::from_secs(300));
+}

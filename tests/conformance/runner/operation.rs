@@ -134,6 +134,10 @@ impl Operation for Scripted {
         String::from_utf8(payload.bytes.to_vec()).ok().map(|text| Reply { text, script: None })
     }
 
+    fn has_alternative(&self) -> bool {
+        true
+    }
+
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<Reply> {
         let service = step.service.as_str();
         let method = if step.method.is_empty() { &self.call.method } else { &step.method };

@@ -189,6 +189,10 @@ impl Operation for Recorded {
         Some(())
     }
 
+    fn has_alternative(&self) -> bool {
+        true
+    }
+
     async fn alternative(&mut self, _: &AlternativeFallback, _: Option<Duration>) -> Option<()> {
         Some(())
     }

@@ -2,15 +2,17 @@
 
 use super::hooks::Hooks;
 use crate::classify::IntoVerdict;
-use crate::error::{Error, Failure};
+use crate::error::{Bad, Error, Failure};
 use crate::runtime::Tokio;
 use crate::service::Service;
 use crate::spans::{CallSpan, Made};
 use bytes::Bytes;
-use cofferdam_core::call::{self, Answer, Attempt, AttemptEnd, CallOptions, Context, Operation, Payload, Verdict, Why};
+use cofferdam_core::call::{
+    self, Answer, Attempt, AttemptEnd, CallOptions, Context, Operation, Payload, Source, Verdict, Why,
+};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -69,15 +71,22 @@ impl<'a, F, H> Call<'a, F, H> {
             let span = operation.span.handle();
             let answered = span.around(call::execute(service.isolation(), &Tokio, &mut operation, &options)).await;
             operation.span.end(&answered);
-            answered.map_err(|failure| {
-                let failure = Failure::from(failure);
-                match operation.last_word {
-                    Some(error) => Failure { error: Error::Inner(error), ..failure },
-                    None => failure,
-                }
-            })
+            answered.or_else(|failure| failed(failure, operation.last_word))
         }
     }
+}
+
+/// What the caller gets of a call that brought no good answer. `last_word`: the error of the caller's own fallback.
+#[cold]
+fn failed<T, E>(failure: call::Failure<Bad<T, E>>, last_word: Option<E>) -> Result<Answer<T>, Failure<E>> {
+    let receipt = failure.receipt;
+    let error = match (last_word, Error::from(failure.cause).into_inner()) {
+        (Some(error), _) | (None, Ok(Bad::Error(error))) => Error::Inner(error),
+        // Bad news is still the service's own answer.
+        (None, Ok(Bad::Answer(value))) => return Ok(Answer { value, source: Source::Live, receipt }),
+        (None, Err(rejection)) => rejection.widen(),
+    };
+    Err(Failure { error, receipt })
 }
 
 /// A call under way.
@@ -97,19 +106,30 @@ where
     E: Send,
 {
     type Output = T;
-    type Error = E;
+    type Error = Bad<T, E>;
 
-    fn attempt(&mut self, attempt: Attempt) -> impl Future<Output = Result<T, E>> + Send + use<'a, F, Fut, H, T, E> {
+    fn attempt(
+        &mut self,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<T, Bad<T, E>>> + Send + use<'a, F, Fut, H, T, E> {
         let span = self.span.attempt(attempt, Made::ByCode);
-        span.around((self.call.attempt)(attempt))
+        span.around((self.call.attempt)(attempt).map_err(Bad::Error))
     }
 
     fn ended(&mut self, attempt: u32, end: AttemptEnd) {
         self.span.attempt_ended(attempt, end);
     }
 
-    fn classify(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
-        self.call.hooks.classify(result, context)
+    fn classify(&self, result: Result<&T, &Bad<T, E>>, context: Context<'_>) -> Verdict {
+        let context = Context { error_type: std::any::type_name::<E>(), ..context };
+        match result {
+            Ok(answer) | Err(Bad::Answer(answer)) => self.call.hooks.classify(Ok(answer), context),
+            Err(Bad::Error(error)) => self.call.hooks.classify(Err(error), context),
+        }
+    }
+
+    fn reject(&mut self, answer: T) -> Result<T, Bad<T, E>> {
+        Err(Bad::Answer(answer))
     }
 
     fn encode(&self, output: &T) -> Option<Bytes> {
@@ -118,6 +138,10 @@ where
 
     fn decode(&mut self, payload: Payload<'_>) -> Option<T> {
         self.call.hooks.decode(payload)
+    }
+
+    fn has_alternative(&self) -> bool {
+        H::HAS_ALTERNATIVE
     }
 
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<T> {

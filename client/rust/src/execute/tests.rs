@@ -320,3 +320,28 @@ async fn a_calls_future_is_little_larger_than_its_operations() {
     let overhead = size_of_val(&call) - size_of_val(&operation());
     assert!(overhead < 1536, "{overhead} bytes");
 }
+
+/// It was the answer, however often another attempt would have mended it, and whatever could have stood in.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_a_failure_is_repeated_and_stood_in_for() {
+    let is_bad = |result: Result<&u16, &Boom>| match result {
+        Ok(500..) | Err(_) => Outcome::Failure,
+        Ok(_) => Outcome::Success,
+    };
+    let statuses = |statuses: [u16; 2]| {
+        let mut statuses = statuses.into_iter();
+        move || std::future::ready(Ok::<_, Boom>(statuses.next().unwrap()))
+    };
+    // Of many in a row, the breaker would open.
+    let breaker = BreakerPolicy { consecutive_failures: 0, failure_rate: 0.0, ..spec(Level::Enhanced).breaker };
+    let service = service(PolicySpec { breaker, ..spec(Level::Enhanced) });
+    let mended = service.execute("list", statuses([503, 200])).idempotent().classify(is_bad).answer().await.unwrap();
+    assert_eq!((mended.value, mended.receipt.attempts), (200, 2));
+    let call = service.execute("list", statuses([503, 502])).idempotent().classify(is_bad);
+    let stood_in = call.fallback(|_| async { Ok(299) }).answer().await.unwrap();
+    assert_eq!((stood_in.value, stood_in.source), (299, Source::Local));
+    let bad = service.execute("list", statuses([503, 502])).idempotent().classify(is_bad).answer().await.unwrap();
+    assert_eq!((bad.value, bad.source, bad.receipt.attempts), (502, Source::Live, 2), "nothing better has come");
+    let once = service.execute("list", statuses([503, 200])).classify(is_bad).answer().await.unwrap();
+    assert_eq!((once.value, once.receipt.attempts), (503, 1), "it may not run twice");
+}

@@ -26,6 +26,13 @@ pub trait Inspect<Req, Res>: Send + Sync {
         None
     }
 
+    /// Whether a request begins a stream, of which the call's timeout bounds the beginning alone: then the service is not
+    /// told of it. Default: no.
+    fn is_stream(&self, request: &Req) -> bool {
+        let _ = request;
+        false
+    }
+
     /// Tells the service how much time is left. Default: does not.
     fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
         let _ = (request, remaining);
@@ -92,6 +99,13 @@ pub struct MethodOf<I, F> {
     pub(super) method: F,
 }
 
+/// An [`Inspect`] that knows streams; made by [`IsolationLayer::streams`](super::IsolationLayer::streams).
+#[derive(Clone, Copy, Debug)]
+pub struct StreamsBy<I, F> {
+    pub(super) inspect: I,
+    pub(super) is_stream: F,
+}
+
 /// An [`Inspect`] with a classification of its own; made by
 /// [`IsolationLayer::classify`](super::IsolationLayer::classify).
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +114,7 @@ pub struct ClassifiedBy<I, F> {
     pub(super) classify: F,
 }
 
-/// What both kinds of [`Inspect`] around another one leave to that one.
+/// What all kinds of [`Inspect`] around another one leave to that one.
 macro_rules! forward_to_inner {
     () => {
         fn is_idempotent(&self, request: &Req) -> bool {
@@ -133,6 +147,27 @@ macro_rules! forward_to_inner {
     };
 }
 
+/// What those that judge nothing leave to it besides.
+macro_rules! forward_responses {
+    () => {
+        fn is_error(&self, response: &Res) -> bool {
+            self.inspect.is_error(response)
+        }
+
+        fn is_unfinished(&self, response: &Res) -> bool {
+            self.inspect.is_unfinished(response)
+        }
+
+        fn follow(&self, response: &mut Res, ongoing: Ongoing) {
+            self.inspect.follow(response, ongoing);
+        }
+
+        fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {
+            self.inspect.classify(result, context)
+        }
+    };
+}
+
 impl<Req, Res, I, F> Inspect<Req, Res> for MethodOf<I, F>
 where
     I: Inspect<Req, Res>,
@@ -142,23 +177,29 @@ where
         (self.method)(request)
     }
 
+    fn is_stream(&self, request: &Req) -> bool {
+        self.inspect.is_stream(request)
+    }
+
     forward_to_inner!();
+    forward_responses!();
+}
 
-    fn is_error(&self, response: &Res) -> bool {
-        self.inspect.is_error(response)
+impl<Req, Res, I, F> Inspect<Req, Res> for StreamsBy<I, F>
+where
+    I: Inspect<Req, Res>,
+    F: Fn(&Req) -> bool + Send + Sync,
+{
+    fn method(&self, request: &Req) -> String {
+        self.inspect.method(request)
     }
 
-    fn is_unfinished(&self, response: &Res) -> bool {
-        self.inspect.is_unfinished(response)
+    fn is_stream(&self, request: &Req) -> bool {
+        (self.is_stream)(request)
     }
 
-    fn follow(&self, response: &mut Res, ongoing: Ongoing) {
-        self.inspect.follow(response, ongoing);
-    }
-
-    fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {
-        self.inspect.classify(result, context)
-    }
+    forward_to_inner!();
+    forward_responses!();
 }
 
 impl<Req, Res, I, F, V> Inspect<Req, Res> for ClassifiedBy<I, F>
@@ -169,6 +210,10 @@ where
 {
     fn method(&self, request: &Req) -> String {
         self.inspect.method(request)
+    }
+
+    fn is_stream(&self, request: &Req) -> bool {
+        self.inspect.is_stream(request)
     }
 
     forward_to_inner!();

@@ -1,7 +1,7 @@
 use super::error::{BoxError, LayerError};
 use super::inspect::Inspect;
 use super::ongoing::Ongoing;
-use crate::error::Error;
+use crate::error::{Bad, Error};
 use crate::runtime::Tokio;
 use crate::service::Service;
 use crate::spans::{CallSpan, Made};
@@ -85,7 +85,7 @@ where
             };
             let error = match Error::from(failure.cause).into_inner() {
                 // Bad news is still the service's own answer.
-                Ok(Bad::Response(response)) => return Ok(response),
+                Ok(Bad::Answer(response)) => return Ok(response),
                 // A channel's own timer runs beside the engine's, by the same limit or by one that the caller has set.
                 Ok(Bad::Error(error)) if is_timeout(&*error) => Error::Timeout,
                 Ok(Bad::Error(error)) => Error::Inner(error),
@@ -108,12 +108,6 @@ struct Carried<S, Req, Res, I, R> {
     responses: PhantomData<fn() -> Res>,
 }
 
-/// What the inner service had to say instead of a good response.
-enum Bad<Res> {
-    Response(Res),
-    Error(BoxError),
-}
-
 impl<S, Req, I, R> Operation for Carried<S, Req, S::Response, I, R>
 where
     S: tower_service::Service<Req> + Clone + Send,
@@ -125,12 +119,12 @@ where
     R: Replay<Req>,
 {
     type Output = S::Response;
-    type Error = Bad<S::Response>;
+    type Error = Bad<S::Response, BoxError>;
 
     fn attempt(
         &mut self,
         attempt: Attempt,
-    ) -> impl Future<Output = Result<S::Response, Bad<S::Response>>> + Send + use<S, Req, I, R> {
+    ) -> impl Future<Output = Result<S::Response, Bad<S::Response, BoxError>>> + Send + use<S, Req, I, R> {
         let mut request = self.request.take();
         let span = self.span.attempt(attempt, Made::ByLayer);
         if let Some(request) = &mut request {
@@ -139,7 +133,9 @@ where
             if let Some(trace) = span.trace() {
                 self.inspect.tell_trace(request, &trace);
             }
-            if let Some(remaining) = attempt.tell_remaining {
+            if let Some(remaining) = attempt.tell_remaining
+                && !self.inspect.is_stream(request)
+            {
                 self.inspect.tell_remaining(request, remaining);
             }
         }
@@ -150,7 +146,7 @@ where
             poll_fn(|context| inner.poll_ready(context)).await.map_err(|error| Bad::Error(error.into()))?;
             let response = inner.call(request).await.map_err(|error| Bad::Error(error.into()))?;
             span.describe(|| inspect.describe_response(&response));
-            if inspect.is_error(&response) { Err(Bad::Response(response)) } else { Ok(response) }
+            if inspect.is_error(&response) { Err(Bad::Answer(response)) } else { Ok(response) }
         })
     }
 
@@ -162,10 +158,10 @@ where
         self.request.is_some()
     }
 
-    fn classify(&self, result: Result<&S::Response, &Bad<S::Response>>, context: Context<'_>) -> Verdict {
+    fn classify(&self, result: Result<&S::Response, &Bad<S::Response, BoxError>>, context: Context<'_>) -> Verdict {
         let context = Context { error_type: std::any::type_name::<S::Error>(), ..context };
         match result {
-            Ok(response) | Err(Bad::Response(response)) => self.inspect.classify(Ok(response), context),
+            Ok(response) | Err(Bad::Answer(response)) => self.inspect.classify(Ok(response), context),
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),
         }
     }

@@ -102,6 +102,17 @@ pub(crate) enum ToManager {
     Report(Report),
 }
 
+impl ToManager {
+    /// The revision that it is an answer to. `None`: it is none, or to one without a revision.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        match self {
+            Self::Applied(applied) => Some(applied.revision),
+            Self::Refused { revision, .. } => *revision,
+            Self::Hello(_) | Self::Subscribe { .. } | Self::Report(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) instance_id: String,

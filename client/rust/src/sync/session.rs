@@ -190,7 +190,17 @@ impl<'a> Session<'a> {
 
     /// Says what was put back. Before anything was answered, the manager will send it, and is told then.
     fn refuse_contained(&mut self) {
-        self.answers.extend(self.shared.containment.take_refusals());
+        for (name, mut refusal) in self.shared.containment.take_refusals() {
+            // Since then, the manager may have sent another policy: that is what is in force, and the answer to it stays.
+            if let (ToManager::Refused { in_force, .. }, Some(service)) =
+                (&mut refusal, self.shared.registry.find(&name))
+            {
+                *in_force = applied(&service);
+            }
+            if self.answers.get(&name).is_none_or(|answer| answer.revision() <= refusal.revision()) {
+                self.answers.insert(name, refusal);
+            }
+        }
     }
 
     fn has_something_to_say(&self) -> bool {

@@ -88,6 +88,8 @@ impl Transport for Scripted {
         let (to_instance, inbound) = mpsc::unbounded_channel();
         let stream = Some(Stream { from_instance, to_instance });
         let _ = self.opened.send(Opened { manager, at, stream });
+        // A manager may speak before the instance knows that it is connected.
+        tokio::task::yield_now().await;
         Ok(UnboundedReceiverStream::new(inbound))
     }
 }

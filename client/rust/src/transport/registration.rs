@@ -5,6 +5,7 @@ use super::{Manager, describe};
 use crate::register::{Criticality, RegisterError, Registered, Registration};
 use cofferdam_core::policy::Violation;
 use cofferdam_core::wire::{level_to_wire, to_wire};
+use cofferdam_proto::status::Facts;
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::isolation_service_client::IsolationServiceClient;
 use tonic::metadata::MetadataValue;
@@ -61,7 +62,7 @@ fn to_request(registration: &Registration) -> v1::RegisterServiceRequest {
 
 fn from_status(status: Status) -> RegisterError {
     let message = status.message().to_owned();
-    match status.code() {
+    match Facts::of_status(&status).code {
         Code::InvalidArgument => {
             let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
             let violation =

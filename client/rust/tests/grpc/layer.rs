@@ -77,16 +77,24 @@ async fn the_service_is_told_the_time_that_is_left() {
     })
     .await;
     let channel = Endpoint::from_shared(upstream.url()).unwrap().connect_lazy();
-    let protected = ServiceBuilder::new().layer(client(1).layer("user-svc")).service(channel);
+    let protected = ServiceBuilder::new().layer(client(1).layer("user-svc")).service(channel.clone());
     let mut users = IsolationServiceClient::new(protected);
     soon(users.register_service(RegisterServiceRequest::default())).await.unwrap();
-    let told = told.lock().unwrap().take().unwrap();
-    let millis: u64 = told.to_str().unwrap().strip_suffix('m').unwrap().parse().unwrap();
+    let timeout = told.lock().unwrap().take().unwrap();
+    let millis: u64 = timeout.to_str().unwrap().strip_suffix('m').unwrap().parse().unwrap();
     assert!((1..=30_001).contains(&millis), "{millis}");
 
     let mut request = tonic::Request::new(RegisterServiceRequest::default());
     request.set_timeout(Duration::from_secs(7));
     soon(users.register_service(request)).await.unwrap();
+    assert!(told.lock().unwrap().take().is_some());
+
+    // Of what begins a stream it is not: it would have to end that by then.
+    type Request = tonic::codegen::http::Request<tonic::body::Body>;
+    let layer = client(1).layer("user-svc").streams(|request: &Request| request.uri().path().ends_with("Service"));
+    let mut users = IsolationServiceClient::new(ServiceBuilder::new().layer(layer).service(channel));
+    soon(users.register_service(RegisterServiceRequest::default())).await.unwrap();
+    assert_eq!(told.lock().unwrap().take(), None);
 }
 
 #[tokio::test]

@@ -189,3 +189,20 @@ async fn the_longest_durations_do_no_harm() {
     }
     assert_eq!(bench.breaker(), Some(State::Open));
 }
+
+/// A third of the time was left for a service that answers in half of it.
+#[tokio::test(start_paused = true)]
+async fn no_time_is_kept_back_for_an_alternative_that_is_not_asked() {
+    let mut spec = with_chain(Level::Enhanced, vec![alternative_step()]);
+    spec.timeout.call_timeout = 3 * SECOND;
+    spec.fallback.reserve = Some(2 * SECOND);
+    let slow = || Script::new([Reply::AnswerAfter(SECOND * 3 / 2, "slow")]);
+    let with_backup = || Script { alternative: Some("backup"), ..slow() };
+    let answer = async |spec: &PolicySpec, mut script: Script| {
+        Bench::new(spec.clone()).run(&mut script, idempotent()).await.unwrap().value
+    };
+    assert_eq!(answer(&spec, with_backup()).await, "backup");
+    assert_eq!(answer(&spec, slow()).await, "slow", "the host has none");
+    spec.fallback.on = vec![FallbackTrigger::Failure];
+    assert_eq!(answer(&spec, with_backup()).await, "slow", "not after a timeout");
+}

@@ -1,6 +1,7 @@
 //! Answers that have begun, and end later.
 
 use super::*;
+use crate::health::HealthStatus;
 
 impl Bench {
     /// A call whose answer begins.
@@ -79,4 +80,23 @@ async fn the_call_is_over_with_the_beginning() {
     bench.end(unfinished, Outcome::Failure);
     let counters = bench.counters();
     assert_eq!((counters.calls, counters.retries, counters.served_static), (1, 0, 0));
+}
+
+/// Each that ended under the policy of before emptied the window, and those after it did again.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_one_that_began_under_another_policy_leaves_the_health_as_it_is() {
+    let mut spec = at(Level::Basic);
+    let bench = Bench::new(spec.clone());
+    let begun = bench.begin().await;
+    spec.health.window *= 2;
+    bench.apply(spec);
+    let failing = async || bench.call([Reply::Code(13)]).await.unwrap_err();
+    for _ in 0..20 {
+        failing().await;
+    }
+    let health = || bench.isolation.health(bench.runtime.now());
+    let before = health();
+    assert_ne!(before, HealthStatus::Healthy);
+    bench.end(begun, Outcome::Success);
+    assert_eq!(health(), before);
 }

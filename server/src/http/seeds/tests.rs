@@ -206,6 +206,10 @@ async fn breakers_are_tripped_and_reset_by_the_paths_that_people_know() {
     let page = [("origin", "https://evil.example")];
     assert_eq!(ask(&manager, line, &page, "").await.status, 403);
     assert_eq!(ask(&manager, "POST /api/auth/circuit-breaker/trip", &page, "").await.status, 403);
+    // It was not looked at, and the breaker opened whatever the revision.
+    let condition = [("if-match", "\"1-1\"")];
+    let refused = ask(&manager, "POST /api/auth/circuit-breaker/trip", &condition, "").await;
+    assert_eq!((refused.status, &refused.json()["violations"][0]["field"]), (400, &serde_json::json!("if-match")));
     assert_eq!(ask(&manager, line, &[], "{}").await.status, 400, "nothing is ignored");
     assert_eq!(ask(&manager, "GET /api/admin/reset-circuit-breakers", &[], "").await.status, 405);
 }

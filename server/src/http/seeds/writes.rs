@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use cofferdam_proto::v1;
 use futures_util::{StreamExt as _, stream};
-use http::{Response, StatusCode, request::Parts};
+use http::{
+    Response, StatusCode,
+    header::{IF_MATCH, IF_NONE_MATCH},
+    request::Parts,
+};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -84,6 +88,13 @@ impl SeedWrite {
     ) -> Result<Response<Bytes>, Problem> {
         if !body.is_empty() {
             return Err(Problem::invalid_field("", "this request takes no body"));
+        }
+        for condition in [IF_MATCH, IF_NONE_MATCH] {
+            if head.headers.contains_key(&condition) {
+                let name = condition.as_str();
+                let words = "this path has no revision to compare with: use the one under /v1/services";
+                return Err(Problem::invalid_field(name, words));
+            }
         }
         let asked = Asked { service, head, namespace: namespace(head.uri.query().unwrap_or_default())? };
         let write = Write { asked, request_id: request_id(head)?, reason: format!("POST {}", head.uri.path()) };

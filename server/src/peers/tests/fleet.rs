@@ -226,3 +226,20 @@ async fn one_that_does_not_know_the_others_yet_or_they_it_names_itself_and_reach
         assert_eq!(answer.convergence.unwrap().unreachable_managers, []);
     }
 }
+
+/// Its key ran out, another manager could come and take instances, and it still spoke for all.
+#[tokio::test]
+async fn one_whose_lease_must_have_run_out_speaks_for_itself_no_more() {
+    let store = FaultyStore::new();
+    let manager = manager(&store).await;
+    manager.registry.register(registration("payments")).await.unwrap();
+    until("it to be alone", async || manager.peers.are_none()).await;
+    store.set_away(true);
+    until("it to doubt itself", async || {
+        let doubted = stats(&manager).await.unreachable_managers;
+        doubted.iter().any(|doubted| doubted.id == manager.peers.id()) && !manager.peers.are_none()
+    })
+    .await;
+    store.set_away(false);
+    until("it to be back", async || stats(&manager).await.unreachable_managers.is_empty()).await;
+}

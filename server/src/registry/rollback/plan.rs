@@ -162,7 +162,7 @@ impl Shared {
     ///
     /// # Errors
     /// Those of every write. What was done is done, and the rest is still to do.
-    pub(in crate::registry) async fn carry_on(&self) -> Result<(), Error> {
+    pub(in crate::registry) async fn carry_on(self: &Arc<Self>) -> Result<(), Error> {
         self.catch_up_with_store().await?;
         let Some((_, plan)) = self.bulk_under_way() else { return Ok(()) };
         let cause = self.cause_of(&plan)?;
@@ -185,7 +185,12 @@ impl Shared {
     }
 
     /// Writes as much of a plan as a transaction takes. `None`: somebody else has brought it to its end.
-    async fn write_part(&self, plan: &BulkPlan, found: &Found, cause: &Cause) -> Result<Option<Part>, Error> {
+    async fn write_part(
+        self: &Arc<Self>,
+        plan: &BulkPlan,
+        found: &Found,
+        cause: &Cause,
+    ) -> Result<Option<Part>, Error> {
         let limit = self.options.max_services;
         let last = Mutex::new(None);
         let write = |view: &mut View<'_>| {

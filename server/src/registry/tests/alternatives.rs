@@ -133,3 +133,37 @@ async fn the_alternatives_of_overrides_count() {
     let refused = registry.unregister(unregister("b")).await.unwrap_err();
     assert!(matches!(refused, Error::ServiceInUse { .. }), "{refused}");
 }
+
+/// Each is a condition of the transaction: 61 of them were an internal error.
+#[tokio::test]
+async fn more_alternatives_than_a_transaction_takes_are_refused_where_they_are() {
+    let registry = with(&["payments"]).await;
+    let chains = |count: usize| v1::UpdateIsolationPolicyRequest {
+        service: "payments".to_owned(),
+        policy: Some(v1::IsolationPolicy {
+            method_overrides: (0..count)
+                .map(|number| v1::MethodOverride {
+                    glob: format!("Get{number}"),
+                    policy: Some(v1::IsolationPolicy {
+                        fallback: Some(v1::FallbackPolicy {
+                            chain: vec![alternative_step(&format!("backup-{number}"))],
+                            ..v1::FallbackPolicy::default()
+                        }),
+                        ..v1::IsolationPolicy::default()
+                    }),
+                    ..v1::MethodOverride::default()
+                })
+                .collect(),
+            ..v1::IsolationPolicy::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["method_overrides".to_owned()] }),
+        ..v1::UpdateIsolationPolicyRequest::default()
+    };
+    for number in 0..49 {
+        register(&registry, &format!("backup-{number}")).await;
+    }
+    let refused = registry.update_policy(chains(49)).await.unwrap_err();
+    assert_eq!(paths(&refused), ["policy.method_overrides[48].policy.fallback.chain[0].alternative.service"]);
+    assert!(refused.to_string().contains("at most 48"), "{refused}");
+    registry.update_policy(chains(48)).await.unwrap();
+}

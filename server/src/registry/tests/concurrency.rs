@@ -3,7 +3,8 @@
 use super::writes::register;
 use crate::{
     error::Error,
-    testing::{FaultyStore, key, registry},
+    registry::RegistryOptions,
+    testing::{FaultyStore, eventually, key, registry},
 };
 use cofferdam_proto::v1;
 use std::sync::{Arc, atomic::Ordering};
@@ -85,4 +86,19 @@ async fn a_manager_that_has_not_heard_yet_does_not_refuse() {
         // The right one may not have seen it, and still must not say "not found".
         right.update_policy(attempts(&name, 4, "retry")).await.unwrap();
     }
+}
+
+/// It was said that others had changed the service, at each of 32 attempts; there had been one.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_quiet_after_a_conflict_is_not_a_quarrel() {
+    let store = FaultyStore::new();
+    let (here, there) = (registry(&store).await, registry(&store).await);
+    register(&here, "payments").await;
+    eventually(&there, || there.get(&key("default/payments")).is_some()).await;
+    store.set_deaf(true);
+    there.update_policy(attempts("payments", 4, "retry")).await.unwrap();
+    // The commit is answered in time; that and what is read again afterwards are not.
+    store.set_delay(RegistryOptions::default().store_timeout * 2 / 3);
+    let refused = here.update_policy(attempts("payments", 5, "retry")).await.unwrap_err();
+    assert!(matches!(refused, Error::StoreUnavailable { .. }), "{refused}");
 }

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     registry::{OpenError, Registry, RegistryOptions},
     store::{MemoryStore, Op, Store, StoreRevision, Txn},
-    testing::{EPOCH, FaultyStore, eventually, key, registration, registry},
+    testing::{EPOCH, FaultyStore, eventually, key, log, registration, registry},
 };
 use cofferdam_core::wire::revision_from_wire;
 use cofferdam_proto::{storage::v1::StoreMeta, v1};
@@ -155,4 +155,54 @@ async fn a_store_that_comes_in_time_is_waited_for() {
     });
     let registry = registry(&store).await;
     register(&registry, "payments").await;
+}
+
+/// The change was made, and neither memory nor the log heard of it.
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_takes_back_neither_the_change_nor_its_record() {
+    let (log, records) = log();
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    // So that nobody but the write itself can tell.
+    store.set_deaf(true);
+    store.set_delay(Duration::from_secs(1));
+    let write = registry.register(registration("payments"));
+    let log = tracing::subscriber::set_default(log);
+    assert!(tokio::time::timeout(Duration::from_millis(500), write).await.is_err(), "it has hung up");
+    assert!(registry.get(&key("default/payments")).is_none());
+    eventually(&registry, || registry.get(&key("default/payments")).is_some()).await;
+    drop(log);
+    assert!(records.text().contains("service changed"), "{}", records.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_in_doubt_is_told_though_its_caller_has_hung_up() {
+    let (log, records) = log();
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    store.set_delay(RegistryOptions::default().store_timeout * 2);
+    let write = registry.register(registration("payments"));
+    let log = tracing::subscriber::set_default(log);
+    assert!(tokio::time::timeout(Duration::from_millis(500), write).await.is_err(), "it has hung up");
+    tokio::time::sleep(RegistryOptions::default().store_timeout).await;
+    drop(log);
+    assert!(records.text().contains("service may have changed"), "{}", records.text());
+}
+
+/// Each read of the history took a second, and read the whole store.
+#[tokio::test(start_paused = true)]
+async fn what_others_write_beside_us_holds_up_no_look_at_the_history() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    store.foreign.store(7, std::sync::atomic::Ordering::SeqCst);
+    let begun = Instant::now();
+    registry.catch_up().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    assert_eq!(registry.concerns(), []);
+    // Where nothing has happened, nothing is written.
+    store.foreign.store(0, std::sync::atomic::Ordering::SeqCst);
+    let commits = store.commits.load(std::sync::atomic::Ordering::SeqCst);
+    registry.catch_up().await.unwrap();
+    assert_eq!(store.commits.load(std::sync::atomic::Ordering::SeqCst), commits);
 }

@@ -13,7 +13,10 @@ use crate::{
 };
 use cofferdam_core::level::Level;
 use cofferdam_proto::v1::{self, RollbackOutcome, revision_point::Point};
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 fn without_newer(to: u64) -> v1::RollbackRequest {
     v1::RollbackRequest { unregister_newer: true, ..rollback("", time(to)) }
@@ -220,9 +223,10 @@ async fn a_store_that_goes_away_ends_it() {
     }
     clock.set(30);
     let before = tokio::time::Instant::now();
+    store.set_delay(Duration::from_millis(10));
     let (answer, ()) = tokio::join!(registry.rollback(rollback("", time(15))), async {
-        // Behind the first look at the store, before the services.
-        tokio::task::yield_now().await;
+        // Behind the first look at the store, before that at most of the services.
+        tokio::time::sleep(Duration::from_millis(15)).await;
         store.set_delay(RegistryOptions::default().store_timeout * 2);
     });
     assert!(matches!(answer, Err(Error::StoreUnavailable { .. })), "{answer:?}");

@@ -14,7 +14,7 @@ use super::{
     layout::{self, Contents},
     trouble::{Trouble, guard},
 };
-use crate::store::{StoreError, StoreRevision, WatchBatch, draft::Draft};
+use crate::store::{StoreError, StoreIdentity, StoreRevision, WatchBatch, draft::Draft};
 
 /// What redb may hold of the file in memory. Everything that is read is in the state; this is for its own pages.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -31,6 +31,7 @@ pub(super) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
 pub(super) struct Disk {
     path: PathBuf,
     open_file: OpenFile,
+    identity: StoreIdentity,
     /// Absent after a failure, until [`reopen`](Disk::reopen) succeeds.
     database: Option<Database>,
     /// The last revision that is no longer in the log.
@@ -60,7 +61,8 @@ impl Disk {
         });
         let (database, contents) = opened.map_err(|trouble| trouble.with(&path))?;
         let forgotten = contents.state.feed.forgotten();
-        Ok((Self { path, open_file, database: Some(database), forgotten }, contents))
+        let identity = contents.identity.clone();
+        Ok((Self { path, open_file, database: Some(database), identity, forgotten }, contents))
     }
 
     /// Reads and checks all that the file in `dir` holds, and changes nothing.
@@ -82,7 +84,7 @@ impl Disk {
     pub(super) fn reopen(&mut self, head: StoreRevision) -> Result<Vec<WatchBatch>, StoreError> {
         let opened = guard(|| {
             let database = (self.open_file)(&self.path)?;
-            let batches = layout::load_after(&database, head)?;
+            let batches = layout::load_after(&database, &self.identity, head)?;
             Ok((database, batches))
         });
         let (database, batches) = opened.map_err(|trouble| trouble.with(&self.path))?;

@@ -140,9 +140,24 @@ pub(super) fn load(database: &Database) -> Result<Contents, Trouble> {
     Ok(Contents { identity, state: State::new(entries, leases, Feed::new(batches, forgotten)) })
 }
 
-/// The transactions after a revision.
-pub(super) fn load_after(database: &Database, revision: StoreRevision) -> Result<Vec<WatchBatch>, Trouble> {
-    read_log(&database.begin_read()?.open_table(LOG)?, revision)
+/// The transactions after a revision of a store that was open before.
+///
+/// # Errors
+/// [`Trouble::Damage`], where another store, or an older copy of it, has taken its place.
+pub(super) fn load_after(
+    database: &Database,
+    identity: &StoreIdentity,
+    revision: StoreRevision,
+) -> Result<Vec<WatchBatch>, Trouble> {
+    let reader = database.begin_read()?;
+    let meta = reader.open_table(META)?;
+    if StoreIdentity::numbered(get(&meta, META_IDENTITY)?) != *identity {
+        return Err(Trouble::Damage("it is not the store that was open, but another one"));
+    }
+    if get_revision(&meta, META_REVISION)? < revision {
+        return Err(Trouble::Damage("it is an older copy of the store that was open"));
+    }
+    read_log(&reader.open_table(LOG)?, revision)
 }
 
 fn read_log(log: &impl ReadableTable<u64, &'static [u8]>, after: StoreRevision) -> Result<Vec<WatchBatch>, Trouble> {

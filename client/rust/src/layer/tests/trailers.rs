@@ -165,3 +165,15 @@ async fn a_classification_of_the_callers_own_does_not_wait() {
     read(response).await;
     assert_eq!(counts(&cd), (1, 0, 0));
 }
+
+/// A few streams that were ended when the call's timeout was over opened the breaker of a service that had answered.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_time_is_over_after_messages_had_come_is_no_failure() {
+    let cd = cofferdam();
+    for _ in 0..5 {
+        read(begin(&cd, [data(), trailers("4")], false).await).await;
+    }
+    assert_eq!((counts(&cd), state(&cd)), ((5, 0, 0), BreakerState::Closed));
+    read(begin(&cd, [trailers("4")], false).await).await;
+    assert_eq!(counts(&cd), (5, 1, 0), "it has said nothing");
+}

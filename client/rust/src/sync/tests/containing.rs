@@ -441,3 +441,55 @@ async fn a_trip_while_a_good_policy_is_on_trial_does_not_have_it_put_back() {
     assert!(counts.rejected_open > 1_000 && counts.served_live > 100, "{counts:?}");
     assert_eq!(watched.service.revision(), Some(at(1, 3)));
 }
+
+/// Which of the two the instance looked at first was up to chance, and the manager took what was said last for what is in
+/// force.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_told_late_says_what_is_in_force_by_then() {
+    let (good, newer) = (full(|_| {}), full(|spec| spec.retry.max_attempts = 2));
+    for _ in 0..16 {
+        let (mut watched, mut stream) = Watched::new().await;
+        stream.update("a", at(1, 2), Ok(full(one_place)));
+        stream.answer().await;
+        drop(stream);
+        watched.calls_until_put_back(Does::Well, at(1, 2)).await;
+        while watched.scene.opened.try_recv().is_ok() {}
+        let (mut stream, hello) = watched.scene.accept().await;
+        assert_eq!(hello.applied, [applied("a", at(1, 1), &good)]);
+        stream.update("a", at(1, 3), Ok(newer.clone()));
+        let mut last = None;
+        while let Ok(answer) = tokio::time::timeout(SECOND, stream.answer()).await {
+            last = match answer {
+                ToManager::Applied(applied) => Some(applied),
+                ToManager::Refused { in_force, .. } => in_force,
+                other => panic!("{other:?}"),
+            };
+        }
+        assert_eq!(last, Some(applied("a", at(1, 3), &newer)));
+    }
+}
+
+/// The policy that is put back is that of before; whether the service may be called, an operator has said since.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_switched_off_stays_off_when_its_policy_is_put_back() {
+    let (watched, mut stream) = Watched::new().await;
+    let poison = full(one_millisecond);
+    stream.update("a", at(1, 2), Ok(poison.clone()));
+    stream.answer().await;
+    let switched_off = Update {
+        service: "a".to_owned(),
+        revision: Some(at(1, 3)),
+        policy: Ok(poison),
+        is_enabled: false,
+        is_insisted: false,
+        as_of: None,
+        orders: Orders::default(),
+    };
+    stream.say(FromManager::Update(switched_off));
+    // They begin before it comes, and end after it.
+    futures_util::future::join_all((0..40).map(|_| watched.call(Does::Well))).await;
+    stream.answer().await;
+    watched.calls_until_put_back(Does::Well, at(1, 3)).await;
+    assert_eq!(watched.service.revision(), Some(at(1, 1)), "put back");
+    assert!(!watched.service.is_enabled());
+}

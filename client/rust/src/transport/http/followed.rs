@@ -16,7 +16,8 @@ pin_project! {
     /// it short. Nothing of it is kept.
     ///
     /// Who drops a body has left. Then the call says nothing of the service, unless messages had come: a stream is often
-    /// left when its reader has seen enough. The first message ends a probe, too: a stream may go on for hours, and the
+    /// left when its reader has seen enough. So it is where the caller's time was over after messages had come. The first
+    /// message ends a probe, too: a stream may go on for hours, and the
     /// breaker would wait for that.
     pub(super) struct Followed {
         #[pin]
@@ -61,7 +62,9 @@ impl Body for Followed {
                 if let Some(ongoing) = this.ongoing.as_ref() {
                     ongoing.describe(|| vec![grpc_status_code(code)]);
                 }
-                end(this.ongoing, |context| on_code(code, None, context).outcome);
+                let is_cut_short = code == Code::DeadlineExceeded && *this.has_data;
+                let outcome = |context: Judged<'_>| on_code(code, None, context).outcome;
+                end(this.ongoing, |context| if is_cut_short { Outcome::Success } else { outcome(context) });
             }
             Some(Err(error)) => end(this.ongoing, |context| on_error(error, context).outcome),
             // A call without a status has failed, gRPC says.

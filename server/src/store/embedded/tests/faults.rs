@@ -111,7 +111,7 @@ impl StorageBackend for Faulty {
 struct Sick {
     store: Arc<EmbeddedStore>,
     fault: Fault,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Sick {
@@ -121,7 +121,7 @@ impl Sick {
         let opener = fault.clone();
         let open_file: disk::OpenFile = Arc::new(move |path: &Path| opener.open(path));
         let store = EmbeddedStore::start(dir.path().to_owned(), open_file).await.expect("the store opens");
-        Self { store: Arc::new(store), fault, _dir: dir }
+        Self { store: Arc::new(store), fault, dir }
     }
 
     async fn try_put(&self, key: &str) -> Result<Committed, StoreError> {
@@ -204,4 +204,33 @@ async fn a_disk_that_comes_back_brings_what_was_doubtful() {
     assert_eq!(shown(&next(&mut events).await), ["-leased"]);
     sick.try_put("after").await.expect("the disk is back");
     assert_eq!(keys(&*sick.store, "").await, ["after", "before", "doubtful"]);
+}
+
+/// It was written on, and the next start found a gap in its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_took_the_place_of_the_one_that_was_open_is_not_written_on() {
+    let sick = Sick::start().await;
+    let dir = sick.dir.path();
+    let path = dir.join(FILE_NAME);
+    put(&*sick.store, "before", "").await;
+    std::fs::copy(&path, dir.join("older")).expect("copied");
+    put(&*sick.store, "acknowledged", "").await;
+    let other = tempfile::tempdir().expect("a temporary directory");
+    drop(EmbeddedStore::open(other.path()).await.expect("opened"));
+    std::fs::copy(other.path().join(FILE_NAME), dir.join("other")).expect("copied");
+
+    sick.fault.set(LOST);
+    sick.try_put("doubtful").await.expect_err("the disk is away");
+    std::fs::rename(&path, dir.join("right")).expect("moved");
+    sick.fault.set(HEALTHY);
+    for (wrong, words) in [("older", "an older copy of the store"), ("other", "not the store that was open")] {
+        std::fs::rename(dir.join(wrong), &path).expect("moved");
+        let error = sick.try_put("refused").await.expect_err("it is the wrong file");
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    std::fs::rename(dir.join("right"), &path).expect("moved");
+    sick.try_put("after").await.expect("it is the right one");
+    let there = keys(&*sick.store, "").await;
+    assert!(there.contains(&"acknowledged".to_owned()) && !there.contains(&"refused".to_owned()), "{there:?}");
 }
