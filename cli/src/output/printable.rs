@@ -42,6 +42,11 @@ pub(super) struct Json<W>(pub(super) W);
 
 impl<W: Write> Write for Json<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Most are pieces of a few letters, of which there are millions.
+        if bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+            self.0.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
         match str::from_utf8(bytes) {
             Ok(text) => self.0.write_all(json(text).as_bytes())?,
             Err(_) => self.0.write_all(bytes)?,
