@@ -153,7 +153,8 @@ impl PeerService for PeerApi {
         };
         if request.include_totals {
             let scope = total_scope(&request)?;
-            answer.totals = Some(v1::TotalsPart::from(&self.local.totals(&scope, window)));
+            let totals = self.local.totals(&scope, &self.local.in_scope(&scope), window);
+            answer.totals = Some(v1::TotalsPart::from(&totals));
         }
         if let Some(first) = targets.first() {
             let max = usize::try_from(request.max_instances).unwrap_or(MAX_PAGE).min(MAX_PAGE + 1);

@@ -21,7 +21,7 @@ use crate::{
     activity::Activity,
     execute::Executor,
     instances::{Instances, Losses, Observation, Recoveries, newest_rejections},
-    registry::Registry,
+    registry::{Registered, Registry},
 };
 
 /// What this manager knows by itself.
@@ -104,12 +104,25 @@ impl Local {
         ServicePart { seen, executed: self.executor.activity(key), recent }
     }
 
-    /// What is known of several services together.
-    pub(crate) fn totals(&self, scope: &TotalScope, window: Option<Duration>) -> TotalsPart {
-        let (services, namespace) = match scope {
-            TotalScope::All => (self.registry.services(None), None),
-            TotalScope::Namespace(namespace) => (self.registry.services(Some(namespace)), Some(namespace)),
-            TotalScope::Service(key) => (self.registry.get(key).into_iter().collect(), Some(&key.namespace)),
+    /// The services that totals are over.
+    pub(crate) fn in_scope(&self, scope: &TotalScope) -> Vec<Arc<Registered>> {
+        match scope {
+            TotalScope::All => self.registry.services(None),
+            TotalScope::Namespace(namespace) => self.registry.services(Some(namespace)),
+            TotalScope::Service(key) => self.registry.get(key).into_iter().collect(),
+        }
+    }
+
+    /// What is known together of the services in a scope, which `services` are.
+    pub(crate) fn totals(
+        &self,
+        scope: &TotalScope,
+        services: &[Arc<Registered>],
+        window: Option<Duration>,
+    ) -> TotalsPart {
+        let namespace = match scope {
+            TotalScope::All => None,
+            TotalScope::Namespace(namespace) | TotalScope::Service(ServiceKey { namespace, .. }) => Some(namespace),
         };
         let mut totals = TotalsPart {
             recent: window.map(|_| Activity::default()),

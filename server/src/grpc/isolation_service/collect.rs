@@ -26,6 +26,8 @@ pub(super) struct Question {
     pub(super) window: Option<Duration>,
     /// What the sums are over. `None`: there are none.
     pub(super) totals: Option<TotalScope>,
+    /// The services that those are.
+    pub(super) summed: Vec<Arc<Registered>>,
     /// The instances of the first service: after which one, and how many.
     pub(super) rows: Option<(String, usize)>,
     /// Whether the history of the first service is asked for.
@@ -84,7 +86,7 @@ impl IsolationApi {
 
     fn collect_own(&self, question: &Question) -> Collected {
         let local = &self.local;
-        let Question { services, window, totals, rows, includes_history, includes_rejections } = question;
+        let Question { services, window, totals, summed, rows, includes_history, includes_rejections } = question;
         let part = |registered: &Arc<Registered>| {
             local.service(registered.key(), registered.revision(), registered.policy_hash(), *window)
         };
@@ -95,7 +97,7 @@ impl IsolationApi {
         let rejections = first.filter(|_| *includes_rejections).map(|key| local.rejections(key));
         Collected {
             services: services.iter().map(part).collect(),
-            totals: totals.as_ref().map(|scope| local.totals(scope, *window)).unwrap_or_default(),
+            totals: totals.as_ref().map(|scope| local.totals(scope, summed, *window)).unwrap_or_default(),
             rows: rows.unwrap_or_default().into_iter().map(instance).collect(),
             history: history.unwrap_or_default(),
             rejections: rejections.unwrap_or_default(),
@@ -141,7 +143,7 @@ impl Collected {
 }
 
 fn request(question: &Question) -> v1::CollectStatsRequest {
-    let Question { services, window, totals, rows, includes_history, includes_rejections } = question;
+    let Question { services, window, totals, summed: _, rows, includes_history, includes_rejections } = question;
     let target = |registered: &Arc<Registered>| {
         let revision = registered.revision();
         target_to_wire(&Target {

@@ -88,16 +88,14 @@ impl IsolationApi {
         };
         // Whoever asks for a later page has them: to sum up all services for each page would take longer than the page.
         let is_first = request.page_token.is_empty();
-        let summed = match &query.service {
-            _ if !is_first => Vec::new(),
-            Some(_) => listed.clone(),
-            None => registry.services(query.namespace.as_ref()),
-        };
+        let totals = is_first.then(|| query.scope());
+        let summed = totals.as_ref().map(|scope| self.local.in_scope(scope)).unwrap_or_default();
         let rows = request.include_instances.then(|| (request.page_token.clone(), query.size));
         let question = Question {
             services: listed,
             window: query.window,
-            totals: is_first.then(|| query.scope()),
+            totals,
+            summed,
             rows,
             includes_history: request.include_history,
             includes_rejections: false,
@@ -118,7 +116,7 @@ impl IsolationApi {
         }
         if is_first {
             let now = registry.wall_time();
-            let mut stats = stats::of_all(&summed, &collected.totals, collected.period.0, now);
+            let mut stats = stats::of_all(&question.summed, &collected.totals, collected.period.0, now);
             if let [service] = &answer.services[..]
                 && query.service.is_some()
             {
