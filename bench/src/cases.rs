@@ -80,6 +80,7 @@ pub fn operations() -> Vec<(&'static str, Make)> {
         ("execute-basic", calls::basic),
         ("execute-enhanced", calls::enhanced),
         ("execute-full", calls::full),
+        ("execute-rejected", calls::rejected),
     ]
 }
 

@@ -98,7 +98,7 @@ async fn the_commands_for_the_night_work_as_printed_while_a_breaker_is_held_open
     for words in [
         "try: cofferdam release payments --reason TEXT",
         "to end it: cofferdam release payments --reason TEXT",
-        "timeout.call_timeout unset -> 0.900s",
+        "timeout.call_timeout 5s (unset) -> 900ms",
         "payments: breakers released",
         &format!("payments: would go back to {}", good.trim()),
         "payments: breakers reset",

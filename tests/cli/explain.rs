@@ -137,7 +137,7 @@ async fn explain_shows_what_an_instance_really_has_in_force_and_why_it_lags() {
     assert!(operator.done(&["explain", "payments"]).contains("pay-1 refused"), "laggards are named");
 
     let diff = operator.done(&["diff", "payments", &old.to_string(), &new.to_string()]);
-    assert_eq!(diff, format!("payments: revision {old} -> {new}\n  retry.max_attempts unset -> 5\n"));
+    assert_eq!(diff, format!("payments: revision {old} -> {new}\n  retry.max_attempts 3 (unset) -> 5\n"));
     let ago = operator.done(&["diff", "payments", "1h"]);
     assert!(ago.starts_with(&format!("payments: revision before its first change -> {new}\n")), "{ago}");
     refused(&operator.run(&["diff", "payments", "999999"]), 1, &["999999"]);

@@ -60,7 +60,7 @@ async fn a_change_is_found_with_who_and_why_and_undone() {
     operator.done(&["set-level", "payments", "none", "--reason", "it was slow", "--actor", "bob"]);
     let history = operator.done(&["history", "payments"]);
     let newest = history.lines().nth(1).unwrap();
-    for word in ["payments", "bob", "level: level ISOLATION_LEVEL_ENHANCED -> ISOLATION_LEVEL_NONE", "it was slow"] {
+    for word in ["payments", "bob", "level: level enhanced -> none", "it was slow"] {
         assert!(newest.contains(word), "no {word:?} in {history}");
     }
     let names = operator.done(&["history", "payments", "-o", "name"]);

@@ -1,7 +1,7 @@
 use super::{Operator, refused};
 use cofferdam::Cofferdam;
 use cofferdam_proto::v1::IsolationLevel;
-use cofferdam_tests::{Instance, Manager, eventually, unused_address, wire};
+use cofferdam_tests::{Follower, Instance, Manager, eventually, unused_address, wire};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -100,6 +100,27 @@ async fn c21_instances_are_listed_with_what_they_have_in_force() {
     // A revision that is not there yet.
     let ahead = operator.run(&["wait", "payments", "--revision", "99999999", "--timeout", "200ms"]);
     refused(&ahead, 1, &["revision: is not there yet", "try: "]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_an_instance_that_lags_ends_with_3_and_names_it() {
+    let (manager, operator) = Operator::with_manager().await;
+    register(&manager, &json!({"service": {"name": "payments"}, "level": "ISOLATION_LEVEL_ENHANCED"}));
+    // It takes what comes, and never says that it has it in force.
+    let (_lags, _) = Follower::start(&manager, "pay-1", &["payments"]).await;
+    let waited = operator.run(&["wait", "payments", "--timeout", "200ms"]);
+    refused(
+        &waited,
+        3,
+        &[
+            "  pay-1 pending",
+            ", has nothing",
+            "payments: applied by 0/1 after ",
+            "try: cofferdam describe service payments",
+        ],
+    );
+    let set = operator.run(&["set-level", "payments", "full", "--wait", "--timeout", "200ms"]);
+    assert_eq!(set.code, Some(3), "{set:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Whole calls of our SDK, with no manager: a policy is in force, and the call is awaited on a runtime.
 
-use super::{Case, Failed, runtime, succeed};
+use super::{Case, Failed, fail, runtime, succeed};
 use cofferdam::policy::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, BreakerMode, BreakerPolicy, BulkheadPolicy, CachedFallback, FallbackPolicy,
     FallbackStep, HedgePolicy, MethodOverride, PoolPolicy, RateLimitPolicy, RetryPolicy, TimeoutPolicy,
@@ -13,6 +13,8 @@ pub const BASIC: &str = "Cofferdam, level basic";
 pub const ENHANCED: &str = "Cofferdam, level enhanced";
 pub const FULL: &str = "Cofferdam, level full";
 
+/// For as long as a breaker may be open.
+const LONG: Duration = Duration::from_secs(3600);
 /// Later than any call here takes.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,27 @@ pub fn enhanced() -> Case {
 /// With a rate limit, which has no default.
 pub fn full() -> Case {
     case(FULL, PolicySpec { level: Level::Full, rate_limit: Some(generous_rate()), ..PolicySpec::default() })
+}
+
+/// A call that an open breaker turns away. The first one of each second is looked at, for whoever asks why.
+pub fn rejected() -> Case {
+    let breaker = BreakerPolicy {
+        consecutive_failures: 1,
+        open_duration: LONG,
+        max_open_duration: LONG,
+        ..BreakerPolicy::default()
+    };
+    let retry = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
+    let service = service(PolicySpec { level: Level::Enhanced, breaker, retry, ..PolicySpec::default() });
+    Case::looped("Cofferdam, open", move |count| {
+        runtime().block_on(async {
+            let _ = service.execute("get", || async { fail() }).await;
+            for _ in 0..count {
+                let answer = service.execute("get", || async { succeed() }).await;
+                assert!(answer.is_err(), "the call must be turned away");
+            }
+        });
+    })
 }
 
 /// What each part adds to a call without it.

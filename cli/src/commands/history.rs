@@ -5,6 +5,7 @@ use super::moment;
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use crate::clock;
+use crate::message::shown;
 use crate::output::{Format, Table, age};
 use clap::Args;
 use cofferdam_proto::v1;
@@ -114,10 +115,15 @@ fn what(change: &v1::ServiceRevision, most: usize) -> String {
     if fields.is_empty() { kind } else { format!("{kind}: {}", fields.join(", ")) }
 }
 
-/// `retry.max_attempts 3 -> 5`.
+/// `retry.max_attempts 3 -> 5`, `level basic (unset) -> full`.
 pub(super) fn field(change: &v1::FieldChange) -> String {
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
-    format!("{} {} -> {}", change.path, shown(&change.before), shown(&change.after))
+    let side = |value: &Option<String>, default: &Option<String>| match (value, default) {
+        (Some(value), _) => shown(value),
+        (None, Some(default)) => format!("{} (unset)", shown(default)),
+        (None, None) => "unset".to_owned(),
+    };
+    let (before, after) = (side(&change.before, &change.before_default), side(&change.after, &change.after_default));
+    format!("{} {before} -> {after}", change.path)
 }
 
 #[cfg(test)]
@@ -130,6 +136,7 @@ mod tests {
             path: path.to_owned(),
             before: before.map(str::to_owned),
             after: after.map(str::to_owned),
+            ..Default::default()
         };
         let mut change = v1::ServiceRevision {
             kind: v1::ChangeKind::Policy.into(),
@@ -139,6 +146,8 @@ mod tests {
         };
         assert_eq!(what(&change, 1), "policy: retry.max_attempts 3 -> 5, and 3 more");
         assert_eq!(what(&change, 9), "policy: retry.max_attempts 3 -> 5, level unset -> full, and 2 more");
+        change.changes[1].before_default = Some("ISOLATION_LEVEL_BASIC".to_owned());
+        assert!(what(&change, 9).contains("level basic (unset) -> full"), "{}", what(&change, 9));
         change.restored = Some(v1::Revision { epoch: 1, revision: 7 });
         (change.kind, change.more_changes) = (v1::ChangeKind::Rollback.into(), 0);
         change.changes.clear();

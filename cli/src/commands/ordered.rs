@@ -175,6 +175,7 @@ mod tests {
             path: path.to_owned(),
             before: before.map(str::to_owned),
             after: after.map(str::to_owned),
+            ..Default::default()
         };
         list.iter().map(change).collect()
     }
@@ -215,10 +216,7 @@ mod tests {
             ("level", Some("ISOLATION_LEVEL_ENHANCED"), Some("ISOLATION_LEVEL_BASIC")),
             ("orders.temporary_level.level", Some("ISOLATION_LEVEL_FULL"), None),
         ];
-        assert_eq!(
-            texts(&ended),
-            ["the level for a time ended", "level ISOLATION_LEVEL_ENHANCED -> ISOLATION_LEVEL_BASIC"]
-        );
+        assert_eq!(texts(&ended), ["the level for a time ended", "level enhanced -> basic"]);
     }
 
     /// Before, a hold that began anew was told as one that had gone on, and so was a level.

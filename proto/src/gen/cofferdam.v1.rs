@@ -1535,6 +1535,10 @@ pub struct ServiceStats {
     /// Holds over the service that have been in force for more than 1 h.
     #[prost(uint32, tag = "19")]
     pub held_too_long: u32,
+    /// Instances that used the service and whose stream broke off without a word, until they come back or are taken for gone.
+    /// They are in none of the numbers above; convergence counts them as instances that have nothing in force.
+    #[prost(uint32, tag = "20")]
+    pub silent_instances: u32,
 }
 /// MethodStats is what happened to the calls of the methods that an override is for.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2199,6 +2203,13 @@ pub struct FieldChange {
     /// Its value after, likewise.
     #[prost(string, optional, tag = "3")]
     pub after: ::core::option::Option<::prost::alloc::string::String>,
+    /// For a field of the policy that was not set before: what was in force in its place, the preset's value or the built-in
+    /// default. Unset: nothing was, or it was set.
+    #[prost(string, optional, tag = "4")]
+    pub before_default: ::core::option::Option<::prost::alloc::string::String>,
+    /// For one that is not set after: what is in force in its place, likewise.
+    #[prost(string, optional, tag = "5")]
+    pub after_default: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// ServiceRevision is one change of a service.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6516,6 +6527,9 @@ pub struct ServicePart {
     /// As in ServiceStats.
     #[prost(uint32, tag = "15")]
     pub held_instances: u32,
+    /// As in ServiceStats.
+    #[prost(uint32, tag = "16")]
+    pub silent_instances: u32,
 }
 /// TotalsPart is a manager's part of the sums over services.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -43,6 +43,8 @@ pub struct Observation {
     pub refused_instances: u32,
     /// Instances with a breaker over which an operator's hold stands.
     pub held_instances: u32,
+    /// Instances that used it and are silent; they are in no other number.
+    pub silent_instances: u32,
 }
 
 impl Observation {
@@ -61,6 +63,7 @@ impl Observation {
             applied_instances,
             refused_instances,
             held_instances,
+            silent_instances,
         } = other;
         self.activity.merge(&activity);
         self.losses.merge(&losses);
@@ -84,6 +87,7 @@ impl Observation {
             (&mut self.applied_instances, applied_instances),
             (&mut self.refused_instances, refused_instances),
             (&mut self.held_instances, held_instances),
+            (&mut self.silent_instances, silent_instances),
         ] {
             *sum = sum.saturating_add(more);
         }
@@ -125,6 +129,7 @@ impl Instances {
             recoveries: reported.map(|reported| reported.recoveries.so_far().clone()).unwrap_or_default(),
             open_ids: statistics::open_ids(service, MAX_OPEN_IDS),
             instances: count(&|_| true),
+            silent_instances: service.silent,
             open_instances: service.tally.open(),
             held_instances: count(&|member| member.held > 0),
             applied_instances: count(&|member| member.applied == Some((revision, hash))),

@@ -183,6 +183,7 @@ impl From<&ServicePart> for v1::ServicePart {
             adaptive_limit: seen.adaptive_limit.limit,
             adaptive_in_flight: seen.adaptive_limit.in_flight,
             held_instances: seen.held_instances,
+            silent_instances: seen.silent_instances,
         }
     }
 }
@@ -209,6 +210,7 @@ impl From<v1::ServicePart> for ServicePart {
             adaptive_limit: Load { limit: part.adaptive_limit, in_flight: part.adaptive_in_flight },
             applied_instances: part.applied_instances,
             held_instances: part.held_instances,
+            silent_instances: part.silent_instances,
             refused_instances: part.refused_instances,
         };
         let recent = part.recent.map(|recent| activity_from_wire(Some(recent)));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A share of calls that one of any window is more than.
+/// The least difference between two shares: one call of a million.
 const LEAST: f64 = 0.000_001;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -81,26 +81,47 @@ fn degrade(
     let requests = options.count("minRequestAmount")?.unwrap_or(5);
     let ratio = options.number("slowRatioThreshold")?.unwrap_or(1.0);
     let window = options.time("statIntervalMs", MILLISECOND)?.unwrap_or(SECOND);
-    // Zero would be off in a policy, and is the least that opens in a rule: what is more than nothing.
+    // A rule opens above its numbers, a policy at them. And zero would be off in a policy.
     let thresholds = match grade {
         0 => {
-            let slow = Duration::try_from_secs_f64(count / 1_000.0).unwrap_or(Duration::MAX).max(MILLISECOND);
-            if count == 0.0 {
-                notes.push("count 0 of grade 0 has every call slow: written as those of 1ms and more".to_owned());
+            // Whole milliseconds, as Sentinel counts them.
+            let millis = count.round() + 1.0;
+            let slow = Duration::try_from_secs_f64(millis / 1_000.0).unwrap_or(Duration::MAX);
+            let slow_is = json!(written(slow));
+            notes.push(format!(
+                "a call is slow above the count of {count}: written as a slowCallDuration of {millis}ms"
+            ));
+            // The exception: where the share is one, all calls are enough.
+            let rate = above(ratio);
+            if ratio < 1.0 {
+                notes.push(format!("slowRatioThreshold {ratio} is opened above: written as a slowCallRate of {rate}"));
             }
-            if ratio == 0.0 {
-                notes.push(format!("slowRatioThreshold 0 opens at the first slow call: written as a rate of {LEAST}"));
-            }
-            vec![("slowCallDuration", json!(written(slow))), ("slowCallRate", json!(ratio.max(LEAST)))]
+            vec![("slowCallDuration", slow_is), ("slowCallRate", json!(rate))]
         }
         1 | 2 if count == 0.0 => {
             notes
                 .push(format!("count 0 of grade {grade} opens at the first exception: written as a failureCount of 1"));
             vec![("failureCount", json!(1))]
         }
-        1 => vec![("failureRate", json!(count))],
-        2 if count.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&count) => {
-            vec![("failureCount", json!(count as u32))]
+        1 if count >= 1.0 => {
+            notes.push(format!(
+                "count {count} of grade 1 never opens, for no share is above it: written as a failureRate of 0, which is off"
+            ));
+            vec![("failureRate", json!(0.0))]
+        }
+        1 => {
+            let rate = above(count);
+            notes.push(format!(
+                "a rule of grade 1 opens above its count of {count}: written as a failureRate of {rate}"
+            ));
+            vec![("failureRate", json!(rate))]
+        }
+        2 if count.fract() == 0.0 && (1.0..f64::from(u32::MAX)).contains(&count) => {
+            let failures = count as u32 + 1;
+            notes.push(format!(
+                "a rule of grade 2 opens above its count of {count}: written as a failureCount of {failures}"
+            ));
+            vec![("failureCount", json!(failures))]
         }
         2 => {
             return Err(options.fault("count", format!("must be a whole number where grade is 2, and is {count}")));
@@ -131,6 +152,11 @@ fn degrade(
         breaker[name] = value;
     }
     Ok(())
+}
+
+/// The least share of calls that is above another one; no share is above 1.
+fn above(share: f64) -> f64 {
+    (((share + LEAST) * 1e6).round() / 1e6).min(1.0)
 }
 
 /// What Sentinel does by default, where no rule has said anything else.

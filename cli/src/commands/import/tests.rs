@@ -99,8 +99,8 @@ fn rules_of_sentinel_are_put_together_by_resource() {
     assert_eq!(requests[0].service.clone().unwrap().name, "get.orders.id");
     assert_eq!(policy.level(), v1::IsolationLevel::Full);
     assert_eq!(policy.rate_limit.unwrap().permits, 50);
-    assert_eq!(policy.circuit_breaker.unwrap().slow_call_rate, Some(0.6));
-    assert_eq!(requests[1].policy.clone().unwrap().circuit_breaker.unwrap().failure_count, Some(5));
+    assert_eq!(policy.circuit_breaker.unwrap().slow_call_rate, Some(0.600_001), "above 0.6");
+    assert_eq!(requests[1].policy.clone().unwrap().circuit_breaker.unwrap().failure_count, Some(6), "above 5");
     assert_eq!(notes[0], "the resource is GET:/orders/{id}, which is no name of a service");
 }
 
@@ -118,7 +118,10 @@ fn no_rule_of_sentinel_goes_without_a_word() {
     let policy = requests[0].policy.clone().unwrap();
     let breaker = policy.circuit_breaker.unwrap();
     assert_eq!(policy.rate_limit.unwrap().permits, 50);
-    assert_eq!((breaker.failure_rate, breaker.failure_count, breaker.slow_call_rate), (Some(0.5), Some(7), Some(0.0)));
+    assert_eq!(
+        (breaker.failure_rate, breaker.failure_count, breaker.slow_call_rate),
+        (Some(0.500_001), Some(8), Some(0.0))
+    );
     assert_eq!(breaker.open_duration.unwrap().seconds, 10);
     for words in [
         "a second flow rule of grade 1 is left out",
@@ -167,6 +170,48 @@ fn what_makes_no_sense_is_refused_at_its_place() {
     );
     let long = convert(Source::SeedJson, json!({"max_retries": 99}), Some("payments")).unwrap();
     assert!(request(long[0].clone()).is_err_and(|fault| fault.path == "payments: policy.retry.max_attempts"));
+}
+
+/// Sentinel opens above its numbers, and a policy at them. Before, a rule imported opened one failure sooner.
+#[test]
+fn what_sentinel_opens_above_is_written_as_what_a_policy_opens_at() {
+    let breaker = |rule: Value| {
+        let (requests, notes) = imported(Source::Sentinel, json!([rule]), None);
+        (effective_policy(requests[0].policy.as_ref().unwrap()).unwrap().breaker.clone(), notes)
+    };
+    let rule = |grade: u32, count: f64| json!({"resource": "a", "grade": grade, "count": count, "timeWindow": 5});
+    let (counted, notes) = breaker(rule(2, 5.0));
+    assert_eq!((counted.failure_count, counted.failure_rate), (6, 0.0));
+    assert_eq!(notes, ["a rule of grade 2 opens above its count of 5: written as a failureCount of 6"]);
+    let (shared, notes) = breaker(rule(1, 0.5));
+    assert_eq!((shared.failure_count, shared.failure_rate), (0, 0.500_001));
+    assert_eq!(notes, ["a rule of grade 1 opens above its count of 0.5: written as a failureRate of 0.500001"]);
+    let (never, notes) = breaker(rule(1, 1.0));
+    assert_eq!((never.failure_count, never.failure_rate), (0, 0.0));
+    assert_eq!(
+        notes,
+        ["count 1 of grade 1 never opens, for no share is above it: written as a failureRate of 0, which is off"]
+    );
+    let mut slow = rule(0, 200.0);
+    slow["slowRatioThreshold"] = json!(0.5);
+    let (slow, _) = breaker(slow);
+    assert_eq!((slow.slow_call_duration, slow.slow_call_rate), (std::time::Duration::from_millis(201), 0.500_001));
+    // A share of one is the exception: all calls are enough.
+    let (all, notes) = breaker(rule(0, 200.0));
+    assert_eq!((all.slow_call_rate, notes.len()), (1.0, 1), "{notes:?}");
+}
+
+/// Before, one of the two was taken, whichever came first in a map.
+#[test]
+fn two_spellings_of_one_option_are_refused() {
+    let options = json!({"slidingWindowSize": 20, "sliding-window-size": 30});
+    let config = json!({"resilience4j": {"circuitbreaker": {"instances": {"a": options}}}});
+    let fault = convert(Source::Resilience4j, config, None).unwrap_err().to_string();
+    let words = "circuitbreaker.instances.a: sliding-window-size and slidingWindowSize are one option: say it once";
+    assert_eq!(fault, words);
+    let modules = json!({"retry": {"instances": {}}, "Retry": {"instances": {"a": {}}}});
+    let fault = convert(Source::Resilience4j, json!({"resilience4j": modules}), None).unwrap_err().to_string();
+    assert_eq!(fault, "Retry and retry are one option: say it once");
 }
 
 /// Before, what allowed nothing allowed all, and a breaker that opens at any exception never opened.

@@ -23,13 +23,19 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The options of an object. Names are compared without hyphens and underscores, and without regard to case.
+    /// The options of an object. Names are compared without hyphens and underscores, and without regard to case; two that
+    /// are the same so are refused.
     pub(super) fn new(path: &str, value: Value) -> Result<Self, Fault> {
         match value {
-            Value::Object(values) => Ok(Self {
-                path: path.to_owned(),
-                values: values.into_iter().map(|(name, value)| (plain(&name), (name, value))).collect(),
-            }),
+            Value::Object(entries) => {
+                let mut values = BTreeMap::new();
+                for (name, value) in entries {
+                    if let Some((known, _)) = values.insert(plain(&name), (name.clone(), value)) {
+                        return Err(Fault::at(path, format!("{known} and {name} are one option: say it once")));
+                    }
+                }
+                Ok(Self { path: path.to_owned(), values })
+            }
             Value::Null => Ok(Self { path: path.to_owned(), values: BTreeMap::new() }),
             other => Err(Fault::at(path, format!("must be an object, and is {other}"))),
         }

@@ -56,6 +56,7 @@ pub(super) fn of_service(
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
         fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
         held_instances: seen.held_instances,
+        silent_instances: seen.silent_instances,
         held_too_long: number(registered.held_too_long(now)),
     }
 }

@@ -201,6 +201,8 @@ fn those_to_look_at_first_come_first() {
     let ids: Vec<_> = laggards.iter().map(|laggard| laggard.id.as_str()).collect();
     assert_eq!(ids[..2], ["c", "b"]);
     assert_eq!(laggards.len(), 3);
+    let seen = instances.observe(&key("default/a"), at(5), hash());
+    assert_eq!((seen.instances, seen.silent_instances), (3, 1), "the figures agree");
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //!
 //! Both are compared as what they are to people, proto3 JSON, so that a duration is one value and an enum has its name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use cofferdam_core::wire::{effective_policy, to_wire_whole};
 use cofferdam_proto::{storage::v1 as storage, v1};
 use serde_json::{Map, Value};
 
-use crate::registry::values::{json, text};
+use crate::registry::values::{fields, json, text};
 
 /// How many differences are told.
 const MAX_CHANGES: usize = 64;
@@ -31,6 +32,7 @@ impl Difference {
         let policy = |state: &storage::ServiceRecord| json("cofferdam.v1.IsolationPolicy", state.policy.as_ref()?);
         let (policy_before, policy_after) = (before.and_then(policy), after.and_then(policy));
         found.walk("", policy_before.as_ref(), policy_after.as_ref());
+        found.tell_defaults(before, after);
         let service = |state: &storage::ServiceRecord| {
             // Its own name says nothing.
             let named = v1::Service { namespace: String::new(), name: String::new(), ..state.service.clone()? };
@@ -44,6 +46,19 @@ impl Difference {
         let insisted = |state: Option<&storage::ServiceRecord>| Value::Bool(state.is_some_and(|state| state.insisted));
         found.walk("insisted", Some(&insisted(before)), Some(&insisted(after)));
         found
+    }
+
+    /// Says what is in force in the place of what is not set, of the fields of the policy so far.
+    fn tell_defaults(&mut self, before: Option<&storage::ServiceRecord>, after: Option<&storage::ServiceRecord>) {
+        let needs_before = self.changes.iter().any(|change| change.before.is_none());
+        let needs_after = self.changes.iter().any(|change| change.after.is_none());
+        let before = before.filter(|_| needs_before).map(in_force).unwrap_or_default();
+        let after = after.filter(|_| needs_after).map(in_force).unwrap_or_default();
+        for change in &mut self.changes {
+            let v1::FieldChange { path, before: was, after: is, before_default, after_default } = change;
+            *before_default = before.get(path).filter(|_| was.is_none()).cloned();
+            *after_default = after.get(path).filter(|_| is.is_none()).cloned();
+        }
     }
 
     fn walk(&mut self, path: &str, before: Option<&Value>, after: Option<&Value>) {
@@ -82,8 +97,16 @@ impl Difference {
             return;
         }
         let (before, after) = (before.map(text), after.map(text));
-        self.changes.push(v1::FieldChange { path: path.to_owned(), before, after });
+        self.changes.push(v1::FieldChange { path: path.to_owned(), before, after, ..Default::default() });
     }
+}
+
+/// What is in force by the policy of a state, by path. Empty: this release cannot tell.
+fn in_force(state: &storage::ServiceRecord) -> BTreeMap<String, String> {
+    let written = state.policy.clone().unwrap_or_default();
+    let effective = effective_policy(&written).map(|policy| to_wire_whole(&policy));
+    let fields = effective.map(|policy| fields("cofferdam.v1.IsolationPolicy", &policy)).unwrap_or_default();
+    fields.into_iter().collect()
 }
 
 #[cfg(test)]

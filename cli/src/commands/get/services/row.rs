@@ -40,6 +40,7 @@ pub(super) struct Figures {
     open_instances: u32,
     applied_instances: u32,
     refused_instances: u32,
+    silent_instances: u32,
     calls_per_second: Option<f64>,
     error_bp: Option<u32>,
     attempt_error_bp: Option<u32>,
@@ -56,6 +57,7 @@ impl Figures {
             open_instances: stats.open_instances,
             applied_instances: stats.applied_instances,
             refused_instances: stats.refused_instances,
+            silent_instances: stats.silent_instances,
             calls_per_second: calls.map(|calls| calls.calls_per_second),
             error_bp: calls.and_then(|calls| calls.error_bp),
             attempt_error_bp: calls.and_then(|calls| calls.attempt_error_bp),
@@ -119,13 +121,22 @@ fn held(state: Cell, holds: &[v1::Hold]) -> Cell {
     Cell::toned(format!("{before}{partly}held {forced}"), tone)
 }
 
+/// How many instances have the present policy in force, of how many, and why the others have not.
 fn sync(figures: &Figures) -> Cell {
-    let &Figures { applied_instances: applied, instances, refused_instances: refused, .. } = figures;
-    match (instances, refused) {
-        (0, _) => Cell::default(),
-        (_, 0) if applied >= instances => Cell::toned(format!("{applied}/{instances}"), Tone::Good),
-        (_, 0) => Cell::toned(format!("{applied}/{instances}"), Tone::Warn),
-        _ => Cell::toned(format!("{applied}/{instances} refused {refused}"), Tone::Bad),
+    let &Figures { applied_instances: applied, refused_instances: refused, silent_instances: silent, .. } = figures;
+    // As `check` and `wait` count: who has fallen silent may go on with an older policy.
+    let instances = figures.instances.saturating_add(silent);
+    let mut text = format!("{applied}/{instances}");
+    for (count, what) in [(refused, "refused"), (silent, "silent")] {
+        if count > 0 {
+            text.push_str(&format!(" {what} {count}"));
+        }
+    }
+    match instances {
+        0 => Cell::default(),
+        _ if refused > 0 => Cell::toned(text, Tone::Bad),
+        _ if applied >= instances => Cell::toned(text, Tone::Good),
+        _ => Cell::toned(text, Tone::Warn),
     }
 }
 
@@ -179,18 +190,22 @@ mod tests {
         assert_eq!(held(state(whole.breaker_state(), &figures), &whole.holds).text(), "held open");
         assert_eq!(held(state(part.breaker_state(), &figures), &part.holds).text(), "open 3/4, partly held closed");
         let trial = v1::IsolatedService { temporary_level: Some(v1::TemporaryLevel::default()), ..isolated.clone() };
-        let refused = v1::ServiceStats { refused_instances: 1, applied_instances: 3, ..stats };
+        let refused = v1::ServiceStats { refused_instances: 1, applied_instances: 3, ..stats.clone() };
+        // Who has fallen silent counts, as it does for those who wait.
+        let silent = v1::ServiceStats { silent_instances: 1, ..stats };
         let idle = v1::IsolatedService { breaker_state: 0, health: None, ..isolated.clone() };
         assert_eq!(
             printed(vec![
-                row("stripe", &isolated.into(), &figures),
+                row("stripe", &isolated.clone().into(), &figures),
                 row("s3", &trial.into(), &Figures::of(&refused)),
+                row("s4", &isolated.into(), &Figures::of(&silent)),
                 row("idle", &idle.into(), &Figures::default())
             ]),
             "\
 NAME     LEVEL       HEALTH         STATE      ERR%   P99    FALLBACK%   CLIENTS   SYNC            REV
 stripe   enhanced    circuit-open   open 3/4   61.2   2.1s   88.0        4         4/4             19
 s3       enhanced*   circuit-open   open 3/4   61.2   2.1s   88.0        4         3/4 refused 1   19
+s4       enhanced    circuit-open   open 3/4   61.2   2.1s   88.0        4         4/5 silent 1    19
 idle     enhanced    -              -          -      -      -           0         -               19
 "
         );

@@ -56,6 +56,23 @@ fn an_empty_section_is_not_an_unset_one() {
 }
 
 #[test]
+fn what_is_not_set_is_told_with_what_is_in_force_in_its_place() {
+    let level = |preset: &str, level: v1::IsolationLevel| {
+        let mut policy = v1::IsolationPolicy { preset: preset.to_owned(), ..v1::IsolationPolicy::default() };
+        policy.set_level(level);
+        state(policy)
+    };
+    let change = |before, after| Difference::between(Some(&before), Some(&after)).changes.remove(0);
+    let raised = change(level("", v1::IsolationLevel::Unspecified), level("", v1::IsolationLevel::Full));
+    assert_eq!((raised.before, raised.before_default.as_deref()), (None, Some("ISOLATION_LEVEL_BASIC")));
+    assert_eq!((raised.after.as_deref(), raised.after_default), (Some("ISOLATION_LEVEL_FULL"), None));
+    let cleared = change(level("stripe", v1::IsolationLevel::Full), level("stripe", v1::IsolationLevel::Unspecified));
+    assert_eq!((cleared.after, cleared.after_default.as_deref()), (None, Some("ISOLATION_LEVEL_ENHANCED")));
+    let come = Difference::between(None, Some(&state(attempts(3)))).changes.remove(1);
+    assert_eq!((&*come.path, come.before_default), ("retry.max_attempts", None), "nothing was in force");
+}
+
+#[test]
 fn coming_and_going_are_told() {
     let there = state(attempts(3));
     assert_eq!(told(None, Some(&there)), ["registered: false -> true", "retry.max_attempts: unset -> 3"]);
