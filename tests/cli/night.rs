@@ -17,6 +17,16 @@ async fn breakers_are_held_released_tripped_and_reset_with_instances_that_say_so
     assert!(held.starts_with("payments: breakers held open for 5m, revision "), "{held}");
     assert!(held.contains("applied by 1/1"), "{held}");
     assert_eq!(service.breaker_state(), Some(BreakerState::Open));
+    let checked = operator.run(&["check", "-q", "-o", "json"]);
+    let checks: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    let [check] = &checks["checks"].as_array().unwrap()[..] else { panic!("{checks}") };
+    assert_eq!((checked.code, &check["verdict"], &check["about"]), (Some(4), &"open".into(), &"hold".into()));
+    assert!(check["try"].as_str().unwrap().starts_with("cofferdam release payments"), "{check}");
+    let clients = operator.json(&["get", "clients"]);
+    assert_eq!(
+        (&clients["clients"][0]["application"], &clients["clients"][0]["synced"]),
+        (&"checkout".into(), &1.into())
+    );
     operator.done(&[&["release", "payments"][..], &why].concat());
     assert_eq!(service.breaker_state(), Some(BreakerState::Closed));
     let tripped = operator.done(&[&["trip", "payments"][..], &why].concat());

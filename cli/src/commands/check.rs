@@ -4,9 +4,10 @@ use super::Error;
 use super::convergence::laggard;
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, Session};
-use crate::output::{Tone, age, counted, std_duration};
+use crate::output::{Document, Format, PrintError, Tone, age, counted, print_document, std_duration};
 use clap::Args;
 use cofferdam_proto::v1;
+use serde_json::json;
 use std::io;
 use tokio::time::Instant;
 use tonic_health::pb::HealthCheckRequest;
@@ -17,7 +18,8 @@ Exit codes: 0 all is well, 3 something is degraded, 4 a breaker is open, 1 no ma
 
 Examples:
   cofferdam check
-  cofferdam check -q || alert";
+  cofferdam check -q || alert
+  cofferdam check -q -o json";
 
 /// The name under which a manager tells of its store.
 const STORE: &str = "cofferdam.Store";
@@ -62,12 +64,12 @@ struct Line {
 
 /// Does it.
 pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(), Error> {
-    if session.format.is_document() {
-        let mend = "cofferdam get services -o json";
-        return Err(Error::usage("the contract has no message for a check", mend));
-    }
     let lines = look(args, session).await?;
-    let written = print(&lines, args.quiet, session);
+    let shown = lines.iter().filter(|line| !args.quiet || line.verdict != Verdict::Fine);
+    let written = match session.format {
+        Format::Json | Format::Yaml => print_document(session.out, session.format, &document(shown)),
+        Format::Table | Format::Wide | Format::Name => print(shown, session).map_err(PrintError::from),
+    };
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
     let (open, degraded) = (count(Verdict::Open), count(Verdict::Degraded));
     match (open, degraded) {
@@ -232,8 +234,29 @@ fn degraded(text: String, mend: &str) -> Line {
     Line { verdict: Verdict::Degraded, text, more: Vec::new(), mend: mend.to_owned() }
 }
 
-fn print(lines: &[Line], is_quiet: bool, session: &mut Session<'_>) -> io::Result<()> {
-    for line in lines.iter().filter(|line| !is_quiet || line.verdict != Verdict::Fine) {
+/// The same for programs: what was looked at, how it does, and what mends it.
+fn document<'a>(lines: impl Iterator<Item = &'a Line>) -> Document {
+    let check = |line: &Line| {
+        let (about, text) = line.text.split_once(' ').unwrap_or_default();
+        let verdict = match line.verdict {
+            Verdict::Fine => "ok",
+            Verdict::Degraded => "degraded",
+            Verdict::Open => "open",
+        };
+        let mut check = json!({ "verdict": verdict, "about": about, "text": text.trim_start() });
+        if !line.more.is_empty() {
+            check["more"] = json!(line.more);
+        }
+        if !line.mend.is_empty() {
+            check["try"] = json!(line.mend);
+        }
+        check
+    };
+    Document::Own(json!({ "checks": lines.map(check).collect::<Vec<_>>() }))
+}
+
+fn print<'a>(lines: impl Iterator<Item = &'a Line>, session: &mut Session<'_>) -> io::Result<()> {
+    for line in lines {
         let (mark, tone) = match line.verdict {
             Verdict::Fine => ("ok  ", Tone::Good),
             Verdict::Degraded => ("bad ", Tone::Warn),

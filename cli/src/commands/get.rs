@@ -33,7 +33,7 @@ Examples:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// Registered services
-    #[value(alias = "service", alias = "svc")]
+    #[value(alias = "service", alias = "svc", alias = "modules", alias = "module")]
     Services,
     /// Policies in force
     #[value(alias = "policy")]
@@ -118,7 +118,7 @@ pub(super) struct Listing {
     pub(super) table: Table,
     /// What each row is about, in the same order.
     names: Vec<String>,
-    /// The same for programs. Empty: the contract has no message for it.
+    /// The same for programs.
     documents: Vec<Document>,
     /// What is to be said about it.
     pub(super) notes: Vec<String>,
@@ -139,10 +139,6 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
     if session.namespace == ALL_NAMESPACES && !args.names.is_empty() && args.kind != Kind::Clients {
         let mend = "cofferdam get services NAMESPACE/NAME";
         return Err(Error::usage("names and all namespaces do not go together", mend));
-    }
-    if args.kind == Kind::Clients && session.format.is_document() {
-        let what = "the contract has no message for clients";
-        return Err(Error::usage(what, "cofferdam get instances -o json"));
     }
     if args.kind == Kind::Events {
         let mut services = named(args)?;

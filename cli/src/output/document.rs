@@ -18,6 +18,8 @@ pub(crate) enum Document {
     Whole(DynamicMessage),
     /// Service by service.
     Services(v1::ListIsolatedServicesResponse),
+    /// What a command puts together of several answers, and the contract has no message for.
+    Own(Value),
 }
 
 impl Document {
@@ -35,6 +37,7 @@ impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let list = match self {
             Self::Whole(message) => return Ordered(message).serialize(serializer),
+            Self::Own(value) => return value.serialize(serializer),
             Self::Services(list) => list,
         };
         let mut map = serializer.serialize_map(None)?;

@@ -1,7 +1,8 @@
 use super::super::session::{ALL_NAMESPACES, Session, lacks};
 use super::{Error, Listing, Window, instances};
-use crate::output::{Cell, Table, Tone, age, std_duration};
+use crate::output::{Cell, Document, Table, Tone, age, std_duration};
 use cofferdam_proto::v1;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,7 +40,9 @@ pub(super) async fn list(names: &[String], session: &Session<'_>) -> Result<List
     if session.namespace != ALL_NAMESPACES && !clients.is_empty() {
         notes.push(format!("only the services of namespace {} are counted; -A counts all", session.namespace));
     }
-    let mut listing = Listing { table: Table::new(COLUMNS), names: Vec::new(), documents: Vec::new(), notes };
+    let document =
+        Document::Own(json!({ "clients": clients.iter().map(|(id, client)| client.json(id)).collect::<Vec<_>>() }));
+    let mut listing = Listing { table: Table::new(COLUMNS), names: Vec::new(), documents: vec![document], notes };
     for (id, client) in clients {
         listing.table.push(client.row(id));
         listing.names.push(id.to_owned());
@@ -63,6 +66,23 @@ impl Client {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+
+    /// In the manner of the contract: ages as it has durations, and what is not known is left out.
+    fn json(&self, id: &str) -> Value {
+        let mut json = json!({
+            "instanceId": id,
+            "application": self.application,
+            "services": self.services,
+            "synced": self.synced,
+            "open": self.open,
+        });
+        for (name, age) in [("connectedFor", self.connected), ("lastReportAge", self.reported)] {
+            if let Some(age) = age {
+                json[name] = json!(format!("{:.3}s", age.as_secs_f64()));
+            }
+        }
+        json
     }
 
     fn row(&self, id: &str) -> Vec<Cell> {
@@ -110,5 +130,10 @@ mod tests {
             Cell::toned("1s", Tone::Faint),
         ];
         assert_eq!(client.row("pay-1"), expected);
+        let expected = json!({
+            "instanceId": "pay-1", "application": "shop", "services": 3, "synced": 1, "open": 1,
+            "connectedFor": "90.000s", "lastReportAge": "1.000s",
+        });
+        assert_eq!(client.json("pay-1"), expected);
     }
 }
