@@ -28,7 +28,7 @@ async fn seen_and_undone(manager: &Manager) {
     let told = changes(&grpcurl, "payments");
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!((&told[0]["actor"], &told[0]["reason"]), (&json!("ann"), &json!("they asked for it")));
-    assert_eq!(told[0]["changes"], json!([{"path": "retry.max_attempts", "after": "5"}]));
+    assert_eq!(told[0]["changes"], json!([{"path": "retry.max_attempts", "after": "5", "beforeDefault": "3"}]));
     assert!(told[1]["actor"].as_str().unwrap().starts_with("127.0.0.1:"), "{told:?}");
 
     let request =

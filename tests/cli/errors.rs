@@ -14,7 +14,6 @@ fn a_command_line_that_makes_no_sense_is_exit_code_2() {
         &["get", "services", "-o", "xml"],
         &["get", "services", "--window", "soon"],
         &["get", "services", "--every", "1s"],
-        &["get", "clients", "-o", "json"],
         &["set-level", "payments"],
         &["set-level", "payments", "high"],
         &["set-level", "payments", "full", "--dry-run", "--wait"],

@@ -84,7 +84,7 @@ async fn a_change_is_found_with_who_and_why_and_undone() {
     );
     let back = operator.done(&["rollback", "payments", "--to-revision", first, "--reason", "too much"]);
     assert!(back.starts_with(&format!("payments: back to {first}, revision ")), "{back}");
-    assert!(back.contains("\n  level ISOLATION_LEVEL_NONE -> ISOLATION_LEVEL_ENHANCED\n"), "{back}");
+    assert!(back.contains("\n  level none -> enhanced\n"), "{back}");
     assert!(operator.done(&["history", "payments", "--limit", "1"]).contains(&format!("rollback to {first}")));
     refused(&operator.run(&["rollback", "payments", "--to-revision", "999999"]), 1, &["999999"]);
     refused(&operator.run(&["rollback", "payments"]), 2, &["--to-time"]);
