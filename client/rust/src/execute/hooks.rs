@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use bytes::Bytes;
 use cofferdam_core::call::{Context, Payload, Verdict, Why};
 use cofferdam_core::policy::DegradedFallback;
+use std::convert::Infallible;
 use std::future::ready;
 
 /// What a call was given, for answers `T` and errors `E`. Implemented by [`Slots`] where all that fill them agree on
@@ -13,6 +14,10 @@ use std::future::ready;
 pub trait Hooks<T, E>: Send {
     #[doc(hidden)]
     const HAS_ALTERNATIVE: bool;
+
+    /// An answer that is a failure. There is none where nothing classifies answers: then this takes no room.
+    #[doc(hidden)]
+    type Kept: Kept<T>;
 
     #[doc(hidden)]
     fn fallback(&mut self, why: Why) -> impl Future<Output = Option<Result<T, E>>> + Send;
@@ -100,6 +105,8 @@ where
     E: Send,
 {
     const HAS_ALTERNATIVE: bool = A::IS_GIVEN;
+
+    type Kept = C::Kept;
 
     fn fallback(&mut self, why: Why) -> impl Future<Output = Option<Result<T, E>>> + Send {
         self.fallback.answer(why)
@@ -213,13 +220,63 @@ where
     }
 }
 
+/// An answer that is a failure, on its way through the engine.
+pub trait Kept<T>: Send + Sized {
+    /// The answer itself where none is kept.
+    #[doc(hidden)]
+    fn keep(answer: T) -> Result<T, Self>;
+
+    #[doc(hidden)]
+    fn look(&self) -> &T;
+
+    #[doc(hidden)]
+    fn give(self) -> T;
+}
+
+impl<T> Kept<T> for Infallible {
+    fn keep(answer: T) -> Result<T, Self> {
+        Ok(answer)
+    }
+
+    fn look(&self) -> &T {
+        match *self {}
+    }
+
+    fn give(self) -> T {
+        match self {}
+    }
+}
+
+/// An answer that is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<T>(T);
+
+impl<T: Send> Kept<T> for Answered<T> {
+    fn keep(answer: T) -> Result<T, Self> {
+        Err(Self(answer))
+    }
+
+    fn look(&self) -> &T {
+        &self.0
+    }
+
+    fn give(self) -> T {
+        self.0
+    }
+}
+
 /// Fills the slot of the classification.
 pub trait ClassifySlot<T, E>: Send {
+    #[doc(hidden)]
+    type Kept: Kept<T>;
+
     #[doc(hidden)]
     fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict;
 }
 
 impl<T, E: 'static> ClassifySlot<T, E> for Missing {
+    type Kept = Infallible;
+
     fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
         verdict(result, context)
     }
@@ -227,9 +284,12 @@ impl<T, E: 'static> ClassifySlot<T, E> for Missing {
 
 impl<T, E, G, V> ClassifySlot<T, E> for Given<G>
 where
+    T: Send,
     G: Fn(Result<&T, &E>) -> V + Send,
     V: IntoVerdict,
 {
+    type Kept = Answered<T>;
+
     fn verdict(&self, result: Result<&T, &E>, _: Context<'_>) -> Verdict {
         (self.0)(result).into_verdict()
     }

@@ -1,6 +1,6 @@
 //! A call as the engine sees it.
 
-use super::hooks::Hooks;
+use super::hooks::{Hooks, Kept};
 use crate::classify::IntoVerdict;
 use crate::error::{Bad, Error, Failure};
 use crate::runtime::Tokio;
@@ -12,8 +12,11 @@ use cofferdam_core::call::{
 };
 use cofferdam_core::outcome::Outcome;
 use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::FutureExt;
+use pin_project_lite::pin_project;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 /// A call that has not begun.
@@ -76,14 +79,33 @@ impl<'a, F, H> Call<'a, F, H> {
     }
 }
 
+pin_project! {
+    /// An attempt, whose error is one of two kinds. Nothing takes note of its end, as the maps of futures do: the engine
+    /// polls it no more.
+    struct Attempted<F, K> {
+        #[pin]
+        attempt: F,
+        kept: PhantomData<fn() -> K>,
+    }
+}
+
+impl<T, E, K, F: Future<Output = Result<T, E>>> Future for Attempted<F, K> {
+    type Output = Result<T, Bad<K, E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        self.project().attempt.poll(context).map_err(Bad::Error)
+    }
+}
+
 /// What the caller gets of a call that brought no good answer. `last_word`: the error of the caller's own fallback.
 #[cold]
-fn failed<T, E>(failure: call::Failure<Bad<T, E>>, last_word: Option<E>) -> Result<Answer<T>, Failure<E>> {
+fn failed<T, E, K: Kept<T>>(failure: call::Failure<Bad<K, E>>, last_word: Option<E>) -> Result<Answer<T>, Failure<E>> {
     let receipt = failure.receipt;
     let error = match (last_word, Error::from(failure.cause).into_inner()) {
         (Some(error), _) | (None, Ok(Bad::Error(error))) => Error::Inner(error),
         // Bad news is still the service's own answer.
-        (None, Ok(Bad::Answer(value))) => return Ok(Answer { value, source: Source::Live, receipt }),
+        (None, Ok(Bad::Answer(kept))) => return Ok(Answer { value: kept.give(), source: Source::Live, receipt }),
         (None, Err(rejection)) => rejection.widen(),
     };
     Err(Failure { error, receipt })
@@ -106,30 +128,32 @@ where
     E: Send,
 {
     type Output = T;
-    type Error = Bad<T, E>;
+    type Error = Bad<H::Kept, E>;
 
     fn attempt(
         &mut self,
         attempt: Attempt,
-    ) -> impl Future<Output = Result<T, Bad<T, E>>> + Send + use<'a, F, Fut, H, T, E> {
+    ) -> impl Future<Output = Result<T, Bad<H::Kept, E>>> + Send + use<'a, F, Fut, H, T, E> {
         let span = self.span.attempt(attempt, Made::ByCode);
-        span.around((self.call.attempt)(attempt).map_err(Bad::Error))
+        let (attempt, kept) = ((self.call.attempt)(attempt), PhantomData);
+        span.around(Attempted { attempt, kept })
     }
 
     fn ended(&mut self, attempt: u32, end: AttemptEnd) {
         self.span.attempt_ended(attempt, end);
     }
 
-    fn classify(&self, result: Result<&T, &Bad<T, E>>, context: Context<'_>) -> Verdict {
+    fn classify(&self, result: Result<&T, &Bad<H::Kept, E>>, context: Context<'_>) -> Verdict {
         let context = Context { error_type: std::any::type_name::<E>(), ..context };
         match result {
-            Ok(answer) | Err(Bad::Answer(answer)) => self.call.hooks.classify(Ok(answer), context),
+            Ok(answer) => self.call.hooks.classify(Ok(answer), context),
+            Err(Bad::Answer(kept)) => self.call.hooks.classify(Ok(kept.look()), context),
             Err(Bad::Error(error)) => self.call.hooks.classify(Err(error), context),
         }
     }
 
-    fn reject(&mut self, answer: T) -> Result<T, Bad<T, E>> {
-        Err(Bad::Answer(answer))
+    fn reject(&mut self, answer: T) -> Result<T, Bad<H::Kept, E>> {
+        H::Kept::keep(answer).map_err(Bad::Answer)
     }
 
     fn encode(&self, output: &T) -> Option<Bytes> {
