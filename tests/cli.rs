@@ -1,5 +1,6 @@
 //! The operator's commands of the one binary, against a real manager: what they do, print where, and end with.
 
+mod auto_level;
 mod contexts;
 mod declare;
 mod docs;

@@ -18,6 +18,16 @@ pub enum Level {
     Full,
 }
 
+/// What a policy says of its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LevelChoice {
+    /// It follows from what the policy states, and anew with each change of it: the least level at which all of that is in
+    /// force, and no less than where no level is said: the preset's, else basic.
+    Auto,
+    /// This one, whatever the policy states.
+    Fixed(Level),
+}
+
 /// A part of a policy that a level may put in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Section {
@@ -77,6 +87,28 @@ impl Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl LevelChoice {
+    /// The level, where it is said. `None`: it follows from the policy.
+    pub const fn fixed(self) -> Option<Level> {
+        match self {
+            Self::Auto => None,
+            Self::Fixed(level) => Some(level),
+        }
+    }
+}
+
+impl fmt::Display for LevelChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.fixed().map_or("auto", Level::name))
+    }
+}
+
+impl From<Level> for LevelChoice {
+    fn from(level: Level) -> Self {
+        Self::Fixed(level)
     }
 }
 

@@ -8,6 +8,7 @@
 //! Nothing that the contract can say is dropped in silence. Messages are taken apart without `..`, so that a field added to
 //! the contract fails the build here until it has a meaning.
 
+mod auto_level;
 mod duration;
 mod effective;
 mod encode;

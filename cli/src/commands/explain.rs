@@ -126,7 +126,11 @@ fn summary(answer: &v1::ExplainResponse, name: &str, style: Style, out: &mut dyn
             let left = age(std_duration(temporary.ends_in));
             entry("level", &format!("{level} for another {left}, by {}{why}", temporary.actor))?;
         }
-        None => entry("level", &level)?,
+        None => {
+            let is_auto = |field: &&v1::ExplainedField| field.origin() == v1::OriginKind::AutoLevel;
+            let chosen = answer.fields.iter().find(is_auto).map(|field| format!(" ({})", auto(&field.origin_name)));
+            entry("level", &(level + &chosen.unwrap_or_default()))?;
+        }
     }
     if !answer.method_glob.is_empty() {
         let idempotent = match answer.idempotent {
@@ -272,8 +276,14 @@ fn origin(field: &v1::ExplainedField) -> String {
         v1::OriginKind::MethodOverride => "override",
         v1::OriginKind::Follows => "follows",
         v1::OriginKind::TemporaryLevel => "temporary, by",
+        v1::OriginKind::AutoLevel => return auto(&field.origin_name),
     };
     if field.origin_name.is_empty() { kind.to_owned() } else { format!("{kind} {}", field.origin_name) }
+}
+
+/// `auto: because of bulkhead`.
+pub(super) fn auto(because: &str) -> String {
+    if because.is_empty() { "auto".to_owned() } else { format!("auto: because of {because}") }
 }
 
 fn because(reason: &str) -> String {
@@ -301,6 +311,8 @@ mod tests {
         assert_eq!(told(v1::OriginKind::Preset, "database"), "preset database");
         assert_eq!(told(v1::OriginKind::MethodOverride, "Get*"), "override Get*");
         assert_eq!(told(v1::OriginKind::TemporaryLevel, "ann"), "temporary, by ann");
+        assert_eq!(told(v1::OriginKind::AutoLevel, "bulkhead"), "auto: because of bulkhead");
+        assert_eq!(told(v1::OriginKind::AutoLevel, ""), "auto");
     }
 
     #[test]

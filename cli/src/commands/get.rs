@@ -7,7 +7,7 @@ mod services;
 mod watch;
 
 pub(super) use self::instances::one as instances_of;
-pub(super) use self::services::fallbacks;
+pub(super) use self::services::{fallbacks, level};
 
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use super::{Error, events};

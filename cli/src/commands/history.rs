@@ -115,10 +115,11 @@ fn what(change: &v1::ServiceRevision, most: usize) -> String {
     if fields.is_empty() { kind } else { format!("{kind}: {}", fields.join(", ")) }
 }
 
-/// `retry.max_attempts 3 -> 5`, `level basic (unset) -> full`.
+/// `retry.max_attempts 3 -> 5`, `level basic (unset) -> full (auto)`.
 pub(super) fn field(change: &v1::FieldChange) -> String {
     let side = |value: &Option<String>, default: &Option<String>| match (value, default) {
-        (Some(value), _) => shown(value),
+        (Some(value), None) => shown(value),
+        (Some(auto), Some(followed)) => format!("{} ({})", shown(followed), shown(auto)),
         (None, Some(default)) => format!("{} (unset)", shown(default)),
         (None, None) => "unset".to_owned(),
     };
@@ -148,6 +149,11 @@ mod tests {
         assert_eq!(what(&change, 9), "policy: retry.max_attempts 3 -> 5, level unset -> full, and 2 more");
         change.changes[1].before_default = Some("ISOLATION_LEVEL_BASIC".to_owned());
         assert!(what(&change, 9).contains("level basic (unset) -> full"), "{}", what(&change, 9));
+        let level = |name: &str| Some(format!("ISOLATION_LEVEL_{name}"));
+        let auto = &mut change.changes[1];
+        (auto.before, auto.before_default, auto.after) = (level("AUTO"), level("BASIC"), level("AUTO"));
+        auto.after_default = level("FULL");
+        assert!(what(&change, 9).contains("level basic (auto) -> full (auto)"), "{}", what(&change, 9));
         change.restored = Some(v1::Revision { epoch: 1, revision: 7 });
         (change.kind, change.more_changes) = (v1::ChangeKind::Rollback.into(), 0);
         change.changes.clear();

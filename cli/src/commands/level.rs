@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(super) const HELP: &str = "\
 Examples:
   cofferdam set-level payments full --wait
+  cofferdam set-level payments auto --dry-run
   cofferdam set-level payments none --for 30m --reason 'trial'
   cofferdam set-level payments none --dry-run";
 
@@ -25,6 +26,8 @@ pub(crate) enum Level {
     Enhanced,
     /// And bulkhead, rate limit, adaptive limit, hedging and ramp-up
     Full,
+    /// The least that has in force what the policy states; it follows each change of that
+    Auto,
 }
 
 impl From<Level> for v1::IsolationLevel {
@@ -34,6 +37,7 @@ impl From<Level> for v1::IsolationLevel {
             Level::Basic => Self::Basic,
             Level::Enhanced => Self::Enhanced,
             Level::Full => Self::Full,
+            Level::Auto => Self::Auto,
         }
     }
 }

@@ -76,15 +76,25 @@ pub(super) fn level_set(before: Option<&v1::IsolatedService>, after: &v1::Isolat
     }
 }
 
-/// The level that the written policy says, or that follows from it.
+/// The level that the written policy says, or that follows from it: `full`, or `full (auto)` where it is left to the policy.
 pub(super) fn written_level(isolated: &v1::IsolatedService) -> String {
     let written = isolated.written_policy.clone().unwrap_or_default();
-    if written.level != 0 {
+    let is_said = written.level != 0 && !is_auto(isolated);
+    if is_said {
         return short_name(written.level().as_str_name(), "ISOLATION_LEVEL_");
     }
     let effective = cofferdam_core::wire::effective_policy(&written);
-    effective.map_or_else(|_| "the written one".to_owned(), |policy| policy.level.to_string())
+    let level = effective.map_or_else(|_| "the written one".to_owned(), |policy| policy.level.to_string());
+    if is_auto(isolated) { level + AUTO } else { level }
 }
+
+/// Whether the level of the written policy follows from what that states.
+pub(super) fn is_auto(isolated: &v1::IsolatedService) -> bool {
+    isolated.written_policy.as_ref().is_some_and(|written| written.level() == v1::IsolationLevel::Auto)
+}
+
+/// What is said behind a level that follows from what the policy states.
+pub(super) const AUTO: &str = " (auto)";
 
 /// What a change of this time did to orders, for people: one text for each hold and for the level. The other fields that
 /// changed come back as they are.

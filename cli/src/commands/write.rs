@@ -3,14 +3,15 @@
 use super::Error;
 use super::convergence::{self, Enough, applied, counts, is_unused, say_missing};
 use super::moment::{certain, full, number, revision, written};
-use super::ordered::written_level;
+use super::ordered::{is_auto, written_level};
 use super::session::{Common, ServiceName, Session};
 use crate::client::CallError;
 use crate::message::{Change, Fault, changes, dynamic, fields};
 use crate::output::{Format, PrintError, length, say};
 use clap::Args;
+use cofferdam_core::level::LevelChoice;
 use cofferdam_core::policy::InvalidPolicy;
-use cofferdam_core::wire::{effective_policy, inactive_fields, to_wire};
+use cofferdam_core::wire::{effective_policy, inactive_fields, level_from_wire, to_wire};
 use cofferdam_proto::v1;
 use cofferdam_server::registry::check_reason;
 
@@ -162,10 +163,16 @@ fn in_force(
     let Some(before) = before else { return Ok(Vec::new()) };
     let old = before.policy.clone().unwrap_or_default();
     let follows = changes(&fields(&dynamic(&old)?), &fields(&dynamic(effective)?));
-    let follows = follows.iter().filter(|change| !said.iter().any(|said| said.path == change.path));
+    // A level that is left to the policy is said, and what it is follows.
+    let is_auto = [before.written_policy.as_ref(), Some(written)]
+        .into_iter()
+        .flatten()
+        .any(|policy| policy.level() == v1::IsolationLevel::Auto);
+    let is_said = |path: &str| said.iter().any(|said| said.path == path) && !(is_auto && path == "level");
+    let follows = follows.iter().filter(|change| !is_said(&change.path));
     let mut lines: Vec<_> = follows.map(|change| format!("in force: {change}")).collect();
     let inactive = |policy: &v1::IsolationPolicy, written: &v1::IsolationPolicy| {
-        let level = cofferdam_core::wire::level_from_wire(policy.level).ok().flatten();
+        let level = level_from_wire(policy.level).ok().flatten().and_then(LevelChoice::fixed);
         level.map_or_else(Vec::new, |level| inactive_fields(written, level))
     };
     let (was, is) = (inactive(&old, written), inactive(effective, written));
@@ -251,7 +258,11 @@ fn headline(
                 [] => said,
                 many => format!("{} fields, ", many.len()),
             };
-            format!("{name}: {what}revision {} -> {}", number(before), number(after))
+            // What a change of something else made of a level that is left to the policy.
+            let (was, is) = (written_level(before), written_level(after));
+            let is_told = !is_auto(after) || was == is || found.iter().any(|change| change.path == "level");
+            let level = if is_told { String::new() } else { format!("level {was} -> {is}, ") };
+            format!("{name}: {what}{level}revision {} -> {}", number(before), number(after))
         }
     }
 }

@@ -59,18 +59,24 @@ impl Preset {
     /// Whether a field of the contract's `IsolationPolicy`, by its path, or what is above it, has its value from the preset
     /// and not from the defaults, whether or not the two are the same now.
     pub fn sets(self, path: &str) -> bool {
-        let fields = match self {
-            Self::FlaskModule => CONSECUTIVE,
-            Self::Database => &[COUNT, &["bulkhead.pools"]].concat(),
-            Self::Auth => &[COUNT, &["bulkhead.pools", "fallback.enabled"]].concat(),
-            Self::Cache | Self::ExternalApi => COUNT,
-            Self::Stripe => &["timeout.call_timeout", "fallback.chain"],
-            Self::NodeDb => &[CONSECUTIVE, &["retry.jitter"]].concat(),
-        };
-        let is_in = |field: &&str| {
-            path.strip_prefix(*field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        path == "level" || fields.iter().any(is_in)
+        path == "level" || self.fields().iter().any(|field| is_in(path, field))
+    }
+
+    /// Whether the preset sets a field or section, by its path, or something in it.
+    pub fn states(self, path: &str) -> bool {
+        self.sets(path) || self.fields().iter().any(|field| is_in(field, path))
+    }
+
+    /// What it sets beside the level, by path.
+    fn fields(self) -> Vec<&'static str> {
+        match self {
+            Self::FlaskModule => CONSECUTIVE.to_vec(),
+            Self::Database => [COUNT, &["bulkhead.pools"]].concat(),
+            Self::Auth => [COUNT, &["bulkhead.pools", "fallback.enabled"]].concat(),
+            Self::Cache | Self::ExternalApi => COUNT.to_vec(),
+            Self::Stripe => vec!["timeout.call_timeout", "fallback.chain"],
+            Self::NodeDb => [CONSECUTIVE, &["retry.jitter"]].concat(),
+        }
     }
 
     /// Its values, with the defaults for all that it leaves open.
@@ -109,6 +115,11 @@ impl Preset {
             },
         }
     }
+}
+
+/// Whether a path is another one, or of a field in it.
+fn is_in(path: &str, section: &str) -> bool {
+    path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// What [`consecutive`] sets.

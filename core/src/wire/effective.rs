@@ -15,8 +15,10 @@ mod rate_limit;
 mod retry;
 
 use self::merge::Merge;
+use super::auto_level::auto_level;
 use super::level::level_from_wire;
 use super::origin::{TracedPolicy, Word};
+use crate::level::LevelChoice;
 use crate::outcome::Outcome;
 use crate::policy::limits::{MAX_ERROR_TYPES, MAX_GRPC_CODE, MAX_HTTP_RANGES, MAX_HTTP_STATUS};
 use crate::policy::{
@@ -47,7 +49,12 @@ pub(super) fn merged(written: &v1::IsolationPolicy, notes: bool) -> Result<Trace
     let base = preset.map(Preset::spec).unwrap_or_default();
     let mut spec = base.clone();
     match level_from_wire(*level) {
-        Ok(level) => merge.set("level", &mut spec.level, level),
+        Ok(Some(LevelChoice::Auto)) => {
+            let auto = auto_level(written, preset);
+            spec.level = auto.level;
+            merge.note("level", Word::Auto(auto.because));
+        }
+        Ok(level) => merge.set("level", &mut spec.level, level.and_then(LevelChoice::fixed)),
         Err(fault) => merge.invalid("level", fault),
     }
     read_sections(&mut merge, written, &mut spec);

@@ -184,8 +184,11 @@ fn read_level(path: &str, wire: &v1::TemporaryLevel) -> Result<TemporaryLevel, I
     let v1::TemporaryLevel { level, expire_time, actor, reason, ends_in: _ } = wire;
     let at = |field: &str| format!("{path}.{field}");
     let level = level_from_wire(*level).map_err(|unknown| InvalidOrders::new(at("level"), unknown))?;
+    let level = level.ok_or_else(|| InvalidOrders::new(at("level"), "must be set"))?;
+    // It is obeyed by instances, which do not know what was written.
+    let level = level.fixed().ok_or_else(|| InvalidOrders::new(at("level"), "must be a level by name, not auto"))?;
     Ok(TemporaryLevel {
-        level: level.ok_or_else(|| InvalidOrders::new(at("level"), "must be set"))?,
+        level,
         until: read_time(&at("expire_time"), *expire_time)?,
         actor: actor.clone(),
         reason: reason.clone(),

@@ -28,6 +28,9 @@ pub enum Origin {
     Override,
     /// Nobody: the default, or the preset's value, moved out of the way of the field at this path, which was written.
     Follows(String),
+    /// It is the level, which follows from what the policy states ([`LevelChoice::Auto`](crate::level::LevelChoice)): from
+    /// this, for people. Empty: nothing that is stated asks for more than where no level is said.
+    Auto(String),
 }
 
 /// What was noted at a path.
@@ -37,6 +40,8 @@ pub(super) enum Word {
     Written,
     /// It moved out of the way of another one.
     Follows(String),
+    /// It follows from what was written, for this reason.
+    Auto(String),
     /// A list was written: what its elements leave unset has the built-in default.
     Listed,
     /// A section was written: what it leaves unset has the preset's value or the default.
@@ -98,8 +103,9 @@ impl TracedPolicy {
         match word {
             Word::Written => written,
             Word::Follows(other) if is_it => Origin::Follows(other.clone()),
+            Word::Auto(because) if is_it => Origin::Auto(because.clone()),
             Word::Listed => Origin::Default,
-            Word::Follows(_) | Word::Section | Word::TheServices => self.base(path),
+            Word::Follows(_) | Word::Auto(_) | Word::Section | Word::TheServices => self.base(path),
         }
     }
 

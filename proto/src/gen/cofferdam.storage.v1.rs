@@ -116,6 +116,11 @@ pub struct ServiceRecord {
     /// What operators have ordered apart from the policy. Some of it may have run out. Unset: nothing.
     #[prost(message, optional, tag = "8")]
     pub orders: ::core::option::Option<super::super::v1::Orders>,
+    /// Where the policy was written with ISOLATION_LEVEL_AUTO: the level that followed from it, which then stands in the
+    /// policy as well, so that a release that does not know AUTO serves the service at it. Where the policy has another
+    /// level, such a release has written that one, and it counts. Unset: the policy's level is as it was written.
+    #[prost(enumeration = "super::super::v1::IsolationLevel", tag = "9")]
+    pub auto_level: i32,
 }
 /// ChangeLog says which changes of a service are kept.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -186,7 +186,8 @@ impl FallbackTrigger {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IsolationPolicy {
     /// Which sections are in force. Unset: the level of the preset, which is ISOLATION_LEVEL_ENHANCED for each that there
-    /// is; without a preset ISOLATION_LEVEL_BASIC.
+    /// is; without a preset ISOLATION_LEVEL_BASIC. ISOLATION_LEVEL_AUTO: the one that follows from the sections below; never
+    /// in a policy in force.
     #[prost(enumeration = "IsolationLevel", tag = "1")]
     pub level: i32,
     /// A named set of values that fills what this message leaves unset: flask-module, database, cache, auth,
@@ -619,6 +620,11 @@ pub enum IsolationLevel {
     Enhanced = 3,
     /// Enhanced, and bulkhead with pools, rate limit, adaptive limit, hedging and ramp-up.
     Full = 4,
+    /// The level follows from what the policy states, and anew with each change of it: the least one at which every section
+    /// and field that the policy or its preset sets is in force, whatever it says, and no less than where the level is unset.
+    /// What is the built-in default asks for nothing. It is for what is written alone: the level of a policy in force, and
+    /// so of all that instances are sent, is the one that follows. A temporary level cannot be it.
+    Auto = 5,
 }
 impl IsolationLevel {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -632,6 +638,7 @@ impl IsolationLevel {
             Self::Basic => "ISOLATION_LEVEL_BASIC",
             Self::Enhanced => "ISOLATION_LEVEL_ENHANCED",
             Self::Full => "ISOLATION_LEVEL_FULL",
+            Self::Auto => "ISOLATION_LEVEL_AUTO",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -642,6 +649,7 @@ impl IsolationLevel {
             "ISOLATION_LEVEL_BASIC" => Some(Self::Basic),
             "ISOLATION_LEVEL_ENHANCED" => Some(Self::Enhanced),
             "ISOLATION_LEVEL_FULL" => Some(Self::Full),
+            "ISOLATION_LEVEL_AUTO" => Some(Self::Auto),
             _ => None,
         }
     }
@@ -990,7 +998,7 @@ pub struct ResetAction {}
 /// there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TemporaryLevel {
-    /// The level. Must be set.
+    /// The level. Must be set, and not ISOLATION_LEVEL_AUTO.
     #[prost(enumeration = "IsolationLevel", tag = "1")]
     pub level: i32,
     /// When it is over, by each instance's own clock. Must be set.
@@ -1154,7 +1162,8 @@ pub struct IsolatedService {
     /// When service or policy last changed.
     #[prost(message, optional, tag = "9")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The policy as it was written: what is unset here has the value of its preset, or the default.
+    /// The policy as it was written: what is unset here has the value of its preset, or the default. Where its level is
+    /// ISOLATION_LEVEL_AUTO, that of policy was chosen by what is written here.
     #[prost(message, optional, tag = "10")]
     pub written_policy: ::core::option::Option<IsolationPolicy>,
     /// Whether the policy was insisted on (UpdateIsolationPolicyRequest.insist) and has not changed since.
@@ -2204,10 +2213,11 @@ pub struct FieldChange {
     #[prost(string, optional, tag = "3")]
     pub after: ::core::option::Option<::prost::alloc::string::String>,
     /// For a field of the policy that was not set before: what was in force in its place, the preset's value or the built-in
-    /// default. Unset: nothing was, or it was set.
+    /// default. For a level that was ISOLATION_LEVEL_AUTO: the one that followed; it is told as a change where another one
+    /// follows, too. Unset: nothing was, or it was set.
     #[prost(string, optional, tag = "4")]
     pub before_default: ::core::option::Option<::prost::alloc::string::String>,
-    /// For one that is not set after: what is in force in its place, likewise.
+    /// For one that is not set after, or such a level: what is in force in its place, likewise.
     #[prost(string, optional, tag = "5")]
     pub after_default: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -2728,10 +2738,10 @@ pub struct ChangeEvent {
     /// Why. Empty: not said.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
-    /// The level of the policy before. Unset: the service was not registered.
+    /// The level of the policy before, as it was in force. Unset: the service was not registered.
     #[prost(enumeration = "IsolationLevel", tag = "4")]
     pub level_before: i32,
-    /// The level of the policy after. Unset: the service is not registered any more.
+    /// The level of the policy after, as it is in force. Unset: the service is not registered any more.
     #[prost(enumeration = "IsolationLevel", tag = "5")]
     pub level: i32,
     /// The revision that a rollback went back to. Unset: it was no rollback.
@@ -2746,6 +2756,9 @@ pub struct ChangeEvent {
     /// The temporary level that was set. Unset: none.
     #[prost(message, optional, tag = "9")]
     pub temporary_level: ::core::option::Option<TemporaryLevel>,
+    /// Whether the level after follows from what the policy states (ISOLATION_LEVEL_AUTO).
+    #[prost(bool, tag = "10")]
+    pub auto_level: bool,
 }
 /// ExpiryEvent says that what somebody had ordered has run out.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3341,8 +3354,9 @@ pub struct ExplainedField {
     /// Where it comes from.
     #[prost(enumeration = "OriginKind", tag = "3")]
     pub origin: i32,
-    /// Who that is: the preset's name, the glob of the override, the path of the field that it follows, or who set the
-    /// temporary level. Empty for the others.
+    /// Who that is: the preset's name, the glob of the override, the path of the field that it follows, who set the
+    /// temporary level, or what asks for the level that follows: paths of fields, those of a preset with its name, the preset
+    /// where it asks by itself, empty where nothing asks for more than basic. Empty for the others.
     #[prost(string, tag = "4")]
     pub origin_name: ::prost::alloc::string::String,
     /// The level from which on it is in force. Unset: it is in force at the present one.
@@ -3462,6 +3476,8 @@ pub enum OriginKind {
     Follows = 5,
     /// An operator, for a time, apart from the policy.
     TemporaryLevel = 6,
+    /// Of the level alone: it follows from what the policy states (ISOLATION_LEVEL_AUTO).
+    AutoLevel = 7,
 }
 impl OriginKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3477,6 +3493,7 @@ impl OriginKind {
             Self::MethodOverride => "ORIGIN_KIND_METHOD_OVERRIDE",
             Self::Follows => "ORIGIN_KIND_FOLLOWS",
             Self::TemporaryLevel => "ORIGIN_KIND_TEMPORARY_LEVEL",
+            Self::AutoLevel => "ORIGIN_KIND_AUTO_LEVEL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3489,6 +3506,7 @@ impl OriginKind {
             "ORIGIN_KIND_METHOD_OVERRIDE" => Some(Self::MethodOverride),
             "ORIGIN_KIND_FOLLOWS" => Some(Self::Follows),
             "ORIGIN_KIND_TEMPORARY_LEVEL" => Some(Self::TemporaryLevel),
+            "ORIGIN_KIND_AUTO_LEVEL" => Some(Self::AutoLevel),
             _ => None,
         }
     }
@@ -3499,8 +3517,8 @@ pub struct RegisterServiceRequest {
     /// The service.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<Service>,
-    /// The level. Unset: the level of the policy; where that is unset too, on a repeated registration the level in force,
-    /// and on a first one that of the preset, else basic.
+    /// The level. Unset: the level of the policy; where that is unset too, on a repeated registration the level in force, or
+    /// ISOLATION_LEVEL_AUTO where that was written, and on a first one that of the preset, else basic.
     #[prost(enumeration = "IsolationLevel", tag = "2")]
     pub level: i32,
     /// The fallback, and the retries and timeout around it. Unset: as the policy says. Together with policy.fallback it
@@ -3654,7 +3672,8 @@ pub struct SetIsolationLevelRequest {
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// For how long the level stands in the place of the policy's. Above 0, at most 7 d. Instances go back by themselves, with
-    /// no manager there. Unset: it becomes the policy's, and a temporary one ends.
+    /// no manager there. Unset: it becomes the policy's, and a temporary one ends. Must be unset where the level is
+    /// ISOLATION_LEVEL_AUTO.
     #[prost(message, optional, tag = "7")]
     pub ttl: ::core::option::Option<::prost_types::Duration>,
 }

@@ -244,6 +244,20 @@ fn target(target: Option<&v1::BreakerTarget>) -> String {
     format!("{}{at}", part(&target.pool, &target.method_glob))
 }
 
+/// The level after a change, and whether the policy has chosen it.
+fn level_after(change: &v1::ChangeEvent) -> String {
+    let auto = if change.auto_level { " (auto)" } else { "" };
+    format!("{}{auto}", level(change.level()))
+}
+
+/// What a change of something else has made of a level that is left to the policy. Empty: nothing.
+fn level_that_followed(change: &v1::ChangeEvent) -> String {
+    if !change.auto_level || change.level_before == change.level {
+        return String::new();
+    }
+    format!(", level {} -> {}", level(change.level_before()), level_after(change))
+}
+
 /// What was done, in a few words.
 fn what(change: &v1::ChangeEvent) -> String {
     let hold = |done: &str| match &change.hold {
@@ -256,14 +270,14 @@ fn what(change: &v1::ChangeEvent) -> String {
     };
     match change.kind() {
         v1::ChangeKind::Unspecified | v1::ChangeKind::Found => "changed".to_owned(),
-        v1::ChangeKind::Registered => format!("registered, level {}", level(change.level())),
+        v1::ChangeKind::Registered => format!("registered, level {}", level_after(change)),
         v1::ChangeKind::Unregistered => "unregistered".to_owned(),
         v1::ChangeKind::Level => match &change.temporary_level {
             Some(temporary) => format!("level {} for a time", level(temporary.level())),
-            None => format!("level {} -> {}", level(change.level_before()), level(change.level())),
+            None => format!("level {} -> {}", level(change.level_before()), level_after(change)),
         },
-        v1::ChangeKind::Fallback => "fallback changed".to_owned(),
-        v1::ChangeKind::Policy => "policy changed".to_owned(),
+        v1::ChangeKind::Fallback => format!("fallback changed{}", level_that_followed(change)),
+        v1::ChangeKind::Policy => format!("policy changed{}", level_that_followed(change)),
         v1::ChangeKind::Rollback => "put back".to_owned(),
         v1::ChangeKind::Held => hold("held"),
         v1::ChangeKind::Released => hold("released"),

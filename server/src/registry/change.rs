@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use cofferdam_core::{
+    level::LevelChoice,
     name::ServiceKey,
     orders::{Orders, OrdersSpec, TemporaryLevel},
     time::WallTime,
@@ -95,18 +96,21 @@ impl Registry {
             None
         });
         let is_said = level.is_some() || !faults.is_empty();
-        faults.require(is_said, "level", "must be set: to none, basic, enhanced or full");
+        faults.require(is_said, "level", "must be set: to none, basic, enhanced, full or auto");
         let ttl = orders::ttl(&mut faults, request.ttl);
+        let temporary = level.and_then(LevelChoice::fixed).zip(ttl);
+        let is_for_good = ttl.is_none() || temporary.is_some() || level.is_none();
+        faults.require(is_for_good, "level", "must be none, basic, enhanced or full for a time: auto is for good");
         let (Some(level), true) = (level, faults.is_empty()) else { return Err(faults.into_error()) };
         let (who, reason) = (orders::name(&actor), request.reason.clone());
         let cause = self.cause(v1::ChangeKind::Level, actor, request.reason)?;
         let change = |_: &Registered, draft: &mut Draft, now: WallTime| {
-            let temporary = |ttl| {
+            let until = |(level, ttl)| {
                 let (actor, reason) = (who.clone(), reason.clone());
                 TemporaryLevel { level, until: orders::later(now, ttl), actor, reason }
             };
-            draft.orders.level = ttl.map(temporary);
-            if ttl.is_none() {
+            draft.orders.level = temporary.map(until);
+            if temporary.is_none() {
                 draft.policy.set_level(level_to_wire(level));
             }
             Ok(())

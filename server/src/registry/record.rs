@@ -25,7 +25,11 @@ use prost::Message;
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
+use self::auto_level::as_stored;
+pub(super) use self::auto_level::as_written;
 use super::{Revision, changes, unknown, validate};
+
+mod auto_level;
 
 /// The version of the stored messages that this release writes and reads.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -94,6 +98,7 @@ impl Registered {
             return Err(Unreadable::SchemaVersion(record.schema_version));
         }
         let beyond = unknown::is_in(value, &record).then(|| Bytes::copy_from_slice(value));
+        let record = as_written(record);
         let service = record.service.ok_or(Unreadable::Missing("service"))?;
         let (filed, violations) = validate::service(&service, "service");
         if let Some(violation) = violations.first() {
@@ -303,7 +308,7 @@ impl Registered {
         self.changes.as_ref()
     }
 
-    /// It as a record, less what is kept of its changes.
+    /// It as a record, less what is kept of its changes, with its policy as it was written.
     pub(super) fn record(&self) -> storage::ServiceRecord {
         storage::ServiceRecord {
             schema_version: SCHEMA_VERSION,
@@ -314,12 +319,13 @@ impl Registered {
             insisted: self.insisted,
             changes: None,
             orders: some_orders(&self.orders),
+            ..storage::ServiceRecord::default()
         }
     }
 
     /// It as it is stored, less what is kept of its changes.
     pub(super) fn stored(&self) -> Bytes {
-        unknown::carry_over(self.beyond.as_deref(), &self.record())
+        unknown::carry_over(self.beyond.as_deref(), &as_stored(self.record()))
     }
 
     /// When service or policy last changed.
@@ -383,8 +389,9 @@ pub(super) fn encode(
         insisted,
         changes: None,
         orders: some_orders(orders),
+        ..storage::ServiceRecord::default()
     };
-    unknown::carry_over(before.and_then(|before| before.beyond.as_deref()), &record)
+    unknown::carry_over(before.and_then(|before| before.beyond.as_deref()), &as_stored(record))
 }
 
 /// Orders as messages hold them; unset where there are none.
@@ -392,7 +399,7 @@ fn some_orders(orders: &Orders) -> Option<v1::Orders> {
     (!orders.is_empty()).then(|| orders_to_wire(orders))
 }
 
-/// How a service is stored that becomes what it was: `state`, which is stored as `written`. What operators order now stays.
+/// How a service is stored that becomes what it was: `state`, which was read of `written`. What operators order now stays.
 /// Less what is kept of its changes.
 pub(super) fn put_back(
     written: &[u8],
@@ -402,7 +409,7 @@ pub(super) fn put_back(
 ) -> Bytes {
     let orders = some_orders(orders);
     let record = storage::ServiceRecord { update_time: Some(update_time), changes: None, orders, ..state.clone() };
-    unknown::carry_over(Some(written), &record)
+    unknown::carry_over(Some(written), &as_stored(record))
 }
 
 /// Reads what is stored for a service's health.

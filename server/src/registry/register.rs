@@ -1,7 +1,7 @@
 //! RegisterService: a service becomes known, or what is known of it is replaced.
 
 use cofferdam_core::{
-    level::Level,
+    level::{Level, LevelChoice},
     name::ServiceKey,
     policy::{Policy, Violation},
     wire::{apply_fallback_config, effective_policy, level_from_wire, level_to_wire, revision_from_wire},
@@ -76,7 +76,7 @@ pub fn registered_policy(
 #[derive(Debug)]
 struct Registration {
     service: v1::Service,
-    level: Option<Level>,
+    level: Option<LevelChoice>,
     fallback: Option<v1::FallbackConfig>,
     policy: Option<v1::IsolationPolicy>,
     expected: Option<Revision>,
@@ -200,10 +200,11 @@ fn written_policy(
 }
 
 /// Keeps the level in force, in the words of before where they still mean the same, so that a registration repeated
-/// is the same policy.
+/// is the same policy. A level that was left to the policy stays so.
 fn keep_level(written: &mut v1::IsolationPolicy, before: &v1::IsolationPolicy, in_force: Level) {
     written.level = before.level;
-    if effective_policy(written).is_ok_and(|policy| policy.level != in_force) {
+    let is_auto = before.level() == v1::IsolationLevel::Auto;
+    if !is_auto && effective_policy(written).is_ok_and(|policy| policy.level != in_force) {
         written.set_level(level_to_wire(in_force));
     }
 }

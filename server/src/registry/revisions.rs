@@ -20,6 +20,7 @@ use super::{
     Registry, Revision, Shared,
     changes::{self, Kept},
     key, nearest,
+    record::as_written,
     validate::target,
 };
 use crate::error::Error;
@@ -256,7 +257,7 @@ impl Moment<'_> {
     pub(super) fn state(self) -> Result<Option<storage::ServiceRecord>, Error> {
         let Some(change) = self.change.filter(|change| !change.record.after.is_empty()) else { return Ok(None) };
         let unreadable = |error| Error::Internal { detail: format!("change {}: {error}", change.number) };
-        storage::ServiceRecord::decode(change.record.after.clone()).map(Some).map_err(unreadable)
+        storage::ServiceRecord::decode(change.record.after.clone()).map(as_written).map(Some).map_err(unreadable)
     }
 }
 

@@ -13,14 +13,20 @@ use std::{
 };
 
 use cofferdam_core::{
-    level::Level,
     name::ServiceKey,
-    wire::{level_from_wire, level_to_wire, orders_to_wire},
+    policy::Policy,
+    wire::{effective_policy, level_to_wire, orders_to_wire},
 };
 use cofferdam_proto::{storage::v1 as storage, v1, v1::expiry_event::Expired};
 use prost::Message;
 
-use super::{Registered, Revision, changes::Kept, follow::Records, key::Key, record::decode_health};
+use super::{
+    Registered, Revision,
+    changes::Kept,
+    follow::Records,
+    key::Key,
+    record::{as_written, decode_health},
+};
 use crate::{
     events::{Events, News},
     store::{Entry, Listing, StoreRevision, WatchBatch, WatchEvent},
@@ -48,6 +54,16 @@ struct Told {
     orders: BTreeMap<ServiceKey, (Revision, v1::Orders)>,
 }
 
+/// What is told of a service's policy, and what is ordered beside it.
+#[derive(Clone, Debug, Default)]
+struct Stand {
+    /// The level of its policy, as it is in force.
+    level: v1::IsolationLevel,
+    /// Whether that follows from what the policy states.
+    is_auto: bool,
+    orders: v1::Orders,
+}
+
 impl Teller {
     pub(super) fn new(events: Arc<Events>) -> Self {
         Self { events, told: Mutex::default() }
@@ -68,9 +84,12 @@ impl Teller {
         let is_another = told.epoch != 0;
         *told = Told { epoch, up_to: listing.revision, ..Told::default() };
         for registered in services {
-            let level = level_to_wire(registered.policy().level);
-            let orders = orders_to_wire(registered.orders());
-            told.know(registered.key(), registered.revision(), Some((level, orders)), now);
+            let stand = Stand {
+                level: level_to_wire(registered.policy().level),
+                is_auto: registered.written_policy().level() == v1::IsolationLevel::Auto,
+                orders: orders_to_wire(registered.orders()),
+            };
+            told.know(registered.key(), registered.revision(), Some(stand), now);
         }
         for entry in &listing.entries {
             if let (Key::Health(key), Ok(health)) = (Key::parse(&entry.key), decode_health(&entry.value)) {
@@ -228,8 +247,7 @@ impl Told {
         at: SystemTime,
     ) -> v1::ChangeEvent {
         let after = stand(&record.after).filter(|_| !record.after.is_empty());
-        let (level, orders) = after.clone().unzip();
-        let orders = orders.unwrap_or_default();
+        let Stand { level, is_auto, orders } = after.clone().unwrap_or_default();
         let before = self.orders.get(key).map(|(_, before)| before.clone()).unwrap_or_default();
         let level_before = self.know(key, revision, after, at);
         let is_level = record.kind() == v1::ChangeKind::Level;
@@ -238,7 +256,7 @@ impl Told {
             actor: record.actor.clone(),
             reason: record.reason.clone(),
             level_before: level_before.unwrap_or_default().into(),
-            level: level.unwrap_or_default().into(),
+            level: level.into(),
             restored: record.restored,
             hold: match record.kind() {
                 v1::ChangeKind::Held => first_new(&orders.holds, &before.holds),
@@ -250,6 +268,7 @@ impl Told {
                 _ => None,
             },
             temporary_level: orders.temporary_level.filter(|_| is_level),
+            auto_level: is_auto,
         }
     }
 
@@ -259,11 +278,11 @@ impl Told {
         &mut self,
         key: &ServiceKey,
         revision: Revision,
-        stand: Option<(v1::IsolationLevel, v1::Orders)>,
+        stand: Option<Stand>,
         now: SystemTime,
     ) -> Option<v1::IsolationLevel> {
         self.orders.remove(key);
-        let Some((level, mut orders)) = stand else { return self.levels.remove(key) };
+        let Some(Stand { level, mut orders, .. }) = stand else { return self.levels.remove(key) };
         expire(&mut orders, now);
         if has_any(&orders) {
             self.orders.insert(key.clone(), (revision, orders));
@@ -272,15 +291,14 @@ impl Told {
     }
 }
 
-/// Level and orders of a service, as they are stored. `None`: they cannot be read.
-fn stand(value: &[u8]) -> Option<(v1::IsolationLevel, v1::Orders)> {
-    let record = storage::ServiceRecord::decode(value).ok()?;
-    Some((written_level(record.policy.as_ref()), record.orders.unwrap_or_default()))
-}
-
-fn written_level(policy: Option<&v1::IsolationPolicy>) -> v1::IsolationLevel {
-    let level = policy.and_then(|policy| level_from_wire(policy.level).ok().flatten());
-    level_to_wire(level.unwrap_or(Level::Basic))
+/// How a service is stored. `None`: it cannot be read.
+fn stand(value: &[u8]) -> Option<Stand> {
+    let storage::ServiceRecord { policy, orders, .. } = as_written(storage::ServiceRecord::decode(value).ok()?);
+    let written = policy.unwrap_or_default();
+    // What nobody can enforce is as if it said nothing.
+    let level = effective_policy(&written).map_or_else(|_| Policy::default().level, |policy| policy.level);
+    let is_auto = written.level() == v1::IsolationLevel::Auto;
+    Some(Stand { level: level_to_wire(level), is_auto, orders: orders.unwrap_or_default() })
 }
 
 /// The first of these that is not among those.

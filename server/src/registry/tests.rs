@@ -1,4 +1,5 @@
 mod alternatives;
+mod auto_level;
 mod change_records;
 mod changes;
 mod concurrency;

@@ -1,7 +1,7 @@
 //! A service as it was.
 
 use super::super::Error;
-use super::super::explain::{Said, table_of};
+use super::super::explain::{Said, auto, table_of};
 use super::super::moment::{Moment, number};
 use super::super::session::{ServiceName, Session};
 use super::service::entry;
@@ -52,6 +52,7 @@ pub(super) async fn run(name: &ServiceName, at: Moment, session: &mut Session<'_
             Origin::Preset(preset) => format!("preset {preset}"),
             Origin::Written | Origin::Override => "policy".to_owned(),
             Origin::Follows(other) => format!("follows {other}"),
+            Origin::Auto(because) => auto(&because),
         };
         let is_below = |path: &str| {
             field.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -1,6 +1,7 @@
 use super::super::Error;
 use super::super::convergence::{counts, laggard};
 use super::super::explain;
+use super::super::get::level;
 use super::super::ordered;
 use super::super::session::{Session, say_lacks};
 use super::super::stats::{figures, recoveries};
@@ -77,7 +78,6 @@ impl Seen {
     fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
         let service = self.isolated.service.clone().unwrap_or_default();
         let revision = self.isolated.revision.unwrap_or_default();
-        let level = self.isolated.policy.as_ref().map_or(v1::IsolationLevel::Unspecified, v1::IsolationPolicy::level);
         entry(out, "name", &service.name)?;
         entry(out, "namespace", &service.namespace)?;
         entry(out, "version", &service.version)?;
@@ -93,8 +93,7 @@ impl Seen {
         let mut labels: Vec<_> = service.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         labels.sort();
         entry(out, "labels", &labels.join(", "))?;
-        let level = short_name(level.as_str_name(), "ISOLATION_LEVEL_");
-        entry(out, "level", &ordered::temporary_level(&self.isolated).unwrap_or(level))?;
+        entry(out, "level", &ordered::temporary_level(&self.isolated).unwrap_or_else(|| level(&self.isolated)))?;
         entry(out, "revision", &format!("{} of epoch {}", revision.revision, revision.epoch))?;
         entry(out, "changed", &self.ago(self.isolated.update_time))?;
         entry(out, "registered", &self.ago(self.isolated.create_time))?;

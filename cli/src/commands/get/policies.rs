@@ -20,6 +20,7 @@ const FIELDS: &[&str] = &[
     "policy.fallback",
     "policy.bulkhead",
     "policy.rate_limit",
+    "written_policy.level",
     "written_policy.preset",
     "revision",
     "temporary_level",

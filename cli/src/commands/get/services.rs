@@ -3,6 +3,7 @@
 mod row;
 
 use self::row::{Figures, Shown, row, wide};
+use super::super::ordered::{AUTO, is_auto};
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::{Error, Listing, Window};
 use crate::message::short_name;
@@ -20,6 +21,7 @@ const FIELDS: &[&str] = &[
     "service.name",
     "service.version",
     "policy.level",
+    "written_policy.level",
     "written_policy.preset",
     "revision",
     "breaker_state",
@@ -138,11 +140,15 @@ async fn some(names: &[ServiceName], window: Window, session: &Session<'_>) -> R
     Ok(found)
 }
 
-/// A service's level. One with a star is in force for a time.
+/// A service's level. One with a star is in force for a time, one with `(auto)` follows from what the policy states.
 pub(in crate::commands) fn level(isolated: &v1::IsolatedService) -> String {
     let level = isolated.policy.as_ref().map_or(v1::IsolationLevel::Unspecified, v1::IsolationPolicy::level);
-    let star = if isolated.temporary_level.is_some() { "*" } else { "" };
-    format!("{}{star}", short_name(level.as_str_name(), "ISOLATION_LEVEL_"))
+    let mark = match isolated.temporary_level {
+        Some(_) => "*",
+        None if is_auto(isolated) => AUTO,
+        None => "",
+    };
+    format!("{}{mark}", short_name(level.as_str_name(), "ISOLATION_LEVEL_"))
 }
 
 /// A health status, in its tone. Empty: nothing is known.

@@ -1,6 +1,6 @@
 //! What keys mean.
 
-use cofferdam_core::level::Level;
+use cofferdam_core::level::LevelChoice;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// A key that may mean something.
@@ -54,7 +54,7 @@ pub(super) struct Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// Set the level.
-    Level(Level),
+    Level(LevelChoice),
     /// Trip the breakers.
     Trip,
     /// Reset the breakers.

@@ -7,7 +7,7 @@ use super::input::{Key, Order, Outcome, What};
 use super::rows::{Row, Sort};
 use super::watch::{Asked, Snapshot};
 use crate::output::{Tone, age};
-use cofferdam_core::level::Level;
+use cofferdam_core::level::{Level, LevelChoice};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 const OLD: Duration = Duration::from_secs(10);
 
 const KEYS: &str = "arrows choose  / names  s sort  l level  t trip  r reset  q quit";
-const LEVELS: &str = "level: 0 none  1 basic  2 enhanced  3 full  esc back";
+const LEVELS: &str = "level: 0 none  1 basic  2 enhanced  3 full  a auto  esc back";
 
 /// Widths of the columns behind the name.
 const WIDTHS: [usize; 7] = [9, 14, 8, 6, 6, 6, 6];
@@ -157,10 +157,11 @@ impl View {
 
     fn choose_level(&mut self, place: (String, String), key: Key) {
         let level = match key {
-            Key::Char('0') => Level::None,
-            Key::Char('1') => Level::Basic,
-            Key::Char('2') => Level::Enhanced,
-            Key::Char('3') => Level::Full,
+            Key::Char('0') => Level::None.into(),
+            Key::Char('1') => Level::Basic.into(),
+            Key::Char('2') => Level::Enhanced.into(),
+            Key::Char('3') => Level::Full.into(),
+            Key::Char('a') => LevelChoice::Auto,
             _ => return,
         };
         self.mode = Mode::Asking(Order { place, what: What::Level(level) });

@@ -74,6 +74,7 @@ fn what_messages_can_say_amiss_is_named_by_its_path() {
     let level = |change: fn(&mut v1::TemporaryLevel)| fault(&|wire| wire.temporary_level.iter_mut().for_each(change));
     assert_eq!(level(|level| level.level = 0), "temporary_level.level");
     assert_eq!(level(|level| level.level = 9), "temporary_level.level");
+    assert_eq!(level(|level| level.set_level(v1::IsolationLevel::Auto)), "temporary_level.level");
     assert_eq!(level(|level| level.expire_time = None), "temporary_level.expire_time");
 }
 

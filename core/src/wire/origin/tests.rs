@@ -77,6 +77,7 @@ fn holds(traced: &TracedPolicy, preset: &str, written: &Values, effective: &Valu
                         assert!(written.contains_key(&other), "{path} follows {other}");
                     }
                     Origin::Written | Origin::Override => {}
+                    Origin::Auto(_) => panic!("{path}: nobody has left it to the policy"),
                 }
             }
         }
@@ -107,7 +108,7 @@ proptest! {
                         prop_assert_eq!(service.get(path), Some(value), "{}", path);
                         prop_assert_eq!(own.get(path), None, "{}", path);
                     }
-                    Origin::Follows(_) | Origin::Default | Origin::Preset(_) => {
+                    Origin::Follows(_) | Origin::Default | Origin::Preset(_) | Origin::Auto(_) => {
                         prop_assert_eq!(own.get(path), None, "{}", path);
                     }
                 }

@@ -156,6 +156,7 @@ fn fields(
             (None, Origin::Written) => (v1::OriginKind::Service, String::new()),
             (None, Origin::Override) => (v1::OriginKind::MethodOverride, glob.unwrap_or_default().to_owned()),
             (None, Origin::Follows(other)) => (v1::OriginKind::Follows, other),
+            (None, Origin::Auto(because)) => (v1::OriginKind::AutoLevel, because),
         };
         let needs = inactive.iter().find(|(section, _)| is_in(&path, section)).map(|(_, level)| level_to_wire(*level));
         let needs_level = needs.unwrap_or_default().into();

@@ -13,6 +13,10 @@ use crate::registry::values::{fields, json, text};
 /// How many differences are told.
 const MAX_CHANGES: usize = 64;
 
+/// The field that may be left to the policy, and the value that leaves it there.
+const LEVEL: &str = "level";
+const AUTO: &str = "ISOLATION_LEVEL_AUTO";
+
 /// What differs, and how many fields more.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::registry) struct Difference {
@@ -32,6 +36,7 @@ impl Difference {
         let policy = |state: &storage::ServiceRecord| json("cofferdam.v1.IsolationPolicy", state.policy.as_ref()?);
         let (policy_before, policy_after) = (before.and_then(policy), after.and_then(policy));
         found.walk("", policy_before.as_ref(), policy_after.as_ref());
+        found.tell_level(before, after);
         found.tell_defaults(before, after);
         let service = |state: &storage::ServiceRecord| {
             // Its own name says nothing.
@@ -48,16 +53,33 @@ impl Difference {
         found
     }
 
-    /// Says what is in force in the place of what is not set, of the fields of the policy so far.
+    /// Says that a level has changed that is left to the policy.
+    fn tell_level(&mut self, before: Option<&storage::ServiceRecord>, after: Option<&storage::ServiceRecord>) {
+        let followed = |state: Option<&storage::ServiceRecord>| {
+            let policy = state?.policy.as_ref().filter(|policy| policy.level() == v1::IsolationLevel::Auto)?;
+            effective_policy(policy).ok().map(|policy| policy.level)
+        };
+        let (before, after) = (followed(before), followed(after));
+        if before.is_some() && after.is_some() && before != after {
+            let auto = Value::from(AUTO);
+            self.push(LEVEL, Some(&auto), Some(&auto));
+        }
+    }
+
+    /// Says what is in force in the place of what is not set, or left to the policy, of the fields of the policy so far.
     fn tell_defaults(&mut self, before: Option<&storage::ServiceRecord>, after: Option<&storage::ServiceRecord>) {
-        let needs_before = self.changes.iter().any(|change| change.before.is_none());
-        let needs_after = self.changes.iter().any(|change| change.after.is_none());
+        let is_open = |path: &str, value: &Option<String>| match value.as_deref() {
+            None => true,
+            Some(value) => path == LEVEL && value == AUTO,
+        };
+        let needs_before = self.changes.iter().any(|change| is_open(&change.path, &change.before));
+        let needs_after = self.changes.iter().any(|change| is_open(&change.path, &change.after));
         let before = before.filter(|_| needs_before).map(in_force).unwrap_or_default();
         let after = after.filter(|_| needs_after).map(in_force).unwrap_or_default();
         for change in &mut self.changes {
             let v1::FieldChange { path, before: was, after: is, before_default, after_default } = change;
-            *before_default = before.get(path).filter(|_| was.is_none()).cloned();
-            *after_default = after.get(path).filter(|_| is.is_none()).cloned();
+            *before_default = before.get(path).filter(|_| is_open(path, was)).cloned();
+            *after_default = after.get(path).filter(|_| is_open(path, is)).cloned();
         }
     }
 

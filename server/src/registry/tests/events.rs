@@ -13,7 +13,7 @@ use cofferdam_proto::{v1, v1::event::Detail};
 use std::{sync::Arc, time::Duration};
 
 /// Waits until so many events are told, and returns them.
-async fn told(events: &Events, count: usize) -> Vec<Arc<v1::Event>> {
+pub(super) async fn told(events: &Events, count: usize) -> Vec<Arc<v1::Event>> {
     let mut last = events.last();
     let waiting = async {
         loop {

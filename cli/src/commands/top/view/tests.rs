@@ -102,10 +102,10 @@ async fn a_change_is_asked_about_before_it_is_made() {
     assert_eq!(press(&mut view, "ty"), Outcome::Do(Order { place: place.clone(), what: What::Trip }));
     assert_eq!(press(&mut view, "r\n"), Outcome::Do(Order { place: place.clone(), what: What::Reset }));
     press(&mut view, "l");
-    assert!(drawn(&mut view, 80, 12).ends_with("s3  level: 0 none  1 basic  2 enhanced  3 full  esc back\n"));
+    assert!(drawn(&mut view, 80, 12).ends_with("s3  level: 0 none  1 basic  2 enhanced  3 full  a auto  esc back\n"));
     press(&mut view, "3");
     assert!(drawn(&mut view, 80, 12).ends_with("set level full for s3? y/n\n"));
-    assert_eq!(press(&mut view, "y"), Outcome::Do(Order { place, what: What::Level(Level::Full) }));
+    assert_eq!(press(&mut view, "y"), Outcome::Do(Order { place, what: What::Level(Level::Full.into()) }));
     assert_eq!(press(&mut view, "l9"), Outcome::Nothing, "there is no such level");
     assert_eq!(press(&mut view, "q"), Outcome::Quit);
     assert_eq!(view.press(Key::Quit), Outcome::Quit);

@@ -73,6 +73,29 @@ fn what_is_not_set_is_told_with_what_is_in_force_in_its_place() {
 }
 
 #[test]
+fn a_level_that_is_left_to_the_policy_is_told_with_the_one_that_followed() {
+    let auto = |hedge: Option<v1::HedgePolicy>| {
+        let mut policy = v1::IsolationPolicy { hedge, ..v1::IsolationPolicy::default() };
+        policy.set_level(v1::IsolationLevel::Auto);
+        state(policy)
+    };
+    let hedge = v1::HedgePolicy { max_extra: Some(2), ..v1::HedgePolicy::default() };
+    let (low, high) = (auto(None), auto(Some(hedge)));
+    let told = |before, after| {
+        let found = Difference::between(Some(before), Some(after));
+        found.changes.into_iter().map(|c| [c.before, c.before_default, c.after, c.after_default]).collect::<Vec<_>>()
+    };
+    let level = |name: &str| Some(format!("ISOLATION_LEVEL_{name}"));
+    let raised = told(&low, &high);
+    assert_eq!(raised[0], [None, Some("1".to_owned()), Some("2".to_owned()), None], "hedge.max_extra");
+    assert_eq!(raised[1..], [[level("AUTO"), level("BASIC"), level("AUTO"), level("FULL")]]);
+    let mut said = low.clone();
+    said.policy.as_mut().unwrap().set_level(v1::IsolationLevel::None);
+    assert_eq!(told(&said, &low), [[level("NONE"), None, level("AUTO"), level("BASIC")]]);
+    assert!(told(&high, &high).is_empty());
+}
+
+#[test]
 fn coming_and_going_are_told() {
     let there = state(attempts(3));
     assert_eq!(told(None, Some(&there)), ["registered: false -> true", "retry.max_attempts: unset -> 3"]);
