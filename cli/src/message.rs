@@ -41,8 +41,8 @@ macro_rules! named {
 named! {
     DiffRevisionsResponse Event ExecuteWithIsolationResponse ExplainResponse FallbackConfig GetConvergenceResponse
     GetDependencyGraphResponse GetIsolationStatsResponse GetRevisionResponse GetServiceIsolationInfoResponse
-    HoldBreakerResponse IsolatedService IsolationPolicy ListEventsResponse ListIsolatedServicesResponse ListRevisionsResponse
-    RegisterServiceRequest RegisterServiceResponse ReleaseBreakerResponse ResetBreakerResponse RollbackResponse Service
+    HoldBreakerResponse InstanceStats IsolatedService IsolationPolicy ListEventsResponse ListIsolatedServicesResponse ListRevisionsResponse
+    RegisterServiceRequest RegisterServiceResponse ReleaseBreakerResponse ResetBreakerResponse Revision RollbackResponse Service
     SetIsolationLevelResponse TripBreakerResponse UnregisterServiceResponse UpdateFallbackConfigResponse
     UpdateIsolationPolicyResponse UpdateServiceHealthResponse WaitForConvergenceResponse
 }

@@ -142,12 +142,28 @@ pub(crate) fn print_document(out: &mut dyn Write, format: Format, document: &Doc
         return Ok(out.flush()?);
     }
     let mut out = in_pieces(out);
-    serde_json::to_writer_pretty(printable::Json(&mut out), document).map_err(|error| match error.io_error_kind() {
-        Some(_) => PrintError::Output(error.into()),
-        None => PrintError::Document(error.to_string()),
-    })?;
+    serde_json::to_writer_pretty(printable::Json(&mut out), document).map_err(not_json)?;
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// Prints a document as a line of JSON: one of many that go out as time goes by.
+///
+/// # Errors
+///
+/// [`PrintError`].
+pub(crate) fn print_line(out: &mut dyn Write, document: &Document) -> Result<(), PrintError> {
+    let mut out = in_pieces(out);
+    serde_json::to_writer(printable::Json(&mut out), document).map_err(not_json)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+fn not_json(error: serde_json::Error) -> PrintError {
+    match error.io_error_kind() {
+        Some(_) => PrintError::Output(error.into()),
+        None => PrintError::Document(error.to_string()),
+    }
 }
 
 /// A document as YAML, without a mark before it.

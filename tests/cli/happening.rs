@@ -3,6 +3,7 @@
 use super::{Operator, refused};
 use cofferdam::Cofferdam;
 use cofferdam_tests::eventually;
+use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
@@ -90,5 +91,33 @@ async fn d11_the_monitor_shows_all_breakers_and_ends_with_4_where_one_is_open() 
     .await;
     let line = open.lines().find(|line| line.starts_with("payments ")).unwrap();
     assert!(line.contains(" OPEN ") && open.contains("search"), "{open}");
-    refused(&operator.run(&["monitor", "-o", "json"]), 2, &["stats -o json"]);
+    let read = operator.run(&["monitor", "-o", "json"]);
+    let breakers = serde_json::from_str::<Value>(&read.out).unwrap()["breakers"].clone();
+    let expected = json!({
+        "namespace": "default", "service": "payments", "state": "OPEN", "status": "circuit-open",
+        "successes": 0, "failures": 0,
+    });
+    assert_eq!((read.code, &breakers[0]), (Some(4), &expected), "{read:?}");
+    assert_eq!((&breakers[1]["service"], &breakers[1]["state"]), (&"search".into(), &"CLOSED".into()), "{read:?}");
+    let yaml = operator.run(&["monitor", "-o", "yaml"]);
+    assert!(yaml.code == Some(4) && yaml.out.starts_with("---\nbreakers:\n"), "{yaml:?}");
+    assert_eq!(operator.run(&["monitor", "-o", "name"]).out, "payments\nsearch\n");
+}
+
+/// A look is a line, so that `while read` and `jq` take one at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_monitor_goes_on_in_lines_of_json() {
+    let (_manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "payments"]);
+    let mut command = operator.command(&["monitor", "watch", "--every", "100ms", "-o", "json"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines: Vec<_> = BufReader::new(child.stdout.take().unwrap()).lines().take(2).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        let look: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(look["breakers"][0]["service"], "payments", "{look}");
+        assert!(look["time"].as_str().unwrap().ends_with('Z'), "{look}");
+    }
 }

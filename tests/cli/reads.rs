@@ -96,6 +96,13 @@ async fn c21_instances_are_listed_with_what_they_have_in_force() {
     assert_eq!(json["instances"][0]["instanceId"], "pay-1");
     let described = operator.done(&["describe", "instance", "pay-1"]);
     assert!(described.contains("default/payments"), "{described}");
+    let described = operator.json(&["describe", "instance", "pay-1"]);
+    assert_eq!((&described["instanceId"], &described["application"]), (&json!("pay-1"), &json!("checkout")));
+    let [service] = &described["services"].as_array().unwrap()[..] else { panic!("{described}") };
+    assert_eq!((&service["namespace"], &service["service"]), (&json!("default"), &json!("payments")));
+    assert_eq!((&service["sync"], &service["stats"]["appliedRevision"]), (&json!("synced"), &service["revision"]));
+    assert_eq!(service["stats"]["breakerState"], json["instances"][0]["breakerState"]);
+    refused(&operator.run(&["describe", "instance", "pay-9", "-o", "json"]), 1, &["no instance pay-9"]);
     refused(&operator.run(&["describe", "instance", "pay-9"]), 1, &["no instance pay-9", "try: cofferdam get clients"]);
     // A revision that is not there yet.
     let ahead = operator.run(&["wait", "payments", "--revision", "99999999", "--timeout", "200ms"]);

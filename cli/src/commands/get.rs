@@ -1,12 +1,11 @@
 //! `cofferdam get`: lists.
 
 mod clients;
-mod instances;
+pub(super) mod instances;
 mod policies;
 mod services;
 mod watch;
 
-pub(super) use self::instances::one as instances_of;
 pub(super) use self::services::{fallbacks, level};
 
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
@@ -79,6 +78,9 @@ pub(crate) struct GetArgs {
 pub(crate) struct Window(Option<Duration>);
 
 impl Window {
+    /// Since the manager started.
+    pub(super) const ALL: Self = Self(None);
+
     /// As a request has it.
     pub(super) fn to_wire(self) -> Option<prost_types::Duration> {
         self.0.and_then(|window| window.try_into().ok())
@@ -96,7 +98,7 @@ impl Window {
 /// Reads a window.
 pub(super) fn window(text: &str) -> Result<Window, String> {
     if text == "all" {
-        return Ok(Window(None));
+        return Ok(Window::ALL);
     }
     match humantime::parse_duration(text) {
         Ok(window) if !window.is_zero() => Ok(Window(Some(window))),
@@ -113,15 +115,15 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Listing {
+struct Listing {
     /// For people.
-    pub(super) table: Table,
+    table: Table,
     /// What each row is about, in the same order.
     names: Vec<String>,
     /// The same for programs.
     documents: Vec<Document>,
     /// What is to be said about it.
-    pub(super) notes: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl GetArgs {

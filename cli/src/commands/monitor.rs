@@ -3,19 +3,23 @@
 use super::Error;
 use super::session::{ALL_NAMESPACES, Common, Session, lacks};
 use crate::clock;
-use crate::output::{Cell, Table, Tone, basis_points, complain, counted, say};
+use crate::output::{
+    Cell, Document, Format, Table, Tone, basis_points, complain, counted, print_document, print_line, say,
+};
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1;
+use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(super) const HELP: &str = "\
 A breaker that pools or methods have to themselves has a line of its own, as SERVICE/POOL. SUCCESSES and FAILURES are attempts
-since the managers started. The exit code is 4 where one is not closed.
+since the managers started. The exit code is 4 where one is not closed. With watch, -o json prints a line for each look.
 
 Examples:
   cofferdam monitor
-  cofferdam monitor watch";
+  cofferdam monitor watch
+  cofferdam monitor watch -o json";
 
 /// How often to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,18 +51,31 @@ impl MonitorArgs {
     }
 }
 
+/// A breaker, and how the service does that it is of.
+struct Breaker {
+    /// The namespace of the service.
+    namespace: String,
+    /// The service.
+    service: String,
+    /// The pool or the methods that have it to themselves. `None`: it is the service's.
+    part: Option<v1::BreakerStats>,
+    /// Its state.
+    state: v1::BreakerState,
+    /// How the service does.
+    status: v1::HealthStatus,
+    /// What became of the service's attempts.
+    counters: v1::CallCounters,
+}
+
 /// Does it.
 pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result<(), Error> {
-    if session.format.is_document() {
-        let mend = "cofferdam stats -o json";
-        return Err(Error::usage("the contract has no message for what monitor shows", mend));
-    }
     if args.all_namespaces {
         ALL_NAMESPACES.clone_into(&mut session.namespace);
     }
     if args.mode.is_none() {
-        let not_closed = look(session).await?;
-        return match not_closed {
+        let breakers = look(session).await?;
+        print(&breakers, None, session)?;
+        return match breakers.iter().filter(|breaker| breaker.part.is_none() && !is_closed(breaker.state)).count() {
             0 => Ok(()),
             count => Err(Error::Open(vec![counted(count, "breaker is", "breakers are") + " not closed"])),
         };
@@ -68,9 +85,8 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
     let mut is_first = true;
     loop {
         looks.tick().await;
-        writeln!(session.out, "{}", humantime::format_rfc3339_seconds(clock::now()))?;
         match look(session).await {
-            Ok(_) => {}
+            Ok(breakers) => print(&breakers, Some(clock::now()), session)?,
             // A manager that is away is asked on; one that was never there is a mistake.
             Err(Error::Call(error)) if !is_first => complain(&error),
             Err(error) => return Err(error),
@@ -79,77 +95,142 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
     }
 }
 
-/// Prints all breakers, and says how many are not closed.
-async fn look(session: &mut Session<'_>) -> Result<usize, Error> {
+/// All breakers, service by service.
+async fn look(session: &Session<'_>) -> Result<Vec<Breaker>, Error> {
     let namespace = if session.namespace == ALL_NAMESPACES { String::new() } else { session.namespace.clone() };
     let request = v1::GetIsolationStatsRequest { namespace, include_services: true, ..Default::default() };
     let fields = &["service.namespace", "service.name", "breaker_state", "health"];
     let services = Box::pin(session.client.services(&session.namespace, fields));
     let (list, stats) = tokio::try_join!(services, Box::pin(session.client.stats(request)))?;
     lacks(list.stale_for, &stats.unreachable_managers).iter().for_each(|lack| say(lack));
-    let stats: HashMap<_, _> =
+    let mut stats: HashMap<_, _> =
         stats.services.into_iter().map(|one| ((one.namespace.clone(), one.service.clone()), one)).collect();
-    let mut table = Table::new(["SERVICE", "STATE", "STATUS", "SUCCESSES", "FAILURES", "FAIL%"]);
-    let mut not_closed = 0;
-    for isolated in &list.services {
-        let service = isolated.service.clone().unwrap_or_default();
-        let figures = stats.get(&(service.namespace.clone(), service.name.clone())).cloned().unwrap_or_default();
-        let name = session.shown(&service.namespace, &service.name);
-        let state = isolated.breaker_state();
-        let status = isolated.health.as_ref().map_or(v1::HealthStatus::Unspecified, v1::ServiceHealth::status);
-        not_closed += usize::from(!is_closed(state));
-        table.push(of_service(&name, state, status, figures.counters.unwrap_or_default()));
-        for breaker in &figures.breakers {
-            table.push(of_part(&name, breaker));
+    let mut breakers = Vec::new();
+    for isolated in list.services {
+        let (state, health) = (isolated.breaker_state(), isolated.health.as_ref().map(v1::ServiceHealth::status));
+        let v1::Service { namespace, name: service, .. } = isolated.service.unwrap_or_default();
+        let figures = stats.remove(&(namespace.clone(), service.clone())).unwrap_or_default();
+        let (status, counters) = (health.unwrap_or_default(), figures.counters.unwrap_or_default());
+        let parts = figures.breakers.into_iter().map(|part| (state_of(&part), Some(part)));
+        for (state, part) in std::iter::once((state, None)).chain(parts) {
+            let (namespace, service) = (namespace.clone(), service.clone());
+            breakers.push(Breaker { namespace, service, part, state, status, counters });
         }
     }
-    if list.services.is_empty() {
+    Ok(breakers)
+}
+
+/// Prints what was seen, at this time where there is more to come.
+fn print(breakers: &[Breaker], at: Option<SystemTime>, session: &mut Session<'_>) -> Result<(), Error> {
+    let at = at.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    match (session.format, at) {
+        (Format::Json, Some(time)) => return Ok(print_line(session.out, &document(breakers, Some(&time)))?),
+        (format @ (Format::Json | Format::Yaml), at) => {
+            return Ok(print_document(session.out, format, &document(breakers, at.as_deref()))?);
+        }
+        (_, Some(time)) => writeln!(session.out, "{time}")?,
+        (_, None) => {}
+    }
+    if session.format == Format::Name {
+        return Ok(breakers.iter().try_for_each(|breaker| writeln!(session.out, "{}", breaker.name(session)))?);
+    }
+    if breakers.is_empty() {
         say("no service is registered");
         say("try: cofferdam register NAME --endpoint HOST:PORT");
-    } else {
-        session.table(&table)?;
+        return Ok(());
     }
-    Ok(not_closed)
+    let mut table = Table::new(["SERVICE", "STATE", "STATUS", "SUCCESSES", "FAILURES", "FAIL%"]);
+    breakers.iter().for_each(|breaker| table.push(breaker.row(session)));
+    session.table(&table)
+}
+
+/// The same for programs, in the words of the table.
+fn document(breakers: &[Breaker], time: Option<&str>) -> Document {
+    let mut document = json!({ "breakers": breakers.iter().map(Breaker::json).collect::<Vec<_>>() });
+    if let Some(time) = time {
+        document["time"] = json!(time);
+    }
+    Document::Own(document)
+}
+
+impl Breaker {
+    /// As it can be typed; a part's is below that of its service.
+    fn name(&self, session: &Session<'_>) -> String {
+        let service = session.shown(&self.namespace, &self.service);
+        match &self.part {
+            None => service,
+            Some(part) if part.pool.is_empty() => format!("{service}/{}", part.method_glob),
+            Some(part) => format!("{service}/{}", part.pool),
+        }
+    }
+
+    /// Figures are the service's, and stand beside its own breaker.
+    fn row(&self, session: &Session<'_>) -> Vec<Cell> {
+        let (state, tone) = state(self.state);
+        let mut row = vec![self.name(session).into(), Cell::toned(state, tone)];
+        if self.part.is_some() {
+            row.extend(["", "", "", ""].map(Cell::from));
+            return row;
+        }
+        let (status, tone) = status(self.status);
+        row.extend([
+            Cell::toned(status, tone),
+            self.counters.attempt_successes.to_string().into(),
+            self.counters.attempt_failures.to_string().into(),
+            basis_points(failed_share(&self.counters)).into(),
+        ]);
+        row
+    }
+
+    fn json(&self) -> Value {
+        let mut json = json!({ "namespace": self.namespace, "service": self.service, "state": state(self.state).0 });
+        match &self.part {
+            Some(part) if part.pool.is_empty() => json["methodGlob"] = json!(part.method_glob),
+            Some(part) => json["pool"] = json!(part.pool),
+            None => {
+                json["status"] = json!(status(self.status).0);
+                json["successes"] = json!(self.counters.attempt_successes);
+                json["failures"] = json!(self.counters.attempt_failures);
+            }
+        }
+        json
+    }
+}
+
+/// The share of attempts that failed, in hundredths of a percent. `None`: there were none.
+fn failed_share(counters: &v1::CallCounters) -> Option<u32> {
+    let (failed, done) = (counters.attempt_failures, counters.attempt_successes);
+    let share = (u128::from(failed) * 10_000).checked_div(u128::from(failed) + u128::from(done))?;
+    u32::try_from(share).ok()
 }
 
 fn is_closed(state: v1::BreakerState) -> bool {
     matches!(state, v1::BreakerState::Unspecified | v1::BreakerState::Closed)
 }
 
-fn of_service(name: &str, state: v1::BreakerState, status: v1::HealthStatus, counters: v1::CallCounters) -> Vec<Cell> {
-    let (failed, done) = (counters.attempt_failures, counters.attempt_successes);
-    let all = failed.saturating_add(done);
-    let share = (u128::from(failed) * 10_000).checked_div(u128::from(all)).and_then(|share| u32::try_from(share).ok());
-    vec![
-        name.into(),
-        shown(state),
-        match status {
-            v1::HealthStatus::Unspecified | v1::HealthStatus::Healthy => Cell::toned("healthy", Tone::Good),
-            v1::HealthStatus::Degraded => Cell::toned("degraded", Tone::Warn),
-            v1::HealthStatus::Unhealthy => Cell::toned("unhealthy", Tone::Bad),
-            v1::HealthStatus::CircuitOpen => Cell::toned("circuit-open", Tone::Bad),
-        },
-        done.to_string().into(),
-        failed.to_string().into(),
-        basis_points(share).into(),
-    ]
-}
-
-fn of_part(service: &str, breaker: &v1::BreakerStats) -> Vec<Cell> {
-    let part = if breaker.pool.is_empty() { &breaker.method_glob } else { &breaker.pool };
-    let state = match (breaker.open_instances, breaker.half_open_instances) {
+/// The least good state at an instance.
+const fn state_of(breaker: &v1::BreakerStats) -> v1::BreakerState {
+    match (breaker.open_instances, breaker.half_open_instances) {
         (0, 0) => v1::BreakerState::Closed,
         (0, _) => v1::BreakerState::HalfOpen,
         _ => v1::BreakerState::Open,
-    };
-    vec![format!("{service}/{part}").into(), shown(state), "".into(), "".into(), "".into(), "".into()]
+    }
 }
 
 /// A service without a breaker lets calls through, as a closed one does.
-fn shown(state: v1::BreakerState) -> Cell {
+const fn state(state: v1::BreakerState) -> (&'static str, Tone) {
     match state {
-        v1::BreakerState::Unspecified | v1::BreakerState::Closed => Cell::toned("CLOSED", Tone::Good),
-        v1::BreakerState::HalfOpen => Cell::toned("HALF_OPEN", Tone::Warn),
-        v1::BreakerState::Open => Cell::toned("OPEN", Tone::Bad),
+        v1::BreakerState::Unspecified | v1::BreakerState::Closed => ("CLOSED", Tone::Good),
+        v1::BreakerState::HalfOpen => ("HALF_OPEN", Tone::Warn),
+        v1::BreakerState::Open => ("OPEN", Tone::Bad),
+    }
+}
+
+const fn status(status: v1::HealthStatus) -> (&'static str, Tone) {
+    match status {
+        v1::HealthStatus::Unspecified | v1::HealthStatus::Healthy => ("healthy", Tone::Good),
+        v1::HealthStatus::Degraded => ("degraded", Tone::Warn),
+        v1::HealthStatus::Unhealthy => ("unhealthy", Tone::Bad),
+        v1::HealthStatus::CircuitOpen => ("circuit-open", Tone::Bad),
     }
 }

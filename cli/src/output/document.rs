@@ -3,6 +3,7 @@
 //! A message is put into words by way of its descriptor, which takes many times the room of the message itself. So a list of
 //! services goes service by service: the room that ten thousand take is that of one.
 
+use super::PrintError;
 use super::ordered::Ordered;
 use crate::message::{Fault, Named, dynamic};
 use cofferdam_proto::v1;
@@ -30,6 +31,15 @@ impl Document {
     /// As [`dynamic`].
     pub(crate) fn of<M: Named>(message: &M) -> Result<Self, Fault> {
         dynamic(message).map(Self::Whole)
+    }
+
+    /// As a part of another one.
+    ///
+    /// # Errors
+    ///
+    /// [`PrintError::Document`].
+    pub(crate) fn to_value(&self) -> Result<Value, PrintError> {
+        serde_json::to_value(self).map_err(|error| PrintError::Document(error.to_string()))
     }
 }
 

@@ -1,4 +1,4 @@
-use super::super::session::{ALL_NAMESPACES, Session, lacks};
+use super::super::session::{ALL_NAMESPACES, Session};
 use super::{Error, Listing, Window, instances};
 use crate::output::{Cell, Document, Table, Tone, age, std_duration};
 use cofferdam_proto::v1;
@@ -21,22 +21,18 @@ struct Client {
 
 /// Lists instances.
 pub(super) async fn list(names: &[String], session: &Session<'_>) -> Result<Listing, Error> {
-    let answers = instances::all(&[], Window(None), session).await?;
+    let answers = instances::all(&[], Window::ALL, session).await?;
     let mut clients = BTreeMap::<&str, Client>::new();
-    for (_, current, answer) in &answers {
-        for instance in
-            answer.instances.iter().filter(|instance| names.is_empty() || names.contains(&instance.instance_id))
-        {
-            clients.entry(&instance.instance_id).or_default().take(*current, instance);
+    for answer in &answers {
+        let is_wanted = |instance: &&v1::InstanceStats| names.is_empty() || names.contains(&instance.instance_id);
+        for instance in answer.stats.instances.iter().filter(is_wanted) {
+            clients.entry(&instance.instance_id).or_default().take(answer.revision, instance);
         }
     }
     if let Some(missing) = names.iter().find(|name| !clients.contains_key(name.as_str())) {
         return Err(Error::failed(format!("no instance {missing} is connected"), "cofferdam get clients"));
     }
-    let mut notes: Vec<_> =
-        answers.iter().flat_map(|(_, _, answer)| lacks(answer.stale_for, &answer.unreachable_managers)).collect();
-    notes.sort();
-    notes.dedup();
+    let mut notes = instances::notes(&answers);
     if session.namespace != ALL_NAMESPACES && !clients.is_empty() {
         notes.push(format!("only the services of namespace {} are counted; -A counts all", session.namespace));
     }

@@ -4,8 +4,10 @@ use super::{Error, Listing, Window};
 use crate::output::{Cell, Document, PrintError, Table, Tone, age, basis_points, length, rate, std_duration};
 use cofferdam_proto::v1;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use std::collections::BTreeSet;
 
-const COLUMNS: &[&str] = &[
+/// What is shown of each.
+pub(in crate::commands) const COLUMNS: &[&str] = &[
     "SERVICE",
     "INSTANCE",
     "APPLICATION",
@@ -27,39 +29,31 @@ const AT_ONCE: usize = 16;
 /// Lists the instances of services.
 pub(super) async fn list(names: &[ServiceName], window: Window, session: &Session<'_>) -> Result<Listing, Error> {
     let answers = all(names, window, session).await?;
-    listed(&answers, session, |_| true)
-}
-
-/// Lists the services of one instance.
-pub(in crate::commands) async fn one(id: &str, session: &Session<'_>) -> Result<Listing, Error> {
-    let answers = all(&[], Window(None), session).await?;
-    listed(&answers, session, |instance| instance.instance_id == id)
-}
-
-fn listed(
-    answers: &[Answer],
-    session: &Session<'_>,
-    is_wanted: impl Fn(&v1::InstanceStats) -> bool,
-) -> Result<Listing, Error> {
-    let mut listing =
-        Listing { table: Table::new(COLUMNS), names: Vec::new(), documents: Vec::new(), notes: Vec::new() };
-    for (service, revision, answer) in answers {
-        for instance in answer.instances.iter().filter(|instance| is_wanted(instance)) {
-            listing.table.push(row(service, *revision, instance));
-            listing.names.push(instance.instance_id.clone());
+    let (mut table, mut names, mut documents) = (Table::new(COLUMNS), Vec::new(), Vec::new());
+    for answer in &answers {
+        for instance in &answer.stats.instances {
+            table.push(row(answer, instance, session));
+            names.push(instance.instance_id.clone());
         }
-        listing.notes.extend(lacks(answer.stale_for, &answer.unreachable_managers));
         if session.format.is_document() {
-            listing.documents.push(Document::of(answer).map_err(PrintError::from)?);
+            documents.push(Document::of(&answer.stats).map_err(PrintError::from)?);
         }
     }
-    listing.notes.sort();
-    listing.notes.dedup();
-    Ok(listing)
+    Ok(Listing { table, names, documents, notes: notes(&answers) })
+}
+
+/// What answers lack, each said once.
+pub(in crate::commands) fn notes(answers: &[Answer]) -> Vec<String> {
+    let lacks = answers.iter().flat_map(|answer| lacks(answer.stats.stale_for, &answer.stats.unreachable_managers));
+    lacks.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What the instances of services report, service by service. No names: every service that some instance uses.
-pub(super) async fn all(names: &[ServiceName], window: Window, session: &Session<'_>) -> Result<Vec<Answer>, Error> {
+pub(in crate::commands) async fn all(
+    names: &[ServiceName],
+    window: Window,
+    session: &Session<'_>,
+) -> Result<Vec<Answer>, Error> {
     let places = match names {
         [] => used(session).await?,
         names => names.iter().map(|name| session.place(name)).collect(),
@@ -77,36 +71,45 @@ async fn used(session: &Session<'_>) -> Result<Vec<(String, String)>, Error> {
     Ok(used.map(|service| (service.namespace, service.service)).collect())
 }
 
-/// A service, its present revision, and what its instances report.
-pub(super) type Answer = (String, Option<v1::Revision>, v1::GetIsolationStatsResponse);
+/// A service, and what its instances report.
+pub(in crate::commands) struct Answer {
+    /// The namespace of the service.
+    pub(in crate::commands) namespace: String,
+    /// The service.
+    pub(in crate::commands) service: String,
+    /// Its present revision.
+    pub(in crate::commands) revision: Option<v1::Revision>,
+    /// What is reported.
+    pub(in crate::commands) stats: v1::GetIsolationStatsResponse,
+}
 
 async fn instances(
     (namespace, service): (String, String),
     window: Window,
     session: &Session<'_>,
 ) -> Result<Answer, Error> {
-    let name = session.shown(&namespace, &service);
     let info = v1::GetServiceIsolationInfoRequest { namespace: namespace.clone(), service: service.clone() };
     let request = v1::GetIsolationStatsRequest {
-        namespace,
-        service,
+        namespace: namespace.clone(),
+        service: service.clone(),
         include_instances: true,
         window: window.to_wire(),
         ..Default::default()
     };
     let (info, stats) = tokio::try_join!(Box::pin(session.client.call(info)), Box::pin(session.client.stats(request)))?;
-    Ok((name, info.service.and_then(|service| service.revision), stats))
+    Ok(Answer { namespace, service, revision: info.service.and_then(|service| service.revision), stats })
 }
 
-fn row(service: &str, current: Option<v1::Revision>, instance: &v1::InstanceStats) -> Vec<Cell> {
+/// A line of it.
+pub(in crate::commands) fn row(answer: &Answer, instance: &v1::InstanceStats, session: &Session<'_>) -> Vec<Cell> {
     let calls = instance.calls.as_ref();
     vec![
-        service.into(),
+        session.shown(&answer.namespace, &answer.service).into(),
         instance.instance_id.as_str().into(),
         instance.application.as_str().into(),
         breaker(instance.breaker_state()),
         health(instance.health_status()),
-        sync(current, instance.applied_revision),
+        sync(answer.revision, instance.applied_revision),
         instance.applied_revision.map_or_else(String::new, |revision| revision.revision.to_string()).into(),
         calls.map_or_else(String::new, |calls| rate(calls.calls_per_second)).into(),
         basis_points(calls.and_then(|calls| calls.attempt_error_bp)).into(),
