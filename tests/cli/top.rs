@@ -119,3 +119,15 @@ async fn top_says_that_a_manager_is_away_and_a_signal_gives_the_terminal_back() 
     assert!(terminal.written().contains(LEAVES));
     refused(&operator.run(&["top"]), 2, &["this is none", "try: cofferdam get services -w"]);
 }
+
+/// Before, only instances that said that they were held showed it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn top_shows_a_hold_over_a_service_that_nobody_uses() {
+    let (_manager, operator) = Operator::with_manager().await;
+    operator.done(&["register", "mail", "--level", "enhanced"]);
+    operator.done(&["hold", "mail", "open", "--reason", "a drill"]);
+    let mut terminal = Terminal::start(&operator, "top --every 200ms");
+    terminal.shows("mail enhanced held open").await;
+    terminal.press("q");
+    assert_eq!(terminal.ends().await, Some(0));
+}

@@ -53,6 +53,18 @@ pub(super) fn rejects(hold: &v1::Hold) -> bool {
     hold.forced() == v1::ForcedState::Open
 }
 
+/// The hold that matters most: one that rejects calls, of those one over all breakers. `None`: there is none.
+pub(super) fn weightiest(holds: &[v1::Hold]) -> Option<&v1::Hold> {
+    // Of those that are alike, the first.
+    holds.iter().rev().max_by_key(|hold| (rejects(hold), is_whole(hold)))
+}
+
+/// `held open`, or `partly held open` where it is not over all breakers.
+pub(super) fn held(hold: &v1::Hold) -> String {
+    let partly = if is_whole(hold) { "" } else { "partly " };
+    format!("{partly}held {}", short_name(hold.forced().as_str_name(), "FORCED_STATE_"))
+}
+
 /// `none for 9m58s more, then basic (ann: trial)`. `None`: the level in force is the written one.
 pub(super) fn temporary_level(isolated: &v1::IsolatedService) -> Option<String> {
     let temporary = isolated.temporary_level.as_ref()?;

@@ -1,6 +1,7 @@
 //! Services as lines of the view, and their order.
 
 use crate::commands::get::fallbacks;
+use crate::commands::ordered;
 use crate::message::short_name;
 use crate::output::{Tone, basis_points, length, rate, std_duration};
 use cofferdam_proto::v1;
@@ -8,7 +9,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// What rows show of a service, beside its figures.
-pub(super) const FIELDS: &[&str] = &["service.namespace", "service.name", "policy.level", "breaker_state", "health"];
+pub(super) const FIELDS: &[&str] =
+    &["service.namespace", "service.name", "policy.level", "breaker_state", "health", "holds"];
 
 /// How a service does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +33,8 @@ pub(super) struct Row {
     pub(super) applied: u32,
     /// Instances under a hold.
     pub(super) held: u32,
+    /// What operators hold breakers in, whether or not an instance says so: of several holds, one that rejects calls.
+    pub(super) hold: Option<v1::Hold>,
     /// Its calls.
     pub(super) calls: Option<v1::CallStats>,
 }
@@ -95,10 +99,11 @@ impl Row {
     fn trouble(&self) -> u8 {
         match (self.breaker, self.health) {
             (v1::BreakerState::Open, _) | (_, v1::HealthStatus::CircuitOpen) => 5,
+            _ if self.hold.as_ref().is_some_and(|hold| ordered::rejects(hold) && ordered::is_whole(hold)) => 5,
             (v1::BreakerState::HalfOpen, _) => 4,
             (_, v1::HealthStatus::Unhealthy) => 3,
             (_, v1::HealthStatus::Degraded) => 2,
-            _ if self.held > 0 || self.applied < self.instances => 1,
+            _ if self.held > 0 || self.hold.is_some() || self.applied < self.instances => 1,
             _ => 0,
         }
     }
@@ -118,7 +123,8 @@ impl Row {
         }
     }
 
-    /// `open 3/4`, `closed`, `held 2`; of a service without a breaker its health, if that is not good.
+    /// `open 3/4`, `closed`, `closed held`; of a service without a breaker its health, if that is not good, or what it is
+    /// held in.
     pub(super) fn state(&self) -> String {
         let state = match self.breaker {
             v1::BreakerState::Open => format!("open {}/{}", self.open, self.instances),
@@ -127,9 +133,12 @@ impl Row {
                 short_name(self.health.as_str_name(), "HEALTH_STATUS_")
             }
             v1::BreakerState::Closed => "closed".to_owned(),
-            v1::BreakerState::Unspecified => "-".to_owned(),
+            v1::BreakerState::Unspecified => match &self.hold {
+                Some(hold) => return ordered::held(hold),
+                None => "-".to_owned(),
+            },
         };
-        if self.held > 0 { format!("{state} held") } else { state }
+        if self.held > 0 || self.hold.is_some() { format!("{state} held") } else { state }
     }
 
     /// Its figures: calls a second, errors, latency, what fallbacks answered, and how many instances are in step.
@@ -156,6 +165,7 @@ pub(super) fn rows(services: Vec<v1::IsolatedService>, stats: Vec<v1::ServiceSta
         let level = isolated.policy.as_ref().map_or(v1::IsolationLevel::Unspecified, v1::IsolationPolicy::level);
         let (breaker, health) =
             (isolated.breaker_state(), isolated.health.as_ref().map_or(v1::HealthStatus::Unspecified, |h| h.status()));
+        let hold = ordered::weightiest(&isolated.holds).cloned();
         let service = isolated.service.unwrap_or_default();
         let stats = stats.remove(&(service.namespace.clone(), service.name.clone())).unwrap_or_default();
         Row {
@@ -168,8 +178,30 @@ pub(super) fn rows(services: Vec<v1::IsolatedService>, stats: Vec<v1::ServiceSta
             instances: stats.instances,
             applied: stats.applied_instances,
             held: stats.held_instances,
+            hold,
             calls: stats.calls,
         }
     };
     services.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_shows_whether_or_not_an_instance_says_so() {
+        let held = |pool: &str, breaker| {
+            let target = Some(v1::BreakerTarget { pool: pool.to_owned(), ..Default::default() });
+            let hold = v1::Hold { target, forced: v1::ForcedState::Open.into(), ..Default::default() };
+            Row { breaker, hold: Some(hold), ..Row::default() }
+        };
+        for (row, state, is_open) in [
+            (held("", v1::BreakerState::Unspecified), "held open", true),
+            (held("reads", v1::BreakerState::Unspecified), "partly held open", false),
+            (held("reads", v1::BreakerState::Closed), "closed held", false),
+        ] {
+            assert_eq!((row.state().as_str(), row.is_open(), row.trouble() > 0), (state, is_open, true));
+        }
+    }
 }

@@ -111,14 +111,10 @@ fn state(state: v1::BreakerState, figures: &Figures) -> Cell {
 
 /// A state with what operators hold breakers in: `open 3/4, held open`.
 fn held(state: Cell, holds: &[v1::Hold]) -> Cell {
-    let Some(hold) = holds.iter().find(|hold| ordered::rejects(hold)).or_else(|| holds.first()) else {
-        return state;
-    };
+    let Some(hold) = ordered::weightiest(holds) else { return state };
     let tone = if ordered::rejects(hold) { Tone::Bad } else { Tone::Warn };
-    let forced = short_name(hold.forced().as_str_name(), "FORCED_STATE_");
-    let partly = if ordered::is_whole(hold) { "" } else { "partly " };
     let before = if state.text().is_empty() { String::new() } else { format!("{}, ", state.text()) };
-    Cell::toned(format!("{before}{partly}held {forced}"), tone)
+    Cell::toned(before + &ordered::held(hold), tone)
 }
 
 /// How many instances have the present policy in force, of how many, and why the others have not.
