@@ -7,7 +7,8 @@ use cofferdam_proto::v1::{
     ExecuteWithIsolationRequest, FallbackConfig, FallbackStep, IsolationLevel, RegisterServiceRequest, StaticFallback,
 };
 use cofferdam_tests::wire::{registration, registration_at};
-use cofferdam_tests::{Follower, Grpcurl, Manager, Store, unused_address};
+use cofferdam_tests::{Follower, Grpcurl, Manager, Process, Store, manager_binary, unused_address};
+use std::process::Command;
 use tonic::Request;
 use tonic::transport::Endpoint;
 
@@ -30,6 +31,32 @@ async fn sigterm_ends_a_manager_with_streams_open_and_tells_them_to_come_again()
 
     manager.restart().await;
     assert_eq!(manager.client().list().await.unwrap(), ["payments"]);
+}
+
+/// Before, it ended at once, as if it had been killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_whose_terminal_is_closed_ends_as_on_sigterm() {
+    let mut manager = Manager::embedded().await;
+    manager.client().register(registration("payments", IsolationLevel::Basic)).await.unwrap();
+    let mut follower = Follower::start(&manager, "tests", &["payments"]).await.0;
+    manager.process().hang_up();
+    let farewell = follower.next().await;
+    assert!(matches!(farewell, Ok(Message::Reconnect(_))), "{farewell:?}");
+    let exit = manager.process().exit().await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nohup_keeps_a_manager_whose_terminal_is_closed() {
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$@\"", "nohup"]).arg(manager_binary());
+    nohup.args(["serve", "--listen", "127.0.0.1:0", "--store", "memory"]);
+    let mut process = Process::start("manager under nohup", &mut nohup);
+    process.printed("its start line", |line| line.contains("127.0.0.1:").then_some(())).await;
+    assert!(process.ignores_hang_up());
+    process.hang_up();
+    process.terminate();
+    assert_eq!(process.exit().await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

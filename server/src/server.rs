@@ -255,7 +255,7 @@ fn settling(sync: SyncOptions, max_instances: usize) -> Duration {
     SETTLING.max(sync.reconnect_window_of(max_instances))
 }
 
-/// Runs a manager until SIGTERM or SIGINT: what `cofferdam serve` does.
+/// Runs a manager until SIGTERM, SIGINT or, where it is not ignored, SIGHUP: what `cofferdam serve` does.
 ///
 /// # Errors
 /// [`StartError`] says what is in the way and how to mend it.

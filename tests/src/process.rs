@@ -88,6 +88,20 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Tells it that its terminal is gone (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    /// Whether it ignores that its terminal is gone.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not say.
+    pub fn ignores_hang_up(&self) -> bool {
+        u64::from_str_radix(&self.told("SigIgn:"), 16).expect("Linux says so in hex") & 1 == 1
+    }
+
     /// Stops it where it is (SIGSTOP): its sockets stay open and nobody answers.
     pub fn pause(&self) {
         self.signal("STOP");
