@@ -7,7 +7,7 @@ use cofferdam_proto::v1::{
     ExecuteWithIsolationRequest, FallbackConfig, FallbackStep, IsolationLevel, RegisterServiceRequest, StaticFallback,
 };
 use cofferdam_tests::wire::{registration, registration_at};
-use cofferdam_tests::{Follower, Grpcurl, Manager, Process, Store, manager_binary, unused_address};
+use cofferdam_tests::{Follower, Grpcurl, Manager, Process, Store, manager_binary, unused_address, without_settings};
 use std::process::Command;
 use tonic::Request;
 use tonic::transport::Endpoint;
@@ -49,7 +49,7 @@ async fn a_manager_whose_terminal_is_closed_ends_as_on_sigterm() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nohup_keeps_a_manager_whose_terminal_is_closed() {
     let mut nohup = Command::new("sh");
-    nohup.args(["-c", "trap '' HUP; exec \"$@\"", "nohup"]).arg(manager_binary());
+    without_settings(&mut nohup).args(["-c", "trap '' HUP; exec \"$@\"", "nohup"]).arg(manager_binary());
     nohup.args(["serve", "--listen", "127.0.0.1:0", "--store", "memory"]);
     let mut process = Process::start("manager under nohup", &mut nohup);
     process.printed("its start line", |line| line.contains("127.0.0.1:").then_some(())).await;
@@ -128,6 +128,49 @@ async fn flags_win_over_the_environment_and_that_over_the_file() {
     let exit = Manager::bare(&["--config", file], &[]).exit().await;
     assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
     assert!(exit.log.contains("addres") && exit.log.contains("address") && exit.log.contains(file), "{exit:?}");
+}
+
+/// Before, a variable that was misspelt did nothing, and nobody said so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_means_nothing_is_refused_with_the_nearest_one() {
+    let memory = &["--listen", "127.0.0.1:0", "--store", "memory"][..];
+    for (name, nearest) in [
+        ("COFFERDAM_LISTEN_ADRESS", "did you mean COFFERDAM_LISTEN_ADDRESS?"),
+        ("COFFERDAM_DATA_DIR", "did you mean COFFERDAM_STORE_DATA_DIR?"),
+        ("COFFERDAM_LONG", "unknown variable COFFERDAM_LONG"),
+    ] {
+        let exit = Manager::bare(memory, &[(name, "1")]).exit().await;
+        assert!(exit.code == Some(1) && exit.log.contains(name) && exit.log.contains(nearest), "{exit:?}");
+    }
+    // What Kubernetes makes up for services of such names, and a variable of the same binary's other commands.
+    let of_others = [
+        ("COFFERDAM_PORT", "tcp://10.0.0.1:7420"),
+        ("COFFERDAM_SERVICE_HOST", "10.0.0.1"),
+        ("COFFERDAM_MANAGER_PORT_7420_TCP_ADDR", "10.0.0.1"),
+        ("COFFERDAM_MANAGER_SERVICE_PORT_GRPC", "7420"),
+        ("COFFERDAM_ACTOR", "ann"),
+        ("COFFERDAM_EMPTY", ""),
+    ];
+    let mut process = Manager::bare(memory, &of_others);
+    process.printed("its start line", |line| line.contains("127.0.0.1:").then_some(())).await;
+}
+
+/// Before, all of it was read into memory first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_an_end_is_refused() {
+    let memory = &["--listen", "127.0.0.1:0", "--store", "memory"][..];
+    let long = tempfile::NamedTempFile::new().unwrap();
+    long.as_file().set_len((1 << 20) + 1).unwrap();
+    let long = long.path().to_str().unwrap();
+    for (arguments, variables) in [
+        (&["--config", long][..], &[][..]),
+        (&["--webhook-urls", "http://127.0.0.1:1", "--webhook-secret-file", long], &[]),
+        (&[], &[("COFFERDAM_WEBHOOK_URLS", "https://127.0.0.1:1"), ("COFFERDAM_WEBHOOK_CA_FILE", long)]),
+    ] {
+        let exit = Manager::bare(&[memory, arguments].concat(), variables).exit().await;
+        assert!(exit.code == Some(1) && exit.log.contains("is larger than 1 MiB"), "{exit:?}");
+        assert!(exit.log.contains(long), "{exit:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

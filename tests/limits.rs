@@ -8,6 +8,7 @@ use cofferdam_proto::v1::{Convergence, GetConvergenceRequest, IsolationLevel};
 use cofferdam_tests::wire::{fallback, registration, static_json};
 use cofferdam_tests::{
     Follower, Grpcurl, Manager, Process, Refusal, Store, eventually, hello, manager_binary, unused_address, within,
+    without_settings,
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -118,7 +119,8 @@ async fn a_manager_without_file_descriptors_comes_round() {
     let address = unused_address();
     let script = format!("ulimit -n 48; exec \"$0\" serve --store memory --listen {address}");
     let mut command = Command::new("sh");
-    let mut manager = Process::start("manager", command.arg("-c").arg(script).arg(manager_binary()));
+    let mut manager =
+        Process::start("manager", without_settings(&mut command).arg("-c").arg(script).arg(manager_binary()));
     manager.printed("its start line", |line| line.contains("is listening").then_some(())).await;
     let crowd: Vec<_> = join_all((0..64).map(|_| TcpStream::connect(address.clone()))).await;
     manager.printed("that it has none", |line| line.contains("no connection could be accepted").then_some(())).await;

@@ -3,9 +3,13 @@
 use cofferdam::{Cofferdam, Revision};
 use cofferdam_proto::v1::{self, HealthStatus, IsolationLevel};
 use cofferdam_tests::wire::{position, registration, revision};
-use cofferdam_tests::{Client, Etcd, Fault, FaultProxy, Manager, Process, Said, Store, cofferdam, command, eventually};
+use cofferdam_tests::{
+    Client, Etcd, Fault, FaultProxy, Manager, Process, Said, Store, cofferdam, command, eventually, manager_binary,
+    run, without_settings,
+};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -183,6 +187,12 @@ async fn a_backup_brings_everything_back_and_a_damaged_one_nothing() {
     refused(&restore(&damaged), 1, "its checksum is another");
     assert!(!dir.join(FILE).exists(), "a store was made for it");
     refused(&restore(&folder.path().join("none")), 1, "No such file");
+
+    // Before, all of it was read into memory first.
+    let endless =
+        ["--as=2147483648", text(manager_binary()), "store", "restore", "/dev/zero", "--data-dir", text(&dir)];
+    let endless = run(without_settings(&mut Command::new("prlimit")).args(endless));
+    refused(&endless, 1, "/dev/zero cannot be restored: it does not begin as a backup");
 
     done(restore(&backup));
     refused(&restore(&backup), 1, "not empty");

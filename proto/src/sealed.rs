@@ -3,11 +3,16 @@
 //! The header has 52 bytes: eight that name the kind of file, the version of its format in four, the length of what
 //! follows in eight, both big endian, and the SHA-256 of version, length and what follows.
 
+use std::io::{self, Read};
+
 use sha2::{Digest as _, Sha256};
 
 /// The version and the length of what follows the header.
 const COUNTED: usize = 12;
 const CHECKSUM: usize = 32;
+
+/// All that is before the body.
+const HEADER: u64 = 52;
 
 /// A kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,27 @@ impl Seal {
         Ok(body)
     }
 
+    /// What there is to be read, for [`open`](Self::open): of a file of this kind one byte more than it says that it has, of
+    /// anything else no more than a header. So what has no end does no harm.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(self, mut from: impl Read) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        from.by_ref().take(HEADER).read_to_end(&mut bytes)?;
+        if let Some(length) = self.body_length(&bytes) {
+            from.take(length.saturating_add(1)).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// How many bytes the body has, by a header. `None`: it is not one of this kind and format.
+    fn body_length(self, header: &[u8]) -> Option<u64> {
+        let (counted, _) = header.strip_prefix(&self.magic)?.split_first_chunk::<COUNTED>()?;
+        let [v0, v1, v2, v3, length @ ..] = *counted;
+        (u32::from_be_bytes([v0, v1, v2, v3]) == self.version).then(|| u64::from_be_bytes(length))
+    }
+
     fn name(self) -> &'static str {
         if self == Self::BACKUP { "backup" } else { "file of policies" }
     }
@@ -111,6 +137,19 @@ mod tests {
         assert_eq!(SEAL.seal(b"").len(), 52, "the header that policy_file.proto and backup.proto describe");
         assert_eq!(&SEAL.seal(b"")[..8], b"\x89CFDP\r\n\x1a");
         assert_eq!(&Seal::BACKUP.seal(b"")[..8], b"\x89CFDB\r\n\x1a");
+    }
+
+    #[test]
+    fn what_has_no_end_is_read_no_further_than_it_takes_to_refuse_it() {
+        let whole = SEAL.seal(BODY);
+        assert_eq!(SEAL.read(&whole[..]).unwrap(), whole);
+        let endless = SEAL.read(whole.chain(io::repeat(0))).unwrap();
+        assert_eq!((endless.len(), SEAL.open(&endless)), (whole.len() + 1, Err(Damage::Length)));
+        for foreign in [&b""[..], b"text", &Seal::BACKUP.seal(BODY), &[&whole[..11], b"\x02"].concat()] {
+            let read = SEAL.read(foreign.chain(io::repeat(0))).unwrap();
+            assert_eq!(read.len(), 52);
+            assert!(SEAL.open(&read).is_err(), "{foreign:?}");
+        }
     }
 
     #[test]

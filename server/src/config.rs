@@ -2,14 +2,14 @@
 //!
 //! Defaults give way to the file (TOML, `--config`), the file to the environment (`COFFERDAM_SECTION_KEY`), the
 //! environment to the flags. An unknown key in the file is an error that names the nearest key there is, as a setting
-//! that is silently without effect is worse than none. Other variables that begin with `COFFERDAM_` are left alone:
-//! orchestrators make some up.
+//! that is silently without effect is worse than none; so is an unknown variable that begins with `COFFERDAM_`.
 
 use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
 
 mod args;
+mod environment;
 mod error;
 mod events;
 mod human;
@@ -24,6 +24,7 @@ mod webhook;
 
 pub use self::{
     args::{ServeArgs, StoreArgs},
+    environment::{ACTOR, CONTEXT, SERVER, UnknownVariable, unknown_variables},
     error::ConfigError,
     events::EventsConfig,
     limits::LimitsConfig,
@@ -69,9 +70,10 @@ impl Config {
     /// The settings that flags, the environment of this process, and the file that either names amount to.
     ///
     /// # Errors
-    /// [`ConfigError`] names the file or variable, the key, and what would be right.
+    /// [`ConfigError`] names the file or variable, the key, and what would be right. A variable that begins with `COFFERDAM_`
+    /// and means nothing is one.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
-        source::load(args, &|name| std::env::var(name).ok())
+        source::load(args, &environment::Environment::of_this_process()?)
     }
 
     /// The same for what is done to a store without a manager.

@@ -20,6 +20,7 @@ mod peer;
 pub mod peers;
 pub mod registry;
 mod server;
+mod small_file;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::{
     metrics::{Metrics, MetricsOptions, Sources},
     peers::{Local, Peers, PeersOptions},
     registry::{OpenError, Registry, RegistryOptions},
+    small_file,
     store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
     telemetry::{self, Spans, TelemetryError},
     webhooks::{Client, Delivery, NoSecret, Secret, Trust, Webhook},
@@ -350,7 +351,9 @@ async fn etcd_tls(config: &Config) -> Result<Option<EtcdTls>, StartError> {
 }
 
 async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
-    tokio::fs::read(path).await.map_err(|error| StartError::File { key, path: path.to_owned(), error })
+    let owned = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || small_file::read(&owned)).await;
+    read.map_err(io::Error::other).flatten().map_err(|error| StartError::File { key, path: path.to_owned(), error })
 }
 
 /// Begins to post events.

@@ -30,6 +30,17 @@ async fn a_context_names_a_manager_and_a_namespace() {
     assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+/// Before, a variable that was misspelt did nothing, and nobody said so.
+#[test]
+fn a_variable_that_means_nothing_is_said_and_the_command_goes_on() {
+    let operator = Operator::at("http://127.0.0.1:1");
+    let words = "COFFERDAM_SERVR means nothing: did you mean COFFERDAM_SERVER?";
+    let said = |name: &str| said(operator.command(&["get", "services"]).env(name, "http://127.0.0.1:2"));
+    refused(&said("COFFERDAM_SERVR"), 1, &[words, "no manager answers at http://127.0.0.1:1"]);
+    let others = ["COFFERDAM_LISTEN_ADDRESS", "COFFERDAM_PORT", "COFFERDAM_URL"];
+    assert!(others.iter().all(|name| !said(name).err.contains("means nothing")));
+}
+
 #[test]
 fn a_context_that_cannot_be_is_refused_with_what_mends_it() {
     let operator = Operator::at("");

@@ -1,7 +1,8 @@
 use super::{Operator, said};
 use cofferdam::Cofferdam;
 use cofferdam_tests::{
-    Behaviour, Manager, Said, Snippet, Upstream, eventually, manager_binary, shell_snippets, workspace_root,
+    Behaviour, Manager, Said, Snippet, Upstream, eventually, manager_binary, shell_snippets, without_settings,
+    workspace_root,
 };
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -22,7 +23,10 @@ impl Operator {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let paths = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&paths));
         let mut shell = Command::new("sh");
-        shell.args(["-euc", commands]).current_dir(self.home.path()).env("PATH", std::env::join_paths(paths).unwrap());
+        without_settings(&mut shell)
+            .args(["-euc", commands])
+            .current_dir(self.home.path())
+            .env("PATH", std::env::join_paths(paths).unwrap());
         said(shell.env("COFFERDAM_SERVER", &self.server).env("XDG_CONFIG_HOME", self.home.path()).env("EDITOR", "true"))
     }
 }

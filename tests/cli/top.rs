@@ -1,7 +1,7 @@
 //! `top` on a real terminal, which util-linux's `script` makes.
 
 use super::{Operator, refused};
-use cofferdam_tests::{eventually, manager_binary};
+use cofferdam_tests::{eventually, manager_binary, without_settings};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ struct Terminal {
 impl Terminal {
     fn start(operator: &Operator, arguments: &str) -> Self {
         let line = format!("stty cols 80 rows 24; exec {} {arguments}", manager_binary().display());
-        let mut child = Command::new("script")
+        let mut child = without_settings(&mut Command::new("script"))
             .args(["-qfec", &line, "/dev/null"])
             .env("XDG_CONFIG_HOME", operator.home.path())
             .env("COFFERDAM_SERVER", &operator.server)

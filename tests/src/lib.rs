@@ -41,7 +41,7 @@ mod wait;
 pub mod wire;
 
 pub use authority::{Authority, Certified};
-pub use cli::{Said, cofferdam, command};
+pub use cli::{Said, cofferdam, command, run, without_settings};
 pub use client::Client;
 pub use collector::{Collector, attribute, hex};
 pub use curl::{Answer, Curl};

@@ -7,6 +7,7 @@ use crate::message::Named;
 use crate::output::{Format, Style, Table, document, say, std_duration};
 use clap::Args;
 use cofferdam_proto::v1;
+use cofferdam_server::config::{ACTOR, CONTEXT, SERVER, unknown_variables};
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
@@ -188,11 +189,15 @@ impl<'a> Session<'a> {
         out: &'a mut (dyn Write + Send),
     ) -> Result<Self, Error> {
         let common = common.or(&surroundings.before);
+        // What was meant by it may be which manager is changed. Who has to stop something now is not kept from it.
+        for unknown in unknown_variables() {
+            say(&format!("{} means nothing: did you mean {}?", unknown.name, unknown.nearest));
+        }
         let wishes = Wishes {
             server: common.server.clone(),
-            server_variable: variable("COFFERDAM_SERVER"),
+            server_variable: variable(SERVER),
             context: common.context.clone(),
-            context_variable: variable("COFFERDAM_CONTEXT"),
+            context_variable: variable(CONTEXT),
             namespace: common.namespace.clone(),
         };
         let contexts = || match contexts_path() {
@@ -204,7 +209,7 @@ impl<'a> Session<'a> {
         if let Some(error) = unfit {
             say(&format!("without contexts, so the namespace is {}: {error}", target.namespace));
         }
-        let actor = common.actor.clone().or_else(|| variable("COFFERDAM_ACTOR")).unwrap_or_else(actor);
+        let actor = common.actor.clone().or_else(|| variable(ACTOR)).unwrap_or_else(actor);
         let client = Client::new(&target.server, &actor, common.timeout.unwrap_or(DEFAULT_PATIENCE))?;
         Ok(Self {
             client,

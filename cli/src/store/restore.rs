@@ -18,8 +18,8 @@ Examples:
 
 pub(super) async fn run(args: &RestoreArgs, out: &mut dyn Write) -> Result<(), Error> {
     let config = Config::load_for_store(&args.store)?;
-    let bytes = std::fs::read(&args.file).map_err(|error| Error::File { path: args.file.clone(), error })?;
-    let copy = StoreCopy::from_file(&bytes).map_err(|error| Error::Backup { path: args.file.clone(), error })?;
+    let file = std::fs::File::open(&args.file).map_err(|error| Error::File { path: args.file.clone(), error })?;
+    let copy = StoreCopy::from_file(file).map_err(|error| Error::Backup { path: args.file.clone(), error })?;
     say(&format!(
         "{}: {} keys at revision {} of epoch {}, written by release {}",
         args.file.display(),

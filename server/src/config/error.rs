@@ -30,6 +30,14 @@ pub enum ConfigError {
         /// The nearest key there is.
         nearest: &'static str,
     },
+    /// A variable of the environment begins as settings do, and means nothing.
+    #[error("unknown variable {name}: did you mean {nearest}? What begins with COFFERDAM_ is a setting")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The nearest one there is.
+        nearest: String,
+    },
     /// A value is of the wrong kind or form.
     #[error("{0}")]
     Value(String),

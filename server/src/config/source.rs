@@ -1,7 +1,7 @@
 //! The four places that settings come from, laid over each other.
 
 use std::{
-    fs,
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -12,7 +12,11 @@ use figment::{
     value::{Dict, Value},
 };
 
-use super::{Config, ConfigError, ServeArgs, StoreArgs, StoreKind};
+use super::{
+    Config, ConfigError, ServeArgs, StoreArgs, StoreKind,
+    environment::{self, Environment, variable},
+};
+use crate::small_file;
 
 /// Every key there is, with its section, and how its variable in the environment is read.
 pub(super) const KEYS: &[(&str, Kind)] = &[
@@ -72,19 +76,15 @@ pub(super) enum Kind {
     Plain,
 }
 
-/// Reads a variable of the environment.
-type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config, ConfigError> {
-    // As everywhere, a variable that is empty is one that is not set.
-    let variables: Variables<'_> = &|name| variables(name).filter(|text| !text.is_empty());
+pub(super) fn load(args: &ServeArgs, environment: &Environment) -> Result<Config, ConfigError> {
+    environment.known_only()?;
     let mut figment = Figment::new();
-    let file = args.store.config.clone().or_else(|| variables("COFFERDAM_CONFIG").map(PathBuf::from));
+    let file = args.store.config.clone().or_else(|| environment.get(environment::CONFIG).map(PathBuf::from));
     if let Some(file) = &file {
         figment = figment.merge(read(file)?);
     }
     for (key, kind) in KEYS {
-        if let Some(text) = variables(&variable(key)) {
+        if let Some(text) = environment.get(&variable(key)) {
             let value = match kind {
                 Kind::Text => Value::from(text),
                 Kind::Plain => Value::from_str(&text).unwrap_or_else(|never| match never {}),
@@ -95,22 +95,18 @@ pub(super) fn load(args: &ServeArgs, variables: Variables<'_>) -> Result<Config,
     let mut config: Config = figment.extract().map_err(|error| explain(&error, file.as_deref()))?;
     override_by(args, &mut config);
     if config.telemetry.otlp_endpoint.is_none() {
-        config.telemetry.otlp_endpoint = OTLP_VARIABLES.iter().find_map(|name| variables(name));
+        config.telemetry.otlp_endpoint = OTLP_VARIABLES.iter().find_map(|name| environment.get(name));
     }
     if config.store.kind == StoreKind::Embedded {
-        config.store.data_dir.get_or_insert_with(|| default_data_dir(variables));
+        config.store.data_dir.get_or_insert_with(|| default_data_dir(environment));
     }
     Ok(config)
 }
 
-/// `COFFERDAM_SECTION_KEY`.
-fn variable(key: &str) -> String {
-    format!("COFFERDAM_{}", key.replace('.', "_").to_ascii_uppercase())
-}
-
 fn read(path: &Path) -> Result<impl Provider, ConfigError> {
     let path = path.to_owned();
-    let text = match fs::read_to_string(&path) {
+    let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8");
+    let text = match small_file::read(&path).and_then(|bytes| String::from_utf8(bytes).map_err(no_text)) {
         Ok(text) => text,
         Err(error) => return Err(ConfigError::Unreadable { path, error }),
     };
@@ -241,8 +237,8 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
 }
 
 /// Where people's programs keep their state.
-fn default_data_dir(variables: Variables<'_>) -> PathBuf {
-    let set = |name| variables(name).map(PathBuf::from);
+fn default_data_dir(environment: &Environment) -> PathBuf {
+    let set = |name| environment.get(name).map(PathBuf::from);
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
     state.map_or_else(|| PathBuf::from("cofferdam-data"), |state| state.join("cofferdam"))
 }

@@ -14,8 +14,8 @@ struct Cli {
 
 fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let args = Cli::try_parse_from(["cofferdam"].iter().chain(flags)).unwrap().args;
-    let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    source::load(&args, &find)
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    source::load(&args, &environment::Environment::of(variables))
 }
 
 fn file(text: &str) -> tempfile::NamedTempFile {

@@ -1,5 +1,7 @@
 //! A store's contents as one message, and as a file.
 
+use std::io;
+
 use bytes::Bytes;
 use cofferdam_core::revision::Revision;
 use cofferdam_proto::{
@@ -36,6 +38,9 @@ pub enum CopyError {
     /// The store's description is not one that can be copied.
     #[error(transparent)]
     Description(#[from] EpochError),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
     /// The file is not a whole backup.
     #[error(transparent)]
     Damaged(#[from] Damage),
@@ -79,8 +84,9 @@ impl StoreCopy {
     ///
     /// # Errors
     /// [`CopyError`] says why the file is not used; nothing of it is, then.
-    pub fn from_file(bytes: &[u8]) -> Result<Self, CopyError> {
-        Self::checked(Backup::decode(Seal::BACKUP.open(bytes)?)?)
+    pub fn from_file(file: impl io::Read) -> Result<Self, CopyError> {
+        let bytes = Seal::BACKUP.read(file)?;
+        Self::checked(Backup::decode(Seal::BACKUP.open(&bytes)?)?)
     }
 
     /// The copy as a file, with a checksum over all of it.

@@ -33,7 +33,7 @@ async fn a_copy_is_all_but_what_is_on_a_lease_and_survives_the_file() {
     assert_eq!(copy.entries().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!((copy.keys(), copy.epoch(), copy.revision()), (2, 7, revision));
     assert_eq!(copy.identity(), store.identity().await.unwrap());
-    assert_eq!(StoreCopy::from_file(&copy.to_file()).unwrap(), copy);
+    assert_eq!(StoreCopy::from_file(&copy.to_file()[..]).unwrap(), copy);
 }
 
 #[tokio::test]
@@ -77,18 +77,18 @@ async fn a_file_with_any_byte_changed_or_missing_is_refused() {
         assert!(StoreCopy::from_file(&whole[..at]).is_err(), "cut at {at}");
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
-        assert!(StoreCopy::from_file(&changed).is_err(), "changed at {at}");
+        assert!(StoreCopy::from_file(&changed[..]).is_err(), "changed at {at}");
     }
 }
 
 #[test]
 fn a_whole_file_of_something_else_is_refused() {
-    let sealed = |backup: &Backup| StoreCopy::from_file(&Seal::BACKUP.seal(&backup.encode_to_vec()));
+    let sealed = |backup: &Backup| StoreCopy::from_file(&Seal::BACKUP.seal(&backup.encode_to_vec())[..]);
     let entry = |key: &str, value: Vec<u8>| BackupEntry { key: key.to_owned(), value: value.into(), mod_revision: 1 };
     let backup = |entries: Vec<BackupEntry>| Backup { entries, ..Backup::default() };
     let meta = || entry(key::META, known().encode_to_vec());
     assert!(sealed(&backup(vec![meta()])).is_ok());
-    assert!(matches!(StoreCopy::from_file(&Seal::BACKUP.seal(b"\xff")), Err(CopyError::Malformed(_))));
+    assert!(matches!(StoreCopy::from_file(&Seal::BACKUP.seal(b"\xff")[..]), Err(CopyError::Malformed(_))));
     assert!(matches!(sealed(&backup(vec![])), Err(CopyError::Unused)));
     for bad in [entry("", vec![]), entry("a b", vec![]), entry("z", vec![0; MAX_VALUE_BYTES + 1])] {
         assert!(matches!(sealed(&backup(vec![meta(), bad])), Err(CopyError::Entry(_))));
