@@ -4,7 +4,6 @@
 
 mod document;
 mod figures;
-mod ordered;
 mod printable;
 mod table;
 

@@ -7,11 +7,14 @@
 //! - feature `client`: the gRPC clients, and [`status`]: what a call's errors mean,
 //! - feature `server`: the gRPC server traits,
 //! - feature `bytes-codec`: [`BytesCodec`], which relays any method's messages without knowing their types,
+//! - feature `json`: [`json`], messages in their JSON form, by their descriptors,
 //! - feature `sealed`: [`sealed`], files that are whole or refused.
 
 #[cfg(feature = "bytes-codec")]
 mod bytes_codec;
 pub mod grpc_timeout;
+#[cfg(feature = "json")]
+pub mod json;
 #[cfg(feature = "sealed")]
 pub mod sealed;
 #[cfg(feature = "client")]

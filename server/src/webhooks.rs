@@ -13,7 +13,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use cofferdam_proto::{FILE_DESCRIPTOR_SET, v1};
+use cofferdam_proto::{FILE_DESCRIPTOR_SET, json::Ordered, v1};
 use http::{StatusCode, Uri};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
@@ -206,7 +206,8 @@ impl Delivery {
 
     fn body(&self, event: &v1::Event) -> Result<String, String> {
         let message = DynamicMessage::decode(self.event.clone(), event.encode_to_vec().as_slice());
-        serde_json::to_string(&message.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+        let message = message.map_err(|error| error.to_string())?;
+        serde_json::to_string(&Ordered(&message)).map_err(|error| error.to_string())
     }
 
     /// As the log has it: what stands behind the host may be a secret.

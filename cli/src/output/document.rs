@@ -4,8 +4,8 @@
 //! services goes service by service: the room that ten thousand take is that of one.
 
 use super::PrintError;
-use super::ordered::Ordered;
 use crate::message::{Fault, Named, dynamic};
+use cofferdam_proto::json::Ordered;
 use cofferdam_proto::v1;
 use prost_reflect::DynamicMessage;
 use serde::ser::{Error as _, SerializeMap as _};

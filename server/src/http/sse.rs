@@ -5,7 +5,7 @@
 //! (`Last-Event-ID`) when it comes again. A bookmark that says nothing is a comment with an id.
 
 use bytes::Bytes;
-use cofferdam_proto::v1;
+use cofferdam_proto::{json::Ordered, v1};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
@@ -92,7 +92,7 @@ fn block(output: &MessageDescriptor, message: &[u8], was_told: &mut bool) -> Res
     for field in output.fields().filter(|field| message.has_field(field)) {
         let value = message.get_field(&field);
         let Some(inner) = value.as_message() else { continue };
-        let text = serde_json::to_string(inner).map_err(|error| internal(&error))?;
+        let text = serde_json::to_string(&Ordered(inner)).map_err(|error| internal(&error))?;
         if field.name() != "bookmark" {
             let name = if field.name() == "event" { "" } else { field.name() };
             return Ok(named(name, &cursor, &text));

@@ -141,6 +141,20 @@ async fn who_asks_for_the_head_gets_no_body_and_its_length() {
     assert_eq!((options.status, options.header("allow")), (204, "DELETE, PATCH, GET, HEAD, OPTIONS"));
 }
 
+/// Before, they came in another order each time.
+#[tokio::test]
+async fn maps_are_in_the_order_of_their_keys() {
+    let manager = Manager::start().await;
+    let labels = r#"{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6","g":"7","h":"8"}"#;
+    let body = format!(r#"{{"service":{{"name":"payments","labels":{labels}}}}}"#);
+    let said = ask(&manager, "POST /v1/services", &[], body).await;
+    let read = get(&manager, "/v1/services/payments").await;
+    let listed = get(&manager, "/v1/services").await;
+    for text in [said.text, read.text, listed.text] {
+        assert!(text.contains(&format!(r#""labels":{labels}"#)), "{text}");
+    }
+}
+
 /// Masks are said in the contract's names or in those of JSON.
 #[tokio::test]
 async fn a_list_has_the_fields_that_its_query_names() {

@@ -1,6 +1,7 @@
 //! From a request of HTTP to the message of an RPC, and from its answer to JSON.
 
 use bytes::Bytes;
+use cofferdam_proto::json::Ordered;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
@@ -110,7 +111,7 @@ pub(super) async fn response(rpc: &Rpc, answer: Bytes) -> Result<Response<Bytes>
 fn written(rpc: &Rpc, answer: &[u8]) -> Result<Response<Bytes>, Problem> {
     let message = DynamicMessage::decode(rpc.output.clone(), answer);
     let message = message.map_err(|error| Problem::internal(&format!("{}: {error}", rpc.method)))?;
-    let mut text = serde_json::to_vec(&message)
+    let mut text = serde_json::to_vec(&Ordered(&message))
         .map_err(|error| Problem::internal(&format!("{} cannot be written as JSON: {error}", rpc.method)))?;
     text.push(b'\n');
     let mut response = Response::new(text.into());

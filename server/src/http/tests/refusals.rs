@@ -67,16 +67,52 @@ async fn each_fault_of_a_body_is_named_by_its_path() {
     }
     let body = json!({"service": {"name": 7}, "level": "FULL", "policy": {"retry": {"maxAttempts": -1}}});
     let faults = fields(&ask(&manager, "POST /v1/services", &[], body).await).join("\n");
-    for path in ["service.name: cannot be read", "level: cannot be read", "policy.retry.max_attempts: cannot be read"] {
+    for path in [
+        "service.name: cannot be read",
+        "level: is no IsolationLevel; did you mean ISOLATION_LEVEL_FULL? It must be one of ISOLATION_LEVEL_NONE, \
+         ISOLATION_LEVEL_BASIC, ISOLATION_LEVEL_ENHANCED, ISOLATION_LEVEL_FULL",
+        "policy.retry.max_attempts: cannot be read",
+    ] {
         assert!(faults.contains(path), "{path}: {faults}");
     }
     for (body, what) in [("{", "the body is no JSON"), ("[]", "must be an object"), ("{} {}", "the body is no JSON")] {
         let said = ask(&manager, "POST /v1/services", &[], body).await;
         assert!(said.status == 400 && said.text.contains(what), "{}", said.text);
     }
-    let both = json!({"service": {"name": "a"}, "fallback": {"chain": [{"static": {}, "cached": {}}]}});
-    let said = ask(&manager, "POST /v1/services", &[], both).await;
-    assert!(said.status == 400 && said.text.contains("oneof"), "{}", said.text);
+    for (step, fault) in [
+        (json!({"static": {}, "cached": {}}), "static: is one of two that exclude each other: cached is there as well"),
+        (json!({"static": {}, "cached": null}), ""),
+    ] {
+        let body = json!({"service": {"name": "a"}, "fallback": {"chain": [{"cached": {}}, step]}});
+        let said = ask(&manager, "POST /v1/services", &[], body).await;
+        let (status, expected) = match fault {
+            "" => (201, Vec::new()),
+            fault => (400, vec![format!("fallback.chain[1].{fault}")]),
+        };
+        assert_eq!((said.status, fields(&said)), (status, expected), "{}", said.text);
+    }
+}
+
+/// Before, they came back in the words of the library that reads JSON.
+#[tokio::test]
+async fn a_value_of_an_enum_that_there_is_none_of_is_answered_with_those_that_there_are() {
+    let manager = Manager::start().await;
+    for (level, nearest) in [
+        (json!("full"), "; did you mean ISOLATION_LEVEL_FULL? It must"),
+        (json!("ISOLATION_LEVEL_FUL"), "; did you mean ISOLATION_LEVEL_FULL? It must"),
+        (json!("Enhancd"), "; did you mean ISOLATION_LEVEL_ENHANCED? It must"),
+        (json!("zzz"), "; it must"),
+        (json!(true), "; it must"),
+        (json!([]), "; it must"),
+    ] {
+        let said = ask(&manager, "PUT /v1/services/a/level", &[], json!({"level": level})).await;
+        let fault =
+            format!("level: is no IsolationLevel{nearest} be one of ISOLATION_LEVEL_NONE, ISOLATION_LEVEL_BASIC");
+        assert!(said.status == 400 && fields(&said)[0].starts_with(&fault), "{level}: {}", said.text);
+    }
+    let kinds = get(&manager, "/v1/events:list?kinds=brekaer").await;
+    let fault = "kinds: is no EventKind; did you mean EVENT_KIND_BREAKER? It must be one of EVENT_KIND_";
+    assert!(kinds.status == 400 && fields(&kinds)[0].starts_with(fault), "{}", kinds.text);
 }
 
 #[tokio::test]

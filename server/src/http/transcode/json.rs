@@ -1,12 +1,12 @@
 //! Proto3 JSON, with each fault at its place.
 //!
 //! The conversion is prost-reflect's. It stops at the first fault, says no path, and lets pass what is silently without
-//! effect: a name that is there twice, `null` in a list. So names are looked at first, and where the conversion fails, each
-//! value is tried for itself to find those at fault.
+//! effect: a name that is there twice, `null` in a list. So names are looked at first, those that exclude each other among
+//! them, and where the conversion fails, each value is tried for itself to find those at fault.
 
 use std::collections::HashSet;
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value;
 
 use super::{super::problem::Violation, seed, tree::Tree};
@@ -14,6 +14,9 @@ use crate::registry::nearest;
 
 /// The most faults that are told.
 pub(super) const MAX_FAULTS: usize = 16;
+
+/// How the first value of each enum ends, behind what they all begin with.
+const NONE: &str = "UNSPECIFIED";
 
 /// The most values that are tried for themselves. What is wrong behind them is told without its place.
 const MAX_TRIES: usize = 1_000;
@@ -47,12 +50,39 @@ pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<
     Err(faults.found)
 }
 
-/// Reads one value of a field from JSON, as one in a list where the field is one.
+/// Reads one value of a field from JSON, as one in a list where the field is one; what is wrong with it, else.
 pub(super) fn value_of(field: &FieldDescriptor, value: Value) -> Result<prost_reflect::Value, String> {
+    let kind = field.kind();
+    let said = value.as_str().map(str::to_owned).filter(|_| kind.as_enum().is_some()).unwrap_or_default();
     let value = if field.is_list() { Value::Array(vec![value]) } else { value };
     let object = Value::Object([(field.json_name().to_owned(), value)].into_iter().collect());
     let message = DynamicMessage::deserialize(field.parent_message().clone(), object);
-    message.map(|message| message.get_field(field).into_owned()).map_err(|error| cleaned(&error))
+    message.map(|message| message.get_field(field).into_owned()).map_err(|error| match kind.as_enum() {
+        Some(values) => no_value_of(values, &said),
+        None => format!("cannot be read: {}", cleaned(&error)),
+    })
+}
+
+/// What is said of a value that an enum does not have. Its first value stands for none, and is no help.
+fn no_value_of(values: &EnumDescriptor, said: &str) -> String {
+    let names: Vec<_> = values.values().skip(1).map(|value| value.name().to_owned()).collect();
+    let prefix = values.values().next().map(|zero| zero.name().trim_end_matches(NONE).to_owned()).unwrap_or_default();
+    // Who forgets what they all begin with is understood.
+    let said = said.to_ascii_uppercase().replace('-', "_");
+    let said = said.strip_prefix(&prefix).unwrap_or(&said);
+    let alike = nearest(said, names.iter().map(|name| name.strip_prefix(&prefix).unwrap_or(name)));
+    let names = names.join(", ");
+    match alike.first() {
+        Some(alike) => {
+            format!("is no {}; did you mean {prefix}{alike}? It must be one of {names}", values.name())
+        }
+        None => format!("is no {}; it must be one of {names}", values.name()),
+    }
+}
+
+/// What is said of a field that cannot be beside another one, of the same oneof.
+pub(super) fn excluded(by: &FieldDescriptor) -> String {
+    format!("is one of two that exclude each other: {} is there as well", by.json_name())
 }
 
 /// The field of a message by either of its names.
@@ -112,7 +142,7 @@ impl Faults {
         let Tree::Object(fields) = tree else {
             return self.add(path, "must be an object");
         };
-        let mut seen = Vec::new();
+        let (mut seen, mut chosen) = (Vec::new(), Vec::<FieldDescriptor>::new());
         for (name, value) in fields {
             if self.is_full() {
                 return;
@@ -126,8 +156,17 @@ impl Faults {
                 self.add(&path, "is there twice");
             }
             seen.push(field.number());
-            if !value.is_null() {
-                self.in_field(&field, value, &path);
+            if value.is_null() {
+                continue;
+            }
+            self.in_field(&field, value, &path);
+            if field.containing_oneof().is_some() {
+                let is_other =
+                    |other: &&FieldDescriptor| **other != field && other.containing_oneof() == field.containing_oneof();
+                if let Some(other) = chosen.iter().find(is_other) {
+                    self.add(&path, excluded(other));
+                }
+                chosen.push(field);
             }
         }
     }
@@ -177,7 +216,7 @@ impl Faults {
         let Some(left) = self.tries.checked_sub(1) else { return };
         self.tries = left;
         if let Err(what) = value_of(field, value.to_value()) {
-            self.add(path, format!("cannot be read: {what}"));
+            self.add(path, what);
         }
     }
 }

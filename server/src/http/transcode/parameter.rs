@@ -53,7 +53,7 @@ fn is_of_fields(field: &FieldDescriptor) -> bool {
 }
 
 fn set_field(message: &mut DynamicMessage, field: &FieldDescriptor, text: &str) -> Result<(), String> {
-    let value = json::value_of(field, in_json(field, text)?).map_err(|what| format!("cannot be read: {what}"))?;
+    let value = json::value_of(field, in_json(field, text)?)?;
     if field.is_list() {
         let more = value.as_list().unwrap_or_default().to_vec();
         if let Some(list) = message.get_field_mut(field).as_list_mut() {
@@ -74,7 +74,7 @@ fn set_field(message: &mut DynamicMessage, field: &FieldDescriptor, text: &str) 
 fn is_alone(message: &DynamicMessage, field: &FieldDescriptor) -> Result<(), String> {
     let others = field.containing_oneof().into_iter().flat_map(|oneof| oneof.fields().collect::<Vec<_>>());
     match others.into_iter().find(|other| other != field && message.has_field(other)) {
-        Some(other) => Err(format!("is one of two that exclude each other: {} is there as well", other.json_name())),
+        Some(other) => Err(json::excluded(&other)),
         None => Ok(()),
     }
 }

@@ -1,16 +1,17 @@
-//! A message as a document that is the same whenever the message is.
+//! A message as JSON that is the same whenever the message is.
 //!
 //! Fields are in the contract's order. A map has none: prost-reflect keeps it in a hash table, in another order each time,
-//! and an export that is kept with the sources of a service would differ from itself. So maps are printed by their keys.
+//! and an export that is kept with the sources of a service would differ from itself, as would an answer that is kept by
+//! its entity tag. So maps are written by their keys.
 
 use indexmap::IndexMap;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A message whose maps are put into words by their keys.
+/// A message in its proto3 JSON form, with maps by their keys.
 #[derive(Debug)]
-pub(super) struct Ordered<'a>(pub(super) &'a DynamicMessage);
+pub struct Ordered<'a>(pub &'a DynamicMessage);
 
 impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
