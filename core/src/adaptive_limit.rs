@@ -2,17 +2,19 @@
 //!
 //! A bulkhead needs a number that somebody measured; a service's capacity changes with every release and every noisy
 //! neighbour. Too many calls in flight do not make a busy service faster, they only stand in its queue. So this limit
-//! starts somewhere, watches latency or failures, and moves. The two algorithms are those of Netflix's
+//! starts somewhere, watches latency or what is turned away, and moves. The two algorithms are those of Netflix's
 //! `concurrency-limits`: [gradient2](crate::policy::AdaptiveLimitKind::Gradient2) compares latency with its long-term
 //! average and needs no failure to see a queue grow; [AIMD](crate::policy::AdaptiveLimitKind::Aimd) grows by one and
-//! shrinks by a tenth on failures, as TCP does. Both go by windows of calls, as its `WindowedLimit` does; what each of
+//! shrinks by a tenth on overload, as TCP does. Both go by windows of calls, as its `WindowedLimit` does; what each of
 //! them does differently, because the original has a known defect, stands in the header of its file.
 //!
 //! *A call never waits here.* At the limit it is rejected at once: whoever wants a queue has the bulkhead's, in front.
 //!
-//! *What a call teaches.* A success its latency, a failure (a timeout included) that it failed, both how many calls
-//! were in flight. A call that is cancelled, and one whose outcome is neutral, gives its permit back and teaches
-//! nothing.
+//! *What a call teaches.* A success its latency; one that the service turned away for having too much to do, or did not
+//! answer in time, that there was an overload; both how many calls were in flight. All others give their permit back and
+//! teach nothing: those that were cancelled, and errors of other kinds. A bug that fails one call in five at any load is
+//! no reason to let fewer of the others through; and a service that sheds load says so by a code that is no failure to a
+//! breaker.
 //!
 //! *One word* holds the limit and the calls in flight, `[limit 32 | in flight 32]`. So a permit is given in the same
 //! swap that compares the two, and there are never more permits than the limit that was in force when the last one was
@@ -33,7 +35,6 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use crate::outcome::Outcome;
 use crate::policy::AdaptiveLimitPolicy;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::time::Timestamp;
@@ -69,6 +70,17 @@ pub struct Permit<'a> {
     limit: &'a AdaptiveLimit,
     /// Calls in flight when it was given, this one included.
     in_flight: u32,
+}
+
+/// How a call went, as far as it says something of how much the service can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// The service answered, after so long.
+    Answered(Duration),
+    /// It had too much to do: it turned the call away, or did not answer in time.
+    Overload,
+    /// It says nothing of that.
+    Nothing,
 }
 
 /// A limit and how much of it is used, at one time.
@@ -139,12 +151,12 @@ impl AdaptiveLimit {
 }
 
 impl Permit<'_> {
-    /// Gives the permit back, and teaches how the call went: what it says about the service, and how long it took.
-    pub fn record(self, outcome: Outcome, latency: Duration, now: Timestamp) {
-        let lesson = match outcome {
-            Outcome::Success => Ok(latency),
-            Outcome::Failure => Err(window::Failed),
-            Outcome::Neutral => return,
+    /// Gives the permit back, and teaches how the call went.
+    pub fn record(self, lesson: Lesson, now: Timestamp) {
+        let lesson = match lesson {
+            Lesson::Answered(latency) => Ok(latency),
+            Lesson::Overload => Err(window::Overload),
+            Lesson::Nothing => return,
         };
         let (limit, in_flight) = (self.limit, self.in_flight);
         drop(self);

@@ -40,9 +40,9 @@ pub fn matches_method(glob: &str, method: &str) -> bool {
     matches(method_name(glob), method_name(method))
 }
 
-/// A method, or a glob of methods, without the slash at its front.
+/// A method, or a glob of methods, without the slash at its front. Two slashes are not gRPC's, and stay.
 pub(crate) fn method_name(text: &str) -> &str {
-    text.strip_prefix('/').unwrap_or(text)
+    text.strip_prefix('/').filter(|name| !name.starts_with('/')).unwrap_or(text)
 }
 
 #[cfg(test)]

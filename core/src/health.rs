@@ -42,8 +42,8 @@ impl HealthStatus {
     }
 }
 
-/// How the calls of the last while ended. A policy with another `window` starts afresh; every other change of the
-/// policy applies to what was already recorded.
+/// How the calls of the last while ended. A policy with another `window` starts afresh when it is put in force; every
+/// other change of the policy applies to what was already recorded.
 ///
 /// ```
 /// use cofferdam_core::health::{HealthStatus, HealthWindow};
@@ -51,12 +51,12 @@ impl HealthStatus {
 /// use cofferdam_core::time::Timestamp;
 ///
 /// let policy = HealthPolicy { minimum_calls: 4, ..HealthPolicy::default() };
-/// let (window, now) = (HealthWindow::new(), Timestamp::from_millis(1));
+/// let (window, now) = (HealthWindow::new(&policy), Timestamp::from_millis(1));
 /// for is_failure in [false, true, false] {
-///     window.record(is_failure, now, &policy);
+///     window.record(is_failure, now);
 /// }
 /// assert_eq!(window.status(false, now, &policy), HealthStatus::Healthy);
-/// window.record(true, now, &policy);
+/// window.record(true, now);
 /// assert_eq!(window.error_rate(now, &policy), Some(0.5));
 /// assert_eq!(window.status(false, now, &policy), HealthStatus::Unhealthy);
 /// ```
@@ -67,32 +67,21 @@ pub struct HealthWindow {
     successes: StripedRing,
 }
 
-impl Default for HealthWindow {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl HealthWindow {
     /// A window without calls.
-    pub fn new() -> Self {
-        Self { scale: Scale::default(), failures: Ring::new(), successes: StripedRing::new() }
+    pub fn new(policy: &HealthPolicy) -> Self {
+        Self { scale: Scale::new(shape(policy)), failures: Ring::new(), successes: StripedRing::new() }
+    }
+
+    /// Goes by another policy from now on: another `window` begins afresh.
+    pub fn set_policy(&self, policy: &HealthPolicy) {
+        self.scale.advance(shape(policy));
     }
 
     /// Counts a call that ended.
-    pub fn record(&self, is_failure: bool, now: Timestamp, policy: &HealthPolicy) {
-        self.record_in(Self::shape(policy), is_failure, now);
-    }
-
-    /// The shape of a policy's window: found out once, for every call asks.
-    pub(crate) fn shape(policy: &HealthPolicy) -> Shape {
-        Shape::new(policy.window, BUCKETS)
-    }
-
-    /// Counts a call that ended, in a window of such a shape.
     #[inline]
-    pub(crate) fn record_in(&self, shape: Shape, is_failure: bool, now: Timestamp) {
-        let frame = self.scale.advance(shape);
+    pub fn record(&self, is_failure: bool, now: Timestamp) {
+        let frame = self.scale.frame(0);
         if is_failure {
             self.failures.add(frame, frame.tick(now));
         } else if !self.successes.add_at_present(frame, now) {
@@ -102,7 +91,7 @@ impl HealthWindow {
 
     /// Failures per call in the window, in [0, 1]; `None` where it holds no call, or fewer than `minimum_calls`.
     pub fn error_rate(&self, now: Timestamp, policy: &HealthPolicy) -> Option<f64> {
-        let frame = self.scale.peek(Self::shape(policy))?;
+        let frame = self.scale.frame(0);
         let tick = frame.tick(now);
         let failures = self.failures.sum(frame, tick);
         let calls = failures + self.successes.sum(frame, tick);
@@ -110,9 +99,9 @@ impl HealthWindow {
     }
 
     /// Whether the window holds a failure.
-    pub fn has_failures(&self, now: Timestamp, policy: &HealthPolicy) -> bool {
-        let frame = self.scale.peek(Self::shape(policy));
-        frame.is_some_and(|frame| self.failures.sum(frame, frame.tick(now)) > 0)
+    pub fn has_failures(&self, now: Timestamp) -> bool {
+        let frame = self.scale.frame(0);
+        self.failures.sum(frame, frame.tick(now)) > 0
     }
 
     /// The health; `is_open` says whether a breaker keeps calls from the service.
@@ -121,11 +110,16 @@ impl HealthWindow {
             return HealthStatus::CircuitOpen;
         }
         match self.error_rate(now, policy) {
-            Some(rate) if rate >= policy.unhealthy_error_rate => HealthStatus::Unhealthy,
+            // Without a failure it is healthy whatever the threshold.
+            Some(rate) if rate > 0.0 && rate >= policy.unhealthy_error_rate => HealthStatus::Unhealthy,
             Some(rate) if rate > policy.degraded_error_rate => HealthStatus::Degraded,
             _ => HealthStatus::Healthy,
         }
     }
+}
+
+fn shape(policy: &HealthPolicy) -> Shape {
+    Shape::new(policy.window, BUCKETS)
 }
 
 #[cfg(test)]
@@ -139,9 +133,9 @@ mod tests {
 
     /// A window with so many failures and successes, all at one time.
     fn window(failures: u32, successes: u32, now: Timestamp, policy: &HealthPolicy) -> HealthWindow {
-        let window = HealthWindow::new();
-        (0..failures).for_each(|_| window.record(true, now, policy));
-        (0..successes).for_each(|_| window.record(false, now, policy));
+        let window = HealthWindow::new(policy);
+        (0..failures).for_each(|_| window.record(true, now));
+        (0..successes).for_each(|_| window.record(false, now));
         window
     }
 
@@ -172,13 +166,13 @@ mod tests {
     fn an_open_breaker_wins() {
         let policy = HealthPolicy::default();
         assert_eq!(window(0, 20, at(7), &policy).status(true, at(7), &policy), HealthStatus::CircuitOpen);
-        assert_eq!(HealthWindow::new().status(true, at(7), &policy), HealthStatus::CircuitOpen);
+        assert_eq!(HealthWindow::new(&policy).status(true, at(7), &policy), HealthStatus::CircuitOpen);
     }
 
     #[test]
     fn no_calls_have_no_rate() {
         let policy = HealthPolicy { minimum_calls: 0, ..HealthPolicy::default() };
-        assert_eq!(HealthWindow::new().error_rate(at(1), &policy), None);
+        assert_eq!(HealthWindow::new(&policy).error_rate(at(1), &policy), None);
         assert_eq!(window(0, 1, at(1), &policy).error_rate(at(1), &policy), Some(0.0));
     }
 
@@ -186,7 +180,7 @@ mod tests {
     fn calls_leave_the_window() {
         let policy = HealthPolicy::default();
         let window = window(10, 0, at(500), &policy);
-        (0..30).for_each(|_| window.record(false, at(30_000), &policy));
+        (0..30).for_each(|_| window.record(false, at(30_000)));
         assert_eq!(window.error_rate(at(59_999), &policy), Some(0.25));
         assert_eq!(window.error_rate(at(60_000), &policy), Some(0.0));
         assert_eq!(window.error_rate(at(89_999), &policy), Some(0.0));
@@ -196,9 +190,7 @@ mod tests {
     #[test]
     fn reading_changes_nothing() {
         let policy = HealthPolicy::default();
-        let other = HealthPolicy { window: Duration::from_secs(1), ..policy };
         let window = window(10, 10, at(100), &policy);
-        assert_eq!(window.error_rate(at(100), &other), None);
         assert_eq!(window.error_rate(at(3_600_000), &policy), None);
         assert_eq!(window.error_rate(at(100), &policy), Some(0.5));
     }
@@ -212,9 +204,19 @@ mod tests {
         let careful = HealthPolicy { minimum_calls: 11, ..policy };
         assert_eq!(window.status(false, at(100), &careful), HealthStatus::Healthy);
         let shorter = HealthPolicy { window: Duration::from_secs(1), minimum_calls: 1, ..policy };
-        window.record(true, at(100), &shorter);
-        assert_eq!(window.error_rate(at(100), &shorter), Some(1.0));
-        assert_eq!(window.error_rate(at(100), &policy), None);
+        window.set_policy(&shorter);
+        assert_eq!(window.error_rate(at(100), &shorter), None);
+        window.record(true, at(100));
+        window.set_policy(&shorter);
+        assert_eq!(window.error_rate(at(100), &shorter), Some(1.0), "the same again begins nothing");
+    }
+
+    #[test]
+    fn without_a_failure_it_is_healthy_whatever_the_thresholds() {
+        let policy = HealthPolicy { degraded_error_rate: 0.0, unhealthy_error_rate: 0.0, ..HealthPolicy::default() };
+        let status = |failures, successes| window(failures, successes, at(7), &policy).status(false, at(7), &policy);
+        assert_eq!(status(0, 10), HealthStatus::Healthy);
+        assert_eq!(status(1, 999), HealthStatus::Unhealthy);
     }
 
     #[test]

@@ -94,11 +94,12 @@ impl Isolation {
     pub fn new(policy: Policy, revision: Option<Revision>, clocks: Clocks, observer: Arc<dyn Observer>) -> Self {
         let mut known = Known::new(clocks);
         let measured = Arc::clone(known.ledger.others());
+        let (budget, health) = (RetryBudget::new(&policy.retry.budget), HealthWindow::new(&policy.health));
         Self {
             current: ArcSwap::from_pointee(InForce::new(policy, revision, true, &mut known)),
             known: Mutex::new(known),
-            budget: RetryBudget::new(),
-            health: HealthWindow::new(),
+            budget,
+            health,
             measured,
             rejections: Rejections::default(),
             observer,
@@ -122,6 +123,8 @@ impl Isolation {
 
     fn put_in_force(&self, known: &mut Known, in_force: InForce) {
         hints::apply(known, &in_force.policy, in_force.base.breaker());
+        self.budget.set_policy(&in_force.policy.retry.budget);
+        self.health.set_policy(&in_force.policy.health);
         self.current.store(Arc::new(in_force));
         known.prune();
     }
@@ -184,12 +187,13 @@ impl Isolation {
         if open.is_empty() { derived } else { derived.worse(HealthStatus::Degraded) }
     }
 
-    /// Whether nothing is lost to the service's callers with what was learned: the breakers are closed, no failure is in
-    /// their windows nor in that of the health, and the rate limits owe no wait. Answers that the cache keeps do not
-    /// count.
+    /// Whether nothing is lost to the service's callers with what was learned and ordered: the service is not switched off
+    /// and at its lasting level, the breakers are closed, no failure is in their windows nor in that of the health, and the
+    /// rate limits owe no wait. Answers that the cache keeps do not count.
     pub fn is_at_rest(&self, now: Timestamp) -> bool {
         let current = self.current.load();
-        current.scopes().all(|scope| scope.is_at_rest(now)) && !self.health.has_failures(now, &current.policy.health)
+        let is_as_usual = current.is_enabled && current.level_until.is_none();
+        is_as_usual && current.scopes().all(|scope| scope.is_at_rest(now)) && !self.health.has_failures(now)
     }
 
     /// Where good answers are kept: for the service, and for each override with a fallback of its own.

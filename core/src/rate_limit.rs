@@ -3,16 +3,21 @@
 //! All it remembers is the *theoretical arrival time*: when the next call would come if all came exactly at the rate. A
 //! call moves it on by the time between two calls. It may be ahead of the clock by as much as a burst allows; a call
 //! that would start beyond that waits for its turn, or is rejected. That is one number, so a decision is one
-//! compare-and-swap, a rejection is a read, and a policy that changes takes over where the last one was: nobody gets a
-//! fresh burst by pushing a policy.
+//! compare-and-swap, and a rejection is a read.
+//!
+//! *Another policy* takes over where the last one was. As a bucket of tokens, which this is the time form of: the tokens
+//! that are left stay, as many as the new burst holds. So nobody gets a fresh burst by pushing a policy, and nobody waits
+//! at a rate that is no more. Turns that have been told stay as they were told, and the next one follows the last of
+//! them.
 //!
 //! A call that waits has moved the time on already; that is its place in the line. If it is cancelled, it takes that
 //! back where it is the last in line. Where others came after it, they have been told their turns, and the one that
 //! was given up is lost: the limit is kept, and not fully used for once.
 
 use crate::policy::RateLimitPolicy;
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Timestamp;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// Limits how many calls start in a period.
@@ -34,6 +39,17 @@ use std::time::Duration;
 pub struct RateLimit {
     /// The theoretical arrival time, in nanoseconds. Nothing else is published with it, so no order is needed.
     next: AtomicU64,
+    /// The pace of the policy in force. `None`: there was none yet.
+    pace: Mutex<Option<Pace>>,
+}
+
+/// A policy in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    /// Between two calls: rounded up, so that the rate is never exceeded.
+    between: u64,
+    /// What a whole burst moves the theoretical arrival time on by.
+    burst: u64,
 }
 
 /// A call's turn. Dropping it before it is [`taken`](Self::take) gives it up.
@@ -65,15 +81,29 @@ impl RateLimit {
         self.next.load(Relaxed) > now.as_nanos()
     }
 
+    /// Goes by another policy from now on.
+    pub fn set_policy(&self, policy: &RateLimitPolicy, now: Timestamp) {
+        let pace = Pace::of(policy);
+        let mut last = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = last.replace(pace).filter(|last| *last != pace) else { return };
+        let mut next = self.next.load(Relaxed);
+        loop {
+            let moved = pace.take_over(last, next, now.as_nanos());
+            match self.next.compare_exchange_weak(next, moved, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(other) => next = other,
+            }
+        }
+    }
+
     /// A turn, now or after a wait of no more than `longest`.
     ///
     /// # Errors
     ///
     /// [`RateLimited`], where the wait would be longer.
     pub fn enter(&self, policy: &RateLimitPolicy, longest: Duration, now: Timestamp) -> Result<Turn<'_>, RateLimited> {
-        let between = between(policy);
-        let burst = if policy.burst == 0 { policy.permits } else { policy.burst };
-        let ahead = between.saturating_mul(u64::from(burst.saturating_sub(1)));
+        let Pace { between, burst } = Pace::of(policy);
+        let ahead = burst.saturating_sub(between);
         let now = now.as_nanos();
         let mut next = self.next.load(Relaxed);
         loop {
@@ -94,10 +124,29 @@ impl RateLimit {
     }
 }
 
-/// The nanoseconds between two calls: rounded up, so that the rate is never exceeded.
-fn between(policy: &RateLimitPolicy) -> u64 {
-    let period = u64::try_from(policy.period.as_nanos()).unwrap_or(u64::MAX);
-    period.div_ceil(u64::from(policy.permits.max(1)))
+impl Pace {
+    fn of(policy: &RateLimitPolicy) -> Self {
+        let period = u64::try_from(policy.period.as_nanos()).unwrap_or(u64::MAX);
+        let between = period.div_ceil(u64::from(policy.permits.max(1)));
+        let burst = if policy.burst == 0 { policy.permits } else { policy.burst };
+        Self { between, burst: between.saturating_mul(u64::from(burst)) }
+    }
+
+    /// The theoretical arrival time that says of this pace what `next` says of the last one.
+    fn take_over(self, last: Self, next: u64, now: u64) -> u64 {
+        // When no token is left, or was.
+        match next.checked_sub(last.burst).filter(|empty| *empty > now) {
+            // The turns until then have been told.
+            Some(empty) => empty.saturating_add(self.burst),
+            None => {
+                let used = next.saturating_sub(now);
+                let left = u128::from(last.burst.saturating_sub(used));
+                let left = left * u128::from(self.between) / u128::from(last.between.max(1));
+                let left = u64::try_from(left).unwrap_or(u64::MAX).min(self.burst);
+                now.saturating_add(self.burst - left)
+            }
+        }
+    }
 }
 
 impl Turn<'_> {

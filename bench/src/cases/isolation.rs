@@ -69,6 +69,6 @@ impl Operation for Answered {
 
     fn classify(&self, result: Result<&u64, &Failed>, _: Context<'_>) -> Verdict {
         let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Failure };
-        Verdict { outcome, is_retryable: true, may_have_reached: true, pushback: None }
+        Verdict { outcome, is_retryable: true, may_have_reached: true, is_overload: false, pushback: None }
     }
 }

@@ -22,5 +22,5 @@ pub fn budget_deposit() -> Case {
 
 pub fn health_record() -> Case {
     let (health, policy) = (HealthWindow::new(), HealthPolicy::default());
-    Case::new("health, a success", move || health.record(false, black_box(NOW), &policy))
+    Case::new("health, a success", move || health.record(false, black_box(NOW)))
 }

@@ -1,7 +1,7 @@
 //! What a result says about the service, where the caller has not said it.
 
-use crate::error::Rejection;
-use crate::transport;
+use crate::error::{Error as CallError, Rejection};
+use crate::transport::{self, Status};
 use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
 use std::any::{Any, type_name};
@@ -24,7 +24,7 @@ impl IntoVerdict for Outcome {
     /// A failure is worth another attempt, and may have reached the service.
     fn into_verdict(self) -> Verdict {
         let is_retryable = self == Outcome::Failure;
-        Verdict { outcome: self, is_retryable, may_have_reached: true, pushback: None }
+        Verdict { outcome: self, is_retryable, may_have_reached: true, is_overload: false, pushback: None }
     }
 }
 
@@ -40,6 +40,14 @@ pub(crate) fn verdict<T, E: 'static>(result: Result<&T, &E>, context: Context<'_
     }
 }
 
+/// The verdict on a result whose error is one of any type, which may have others behind it.
+pub(crate) fn verdict_by_source<T, E: Error + 'static>(result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+    match result {
+        Ok(_) => Outcome::Success.into_verdict(),
+        Err(error) => on_error(error, Context { error_type: type_name::<E>(), ..context }),
+    }
+}
+
 /// The verdict on an error: by the first of its sources that carries a status, and by the policy's rules for error types.
 /// Those know the type that the call has, and of what lies within or behind it the types that [`named`] does: the
 /// language tells no name of a type that is hidden in a box.
@@ -47,7 +55,7 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> V
     if is_own_rejection(error) {
         return Outcome::Neutral.into_verdict();
     }
-    let spoken = transport::on_error(error, context);
+    let spoken = sources(error).find_map(|source| transport::on_error(source, context));
     let rule_for = |name: &str| context.policy.classification.error_type(name);
     let hidden = sources(error).filter_map(named).filter_map(rule_for);
     let rule = hidden.chain(rule_for(context.error_type)).reduce(Outcome::prevailing);
@@ -56,12 +64,21 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> V
         (Some(spoken), None) => spoken,
         (None, rule) => rule.unwrap_or(Outcome::Failure).into_verdict(),
     };
-    Verdict { may_have_reached: verdict.may_have_reached && !sources(error).any(is_refused), ..verdict }
+    let is_refused = sources(error).any(is_refused);
+    Verdict {
+        may_have_reached: verdict.may_have_reached && !is_refused,
+        is_overload: verdict.is_overload || is_refused || sources(error).any(has_timed_out),
+        ..verdict
+    }
 }
 
 /// Whether a protected call of ours, somewhere below, was rejected: that says nothing about the service.
 fn is_own_rejection(error: &(dyn Error + 'static)) -> bool {
-    let is_rejection = |source: &(dyn Error + 'static)| source.downcast_ref().is_some_and(Rejection::is_local);
+    let is_rejection = |source: &(dyn Error + 'static)| {
+        source.downcast_ref().is_some_and(Rejection::is_local)
+            || source.downcast_ref().is_some_and(CallError::<Status>::is_local)
+            || source.downcast_ref().is_some_and(CallError::<io::Error>::is_local)
+    };
     sources(error).any(|source| is_rejection(source) || is_rejected_by_layer(source))
 }
 
@@ -84,9 +101,22 @@ fn is_refused(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
+fn has_timed_out(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
 /// An error and its sources, outermost first.
 pub(crate) fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| own_error(error).or_else(|| error.source()))
+}
+
+/// The own error of a protected call that brought none other. Its source is that one's source, so that chains of errors
+/// are printed without saying the same twice.
+fn own_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    fn own<E: Error + 'static>(error: &CallError<E>) -> Option<&(dyn Error + 'static)> {
+        if let CallError::Inner(own) = error { Some(own) } else { None }
+    }
+    error.downcast_ref().and_then(own::<Status>).or_else(|| error.downcast_ref().and_then(own::<io::Error>))
 }
 
 /// A value of any type as an error, where it is one of those that carry a status. The language cannot ask whether any
@@ -99,6 +129,8 @@ fn as_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
         .or_else(|| error.downcast_ref::<Box<dyn Error + Send>>().map(|error| -> &(dyn Error + 'static) { &**error }))
         .or_else(|| error.downcast_ref::<io::Error>().map(|error| -> &(dyn Error + 'static) { error }))
         .or_else(|| error.downcast_ref::<Rejection>().map(|error| -> &(dyn Error + 'static) { error }))
+        .or_else(|| error.downcast_ref::<CallError<Status>>().map(|error| -> &(dyn Error + 'static) { error }))
+        .or_else(|| error.downcast_ref::<CallError<io::Error>>().map(|error| -> &(dyn Error + 'static) { error }))
         .or_else(|| transport::as_error(error))
 }
 

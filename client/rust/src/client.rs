@@ -177,6 +177,35 @@ impl Cofferdam {
         Name::new(name).map(|name| self.service(name.as_str()))
     }
 
+    /// Waits, so long at the most, for what the manager has to say of the services that were named so far; for a process
+    /// whose first calls are not to run under the built-in default. Whether it has said it. At once where there is no
+    /// manager: then there is nothing to wait for.
+    ///
+    /// A manager that is away is no reason not to start: calls are protected either way.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let cd = cofferdam::Cofferdam::builder("checkout").manager("http://127.0.0.1:1").start();
+    /// let db = cd.service("orders-db");
+    /// if !cd.ready(Duration::from_millis(50)).await {
+    ///     println!("orders-db begins under {:?}: {:?}", db.origin(), cd.connection().reason);
+    /// }
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn ready(&self, within: Duration) -> bool {
+        let Shared { managers, registry, .. } = &*self.inner.shared;
+        if managers.is_empty() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            () = registry.all_settled() => true,
+            () = Tokio.sleep(within) => false,
+        }
+    }
+
     /// What happens from now on: connections, policies, breakers.
     pub fn events(&self) -> Events {
         self.inner.shared.hub.listen()

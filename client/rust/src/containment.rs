@@ -86,6 +86,12 @@ impl Containment {
         }
     }
 
+    /// Has the manager told that a revision was put back.
+    pub(crate) fn refuse(&self, service: &Arc<str>, refusal: ToManager) {
+        lock(&self.refusals).insert(Arc::clone(service), refusal);
+        self.refused.notify_one();
+    }
+
     /// Ends when there are refusals that the manager has not been told. Cancel-safe.
     pub(crate) async fn refused(&self) {
         self.refused.notified().await;
@@ -161,8 +167,7 @@ fn judge(shared: &Shared, service: &Arc<ServiceState>) {
         in_force: applied(service),
         is_contained: true,
     };
-    lock(&shared.containment.refusals).insert(Arc::clone(&service.name), answer);
-    shared.containment.refused.notify_one();
+    shared.containment.refuse(&service.name, answer);
 }
 
 /// Nothing that is done under these locks can panic half-way.

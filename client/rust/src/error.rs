@@ -226,6 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_of_grpc_answers_with_a_status() {
+        use tonic::{Code, Status};
+        let own = Status::from(Error::Inner(Status::not_found("no such user")));
+        assert_eq!((own.code(), own.message()), (Code::NotFound, "no such user"));
+        let codes = [
+            (Error::Open { retry_after: None, by: OpenedBy::Rules }, Code::Unavailable),
+            (Error::Disabled, Code::Unavailable),
+            (Error::Timeout, Code::DeadlineExceeded),
+            (Error::DeadlineSpent, Code::DeadlineExceeded),
+            (Error::BulkheadFull, Code::ResourceExhausted),
+            (Error::AdaptiveLimitReached, Code::ResourceExhausted),
+            (Error::RateLimited { retry_after: Duration::ZERO }, Code::ResourceExhausted),
+        ];
+        for (error, code) in codes {
+            let words = error.to_string();
+            let status = Status::from(error);
+            assert_eq!((status.code(), status.message()), (code, words.as_str()));
+            assert!(status.source().unwrap().is::<Rejection>());
+        }
+    }
+
+    #[test]
     fn verdicts_say_what_happened() {
         let retry_after = Some(Duration::from_millis(1500));
         let error: Error<Outer> = Error::Open { retry_after, by: OpenedBy::Rules };

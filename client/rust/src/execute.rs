@@ -19,7 +19,7 @@ use crate::error::{Error, Failure};
 use crate::service::Service;
 use cofferdam_core::call::{Answer, Attempt, CallOptions, Why};
 use cofferdam_core::policy::DegradedFallback;
-use hooks::{Given, Hooks, Once, Slots};
+use hooks::{BySource, Given, Hooks, Once, Slots};
 use operation::Call;
 use std::fmt;
 use std::time::Duration;
@@ -189,7 +189,7 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// Default: an answer is a success. An error of a type that the policy's `classification.error_types` names is what
     /// that says. A `tonic::Status`, and a boxed error with one among its sources, is what the policy says of its code;
     /// where both speak, neutral counts before failure, and failure before success. Any other error is a failure that
-    /// another attempt may mend. A call may have reached the service unless a connection error, gRPC's or one of
+    /// another attempt may mend: of a type of your own, say [`by_source`](Self::by_source). A call may have reached the service unless a connection error, gRPC's or one of
     /// `std::io`, says that there was none.
     pub fn classify<Fut, T, E, G, V>(
         self,
@@ -205,6 +205,41 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
         E: Send,
     {
         ready(self.call.map(|slots| slots.with_classify(classify)))
+    }
+
+    /// Judges an error of a type of your own by what lies behind it, as one in a box is: by the `tonic::Status`, the
+    /// `std::io::Error` or the verdict of another protected call among its
+    /// [sources](std::error::Error::source). In the place of a [`classify`](Self::classify).
+    ///
+    /// Without it an error of a type that the SDK does not know is a failure, whatever it holds: the language tells
+    /// whether it has sources only where that is asked for.
+    ///
+    /// ```
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum Trouble {
+    ///     #[error("users: {0}")]
+    ///     Users(#[from] tonic::Status),
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let users = cofferdam::Cofferdam::builder("checkout").start().service("users");
+    /// let call = users.execute("get", || async { Err::<(), Trouble>(tonic::Status::not_found("7").into()) });
+    /// assert!(call.by_source().await.is_err());
+    /// // That it has no such user is no fault of the service.
+    /// assert_eq!(users.counters().attempt_failures, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by_source<Fut, T, E>(
+        self,
+    ) -> Execute<'a, F, Slots<L, D, A, BySource, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        Slots<L, D, A, BySource, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(Slots::by_source))
     }
 
     /// How answers are kept as bytes and made from bytes. Without this, static and cached steps of the policy's chain

@@ -57,6 +57,8 @@ pub(crate) struct Registry {
     hub: Hub,
     /// Told when a temporary level begins.
     level_begun: Notify,
+    /// Told when the manager has said what it had to say of a service.
+    settled: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -112,8 +114,8 @@ impl Registry {
             instance_id: "".into(),
         };
         let newest = watch::Sender::new(0);
-        let (other, level_begun) = (OnceLock::new(), Notify::new());
-        Self { services: RwLock::new(services), newest, other, default_policy, hub, level_begun }
+        let (other, level_begun, settled) = (OnceLock::new(), Notify::new(), watch::Sender::new(()));
+        Self { services: RwLock::new(services), newest, other, default_policy, hub, level_begun, settled }
     }
 
     /// Takes in what an earlier process kept, for this instance; before anything is named.
@@ -223,7 +225,29 @@ impl Registry {
         let awaited = services.awaited;
         services.awaited = services.asked;
         let answered = services.followed.services().iter().filter(|service| service.number < awaited);
-        answered.cloned().collect()
+        let answered: Vec<_> = answered.cloned().collect();
+        answered.iter().for_each(|service| service.settle());
+        self.settled.send_replace(());
+        answered
+    }
+
+    /// Takes note that the manager has said what it had to say of a service.
+    pub(crate) fn settle(&self, service: &ServiceState) {
+        service.settle();
+        self.settled.send_replace(());
+    }
+
+    /// Ends when the manager has said what it had to say of all services that were named so far. Cancel-safe.
+    pub(crate) async fn all_settled(&self) {
+        let mut settled = self.settled.subscribe();
+        let mut open = self.followed();
+        loop {
+            open.retain(|service| !service.is_settled());
+            // The sender lives as long as this does.
+            if open.is_empty() || settled.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Changes when there is another service to follow.

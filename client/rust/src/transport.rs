@@ -23,6 +23,7 @@ pub(crate) use http::status_of_rejection;
 pub use http::{Auto, Http};
 pub(crate) use policy_file::{EncodedPolicy, UnusableBody, decode_policies, encode_policies, encode_policy};
 pub(crate) use status::{as_error, on_error, type_name_of};
+pub(crate) use tonic::Status;
 
 use std::sync::Arc;
 use std::time::Duration;

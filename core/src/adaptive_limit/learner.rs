@@ -1,6 +1,6 @@
 use super::aimd;
 use super::gradient2::Gradient2;
-use super::window::{Failed, Window};
+use super::window::{Overload, Window};
 use crate::policy::{AdaptiveLimitKind, AdaptiveLimitPolicy};
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Learner {
     }
 
     /// Takes in how a call went. `true`: there is a new estimate.
-    pub(super) fn learn(&mut self, lesson: Result<Duration, Failed>, in_flight: u32, now: Timestamp) -> bool {
+    pub(super) fn learn(&mut self, lesson: Result<Duration, Overload>, in_flight: u32, now: Timestamp) -> bool {
         let Some(sample) = self.window.add(lesson, in_flight, now) else {
             return false;
         };

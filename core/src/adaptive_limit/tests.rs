@@ -3,8 +3,7 @@ mod service;
 mod simulation;
 mod threads;
 
-use super::{AdaptiveLimit, Load, Permit};
-use crate::outcome::Outcome;
+use super::{AdaptiveLimit, Lesson, Load, Permit};
 use crate::policy::{AdaptiveLimitKind, AdaptiveLimitPolicy};
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -37,15 +36,15 @@ impl<'a> Bench<'a> {
     }
 
     /// A window in which so many calls, up to the limit, are in flight at once, again and again, and all end alike.
-    fn window(&mut self, in_flight: usize, outcome: Outcome, latency: Duration) {
+    fn window(&mut self, in_flight: usize, lesson: Lesson) {
         const ROUNDS: usize = 10;
         for round in 1..=ROUNDS {
             let mut permits = take(self.limit, in_flight);
             let last = permits.pop().filter(|_| round == ROUNDS);
-            permits.into_iter().for_each(|permit| permit.record(outcome, latency, self.now));
+            permits.into_iter().for_each(|permit| permit.record(lesson, self.now));
             if let Some(last) = last {
                 self.now = self.now.saturating_add(Duration::from_secs(1));
-                last.record(outcome, latency, self.now);
+                last.record(lesson, self.now);
             }
         }
     }
@@ -69,8 +68,9 @@ fn aimd_grows_by_one_and_shrinks_by_a_tenth() {
     let limit = aimd(1, 20, 200);
     let mut bench = Bench::new(&limit);
     let mut limits = Vec::new();
-    for outcome in [Outcome::Success, Outcome::Success, Outcome::Failure, Outcome::Failure, Outcome::Success] {
-        bench.window(20, outcome, 10 * MILLISECOND);
+    let well = Lesson::Answered(10 * MILLISECOND);
+    for lesson in [well, well, Lesson::Overload, Lesson::Overload, well] {
+        bench.window(20, lesson);
         limits.push(bench.limit());
     }
     assert_eq!(limits, [21, 22, 19, 17, 18]);
@@ -80,15 +80,16 @@ fn aimd_grows_by_one_and_shrinks_by_a_tenth() {
 fn gradient2_grows_by_a_fifth_of_four_and_shrinks_by_a_fifth_of_the_gradient() {
     let limit = AdaptiveLimit::new(&AdaptiveLimitPolicy { initial: 100, ..policy(AdaptiveLimitKind::Gradient2) });
     let mut bench = Bench::new(&limit);
-    let mut after = |outcome, latency: u32| {
-        bench.window(60, outcome, latency * MILLISECOND);
+    let mut after = |lesson| {
+        bench.window(60, lesson);
         bench.limit()
     };
-    assert_eq!([100, 100, 100].map(|latency| after(Outcome::Success, latency)), [100, 101, 102]);
-    assert_eq!(after(Outcome::Success, 149), 103, "within the tolerance");
-    assert_eq!(after(Outcome::Success, 200), 98, "a fifth of what 0.75 takes from 103.2");
-    assert_eq!(after(Outcome::Success, 1000), 88, "no gradient is below a half, so no window takes more than a tenth");
-    assert_eq!(after(Outcome::Failure, 1), 79, "failures are overload, however fast they came");
+    let took = |millis: u32| Lesson::Answered(millis * MILLISECOND);
+    assert_eq!([100, 100, 100].map(|millis| after(took(millis))), [100, 101, 102]);
+    assert_eq!(after(took(149)), 103, "within the tolerance");
+    assert_eq!(after(took(200)), 98, "a fifth of what 0.75 takes from 103.2");
+    assert_eq!(after(took(1000)), 88, "no gradient is below a half, so no window takes more than a tenth");
+    assert_eq!(after(Lesson::Overload), 79, "however fast they came");
 }
 
 /// Netflix's algorithms take the calls that an app does not make for calls that the service could not take.
@@ -98,9 +99,9 @@ fn t41_a_limit_that_is_not_used_does_not_grow() {
     for kind in BOTH {
         let limit = AdaptiveLimit::new(&policy(kind));
         let mut bench = Bench::new(&limit);
-        (0..1000).for_each(|_| bench.window(9, Outcome::Success, 10 * MILLISECOND));
+        (0..1000).for_each(|_| bench.window(9, Lesson::Answered(10 * MILLISECOND)));
         assert_eq!(bench.limit(), 20, "{kind:?}");
-        (0..1000).for_each(|_| bench.window(10, Outcome::Success, 10 * MILLISECOND));
+        (0..1000).for_each(|_| bench.window(10, Lesson::Answered(10 * MILLISECOND)));
         assert_eq!(bench.limit(), if kind == AdaptiveLimitKind::Aimd { 21 } else { 20 }, "{kind:?}");
     }
 }
@@ -112,11 +113,11 @@ fn t41_the_floor_is_the_minimum_and_the_ceiling_the_maximum() {
         let limit = AdaptiveLimit::new(&AdaptiveLimitPolicy { min: 7, initial: 20, max: 30, ..policy(kind) });
         let mut bench = Bench::new(&limit);
         for round in 0..200 {
-            bench.window(30, Outcome::Failure, 10 * MILLISECOND);
+            bench.window(30, Lesson::Overload);
             assert!(bench.limit() >= 7, "{kind:?} in round {round}");
         }
         assert_eq!(bench.limit(), 7, "{kind:?}");
-        (0..200).for_each(|_| bench.window(30, Outcome::Success, 10 * MILLISECOND));
+        (0..200).for_each(|_| bench.window(30, Lesson::Answered(10 * MILLISECOND)));
         assert_eq!(bench.limit(), 30, "{kind:?}");
     }
 }
@@ -135,7 +136,7 @@ fn t41_storms_of_cancelled_calls_leave_no_permit_behind_and_teach_nothing() {
             for (index, permit) in permits.into_iter().enumerate() {
                 match index % 2 {
                     0 => drop(permit),
-                    _ => permit.record(Outcome::Neutral, Duration::from_secs(3600), bench.now),
+                    _ => permit.record(Lesson::Nothing, bench.now),
                 }
             }
         }
@@ -152,8 +153,8 @@ fn a_few_failures_are_no_overload() {
             let mut permits = take(&limit, 200);
             let permit = permits.pop().unwrap();
             now = now.saturating_add(10 * MILLISECOND);
-            let outcome = if call % one_in == 0 { Outcome::Failure } else { Outcome::Success };
-            permit.record(outcome, 10 * MILLISECOND, now);
+            let lesson = if call % one_in == 0 { Lesson::Overload } else { Lesson::Answered(10 * MILLISECOND) };
+            permit.record(lesson, now);
         }
         limit.load().limit
     };
@@ -167,7 +168,7 @@ fn a_service_that_is_called_rarely_is_learned_about_too() {
     let mut now = Timestamp::ZERO;
     for _ in 0..100 {
         now = now.saturating_add(Duration::from_secs(3600));
-        limit.try_acquire().unwrap().record(Outcome::Success, MILLISECOND, now);
+        limit.try_acquire().unwrap().record(Lesson::Answered(MILLISECOND), now);
     }
     assert_eq!(limit.load().limit, 3, "of two, one is a half; of three it is not");
 }
@@ -177,12 +178,12 @@ fn a_clock_that_stands_still_or_latencies_without_end_are_no_harm() {
     for kind in BOTH {
         let limit = AdaptiveLimit::new(&policy(kind));
         for _ in 0..1000 {
-            limit.try_acquire().unwrap().record(Outcome::Success, Duration::ZERO, Timestamp::ZERO);
+            limit.try_acquire().unwrap().record(Lesson::Answered(Duration::ZERO), Timestamp::ZERO);
         }
         for latency in [Duration::ZERO, Duration::MAX, Duration::ZERO, Duration::MAX] {
             for step in 1..100 {
                 let now = Timestamp::from_millis(step * 1000);
-                limit.try_acquire().unwrap().record(Outcome::Success, latency, now);
+                limit.try_acquire().unwrap().record(Lesson::Answered(latency), now);
             }
         }
         assert!((1..=200).contains(&limit.load().limit), "{kind:?}: {:?}", limit.load());

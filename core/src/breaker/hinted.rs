@@ -16,7 +16,7 @@ pub(super) struct Bounds {
 
 impl Bounds {
     pub(super) fn of(policy: &BreakerPolicy) -> Self {
-        Self { consecutive_failures: policy.consecutive_failures, minimum_calls: policy.minimum_calls }
+        Self { consecutive_failures: policy.consecutive_failures, minimum_calls: policy.minimum_in_window() }
     }
 
     /// Whether so many failures in a row trip.

@@ -174,7 +174,8 @@ impl Breaker {
     /// Whether the share of slow calls trips, as a slow call finds it.
     fn is_too_slow(&self, generation: u32, policy: &BreakerPolicy, seen: Seen, now: Timestamp) -> bool {
         let totals = self.window.totals_after(seen, generation, now);
-        totals.calls() >= u64::from(policy.minimum_calls) && reaches(totals.slow, totals.calls(), policy.slow_call_rate)
+        let is_enough = totals.calls() >= u64::from(policy.minimum_in_window());
+        is_enough && reaches(totals.slow, totals.calls(), policy.slow_call_rate)
     }
 
     /// Takes a probe back whose result is not to move the breaker.

@@ -58,8 +58,9 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !self.in_force.is_enabled || !plan.begins_plainly || !is_timely {
             return None;
         }
-        let place = if plan.has_bulkhead { Some(self.lane.places.try_acquire()?) } else { None };
+        // First: what a breaker turns away must not take another's place, be it for a moment.
         let admission = if plan.has_breaker { Some(self.lane.breaker.breaker.admit_if_plain()?) } else { None };
+        let place = if plan.has_bulkhead { Some(self.lane.places.try_acquire()?) } else { None };
         self.deposit();
         let leave = Leave { permit: None, admission };
         Some(Begun { place, leave, since: self.since, limit: self.limit_of_attempt(self.limit) })
@@ -139,7 +140,12 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// attempt.
     fn turn_at_once<E>(&self) -> Result<(), Hindered<'a, E>> {
         let Some(policy) = self.scope.rate_limit_policy() else { return Ok(()) };
-        let spare = self.live_time().map(|left| left.saturating_sub(self.plan().least));
+        let left = self.live_time();
+        // It is about to be rejected, and others can use the turn.
+        if !self.is_enough(left) {
+            return Ok(());
+        }
+        let spare = left.map(|left| left.saturating_sub(self.plan().least));
         let longest = spare.map_or(policy.max_wait, |spare| spare.min(policy.max_wait));
         match self.scope.rate_limit.enter(policy, longest, self.clock.now()) {
             Ok(turn) if turn.wait().is_zero() => {

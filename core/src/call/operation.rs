@@ -170,6 +170,9 @@ pub struct Verdict {
     pub is_retryable: bool,
     /// Whether the service may have seen the call: a call that is not idempotent is then not repeated.
     pub may_have_reached: bool,
+    /// Whether the service had too much to do: it said so, or its time ran out. What the adaptive limit shrinks by, and an
+    /// error of other kinds does not say.
+    pub is_overload: bool,
     /// The service's own word on when to come again.
     pub pushback: Option<Pushback>,
 }
@@ -183,6 +186,11 @@ pub enum Pushback {
     Never,
 }
 
+/// gRPC's codes of a service that has too much to do.
+const DEADLINE_EXCEEDED: u32 = 4;
+const RESOURCE_EXHAUSTED: u32 = 8;
+const UNAVAILABLE: u32 = 14;
+
 impl Verdict {
     /// What the policy says of a gRPC status code, of a service that may have seen the call.
     pub fn on_grpc_code(code: u32, context: Context<'_>) -> Self {
@@ -190,6 +198,7 @@ impl Verdict {
             outcome: context.policy.classification.grpc(code, context.is_probe),
             is_retryable: context.policy.retry.retries_grpc(code, context.is_idempotent),
             may_have_reached: true,
+            is_overload: matches!(code, DEADLINE_EXCEEDED | RESOURCE_EXHAUSTED | UNAVAILABLE),
             pushback: None,
         }
     }

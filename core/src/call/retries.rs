@@ -4,6 +4,7 @@ use super::attempts::{Hindered, Wait};
 use super::settle::Failed;
 use super::{Call, Operation, Progress, Pushback, Verdict};
 use crate::breaker::Rejected;
+use crate::policy::limits::MAX_DURATION;
 use crate::retry;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
@@ -21,7 +22,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// Earns the call's share of a retry, at every level: a level masks what is done, not what is counted.
     #[inline(always)]
     pub(super) fn deposit(&self) {
-        self.isolation.budget.deposit_in(self.plan().deposits, self.clock.now());
+        self.isolation.budget.deposit(self.clock.now());
     }
 
     /// What comes after an attempt that has failed: the pause before the next one, or the end.
@@ -78,8 +79,9 @@ impl<'a, R: Runtime> Call<'a, R> {
             None => Some(Pause::Ours),
             Some(Pushback::Never) => None,
             Some(Pushback::After(pause)) => {
-                let longest = Some(retry.max_pushback).filter(|longest| !longest.is_zero());
-                longest.is_none_or(|longest| pause <= longest).then_some(Pause::Asked(pause))
+                // A pause beyond what any policy can say is no pause: a call without a limit would never end.
+                let longest = if retry.max_pushback.is_zero() { MAX_DURATION } else { retry.max_pushback };
+                (pause <= longest).then_some(Pause::Asked(pause))
             }
         }
     }

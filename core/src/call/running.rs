@@ -163,12 +163,8 @@ impl<R: Runtime> Drop for Held<'_, '_, R> {
             if let Some(tally) = self.tally.take() {
                 tally.end(Outcome::Failure);
             }
-            self.call.learn(
-                std::mem::take(&mut self.leave),
-                Outcome::Failure,
-                self.since,
-                self.call.clock.runtime.now(),
-            );
+            let Leave { permit: _, admission } = std::mem::take(&mut self.leave);
+            self.call.learn(admission, Outcome::Failure, self.since, self.call.clock.runtime.now());
         }
     }
 }

@@ -4,11 +4,11 @@ use super::leave::Leave;
 use super::running::Held;
 use super::timeout::Elapsed;
 use super::{AttemptEnd, Call, Context, FailureCause, Operation, Progress, Unfinished, Verdict};
+use crate::adaptive_limit::Lesson;
 use crate::breaker::Admission;
 use crate::isolation::{Isolation, Part};
 use crate::outcome::Outcome;
 use crate::policy::PolicySpec;
-use crate::ring::Shape;
 use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
@@ -81,7 +81,11 @@ impl<'a, R: Runtime> Call<'a, R> {
         if let Some(tally) = held.tally.take_if(|_| !is_whole) {
             tally.end(verdict.outcome);
         }
-        self.learn(leave, verdict.outcome, held.since, now);
+        let Leave { permit, admission } = leave;
+        if let Some(permit) = permit {
+            permit.record(lesson(verdict, now.saturating_since(held.since)), now);
+        }
+        self.learn(admission, verdict.outcome, held.since, now);
         if !held.is_hedge && (verdict.outcome == Outcome::Success || result.is_err()) {
             self.measure(now.saturating_since(held.since));
         }
@@ -122,7 +126,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         let now = self.clock.now();
         let latency = now.saturating_since(held.since);
         if let Some(permit) = permit {
-            permit.record(Outcome::Success, latency, now);
+            permit.record(Lesson::Answered(latency), now);
         }
         if !held.is_hedge {
             self.measure(latency);
@@ -137,7 +141,8 @@ impl<'a, R: Runtime> Call<'a, R> {
         let (own, policy) = (&self.lane.breaker, self.scope.policy.clone());
         operation
             .follow(output, Unfinished::new(own, &self.scope.measured, policy, admission, self.is_idempotent, latency));
-        Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None }
+        let (is_retryable, may_have_reached, is_overload, pushback) = (false, true, false, None);
+        Verdict { outcome: Outcome::Success, is_retryable, may_have_reached, is_overload, pushback }
     }
 
     pub(super) fn verdict_on_timeout(&self) -> Verdict {
@@ -146,16 +151,22 @@ impl<'a, R: Runtime> Call<'a, R> {
         Verdict { outcome: Outcome::Failure, ..Verdict::on_grpc_code(DEADLINE_EXCEEDED, context) }
     }
 
-    /// Tells adaptive limit, breaker and health how an attempt went that began at one time and has ended now.
+    /// Tells breaker and health how an attempt went that began at one time and has ended now.
     #[inline(always)]
-    pub(super) fn learn(&self, leave: Leave<'_>, outcome: Outcome, since: Timestamp, now: Timestamp) {
+    pub(super) fn learn(&self, admission: Option<Admission<'_>>, outcome: Outcome, since: Timestamp, now: Timestamp) {
         let latency = now.saturating_since(since);
-        if let Some(permit) = leave.permit {
-            permit.record(outcome, latency, now);
-        }
         let said = Said { outcome, latency, now };
-        let (part, health) = (&self.lane.breaker.part, self.plan().health);
-        said.to(self.isolation, part, health, self.policy(), leave.admission, self.clock.runtime);
+        said.to(self.isolation, &self.lane.breaker.part, self.policy(), admission, self.clock.runtime);
+    }
+}
+
+/// What an attempt teaches the adaptive limit.
+#[inline]
+fn lesson(verdict: Verdict, latency: Duration) -> Lesson {
+    match verdict.outcome {
+        _ if verdict.is_overload => Lesson::Overload,
+        Outcome::Success => Lesson::Answered(latency),
+        Outcome::Failure | Outcome::Neutral => Lesson::Nothing,
     }
 }
 
@@ -168,20 +179,19 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Tells health, whose window is of such a shape, and the breaker of a part.
+    /// Tells health, and the breaker of a part.
     #[inline(always)]
     pub(super) fn to<R: Runtime>(
         self,
         isolation: &Isolation,
         part: &Part,
-        health: Shape,
         policy: &PolicySpec,
         admission: Option<Admission<'_>>,
         runtime: &R,
     ) {
         let Self { outcome, latency, now } = self;
         if outcome != Outcome::Neutral {
-            isolation.health.record_in(health, outcome == Outcome::Failure, now);
+            isolation.health.record(outcome == Outcome::Failure, now);
         }
         let Some(admission) = admission else { return };
         let recorded = admission.record(&policy.breaker, outcome, latency, now, || runtime.random());

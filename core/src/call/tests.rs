@@ -174,6 +174,7 @@ impl Operation for Script {
             outcome: context.policy.classification.grpc(code, context.is_probe),
             is_retryable: context.policy.retry.retries_grpc(code, context.is_idempotent),
             may_have_reached: result.err().is_none_or(|error| error.reached),
+            is_overload: matches!(code, 4 | 8 | 14),
             pushback: result.err().and_then(|error| error.pushback),
         }
     }

@@ -2,7 +2,6 @@ use super::Context;
 use super::settle::Said;
 use super::tally::count_attempt;
 use crate::breaker::{Admission, Detached};
-use crate::health::HealthWindow;
 use crate::isolation::{Isolation, Measured, OwnBreaker};
 use crate::outcome::Outcome;
 use crate::policy::Policy;
@@ -60,9 +59,7 @@ impl Unfinished {
         count_attempt(&self.measured, outcome);
         let said = Said { outcome, latency: self.latency, now: runtime.now() };
         let admission = self.admission.take().map(|detached| self.own.breaker.attach(detached));
-        // There is one window for all, and it may have changed since: with the shape that it had, it would begin anew.
-        let health = HealthWindow::shape(&isolation.look().policy.health);
-        said.to(isolation, &self.own.part, health, &self.policy, admission, runtime);
+        said.to(isolation, &self.own.part, &self.policy, admission, runtime);
     }
 }
 

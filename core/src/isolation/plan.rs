@@ -1,8 +1,5 @@
-use crate::health::HealthWindow;
 use crate::level::Section;
 use crate::policy::{AdaptiveLimitKind, FallbackStep, FallbackTrigger, PolicySpec};
-use crate::retry::RetryBudget;
-use crate::ring::Shape;
 use std::time::Duration;
 
 /// What of a policy is in force at its level: found out once, for every call asks.
@@ -31,10 +28,6 @@ pub(crate) struct Plan {
     pub(crate) measures: bool,
     /// Whether a call whose breaker is closed, and which finds a place, begins at once, as far as it has time.
     pub(crate) begins_plainly: bool,
-    /// Of the budget's deposits.
-    pub(crate) deposits: Shape,
-    /// Of the health's window.
-    pub(crate) health: Shape,
 }
 
 impl Plan {
@@ -67,8 +60,6 @@ impl Plan {
             has_cache: has_step(|step| matches!(step, FallbackStep::Cached(_))),
             measures: has_slow_calls || has_adaptive_limit || has_hedge,
             begins_plainly: !has_ramp && !has_adaptive_limit && !has_rate_limit && !reserves,
-            deposits: RetryBudget::shape(&policy.retry.budget),
-            health: HealthWindow::shape(&policy.health),
         }
     }
 }

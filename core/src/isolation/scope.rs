@@ -89,7 +89,7 @@ impl Scope {
             plan: Plan::of(policy),
             is_idempotent: None,
             adaptive_limit: adaptive_limit(part, policy, known),
-            rate_limit: rate_limit(part, known),
+            rate_limit: rate_limit(part, policy, known),
             latency: latency(part, policy.hedge, known),
             fallback_places: fallback_places(part, policy, known),
             cache: cache(part, known),
@@ -129,7 +129,7 @@ impl Scope {
             scope.adaptive_limit = adaptive_limit(part, &scope.policy, known);
         }
         if entry.rate_limit.is_some() {
-            scope.rate_limit = rate_limit(part, known);
+            scope.rate_limit = rate_limit(part, &scope.policy, known);
         }
         if entry.fallback.is_some() {
             scope.fallback_places = fallback_places(part, &scope.policy, known);
@@ -216,8 +216,12 @@ fn adaptive_limit(part: &Part, policy: &Policy, known: &mut Known) -> Arc<Adapti
     known.adaptive_limits.get(part, |known| known.set_policy(policy), || Arc::new(AdaptiveLimit::new(policy)))
 }
 
-fn rate_limit(part: &Part, known: &mut Known) -> Arc<RateLimit> {
-    known.rate_limits.get(part, |_| {}, || Arc::new(RateLimit::new()))
+fn rate_limit(part: &Part, policy: &Policy, known: &mut Known) -> Arc<RateLimit> {
+    let limit = known.rate_limits.get(part, |_| {}, || Arc::new(RateLimit::new()));
+    if let Some(policy) = &policy.rate_limit {
+        limit.set_policy(policy, known.clocks.monotonic);
+    }
+    limit
 }
 
 fn latency(part: &Part, hedge: HedgePolicy, known: &mut Known) -> Option<Arc<RecentLatency>> {

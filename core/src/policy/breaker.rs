@@ -15,8 +15,9 @@ pub struct BreakerPolicy {
     pub mode_until: Option<WallTime>,
     /// The window that count and rates look at. Default 30 s in 10 buckets, as Polly's sampling.
     pub window: BreakerWindow,
-    /// Calls that the window must hold before count and rates may trip. Default 10, between Sentinel's 5 and Hystrix's
-    /// 20: resilience4j's 100 never trips at a small service.
+    /// Calls that the window must hold before count and rates may trip; of a window of calls no more than it can hold, as
+    /// in resilience4j. Default 10, between Sentinel's 5 and Hystrix's 20: resilience4j's 100 never trips at a small
+    /// service.
     pub minimum_calls: u32,
     /// Failures in a row that trip. Zero: off. Default 5, as pybreaker, Envoy and Finagle.
     pub consecutive_failures: u32,
@@ -115,6 +116,17 @@ pub struct TimeWindow {
 impl Default for TimeWindow {
     fn default() -> Self {
         Self { length: Duration::from_secs(30), buckets: 10 }
+    }
+}
+
+impl BreakerPolicy {
+    /// Calls that the window must hold before count and rates may trip: `minimum_calls`, of which a window of so many calls
+    /// never asks for more than it holds.
+    pub(crate) fn minimum_in_window(&self) -> u32 {
+        match self.window {
+            BreakerWindow::Time(_) => self.minimum_calls,
+            BreakerWindow::Count(size) => self.minimum_calls.min(size),
+        }
     }
 }
 

@@ -64,11 +64,39 @@ fn the_last_in_line_gives_its_turn_back_and_others_do_not() {
 #[test]
 fn a_new_policy_goes_on_where_the_last_one_was() {
     let limit = RateLimit::new();
-    let now = Timestamp::from_millis(1);
-    assert_eq!(burst(&limit, &policy(10, 10), now), 10);
-    assert_eq!(burst(&limit, &policy(10, 10), now), 0);
-    assert_eq!(burst(&limit, &policy(100, 5), now), 0, "no fresh burst");
-    assert_eq!(burst(&limit, &policy(100, 101), now), 1, "one second of the old rate is a hundred calls of the new");
+    let (now, mut last) = (Timestamp::from_millis(1), policy(10, 10));
+    limit.set_policy(&last, now);
+    assert_eq!(burst(&limit, &last, now), 10);
+    for (next, millis, expected, why) in [
+        (policy(100, 5), 1, 0, "no fresh burst"),
+        (policy(100, 500), 1, 0, "nor by a larger one"),
+        (policy(1, 500), 31, 3, "30 ms of the rate that was"),
+        (policy(100, 50), 1_031, 1, "a second of the slow rate"),
+        (policy(100, 20), 11_031, 20, "all of a burst that was never used, and no more than there is room for now"),
+        (policy(1, 1), 11_031, 0, "no token is left"),
+        (policy(1_000, 1), 11_032, 0, "nor a thousandth of a second later"),
+        (policy(1_000, 1), 11_033, 1, "and nobody waits at the rate that was"),
+    ] {
+        let now = Timestamp::from_millis(millis);
+        // What was earned until now was earned at the rate before.
+        limit.set_policy(&next, now);
+        assert_eq!(burst(&limit, &next, now), expected, "{why}: {last:?}, then {next:?}");
+        last = next;
+    }
+}
+
+/// Seen in <https://github.com/golang/time/blob/master/rate/rate_test.go>, `TestReserveSetBurst`.
+#[test]
+fn a_smaller_burst_keeps_no_debt() {
+    let limit = RateLimit::new();
+    let large = policy(10, 100);
+    limit.set_policy(&large, Timestamp::ZERO);
+    assert_eq!(burst(&limit, &large, Timestamp::ZERO), 100);
+    let (small, later) = (policy(10, 1), Timestamp::from_millis(100));
+    limit.set_policy(&small, later);
+    assert_eq!(burst(&limit, &small, later), 1, "as many as the large one would have let through");
+    assert_eq!(burst(&limit, &small, Timestamp::from_millis(199)), 0);
+    assert_eq!(burst(&limit, &small, Timestamp::from_millis(200)), 1);
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! in whole thousandths, so that nothing is lost to rounding. Only a new `ttl` starts afresh, with no deposits and no
-//! withdrawals.
+//! withdrawals; and it does so once, when it is put in force: calls that began under the last one go by the new one too.
 //!
 //! Deposits are frequent and only ever counted. A withdrawal is rare and must be exact: two callers must not both take
 //! the last retry. Within a tick, the withdrawals of that tick are one word, and the swap that counts one fails if
@@ -38,10 +38,10 @@ const BUCKETS: u32 = 10;
 /// use cofferdam_core::time::Timestamp;
 ///
 /// let policy = BudgetPolicy { ratio: 0.5, min_per_second: 0, ..BudgetPolicy::default() };
-/// let (budget, now) = (RetryBudget::new(), Timestamp::from_millis(1));
-/// budget.deposit(now, &policy);
+/// let (budget, now) = (RetryBudget::new(&policy), Timestamp::from_millis(1));
+/// budget.deposit(now);
 /// assert!(!budget.withdraw(now, &policy));
-/// budget.deposit(now, &policy);
+/// budget.deposit(now);
 /// assert!(budget.withdraw(now, &policy));
 /// assert!(!budget.withdraw(now, &policy));
 /// ```
@@ -54,48 +54,38 @@ pub struct RetryBudget {
     latest: AtomicU64,
 }
 
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl RetryBudget {
     /// A budget without deposits.
-    pub fn new() -> Self {
+    pub fn new(policy: &BudgetPolicy) -> Self {
         Self {
-            scale: Scale::default(),
+            scale: Scale::new(shape(policy)),
             deposits: StripedRing::new(),
             withdrawals: Ring::new(),
             latest: AtomicU64::new(0),
         }
     }
 
+    /// Goes by another policy from now on: another `ttl` begins afresh.
+    pub fn set_policy(&self, policy: &BudgetPolicy) {
+        self.scale.advance(shape(policy));
+    }
+
     /// Counts a call, which earns a share of a retry.
-    pub fn deposit(&self, now: Timestamp, policy: &BudgetPolicy) {
-        self.deposit_in(Self::shape(policy), now);
-    }
-
-    /// The shape of a policy's window: found out once, for every call asks.
-    pub(crate) fn shape(policy: &BudgetPolicy) -> Shape {
-        Shape::new(policy.ttl, BUCKETS)
-    }
-
-    /// Counts a call in a window of such a shape.
     #[inline]
-    pub(crate) fn deposit_in(&self, shape: Shape, now: Timestamp) {
-        let frame = self.scale.advance(shape);
+    pub fn deposit(&self, now: Timestamp) {
+        let frame = self.scale.frame(0);
         if !self.deposits.add_at_present(frame, now) {
             self.deposits.add(frame, now);
         }
     }
 
-    /// Takes a retry, if there is one.
+    /// Takes a retry, if there is one by what a policy says of the calls in the window; its `ttl` is that of the
+    /// [policy in force](Self::set_policy).
     #[must_use]
     pub fn withdraw(&self, now: Timestamp, policy: &BudgetPolicy) -> bool {
         let mut now = self.latest.fetch_max(now.as_nanos(), SeqCst).max(now.as_nanos());
         loop {
-            let frame = self.scale.advance(Self::shape(policy));
+            let frame = self.scale.frame(0);
             let tick = frame.tick(Timestamp::from_nanos(now));
             sequentially_consistent();
             let allowed = self.allowance(frame, tick, policy);
@@ -105,7 +95,7 @@ impl RetryBudget {
             }
             sequentially_consistent();
             now = self.latest.load(SeqCst);
-            let is_still = self.scale.peek(Self::shape(policy)) == Some(frame);
+            let is_still = self.scale.frame(0) == frame;
             if is_still && frame.tick(Timestamp::from_nanos(now)) == tick {
                 return true;
             }
@@ -117,13 +107,9 @@ impl RetryBudget {
     #[cfg(test)]
     pub(crate) fn balance(&self, now: Timestamp, policy: &BudgetPolicy) -> f64 {
         let now = Timestamp::from_nanos(self.latest.load(SeqCst).max(now.as_nanos()));
-        let (allowed, spent) = match self.scale.peek(Self::shape(policy)) {
-            Some(frame) => {
-                let tick = frame.tick(now);
-                (self.allowance(frame, tick, policy), self.withdrawals.sum(frame, tick))
-            }
-            None => (minimum(policy), 0),
-        };
+        let frame = self.scale.frame(0);
+        let tick = frame.tick(now);
+        let (allowed, spent) = (self.allowance(frame, tick, policy), self.withdrawals.sum(frame, tick));
         allowed.saturating_sub(spent * 1000) as f64 / 1000.0
     }
 
@@ -131,14 +117,13 @@ impl RetryBudget {
     fn allowance(&self, frame: Frame, tick: u64, policy: &BudgetPolicy) -> u64 {
         let ratio = (policy.ratio.clamp(0.0, 1.0) * 1000.0).round() as u64;
         let earned = ratio.saturating_mul(self.deposits.sum(frame, tick));
-        earned.saturating_add(minimum(policy))
+        let always_there = u64::from(policy.min_per_second).saturating_mul(frame.length_in_millis());
+        earned.saturating_add(always_there)
     }
 }
 
-/// What is always there, in thousandths of a retry.
-fn minimum(policy: &BudgetPolicy) -> u64 {
-    let millis = u64::try_from(policy.ttl.as_millis()).unwrap_or(u64::MAX);
-    u64::from(policy.min_per_second).saturating_mul(millis)
+fn shape(policy: &BudgetPolicy) -> Shape {
+    Shape::new(policy.ttl, BUCKETS)
 }
 
 #[cfg(test)]

@@ -62,29 +62,17 @@ impl Scale {
         Frame(self.0.load(SeqCst).wrapping_add(u64::from(generation) << SHAPE_BITS))
     }
 
-    /// The frame of windows of such a shape, to write to. Where it is another than the last, it begins a series. Calls
-    /// that still go by the old shape change it back and forth for a while, which costs counts and never adds any.
-    #[inline]
-    pub(crate) fn advance(&self, Shape(shape): Shape) -> Frame {
+    /// Puts windows of a shape in force. Where it is another than the last, it begins a series. For whoever puts a policy
+    /// in force, and not for calls: one that still goes by the old policy would begin yet another.
+    pub(crate) fn advance(&self, Shape(shape): Shape) {
         let mut word = self.0.load(SeqCst);
         while word & SHAPE_MASK != shape {
-            word = match self.change(word, shape) {
-                Ok(next) | Err(next) => next,
+            let next = (word & !SHAPE_MASK).wrapping_add(1 << SHAPE_BITS) | shape;
+            word = match self.0.compare_exchange(word, next, SeqCst, SeqCst) {
+                Ok(_) => next,
+                Err(other) => other,
             };
         }
-        Frame(word)
-    }
-
-    /// The frame of windows of such a shape, to read from; `None` where it is not the one in force.
-    pub(crate) fn peek(&self, Shape(shape): Shape) -> Option<Frame> {
-        let word = self.0.load(SeqCst);
-        (word & SHAPE_MASK == shape).then_some(Frame(word))
-    }
-
-    #[cold]
-    fn change(&self, word: u64, shape: u64) -> Result<u64, u64> {
-        let next = (word & !SHAPE_MASK).wrapping_add(1 << SHAPE_BITS) | shape;
-        self.0.compare_exchange(word, next, SeqCst, SeqCst).map(|_| next)
     }
 }
 
@@ -113,6 +101,11 @@ impl Frame {
 
     pub(crate) fn buckets(self) -> u32 {
         (self.0 >> LENGTH_BITS & BUCKETS_MASK) as u32
+    }
+
+    /// The length of all buckets.
+    pub(crate) fn length_in_millis(self) -> u64 {
+        (self.0 & LENGTH_MASK) / 1_000
     }
 
     /// The tick of a time.

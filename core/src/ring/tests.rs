@@ -298,21 +298,20 @@ fn add_if_never_passes_its_limit() {
 
 #[test]
 fn a_scale_begins_a_series_at_each_length() {
-    let scale = Scale::default();
-    let (wide, narrow) = (MILLISECOND * 1_000, MILLISECOND * 100);
-    assert_eq!(scale.peek(Shape::new(wide, 10)), None);
-    let first = scale.advance(Shape::new(wide, 10));
-    assert_eq!((first.tick(at(1_050)), scale.peek(Shape::new(wide, 10))), (10, Some(first)));
-    let second = scale.advance(Shape::new(narrow, 10));
-    assert_eq!(
-        (second.tick(at(1_050)), scale.peek(Shape::new(wide, 10)), scale.peek(Shape::new(narrow, 10))),
-        (105, None, Some(second))
-    );
-    let third = scale.advance(Shape::new(wide, 10));
-    assert_ne!(first, third);
-    assert_eq!(scale.advance(Shape::new(Duration::ZERO, 10)).tick(Timestamp::from_nanos(7)), 7);
-    assert!(scale.advance(Shape::new(Duration::MAX, u32::MAX)).buckets() < 64);
-    assert!(scale.advance(Shape::new(Duration::MAX, 0)).is_of_calls());
+    let (wide, narrow) = (Shape::new(MILLISECOND * 1_000, 10), Shape::new(MILLISECOND * 100, 10));
+    let scale = Scale::new(wide);
+    let present = || scale.frame(0);
+    let advance = |shape| {
+        scale.advance(shape);
+        present()
+    };
+    let first = present();
+    assert_eq!((first.tick(at(1_050)), advance(wide)), (10, first), "the same shape begins nothing");
+    assert_eq!(advance(narrow).tick(at(1_050)), 105);
+    assert_ne!(advance(wide), first);
+    assert_eq!(advance(Shape::new(Duration::ZERO, 10)).tick(Timestamp::from_nanos(7)), 7);
+    assert!(advance(Shape::new(Duration::MAX, u32::MAX)).buckets() < 64);
+    assert!(advance(Shape::new(Duration::MAX, 0)).is_of_calls());
 }
 
 #[test]

@@ -20,12 +20,12 @@ fn agrees_with_a_model_that_remembers_everything() {
     property(300, (window, prop::collection::vec(step, 0..400)), |((seconds, minimum_calls), steps)| {
         let window = Duration::from_secs(seconds);
         let policy = HealthPolicy { window, minimum_calls, ..HealthPolicy::default() };
-        let (health, mut calls, mut now) = (HealthWindow::new(), Vec::new(), 1_u64 << 40);
+        let (health, mut calls, mut now) = (HealthWindow::new(&policy), Vec::new(), 1_u64 << 40);
         let width = window.as_nanos() as u64 / BUCKETS;
         for (call, nanos) in steps {
             now += nanos;
             if let Some(is_failure) = call {
-                health.record(is_failure, Timestamp::from_nanos(now), &policy);
+                health.record(is_failure, Timestamp::from_nanos(now));
                 calls.push((now / width, is_failure));
             }
             let inside = calls.iter().filter(|(tick, _)| now / width - tick < BUCKETS);

@@ -124,7 +124,13 @@ impl<'a> Operation for Call<'a> {
             Err(0) => Outcome::Neutral,
             Err(_) => Outcome::Failure,
         };
-        Verdict { outcome, is_retryable: outcome == Outcome::Failure, may_have_reached: true, pushback: None }
+        Verdict {
+            outcome,
+            is_retryable: outcome == Outcome::Failure,
+            may_have_reached: true,
+            is_overload: false,
+            pushback: None,
+        }
     }
 }
 

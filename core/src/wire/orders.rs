@@ -4,6 +4,7 @@ use super::duration::{duration_from_wire, duration_to_wire};
 use super::encode::wall_time;
 use super::level::{level_from_wire, level_to_wire};
 use super::stats::part_to_wire;
+use crate::glob::method_name;
 use crate::hold::{Forced, Target};
 use crate::isolation::Part;
 use crate::orders::{Action, Aim, Command, InvalidOrders, Orders, OrdersSpec, TemporaryLevel, WrittenHold, check_aim};
@@ -48,7 +49,7 @@ pub fn aim_from_wire(path: &str, wire: Option<&v1::BreakerTarget>) -> Result<Aim
     let breakers = match (pool.as_str(), method_glob.as_str()) {
         ("", "") => Target::All,
         (pool, "") => Target::Part(Part::Pool(pool.into())),
-        ("", glob) => Target::Part(Part::Methods(glob.into())),
+        ("", glob) => Target::Part(Part::Methods(method_name(glob).into())),
         _ => {
             let description = "must not be set together with pool: leave one out";
             return Err(InvalidOrders::new(format_args!("{path}.method_glob"), description));

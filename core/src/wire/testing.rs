@@ -93,6 +93,8 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                     };
                     for (index, entry) in overrides.iter().cloned().enumerate() {
                         let glob = format!("{}{index}", entry.glob);
+                        // As it is read: a slash at its front says nothing.
+                        let glob = crate::glob::method_name(&glob).to_owned();
                         let retry = entry.retry.map(|retry| RetryPolicy { budget, ..retry });
                         spec.method_overrides.push(MethodOverride { glob, retry, ..entry });
                     }

@@ -254,7 +254,8 @@ pub struct TimeoutPolicy {
 /// call rate. Zero turns a trigger off; minimum_calls gates the last three.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct CircuitBreakerPolicy {
-    /// Calls that the window must hold before count and rates may trip. Unset: 10. Zero or one: no gate.
+    /// Calls that the window must hold before count and rates may trip; of a window of calls no more than its size. Unset:
+    /// 10. Zero or one: no gate.
     #[prost(uint32, optional, tag = "3")]
     pub minimum_calls: ::core::option::Option<u32>,
     /// Failures in a row that trip. Unset: 5. Zero: off. At most 1023.
@@ -821,7 +822,8 @@ pub enum AdaptiveLimitKind {
     Off = 1,
     /// Grows while calls take no more than one and a half of the long-term average latency, shrinks as they take longer.
     Gradient2 = 2,
-    /// Grows by one while calls succeed, shrinks by a tenth where more than a tenth of them fail or time out.
+    /// Grows by one while calls succeed, shrinks by a tenth where more than a tenth of them time out or are turned away for
+    /// too much load: gRPC's 4, 8 and 14, HTTP's 429, 503 and 504. Other errors say nothing.
     Aimd = 3,
 }
 impl AdaptiveLimitKind {

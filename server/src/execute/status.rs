@@ -20,7 +20,11 @@ pub(super) fn verdict(status: Option<&Status>, context: Context<'_>) -> Verdict 
         ..Verdict::on_grpc_code(facts.code as u32, context)
     };
     // An answer that is too large to relay is an answer.
-    if is_too_large(status) { Verdict { outcome: Outcome::Success, is_retryable: false, ..verdict } } else { verdict }
+    if is_too_large(status) {
+        Verdict { outcome: Outcome::Success, is_retryable: false, is_overload: false, ..verdict }
+    } else {
+        verdict
+    }
 }
 
 /// What the caller is told.

@@ -143,6 +143,7 @@ impl<'a> Operation for UpstreamCall<'a> {
                 outcome: cofferdam_core::outcome::Outcome::Neutral,
                 is_retryable: false,
                 may_have_reached: false,
+                is_overload: false,
                 pushback: None,
             },
         }

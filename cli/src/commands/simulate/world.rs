@@ -170,6 +170,7 @@ impl Operation for Recorded {
             outcome,
             is_retryable: outcome == Outcome::Failure,
             may_have_reached: true,
+            is_overload: false,
             pushback: None,
         };
         let verdict = match result {

@@ -96,6 +96,64 @@ fn t37_a_rejection_of_our_own_below_is_neither_counted_nor_retried() {
     assert_eq!(judge(&Rejection::Timeout).outcome, Outcome::Failure, "that service was called");
 }
 
+/// The same where the inner call's error is not boxed, as `?` hands it on.
+#[test]
+fn a_protected_calls_error_within_another_is_what_it_holds() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("while calling")]
+    struct Outer<E: Error + 'static>(#[source] CallError<E>);
+
+    fn open<E>() -> CallError<E> {
+        CallError::Open { retry_after: None, by: cofferdam_core::breaker::OpenedBy::Rules }
+    }
+    fn boxed(error: impl Error + Send + Sync + 'static) -> Box<dyn Error + Send + Sync> {
+        Box::new(error)
+    }
+    let rejected = [
+        judge(&open::<Status>()),
+        judge(&open::<io::Error>()),
+        judge(&boxed(Outer(open::<Status>()))),
+        judge(&boxed(Outer(open::<io::Error>()))),
+        judge(&Status::from(open::<Status>())),
+    ];
+    for verdict in rejected {
+        assert_eq!((verdict.outcome, verdict.is_retryable), (Outcome::Neutral, false));
+    }
+    let not_found = || CallError::Inner(Status::not_found(""));
+    assert_eq!(judge(&not_found()).outcome, Outcome::Success);
+    assert_eq!(judge(&boxed(Outer(not_found()))).outcome, Outcome::Success);
+    let refused = CallError::Inner(io::Error::from(io::ErrorKind::ConnectionRefused));
+    assert!(!judge(&refused).may_have_reached);
+    let timeout = judge(&CallError::<Status>::Timeout);
+    assert_eq!((timeout.outcome, timeout.may_have_reached), (Outcome::Failure, true), "that service was called");
+}
+
+#[test]
+fn what_is_too_much_for_a_service_says_so() {
+    for number in 0..17 {
+        let is_overload = judge(&Status::new(Code::from_i32(number), "")).is_overload;
+        assert_eq!(is_overload, [4, 8, 14].contains(&number), "code {number}");
+    }
+    let of_kind = |kind: io::ErrorKind| judge(&io::Error::from(kind)).is_overload;
+    assert!(of_kind(io::ErrorKind::TimedOut) && of_kind(io::ErrorKind::ConnectionRefused));
+    assert!(!of_kind(io::ErrorKind::NotFound));
+}
+
+#[test]
+fn an_error_of_any_type_is_judged_by_its_source_where_that_is_asked_for() {
+    let policy = PolicySpec::default();
+    let context = Context { policy: &policy, is_probe: false, is_idempotent: false, error_type: "" };
+    let by_source = |error: &Fetching| verdict_by_source::<(), _>(Err(error), context);
+    let not_found = Fetching(Status::not_found(""));
+    assert_eq!(judge(&not_found).outcome, Outcome::Failure, "not asked for");
+    assert_eq!(by_source(&not_found).outcome, Outcome::Success);
+    let unavailable = by_source(&Fetching(Status::unavailable("")));
+    assert_eq!((unavailable.outcome, unavailable.is_retryable), (Outcome::Failure, true));
+    let rejected = Calling(Rejection::BulkheadFull);
+    assert_eq!(verdict_by_source::<(), _>(Err(&rejected), context).outcome, Outcome::Neutral);
+    assert_eq!(verdict_by_source::<_, Fetching>(Ok(&1), context).outcome, Outcome::Success);
+}
+
 #[test]
 fn any_other_error_is_a_failure_that_may_have_arrived() {
     struct Opaque;

@@ -1,7 +1,7 @@
 //! What a call may be given beside its operation: five slots, each empty or filled.
 
 use super::operation::Alternative;
-use crate::classify::{IntoVerdict, verdict};
+use crate::classify::{IntoVerdict, verdict, verdict_by_source};
 use crate::codec::Codec;
 use bytes::Bytes;
 use cofferdam_core::call::{Context, Payload, Verdict, Why};
@@ -63,6 +63,10 @@ pub struct Missing;
 #[derive(Clone, Copy, Debug)]
 pub struct Given<G>(G);
 
+/// A slot filled with the word that errors are judged by what lies behind them.
+#[derive(Clone, Copy, Debug)]
+pub struct BySource;
+
 /// A filled slot that is used once.
 #[derive(Clone, Copy, Debug)]
 pub struct Once<G>(Option<G>);
@@ -86,6 +90,11 @@ impl<L, D, A, C, K> Slots<L, D, A, C, K> {
     pub(super) fn with_classify<G>(self, classify: G) -> Slots<L, D, A, Given<G>, K> {
         let Self { fallback, degraded, alternative, classify: _, codec } = self;
         Slots { fallback, degraded, alternative, classify: Given(classify), codec }
+    }
+
+    pub(super) fn by_source(self) -> Slots<L, D, A, BySource, K> {
+        let Self { fallback, degraded, alternative, classify: _, codec } = self;
+        Slots { fallback, degraded, alternative, classify: BySource, codec }
     }
 
     pub(super) fn with_codec<G>(self, codec: G) -> Slots<L, D, A, C, Given<G>> {
@@ -279,6 +288,14 @@ impl<T, E: 'static> ClassifySlot<T, E> for Missing {
 
     fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
         verdict(result, context)
+    }
+}
+
+impl<T, E: std::error::Error + 'static> ClassifySlot<T, E> for BySource {
+    type Kept = Infallible;
+
+    fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+        verdict_by_source(result, context)
     }
 }
 

@@ -249,4 +249,9 @@ where
             Err(None) => Outcome::Neutral.into_verdict(),
         }
     }
+
+    /// A bad answer stands in for nothing: the next step is asked.
+    fn reject(&mut self, answer: T) -> Result<T, Option<E>> {
+        H::Kept::keep(answer).map_err(|_| None)
+    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct ServiceState {
     probation: Mutex<Probation>,
     /// Whether it was named since somebody last looked for a place to give to another.
     was_named: AtomicBool,
+    /// Whether the manager has said what it had to say, be it nothing.
+    is_settled: AtomicBool,
 }
 
 /// A revision, and whose word it is.
@@ -94,6 +96,7 @@ impl ServiceState {
             told: Mutex::default(),
             probation: Mutex::default(),
             was_named: AtomicBool::new(false),
+            is_settled: AtomicBool::new(false),
         }
     }
 
@@ -179,6 +182,15 @@ impl ServiceState {
     /// Whether the manager knows all that happened.
     pub(super) fn is_told(&self) -> bool {
         self.isolation.counters() == self.told().counters && self.journal.unreported().is_empty()
+    }
+
+    /// Takes note that the manager has said what it had to say.
+    pub(super) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
     }
 
     pub(super) fn name_again(&self) {

@@ -256,3 +256,16 @@ fn a_call_takes_none_of_the_locks_that_sync_takes() {
     drop((services, probation));
     drop(calling.join().unwrap());
 }
+
+/// Named again it would begin anew, callable, until the manager says otherwise.
+#[test]
+fn a_service_that_is_switched_off_keeps_its_place() {
+    let cofferdam = cofferdam();
+    let off = cofferdam.service("off");
+    off.isolation().apply(Policy::default(), None, false, clocks());
+    drop(off);
+    fill(&cofferdam);
+    fill(&cofferdam);
+    (0..3 * MAX_FOLLOWED).for_each(|n| drop(cofferdam.service(&format!("later-{n}"))));
+    assert!(!cofferdam.service("off").is_enabled());
+}

@@ -26,13 +26,15 @@ pub(super) fn receive(shared: &Shared, message: FromManager) -> Option<(Arc<str>
     match message {
         FromManager::Update(update) => {
             let service = shared.registry.find(&update.service)?;
-            let answer = receive_update(shared, &service, update)?;
-            Some((Arc::clone(&service.name), answer))
+            let answer = receive_update(shared, &service, update);
+            shared.registry.settle(&service);
+            Some((Arc::clone(&service.name), answer?))
         }
         FromManager::Removal { service, revision } => {
             let service = shared.registry.find(&service)?;
             remove(shared, &service, revision);
             perform(shared, &service, &mut service.probation());
+            shared.registry.settle(&service);
             None
         }
         FromManager::Complete(_) | FromManager::Bookmark(_) => {

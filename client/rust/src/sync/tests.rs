@@ -26,6 +26,7 @@ mod managers;
 mod orders;
 mod panics;
 mod policies;
+mod ready;
 pub(in crate::sync) mod reports;
 mod restored;
 mod streams;

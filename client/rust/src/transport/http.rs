@@ -2,9 +2,9 @@
 
 mod followed;
 
-use super::status::on_code;
+use super::status::{code_of, on_code};
 use crate::classify::{IntoVerdict, on_error};
-use crate::error::{Error as CallError, Rejection};
+use crate::error::Rejection;
 use crate::layer::{Attribute, Inspect, Ongoing, TraceContext};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
@@ -113,6 +113,7 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
     fn is_error(&self, response: &Response<C>) -> bool {
         match grpc_code(response.headers()) {
             Some(code) => code != Code::Ok,
+            None if ends_without_status(response) => true,
             None => response.status().is_server_error() || response.status().is_client_error(),
         }
     }
@@ -128,14 +129,13 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
                 let values = headers.get_all(PUSHBACK).into_iter().map(HeaderValue::as_bytes);
                 on_code(code, pushback(values), context)
             }
+            None if ends_without_status(response) => on_code(Code::Unknown, None, context),
             None => on_http_status(response.status(), headers, context),
         }
     }
 
     fn is_unfinished(&self, response: &Response<C>) -> bool {
-        let headers = response.headers();
-        let has_body = || tonics(response).is_some_and(|response| !response.body().is_end_stream());
-        response.status() == StatusCode::OK && is_grpc(headers) && grpc_code(headers).is_none() && has_body()
+        lacks_status(response) && tonics(response).is_some_and(|response| !response.body().is_end_stream())
     }
 
     fn follow(&self, response: &mut Response<C>, ongoing: Ongoing) {
@@ -144,6 +144,16 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
             *response.body_mut() = tonic::body::Body::new(Followed::new(body, ongoing));
         }
     }
+}
+
+/// Whether it is gRPC's and all of it is here but how the call has ended: as a body that ends without a status, it failed.
+fn ends_without_status<C: 'static>(response: &Response<C>) -> bool {
+    lacks_status(response) && tonics(response).is_some_and(|response| response.body().is_end_stream())
+}
+
+fn lacks_status<C>(response: &Response<C>) -> bool {
+    let headers = response.headers();
+    response.status() == StatusCode::OK && is_grpc(headers) && grpc_code(headers).is_none()
 }
 
 fn tonics<Res: 'static>(response: &Res) -> Option<&TonicResponse> {
@@ -224,15 +234,7 @@ impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
 
 /// What tonic's clients show for a verdict of the SDK.
 pub(crate) fn status_of_rejection(service: &str, rejection: &Rejection) -> Box<dyn Error + Send + Sync> {
-    let code = match rejection {
-        CallError::Inner(never) => match *never {},
-        CallError::Open { .. } | CallError::Disabled => Code::Unavailable,
-        CallError::Timeout | CallError::DeadlineSpent => Code::DeadlineExceeded,
-        CallError::BulkheadFull | CallError::AdaptiveLimitReached | CallError::RateLimited { .. } => {
-            Code::ResourceExhausted
-        }
-    };
-    Box::new(Status::new(code, format!("{service}: {rejection}")))
+    Box::new(Status::new(code_of(rejection), format!("{service}: {rejection}")))
 }
 
 fn grpc_status_code(code: Code) -> Attribute {
@@ -249,7 +251,9 @@ fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>)
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let pushback = seconds.map(|seconds| Pushback::After(Duration::from_secs(seconds)));
     let is_retryable = outcome == Outcome::Failure && may_mend.contains(&status);
-    Verdict { outcome, is_retryable, may_have_reached: true, pushback }
+    let overloaded = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    let is_overload = overloaded.contains(&status);
+    Verdict { outcome, is_retryable, may_have_reached: true, is_overload, pushback }
 }
 
 #[cfg(test)]

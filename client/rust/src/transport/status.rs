@@ -1,10 +1,37 @@
 //! What gRPC's errors say about a service.
 
+use crate::error::{Error as CallError, Rejection};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_proto::status::Facts;
 use std::any::{Any, type_name};
 use std::error::Error;
+use std::sync::Arc;
 use tonic::{Code, Status};
+
+/// What a handler of gRPC answers whose own protected call brought nothing: the service's own status as it is. A verdict
+/// of the SDK is UNAVAILABLE where the breaker is open or the service disabled, DEADLINE_EXCEEDED where time ran out,
+/// RESOURCE_EXHAUSTED where there was no place, and the status's source.
+impl From<CallError<Status>> for Status {
+    fn from(error: CallError<Status>) -> Self {
+        error.into_inner().unwrap_or_else(|rejection| {
+            let mut status = Status::new(code_of(&rejection), rejection.to_string());
+            status.set_source(Arc::new(rejection));
+            status
+        })
+    }
+}
+
+/// What a verdict of the SDK is among gRPC's codes.
+pub(super) fn code_of(rejection: &Rejection) -> Code {
+    match rejection {
+        CallError::Inner(never) => match *never {},
+        CallError::Open { .. } | CallError::Disabled => Code::Unavailable,
+        CallError::Timeout | CallError::DeadlineSpent => Code::DeadlineExceeded,
+        CallError::BulkheadFull | CallError::AdaptiveLimitReached | CallError::RateLimited { .. } => {
+            Code::ResourceExhausted
+        }
+    }
+}
 
 /// A value as one of gRPC's errors.
 pub(crate) fn as_error(error: &dyn Any) -> Option<&(dyn Error + 'static)> {

@@ -5,7 +5,7 @@ use super::*;
 fn learned(kind: AdaptiveLimitKind, windows: usize) -> AdaptiveLimit {
     let limit = AdaptiveLimit::new(&policy(kind));
     let mut bench = Bench::new(&limit);
-    (0..windows).for_each(|_| bench.window(200, Outcome::Success, 10 * MILLISECOND));
+    (0..windows).for_each(|_| bench.window(200, Lesson::Answered(10 * MILLISECOND)));
     limit
 }
 
@@ -38,7 +38,7 @@ fn another_algorithm_takes_over_where_the_last_one_was() {
         limit.set_policy(&policy(kind));
         assert_eq!(limit.load(), Load { limit: 50, in_flight: 1 }, "{kind:?}");
     }
-    permit.record(Outcome::Success, MILLISECOND, Timestamp::from_millis(1));
+    permit.record(Lesson::Answered(MILLISECOND), Timestamp::from_millis(1));
     assert_eq!(limit.load().in_flight, 0);
 }
 
@@ -48,7 +48,7 @@ fn the_initial_limit_counts_until_something_was_learned() {
     let initially = |initial| AdaptiveLimitPolicy { initial, ..policy(AdaptiveLimitKind::Aimd) };
     limit.set_policy(&initially(70));
     assert_eq!(limit.load().limit, 70);
-    Bench::new(&limit).window(70, Outcome::Failure, MILLISECOND);
+    Bench::new(&limit).window(70, Lesson::Overload);
     limit.set_policy(&initially(100));
     assert_eq!(limit.load().limit, 63);
 }
@@ -58,6 +58,6 @@ fn a_call_that_ends_after_the_limit_was_switched_off_teaches_nothing() {
     let limit = AdaptiveLimit::new(&policy(AdaptiveLimitKind::Aimd));
     limit.set_policy(&policy(AdaptiveLimitKind::Off));
     let mut bench = Bench::new(&limit);
-    (0..10).for_each(|_| bench.window(20, Outcome::Failure, MILLISECOND));
+    (0..10).for_each(|_| bench.window(20, Lesson::Overload));
     assert_eq!(limit.load(), Load { limit: 20, in_flight: 0 });
 }

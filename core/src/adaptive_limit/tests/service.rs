@@ -1,7 +1,6 @@
 //! A service to learn about, on virtual time: workers, a queue without end, and calls that come at random.
 
-use super::super::{AdaptiveLimit, Permit};
-use crate::outcome::Outcome;
+use super::super::{AdaptiveLimit, Lesson, Permit};
 use crate::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -81,7 +80,7 @@ impl<'a> Service<'a> {
                 Event::Done(call) => {
                     if let Some((since, permit)) = self.waiting.remove(&call) {
                         let latency = Duration::from_nanos(at - since);
-                        permit.record(Outcome::Success, latency, Timestamp::from_nanos(at));
+                        permit.record(Lesson::Answered(latency), Timestamp::from_nanos(at));
                         answers += 1;
                         total += latency.as_secs_f64();
                     }
@@ -90,7 +89,7 @@ impl<'a> Service<'a> {
                 }
                 Event::Timeout(call) => {
                     if let Some((_, permit)) = self.waiting.remove(&call) {
-                        permit.record(Outcome::Failure, self.timeout, Timestamp::from_nanos(at));
+                        permit.record(Lesson::Overload, Timestamp::from_nanos(at));
                     }
                 }
             }

@@ -28,7 +28,7 @@ fn there_are_never_more_calls_in_flight_than_the_limit() {
                     running.fetch_sub(1, SeqCst);
                     match (call + thread) % 3 {
                         0 => drop(permit),
-                        _ => permit.record(Outcome::Success, MILLISECOND, Timestamp::from_millis((call * 50).into())),
+                        _ => permit.record(Lesson::Answered(MILLISECOND), Timestamp::from_millis((call * 50).into())),
                     }
                 }
             });
@@ -53,9 +53,9 @@ fn permits_are_conserved_while_the_limit_and_the_policy_change() {
                         let Some(permit) = limit.try_acquire() else { continue };
                         match (call / 16 + thread) % 4 {
                             0 => drop(permit),
-                            1 => permit.record(Outcome::Neutral, MILLISECOND, now),
-                            2 => permit.record(Outcome::Failure, MILLISECOND, now),
-                            _ => permit.record(Outcome::Success, MILLISECOND, now),
+                            1 => permit.record(Lesson::Nothing, now),
+                            2 => permit.record(Lesson::Overload, now),
+                            _ => permit.record(Lesson::Answered(MILLISECOND), now),
                         }
                     }
                 })

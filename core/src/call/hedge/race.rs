@@ -1,5 +1,6 @@
 //! Attempts of one call that run side by side, until one has answered or none is left.
 
+use crate::adaptive_limit::Lesson;
 use crate::call::retries::Pause;
 use crate::call::running::{Held, Running, Step};
 use crate::call::settle::{Failed, Settled};
@@ -174,12 +175,23 @@ where
     }
 
     /// The call has its answer: of a hedge or of the first attempt.
-    fn won(&self, is_hedge: bool) {
+    fn won(&mut self, is_hedge: bool) {
         if is_hedge {
             self.call.count(Counter::HedgeWins);
         }
+        let now = self.call.clock.now();
         if let Some(first) = &self.first {
-            self.call.measure(self.call.clock.now().saturating_since(first.since()));
+            self.call.measure(now.saturating_since(first.since()));
+        }
+        // Those that are slower than a hedge's delay: with the fast ones alone, an overload would look like none.
+        let losers = self.first.iter_mut().map(Pin::as_mut).chain(self.hedges.iter_mut().map(Pin::as_mut));
+        for held in losers.map(Running::held) {
+            let elapsed = now.saturating_since(held.since);
+            if elapsed > self.delay
+                && let Some(permit) = held.leave.permit.take()
+            {
+                permit.record(Lesson::Answered(elapsed), now);
+            }
         }
     }
 

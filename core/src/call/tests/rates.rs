@@ -90,5 +90,5 @@ async fn t24_neither_policy_nor_level_gives_a_fresh_burst() {
     }
     bench.apply(limited(RateLimitPolicy { burst: 1, ..RateLimitPolicy::per_second(20) }));
     let failure = bench.call([Reply::Answer("too early")]).await.unwrap_err();
-    assert_eq!(failure.cause, FailureCause::RateLimited { retry_after: SECOND / 10 });
+    assert_eq!(failure.cause, FailureCause::RateLimited { retry_after: SECOND / 20 });
 }

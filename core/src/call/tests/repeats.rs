@@ -141,3 +141,17 @@ async fn calls_that_run_at_once_share_one_budget() {
     assert_eq!(attempts.iter().sum::<u32>(), 3 + 3);
     assert_eq!(bench.counters().retries, 3);
 }
+
+/// A header of the service must not keep a caller for centuries who set no limit.
+#[tokio::test(start_paused = true)]
+async fn a_pushback_beyond_all_policies_is_never() {
+    let mut spec = at(Level::Enhanced);
+    (spec.timeout.call_timeout, spec.timeout.attempt_timeout) = (Duration::ZERO, Duration::ZERO);
+    let bench = Bench::new(spec);
+    let begin = bench.runtime.now();
+    let pushed = Reply::Pushback(Pushback::After(Duration::from_millis(9_999_999_999_999)));
+    assert_eq!(bench.call([pushed]).await.unwrap_err().receipt.attempts, 1);
+    assert_eq!(bench.runtime.now(), begin);
+    let day = Reply::Pushback(Pushback::After(86_400 * SECOND));
+    assert_eq!(bench.call([day, Reply::Answer("second")]).await.unwrap().receipt.attempts, 2);
+}

@@ -39,7 +39,13 @@ impl Operation for Meeting {
     }
 
     fn classify(&self, _: Result<&(), &()>, _: Context<'_>) -> Verdict {
-        Verdict { outcome: Outcome::Success, is_retryable: false, may_have_reached: true, pushback: None }
+        Verdict {
+            outcome: Outcome::Success,
+            is_retryable: false,
+            may_have_reached: true,
+            is_overload: false,
+            pushback: None,
+        }
     }
 }
 

@@ -11,6 +11,29 @@ struct Bucket {
     at: u64,
 }
 
+/// What a call pours in, and how many of them the bucket holds.
+fn measures(policy: &RateLimitPolicy) -> (u64, u64) {
+    let drop = (policy.period.as_nanos() as u64).div_ceil(u64::from(policy.permits));
+    let burst = if policy.burst == 0 { policy.permits } else { policy.burst };
+    (drop, burst.into())
+}
+
+impl Bucket {
+    /// Another policy is another bucket: with room for as many calls, where it is large enough. What has run over stays
+    /// above its brim.
+    fn refit(&mut self, last: &RateLimitPolicy, next: &RateLimitPolicy) {
+        let ((drop, burst), (next_drop, next_burst)) = (measures(last), measures(next));
+        if (drop, burst) == (next_drop, next_burst) {
+            return;
+        }
+        let next_brim = next_burst * next_drop;
+        self.level = match (drop * burst).checked_sub(self.level) {
+            Some(room) => next_brim - (room * next_drop / drop).min(next_brim),
+            None => next_brim + self.level - drop * burst,
+        };
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Enter { longest: u64 },
@@ -45,18 +68,22 @@ fn agrees_with_a_leaking_bucket() {
     let steps = vec(any::<u64>().prop_map(step), 0..400);
     property(400, ([policy.clone(), policy], steps), |(policies, steps)| {
         let (limit, mut bucket, mut policy, mut now) = (RateLimit::new(), Bucket::default(), &policies[0], 1);
+        limit.set_policy(policy, Timestamp::from_nanos(now));
         let mut out: Vec<Out<'_>> = Vec::new();
         for step in steps {
             bucket.level = bucket.level.saturating_sub(now - bucket.at);
             bucket.at = now;
             match step {
                 Step::Pass(nanos) => now += nanos,
-                Step::Apply(which) => policy = &policies[which],
+                Step::Apply(which) => {
+                    bucket.refit(policy, &policies[which]);
+                    policy = &policies[which];
+                    limit.set_policy(policy, Timestamp::from_nanos(now));
+                }
                 Step::Enter { longest } => {
                     let entered = limit.enter(policy, Duration::from_nanos(longest), Timestamp::from_nanos(now));
-                    let drop = (policy.period.as_nanos() as u64).div_ceil(u64::from(policy.permits));
-                    let burst = if policy.burst == 0 { policy.permits } else { policy.burst };
-                    let wait = (bucket.level + drop).saturating_sub(u64::from(burst) * drop);
+                    let (drop, burst) = measures(policy);
+                    let wait = (bucket.level + drop).saturating_sub(burst * drop);
                     let told = match &entered {
                         Ok(turn) => (true, turn.wait()),
                         Err(limited) => (false, limited.retry_after),

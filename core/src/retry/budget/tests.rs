@@ -23,10 +23,11 @@ fn drain(budget: &RetryBudget, now: Timestamp, policy: &BudgetPolicy) -> usize {
 /// <https://github.com/failsafe-go/failsafe-go/issues/139>.
 #[test]
 fn t29_a_ratio_of_six_tenths_allows_six_of_ten() {
-    let (budget, policy) = (RetryBudget::new(), policy(0.6, 0, 10));
+    let policy = policy(0.6, 0, 10);
+    let budget = RetryBudget::new(&policy);
     let allowed = (0..10)
         .filter(|_| {
-            budget.deposit(at(5), &policy);
+            budget.deposit(at(5));
             budget.withdraw(at(5), &policy)
         })
         .count();
@@ -35,16 +36,18 @@ fn t29_a_ratio_of_six_tenths_allows_six_of_ten() {
 
 #[test]
 fn thousandths_add_up() {
-    let (budget, policy) = (RetryBudget::new(), policy(0.1, 0, 10));
+    let policy = policy(0.1, 0, 10);
+    let budget = RetryBudget::new(&policy);
     for _ in 0..1000 {
-        budget.deposit(at(1), &policy);
+        budget.deposit(at(1));
     }
     assert_eq!(drain(&budget, at(1), &policy), 100);
 }
 
 #[test]
 fn some_a_second_are_always_there() {
-    let (budget, policy) = (RetryBudget::new(), policy(0.2, 10, 10));
+    let policy = policy(0.2, 10, 10);
+    let budget = RetryBudget::new(&policy);
     assert_eq!(budget.balance(at(1), &policy), 100.0);
     assert_eq!(drain(&budget, at(1), &policy), 100);
     assert_eq!(budget.balance(at(1), &policy), 0.0);
@@ -55,10 +58,11 @@ fn some_a_second_are_always_there() {
 
 #[test]
 fn deposits_expire() {
-    let (budget, policy) = (RetryBudget::new(), policy(1.0, 0, 10));
+    let policy = policy(1.0, 0, 10);
+    let budget = RetryBudget::new(&policy);
     for _ in 0..4 {
-        budget.deposit(at(500), &policy);
-        budget.deposit(at(5_500), &policy);
+        budget.deposit(at(500));
+        budget.deposit(at(5_500));
     }
     assert_eq!(budget.balance(at(9_999), &policy), 8.0);
     assert_eq!(budget.balance(at(10_500), &policy), 4.0);
@@ -68,10 +72,10 @@ fn deposits_expire() {
 
 #[test]
 fn a_new_ratio_applies_to_what_happened() {
-    let budget = RetryBudget::new();
     let half = policy(0.5, 0, 10);
+    let budget = RetryBudget::new(&half);
     for _ in 0..100 {
-        budget.deposit(at(1), &half);
+        budget.deposit(at(1));
     }
     assert_eq!(drain(&budget, at(1), &half), 50);
     assert_eq!(drain(&budget, at(1), &policy(0.7, 0, 10)), 20);
@@ -82,21 +86,41 @@ fn a_new_ratio_applies_to_what_happened() {
 
 #[test]
 fn a_new_ttl_starts_afresh() {
-    let (budget, now) = (RetryBudget::new(), at(100_000));
+    let now = at(100_000);
     let (ten, two) = (policy(1.0, 0, 10), policy(1.0, 0, 2));
+    let budget = RetryBudget::new(&ten);
     for _ in 0..5 {
-        budget.deposit(now, &ten);
+        budget.deposit(now);
     }
+    budget.set_policy(&two);
     assert_eq!(budget.balance(now, &two), 0.0);
-    assert_eq!(budget.balance(now, &ten), 5.0, "reading changes nothing");
     assert!(!budget.withdraw(now, &two));
-    budget.deposit(now, &two);
-    assert!(budget.withdraw(now, &two));
+    budget.deposit(now);
+    budget.set_policy(&two);
+    assert!(budget.withdraw(now, &two), "the same ttl again begins nothing");
+}
+
+/// Calls that began under the ttl before would otherwise begin it anew, each with a budget that nobody has spent from.
+#[test]
+fn calls_of_the_policy_before_go_by_the_window_in_force() {
+    let now = at(100_000);
+    let (ten, twenty) = (policy(0.0, 1, 10), policy(0.0, 1, 20));
+    let budget = RetryBudget::new(&ten);
+    assert_eq!(drain(&budget, now, &ten), 10);
+    budget.set_policy(&twenty);
+    let mut granted = 0;
+    for _ in 0..100 {
+        granted += usize::from(budget.withdraw(now, &ten));
+        budget.deposit(now);
+        granted += usize::from(budget.withdraw(now, &twenty));
+    }
+    assert_eq!(granted, 20, "one new window, once");
 }
 
 #[test]
 fn an_earlier_time_finds_no_second_budget() {
-    let (budget, policy) = (RetryBudget::new(), policy(0.0, 1, 10));
+    let policy = policy(0.0, 1, 10);
+    let budget = RetryBudget::new(&policy);
     assert_eq!(drain(&budget, at(20_000), &policy), 10);
     assert_eq!(drain(&budget, at(19_000), &policy), 0);
     assert_eq!(drain(&budget, at(5_000), &policy), 0);
@@ -104,21 +128,23 @@ fn an_earlier_time_finds_no_second_budget() {
 
 #[test]
 fn the_end_of_time_does_no_harm() {
-    let (budget, policy, end) = (RetryBudget::new(), policy(0.5, 0, 10), Timestamp::from_nanos(u64::MAX));
-    (0..4).for_each(|_| budget.deposit(end, &policy));
+    let (policy, end) = (policy(0.5, 0, 10), Timestamp::from_nanos(u64::MAX));
+    let budget = RetryBudget::new(&policy);
+    (0..4).for_each(|_| budget.deposit(end));
     assert_eq!(drain(&budget, end, &policy), 2);
 }
 
 #[test]
 fn an_unchecked_policy_does_no_harm() {
-    let budget = RetryBudget::new();
     for ratio in [f64::NAN, -1.0, f64::NEG_INFINITY] {
         let policy = BudgetPolicy { ratio, min_per_second: 0, ttl: Duration::ZERO };
-        budget.deposit(at(1), &policy);
+        let budget = RetryBudget::new(&policy);
+        budget.deposit(at(1));
         assert!(!budget.withdraw(at(1), &policy));
     }
     let boundless = BudgetPolicy { ratio: f64::INFINITY, min_per_second: u32::MAX, ttl: Duration::MAX };
-    budget.deposit(at(1), &boundless);
+    let budget = RetryBudget::new(&boundless);
+    budget.deposit(at(1));
     assert!(budget.withdraw(at(1), &boundless));
 }
 
@@ -128,7 +154,7 @@ fn an_unchecked_policy_does_no_harm() {
 #[test]
 fn t29_racing_withdrawals_take_no_more_than_there_is() {
     let policy = policy(0.0, 7, 1);
-    let budget = RetryBudget::new();
+    let budget = RetryBudget::new(&policy);
     for round in 0..300 {
         let now = at(round * 1_000);
         let taken = AtomicUsize::new(0);
@@ -152,7 +178,7 @@ fn t29_racing_withdrawals_take_no_more_than_there_is() {
 fn t29_racing_withdrawals_across_a_tick_take_no_more_than_there_is() {
     const ROUNDS: usize = 50_000;
     let policy = policy(0.0, 1, 1);
-    let budget = RetryBudget::new();
+    let budget = RetryBudget::new(&policy);
     let taken: Vec<AtomicUsize> = (0..ROUNDS).map(|_| AtomicUsize::new(0)).collect();
     let arrived = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -20,8 +20,8 @@ fn at(millis: u64) -> Timestamp {
 fn t29_the_last_retry_is_taken_once() {
     for between in [0, 100] {
         check(move || {
-            let budget = shared(RetryBudget::new());
             let policy = BudgetPolicy { ratio: 0.0, min_per_second: 1, ttl: Duration::from_secs(1) };
+            let budget = shared(RetryBudget::new(&policy));
             let taken = crowd(2, move |number| budget.withdraw(at(2_000 + number as u64 * between), &policy));
             assert_eq!(taken.into_iter().filter(|taken| *taken).count(), 1);
             assert!(!budget.withdraw(at(2_100), &policy));
@@ -33,10 +33,10 @@ fn t29_the_last_retry_is_taken_once() {
 #[test]
 fn no_deposit_is_lost() {
     check(|| {
-        let budget = shared(RetryBudget::new());
         let policy = BudgetPolicy { ratio: 1.0, min_per_second: 0, ttl: Duration::from_secs(10) };
+        let budget = shared(RetryBudget::new(&policy));
         let taken = crowd(2, move |_| {
-            budget.deposit(at(1), &policy);
+            budget.deposit(at(1));
             budget.withdraw(at(1), &policy)
         });
         let taken = taken.into_iter().filter(|taken| *taken).count();

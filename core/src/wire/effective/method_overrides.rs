@@ -2,6 +2,7 @@ use super::super::faults::Faults;
 use super::super::origin::{Said, Word};
 use super::merge::Merge;
 use super::read_sections;
+use crate::glob::method_name;
 use crate::policy::limits::MAX_OVERRIDES;
 use crate::policy::{BudgetPolicy, MethodOverride, PolicySpec};
 use cofferdam_proto::v1;
@@ -32,7 +33,9 @@ fn read_override(
     base: &PolicySpec,
 ) -> (MethodOverride, Said) {
     let v1::MethodOverride { glob, idempotent, policy } = written;
-    let entry = MethodOverride { glob: glob.clone(), is_idempotent: *idempotent, ..MethodOverride::default() };
+    // Without the slash that says nothing: what a part has learned is found again by its glob.
+    let glob = method_name(glob).to_owned();
+    let entry = MethodOverride { glob, is_idempotent: *idempotent, ..MethodOverride::default() };
     let Some(policy) = policy else {
         return (entry, Said::default());
     };

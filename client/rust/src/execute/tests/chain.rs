@@ -196,3 +196,18 @@ async fn the_chain_is_asked_in_order_and_the_callers_own_last() {
     assert_eq!(call.await, Ok(vec![7]));
     assert_eq!(*asked.lock().unwrap(), ["alternative", "degraded", "own"]);
 }
+
+/// A step that cannot answer hands over; an answer that `classify` calls a failure is none.
+#[tokio::test(start_paused = true)]
+async fn a_bad_answer_of_the_alternative_is_no_answer() {
+    let chain = vec![alternative("replica"), fixed("200")];
+    let service = service(with_chain(Level::Enhanced, chain));
+    let is_bad = |result: Result<&u32, &Boom>| match result {
+        Ok(status) if *status < 500 => Outcome::Success,
+        _ => Outcome::Failure,
+    };
+    let call = service.execute("list", || async { Ok(503) }).classify(is_bad).codec(Json);
+    let answer = call.alternative(|_| async { Ok(502) }).answer().await.unwrap();
+    assert_eq!((answer.value, answer.source), (200, Source::Static));
+    assert_eq!(service.sibling("replica").counters().attempt_failures, 1);
+}

@@ -177,3 +177,15 @@ async fn a_stream_whose_time_is_over_after_messages_had_come_is_no_failure() {
     read(begin(&cd, [trailers("4")], false).await).await;
     assert_eq!(counts(&cd), (5, 1, 0), "it has said nothing");
 }
+
+/// All of it is here, and nothing of it says how the call has ended.
+#[tokio::test(start_paused = true)]
+async fn a_response_that_ends_with_its_headers_and_has_no_status_has_failed() {
+    let cd = cofferdam();
+    let inner = service_fn(|_: Request<Body>| {
+        let response = Response::builder().header("content-type", "application/grpc");
+        std::future::ready(Ok::<_, Status>(response.body(Body::empty()).unwrap()))
+    });
+    cd.layer("users").layer(inner).oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(counts(&cd), (0, 1, 0));
+}

@@ -442,30 +442,33 @@ async fn a_trip_while_a_good_policy_is_on_trial_does_not_have_it_put_back() {
     assert_eq!(watched.service.revision(), Some(at(1, 3)));
 }
 
-/// Which of the two the instance looked at first was up to chance, and the manager took what was said last for what is in
-/// force.
+/// The manager takes the last word for what is in force, also where that is the refusal of an older revision.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_is_told_late_says_what_is_in_force_by_then() {
     let (good, newer) = (full(|_| {}), full(|spec| spec.retry.max_attempts = 2));
-    for _ in 0..16 {
-        let (mut watched, mut stream) = Watched::new().await;
-        stream.update("a", at(1, 2), Ok(full(one_place)));
-        stream.answer().await;
-        drop(stream);
-        watched.calls_until_put_back(Does::Well, at(1, 2)).await;
-        while watched.scene.opened.try_recv().is_ok() {}
-        let (mut stream, hello) = watched.scene.accept().await;
-        assert_eq!(hello.applied, [applied("a", at(1, 1), &good)]);
-        stream.update("a", at(1, 3), Ok(newer.clone()));
+    let (watched, mut stream) = Watched::new().await;
+    let contained = ToManager::Refused {
+        service: "a".into(),
+        revision: Some(at(1, 2)),
+        refusal: Refusal { reason: "contained".to_owned(), field_path: String::new() },
+        in_force: Some(applied("a", at(1, 1), &good)),
+        is_contained: true,
+    };
+    stream.update("a", at(1, 3), Ok(newer.clone()));
+    assert_eq!(stream.answer().await, ToManager::Applied(applied("a", at(1, 3), &newer)));
+    watched.scene.shared.containment.refuse(&"a".into(), contained.clone());
+    assert_eq!(refused(stream.answer().await, at(1, 2)), applied("a", at(1, 3), &newer));
+
+    // The two at once, in whichever order they are taken.
+    for revision in 4..20 {
+        let policy = if revision % 2 == 0 { &good } else { &newer };
+        watched.scene.shared.containment.refuse(&"a".into(), contained.clone());
+        stream.update("a", at(1, revision), Ok(policy.clone()));
         let mut last = None;
         while let Ok(answer) = tokio::time::timeout(SECOND, stream.answer()).await {
-            last = match answer {
-                ToManager::Applied(applied) => Some(applied),
-                ToManager::Refused { in_force, .. } => in_force,
-                other => panic!("{other:?}"),
-            };
+            last = Some(if let ToManager::Applied(applied) = answer { applied } else { refused(answer, at(1, 2)) });
         }
-        assert_eq!(last, Some(applied("a", at(1, 3), &newer)));
+        assert_eq!(last, Some(applied("a", at(1, revision), policy)));
     }
 }
 

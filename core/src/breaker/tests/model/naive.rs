@@ -317,7 +317,8 @@ impl Naive {
     fn trigger(&self, in_a_row: u32, failed: bool, slow: bool, now: u64) -> Option<Cause> {
         let policy = &self.policy;
         let (calls, failures, slow_calls) = self.sums(now);
-        let enough = calls >= u64::from(policy.minimum_calls);
+        let most = if let BreakerWindow::Count(size) = policy.window { size } else { u32::MAX };
+        let enough = calls >= u64::from(policy.minimum_calls.min(most));
         let share = |part: u64, rate: f64| enough && rate > 0.0 && part as f64 / calls as f64 >= rate;
         let count = policy.failure_count > 0 && failures >= u64::from(policy.failure_count);
         let row = policy.consecutive_failures > 0 && in_a_row >= policy.consecutive_failures;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::latency::LatencySnapshot;
+use crate::policy::{AdaptiveLimitKind, AdaptiveLimitPolicy};
 
 /// Hedges after the 95th percentile, once known; until then after 100 ms.
 fn by_percentile() -> PolicySpec {
@@ -125,4 +126,17 @@ async fn methods_with_a_hedge_policy_of_their_own_are_measured_on_their_own() {
 async fn without_a_percentile_nothing_is_measured() {
     let bench = Bench::new(hedging(1));
     assert!(bench.isolation.in_force().scope("list").latency.is_none());
+}
+
+/// With those that win alone, a service that gets slower would look as fast as ever.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_lose_to_a_hedge_teach_the_adaptive_limit() {
+    let mut spec = hedging(1);
+    spec.adaptive_limit = AdaptiveLimitPolicy { kind: AdaptiveLimitKind::Aimd, initial: 2, ..Default::default() };
+    let bench = Bench::new(spec);
+    for _ in 0..5 {
+        // The first runs for 150 ms, the hedge for 50; a window is ten lessons.
+        bench.call([Reply::Hang, answer_after(50, "hedge")]).await.unwrap();
+    }
+    assert_eq!(bench.isolation.adaptive_limit().unwrap().limit, 3);
 }

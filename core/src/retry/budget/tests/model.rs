@@ -60,15 +60,19 @@ fn agrees_with_a_model_that_remembers_everything() {
     });
     let steps = prop::collection::vec(any::<u64>().prop_map(step), 0..500);
     property(400, (prop::array::uniform3(policy), steps), |(policies, steps)| {
-        let (budget, mut model, mut policy, mut now) =
-            (RetryBudget::new(), Model::default(), &policies[0], 1_u64 << 40);
+        let (mut model, mut policy, mut now) = (Model::default(), &policies[0], 1_u64 << 40);
+        let budget = RetryBudget::new(policy);
         for step in steps {
             let at = Timestamp::from_nanos(now);
             match step {
                 Step::Pass(nanos) => now += nanos,
-                Step::Apply(which) => policy = &policies[which],
+                Step::Apply(which) => {
+                    policy = &policies[which];
+                    budget.set_policy(policy);
+                    model.tick(now, policy);
+                }
                 Step::Deposit => {
-                    budget.deposit(at, policy);
+                    budget.deposit(at);
                     let tick = model.tick(now, policy);
                     model.deposits.push(tick);
                 }

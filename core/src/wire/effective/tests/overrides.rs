@@ -2,7 +2,7 @@
 
 use crate::policy::{BudgetPolicy, InvalidPolicy, Policy, RateLimitPolicy};
 use crate::wire::testing::{paths, secs};
-use crate::wire::{effective_policy, policy_hash, to_wire};
+use crate::wire::{aim_from_wire, effective_policy, policy_hash, to_wire};
 use cofferdam_proto::v1;
 use std::time::Duration;
 
@@ -21,6 +21,20 @@ fn breaker(open_seconds: i64) -> v1::IsolationPolicy {
 
 fn of(policy: &Policy, number: usize) -> Policy {
     policy.overridden(number).unwrap()
+}
+
+/// What a part has learned, and what is ordered of it, is found by its glob.
+#[test]
+fn a_slash_at_the_front_of_a_glob_makes_no_other_part() {
+    let [with_it, without] = ["/pkg.S/Get*", "pkg.S/Get*"].map(|glob| {
+        let target = v1::BreakerTarget { method_glob: glob.to_owned(), ..Default::default() };
+        (
+            effective_policy(&with(vec![entry(glob, breaker(4))])).unwrap(),
+            aim_from_wire("target", Some(&target)).unwrap(),
+        )
+    });
+    assert_eq!(with_it, without);
+    assert_eq!(policy_hash(&with_it.0), policy_hash(&without.0));
 }
 
 #[test]
