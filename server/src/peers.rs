@@ -111,6 +111,8 @@ struct Peer {
     reconnect_window: Duration,
     /// Since when its key is gone. `None`: it is there.
     left: Option<Instant>,
+    /// When it was last heard. `None`: never.
+    heard_at: Option<Instant>,
     _follower: AbortOnDropHandle<()>,
 }
 
@@ -210,7 +212,8 @@ impl Shared {
         let channel = endpoint.as_ref().map(Endpoint::connect_lazy);
         let follower = tokio::spawn(follow::follow(Arc::downgrade(self), id.to_owned(), endpoint));
         let _follower = AbortOnDropHandle::new(follower);
-        let peer = Peer { address, channel, heard: None, reconnect_window: Duration::ZERO, left: None, _follower };
+        let (heard, reconnect_window, left, heard_at) = (None, Duration::ZERO, None, None);
+        let peer = Peer { address, channel, heard, reconnect_window, left, heard_at, _follower };
         peers.insert(id.to_owned(), peer);
     }
 
@@ -227,15 +230,14 @@ impl Shared {
     }
 
     /// Forgets a manager for good whose key is gone, once it was missed for long enough: for as long as its instances take to
-    /// come to others, and where it may still run, for `LINGER` at least. Whether it is forgotten. It is all one step: its key
-    /// may come back at any moment.
+    /// come to others, and where it may still run, or has run on without its key, for `LINGER` at least: then no lease has run
+    /// out since it was there. Whether it is forgotten. It is all one step: its key may come back at any moment.
     fn forget_if_left(&self, id: &str, is_absent: bool) -> bool {
         let mut peers = self.lock();
-        let Some((left, window)) = peers.get(id).and_then(|peer| Some((peer.left?, peer.reconnect_window))) else {
-            return false;
-        };
-        let missed_for = if is_absent { window } else { LINGER.max(window) };
-        if left.elapsed() < missed_for {
+        let Some((peer, left)) = peers.get(id).and_then(|peer| Some((peer, peer.left?))) else { return false };
+        let (window, heard_since) = (peer.reconnect_window, peer.heard_at.filter(|heard_at| *heard_at > left));
+        let missed_for = if is_absent && heard_since.is_none() { window } else { LINGER.max(window) };
+        if heard_since.unwrap_or(left).elapsed() < missed_for {
             return false;
         }
         let forgotten = peers.remove(id);

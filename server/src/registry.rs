@@ -149,8 +149,18 @@ struct Shared {
 pub(crate) struct Opening {
     /// Each service asked for: as it is, or as removed.
     pub(crate) changes: Vec<Change>,
+    /// Those asked for of which only what cannot be read is known: nothing is said of them, so that whoever has a policy
+    /// keeps it.
+    unreadable: Vec<ServiceKey>,
     /// The point in the store's history up to which that is complete.
     pub(crate) head: Revision,
+}
+
+impl Opening {
+    /// Each service asked for, and whether it is registered.
+    pub(crate) fn followed(&self) -> impl Iterator<Item = (&ServiceKey, bool)> + Clone {
+        self.changes.iter().map(Change::followed).chain(self.unreadable.iter().map(|key| (key, true)))
+    }
 }
 
 impl Registry {
@@ -335,7 +345,7 @@ impl Registry {
         // Changes are published under the write lock, so none happens while this one is held.
         let catalog = self.shared.read();
         let head = catalog.at(catalog.head);
-        let mut changes = Vec::new();
+        let (mut changes, mut unreadable) = (Vec::new(), Vec::new());
         if let Some(namespace) = namespace {
             subscription.follow_namespace(namespace.clone());
             let all = catalog.services_in(Some(namespace), None);
@@ -349,10 +359,11 @@ impl Registry {
             match catalog.service(key) {
                 Some(_) if covered => {}
                 Some(registered) => changes.push(Change::Updated(Arc::clone(registered))),
-                None => changes.push(Change::Removed { key: key.clone(), revision: head }),
+                None if catalog.is_poisoned(key) => unreadable.push(key.clone()),
+                None => changes.push(catalog.removed(key)),
             }
         }
-        Opening { changes, head }
+        Opening { changes, unreadable, head }
     }
 }
 

@@ -107,6 +107,8 @@ impl StoreCopy {
             return Err(CopyError::Order);
         }
         (backup.schema_version, backup.epoch) = (meta.schema_version, meta.epoch);
+        // It says how far somebody has followed that store.
+        backup.entries.retain(|entry| entry.key != key::MARK);
         for entry in &mut backup.entries {
             // Its key gets another revision wherever it is copied to.
             let at = Revision { epoch: meta.epoch, revision: entry.mod_revision };

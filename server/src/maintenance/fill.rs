@@ -175,7 +175,7 @@ pub async fn fill(
 /// Whether an entry is to go where the copy does not have it. What else is on a lease is of managers that live, and goes
 /// with them.
 fn is_replaceable(entry: &Entry) -> bool {
-    entry.key != key::META && (entry.lease.is_none() || key::is_request(&entry.key))
+    !key::is_of_the_store(&entry.key) && (entry.lease.is_none() || key::is_request(&entry.key))
 }
 
 /// The earlier transfer that was filling the store.
@@ -194,7 +194,7 @@ fn resumed<'a>(
 
 /// That nothing is lost with these entries.
 fn check_empty(entries: &[Entry]) -> Result<(), FillError> {
-    let mut kept = entries.iter().filter(|entry| entry.key != key::META && entry.lease.is_none());
+    let mut kept = entries.iter().filter(|entry| !key::is_of_the_store(&entry.key) && entry.lease.is_none());
     match kept.next() {
         Some(first) => Err(FillError::NotEmpty { keys: 1 + kept.count(), first: first.key.clone() }),
         None => Ok(()),

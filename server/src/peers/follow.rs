@@ -100,6 +100,7 @@ async fn hear(
         // Last, so that whoever reads it finds the rest done.
         if let Some(peer) = shared.lock().get_mut(id) {
             peer.heard = Some(news.arrived);
+            peer.heard_at = Some(*last_heard);
             // A release that does not say it has the window of few instances.
             peer.reconnect_window = wire::duration(news.reconnect_window);
         }

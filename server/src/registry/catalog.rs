@@ -9,7 +9,7 @@
 //! before stays in force, and no other service notices.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -27,7 +27,9 @@ use super::{
     key::Key,
     record::{Registered, Unreadable, decode_health},
 };
-use crate::store::{Listing, Op, StoreRevision, WatchEvent};
+use crate::store::{Op, StoreRevision, WatchEvent};
+
+mod whole;
 
 /// A change that subscribers hear of.
 #[derive(Clone, Debug)]
@@ -139,6 +141,12 @@ impl Catalog {
     /// A service, as last known good.
     pub(super) fn service(&self, key: &ServiceKey) -> Option<&Arc<Registered>> {
         self.services.get(key)?.good.as_ref()
+    }
+
+    /// That a service is not there: since the last that is known of it, so that whoever had it to the end believes it.
+    pub(super) fn removed(&self, key: &ServiceKey) -> Change {
+        let deleted = self.deleted.get(&super::key::service(key)).copied();
+        Change::Removed { key: key.clone(), revision: self.at(self.head.max(deleted.unwrap_or(StoreRevision::ZERO))) }
     }
 
     /// What is handed out in the place of a service whose policy is contained.
@@ -259,36 +267,6 @@ impl Catalog {
     pub(super) fn advance(&mut self, head: StoreRevision) {
         self.head = self.head.max(head);
         self.deleted.retain(|_, revision| *revision > head);
-    }
-
-    /// Takes over all that the store holds.
-    pub(super) fn load(&mut self, listing: &Listing) -> Vec<Change> {
-        let present: HashSet<&str> = listing.entries.iter().map(|entry| entry.key.as_str()).collect();
-        let mut changes: Vec<_> = self
-            .keys()
-            .into_iter()
-            .filter(|(key, revision)| *revision <= listing.revision && !present.contains(key.as_str()))
-            .filter_map(|(key, _)| self.delete(&key, listing.revision))
-            .collect();
-        changes
-            .extend(listing.entries.iter().filter_map(|entry| self.put(&entry.key, &entry.value, entry.mod_revision)));
-        self.advance(listing.revision);
-        changes
-    }
-
-    /// The store is another one, or has gone back: its revisions say nothing about those known so far. What is known
-    /// stays in force until the next [`load`](Self::load) replaces all of it.
-    pub(super) fn begin_epoch(&mut self, epoch: u64) {
-        self.epoch = epoch;
-        self.head = StoreRevision::ZERO;
-        self.deleted.clear();
-        self.malformed.clear();
-        self.guards.clear();
-        self.unregistered.clear();
-        self.bulk = None;
-        self.containments.clear();
-        self.services.values_mut().for_each(|slot| slot.revision = StoreRevision::ZERO);
-        self.health.values_mut().for_each(|report| report.revision = StoreRevision::ZERO);
     }
 
     /// A key holds a value since `at`.
@@ -424,8 +402,9 @@ impl Catalog {
         }
         match key {
             Key::Service(key) => {
-                let slot = self.services.remove(&key)?;
-                slot.good.map(|_| Change::Removed { key, revision: self.at(at) })
+                // Of one that could never be read, followers may have what was there before.
+                self.services.remove(&key)?;
+                Some(Change::Removed { key, revision: self.at(at) })
             }
             Key::Health(key) => {
                 self.health.remove(&key);
@@ -461,27 +440,6 @@ impl Catalog {
             self.deleted.insert(store_key.to_owned(), at);
         }
         self.delete(store_key, at)
-    }
-
-    /// Every key that is known, with its last change.
-    fn keys(&self) -> Vec<(String, StoreRevision)> {
-        let services = self.services.iter().map(|(key, slot)| (super::key::service(key), slot.revision));
-        let health = self.health.iter().map(|(key, report)| (super::key::health(key), report.revision));
-        let containments =
-            self.containments.iter().map(|(key, contained)| (super::key::containment(key), contained.revision));
-        let guards = self.guards.iter().map(|(name, revision)| (super::key::alternatives(name), *revision));
-        let malformed = self.malformed.iter().map(|(key, revision)| (key.clone(), *revision));
-        let unregistered =
-            self.unregistered.iter().map(|(key, (revision, _))| (super::key::unregistered(key), *revision));
-        let bulk = self.bulk.iter().map(|bulk| (super::key::BULK.to_owned(), bulk.at));
-        services
-            .chain(health)
-            .chain(containments)
-            .chain(guards)
-            .chain(unregistered)
-            .chain(bulk)
-            .chain(malformed)
-            .collect()
     }
 }
 

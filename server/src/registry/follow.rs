@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     RegistryOptions, Shared,
-    catalog::{Catalog, Change},
+    catalog::Catalog,
     epoch::{self, EpochError, Incarnation, Seen},
     key::{self, Key},
     tell::Teller,
@@ -259,10 +259,11 @@ impl Shared {
                 // The watch, or another reload, may have come further meanwhile.
                 let mut changes = if listing.revision < catalog.head { Vec::new() } else { catalog.load(&listing) };
                 if is_new {
-                    // Whoever was told, of an earlier epoch, that a service is not there may still have it.
-                    let gone = self.fanout.followed().into_iter().filter(|key| catalog.service(key).is_none());
-                    let revision = catalog.at(catalog.head);
-                    changes.extend(gone.map(|key| Change::Removed { key, revision }));
+                    // Whoever was told, of an earlier epoch, that a service is not there may still have it. Of one that
+                    // cannot be read it is not known.
+                    let is_gone = |key: &ServiceKey| catalog.service(key).is_none() && !catalog.is_poisoned(key);
+                    let followed = self.fanout.followed();
+                    changes.extend(followed.iter().filter(|key| is_gone(key)).map(|key| catalog.removed(key)));
                 }
                 changes
             });

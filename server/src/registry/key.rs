@@ -79,6 +79,11 @@ impl Key {
     }
 }
 
+/// Whether a key is about the store itself, and nothing that it holds.
+pub(crate) fn is_of_the_store(key: &str) -> bool {
+    matches!(Key::parse(key), Key::Meta | Key::Mark)
+}
+
 /// Whether a key holds the result of a request.
 pub(crate) fn is_request(key: &str) -> bool {
     Key::parse(key) == Key::Request

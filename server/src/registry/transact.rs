@@ -274,10 +274,13 @@ impl Shared {
         if tokio::time::timeout_at(soon, self.wait_until(is_at(described.revision))).await.is_ok() {
             return Ok(());
         }
+        let mut at = described.revision;
         // Others may write to the same etcd: its revision moves, and our watch has nothing to tell of it. It tells of a key
-        // of ours, behind all that was before it.
-        let mark = Txn { preconditions: Vec::new(), ops: vec![put(key::MARK.to_owned(), Bytes::new())] };
-        let at = self.commit(mark, give_up).await.unwrap_or(described.revision);
+        // of ours, behind all that was before it. A store that is another one by now, or is being filled, is left alone.
+        if let Some(meta) = meta.filter(|meta| *meta == self.read().meta) {
+            let mark = Txn::new().require_revision(key::META, meta).put(key::MARK, Bytes::new());
+            at = self.commit(mark, give_up).await.unwrap_or(at);
+        }
         self.catch_up_until(is_at(at), give_up).await
     }
 

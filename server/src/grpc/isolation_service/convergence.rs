@@ -2,6 +2,9 @@
 //!
 //! Waiting is looking again when an instance has said something, or a policy has changed. A look is cheap: it asks how
 //! many, and only the answer asks who. Where there are other managers they are asked, too, every so often (`survey`).
+//!
+//! A wait for the present policy asks the store first: another manager may have changed it a moment ago, and what is in
+//! force everywhere is then the one before. While the store does not say, nothing is reached.
 
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ const MAX_LAGGARDS: usize = 1_000;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How often there is a look where there are other managers to be asked.
 const POLL: Duration = Duration::from_millis(100);
+/// How long the store may take to say what there is, at least, however short the wait.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often managers are asked again whose parts do not fit together, and after which time.
 const LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(75);
@@ -95,9 +100,16 @@ impl IsolationApi {
         let quorum = read_quorum(request.quorum)?;
         let deadline = Instant::now() + read_timeout(request.timeout)?;
         let scope = self.reached(scope).await?;
+        let mut is_known = !scope.means_the_present() || self.catch_up(deadline).await;
         let answer =
             |reached, convergence| Ok(v1::WaitForConvergenceResponse { reached, convergence: Some(convergence) });
         let reaching = async {
+            while !is_known {
+                tokio::select! {
+                    () = sleep(POLL) => is_known = self.local.registry.catch_up().await.is_ok(),
+                    () = self.drain.cancelled() => return Err(Error::ShuttingDown),
+                }
+            }
             loop {
                 if self.reach(&scope, quorum).await? == Outcome::OutOfReach {
                     return Ok(None);
@@ -115,9 +127,15 @@ impl IsolationApi {
             Ok(Ok(None)) | Err(_) => {
                 // What became true after the look before is true of what is shown.
                 let (convergence, is_reached) = self.look(&scope, quorum, max).await?;
-                answer(is_reached && self.is_settled(quorum), convergence)
+                answer(is_known && is_reached && self.is_settled(quorum), convergence)
             }
         }
+    }
+
+    /// Brings memory to where the store is. Whether it is there.
+    async fn catch_up(&self, deadline: Instant) -> bool {
+        let patience = deadline.max(Instant::now() + STORE_PATIENCE);
+        matches!(timeout_at(patience, self.local.registry.catch_up()).await, Ok(Ok(())))
     }
 
     /// What is asked about, with a whole revision: without an epoch, it is one of the present epoch. One that the service has
@@ -254,6 +272,11 @@ impl Scope {
         }
         let namespace = validate::namespace(namespace);
         Ok(Self::Namespace(namespace.map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?))
+    }
+
+    /// Whether it is about what the policies are now, whatever they are.
+    fn means_the_present(&self) -> bool {
+        !matches!(self, Self::Service(_, Some(_)))
     }
 }
 

@@ -149,7 +149,7 @@ impl Session {
         }
         let mut subscription = shared.registry.subscribe(peer.hang_up);
         let opening = shared.registry.follow(&mut subscription, &services, all_services.then_some(&namespace));
-        place.follow(opening.changes.iter().map(Change::followed))?;
+        place.follow(opening.followed())?;
         for (key, (revision, _)) in &applied {
             shared.registry.heard_of(key, *revision);
         }
@@ -402,7 +402,7 @@ impl Session {
             });
         }
         let opening = self.shared.registry.follow(&mut self.subscription, &keys, None);
-        self.place.follow(opening.changes.iter().map(Change::followed))?;
+        self.place.follow(opening.followed())?;
         self.follows.extend(keys);
         let waiting = std::mem::take(&mut self.opening);
         self.opening = waiting.chain(opening.changes).collect::<Vec<_>>().into_iter();

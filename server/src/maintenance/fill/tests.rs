@@ -322,6 +322,42 @@ async fn a_manager_on_the_store_waits_for_the_end() {
     registry.register(registration("new")).await.unwrap();
 }
 
+/// Reading the history left a mark in the store that was being filled, which then was not what had been copied.
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_reads_the_history_meanwhile_leaves_the_store_alone() {
+    let copy = source(200).await;
+    let target = FaultyStore::new();
+    let registry = registry(&target).await;
+    registry.register(registration("old")).await.unwrap();
+    target.set_delay(Duration::from_millis(100));
+    let reading = async {
+        loop {
+            // While it is filled, it cannot be said how far it is.
+            let _ = registry.catch_up().await;
+        }
+    };
+    let filled = tokio::select! {
+        filled = filled(&*target, &copy, true) => filled.unwrap(),
+        () = reading => unreachable!("it reads for ever"),
+    };
+    crate::testing::eventually(&registry, || registry.head().epoch == filled.epoch).await;
+    assert_eq!(registry.services(None).len(), 200);
+}
+
+/// A mark says nothing of what a store holds: it is not in the way of a copy, and no part of one.
+#[tokio::test]
+async fn a_mark_is_neither_lost_nor_copied() {
+    let copy = source(1).await;
+    let target = FaultyStore::new();
+    drop(registry(&target).await);
+    target.commit(Txn::new().put(key::MARK, "")).await.unwrap();
+    filled(&*target, &copy, false).await.unwrap();
+    let change = change("service-000");
+    assert_eq!(keys(&*target).await, [&change, key::MARK, "meta/store", "service/default/service-000"]);
+    let again = StoreCopy::of(&read_from(&*target).await.unwrap(), &CLOCK).unwrap();
+    assert_eq!(again.entries().map(|(key, _)| key).collect::<Vec<_>>(), [&change, "service/default/service-000"]);
+}
+
 #[tokio::test]
 async fn values_as_large_as_they_may_be_fit() {
     let store = MemoryStore::new();

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cofferdam_core::{breaker::State, health::HealthStatus};
+use tokio::time::Instant;
 
 use super::super::{LINGER, Shared, follow::SILENCE};
 use crate::{
@@ -74,4 +75,21 @@ async fn what_a_manager_said_goes_once_it_is_not_heard_and_it_is_still_missed() 
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(seen(), Condition::default());
     assert!(shared.lock().contains_key("b"), "its key is there");
+}
+
+/// It was forgotten the moment it died, with its instances on their way.
+#[tokio::test(start_paused = true)]
+async fn one_that_has_run_on_without_its_key_is_missed_from_when_it_was_last_heard() {
+    for window in [Duration::ZERO, LINGER * 3] {
+        let shared = shared();
+        found(&shared, "b", window);
+        shared.left("b");
+        tokio::time::advance(LINGER * 10).await;
+        shared.lock().get_mut("b").unwrap().heard_at = Some(Instant::now());
+        let missed_for = LINGER.max(window);
+        tokio::time::advance(missed_for - Duration::from_secs(1)).await;
+        assert!(!shared.forget_if_left("b", true), "it has just been heard");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(shared.forget_if_left("b", true));
+    }
 }

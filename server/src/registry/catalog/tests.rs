@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     registry::record,
-    store::Entry,
+    store::{Entry, Listing},
     testing::{EPOCH, key},
 };
 

@@ -3,9 +3,10 @@
 use super::writes::register;
 use crate::{
     error::Error,
-    registry::Registry,
+    fanout::{News, Subscription},
+    registry::{Change, Registry},
     store::{Store, Txn},
-    testing::{FaultyStore, eventually, key, registration, registry},
+    testing::{EPOCH, FaultyStore, PATIENCE, eventually, key, registration, registry},
 };
 use cofferdam_proto::{storage::v1 as storage, v1};
 use prost::Message;
@@ -139,4 +140,39 @@ async fn it_is_there_at_start() {
     };
     assert!(matches!(registry.set_level(level).await, Err(Error::ServiceNotFound { .. })));
     assert_eq!(registry.poisoned(), ["service/default/payments", "health/default/orders", "service/UPPER/case"]);
+}
+
+async fn next(subscription: &Subscription) -> Change {
+    match tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap().unwrap() {
+        News::Change(change) => change,
+        News::Hint(hint) => panic!("{hint:?}"),
+    }
+}
+
+/// A manager that started on it told every instance that the service was gone, and they dropped its policy.
+#[tokio::test]
+async fn nobody_is_told_that_a_service_is_gone_which_a_manager_that_starts_cannot_read() {
+    let store = FaultyStore::new();
+    put(&store, "service/default/payments", b"\xff".to_vec()).await;
+    let registry = registry(&store).await;
+    let (payments, orders) = (key("default/payments"), key("default/orders"));
+    let mut subscription = registry.subscribe(Default::default());
+    let opening = registry.follow(&mut subscription, std::slice::from_ref(&payments), None);
+    assert!(opening.changes.is_empty(), "{opening:?}");
+    assert_eq!(opening.followed().collect::<Vec<_>>(), [(&payments, true)], "whoever uses it is counted");
+
+    // Nor where the store begins a new epoch.
+    let opening = registry.follow(&mut subscription, std::slice::from_ref(&orders), None);
+    assert!(matches!(&opening.changes[..], [Change::Removed { key, .. }] if *key == orders), "{opening:?}");
+    let store_identity = store.inner().identity().await.unwrap().cluster;
+    let raised = storage::StoreMeta { schema_version: 1, epoch: EPOCH + 5, store_identity, ..Default::default() };
+    put(&store, "meta/store", raised.encode_to_vec()).await;
+    let change = next(&subscription).await;
+    assert!(matches!(&change, Change::Removed { key, .. } if *key == orders), "{change:?}");
+
+    // Where it goes for good, whoever has a policy of before hears of it.
+    let gone = v1::UnregisterServiceRequest { service: "payments".to_owned(), ..Default::default() };
+    registry.unregister(gone).await.unwrap();
+    let change = next(&subscription).await;
+    assert!(matches!(&change, Change::Removed { key, .. } if *key == payments), "{change:?}");
 }

@@ -6,6 +6,7 @@ use crate::{
     registry::{Change, Registry},
     testing::{FaultyStore, PATIENCE, key, registration, registry},
 };
+use cofferdam_core::{revision::Revision, wire::revision_from_wire};
 use cofferdam_proto::v1;
 
 fn told(change: &Change) -> String {
@@ -22,9 +23,9 @@ async fn next(subscription: &Subscription) -> Change {
     }
 }
 
-async fn unregister(registry: &Registry, name: &str) {
+async fn unregister(registry: &Registry, name: &str) -> Revision {
     let gone = v1::UnregisterServiceRequest { service: name.to_owned(), ..Default::default() };
-    registry.unregister(gone).await.unwrap();
+    revision_from_wire(registry.unregister(gone).await.unwrap().revision.unwrap())
 }
 
 #[tokio::test]
@@ -96,4 +97,18 @@ async fn nobody_is_said_to_have_heard_what_still_waits() {
     assert_eq!(registry.head_told(&subscription), None);
     subscription.next().await.unwrap();
     assert_eq!(registry.head_told(&subscription), Some(registry.head()));
+}
+
+/// An instance had the service at a later revision than the manager's watch had come to, and ignored its removal.
+#[tokio::test]
+async fn a_service_is_gone_since_its_end_however_far_the_watch_has_come() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    store.set_deaf(true);
+    register(&registry, "payments").await;
+    let gone = unregister(&registry, "payments").await;
+    assert!(registry.head() < gone, "the watch has told of it");
+    let opening = registry.follow(&mut registry.subscribe(Default::default()), &[key("default/payments")], None);
+    let [Change::Removed { revision, .. }] = &opening.changes[..] else { panic!("{opening:?}") };
+    assert_eq!(*revision, gone);
 }

@@ -7,6 +7,7 @@
 
 use self::world::{Bug, Seen, World};
 
+mod behind;
 mod checks;
 mod clients;
 mod last_look;
