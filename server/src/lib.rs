@@ -22,6 +22,7 @@ pub mod registry;
 mod server;
 mod small_file;
 pub mod store;
+mod supervise;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -21,7 +21,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -29,7 +29,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{clock::Clock, instances::Instances, store::Store};
+use crate::{clock::Clock, instances::Instances, store::Store, supervise::supervised};
 
 mod ask;
 mod follow;
@@ -137,9 +137,11 @@ impl Peers {
         let address = address.unwrap_or_default();
         let (joining, peers) = (watch::Sender::default(), Mutex::default());
         let shared = Arc::new(Shared { id, address, timeout, instances, joining, peers });
-        let recording = tokio::spawn(record::keep(Arc::clone(&store), Arc::downgrade(&shared), record, lease));
-        let watching = tokio::spawn(roster::follow(store, Arc::downgrade(&shared)));
-        let _tasks = [AbortOnDropHandle::new(recording), AbortOnDropHandle::new(watching)];
+        let (kept, weak) = (Arc::clone(&store), Arc::downgrade(&shared));
+        let recording = move || record::keep(Arc::clone(&kept), Weak::clone(&weak), record.clone(), lease);
+        let weak = Arc::downgrade(&shared);
+        let watching = move || roster::follow(Arc::clone(&store), Weak::clone(&weak));
+        let _tasks = [supervised("own key", recording), supervised("managers", watching)];
         Self { joined: Some(Arc::new(Joined { shared, _tasks })) }
     }
 
@@ -210,8 +212,9 @@ impl Shared {
         tracing::info!(manager = id, address, "another manager shares the store");
         let endpoint = endpoint(&address);
         let channel = endpoint.as_ref().map(Endpoint::connect_lazy);
-        let follower = tokio::spawn(follow::follow(Arc::downgrade(self), id.to_owned(), endpoint));
-        let _follower = AbortOnDropHandle::new(follower);
+        let (weak, followed) = (Arc::downgrade(self), id.to_owned());
+        let following = move || follow::follow(Weak::clone(&weak), followed.clone(), endpoint.clone());
+        let _follower = supervised("another manager", following);
         let (heard, reconnect_window, left, heard_at) = (None, Duration::ZERO, None, None);
         let peer = Peer { address, channel, heard, reconnect_window, left, heard_at, _follower };
         peers.insert(id.to_owned(), peer);

@@ -82,6 +82,7 @@ use crate::{
     fanout::{Fanout, Subscription},
     hints::Hint,
     store::{Concern, InvalidRequest, Op, Store, StoreError, StoreRevision},
+    supervise::supervised,
 };
 
 /// What bounds a registry.
@@ -176,13 +177,15 @@ impl Registry {
         options: RegistryOptions,
     ) -> Result<Self, OpenError> {
         let (shared, watch) = follow::open(store, clock, options).await?;
-        let follower = tokio::spawn(follow::follow(Arc::clone(&shared), watch));
-        let listener = tokio::spawn(hearsay::look_into(Arc::clone(&shared)));
-        let recorder = tokio::spawn(containment::record(Arc::clone(&shared)));
-        let (_follower, _listener) = (AbortOnDropHandle::new(follower), AbortOnDropHandle::new(listener));
-        let carrier = tokio::spawn(rollback::keep(Arc::clone(&shared)));
-        let (_recorder, _carrier) = (AbortOnDropHandle::new(recorder), AbortOnDropHandle::new(carrier));
-        Ok(Self { shared, _follower, _listener, _recorder, _carrier })
+        let (mut watch, following) = (Some(watch), Arc::clone(&shared));
+        let (listening, recording, carrying) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
+        Ok(Self {
+            shared,
+            _follower: supervised("store", move || follow::follow(Arc::clone(&following), watch.take())),
+            _listener: supervised("hearsay", move || hearsay::look_into(Arc::clone(&listening))),
+            _recorder: supervised("containment", move || containment::record(Arc::clone(&recording))),
+            _carrier: supervised("rollback", move || rollback::keep(Arc::clone(&carrying))),
+        })
     }
 
     /// A service, as last known good.

@@ -27,6 +27,7 @@ use crate::{
     registry::{OpenError, Registry, RegistryOptions},
     small_file,
     store::{EmbeddedStore, EtcdIdentity, EtcdOptions, EtcdStore, EtcdTls, EtcdUser, MemoryStore, Store, StoreError},
+    supervise::supervised,
     telemetry::{self, Spans, TelemetryError},
     webhooks::{Client, Delivery, NoSecret, Secret, Trust, Webhook},
 };
@@ -193,19 +194,26 @@ impl Server {
         let http = Http::new(in_process, Arc::clone(&registry), metrics, drain.clone(), HttpOptions::from(config));
         let front = Front::new(routes, http.map_err(StartError::Contract)?);
         let warn = config.is_exposed().then_some(local_addr);
-        let hints = tokio::spawn(hints::keep(Arc::clone(&registry), Arc::clone(&instances)));
         let address = advertised(config, local_addr);
-        let (told, drained, grace) = (Arc::clone(&registry), drain.clone(), config.listen.grace);
-        let observing = events::keep(told, Arc::clone(&instances), address, drained, grace);
-        let _events = AbortOnDropHandle::new(tokio::spawn(observing));
+        let (drained, grace, stall_timeout) = (drain.clone(), config.listen.grace, config.sync.stall_timeout);
+        let parts = (registry, Arc::clone(&instances), executor);
+        let (registry, there, _) = parts.clone();
+        let _hints = supervised("hints", move || hints::keep(Arc::clone(&registry), Arc::clone(&there)));
+        let (registry, there, _) = parts.clone();
+        let _events = supervised("events", move || {
+            let (registry, there) = (Arc::clone(&registry), Arc::clone(&there));
+            events::keep(registry, there, address.clone(), drained.clone(), grace)
+        });
         let webhooks = webhooks(config, &events).await?;
-        let store = tokio::spawn(housekeeping::look_at_store(Arc::clone(&registry)));
-        let executing = tokio::spawn(execute::keep_up(Arc::clone(&executor), Arc::clone(&instances)));
+        let (registry, ..) = parts.clone();
+        let _store = supervised("concerns", move || housekeeping::look_at_store(Arc::clone(&registry)));
+        let (_, there, executor) = parts.clone();
+        let _executing = supervised("executor", move || execute::keep_up(Arc::clone(&executor), Arc::clone(&there)));
         instances.open();
-        let housekeeping = housekeeping::keep(registry, instances, executor, config.sync.stall_timeout, warn);
-        let housekeeping = tokio::spawn(housekeeping);
-        let (_housekeeping, _hints) = (AbortOnDropHandle::new(housekeeping), AbortOnDropHandle::new(hints));
-        let (_store, _executing) = (AbortOnDropHandle::new(store), AbortOnDropHandle::new(executing));
+        let _housekeeping = supervised("housekeeping", move || {
+            let (registry, there, executor) = parts.clone();
+            housekeeping::keep(registry, there, executor, stall_timeout, warn)
+        });
         key.open(front);
         Ok(Self {
             serving,

@@ -13,7 +13,7 @@ use cofferdam_core::name::ServiceKey;
 use cofferdam_proto::v1;
 use futures_util::{StreamExt, stream};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     clock::testing::FixedClock,
@@ -61,12 +61,29 @@ pub(crate) struct FaultyStore {
     pub(crate) commits: AtomicU32,
     /// How many leases were asked for.
     pub(crate) leases: AtomicU32,
+    /// So many commits are not answered and come after the next one.
+    pub(crate) belated: AtomicU32,
+    /// A commit that is still to come.
+    late: Mutex<Option<Txn>>,
+    /// Holds back the next listing of everything, which is of when it was asked for.
+    gate: Mutex<Option<oneshot::Receiver<()>>>,
+    /// So often a watch panics when it has something.
+    pub(crate) panics: Arc<AtomicU32>,
 }
 
 impl FaultyStore {
     pub(crate) fn new() -> Arc<Self> {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// Another way to the same store, with faults of its own.
+    pub(crate) fn beside(&self) -> Arc<Self> {
+        Self::over(self.inner())
+    }
+
+    fn over(store: Arc<MemoryStore>) -> Arc<Self> {
         Arc::new(Self {
-            inner: Mutex::new(Arc::new(MemoryStore::new())),
+            inner: Mutex::new(store),
             away: watch::Sender::new(false),
             deaf: watch::Sender::new(false),
             unanswered: AtomicU32::default(),
@@ -79,7 +96,23 @@ impl FaultyStore {
             foreign: AtomicU64::default(),
             commits: AtomicU32::default(),
             leases: AtomicU32::default(),
+            belated: AtomicU32::default(),
+            late: Mutex::default(),
+            gate: Mutex::default(),
+            panics: Arc::default(),
         })
+    }
+
+    /// Holds back the next listing of everything until what this returns is dropped.
+    pub(crate) fn hold_listing(&self) -> oneshot::Sender<()> {
+        let (opened, gate) = oneshot::channel();
+        *self.gate.lock().unwrap() = Some(gate);
+        opened
+    }
+
+    /// Whether a listing of everything is held back.
+    pub(crate) fn holds_listing(&self) -> bool {
+        self.gate.lock().unwrap().is_none()
     }
 
     /// Takes the store away, watches included, or brings it back.
@@ -176,7 +209,12 @@ impl Store for FaultyStore {
     }
 
     async fn list_without(&self, prefixes: &[&str]) -> Result<Listing, StoreError> {
-        self.reach().await?.list_without(prefixes).await
+        let listing = self.reach().await?.list_without(prefixes).await;
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            let _ = gate.await;
+        }
+        listing
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
@@ -194,7 +232,15 @@ impl Store for FaultyStore {
             let lease = LeaseId::new(4711).unwrap();
             return Err(StoreError::LeaseNotFound { lease }.into());
         }
+        if take_one(&self.belated) {
+            *self.late.lock().unwrap() = Some(txn);
+            return Err(StoreError::Unknown { reason: "it has yet to come".to_owned() }.into());
+        }
         let committed = inner.commit(txn).await?;
+        let late = self.late.lock().unwrap().take();
+        if let Some(late) = late {
+            let _ = inner.commit(late).await;
+        }
         if take_one(&self.unanswered) {
             return Err(StoreError::Unknown { reason: "the answer was lost".to_owned() }.into());
         }
@@ -202,11 +248,12 @@ impl Store for FaultyStore {
     }
 
     async fn watch(&self, prefix: &str, after: StoreRevision) -> Result<Watch, StoreError> {
-        let deaf = self.deaf.subscribe();
+        let (deaf, panics) = (self.deaf.subscribe(), Arc::clone(&self.panics));
         let inner = self.reach().await?.watch(prefix, after).await?.then(move |batch| {
-            let mut deaf = deaf.clone();
+            let (mut deaf, panics) = (deaf.clone(), Arc::clone(&panics));
             async move {
                 let _ = deaf.wait_for(|deaf| !deaf).await;
+                assert!(!take_one(&panics), "a watch panics, as it was told to");
                 batch
             }
         });

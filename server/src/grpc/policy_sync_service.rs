@@ -24,6 +24,7 @@ use tonic::{
 use self::{answers::Answers, containing::Suspicions, decoder::SyncDecoder};
 use crate::{
     config::SyncConfig, error::Error, grpc::error, instances::Instances, peer::Peer, peers::Peers, registry::Registry,
+    supervise::supervised,
 };
 
 mod answers;
@@ -140,8 +141,9 @@ impl SyncApi {
     ) -> Self {
         let suspicions = Suspicions::default();
         let shared = Arc::new(Shared { registry, instances, peers, suspicions, options, drain });
-        let judge = tokio::spawn(containing::look_into(Arc::clone(&shared)));
-        Self { shared, _judge: Arc::new(AbortOnDropHandle::new(judge)) }
+        let judging = Arc::clone(&shared);
+        let judge = supervised("judge", move || containing::look_into(Arc::clone(&judging)));
+        Self { shared, _judge: Arc::new(judge) }
     }
 }
 

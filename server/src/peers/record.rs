@@ -51,12 +51,14 @@ pub(super) async fn keep(store: Arc<dyn Store>, shared: Weak<Shared>, record: By
         Some(shared)
     };
     let mut is_told = false;
+    let mut granted = None;
     while let Some(id) = enlisted(false).map(|shared| shared.id.clone()) {
-        match enlist(&*store, &id, &record, ttl).await {
+        match enlist(&*store, &id, &record, ttl, &mut granted).await {
             Ok(lease) => {
                 is_told = false;
                 enlisted(true);
                 renew(&*store, lease, ttl).await;
+                granted = None;
             }
             Err(error) if !is_told => {
                 is_told = true;
@@ -68,8 +70,22 @@ pub(super) async fn keep(store: Arc<dyn Store>, shared: Weak<Shared>, record: By
     }
 }
 
-async fn enlist(store: &dyn Store, id: &str, record: &Bytes, ttl: Duration) -> Result<LeaseId, StoreError> {
-    let lease = store.grant_lease(ttl).await?;
+/// Writes the key, on the lease that an earlier attempt was granted for as long as there is one: an attempt without an answer
+/// may still come, and on another lease it would take the key along when that one ends.
+async fn enlist(
+    store: &dyn Store,
+    id: &str,
+    record: &Bytes,
+    ttl: Duration,
+    granted: &mut Option<LeaseId>,
+) -> Result<LeaseId, StoreError> {
+    let lease = match *granted {
+        Some(lease) => match store.keep_alive(lease).await {
+            Err(StoreError::LeaseNotFound { .. }) => *granted.insert(store.grant_lease(ttl).await?),
+            renewed => renewed.map(|_| lease)?,
+        },
+        None => *granted.insert(store.grant_lease(ttl).await?),
+    };
     let put = Op::Put { key: format!("{PREFIX}{id}"), value: record.clone(), lease: Some(lease) };
     match store.commit(Txn { preconditions: Vec::new(), ops: vec![put] }).await {
         Ok(_) => Ok(lease),

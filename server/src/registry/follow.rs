@@ -146,10 +146,13 @@ async fn load_first(
     Ok((shared, watch))
 }
 
-/// Follows the store for ever.
-pub(super) async fn follow(shared: Arc<Shared>, mut watch: Watch) {
+/// Follows the store for ever. Without a watch it was lost, with whoever followed it before.
+pub(super) async fn follow(shared: Arc<Shared>, mut watch: Option<Watch>) {
     loop {
-        let lost = shared.drain(&mut watch).await;
+        let lost = match &mut watch {
+            Some(watch) => shared.drain(watch).await,
+            None => Some(WatchError::Disconnected { reason: "whoever followed it is gone".to_owned() }),
+        };
         let since = Instant::now();
         if let Some(error) = &lost {
             tracing::warn!(%error, "the store's watch was lost: answering from memory until it is back");
@@ -160,7 +163,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut watch: Watch) {
         let mut is_told = false;
         watch = loop {
             match shared.resync_in_time().await {
-                Ok(watch) => break watch,
+                Ok(watch) => break Some(watch),
                 Err(error) if error.is_transient() => tracing::debug!(%error, "the store is still away"),
                 // Somebody is seeing to it.
                 Err(ResyncError::Epoch(EpochError::Unfinished)) => {
@@ -195,7 +198,10 @@ impl Shared {
                 }
             };
             self.change(|catalog| {
-                let changes: Vec<_> = batch.events.iter().filter_map(|event| catalog.apply(event)).collect();
+                // All of it is known where everything was read meanwhile, and what has gone since would come back.
+                let is_news = batch.revision > catalog.head;
+                let events = batch.events.iter().filter(|_| is_news);
+                let changes: Vec<_> = events.filter_map(|event| catalog.apply(event)).collect();
                 catalog.advance(batch.revision);
                 changes
             });
@@ -231,13 +237,14 @@ impl Shared {
 
     /// Brings memory to what the store holds now, or further.
     pub(super) async fn reload(&self) -> Result<(), ResyncError> {
-        let mut went_back = false;
+        // The epoch in which the store was found to have gone back.
+        let mut went_back = None;
         for _ in 0..LOADS {
             let (epoch, head) = {
                 let catalog = self.read();
                 (catalog.epoch, catalog.head)
             };
-            let seen = Seen { epoch: Some(epoch), went_back };
+            let seen = Seen { epoch: Some(epoch), went_back: went_back == Some(epoch) };
             let incarnation = epoch::establish(&*self.store, &*self.clock, seen).await?;
             // Changes are read when they are asked for, and there may be many times more of them than of all else.
             let listing = self.store.list_without(&[key::CHANGES, key::REQUESTS]).await?;
@@ -246,16 +253,26 @@ impl Shared {
             }
             // A list contains everything that was known before it was asked for.
             if incarnation.epoch == epoch && listing.revision < head {
-                went_back = true;
+                went_back = Some(epoch);
                 continue;
             }
+            let mut is_of_use = true;
             self.change(|catalog| {
                 let is_new = incarnation.epoch != catalog.epoch;
+                let is_contradicted = !is_new && catalog.contradicts(&listing);
+                if is_contradicted {
+                    went_back = Some(incarnation.epoch);
+                }
+                // Another reload, which began later, may have met a later epoch meanwhile.
+                is_of_use = incarnation.epoch >= catalog.epoch && !is_contradicted;
+                if !is_of_use {
+                    return Vec::new();
+                }
                 if is_new {
                     self.epochs.fetch_add(1, Relaxed);
                     catalog.begin_epoch(incarnation.epoch);
                 }
-                catalog.meta = incarnation.meta;
+                catalog.meta = if is_new { incarnation.meta } else { catalog.meta.max(incarnation.meta) };
                 // The watch, or another reload, may have come further meanwhile.
                 let mut changes = if listing.revision < catalog.head { Vec::new() } else { catalog.load(&listing) };
                 if is_new {
@@ -267,6 +284,9 @@ impl Shared {
                 }
                 changes
             });
+            if !is_of_use {
+                continue;
+            }
             let (epoch, now) = (incarnation.epoch, self.clock.now());
             self.teller.begin(epoch, &listing, self.read().services_after(None), now);
             let records = self.records(self.teller.changed(epoch, &listing.entries)).await;

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{CommitError, Committed, Conflict, MAX_OPS, MAX_TXN_BYTES, Op, Precondition, StoreError, Txn};
+use crate::supervise::caught;
 
 /// How many may be under way at once. With one, a second writer would wait for the first one's round trip and then for
 /// its own; with many, nobody would ever wait for company.
@@ -71,7 +72,7 @@ impl Group {
         if is_one_more {
             tokio::spawn(self.clone().run());
         }
-        let lost = || StoreError::Unknown { reason: "the runtime ended before there was an answer".to_owned() };
+        let lost = || StoreError::Unknown { reason: "the commit ended before there was an answer".to_owned() };
         answer.await.unwrap_or_else(|_| Err(lost().into()))
     }
 
@@ -87,7 +88,10 @@ impl Group {
                 }
                 together
             };
-            self.commit_all(together).await;
+            // Those of a commit that panics are told that its outcome is not known; who waits goes on.
+            if let Err(panic) = caught(|| self.commit_all(together)).await {
+                tracing::error!(panic, "a defect of this program: a commit has ended early");
+            }
         }
     }
 

@@ -33,6 +33,12 @@ impl MemoryStore {
         Self { shared, identity: StoreIdentity::random(), _expiry: AbortOnDropHandle::new(expiry) }
     }
 
+    /// An empty store that passes for another one.
+    #[cfg(test)]
+    pub(crate) fn with_identity(identity: StoreIdentity) -> Self {
+        Self { identity, ..Self::new() }
+    }
+
     /// Judges and applies, with nothing in between.
     fn write<T, E>(&self, judge: impl FnOnce(&mut Draft, &State) -> Result<T, E>) -> Result<T, E> {
         write(&self.shared, judge)

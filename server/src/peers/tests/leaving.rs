@@ -5,10 +5,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use cofferdam_core::{breaker::State, health::HealthStatus};
 use tokio::time::Instant;
 
-use super::super::{LINGER, Shared, follow::SILENCE};
+use super::super::{LINGER, Shared, follow::SILENCE, record};
 use crate::{
+    clock::testing::FixedClock,
     instances::{Census, Condition, Instances, Stand},
-    testing::{PATIENCE, key},
+    store::Store,
+    testing::{FaultyStore, PATIENCE, key},
 };
 
 fn shared() -> Arc<Shared> {
@@ -84,12 +86,34 @@ async fn one_that_has_run_on_without_its_key_is_missed_from_when_it_was_last_hea
         let shared = shared();
         found(&shared, "b", window);
         shared.left("b");
-        tokio::time::advance(LINGER * 10).await;
-        shared.lock().get_mut("b").unwrap().heard_at = Some(Instant::now());
-        let missed_for = LINGER.max(window);
-        tokio::time::advance(missed_for - Duration::from_secs(1)).await;
-        assert!(!shared.forget_if_left("b", true), "it has just been heard");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(shared.forget_if_left("b", true));
+        for _ in 0..20 {
+            tokio::time::sleep(LINGER / 2).await;
+            shared.lock().get_mut("b").expect("it is heard").heard_at = Some(Instant::now());
+        }
+        tokio::time::sleep(LINGER.max(window) - Duration::from_secs(1)).await;
+        assert!(!shared.forget_if_left("b", true), "its instances are on their way");
+        // Whoever follows it notices.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(shared.lock().is_empty());
+    }
+}
+
+/// It took the key along when its own lease ended, and nobody noticed.
+#[tokio::test(start_paused = true)]
+async fn a_late_attempt_to_write_the_key_does_not_take_it_away() {
+    let (store, shared, lease) = (FaultyStore::new(), shared(), Duration::from_secs(10));
+    store.belated.store(1, std::sync::atomic::Ordering::SeqCst);
+    let dynamic: Arc<dyn Store> = Arc::<FaultyStore>::clone(&store);
+    let own = record::encode(None, &FixedClock(0));
+    let _keeping = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(record::keep(
+        dynamic,
+        Arc::downgrade(&shared),
+        own,
+        lease,
+    )));
+    for _ in 0..10 {
+        tokio::time::sleep(lease / 2).await;
+        let listed = store.list(record::PREFIX).await.unwrap().entries;
+        assert_eq!(listed.iter().map(|entry| &*entry.key).collect::<Vec<_>>(), ["peer/self"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Catalog, Change};
 use crate::{
-    registry::key,
+    registry::key::{self, Key},
     store::{Listing, StoreRevision},
 };
 
@@ -22,6 +22,15 @@ impl Catalog {
             .extend(listing.entries.iter().filter_map(|entry| self.put(&entry.key, &entry.value, entry.mod_revision)));
         self.advance(listing.revision);
         changes
+    }
+
+    /// Whether a listing of the present epoch cannot be one: it has an older value of a key than is known to have been there
+    /// before. The store has gone back then, and others have written to it since.
+    pub(in crate::registry) fn contradicts(&self, listing: &Listing) -> bool {
+        listing.entries.iter().any(|entry| {
+            let known = self.known(&Key::parse(&entry.key));
+            known.is_some_and(|known| entry.mod_revision < known && known <= listing.revision)
+        })
     }
 
     /// The store is another one, or has gone back: its revisions say nothing about those known so far. What is known

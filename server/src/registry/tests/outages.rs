@@ -4,11 +4,12 @@ use super::writes::register;
 use crate::{
     clock::testing::FixedClock,
     error::Error,
+    fanout::News,
     registry::{OpenError, Registry, RegistryOptions},
     store::{MemoryStore, Op, Store, StoreRevision, Txn},
     testing::{EPOCH, FaultyStore, eventually, key, log, registration, registry},
 };
-use cofferdam_core::wire::revision_from_wire;
+use cofferdam_core::{revision::Revision, wire::revision_from_wire};
 use cofferdam_proto::{storage::v1::StoreMeta, v1};
 use prost::Message;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -205,4 +206,105 @@ async fn what_others_write_beside_us_holds_up_no_look_at_the_history() {
     let commits = store.commits.load(std::sync::atomic::Ordering::SeqCst);
     registry.catch_up().await.unwrap();
     assert_eq!(store.commits.load(std::sync::atomic::Ordering::SeqCst), commits);
+}
+
+/// Data directories put back, and neighbours that wrote until its revision was past what was known: what was lost was served
+/// for ever, and no write went through.
+#[tokio::test]
+async fn a_store_that_went_back_and_has_overtaken_us_since_is_another_epoch() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    let backup = MemoryStore::with_identity(store.inner().identity().await.unwrap());
+    let entries = store.inner().list("").await.unwrap().entries.into_iter();
+    backup.commit(entries.fold(Txn::new(), |txn, entry| txn.put(entry.key, entry.value))).await.unwrap();
+    let payments = key("default/payments");
+    let kept = registry.get(&payments).unwrap();
+    let lost = set_level(&registry, v1::IsolationLevel::Full).await;
+    eventually(&registry, || registry.head() >= lost).await;
+    for _ in 0..1_000 {
+        backup.commit(Txn::new().put("neighbour", "")).await.unwrap();
+    }
+    store.swap(backup);
+    eventually(&registry, || registry.head().epoch > EPOCH).await;
+    eventually(&registry, || registry.get(&payments).unwrap().revision().epoch > EPOCH).await;
+    assert_eq!(registry.get(&payments).unwrap().policy_hash(), kept.policy_hash());
+    assert!(set_level(&registry, v1::IsolationLevel::Enhanced).await > lost);
+}
+
+/// A load that took long fell back to the epoch in which it had begun.
+#[tokio::test(start_paused = true)]
+async fn a_slow_load_does_not_bring_an_earlier_epoch_back() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    let inner = store.inner();
+    let store_identity = inner.identity().await.unwrap().cluster;
+    let raise = async |epoch| {
+        let raised =
+            StoreMeta { schema_version: 1, epoch, store_identity: store_identity.clone(), ..StoreMeta::default() };
+        inner.commit(Txn::new().put("meta/store", raised.encode_to_vec())).await.unwrap();
+    };
+    let slow = store.hold_listing();
+    raise(EPOCH + 5).await;
+    while !store.holds_listing() {
+        tokio::task::yield_now().await;
+    }
+    raise(EPOCH + 9).await;
+    // It meets the later epoch, and does not wait for the slow one.
+    assert_eq!(set_level(&registry, v1::IsolationLevel::Full).await.epoch, EPOCH + 9);
+    let epochs = registry.vitals().epochs;
+    drop(slow);
+    inner.commit(Txn::new().delete("service/default/payments")).await.unwrap();
+    eventually(&registry, || registry.get(&key("default/payments")).is_none()).await;
+    assert_eq!((registry.head().epoch, registry.vitals().epochs), (EPOCH + 9, epochs));
+}
+
+/// What had come and gone was served again while the watch told of it.
+#[tokio::test(start_paused = true)]
+async fn what_a_watch_tells_late_changes_nothing_that_was_read_since() {
+    let store = FaultyStore::new();
+    let (here, there) = (registry(&store).await, registry(&store).await);
+    register(&here, "payments").await;
+    eventually(&there, || there.get(&key("default/payments")).is_some()).await;
+    let mut subscription = here.subscribe(Default::default());
+    here.follow(&mut subscription, &[], Some(&key("default/payments").namespace));
+    store.set_deaf(true);
+    register(&there, "passing").await;
+    let gone = v1::UnregisterServiceRequest { service: "passing".to_owned(), ..Default::default() };
+    there.unregister(gone).await.unwrap();
+    set_level(&there, v1::IsolationLevel::Full).await;
+    // It meets the other one's change, and reads everything.
+    set_level(&here, v1::IsolationLevel::Enhanced).await;
+    store.set_deaf(false);
+    register(&there, "zz-last").await;
+    let mut told = Vec::new();
+    while !told.contains(&key("default/zz-last")) {
+        let News::Change(change) = subscription.next().await.unwrap() else { panic!("a hint") };
+        told.push(change.key().clone());
+    }
+    assert!(!told.contains(&key("default/passing")), "{told:?}");
+}
+
+/// Memory stood still for good, and nothing said so.
+#[tokio::test(start_paused = true)]
+async fn whoever_follows_the_store_and_panics_is_replaced() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    store.panics.store(1, std::sync::atomic::Ordering::SeqCst);
+    store.set_delay(Duration::from_millis(100));
+    store.inner().commit(Txn::new().put("health/default/nobody", "")).await.unwrap();
+    eventually(&registry, || registry.stale_for().is_some()).await;
+    eventually(&registry, || registry.stale_for().is_none()).await;
+    store.inner().commit(Txn::new().put("service/default/payments", "\u{1}not a message")).await.unwrap();
+    eventually(&registry, || registry.is_poisoned(&key("default/payments"))).await;
+}
+
+async fn set_level(registry: &Registry, level: v1::IsolationLevel) -> Revision {
+    let level = v1::SetIsolationLevelRequest {
+        service: "payments".to_owned(),
+        level: level.into(),
+        ..v1::SetIsolationLevelRequest::default()
+    };
+    revision_from_wire(registry.set_level(level).await.unwrap().service.unwrap().revision.unwrap())
 }

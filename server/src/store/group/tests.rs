@@ -5,7 +5,10 @@ use futures_util::future::join_all;
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use super::*;
-use crate::store::{LeaseId, MemoryStore, Store, StoreRevision};
+use crate::{
+    store::{LeaseId, MemoryStore, Store, StoreRevision},
+    testing::PATIENCE,
+};
 
 /// A group over a store that lets as many transactions through as it is told.
 struct World {
@@ -241,4 +244,19 @@ async fn in_a_full_store_what_puts_nothing_goes_whoever_waited_with_it() {
     for busy in busy {
         assert_eq!(busy.await.unwrap(), Err(full().into()));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_panics_is_not_known_and_holds_nobody_up() {
+    let world = World::over(|store, txn| async move {
+        assert!(txn.ops[0].key() != "bad", "as it was told to");
+        store.commit(txn).await
+    });
+    world.open();
+    let commit = |key: &str| tokio::time::timeout(PATIENCE, world.group.commit(Txn::new().put(key, "")));
+    for _ in 0..2 * UNDER_WAY {
+        let lost = commit("bad").await.expect("an answer").unwrap_err();
+        assert!(matches!(lost, CommitError::Store(StoreError::Unknown { .. })), "{lost}");
+    }
+    commit("good").await.expect("an answer").unwrap();
 }
