@@ -243,3 +243,23 @@ async fn one_whose_lease_must_have_run_out_speaks_for_itself_no_more() {
     store.set_away(false);
     until("it to be back", async || stats(&manager).await.unreachable_managers.is_empty()).await;
 }
+
+#[tokio::test]
+async fn one_that_only_another_manager_knows_is_named() {
+    let store = FaultyStore::new();
+    let (near, far) = (manager(&store).await, manager(&store.beside()).await);
+    until("managers to find each other", async || {
+        near.peers.heard().contains_key(far.peers.id()) && far.peers.heard().contains_key(near.peers.id())
+    })
+    .await;
+    near.registry.register(registration("payments")).await.unwrap();
+    assert_eq!(convergence(&near).await.unreachable_managers, []);
+    // From now on it hears of nobody who comes.
+    store.set_deaf(true);
+    let record = super::super::record::encode(None, &crate::clock::testing::FixedClock(0));
+    store.inner().commit(crate::store::Txn::new().put("peer/third", record)).await.unwrap();
+    until("the other one to know it", async || far.peers.heard().contains_key("third")).await;
+    let named = convergence(&near).await.unreachable_managers;
+    assert_eq!(named.iter().map(|manager| &*manager.id).collect::<Vec<_>>(), ["third"], "{named:?}");
+    assert!(named[0].reason.contains(far.peers.id()), "{named:?}");
+}

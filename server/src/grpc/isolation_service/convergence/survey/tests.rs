@@ -1,12 +1,15 @@
 use super::*;
 use crate::{
+    execute::{Executor, Fence},
     grpc::SyncOptions,
     listener::ListenerOptions,
-    peers::PeersOptions,
-    testing::{FaultyStore, Manager, key},
+    peers::{Local, Peers, PeersOptions},
+    testing::{FaultyStore, Manager, key, registry},
 };
 use cofferdam_core::{policy::Policy, wire::policy_hash};
+use std::sync::Arc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 async fn manager() -> Manager {
@@ -14,10 +17,14 @@ async fn manager() -> Manager {
     Manager::start_among(FaultyStore::new(), sync, listener, Some(PeersOptions::default())).await
 }
 
-fn target(service: &str) -> v1::PolicyTarget {
+fn own_target(service: &str) -> Target {
     let revision = Revision { epoch: 1, revision: 1 };
     let (key, hash) = (key(&format!("default/{service}")), policy_hash(&Policy::default()));
-    target_to_wire(&Target { key, revision, current: revision, hash, since: Instant::now(), is_contained: false })
+    Target { key, revision, current: revision, hash, since: Instant::now(), is_contained: false }
+}
+
+fn target(service: &str) -> v1::PolicyTarget {
+    target_to_wire(&own_target(service))
 }
 
 fn targets(count: usize) -> Vec<v1::PolicyTarget> {
@@ -62,4 +69,46 @@ fn a_manager_that_only_others_know_is_named() {
     let views = [view("a", &["b", "c"]), view("b", &["a", "c", "d"])];
     let unknown: Vec<_> = unknown(&views, &[silent]).into_iter().map(|manager| manager.id).collect();
     assert_eq!(unknown, ["d"], "a has just started, and b waits for d's instances");
+}
+
+/// Of a service that all of the instances that were counted have in force.
+fn survey(unreachable: &[&str], doubts: &[&str]) -> Survey {
+    let named = |ids: &[&str]| {
+        ids.iter().map(|id| v1::UnreachableManager { id: (*id).to_owned(), ..Default::default() }).collect()
+    };
+    let standing = v1::ServiceConvergence { applied: 1, instances: 1, ..Default::default() };
+    Survey { services: vec![(own_target("s0"), standing)], unreachable: named(unreachable), doubts: named(doubts) }
+}
+
+#[tokio::test]
+async fn who_is_silent_keeps_a_share_and_who_is_in_doubt_a_number_from_being_reached() {
+    let (share, number) = (Quorum::Percent(100), Quorum::Count(1));
+    for (unreachable, doubts, of_share, of_number) in [
+        (&[][..], &[][..], true, true),
+        (&["b"][..], &[][..], false, true),
+        (&[][..], &["b"][..], false, false),
+        (&["c"][..], &["b"][..], false, false),
+    ] {
+        let survey = survey(unreachable, doubts);
+        let reached = (survey.is_reached(share), survey.is_reached(number));
+        assert_eq!(reached, (of_share, of_number), "silent {unreachable:?}, in doubt {doubts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_manager_of_which_others_have_not_heard_what_it_has_counted_is_in_doubt() {
+    let registry = Arc::new(registry(&FaultyStore::new()).await);
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let executor = Arc::new(Executor::new(Arc::clone(&registry), Fence::loopback_except(Vec::new())));
+    let api = IsolationApi::new(Local::new(registry, instances, executor), Peers::alone(), CancellationToken::new());
+    let view = |id: &str, arrived: u64, (other, heard): (&str, u64)| -> View {
+        (id.to_owned(), arrived, BTreeMap::from([(other.to_owned(), heard)]))
+    };
+    for (a_of_b, b_of_a, expected) in
+        [(1, 2, &[][..]), (1, 1, &["a"]), (0, 2, &["b"]), (2, 2, &["b"]), (0, 3, &["a", "b"])]
+    {
+        let doubts = api.doubts(&[view("a", 2, ("b", a_of_b)), view("b", 1, ("a", b_of_a))]);
+        let ids: Vec<_> = doubts.iter().map(|manager| &*manager.id).collect();
+        assert_eq!(ids, expected, "a has heard of {a_of_b} at b, and b of {b_of_a} at a");
+    }
 }
