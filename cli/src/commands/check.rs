@@ -1,10 +1,10 @@
 //! `cofferdam check`: whether all is well, line by line, each with what mends it.
 
 use super::Error;
-use super::convergence::laggard;
+use super::convergence::{contained, laggard};
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, Session};
-use crate::output::{Document, Format, PrintError, Tone, age, counted, print_document, std_duration};
+use crate::output::{Document, Format, PrintError, Tone, counted, print_document};
 use clap::Args;
 use cofferdam_proto::v1;
 use serde_json::json;
@@ -177,7 +177,7 @@ fn in_step(convergence: &v1::Convergence, session: &Session<'_>) -> Vec<Line> {
             more.push(format!("and {rest} more"));
         }
         if let Some(containment) = &one.containment {
-            more.push(format!("contained for {}: {}", age(std_duration(containment.age)), containment.reason));
+            more.push(format!("contained {}", contained(containment)));
         }
         Line { more, ..degraded(text, &format!("cofferdam describe service {name}")) }
     };

@@ -124,9 +124,33 @@ pub(super) fn laggard(laggard: &v1::Laggard) -> String {
     format!("{} {state}{since}, {on}{reason}", laggard.instance_id)
 }
 
+/// That a policy is contained, and what is handed out in its place, in a line.
+pub(super) fn contained(containment: &v1::Containment) -> String {
+    let since = age(std_duration(containment.age));
+    let in_place =
+        containment.in_place.map_or_else(|| "nothing".to_owned(), |one| format!("revision {}", one.revision));
+    // Instances say so themselves.
+    let reason = containment.reason.strip_prefix("contained: ").unwrap_or(&containment.reason);
+    format!("for {since}, {in_place} in its place: {reason}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_containment_says_what_is_in_its_place() {
+        let mut containment = v1::Containment {
+            in_place: Some(v1::Revision { epoch: 1, revision: 7 }),
+            reason: "contained: the policy rejected 60 % of 50 decisions".to_owned(),
+            age: Some(prost_types::Duration { seconds: 3, nanos: 0 }),
+            ..Default::default()
+        };
+        let said = "for 3s, revision 7 in its place: the policy rejected 60 % of 50 decisions";
+        assert_eq!(contained(&containment), said);
+        containment.in_place = None;
+        assert!(contained(&containment).contains("nothing in its place"));
+    }
 
     #[test]
     fn enough_is_a_number_or_a_share() {

@@ -5,7 +5,7 @@ pub(super) mod rejected;
 
 use self::receipt::Receipt;
 use super::Error;
-use super::convergence::laggard;
+use super::convergence::{contained, laggard};
 use super::moment::{number, written};
 use super::session::{Common, ServiceName, Session, say_lacks};
 use crate::message::{short_name, shown};
@@ -173,10 +173,7 @@ fn summary(answer: &v1::ExplainResponse, name: &str, style: Style, out: &mut dyn
         None => standing.laggards.iter().take(LAGGARDS).try_for_each(|one| entry("", &laggard(one)))?,
     }
     if let Some(containment) = &standing.containment {
-        let since = age(std_duration(containment.age));
-        let in_place =
-            containment.in_place.map_or_else(|| "nothing".to_owned(), |one| format!("revision {}", one.revision));
-        entry("contained", &format!("for {since}, {in_place} in its place: {}", containment.reason))?;
+        entry("contained", &contained(containment))?;
     }
     writeln!(out)
 }

@@ -1,5 +1,5 @@
 use super::super::Error;
-use super::super::convergence::{counts, laggard};
+use super::super::convergence::{contained, counts, laggard};
 use super::super::explain;
 use super::super::get::level;
 use super::super::ordered;
@@ -59,7 +59,16 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         more.iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
         writeln!(session.out)?;
     }
-    writeln!(session.out, "policy in force")?;
+    let containment = seen.convergence.services.iter().find_map(|service| service.containment.as_ref());
+    match containment {
+        None => writeln!(session.out, "policy in force")?,
+        Some(v1::Containment { in_place: Some(in_place), .. }) => {
+            let (name, revision) = (&seen.name, in_place.revision);
+            let look = format!("cofferdam describe service {name} --at {revision}");
+            writeln!(session.out, "policy as it is written; calls go by the one of revision {revision} ({look})")?;
+        }
+        Some(_) => writeln!(session.out, "policy as it is written, which is not handed out")?,
+    }
     session.table(&explain::table(&explained.fields))
 }
 
@@ -159,8 +168,11 @@ impl Seen {
         for service in &self.convergence.services {
             service.laggards.iter().try_for_each(|one| entry(out, "", &laggard(one)))?;
             if let Some(containment) = &service.containment {
-                let since = age(std_duration(containment.age));
-                entry(out, "contained", &format!("for {since}: {}", containment.reason))?;
+                entry(out, "contained", &contained(containment))?;
+                if let Some(in_place) = containment.in_place {
+                    let back = format!("cofferdam rollback {} --to-revision {}", self.name, in_place.revision);
+                    entry(out, "", &format!("to make that the policy: {back} --reason TEXT"))?;
+                }
             }
         }
         Ok(())
