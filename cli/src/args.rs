@@ -155,6 +155,17 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_speaks_to_no_manager_is_suggested_without_one() {
+        let has_server =
+            |command: &clap::Command| command.get_arguments().any(|argument| argument.get_id() == "server");
+        for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "config") {
+            let speaks = has_server(command) || command.get_subcommands().any(has_server);
+            let name = command.get_name();
+            assert_eq!(!speaks, crate::output::WITHOUT_A_MANAGER.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_demo_takes_a_length_and_a_seed() {
         let args = demo(&["cofferdam", "demo", "--plain", "--seconds", "12", "--seed", "7"]);
         assert_eq!((args.plain, args.total(), args.seed), (true, Duration::from_secs(12), 7));

@@ -39,9 +39,10 @@ pub(crate) use self::session::{Common, Surroundings};
 
 use self::session::Session;
 use crate::client::CallError;
-use crate::output::{Lines, Style, Unread};
+use crate::output::{Hints, Lines, Style, Unread};
 use clap::Subcommand;
 use std::io::Write;
+use std::sync::OnceLock;
 
 /// The commands that speak to a manager.
 #[derive(Debug, Subcommand)]
@@ -146,6 +147,26 @@ impl OperatorCommand {
         !matches!(self, Self::Import(_) | Self::Simulate(_) | Self::Config(_))
     }
 
+    /// Whether it changes nothing: no service at the manager, and nothing behind one.
+    const fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Get(_)
+                | Self::Describe(_)
+                | Self::Explain(_)
+                | Self::Stats(_)
+                | Self::Check(_)
+                | Self::Wait(_)
+                | Self::History(_)
+                | Self::Events(_)
+                | Self::Watch(_)
+                | Self::Monitor(_)
+                | Self::Graph(_)
+                | Self::Export(_)
+                | Self::Diff(_)
+        )
+    }
+
     /// Whether it is to know that nobody reads what it prints: that ends what goes on and on, and `apply` says so.
     const fn minds_readers(&self) -> bool {
         match self {
@@ -175,25 +196,35 @@ pub(crate) async fn run(
         unread = Unread::over(out);
         &mut unread
     };
-    let mut lines = Lines::over(out, Style::new(surroundings.is_terminal, surroundings.no_color));
+    let hints = OnceLock::new();
+    let style = Style::new(surroundings.is_terminal, surroundings.no_color);
+    let mut lines = Lines::over(out, style).suggesting(&hints);
     let out: &mut (dyn Write + Send) = &mut lines;
-    let done = Box::pin(dispatch(command, surroundings, out)).await;
-    done.map_err(|error| match error {
-        Error::Call(CallError::Refused(refusal)) if refusal.nearest().is_some() => {
+    let is_read = command.only_reads();
+    let done = Box::pin(dispatch(command, surroundings, &hints, out)).await;
+    let done = done.map_err(|error| match error {
+        // Whoever meant another service sees to it. What changes one is not handed out for a service that nobody named.
+        Error::Call(CallError::Refused(refusal)) if is_read && refusal.nearest().is_some() => {
             let nearest = refusal.nearest().unwrap_or_default().to_owned();
             let wrong = refusal.metadata.get("service").cloned().unwrap_or_default();
             Error::Misnamed { again: surroundings.command_with(&wrong, &nearest), what: refusal.message }
         }
         error => error,
-    })
+    });
+    let hints = hints.into_inner().unwrap_or_default();
+    done.map_err(|error| error.addressed(&hints))
 }
 
 async fn dispatch(
     command: OperatorCommand,
     surroundings: &Surroundings,
+    hints: &OnceLock<Hints>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Error> {
-    let session = |common, out| Session::new(common, surroundings, out);
+    let session = |common: &Common, out| {
+        hints.get_or_init(|| common.or(&surroundings.before).hints());
+        Session::new(common, surroundings, out)
+    };
     match command {
         OperatorCommand::Get(args) => get::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Describe(command) => describe::run(&command, &mut session(command.common(), out)?).await,

@@ -1,6 +1,7 @@
 //! Files with messages of the contract, in YAML or JSON, which is YAML as well.
 
 use serde_json::Value;
+use serde_saphyr::budget::BudgetBreach;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -101,15 +102,28 @@ fn parts(text: &str) -> Vec<&str> {
 }
 
 fn parse_yaml(path: &Path, text: &str) -> Result<Vec<Value>, FileError> {
-    // What YAML 1.1 took for false is a country to most people.
-    let options = serde_saphyr::options! { strict_booleans: true };
+    // What YAML 1.1 took for false is a country to most people. The bytes of a file are its limit, and what is written in
+    // them is as much as it is. Only what makes much of few bytes, as aliases do, keeps bounds of its own.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        budget: serde_saphyr::budget! { max_documents: usize::MAX, max_nodes: usize::MAX, max_events: usize::MAX },
+    };
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let location = error.location();
-        let what = error.without_snippet().to_string();
-        let what = what.lines().next().unwrap_or_default().to_owned();
-        FileError { line: location.map(|location| location.line()), ..FileError::of(path, what) }
+        FileError { line: location.map(|location| location.line()), ..FileError::of(path, words(&error)) }
     })?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// What is wrong with a text, in a line. The library speaks to who programs with it.
+fn words(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("{key} is said twice"),
+        serde_saphyr::Error::DuplicateMappingKey { key: None, .. } => "a key is said twice".to_owned(),
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => "is nested too deep".to_owned(),
+        serde_saphyr::Error::Budget { .. } => "stands for too much: too many anchors, aliases or merge keys".to_owned(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// The one document of a file.
@@ -151,6 +165,26 @@ mod tests {
             let error = parsed(text).unwrap_err();
             assert!(error.starts_with("f.yaml:") && error.lines().count() == 1, "{text:?}: {error}");
         }
+    }
+
+    /// Before, an export of 1,025 services, or of a few with many overrides, was more than could be read back.
+    #[test]
+    fn the_bytes_of_a_file_are_its_limit() {
+        let document = |number: usize| format!("---\nservice: {{name: s-{number}}}\n");
+        let found = parsed(&(0..1_100).map(document).collect::<String>()).unwrap();
+        assert_eq!((found.len(), &found[1_099]), (1_100, &json!({"service": {"name": "s-1099"}})));
+        let nodes = format!("[{}]\n", vec!["0"; 550_000].join(","));
+        assert_eq!(parsed(&nodes).unwrap()[0].as_array().map(Vec::len), Some(550_000));
+    }
+
+    /// Before, it named settings of the library that reads it.
+    #[test]
+    fn what_is_wrong_is_said_in_our_words() {
+        assert_eq!(parsed("a: 1\nb: 2\na: 3\n").unwrap_err(), "f.yaml:3: a is said twice");
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        assert_eq!(parsed(&deep).unwrap_err(), "f.yaml:1: is nested too deep");
+        let aliases = format!("a: &a 1\nb: [{}]\n", vec!["*a"; 2_000].join(", "));
+        assert!(parsed(&aliases).unwrap_err().ends_with("too many anchors, aliases or merge keys"));
     }
 
     #[test]

@@ -4,11 +4,15 @@
 
 mod document;
 mod figures;
+mod hints;
 mod printable;
 mod table;
 
 pub(crate) use self::document::Document;
 pub(crate) use self::figures::{age, basis_points, counted, length, rate, std_duration};
+pub(crate) use self::hints::Hints;
+#[cfg(test)]
+pub(crate) use self::hints::WITHOUT_A_MANAGER;
 pub(crate) use self::printable::{Lines, printable, printable_lines};
 pub(crate) use self::table::{Cell, Table, Tone, print_row};
 

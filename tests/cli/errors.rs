@@ -69,7 +69,10 @@ async fn c15_a_refusal_names_the_field_and_the_nearest_name() {
     let invalid = operator.run(&["policy", "set", "payments", "retry.max_attempts=99"]);
     refused(&invalid, 1, &["\n  policy.retry.max_attempts: "]);
     let misnamed = operator.run(&["set-level", "paymnets", "full", "--wait"]);
-    refused(&misnamed, 1, &["paymnets", "payments?", "try: cofferdam set-level payments full --wait\n"]);
+    // What changes a service is not handed out for one that nobody named.
+    refused(&misnamed, 1, &["paymnets", "payments?", "try: cofferdam get services -n default\n"]);
+    let read = operator.run(&["wait", "paymnets", "--quorum", "1"]);
+    refused(&read, 1, &["paymnets", "payments?", "try: cofferdam wait payments --quorum 1\n"]);
     let nothing_like_it = operator.run(&["describe", "service", "zzz"]);
     refused(&nothing_like_it, 1, &["zzz", "try: cofferdam get services -n default\n"]);
     let mut taken = operator.run(&["set-level", "payments", "full", "--expected-revision", "1"]);

@@ -48,6 +48,28 @@ async fn holds_and_levels_for_a_time_are_shown_with_who_why_until_when_and_what_
     assert!(!operator.done(&["describe", "service", "payments"]).contains("held"));
 }
 
+/// Before, what was suggested went to another manager, and a hold of an instance that nobody knows was told like any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_suggested_is_for_the_manager_that_was_said() {
+    let (manager, operator) = Operator::with_manager().await;
+    let elsewhere = Operator::at("http://127.0.0.1:1");
+    let (url, at) = (manager.url(), ["-s", &manager.url()].map(str::to_owned));
+    let run = |arguments: &[&str]| elsewhere.run(&[arguments, &[at[0].as_str(), at[1].as_str()]].concat());
+    operator.done(&["register", "payments", "--level", "enhanced"]);
+    let held = run(&["hold", "payments", "open", "--instance", "typo-0", "--reason", "x"]);
+    assert_eq!(held.code, Some(0), "{held:?}");
+    assert!(held.err.contains("no instance typo-0 is connected that uses payments"), "{held:?}");
+    let release = format!("cofferdam -s {url} release payments --instance typo-0 --reason TEXT");
+    let described = run(&["describe", "service", "payments"]);
+    assert!(described.out.contains(&format!("to end it: {release}\n")), "{described:?}");
+    let check = run(&["check"]);
+    assert!(check.out.contains(&format!("try: {release}\n")), "{check:?}");
+    let check = run(&["check", "-q", "-o", "json"]);
+    assert!(check.out.contains(&release), "{check:?}");
+    let misnamed = run(&["release", "paymnets", "--reason", "x"]);
+    refused(&misnamed, 1, &[&format!("try: cofferdam -s {url} get services -n default\n")]);
+}
+
 /// Before, all of them said that it would be done, or that nothing would change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_refuses_what_a_manager_would_refuse() {

@@ -128,6 +128,19 @@ async fn a_wait_for_an_instance_that_lags_ends_with_3_and_names_it() {
     );
     let set = operator.run(&["set-level", "payments", "full", "--wait", "--timeout", "200ms"]);
     assert_eq!(set.code, Some(3), "{set:?}");
+    // Before, what had been so already was not waited for.
+    let file = operator.file("payments.yaml", &operator.done(&["export", "payments"]));
+    let revision = operator.done(&["history", "payments", "--limit", "1", "-o", "name"]);
+    for arguments in [
+        &["apply", "-f", &file][..],
+        &["edit", "payments"],
+        &["rollback", "payments", "--to-revision", revision.trim()],
+    ] {
+        let mut command = operator.command(&[arguments, &["--wait", "--timeout", "200ms"]].concat());
+        let again = super::said(command.env_remove("VISUAL").env("EDITOR", "true"));
+        assert_eq!(again.code, Some(3), "{arguments:?}: {again:?}");
+        assert!(again.err.contains("applied by 0/1"), "{arguments:?}: {again:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use super::Error;
 use super::convergence::{contained, laggard};
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, Session};
-use crate::output::{Document, Format, PrintError, Tone, counted, print_document};
+use crate::output::{Document, Format, Hints, PrintError, Tone, counted, print_document};
 use clap::Args;
 use cofferdam_proto::v1;
 use serde_json::json;
@@ -67,7 +67,7 @@ pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(
     let lines = look(args, session).await?;
     let shown = lines.iter().filter(|line| !args.quiet || line.verdict != Verdict::Fine);
     let written = match session.format {
-        Format::Json | Format::Yaml => print_document(session.out, session.format, &document(shown)),
+        Format::Json | Format::Yaml => print_document(session.out, session.format, &document(shown, &session.hints)),
         Format::Table | Format::Wide | Format::Name => print(shown, session).map_err(PrintError::from),
     };
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
@@ -235,7 +235,7 @@ fn degraded(text: String, mend: &str) -> Line {
 }
 
 /// The same for programs: what was looked at, how it does, and what mends it.
-fn document<'a>(lines: impl Iterator<Item = &'a Line>) -> Document {
+fn document<'a>(lines: impl Iterator<Item = &'a Line>, hints: &Hints) -> Document {
     let check = |line: &Line| {
         let (about, text) = line.text.split_once(' ').unwrap_or_default();
         let verdict = match line.verdict {
@@ -248,7 +248,7 @@ fn document<'a>(lines: impl Iterator<Item = &'a Line>) -> Document {
             check["more"] = json!(line.more);
         }
         if !line.mend.is_empty() {
-            check["try"] = json!(line.mend);
+            check["try"] = json!(hints.command(&line.mend));
         }
         check
     };

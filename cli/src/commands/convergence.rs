@@ -97,6 +97,7 @@ pub(super) fn counts(convergence: &v1::Convergence) -> (u32, u32) {
 /// Says who is missing and why, a line each.
 pub(super) fn say_missing(convergence: &v1::Convergence) {
     lacks(convergence.stale_for, &convergence.unreachable_managers).iter().for_each(|lack| say(lack));
+    settling(convergence).iter().for_each(|line| say(line));
     for service in &convergence.services {
         service.laggards.iter().for_each(|one| say(&format!("  {}", laggard(one))));
         if service.laggards_left_out > 0 {
@@ -106,6 +107,13 @@ pub(super) fn say_missing(convergence: &v1::Convergence) {
             say(&format!("  contained: {}", containment.reason));
         }
     }
+}
+
+/// Why those that there are may not be all. `None`: the manager has been there for long enough.
+fn settling(convergence: &v1::Convergence) -> Option<String> {
+    let observed = std_duration(convergence.observed_for).filter(|observed| *observed < SETTLING)?;
+    let ago = humantime::format_duration(Duration::from_secs(observed.as_secs()));
+    Some(format!("the manager started {ago} ago: more instances may yet come, and nothing is sure before {SETTLING:?}"))
 }
 
 /// Where an instance stands, in a line.
@@ -159,6 +167,18 @@ mod tests {
         for text in ["", "0", "0%", "101%", "-1", "all", "%"] {
             assert!(text.parse::<Enough>().is_err(), "{text:?}");
         }
+    }
+
+    /// Before, it said that all had it in force, and ended as if some had not.
+    #[test]
+    fn a_manager_that_has_just_started_says_that_more_may_come() {
+        let after = |seconds| v1::Convergence {
+            observed_for: Some(prost_types::Duration { seconds, nanos: 5 }),
+            ..Default::default()
+        };
+        let told = "the manager started 3s ago: more instances may yet come, and nothing is sure before 10s";
+        assert_eq!(settling(&after(3)).as_deref(), Some(told));
+        assert_eq!((settling(&after(10)), settling(&v1::Convergence::default())), (None, None));
     }
 
     #[test]

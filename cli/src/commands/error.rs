@@ -1,6 +1,6 @@
 use crate::client::CallError;
 use crate::contexts::ContextError;
-use crate::output::{PrintError, printable};
+use crate::output::{Hints, PrintError, printable};
 use std::io;
 
 /// Why a command did not do what it was asked, or what it found. The first line says what is wrong, the last one, which
@@ -34,6 +34,14 @@ pub(crate) enum Error {
         /// The command with it.
         again: String,
     },
+    /// Any of these, whose commands say of which manager they are.
+    #[error("{text}")]
+    Addressed {
+        /// All of its words.
+        text: String,
+        /// What the process ends with.
+        code: u8,
+    },
     /// No context says which manager.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -64,10 +72,20 @@ impl Error {
         Self::Degraded(vec![what.into(), format!("try: {}", mend.as_ref())])
     }
 
+    /// The same, with the flags of this command line in the commands that it suggests. A command that is given again has
+    /// them already.
+    pub(crate) fn addressed(self, hints: &Hints) -> Self {
+        if matches!(self, Self::Misnamed { .. }) || self.output().is_some() {
+            return self;
+        }
+        Self::Addressed { text: hints.lines(&self.to_string()), code: self.exit_code() }
+    }
+
     /// What the process ends with.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } | Self::Context(_) | Self::Call(CallError::BadServer { .. }) => 2,
+            Self::Addressed { code, .. } => *code,
             Self::Degraded(_) => 3,
             Self::Open(_) => 4,
             _ => 1,

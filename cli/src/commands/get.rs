@@ -157,7 +157,10 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
     let listing = list(args, session).await?;
     listing.notes.iter().for_each(|note| say(note));
     match session.format {
-        Format::Table | Format::Wide if listing.names.is_empty() => nothing(args, session).lines().for_each(say),
+        Format::Table | Format::Wide if listing.names.is_empty() => {
+            let told = nothing(args.kind, &args.names, &session.namespace, session.client.server());
+            session.hints.lines(&told).lines().for_each(say);
+        }
         Format::Table | Format::Wide => session.table(&listing.table)?,
         Format::Name => {
             let mut out = in_pieces(session.out);
@@ -193,20 +196,20 @@ fn print_documents(listing: &Listing, session: &mut Session<'_>) -> Result<(), E
     Ok(())
 }
 
-fn nothing(args: &GetArgs, session: &Session<'_>) -> String {
-    let place = match session.namespace.as_str() {
+/// What is said where nothing is found.
+fn nothing(kind: Kind, names: &[String], namespace: &str, server: &str) -> String {
+    let place = match namespace {
         ALL_NAMESPACES => "in any namespace".to_owned(),
         namespace => format!("in namespace {namespace}"),
     };
-    match args.kind {
+    match kind {
         Kind::Services | Kind::Policies => {
             format!("no service is registered {place}\ntry: cofferdam register NAME --endpoint HOST:PORT")
         }
         Kind::Instances | Kind::Clients | Kind::Events => {
-            format!(
-                "no instance is connected that uses a service {place}\ntry: start a process with an SDK, at {}",
-                session.client.server()
-            )
+            // Others may be connected that use other services.
+            let what = if names.is_empty() { format!("a service {place}") } else { names.join(" or ") };
+            format!("no instance is connected that uses {what}\ntry: start a process with an SDK, at {server}")
         }
     }
 }
@@ -214,6 +217,14 @@ fn nothing(args: &GetArgs, session: &Session<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Before, it was said of all services of the namespace, whichever was asked for.
+    #[test]
+    fn a_service_that_no_instance_uses_is_named() {
+        let told = |names: &[String]| nothing(Kind::Instances, names, "default", "http://m:1");
+        assert!(told(&["odd".to_owned()]).starts_with("no instance is connected that uses odd\n"));
+        assert!(told(&[]).starts_with("no instance is connected that uses a service in namespace default\n"));
+    }
 
     #[test]
     fn a_window_is_a_time_or_all_of_it() {

@@ -136,7 +136,7 @@ fn print(breakers: &[Breaker], at: Option<SystemTime>, session: &mut Session<'_>
     }
     if breakers.is_empty() {
         say("no service is registered");
-        say("try: cofferdam register NAME --endpoint HOST:PORT");
+        say(&session.hints.line("try: cofferdam register NAME --endpoint HOST:PORT"));
         return Ok(());
     }
     let mut table = Table::new(["SERVICE", "STATE", "STATUS", "SUCCESSES", "FAILURES", "FAIL%"]);

@@ -292,6 +292,9 @@ mod tests {
         };
         assert_eq!(hold(&held), "breakers of pool reads at pay-1 held metrics-only by ann for 4m12s more: trial");
         assert_eq!(release("pay", &held), "cofferdam release pay --pool reads --instance pay-1 --reason TEXT");
+        // Before, a shell put the names of files in its place.
+        held.target = Some(v1::BreakerTarget { method_glob: "a/*".into(), ..Default::default() });
+        assert_eq!(release("pay", &held), "cofferdam release pay --method 'a/*' --reason TEXT");
         (held.target, held.ends_in, held.held_too_long) = (None, None, true);
         assert_eq!(hold(&held), "breakers held metrics-only by ann until released, for more than 1h by now: trial");
         assert_eq!(release("pay", &held), "cofferdam release pay --reason TEXT");

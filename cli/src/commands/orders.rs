@@ -368,9 +368,25 @@ where
         say("nothing was changed; the manager has not checked it");
         return Ok(());
     }
+    let place = (namespace.clone(), name.clone());
     let answer = session.client.call(request((namespace, name))).await?;
     if session.format.is_document() {
         session.document(&answer)?;
     }
+    warn_of_stranger(place, target, session).await;
     report_as(what, write, Some(&before), after(answer), session).await
+}
+
+/// Says so where the one instance that is meant is not there. It is no fault: instances come and go, and what stands waits for
+/// them.
+async fn warn_of_stranger((namespace, service): (String, String), target: &TargetArgs, session: &Session<'_>) {
+    let Some(id) = &target.instance else { return };
+    let name = session.shown(&namespace, &service);
+    let request = v1::GetIsolationStatsRequest { namespace, service, include_instances: true, ..Default::default() };
+    // What was ordered stands whether or not this can be asked.
+    let Ok(stats) = session.client.stats(request).await else { return };
+    let is_sure = stats.unreachable_managers.is_empty();
+    if is_sure && !stats.instances.iter().any(|instance| instance.instance_id == *id) {
+        say(&format!("no instance {id} is connected that uses {name}: the order waits for one"));
+    }
 }

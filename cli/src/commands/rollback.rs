@@ -138,9 +138,9 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
             v1::RollbackOutcome::Refused | v1::RollbackOutcome::Unknown => {
                 wrong.push(format!("{name}: {}", service.error))
             }
-            v1::RollbackOutcome::Done if service.revision.is_some() => {
+            v1::RollbackOutcome::Done | v1::RollbackOutcome::Unchanged if at(service).is_some() => {
                 let place = (service.namespace.clone(), service.service.clone());
-                match args.write.await_instances(place, service.revision, session).await? {
+                match args.write.await_instances(place, at(service), session).await? {
                     Some(Ok(waited)) => say(&format!("{name}: {waited}")),
                     Some(Err(why)) => wrong.push(format!("{name}: {why}")),
                     None => {}
@@ -157,6 +157,12 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
         args.service.as_ref().map_or_else(String::new, |one| format!(" {one}"))
     ));
     Err(Error::Degraded(wrong))
+}
+
+/// The revision that a service is at. `None`: it is not registered, or nothing was to be written.
+fn at(service: &v1::RolledBackService) -> Option<v1::Revision> {
+    let is_unchanged = service.outcome() == v1::RollbackOutcome::Unchanged;
+    service.revision.or_else(|| service.from.filter(|_| is_unchanged))
 }
 
 fn told(service: &v1::RolledBackService, is_dry: bool) -> String {
@@ -210,6 +216,10 @@ mod tests {
         let newer = v1::RolledBackService { from: revision(9), to: None, ..service.clone() };
         assert_eq!(told(&newer, true), "would be unregistered, from 9");
         assert_eq!(told(&newer, false), "unregistered, revision 9 -> 12");
+        // Before, one that had been so was not waited for.
+        let same = v1::RolledBackService { outcome: v1::RollbackOutcome::Unchanged.into(), ..newer.clone() };
+        assert_eq!(at(&v1::RolledBackService { revision: None, ..same }), revision(9));
+        assert_eq!((at(&newer), at(&v1::RolledBackService { revision: None, ..newer.clone() })), (revision(12), None));
         service.outcome = v1::RollbackOutcome::LeftAlone.into();
         assert!(told(&service, false).contains("--unregister-newer"));
         let mut bulk = v1::BulkChange { services: 100, done: 62, ..v1::BulkChange::default() };

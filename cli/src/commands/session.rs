@@ -4,7 +4,7 @@ use super::Error;
 use crate::client::Client;
 use crate::contexts::{self, DEFAULT_PATIENCE, Wishes};
 use crate::message::Named;
-use crate::output::{Format, Style, Table, document, say, std_duration};
+use crate::output::{Format, Hints, Style, Table, document, say, std_duration};
 use clap::Args;
 use cofferdam_proto::v1;
 use cofferdam_server::config::{ACTOR, CONTEXT, SERVER, unknown_variables};
@@ -60,8 +60,14 @@ impl Common {
         flags.into_iter().find_map(|(flag, is_said)| is_said.then_some(flag))
     }
 
+    /// Those that say which manager and namespace, for the commands that this one suggests.
+    pub(super) fn hints(&self) -> Hints {
+        let flags = [("-s", &self.server), ("--context", &self.context), ("-n", &self.namespace)];
+        Hints::new(flags.into_iter().filter_map(|(flag, value)| Some((flag, shell_quoted(value.as_deref()?)))))
+    }
+
     /// These, and where they say nothing what others say.
-    fn or(&self, others: &Self) -> Self {
+    pub(super) fn or(&self, others: &Self) -> Self {
         let (own, others) = (self.clone(), others.clone());
         Self {
             server: own.server.or(others.server),
@@ -115,7 +121,7 @@ impl Surroundings {
 
 /// A word as a shell takes it.
 pub(super) fn shell_quoted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,*".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()
     } else {
@@ -177,6 +183,8 @@ pub(super) struct Session<'a> {
     pub(super) is_terminal: bool,
     /// How long to wait for instances.
     pub(super) patience: Option<Duration>,
+    /// What the commands that are suggested have to repeat.
+    pub(super) hints: Hints,
     /// Where data goes.
     pub(super) out: &'a mut (dyn Write + Send),
 }
@@ -214,6 +222,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             client,
             namespace: target.namespace,
+            hints: common.hints(),
             said_namespace: common.namespace,
             format: common.output.unwrap_or_default(),
             style: Style::new(surroundings.is_terminal, surroundings.no_color),
@@ -317,6 +326,14 @@ mod tests {
             surroundings.command_with("paymnets", "payments"),
             r"cofferdam exec shop/payments Get --data-raw 'it'\''s {}'"
         );
+    }
+
+    #[test]
+    fn what_is_suggested_repeats_which_manager_was_said() {
+        let said = Common { server: Some("http://m:1".to_owned()), actor: Some("ann".to_owned()), ..Common::default() };
+        let hints = said.or(&Common { namespace: Some("*".to_owned()), ..Common::default() }).hints();
+        assert_eq!(hints.command("cofferdam check"), "cofferdam -s http://m:1 -n '*' check");
+        assert_eq!(Common::default().hints(), Hints::default());
     }
 
     /// Before, `--timeout 12000y` panicked, and a hold for as long was one without an end.

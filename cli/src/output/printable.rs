@@ -5,10 +5,11 @@
 //! one line, whatever is in it, and through [`say`](super::say), which is the same for the standard error. Documents, and
 //! answers of services, are bytes for programs, and are written as they are.
 
-use super::{Style, Tone};
+use super::{Hints, Style, Tone};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 /// Whether a terminal obeys it instead of showing it: control characters, line separators, and what turns the direction of
 /// a text round.
@@ -72,12 +73,18 @@ fn json(text: &str) -> Cow<'_, str> {
 pub(crate) struct Lines<'a> {
     out: &'a mut (dyn Write + Send),
     style: Style,
+    hints: Option<&'a OnceLock<Hints>>,
 }
 
 impl<'a> Lines<'a> {
     /// Over another one. The colours of a style are let through.
     pub(crate) fn over(out: &'a mut (dyn Write + Send), style: Style) -> Self {
-        Self { out, style }
+        Self { out, style, hints: None }
+    }
+
+    /// The same, where lines may suggest commands. Until `hints` are known, they say no more than they do.
+    pub(crate) fn suggesting(self, hints: &'a OnceLock<Hints>) -> Self {
+        Self { hints: Some(hints), ..self }
     }
 }
 
@@ -93,7 +100,9 @@ impl Write for Lines<'_> {
     fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
         let text = arguments.to_string();
         let (line, end) = text.strip_suffix('\n').map_or((text.as_str(), ""), |line| (line, "\n"));
-        self.out.write_all(format!("{}{end}", self.style.printable(line)).as_bytes())
+        let hints = self.hints.and_then(OnceLock::get);
+        let line = hints.map_or(Cow::Borrowed(line), |hints| hints.line(line));
+        self.out.write_all(format!("{}{end}", self.style.printable(&line)).as_bytes())
     }
 }
 

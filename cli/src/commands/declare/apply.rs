@@ -30,7 +30,7 @@ pub(crate) struct ApplyArgs {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
-    /// Wait until instances have what changed in force
+    /// Wait until instances have it in force, also what had been as said
     #[arg(long)]
     wait: bool,
     /// Values for what policies without a preset leave unset
@@ -189,13 +189,9 @@ async fn write(step: Step, session: &Session<'_>) -> Result<Done, (String, CallE
     }
 }
 
-/// Waits until instances have in force what was written: what there is to say of it. An error is what is to be said at the
-/// end.
+/// Waits until instances have in force what a file says, which may have been written before: what there is to say of it. An
+/// error is what is to be said at the end.
 async fn wait(done: &Done, session: &Session<'_>) -> Result<String, String> {
-    let (was, is) = done.revisions();
-    if was == is {
-        return Ok(String::new());
-    }
     let (namespace, service) = done.step.manifest.key();
     let name = session.shown(&namespace, &service);
     let revision = done.answer.service.as_ref().and_then(|service| service.revision);

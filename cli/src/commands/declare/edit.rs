@@ -32,6 +32,8 @@ pub(crate) struct EditArgs {
 pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>) -> Result<(), Error> {
     args.write.certain(&args.service, session).await?;
     let now = present(&args.service, session).await?;
+    let (namespace, name) = session.place(&args.service);
+    args.write.check(&session.shown(&namespace, &name), Some(&now))?;
     let text = yaml(&Document::of(&of(&now)).map_err(PrintError::from)?)?;
     let file = written(&text, &args.service)?;
     let path = file.path().to_owned();
@@ -46,8 +48,7 @@ pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>)
     };
     if saved == text.as_bytes() {
         opened?;
-        say("nothing was changed");
-        return Ok(());
+        return unchanged(args, &now, session).await;
     }
     // The file outlives this process from here on, until what it says is registered.
     let kept = file.into_temp_path().keep();
@@ -62,6 +63,23 @@ pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>)
         say(&format!("what was edited is kept in {}", path.display()));
     }
     done
+}
+
+/// Nothing was edited. What had been registered may not be in force yet.
+async fn unchanged(args: &EditArgs, now: &v1::IsolatedService, session: &Session<'_>) -> Result<(), Error> {
+    let (namespace, service) = session.place(&args.service);
+    let name = session.shown(&namespace, &service);
+    match args.write.await_instances((namespace, service), now.revision, session).await? {
+        None => say("nothing was changed"),
+        Some(Ok(waited)) => say(&format!("nothing was changed, {waited}")),
+        Some(Err(why)) => {
+            return Err(Error::degraded(
+                format!("{name}: nothing was changed; {why}"),
+                format!("cofferdam wait {name}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn written(text: &str, service: &ServiceName) -> Result<NamedTempFile, Error> {
@@ -93,7 +111,6 @@ async fn save(args: &EditArgs, path: &Path, now: &v1::IsolatedService, session: 
         return Err(Error::usage("a service keeps its name when it is edited", "cofferdam apply -f FILE"));
     }
     if args.write.dry_run {
-        args.write.check(&manifest.key().1, Some(now))?;
         let written =
             manifest.written(Some(now)).map_err(|lines| Error::usage(lines.join("\n"), "cofferdam edit again"))?;
         let difference = manifest.difference(Some(now), &written).map_err(PrintError::from)?;

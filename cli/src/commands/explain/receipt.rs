@@ -1,6 +1,7 @@
 //! A receipt of a rejected call, in words.
 
 use super::super::moment::revision;
+use super::super::session::shell_quoted;
 use cofferdam_proto::v1;
 use std::collections::BTreeMap;
 
@@ -53,8 +54,8 @@ impl Receipt {
     pub(super) fn words(&self, service: &str) -> Vec<String> {
         let (breaker, flag) = match (self.of("pool"), self.of("methods")) {
             ("", "") => ("the service's own breaker".to_owned(), String::new()),
-            (pool, "") => (format!("the breaker of pool {pool}"), format!(" --pool {pool}")),
-            (_, glob) => (format!("the breaker of methods {glob}"), format!(" --method '{glob}'")),
+            (pool, "") => (format!("the breaker of pool {pool}"), format!(" --pool {}", shell_quoted(pool))),
+            (_, glob) => (format!("the breaker of methods {glob}"), format!(" --method {}", shell_quoted(glob))),
         };
         let (what, mend) = match (self.of("state"), self.of("by")) {
             (_, "hold") => (

@@ -1,6 +1,6 @@
 //! Options of opossum's `CircuitBreaker` (Node), with its defaults: <https://nodeshift.dev/opossum/>.
 
-use super::values::{Import, Options, written};
+use super::values::{Import, Options, above, written};
 use crate::message::Fault;
 use cofferdam_core::policy::limits::MAX_CONCURRENT;
 use serde_json::{Value, json};
@@ -22,6 +22,23 @@ pub(super) fn convert(value: Value, service: Option<&str>) -> Result<Vec<Import>
         }
         (None, _) => Err(Fault::at("", "does not say of which service it is: give --service NAME")),
     }
+}
+
+/// The share of failures that opens. Opossum opens above its number, a policy at it. Zero: no share does.
+fn failure_rate(percent: f64, notes: &mut Vec<String>) -> f64 {
+    if percent == 0.0 {
+        notes.push("errorThresholdPercentage 0 opens at the first failure: written as one failure in a row".to_owned());
+        return 0.0;
+    }
+    if percent >= 100.0 {
+        notes.push(format!(
+            "errorThresholdPercentage {percent} never opens, for no share is above it: written as a failureRate of 0, which is off"
+        ));
+        return 0.0;
+    }
+    let rate = above(percent / 100.0);
+    notes.push(format!("errorThresholdPercentage {percent} is opened above: written as a failureRate of {rate}"));
+    rate
 }
 
 fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
@@ -51,14 +68,12 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
     };
     let is_enabled = options.flag("enabled")?.unwrap_or(true);
     options.leftovers(&mut notes);
-    if percent == 0.0 {
-        notes.push("errorThresholdPercentage 0 opens at the first failure: written as one failure in a row".to_owned());
-    }
+    let failure_rate = failure_rate(percent, &mut notes);
     let mut breaker = json!({
         "timeWindow": {"length": written(window), "buckets": buckets},
         "minimumCalls": volume,
         "consecutiveFailures": u32::from(percent == 0.0),
-        "failureRate": percent / 100.0,
+        "failureRate": failure_rate,
         "openDuration": written(reset),
         "openJitterRatio": 0.0,
         "successThreshold": 1,

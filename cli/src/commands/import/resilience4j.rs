@@ -132,8 +132,13 @@ fn error_types(options: &mut Options, notes: &mut Vec<String>) -> Result<Option<
     Ok(Some(types).filter(|types| !types.is_empty()))
 }
 
+/// How many of so many probes may fail: the share of those that do stays below the threshold.
+fn allowed(probes: u32, percent: f64) -> u32 {
+    let reached = (f64::from(probes) * percent / 100.0).ceil() as u32;
+    reached.saturating_sub(1).min(probes)
+}
+
 fn breaker(options: &mut Options, notes: &mut Vec<String>) -> Result<Value, Fault> {
-    let percent = |percent: Option<f64>, default: f64| percent.unwrap_or(default) / 100.0;
     let size = options.count("slidingWindowSize")?.unwrap_or(100);
     let window = match options.text("slidingWindowType")?.as_deref() {
         None | Some("COUNT_BASED") => ("countWindow", json!({"size": size})),
@@ -148,16 +153,25 @@ fn breaker(options: &mut Options, notes: &mut Vec<String>) -> Result<Value, Faul
     // A window of calls that never holds so many would never trip.
     let calls = if window.0 == "countWindow" { calls.min(size) } else { calls };
     let probes = options.count("permittedNumberOfCallsInHalfOpenState")?.unwrap_or(10);
+    let failures = options.number("failureRateThreshold")?.unwrap_or(50.0);
+    let allowed = allowed(probes, failures);
+    if allowed > 0 {
+        notes.push(format!(
+            "{allowed} of {probes} probes may fail, as there; here a breaker closes after {probes} successes in a row, and there \
+             when {probes} probes have ended"
+        ));
+    }
     let mut breaker = json!({
         "minimumCalls": calls,
         "consecutiveFailures": 0,
-        "failureRate": percent(options.number("failureRateThreshold")?, 50.0),
-        "slowCallRate": percent(options.number("slowCallRateThreshold")?, 100.0),
+        "failureRate": failures / 100.0,
+        "slowCallRate": options.number("slowCallRateThreshold")?.unwrap_or(100.0) / 100.0,
         "slowCallDuration": written(options.time("slowCallDurationThreshold", MILLISECOND)?.unwrap_or(Duration::from_secs(60))),
         "openDuration": written(options.time("waitDurationInOpenState", MILLISECOND)?.unwrap_or(Duration::from_secs(60))),
         "openJitterRatio": 0.0,
         "halfOpenMaxInFlight": probes,
         "successThreshold": probes.max(1),
+        "halfOpenAllowedFailures": allowed,
     });
     breaker[window.0] = window.1;
     let grows = options.flag("enableExponentialBackoff")?.unwrap_or(false);

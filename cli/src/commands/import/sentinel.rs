@@ -3,14 +3,11 @@
 //! A list of rules of either kind, or an object with `flowRules` and `degradeRules`. All rules of a resource become one
 //! service.
 
-use super::values::{Import, Options, service_name, written};
+use super::values::{Import, Options, above, service_name, written};
 use crate::message::Fault;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The least difference between two shares: one call of a million.
-const LEAST: f64 = 0.000_001;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -152,11 +149,6 @@ fn degrade(
         breaker[name] = value;
     }
     Ok(())
-}
-
-/// The least share of calls that is above another one; no share is above 1.
-fn above(share: f64) -> f64 {
-    (((share + LEAST) * 1e6).round() / 1e6).min(1.0)
 }
 
 /// What Sentinel does by default, where no rule has said anything else.

@@ -51,12 +51,13 @@ fn opossums_defaults_come_along() {
         one(Source::Opossum, json!({"timeout": 3000, "errorThresholdPercentage": 40, "cache": true, "capacity": 7}));
     assert_eq!(policy["level"], "ISOLATION_LEVEL_FULL");
     assert_eq!(policy["timeout"]["callTimeout"], "3s");
-    assert_eq!(policy["circuitBreaker"]["failureRate"], 0.4);
+    assert_eq!(policy["circuitBreaker"]["failureRate"], 0.400_001, "above 0.4");
     assert_eq!(policy["circuitBreaker"]["openDuration"], "30s");
     assert_eq!(policy["circuitBreaker"]["consecutiveFailures"], 0);
     assert_eq!(policy["retry"]["maxAttempts"], 1);
     assert_eq!(policy["bulkhead"]["maxConcurrent"], 7);
-    assert_eq!(notes, ["cache has no counterpart and is left out"]);
+    let above = "errorThresholdPercentage 40 is opened above: written as a failureRate of 0.400001";
+    assert_eq!(notes, ["cache has no counterpart and is left out", above]);
     let (policy, _) = one(Source::Opossum, json!({"timeout": false, "enabled": false}));
     assert_eq!(
         (&policy["timeout"]["callTimeout"], &policy["circuitBreaker"]["mode"]),
@@ -76,7 +77,7 @@ fn instances_of_resilience4j_are_services() {
     let imports = convert(Source::Resilience4j, config, None).unwrap();
     let names: Vec<_> = imports.iter().map(|import| import.service.as_str()).collect();
     assert_eq!(names, ["backend-b", "backenda"]);
-    assert_eq!(imports[1].notes, ["it is called backendA there, which is no name of a service"]);
+    assert_eq!(imports[1].notes.last().unwrap(), "it is called backendA there, which is no name of a service");
     let breaker = &imports[1].policy["circuitBreaker"];
     assert_eq!((&breaker["failureRate"], &breaker["openDuration"]), (&json!(0.6), &json!("10s")));
     assert_eq!((&breaker["countWindow"]["size"], &breaker["minimumCalls"]), (&json!(20), &json!(5)));
@@ -237,12 +238,45 @@ fn a_count_of_zero_is_not_the_same_as_no_rule() {
     assert!(policy.breaker.slow_call_rate > 0.0 && notes.len() == 2, "{notes:?}");
 }
 
+/// It opens above its number. Before, what never opened there opened here when all calls failed.
+#[test]
+fn a_share_that_opossum_opens_above_and_nobody_reaches_is_off() {
+    for percent in [100, 250] {
+        let (policy, notes) = one(Source::Opossum, json!({"errorThresholdPercentage": percent}));
+        assert_eq!(policy["circuitBreaker"]["failureRate"], 0.0);
+        assert!(
+            notes[0].ends_with("never opens, for no share is above it: written as a failureRate of 0, which is off")
+        );
+    }
+    let (policy, notes) = one(Source::Opossum, json!({"errorThresholdPercentage": 0}));
+    assert_eq!((&policy["circuitBreaker"]["consecutiveFailures"], notes.len()), (&json!(1), 1));
+}
+
+/// Before, one failed probe of three opened the breaker again.
+#[test]
+fn as_many_probes_may_fail_as_in_resilience4j() {
+    let breaker = |probes: u32, percent: f64| {
+        let options = json!({"permittedNumberOfCallsInHalfOpenState": probes, "failureRateThreshold": percent});
+        let config = json!({"circuitbreaker": {"instances": {"a": options}}});
+        let import = convert(Source::Resilience4j, config, None).unwrap().remove(0);
+        let policy = request(import.clone()).unwrap().policy.unwrap();
+        (policy.circuit_breaker.unwrap().half_open_allowed_failures, import.notes.len())
+    };
+    // Of each, as many as stay below the threshold.
+    for (probes, percent, allowed) in
+        [(3, 50.0, 1), (10, 50.0, 4), (10, 30.0, 2), (4, 100.0, 3), (1, 50.0, 0), (5, 1.0, 0)]
+    {
+        assert_eq!(breaker(probes, percent), (Some(allowed), usize::from(allowed > 0)), "{probes} at {percent} %");
+    }
+}
+
 /// Before, its own default was refused.
 #[test]
 fn opossums_capacity_without_a_bound_is_no_bulkhead() {
     let capacity = |capacity: Value| {
         let (policy, notes) = one(Source::Opossum, json!({"capacity": capacity}));
-        (policy["bulkhead"].clone(), policy["level"].clone(), notes.len())
+        let said = notes.iter().filter(|note| note.starts_with("capacity")).count();
+        (policy["bulkhead"].clone(), policy["level"].clone(), said)
     };
     assert_eq!(capacity(json!(9_007_199_254_740_991_u64)), (Value::Null, json!("ISOLATION_LEVEL_ENHANCED"), 0));
     assert_eq!(capacity(json!(100_001)), (Value::Null, json!("ISOLATION_LEVEL_ENHANCED"), 1));

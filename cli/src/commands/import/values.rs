@@ -3,6 +3,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The least difference between two shares: one call of a million.
+const LEAST: f64 = 0.000_001;
+
 /// What a configuration says of a service.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Import {
@@ -184,6 +187,11 @@ fn iso_time(text: &str) -> Option<Duration> {
 /// A time as a policy has it.
 pub(super) fn written(time: Duration) -> Value {
     Value::String(duration(time))
+}
+
+/// The least share of calls that is above another one; no share is above 1.
+pub(super) fn above(share: f64) -> f64 {
+    (((share + LEAST) * 1e6).round() / 1e6).min(1.0)
 }
 
 /// A name as a service's: `GET:/orders/{id}` is `get.orders.id`.

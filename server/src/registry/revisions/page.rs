@@ -29,8 +29,9 @@ const TOGETHER: usize = 16;
 /// A time in a form that can be sorted: seconds since 1970 and nanoseconds.
 type Time = (i64, i32);
 
-/// Where a change stands among all: the newest first, then by service, then by revision.
-type Place = (Reverse<Time>, ServiceKey, Reverse<Revision>);
+/// Where a change stands among all: the newest first. The parts of a change of many have one time, and of them the later
+/// revision is the newer one.
+type Place = (Reverse<Time>, Reverse<Revision>, ServiceKey);
 
 impl Registry {
     /// A page of changes.
@@ -67,7 +68,7 @@ impl Registry {
             places.truncate(size + 1);
         }
         // Read again, so that on the way to a late page no more is in memory than has a place on it.
-        let keys: BTreeSet<_> = places.into_iter().map(|(_, key, _)| key).collect();
+        let keys: BTreeSet<_> = places.into_iter().map(|(_, _, key)| key).collect();
         let mut histories = Vec::new();
         for keys in keys.into_iter().collect::<Vec<_>>().chunks(TOGETHER) {
             histories.extend(self.histories(keys).await?);
@@ -100,7 +101,7 @@ impl History {
     /// Where its changes stand among all, the oldest first.
     fn places(&self) -> impl Iterator<Item = Place> {
         let place =
-            |(kept, time): (&Kept, Timestamp)| (Reverse(sortable(time)), self.key.clone(), Reverse(kept.revision));
+            |(kept, time): (&Kept, Timestamp)| (Reverse(sortable(time)), Reverse(kept.revision), self.key.clone());
         self.kept.iter().zip(self.times()).map(place)
     }
 }
@@ -141,7 +142,7 @@ fn page_size(asked: i32) -> Result<usize, Error> {
 }
 
 /// A token is the place of the last change of its page. It is nobody's business but ours.
-fn write_token((Reverse((seconds, nanos)), key, Reverse(revision)): &Place) -> String {
+fn write_token((Reverse((seconds, nanos)), Reverse(revision), key): &Place) -> String {
     format!("{seconds}:{nanos}:{}:{}:{key}", revision.epoch, revision.revision)
 }
 
@@ -150,7 +151,7 @@ fn read_token(token: &str) -> Result<Place, Error> {
         let mut parts = token.splitn(5, ':');
         let time = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let revision = Revision { epoch: parts.next()?.parse().ok()?, revision: parts.next()?.parse().ok()? };
-        Some((Reverse(time), service_key(parts.next()?)?, Reverse(revision)))
+        Some((Reverse(time), Reverse(revision), service_key(parts.next()?)?))
     };
     read().ok_or_else(|| Error::invalid("page_token", "must be the next_page_token of the page before"))
 }

@@ -188,6 +188,26 @@ async fn the_changes_of_many_services_are_merged_by_time_page_by_page() {
     assert!(registry.list_revisions(&other).await.unwrap().revisions.is_empty());
 }
 
+/// As after a rollback of many services: its parts have one time. Before, they were listed by name, the oldest first.
+#[tokio::test]
+async fn of_changes_at_one_time_the_later_revision_is_the_newer_one() {
+    let (store, clock) = (FaultyStore::new(), Dial::at(10));
+    let registry = clock.registry(&store).await;
+    for name in ["a", "b", "c", "d", "e"] {
+        registry.register(registration(name)).await.unwrap();
+    }
+    let (mut told, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = registry.list_revisions(&list("", 2, &token)).await.unwrap();
+        told.extend(page.revisions.into_iter().map(|change| change.service));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(told, ["e", "d", "c", "b", "a"]);
+}
+
 #[tokio::test]
 async fn a_clock_that_was_set_back_does_not_hide_a_change() {
     let (store, clock) = (FaultyStore::new(), Dial::at(50));
