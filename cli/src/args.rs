@@ -166,6 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_says_something_and_every_kind_of_event_can_be_asked_for() {
+        let parsed = |line: &str| Cli::try_parse_from(shlex::split(line).unwrap());
+        for reason in ["''", "'  '"] {
+            assert!(parsed(&format!("cofferdam trip a --reason {reason}")).is_err(), "{reason}");
+        }
+        assert!(parsed("cofferdam trip a --reason 'a drill'").is_ok());
+        assert!(parsed("cofferdam events --kind gap").is_ok(), "before, docs/events.md alone knew of it");
+    }
+
+    #[test]
     fn the_demo_takes_a_length_and_a_seed() {
         let args = demo(&["cofferdam", "demo", "--plain", "--seconds", "12", "--seed", "7"]);
         assert_eq!((args.plain, args.total(), args.seed), (true, Duration::from_secs(12), 7));

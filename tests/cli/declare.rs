@@ -121,6 +121,9 @@ async fn an_edit_is_applied_and_nobody_elses_change_is_lost() {
     assert!(said.code == Some(0) && said.out.starts_with("payments: enhanced -> full, revision "), "{said:?}");
     assert_eq!(level(&manager), "ISOLATION_LEVEL_FULL");
 
+    // Before, the editor was opened first.
+    let mut stale = operator.command(&["edit", "payments", "--expected-revision", "1"]);
+    refused(&super::said(stale.env("VISUAL", "false")), 1, &["and 1 is expected: it would be refused"]);
     refused(&edit("/nowhere/editor"), 1, &["cannot be started", "try: EDITOR="]);
     refused(&edit("false"), 1, &["nothing was registered"]);
     let bad = edit(&script("bad", "sed -i s/ISOLATION_LEVEL_FULL/high/ \"$1\""));

@@ -8,6 +8,7 @@ use crate::output::{Document, Format, Hints, PrintError, Tone, counted, print_do
 use clap::Args;
 use cofferdam_proto::v1;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io;
 use tokio::time::Instant;
 use tonic_health::pb::HealthCheckRequest;
@@ -56,6 +57,8 @@ enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     verdict: Verdict,
+    /// Of which service. Empty: of none, or of several.
+    of: String,
     text: String,
     /// What is known of it beyond that, a line each.
     more: Vec<String>,
@@ -70,17 +73,27 @@ pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(
         Format::Json | Format::Yaml => print_document(session.out, session.format, &document(shown, &session.hints)),
         Format::Table | Format::Wide | Format::Name => print(shown, session).map_err(PrintError::from),
     };
-    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
-    let (open, degraded) = (count(Verdict::Open), count(Verdict::Degraded));
-    match (open, degraded) {
-        (0, 0) => Ok(written?),
+    match found(&lines) {
+        None => Ok(written?),
+        Some(error) => Err(error),
+    }
+}
+
+/// What was found, in all. `None`: all is well.
+fn found(lines: &[Line]) -> Option<Error> {
+    // A breaker that is held is told with what it is in, and with the hold: of a service, it is one.
+    let open: BTreeSet<_> = lines.iter().filter(|line| line.verdict == Verdict::Open).map(|line| &line.of).collect();
+    let degraded = lines.iter().filter(|line| line.verdict == Verdict::Degraded).count();
+    match (open.len(), degraded) {
+        (0, 0) => None,
         (0, _) => {
-            Err(Error::Degraded(vec![format!("{} of {} not well", counted(degraded, "check", "checks"), lines.len())]))
+            let checks = counted(degraded, "check", "checks");
+            Some(Error::Degraded(vec![format!("{checks} of {} not well", lines.len())]))
         }
-        _ => {
-            let breakers = counted(open, "breaker is", "breakers are");
+        (open, _) => {
+            let services = counted(open, "service has a breaker", "services have breakers");
             let checks = counted(degraded, "further check is", "further checks are");
-            Err(Error::Open(vec![format!("{breakers} open or held open, {checks} not well")]))
+            Some(Error::Open(vec![format!("{services} open or held open, {checks} not well")]))
         }
     }
 }
@@ -199,6 +212,7 @@ fn health(isolated: &v1::IsolatedService, session: &Session<'_>) -> Option<Line>
         return Some(Line {
             verdict: Verdict::Open,
             text: format!("breaker     {name} is open{because}"),
+            of: name,
             more: Vec::new(),
             mend,
         });
@@ -218,6 +232,7 @@ fn orders(isolated: &v1::IsolatedService, session: &Session<'_>) -> Vec<Line> {
     let name = session.shown(&service.namespace, &service.name);
     let hold = |hold: &v1::Hold| Line {
         verdict: if ordered::rejects(hold) { Verdict::Open } else { Verdict::Degraded },
+        of: name.clone(),
         text: format!("hold        {name}: {}", ordered::hold(hold)),
         more: Vec::new(),
         mend: ordered::release(&name, hold),
@@ -227,11 +242,11 @@ fn orders(isolated: &v1::IsolatedService, session: &Session<'_>) -> Vec<Line> {
 }
 
 fn fine(text: String) -> Line {
-    Line { verdict: Verdict::Fine, text, more: Vec::new(), mend: String::new() }
+    Line { verdict: Verdict::Fine, of: String::new(), text, more: Vec::new(), mend: String::new() }
 }
 
 fn degraded(text: String, mend: &str) -> Line {
-    Line { verdict: Verdict::Degraded, text, more: Vec::new(), mend: mend.to_owned() }
+    Line { verdict: Verdict::Degraded, of: String::new(), text, more: Vec::new(), mend: mend.to_owned() }
 }
 
 /// The same for programs: what was looked at, how it does, and what mends it.
@@ -269,4 +284,27 @@ fn print<'a>(lines: impl Iterator<Item = &'a Line>, session: &mut Session<'_>) -
         }
     }
     session.out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Before, they were two breakers.
+    #[test]
+    fn a_breaker_that_is_open_and_held_is_one() {
+        let open = |of: &str| Line { verdict: Verdict::Open, of: of.to_owned(), ..fine(String::new()) };
+        let told = |lines: &[Line]| found(lines).map(|error| error.to_string());
+        let bad = degraded(String::new(), "");
+        assert_eq!(
+            told(&[open("pay"), open("pay"), bad.clone()]).as_deref(),
+            Some("1 service has a breaker open or held open, 1 further check is not well")
+        );
+        assert_eq!(
+            told(&[open("pay"), open("prices")]).as_deref(),
+            Some("2 services have breakers open or held open, 0 further checks are not well")
+        );
+        assert_eq!(told(&[bad, fine(String::new())]).as_deref(), Some("1 check of 2 not well"));
+        assert_eq!(told(&[fine(String::new())]), None);
+    }
 }

@@ -55,6 +55,8 @@ pub(crate) enum EventKind {
     Store,
     /// A fleet hint was given, or is over
     FleetHint,
+    /// Some events are missing: a manager could not see what happened
+    Gap,
 }
 
 impl From<EventKind> for v1::EventKind {
@@ -71,6 +73,7 @@ impl From<EventKind> for v1::EventKind {
             EventKind::Manager => Self::Manager,
             EventKind::Store => Self::Store,
             EventKind::FleetHint => Self::FleetHint,
+            EventKind::Gap => Self::Gap,
         }
     }
 }

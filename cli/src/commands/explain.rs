@@ -6,7 +6,7 @@ pub(super) mod rejected;
 use self::receipt::Receipt;
 use super::Error;
 use super::convergence::{contained, laggard};
-use super::moment::{number, written};
+use super::moment::{full, number, written};
 use super::session::{Common, ServiceName, Session, say_lacks};
 use crate::message::{short_name, shown};
 use crate::output::{Cell, Format, Style, Table, Tone, age, std_duration};
@@ -97,6 +97,11 @@ fn tell(receipt: &Receipt, answer: &v1::ExplainResponse, name: &str, session: &m
         None => writeln!(session.out, "the instance went by its built-in default: it had no policy of this service")?,
         Some(then) if then == present => {
             writeln!(session.out, "it went by revision {}, which is the present one", number(Some(&then)))?;
+        }
+        Some(then) if (then.epoch, then.revision) > (present.epoch, present.revision) => {
+            let what =
+                format!("the receipt is of revision {}, and {name} is at {}", full(Some(&then)), full(Some(&present)));
+            return Err(Error::failed(what, format!("cofferdam history {name}")));
         }
         Some(then) => {
             let written = written([&then, &present]);

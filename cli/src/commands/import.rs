@@ -13,6 +13,7 @@ mod values;
 
 use self::values::{Import, service_name};
 use super::Error;
+use super::session::ServiceName;
 use crate::files;
 use crate::message::{Fault, read};
 use crate::output::{Format, document, printable, say};
@@ -20,6 +21,7 @@ use clap::{Args, ValueEnum};
 use cofferdam_core::wire::effective_policy;
 use cofferdam_proto::v1;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -29,6 +31,9 @@ Examples:
   cofferdam import resilience4j application.yaml | cofferdam apply -f -
   cofferdam import sentinel rules.json | cofferdam diff -f -
   cofferdam import seed-json fallback.json --service test-service";
+
+/// What is said of a file of Java properties.
+const PROPERTIES: &str = "properties are not read: write them as YAML, where keys with dots may stay as they are";
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,9 +56,9 @@ pub(crate) struct ImportArgs {
     source: Source,
     /// The file, in JSON or YAML; - is the standard input
     file: PathBuf,
-    /// The service, where the file does not name it
+    /// The service, where the file does not name it: NAME or NAMESPACE/NAME
     #[arg(long, value_name = "NAME")]
-    service: Option<String>,
+    service: Option<ServiceName>,
     /// How it is printed: json or yaml
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Yaml)]
     output: Format,
@@ -63,21 +68,30 @@ pub(crate) struct ImportArgs {
 pub(super) fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), Error> {
     let bad = |what: String| Error::usage(printable(&what), "cofferdam import --help");
     let path = args.file.display();
+    if args.source == Source::Resilience4j
+        && args.file.extension().is_some_and(|own| own.eq_ignore_ascii_case("properties"))
+    {
+        return Err(bad(format!("{path}: {PROPERTIES}")));
+    }
     let value = match args.source {
         Source::Resilience4j => files::documents(&args.file).map(Value::Array),
         _ => files::document(&args.file),
     };
     let value = value.map_err(|error| bad(error.to_string()))?;
-    let imports =
-        convert(args.source, value, args.service.as_deref()).map_err(|fault| bad(format!("{path}: {fault}")))?;
+    let (namespace, name) = args.service.as_ref().map(ServiceName::parts).unzip();
+    let imports = convert(args.source, value, name).map_err(|fault| bad(format!("{path}: {fault}")))?;
     // All are made before the first is printed: half of a file would be applied by the other end of a pipe.
     let requests: Vec<_> = imports
         .into_iter()
         .map(|import| {
             import.notes.iter().for_each(|note| say(&format!("{}: {note}", import.service)));
-            request(import).map_err(|fault| bad(format!("{path}: {fault}")))
+            let mut request = request(import).map_err(|fault| bad(format!("{path}: {fault}")))?;
+            if let (Some(Some(namespace)), Some(service)) = (namespace, &mut request.service) {
+                namespace.clone_into(&mut service.namespace);
+            }
+            Ok(request)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, Error>>()?;
     let format = if args.output == Format::Json { Format::Json } else { Format::Yaml };
     requests.iter().try_for_each(|request| document(out, format, request))?;
     Ok(())
@@ -91,14 +105,23 @@ fn convert(source: Source, value: Value, service: Option<&str>) -> Result<Vec<Im
         Source::Resilience4j => resilience4j::convert(value),
         Source::Sentinel => sentinel::convert(value),
     }?;
+    let mut known = BTreeMap::new();
     for import in &mut imports {
         let name = service_name(&import.service);
+        if let Some(other) = known.insert(name.clone(), import.service.clone()) {
+            return Err(Fault::at("", both(&other, &import.service, &name)));
+        }
         if name != import.service {
             import.notes.push(format!("it is called {} there, which is no name of a service", import.service));
             import.service = name;
         }
     }
     Ok(imports)
+}
+
+/// Two that would be one service: the second would take the place of the first.
+fn both(one: &str, other: &str, name: &str) -> String {
+    format!("{one} and {other} would both be the service {name}: call one of them otherwise, or import it alone")
 }
 
 fn request(import: Import) -> Result<v1::RegisterServiceRequest, Fault> {

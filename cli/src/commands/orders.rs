@@ -7,7 +7,6 @@ use super::write::{WriteArgs, present, report_as, request_id};
 use crate::client::{CallError, Rpc};
 use crate::message::Named;
 use crate::output::say;
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, Args, ValueEnum};
 use cofferdam_core::isolation::Part;
 use cofferdam_core::level::Section;
@@ -50,8 +49,12 @@ fn required_reason(reason: Arg) -> Arg {
     reason
         .required(true)
         .default_value(None::<&str>)
-        .value_parser(NonEmptyStringValueParser::new())
+        .value_parser(said)
         .help("Why; required, and stands in the service's history")
+}
+
+fn said(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("must say why") } else { Ok(text.to_owned()) }
 }
 
 /// What a hold makes of breakers.

@@ -38,7 +38,7 @@ pub(crate) struct Common {
     #[arg(long, short, value_name = "FORMAT", value_enum)]
     pub(crate) output: Option<Format>,
     /// How long to wait for an answer, or for instances [default: 10s, for instances 30s]
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(crate) timeout: Option<Duration>,
     /// Who asks, for the manager's records [env: COFFERDAM_ACTOR] [default: user@host]
     #[arg(long, value_name = "NAME")]
@@ -87,6 +87,11 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("must be at most 365days".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// How long to wait for an answer. In no time there is none.
+fn patience(text: &str) -> Result<Duration, String> {
+    span(text).and_then(|span| if span.is_zero() { Err("must be above zero".to_owned()) } else { Ok(span) })
 }
 
 /// What the process was started in.
@@ -161,6 +166,11 @@ impl fmt::Display for ServiceName {
 }
 
 impl ServiceName {
+    /// The namespace, where one is said, and the name.
+    pub(super) fn parts(&self) -> (Option<&str>, &str) {
+        (self.namespace.as_deref(), &self.name)
+    }
+
     /// A service whose namespace is known.
     pub(super) const fn of(namespace: String, name: String) -> Self {
         Self { namespace: Some(namespace), name }
@@ -215,7 +225,9 @@ impl<'a> Session<'a> {
         };
         let (target, unfit) = contexts::resolve(&wishes, contexts)?;
         if let Some(error) = unfit {
-            say(&format!("without contexts, so the namespace is {}: {error}", target.namespace));
+            let why = error.to_string();
+            let why = why.lines().next().unwrap_or_default();
+            say(&format!("without contexts, so the namespace is {}: {why}", target.namespace));
         }
         let actor = common.actor.clone().or_else(|| variable(ACTOR)).unwrap_or_else(actor);
         let client = Client::new(&target.server, &actor, common.timeout.unwrap_or(DEFAULT_PATIENCE))?;
@@ -341,6 +353,7 @@ mod tests {
     fn a_time_that_nobody_waits_is_refused() {
         assert_eq!(span("1h 30m"), Ok(Duration::from_secs(5_400)));
         assert!(span("365d").is_ok());
+        assert_eq!(patience("0s"), Err("must be above zero".to_owned()), "before: nobody answered within 0s");
         for text in ["366d", "12000y", "300000000000y", "soon", "10"] {
             assert!(span(text).is_err(), "{text}");
         }

@@ -3,7 +3,7 @@ use super::super::session::Session;
 use super::alternatives::ordered;
 use crate::files;
 use crate::message::{Change, Fault, changes, dynamic, fields, read};
-use crate::output::counted;
+use crate::output::{counted, say};
 use cofferdam_core::wire::{effective_policy, level_to_wire};
 use cofferdam_proto::v1;
 use cofferdam_server::error::Error as Refused;
@@ -145,10 +145,13 @@ pub(crate) fn load(paths: &[PathBuf], session: &Session<'_>) -> Result<Vec<Manif
     let mut faults = Vec::new();
     for path in paths {
         match listed(path) {
-            Ok(files) if files.is_empty() => {
-                faults.push(format!("{}: has no file that ends with {}", path.display(), EXTENSIONS.join(", ")));
+            Ok(Listed { files, folders }) => {
+                folders.iter().for_each(|folder| say(&format!("{}: what is in it is left out", folder.display())));
+                if files.is_empty() {
+                    faults.push(format!("{}: has no file that ends with {}", path.display(), EXTENSIONS.join(", ")));
+                }
+                files.iter().for_each(|file| load_file(file, session, &mut manifests, &mut faults));
             }
-            Ok(files) => files.iter().for_each(|file| load_file(file, session, &mut manifests, &mut faults)),
             Err(error) => faults.push(format!("{}: {error}", path.display())),
         }
     }
@@ -186,18 +189,43 @@ fn load_file(path: &Path, session: &Session<'_>, manifests: &mut Vec<Manifest>, 
     }
 }
 
-/// The files that a path names: itself, or those of a folder by name.
-fn listed(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// What a path names.
+#[derive(Debug, Default)]
+struct Listed {
+    /// The files to read, by name.
+    files: Vec<PathBuf>,
+    /// The folders that are not looked into.
+    folders: Vec<PathBuf>,
+}
+
+/// The files that a path names: itself, or those of a folder by name. What is hidden is no concern of anybody's.
+///
+/// # Errors
+///
+/// Something in the folder is called as a document is, and cannot be read as one: a link to nothing, or a pipe, which would
+/// be waited for.
+fn listed(path: &Path) -> io::Result<Listed> {
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(Listed { files: vec![path.to_owned()], ..Listed::default() });
     }
-    let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
-    let mut files: Vec<_> = entries.collect::<io::Result<_>>()?;
-    files.retain(|file: &PathBuf| {
-        file.is_file() && file.extension().is_some_and(|own| EXTENSIONS.iter().any(|wanted| own == *wanted))
-    });
-    files.sort();
-    Ok(files)
+    let mut listed = Listed::default();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_wanted =
+            path.extension().is_some_and(|own| EXTENSIONS.iter().any(|wanted| own.eq_ignore_ascii_case(wanted)));
+        match fs::metadata(&path) {
+            _ if is_hidden => {}
+            Ok(found) if found.is_dir() => listed.folders.push(path),
+            _ if !is_wanted => {}
+            Ok(found) if found.is_file() => listed.files.push(path),
+            Ok(_) => return Err(io::Error::other(format!("{} is no file", path.display()))),
+            Err(error) => return Err(io::Error::other(format!("{} cannot be read: {error}", path.display()))),
+        }
+    }
+    listed.files.sort();
+    listed.folders.sort();
+    Ok(listed)
 }
 
 #[cfg(test)]

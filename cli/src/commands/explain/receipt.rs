@@ -34,11 +34,15 @@ impl Receipt {
                     (value.to_owned(), after)
                 }
             };
+            if said.contains_key(key) {
+                return Err(format!("it says {key} twice"));
+            }
+            check(key, &value)?;
             said.insert(key.to_owned(), value);
             rest = after.trim_start();
         }
-        let is_whole = ["breaker", "state", "by"].iter().all(|key| said.contains_key(*key));
-        if is_whole { Ok(Self(said)) } else { Err("a receipt says breaker, state and by".to_owned()) }
+        let is_whole = ["breaker", "state", "by", "revision"].iter().all(|key| said.contains_key(*key));
+        if is_whole { Ok(Self(said)) } else { Err("a receipt says breaker, state, by and revision".to_owned()) }
     }
 
     fn of(&self, key: &str) -> &str {
@@ -101,6 +105,22 @@ impl Receipt {
     }
 }
 
+/// Whether a key may have this value.
+fn check(key: &str, value: &str) -> Result<(), String> {
+    let is_count = |text: &str| text.parse::<u64>().is_ok();
+    let is_one_of = |list: &[&str]| list.contains(&value);
+    let is_good = match key {
+        "breaker" => is_one_of(&["service", "pool", "methods"]),
+        "state" => is_one_of(&["closed", "open", "half-open"]),
+        "by" => is_one_of(&["rules", "policy", "hold"]),
+        "revision" => value == "built-in" || (value.contains('.') && revision(value).is_ok()),
+        "failed" => value.split_once('/').is_some_and(|(failures, calls)| is_count(failures) && is_count(calls)),
+        "open_for" | "retry_after" => value.starts_with(|digit: char| digit.is_ascii_digit()),
+        _ => true,
+    };
+    if is_good { Ok(()) } else { Err(format!("{key} cannot be {value:?}")) }
+}
+
 /// A value up to its closing quote, and what follows.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
@@ -148,7 +168,13 @@ mod tests {
             ("", "says breaker"),
             ("open", "no key=value"),
             ("colour=red", "nothing that a receipt says"),
-            ("breaker=service", "says breaker, state and by"),
+            ("breaker=service", "says breaker, state, by and revision"),
+            // Before, one that was cut off was told as that of an instance without a policy.
+            ("breaker=service state=open by=rules", "says breaker, state, by and revision"),
+            ("breaker=service state=zzz by=rules revision=7.12", "state cannot be \"zzz\""),
+            ("breaker=service state=open by=rules revision=12", "revision cannot be \"12\""),
+            ("breaker=service state=open by=rules revision=7.12 failed=x/y", "failed cannot be \"x/y\""),
+            ("breaker=service state=open state=closed by=rules", "it says state twice"),
             ("breaker=service reason=\"x", "do not end"),
         ] {
             assert!(Receipt::parse(text).unwrap_err().contains(words), "{text}");

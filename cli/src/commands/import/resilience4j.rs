@@ -3,6 +3,7 @@
 //! Each instance of any module becomes a service of its name; `configs` and `baseConfig` are followed. A time limiter is around
 //! each attempt there, for the order of the modules is Retry(CircuitBreaker(RateLimiter(TimeLimiter(Bulkhead(call))))).
 
+use super::PROPERTIES;
 use super::spring::merged;
 use super::values::{Import, Options, written};
 use crate::message::Fault;
@@ -24,6 +25,9 @@ pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
         Value::Array(documents) => documents,
         one => vec![one],
     };
+    if documents.iter().any(Value::is_string) {
+        return Err(Fault::at("", PROPERTIES));
+    }
     let (value, mut unknown) = merged(documents);
     let value = value.get("resilience4j").cloned().unwrap_or(value);
     let mut modules = Options::new("", value)?;

@@ -3,6 +3,7 @@
 //! A list of rules of either kind, or an object with `flowRules` and `degradeRules`. All rules of a resource become one
 //! service.
 
+use super::both;
 use super::values::{Import, Options, above, service_name, written};
 use crate::message::Fault;
 use serde_json::{Map, Value, json};
@@ -34,11 +35,15 @@ pub(super) fn convert(value: Value) -> Result<Vec<Import>, Fault> {
         }
         other => return Err(Fault::at("", format!("must be a list of rules, and is {other}"))),
     };
-    let mut services = Services::new();
+    let (mut services, mut resources) = (Services::new(), BTreeMap::new());
     for (index, rule) in rules.into_iter().enumerate() {
         let mut options = Options::new(&format!("[{index}]"), rule)?;
         let resource = options.text("resource")?.ok_or_else(|| options.fault("resource", "must be set"))?;
-        let (policy, notes) = services.entry(service_name(&resource)).or_default();
+        let name = service_name(&resource);
+        if let Some(other) = resources.insert(name.clone(), resource.clone()).filter(|other| *other != resource) {
+            return Err(options.fault("resource", both(&other, &resource, &name)));
+        }
+        let (policy, notes) = services.entry(name).or_default();
         if service_name(&resource) != resource {
             notes.push(format!("the resource is {resource}, which is no name of a service"));
         }

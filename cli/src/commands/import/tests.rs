@@ -345,3 +345,25 @@ fn resilience4j_is_taken_as_spring_takes_it() {
     assert!(notes.contains(&"the document of profile \"test\" is left out".to_owned()), "{notes:?}");
     assert!(notes.iter().any(|note| note.starts_with("recordExceptions are failures here")), "{notes:?}");
 }
+
+/// Before, two of them were merged, or became two documents that `apply` refused.
+#[test]
+fn two_names_that_would_be_one_service_are_refused() {
+    let config = json!({"retry": {"instances": {"backendA": {}, "backenda": {}}}});
+    let fault = convert(Source::Resilience4j, config, None).unwrap_err().to_string();
+    assert!(fault.starts_with("backendA and backenda would both be the service backenda: "), "{fault}");
+    let rules = json!([{"resource": "GET:/a", "count": 1}, {"resource": "GET:/a", "grade": 0, "count": 1}, {"resource": "get/a", "count": 2}]);
+    let fault = convert(Source::Sentinel, rules, None).unwrap_err().to_string();
+    assert!(fault.starts_with("[2].resource: GET:/a and get/a would both be the service get.a: "), "{fault}");
+}
+
+/// Before, it was said that there are no instances, or that a text is no time.
+#[test]
+fn properties_and_placeholders_are_called_what_they_are() {
+    let text = json!(["resilience4j.retry.instances.a.maxAttempts=3 b.c=4"]);
+    assert_eq!(convert(Source::Resilience4j, text, None).unwrap_err().to_string(), PROPERTIES);
+    let options = json!({"waitDuration": "${WAIT:3s}"});
+    let fault = convert(Source::Resilience4j, json!({"retry": {"instances": {"a": options}}}), None).unwrap_err();
+    let words = "must be a time, and is \"${WAIT:3s}\": nothing fills in a placeholder here, so write its value";
+    assert_eq!(fault.what, words);
+}

@@ -70,7 +70,7 @@ impl Options {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.fault(name, format!("must be a text, and is {other}"))),
+            Some(other) => Err(self.mismatch("a text", name, &other)),
         }
     }
 
@@ -81,7 +81,7 @@ impl Options {
             Some(value) => {
                 let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
                 let good = number.filter(|number| number.is_finite() && *number >= 0.0);
-                good.map(Some).ok_or_else(|| self.fault(name, format!("must be a number, and is {value}")))
+                good.map(Some).ok_or_else(|| self.mismatch("a number", name, &value))
             }
         }
     }
@@ -119,14 +119,21 @@ impl Options {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
-            Some(other) => Err(self.fault(name, format!("must be true or false, and is {other}"))),
+            Some(other) => Err(self.mismatch("true or false", name, &other)),
         }
     }
 
     /// Takes a time: a text with its unit, or a number of `unit`.
     pub(super) fn time(&mut self, name: &str, unit: Duration) -> Result<Option<Duration>, Fault> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        time(&value, unit).map(Some).ok_or_else(|| self.fault(name, format!("must be a time, and is {value}")))
+        time(&value, unit).map(Some).ok_or_else(|| self.mismatch("a time", name, &value))
+    }
+
+    /// What is wrong with an option that is not what it has to be.
+    fn mismatch(&self, what: &str, name: &str, value: &Value) -> Fault {
+        let is_placeholder = value.as_str().is_some_and(|text| text.contains("${"));
+        let hint = if is_placeholder { ": nothing fills in a placeholder here, so write its value" } else { "" };
+        self.fault(name, format!("must be {what}, and is {value}{hint}"))
     }
 
     /// What is wrong with an option.

@@ -81,6 +81,8 @@ impl Trace {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, TraceFault> {
         let at = |line: usize, what: &str| TraceFault { line, what: what.to_owned() };
         let text = std::str::from_utf8(bytes).map_err(|_| at(1, "the trace is no text in UTF-8"))?;
+        // As spreadsheets begin a file.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let mut lines = lines.by_ref().filter(|(_, line)| !line.is_empty()).peekable();
         let header = match lines.peek() {
@@ -89,7 +91,17 @@ impl Trace {
             Some((number, line)) if line.starts_with('[') => {
                 return Err(at(*number, "a list of calls is none: a call is a line, {...} without [ and commas"));
             }
-            Some(_) => lines.next().map(|(_, names)| names.split(',').map(str::trim).collect::<Vec<_>>()),
+            Some((number, line)) => {
+                let names = line.split(',').map(str::trim).collect::<Vec<_>>();
+                let mut columns = names.iter().enumerate();
+                if let Some((_, name)) =
+                    columns.find(|(column, name)| names.iter().take(*column).any(|one| one == *name))
+                {
+                    return Err(at(*number, &format!("two columns are called {name}")));
+                }
+                lines.next();
+                Some(names)
+            }
         };
         let (mut records, mut of_day) = (Vec::new(), None);
         for (number, line) in lines {

@@ -110,3 +110,24 @@ fn a_namespace_of_the_command_line_is_not_contradicted() {
     let refused = read("default", Some("staging")).unwrap_err();
     assert_eq!(refused, ["f.yaml: service.namespace: is default, and --namespace says staging: leave one of them out"]);
 }
+
+/// Before, a file in capitals, a link to nothing, a pipe and a folder were left out without a word, and hidden files were
+/// not.
+#[test]
+fn of_a_folder_nothing_is_left_out_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["b.YAML", "a.json", ".hidden.yaml", "notes.txt"] {
+        std::fs::write(path(name), "").unwrap();
+    }
+    std::fs::create_dir(path("more")).unwrap();
+    std::fs::create_dir(path(".git")).unwrap();
+    let found = listed(folder.path()).unwrap();
+    assert_eq!((found.files, found.folders), (vec![path("a.json"), path("b.YAML")], vec![path("more")]));
+    std::os::unix::fs::symlink(path("nowhere"), path("d.yaml")).unwrap();
+    let error = listed(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("d.yaml cannot be read: No such file"), "{error}");
+    std::fs::remove_file(path("d.yaml")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("s.yaml")).unwrap();
+    assert!(listed(folder.path()).unwrap_err().to_string().ends_with("s.yaml is no file"));
+}

@@ -42,6 +42,14 @@ fn csv_says_the_same_by_the_names_of_its_columns() {
     assert_eq!(read(text).unwrap(), [record(0, Said::Grpc(0)), get]);
 }
 
+/// Before, the first column was no column.
+#[test]
+fn a_mark_at_the_beginning_is_no_part_of_the_first_line() {
+    for text in ["\u{feff}at,code\n1,0\n", "\u{feff}{\"at\": 1, \"code\": 0}\n"] {
+        assert_eq!(read(text).unwrap(), [record(0, Said::Grpc(0))]);
+    }
+}
+
 #[test]
 fn what_is_no_call_is_named_with_its_line() {
     let table = [
@@ -63,6 +71,7 @@ fn what_is_no_call_is_named_with_its_line() {
         ("{\"at\": 1, \"outcome\": \"fine\"}", "outcome must be"),
         ("{\"at\": 1, \"latencey\": 1}", "unknown field `latencey`"),
         ("{\"at\": 1, \"code\": 0, \"idempotent\": 3}", "idempotent must be true or false"),
+        ("at,code,at\n1,2,3", "line 1: two columns are called at"),
         ("at,code\n1,2,3", "line 2: has 3 cells and not 2"),
         ("{\"at\": 1", "line 1: EOF"),
     ];
