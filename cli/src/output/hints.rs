@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// What stands before a suggested command, in a line of its own.
-const MARKS: &[&str] = &["try: ", "to end it: "];
+const MARKS: &[&str] = &["try: ", "to end it: ", "to make that the policy: "];
 
 /// Begins a command.
 const PROGRAM: &str = "cofferdam ";
@@ -77,6 +77,10 @@ mod tests {
             (
                 "       try: cofferdam describe service a",
                 "       try: cofferdam -s http://m:1 -n shop describe service a",
+            ),
+            (
+                " to make that the policy: cofferdam rollback a --to-revision 3",
+                " to make that the policy: cofferdam -s http://m:1 -n shop rollback a --to-revision 3",
             ),
             ("x  to end it: cofferdam release a", "x  to end it: cofferdam release a"),
             ("   to end it: cofferdam release a", "   to end it: cofferdam -s http://m:1 -n shop release a"),

@@ -64,7 +64,7 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
         None => writeln!(session.out, "policy in force")?,
         Some(v1::Containment { in_place: Some(in_place), .. }) => {
             let (name, revision) = (&seen.name, in_place.revision);
-            let look = format!("cofferdam describe service {name} --at {revision}");
+            let look = session.hints.command(&format!("cofferdam describe service {name} --at {revision}"));
             writeln!(session.out, "policy as it is written; calls go by the one of revision {revision} ({look})")?;
         }
         Some(_) => writeln!(session.out, "policy as it is written, which is not handed out")?,
