@@ -44,7 +44,7 @@ fn substituted(mut line: String) -> String {
 }
 
 /// What the code blocks of a document, and the code within its lines, have of them. Blocks that are not the shell's show
-/// output as well: there, a command is what begins with the name of one.
+/// output as well: there, a command is what begins with the name of one, and has no columns.
 fn printed(text: &str) -> Vec<Vec<String>> {
     let (mut found, mut prose, mut is_code, mut is_shell, mut is_here) =
         (Vec::new(), String::new(), false, false, false);
@@ -60,7 +60,9 @@ fn printed(text: &str) -> Vec<Vec<String>> {
             is_here = line != "END";
         } else {
             is_here = line.contains("<<END");
-            found.extend(commands(line).into_iter().filter(|words| is_shell || is_name(&words[..words.len().min(2)])));
+            let has_columns = line.trim().contains("  ");
+            let is_ours = |words: &Vec<String>| is_shell || !has_columns && is_name(&words[..words.len().min(2)]);
+            found.extend(commands(line).into_iter().filter(is_ours));
         }
     }
     let spans = prose.split('`').skip(1).step_by(2);
@@ -126,7 +128,7 @@ fn every_example_of_the_help_is_one() {
 fn commands_are_found_and_wrong_ones_refused() {
     let text = "Say `cofferdam reset SERVICE`, or `cofferdam policy set`.\n```sh\necho x | cofferdam import opossum - \\\n  \
                 --service a | cofferdam apply -f -\ncat > f <<END\ncofferdam: yes\nEND\n$ cofferdam get services | head\n```\n\
-                ```text\ncofferdam  level full\n$ cofferdam check -A\n```\n";
+                ```text\ncofferdam  level full\ncofferdam top  a:1\n$ cofferdam check -A\n```\n";
     let found = printed(text);
     let found: Vec<_> = found.iter().map(|words| words.join(" ")).collect();
     assert_eq!(
