@@ -4,10 +4,12 @@
 use cofferdam::{Cofferdam, Service};
 use cofferdam_proto::v1::{IsolationLevel, RegisterServiceRequest, Revision};
 use cofferdam_tests::wire::registration;
-use cofferdam_tests::{Client, Etcd, Manager, eventually};
+use cofferdam_tests::{Client, Curl, Etcd, Manager, eventually};
 use tempfile::TempDir;
 
 const SERVICE: &str = "orders-db";
+/// What a manager says that was there before.
+const SWAPPED: &str = "the store was restored or swapped";
 /// Registered after the copy was made.
 const LATER: &str = "later";
 
@@ -59,8 +61,9 @@ impl Scene {
         Self { etcd, manager, older, _cofferdam: cofferdam, service, later, before }
     }
 
-    /// Waits for the new epoch, and for a new policy to be applied in it.
-    async fn goes_on(&self) {
+    /// Waits for the new epoch, and for a new policy to be applied in it. The manager counts it, and warns where
+    /// it is the one that began it.
+    async fn goes_on(&mut self, warning: Option<&str>) {
         let client = self.manager.client();
         eventually("a new epoch", async || {
             let shown = register(&client, &registration(SERVICE, IsolationLevel::Basic)).await;
@@ -75,6 +78,12 @@ impl Scene {
             seen => Err(seen),
         })
         .await;
+        let metrics = Curl::at(self.manager.url()).ask(&[], "/metrics").body;
+        let mut counted = metrics.lines().filter(|line| line.starts_with("cofferdam_store_epoch_changes_total"));
+        let changes = counted.next().and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        assert!(changes.is_some_and(|changes| changes >= 1.0), "{changes:?} in {metrics}");
+        let log = self.manager.process().log();
+        assert!(warning.is_none_or(|warning| log.contains(warning)), "{log}");
     }
 }
 
@@ -84,7 +93,7 @@ async fn a_wiped_etcd_begins_an_epoch() {
     scene.etcd.kill(0);
     scene.etcd.replace(0, None);
     scene.etcd.restart(0).await;
-    scene.goes_on().await;
+    scene.goes_on(Some(SWAPPED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +102,7 @@ async fn an_older_copy_begins_an_epoch_where_managers_were_up() {
     scene.etcd.kill(0);
     scene.etcd.replace(0, Some(&scene.older));
     scene.etcd.restart(0).await;
-    scene.goes_on().await;
+    scene.goes_on(Some(SWAPPED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,9 +113,7 @@ async fn an_older_copy_begins_an_epoch_where_processes_alone_have_seen_more() {
     scene.etcd.replace(0, Some(&scene.older));
     scene.etcd.restart(0).await;
     scene.manager.restart().await;
-    scene.goes_on().await;
-    let log = scene.manager.process().log();
-    assert!(log.contains("an instance has a policy that this store never had"), "{log}");
+    scene.goes_on(Some("an instance has a policy that this store never had")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,5 +127,6 @@ async fn another_etcd_begins_an_epoch() {
     scene.etcd.kill(0);
     scene.etcd.replace(0, Some(&other.copy(0)));
     scene.etcd.restart(0).await;
-    scene.goes_on().await;
+    // Its epoch is later than ours, and taken over.
+    scene.goes_on(None).await;
 }
