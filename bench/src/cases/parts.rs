@@ -16,11 +16,11 @@ pub fn counter() -> Case {
 }
 
 pub fn budget_deposit() -> Case {
-    let (budget, policy) = (RetryBudget::new(), BudgetPolicy::default());
-    Case::new("retry budget, deposit", move || budget.deposit(black_box(NOW), &policy))
+    let budget = RetryBudget::new(&BudgetPolicy::default());
+    Case::new("retry budget, deposit", move || budget.deposit(black_box(NOW)))
 }
 
 pub fn health_record() -> Case {
-    let (health, policy) = (HealthWindow::new(), HealthPolicy::default());
+    let health = HealthWindow::new(&HealthPolicy::default());
     Case::new("health, a success", move || health.record(false, black_box(NOW)))
 }
