@@ -189,7 +189,8 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// Default: an answer is a success. An error of a type that the policy's `classification.error_types` names is what
     /// that says. A `tonic::Status`, and a boxed error with one among its sources, is what the policy says of its code;
     /// where both speak, neutral counts before failure, and failure before success. Any other error is a failure that
-    /// another attempt may mend: of a type of your own, say [`by_source`](Self::by_source). A call may have reached the service unless a connection error, gRPC's or one of
+    /// another attempt may mend; one of a type of your own is judged by what lies behind it with
+    /// [`by_source`](Self::by_source). A call may have reached the service unless a connection error, gRPC's or one of
     /// `std::io`, says that there was none.
     pub fn classify<Fut, T, E, G, V>(
         self,

@@ -186,8 +186,9 @@ pub enum Pushback {
     Never,
 }
 
-/// gRPC's codes of a service that has too much to do.
-const DEADLINE_EXCEEDED: u32 = 4;
+/// gRPC's codes of a service that has too much to do. The first is also what a timeout of our own is, in the terms of the
+/// retry policy.
+pub(super) const DEADLINE_EXCEEDED: u32 = 4;
 const RESOURCE_EXHAUSTED: u32 = 8;
 const UNAVAILABLE: u32 = 14;
 

@@ -1,6 +1,7 @@
 //! What an attempt that has ended says, and to whom.
 
 use super::leave::Leave;
+use super::operation::DEADLINE_EXCEEDED;
 use super::running::Held;
 use super::timeout::Elapsed;
 use super::{AttemptEnd, Call, Context, FailureCause, Operation, Progress, Unfinished, Verdict};
@@ -13,9 +14,6 @@ use crate::runtime::Runtime;
 use crate::stats::Counter;
 use crate::time::Timestamp;
 use std::time::Duration;
-
-/// DEADLINE_EXCEEDED: what a timeout of our own is, in the terms of the retry policy.
-const DEADLINE_EXCEEDED: u32 = 4;
 
 /// An attempt that did not bring an answer.
 pub(super) struct Failed<E> {

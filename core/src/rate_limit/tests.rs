@@ -85,7 +85,6 @@ fn a_new_policy_goes_on_where_the_last_one_was() {
     }
 }
 
-/// Seen in <https://github.com/golang/time/blob/master/rate/rate_test.go>, `TestReserveSetBurst`.
 #[test]
 fn a_smaller_burst_keeps_no_debt() {
     let limit = RateLimit::new();
