@@ -70,16 +70,20 @@ impl Follower {
     ///
     /// If nothing comes.
     pub async fn next(&mut self) -> Result<Response, Status> {
-        loop {
-            match within("a message of the manager", self.responses.next()).await {
-                Some(Ok(response)) => match response.message.expect("exactly one is set") {
-                    Response::Bookmark(_) => {}
-                    message => return Ok(message),
-                },
-                Some(Err(status)) => return Err(status),
-                None => return Err(Status::ok("the stream ended")),
+        // Over all of it: bookmarks come for ever.
+        within("a message of the manager", async {
+            loop {
+                match self.responses.next().await {
+                    Some(Ok(response)) => match response.message.expect("exactly one is set") {
+                        Response::Bookmark(_) => {}
+                        message => return Ok(message),
+                    },
+                    Some(Err(status)) => return Err(status),
+                    None => return Err(Status::ok("the stream ended")),
+                }
             }
-        }
+        })
+        .await
     }
 }
 

@@ -1,11 +1,12 @@
 //! A real manager: a `cofferdam serve` process.
 
-use crate::cli::command;
+use crate::cli::without_settings;
 use crate::client::Client;
 use crate::etcd::Etcd;
 use crate::grpcurl::Grpcurl;
 use crate::ports;
 use crate::process::Process;
+use crate::tools::manager_binary;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -150,7 +151,10 @@ impl Manager {
 
 /// `cofferdam serve`.
 fn serve() -> Command {
-    command(&["serve"])
+    // Whoever runs the tests may ignore the end of a terminal, as under nohup, and what is ignored stays so in a child.
+    let mut command = Command::new("env");
+    without_settings(command.arg("--default-signal=HUP").arg(manager_binary()).arg("serve"));
+    command
 }
 
 fn spawn(store: &Store, variables: &[(String, String)], folder: &Path, port: u16) -> Process {

@@ -58,8 +58,9 @@ impl Registry {
         let (explains, since) = {
             let catalog = self.shared.read();
             let service = catalog.service(key);
-            let explains =
-                revision <= catalog.at(catalog.head) && service.is_none_or(|service| revision <= service.revision());
+            // A service may be there before the head is: a manager's own writes are in memory before the watch tells them.
+            let latest = service.map_or_else(|| catalog.at(catalog.head), |service| service.revision());
+            let explains = revision <= latest;
             (explains, service.filter(|service| revision == service.revision()).map(|service| service.since()))
         };
         if explains {

@@ -58,6 +58,18 @@ async fn what_the_store_explains_begins_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_manager_wrote_itself_is_no_doubt_before_the_watch_tells_it() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    store.set_deaf(true);
+    registry.register(registration("payments")).await.unwrap();
+    let written = registry.get(&key("default/payments")).unwrap().revision();
+    assert!(registry.head() < written, "the watch has told it");
+    assert!(registry.heard_of(&key("default/payments"), written).is_some());
+    assert_eq!(registry.shared.hearsay.doubts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_that_lags_behind_the_store_is_no_sign() {
     let store = FaultyStore::new();
     let (one, other) = (registry(&store).await, registry(&store).await);
