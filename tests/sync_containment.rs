@@ -1,12 +1,12 @@
 //! A policy that turns a working service's calls away: the SDKs put it back, and the manager hands it out no more.
 
-use cofferdam::Level;
+use cofferdam::{BreakerState, Level};
 use cofferdam_proto::v1::{
     Containment, IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, UpdateIsolationPolicyRequest,
     WaitForConvergenceRequest,
 };
 use cofferdam_tests::wire::{millis, position, registration, revision};
-use cofferdam_tests::{Behaviour, Client, Etcd, Instance, Manager, Store, Upstream, eventually, within};
+use cofferdam_tests::{Behaviour, Client, Etcd, Instance, Manager, Store, Upstream, cofferdam, eventually, within};
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -121,6 +121,38 @@ async fn contained(client: &Client) -> Containment {
     .await
 }
 
+/// Orders go out with what is in the place of a contained policy: they are in force where that is, and a wait for the
+/// policy itself is of no use all the same.
+fn an_order_is_waited_for(managers: &[Manager; 2], fleet: &[Instance; 2]) {
+    let order = |manager: &Manager, arguments: &[&str]| {
+        let why = ["orders-db", "--reason", "a drill", "--wait", "-s", &manager.url()];
+        cofferdam(&[&arguments[..1], &why, &arguments[1..]].concat())
+    };
+    let states = || fleet.each_ref().map(|instance| instance.service.breaker_state());
+    for (manager, other) in [(&managers[0], &managers[1]), (&managers[1], &managers[0])] {
+        // What the contained policy made the breakers learn is forgotten first.
+        for (manager, ordered, state) in [
+            (manager, &["hold", "closed"][..], BreakerState::Closed),
+            (other, &["release"], BreakerState::Closed),
+            (manager, &["trip"], BreakerState::Open),
+            (other, &["reset"], BreakerState::Closed),
+        ] {
+            let said = order(manager, ordered);
+            assert_eq!((said.code, states()), (Some(0), [Some(state); 2]), "{said:?}");
+            assert!(said.out.contains("applied by 2/2"), "{said:?}");
+            assert!(said.err.contains("the policy is contained for "), "{said:?}");
+        }
+        let leveled = order(other, &["set-level", "basic", "--for", "1h"]);
+        assert_eq!(leveled.code, Some(0), "{leveled:?}");
+        assert_eq!(fleet.each_ref().map(|instance| instance.service.policy().level), [Level::Basic; 2]);
+        let ended = order(manager, &["set-level", "full"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let policy = cofferdam(&["wait", "orders-db", "-s", &manager.url()]);
+        assert_eq!(policy.code, Some(3), "{policy:?}");
+        assert!(policy.err.contains("contained"), "{policy:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_is_contained_is_so_at_all_managers_and_when_they_start_again() {
     let upstream = Upstream::start(Behaviour::echo().after(Duration::from_millis(20))).await;
@@ -148,6 +180,8 @@ async fn a_policy_that_is_contained_is_so_at_all_managers_and_when_they_start_ag
         assert!(contained.reason.starts_with("contained: "), "{}", contained.reason);
     }
     join_all(fleet.iter().map(|instance| follows(instance, &good))).await;
+    an_order_is_waited_for(&managers, &fleet);
+    let ordered = revision(clients[0].info("orders-db").await.unwrap().service.as_ref());
 
     for manager in &mut managers {
         manager.kill();
@@ -158,7 +192,7 @@ async fn a_policy_that_is_contained_is_so_at_all_managers_and_when_they_start_ag
     let clients = [managers[0].client(), managers[1].client()];
     for (client, manager) in clients.iter().zip(&managers) {
         let contained = contained(client).await;
-        assert_eq!((contained.revision, contained.in_place), (poison.revision, good.revision));
+        assert_eq!((contained.revision, contained.in_place), (Some(ordered), good.revision));
         // One that has never had any gets the one before.
         let mut new = instance(manager, "new");
         follows(&new, &good).await;

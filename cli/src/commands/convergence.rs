@@ -49,11 +49,21 @@ pub(super) struct Waited {
     pub(super) took: Duration,
 }
 
+/// Of what a revision is to be in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The policy.
+    Policy,
+    /// Orders alone, with whatever policy is handed out.
+    Orders,
+}
+
 /// Waits until enough instances have a revision of a service in force.
 pub(super) async fn wait(
     session: &Session<'_>,
     (namespace, service): (String, String),
     revision: Option<v1::Revision>,
+    subject: Subject,
     enough: Option<Enough>,
 ) -> Result<Waited, Error> {
     let within = session.patience.unwrap_or(PATIENCE);
@@ -66,6 +76,7 @@ pub(super) async fn wait(
             Enough::Percent(percent) => Quorum::Percent(percent),
         }),
         timeout: within.try_into().ok(),
+        orders_only: subject == Subject::Orders,
         ..Default::default()
     };
     let began = Instant::now();

@@ -1,6 +1,7 @@
 //! `cofferdam rollback`: services as they were.
 
 use super::Error;
+use super::convergence::Subject;
 use super::history::field;
 use super::moment::{Moment, revision, time, written};
 use super::session::{ALL_NAMESPACES, ServiceName, Session};
@@ -140,7 +141,7 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
             }
             v1::RollbackOutcome::Done | v1::RollbackOutcome::Unchanged if at(service).is_some() => {
                 let place = (service.namespace.clone(), service.service.clone());
-                match args.write.await_instances(place, at(service), session).await? {
+                match args.write.await_instances(place, at(service), Subject::Policy, session).await? {
                     Some(Ok(waited)) => say(&format!("{name}: {waited}")),
                     Some(Err(why)) => wrong.push(format!("{name}: {why}")),
                     None => {}

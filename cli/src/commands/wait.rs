@@ -1,7 +1,7 @@
 //! `cofferdam wait`.
 
 use super::Error;
-use super::convergence::{self, Enough, applied, counts, is_unused, say_missing};
+use super::convergence::{self, Enough, Subject, applied, counts, is_unused, say_missing};
 use super::moment::revision;
 use super::session::{Common, ServiceName, Session};
 use crate::output::{length, say};
@@ -54,7 +54,7 @@ pub(super) async fn run(args: &WaitArgs, session: &mut Session<'_>) -> Result<()
     if is_unused(session, place.clone()).await? {
         return Err(Error::degraded(format!("{name}: no instance uses it"), "cofferdam get instances"));
     }
-    let waited = convergence::wait(session, place, revision, args.quorum).await?;
+    let waited = convergence::wait(session, place, revision, Subject::Policy, args.quorum).await?;
     if session.format.is_document() {
         session.document(&waited.answer)?;
     }

@@ -1,7 +1,7 @@
 //! What all writes have in common: the flags, the difference that `--dry-run` shows, and the line that tells what came.
 
 use super::Error;
-use super::convergence::{self, Enough, applied, counts, is_unused, say_missing};
+use super::convergence::{self, Enough, Subject, applied, counts, is_unused, say_missing};
 use super::moment::{certain, full, number, revision, written};
 use super::ordered::{is_auto, written_level};
 use super::session::{Common, ServiceName, Session};
@@ -79,9 +79,10 @@ impl WriteArgs {
         &self,
         place: (String, String),
         revision: Option<v1::Revision>,
+        subject: Subject,
         session: &Session<'_>,
     ) -> Result<Option<Result<String, String>>, Error> {
-        if self.wait { wait_for(place, revision, self.quorum, session).await.map(Some) } else { Ok(None) }
+        if self.wait { wait_for(place, revision, subject, self.quorum, session).await.map(Some) } else { Ok(None) }
     }
 }
 
@@ -214,7 +215,8 @@ pub(super) async fn report_as(
     let found = difference(before, &after).map_err(PrintError::from)?;
     let mut head = headline(&name, what, before, &after, &found);
     let place = (service.namespace.clone(), service.name.clone());
-    let awaited = args.await_instances(place, after.revision, session).await?;
+    let subject = if what.is_empty() { Subject::Policy } else { Subject::Orders };
+    let awaited = args.await_instances(place, after.revision, subject, session).await?;
     if let Some(Ok(waited)) = &awaited {
         head.push_str(&format!(", {waited}"));
     }
@@ -271,15 +273,20 @@ fn headline(
 pub(super) async fn wait_for(
     place: (String, String),
     revision: Option<v1::Revision>,
+    subject: Subject,
     quorum: Option<Enough>,
     session: &Session<'_>,
 ) -> Result<Result<String, String>, Error> {
     if is_unused(session, place.clone()).await? {
         return Ok(Ok("no instance uses it".to_owned()));
     }
-    let waited = convergence::wait(session, place, revision, quorum).await?;
+    let waited = convergence::wait(session, place, revision, subject, quorum).await?;
     let found = waited.answer.convergence.unwrap_or_default();
     if waited.answer.reached {
+        // What was waited for is in force, and not with the policy that is written.
+        let contained = found.services.iter().filter_map(|service| service.containment.as_ref());
+        contained
+            .for_each(|containment| say(&format!("the policy is contained {}", convergence::contained(containment))));
         return Ok(Ok(format!("{} in {}", applied(&found), length(Some(waited.took)))));
     }
     say_missing(&found);

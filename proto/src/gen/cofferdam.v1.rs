@@ -1795,6 +1795,11 @@ pub struct WaitForConvergenceRequest {
     /// As in GetConvergenceRequest.
     #[prost(uint32, tag = "7")]
     pub max_laggards: u32,
+    /// Whether it is about the orders of the service alone: its holds, trips and resets, and its level for a time. They go out
+    /// with whatever policy is handed out, so where that of the service is contained, an instance is done that has what is
+    /// handed out in its place, with the orders of the present revision. With a service only.
+    #[prost(bool, tag = "8")]
+    pub orders_only: bool,
     /// How many instances are enough. Unset: all of them, and at least one.
     #[prost(oneof = "wait_for_convergence_request::Quorum", tags = "4, 5")]
     pub quorum: ::core::option::Option<wait_for_convergence_request::Quorum>,
@@ -6395,6 +6400,12 @@ pub struct PolicyTarget {
     /// Whether the present policy is contained.
     #[prost(bool, tag = "7")]
     pub contained: bool,
+    /// What is as good as the revision asked for: that of what is handed out in the place of a contained policy. Unset: nothing.
+    #[prost(message, optional, tag = "8")]
+    pub in_place_revision: ::core::option::Option<Revision>,
+    /// The fingerprint of that, as in IsolatedService.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub in_place_hash: ::prost::bytes::Bytes,
 }
 /// CollectStatsRequest asks for a manager's part of statistics.
 #[derive(Clone, PartialEq, ::prost::Message)]

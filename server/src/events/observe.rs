@@ -115,6 +115,7 @@ impl Convergence {
             hash: registered.policy_hash(),
             since: registered.since(),
             is_contained: registered.containment().is_some(),
+            in_place: None,
         };
         let (applied, all) = instances.applied(&target);
         if all == 0 {

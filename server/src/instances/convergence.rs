@@ -30,6 +30,9 @@ pub struct Target {
     pub since: Instant,
     /// Whether the present policy is contained: it is sent to nobody any more.
     pub is_contained: bool,
+    /// What is as good as the revision asked for: what is handed out in the place of a contained policy, with the orders of
+    /// the present revision. `None`: nothing is.
+    pub in_place: Option<(Revision, PolicyHash)>,
 }
 
 /// How many instances stand where. Their sum is how many use the service.
@@ -125,11 +128,12 @@ impl Standing {
 impl Target {
     /// Whether nobody gets it any more that has not got it.
     pub fn is_out_of_reach(&self) -> bool {
-        self.is_contained && self.revision >= self.current
+        self.is_contained && self.in_place.is_none() && self.revision >= self.current
     }
 
     fn is_met_by(&self, revision: Revision, hash: PolicyHash) -> bool {
-        revision >= self.revision && (revision != self.current || hash == self.hash)
+        let is_later = revision >= self.revision && (revision != self.current || hash == self.hash);
+        is_later || self.in_place == Some((revision, hash))
     }
 
     fn is_met(&self, member: &Member) -> bool {

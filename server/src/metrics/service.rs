@@ -216,6 +216,7 @@ impl Service {
             hash: registered.policy_hash(),
             since: registered.since(),
             is_contained,
+            in_place: None,
         });
         seen.activity.merge(&local.executor.activity(key));
         let health = health::status(&local.registry, &local.instances, key);

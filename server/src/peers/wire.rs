@@ -66,12 +66,21 @@ pub(crate) fn target_to_wire(target: &Target) -> v1::PolicyTarget {
         policy_hash: bytes::Bytes::copy_from_slice(target.hash.as_bytes()),
         age: Some(duration_to_wire(target.since.elapsed())),
         contained: target.is_contained,
+        in_place_revision: target.in_place.map(|(revision, _)| revision_to_wire(revision)),
+        in_place_hash: target
+            .in_place
+            .map(|(_, hash)| bytes::Bytes::copy_from_slice(hash.as_bytes()))
+            .unwrap_or_default(),
     }
 }
 
 /// `None`: it names no service, or its fingerprint is none.
 pub(crate) fn target_from_wire(target: &v1::PolicyTarget) -> Option<Target> {
     let now = Instant::now();
+    let in_place = match target.in_place_revision {
+        Some(revision) => Some((revision_from_wire(revision), PolicyHash::try_from(&target.in_place_hash[..]).ok()?)),
+        None => None,
+    };
     Some(Target {
         key: validate::target(&target.namespace, &target.service).ok()?,
         revision: target.revision.map(revision_from_wire).unwrap_or_default(),
@@ -79,6 +88,7 @@ pub(crate) fn target_from_wire(target: &v1::PolicyTarget) -> Option<Target> {
         hash: PolicyHash::try_from(&target.policy_hash[..]).ok()?,
         since: now.checked_sub(duration(target.age)).unwrap_or(now),
         is_contained: target.contained,
+        in_place,
     })
 }
 

@@ -1,4 +1,5 @@
 use super::super::Error;
+use super::super::convergence::Subject;
 use super::super::session::{Common, Session};
 use super::super::write::{request_id, wait_for};
 use super::alternatives;
@@ -195,7 +196,7 @@ async fn wait(done: &Done, session: &Session<'_>) -> Result<String, String> {
     let (namespace, service) = done.step.manifest.key();
     let name = session.shown(&namespace, &service);
     let revision = done.answer.service.as_ref().and_then(|service| service.revision);
-    match wait_for((namespace, service), revision, None, session).await {
+    match wait_for((namespace, service), revision, Subject::Policy, None, session).await {
         Ok(Ok(waited)) => Ok(format!(", {waited}")),
         Ok(Err(why)) => Err(format!("{name}: {why}")),
         Err(error) => Err(format!("{name}: it is stored; {}", error.to_string().lines().next().unwrap_or_default())),

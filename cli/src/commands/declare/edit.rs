@@ -1,4 +1,5 @@
 use super::super::Error;
+use super::super::convergence::Subject;
 use super::super::session::{ServiceName, Session};
 use super::super::write::{WriteArgs, before, difference, present, report, request_id};
 use super::manifest::{load, of};
@@ -69,7 +70,7 @@ pub(in crate::commands) async fn run(args: &EditArgs, session: &mut Session<'_>)
 async fn unchanged(args: &EditArgs, now: &v1::IsolatedService, session: &Session<'_>) -> Result<(), Error> {
     let (namespace, service) = session.place(&args.service);
     let name = session.shown(&namespace, &service);
-    match args.write.await_instances((namespace, service), now.revision, session).await? {
+    match args.write.await_instances((namespace, service), now.revision, Subject::Policy, session).await? {
         None => say("nothing was changed"),
         Some(Ok(waited)) => say(&format!("nothing was changed, {waited}")),
         Some(Err(why)) => {

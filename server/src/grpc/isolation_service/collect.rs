@@ -153,6 +153,7 @@ fn request(question: &Question) -> v1::CollectStatsRequest {
             hash: registered.policy_hash(),
             since: Instant::now(),
             is_contained: false,
+            in_place: None,
         })
     };
     let (total_namespace, total_service) = match totals {

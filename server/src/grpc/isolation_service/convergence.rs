@@ -46,8 +46,16 @@ const MAX_SERVICES: usize = 1_000;
 
 /// What is asked about.
 enum Scope {
-    Service(ServiceKey, Option<Revision>),
+    Service(ServiceKey, Option<Revision>, Subject),
     Namespace(Name),
+}
+
+/// Of what a revision is to be in force.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Policy,
+    /// The orders alone, with whatever policy is handed out.
+    Orders,
 }
 
 /// How many instances are enough.
@@ -85,7 +93,7 @@ impl Quorum {
 
 impl IsolationApi {
     pub(super) async fn convergence(&self, request: &v1::GetConvergenceRequest) -> Result<v1::Convergence, Error> {
-        let scope = Scope::read(&request.namespace, &request.service, request.revision)?;
+        let scope = Scope::read(&request.namespace, &request.service, request.revision, Subject::Policy)?;
         let max = max_laggards(request.max_laggards)?;
         let scope = self.reached(scope).await?;
         self.look(&scope, Quorum::Percent(100), max).await.map(|(convergence, _)| convergence)
@@ -95,7 +103,8 @@ impl IsolationApi {
         &self,
         request: &v1::WaitForConvergenceRequest,
     ) -> Result<v1::WaitForConvergenceResponse, Error> {
-        let scope = Scope::read(&request.namespace, &request.service, request.revision)?;
+        let subject = if request.orders_only { Subject::Orders } else { Subject::Policy };
+        let scope = Scope::read(&request.namespace, &request.service, request.revision, subject)?;
         let max = max_laggards(request.max_laggards)?;
         let quorum = read_quorum(request.quorum)?;
         let deadline = Instant::now() + read_timeout(request.timeout)?;
@@ -142,7 +151,7 @@ impl IsolationApi {
     /// not reached is refused, for no instance could have it. Another manager may have made it a moment ago; where the store
     /// does not say, it is taken to be so.
     async fn reached(&self, scope: Scope) -> Result<Scope, Error> {
-        let Scope::Service(key, Some(asked)) = scope else { return Ok(scope) };
+        let Scope::Service(key, Some(asked), subject) = scope else { return Ok(scope) };
         let registry = &self.local.registry;
         let current = || registry.get(&key).map(|registered| registered.revision());
         let whole = |current: Option<Revision>| match current {
@@ -158,7 +167,7 @@ impl IsolationApi {
             return Err(Error::invalid("revision", there_is));
         }
         let asked = whole(current());
-        Ok(Scope::Service(key, Some(asked)))
+        Ok(Scope::Service(key, Some(asked), subject))
     }
 
     /// Returns once the quorum is reached, or nobody gets any more what is missing.
@@ -262,13 +271,16 @@ impl IsolationApi {
 }
 
 impl Scope {
-    fn read(namespace: &str, service: &str, revision: Option<v1::Revision>) -> Result<Self, Error> {
+    fn read(namespace: &str, service: &str, revision: Option<v1::Revision>, subject: Subject) -> Result<Self, Error> {
         if !service.is_empty() {
             let key = validate::target(namespace, service)?;
-            return Ok(Self::Service(key, revision.map(revision_from_wire)));
+            return Ok(Self::Service(key, revision.map(revision_from_wire), subject));
         }
         if revision.is_some() {
             return Err(Error::invalid("revision", "goes with a service: each has a revision of its own"));
+        }
+        if subject == Subject::Orders {
+            return Err(Error::invalid("orders_only", "goes with a service: each has orders of its own"));
         }
         let namespace = validate::namespace(namespace);
         Ok(Self::Namespace(namespace.map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?))
@@ -276,7 +288,7 @@ impl Scope {
 
     /// Whether it is about what the policies are now, whatever they are.
     fn means_the_present(&self) -> bool {
-        !matches!(self, Self::Service(_, Some(_)))
+        !matches!(self, Self::Service(_, Some(_), _))
     }
 }
 

@@ -83,7 +83,8 @@ impl Shared {
     async fn put_back(&self, key: &ServiceKey, revision: Revision) -> Option<(PutBack, bool)> {
         let registered = self.registry.get(key).filter(|registered| registered.revision() == revision)?;
         let (since, hash) = (registered.since(), registered.policy_hash());
-        let target = Target { key: key.clone(), revision, current: revision, hash, since, is_contained: false };
+        let target =
+            Target { key: key.clone(), revision, current: revision, hash, since, is_contained: false, in_place: None };
         let target = target_to_wire(&target);
         let others = self.peers.ask(|mut client, manager_id| {
             // Who it is that lags is of no interest, but with nobody to be named, only those that are done are counted.

@@ -37,6 +37,7 @@ fn target(asked: u64, current: u64) -> Target {
         hash: hash(),
         since: Instant::now(),
         is_contained: false,
+        in_place: None,
     }
 }
 
@@ -72,6 +73,25 @@ fn what_was_asked_for_or_later_counts_with_the_right_fingerprint() {
     assert_eq!(seen(7, hash()), [1, 0, 0, 0], "another manager may be ahead of us");
     session.applied(&a, Revision { epoch: 2, revision: 1 }, hash());
     assert_eq!(counts(&instances, &target), [1, 0, 0, 0]);
+}
+
+#[test]
+fn what_is_in_the_place_of_a_contained_policy_is_as_good_with_its_very_orders() {
+    let instances = instances();
+    let a = key("default/a");
+    let session = connect(&instances, "one");
+    let ordered = policy_hash(&Policy::new(cofferdam_core::policy::Preset::Database.spec()).unwrap());
+    let contained = Target { is_contained: true, ..target(6, 6) };
+    let in_place = Target { in_place: Some((at(4), ordered)), ..contained.clone() };
+    let seen = |revision, hash| {
+        session.applied(&a, at(revision), hash);
+        (counts(&instances, &contained), counts(&instances, &in_place))
+    };
+    let (applied, pending) = ([1, 0, 0, 0], [0, 1, 0, 0]);
+    assert_eq!(seen(4, hash()), (pending, pending), "the order has not arrived");
+    assert_eq!(seen(4, ordered), (pending, applied));
+    assert_eq!(seen(5, ordered), (pending, pending), "neither this policy nor that");
+    assert_eq!((contained.is_out_of_reach(), in_place.is_out_of_reach()), (true, false));
 }
 
 #[test]

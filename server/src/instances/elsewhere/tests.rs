@@ -21,7 +21,7 @@ fn connect(instances: &Arc<Instances>, id: &str) -> Session {
 fn target() -> Target {
     let revision = Revision { epoch: 1, revision: 1 };
     let (hash, since) = (policy_hash(&Policy::default()), Instant::now());
-    Target { key: payments(), revision, current: revision, hash, since, is_contained: false }
+    Target { key: payments(), revision, current: revision, hash, since, is_contained: false, in_place: None }
 }
 
 fn arrival(id: &str, age: Duration) -> Arrival {

@@ -18,6 +18,7 @@ fn target(revision: u64) -> Target {
         hash: policy_hash(&Policy::default()),
         since: Instant::now(),
         is_contained: false,
+        in_place: None,
     }
 }
 

@@ -14,7 +14,7 @@ use cofferdam_core::{name::ServiceKey, revision::Revision, wire::duration_from_w
 use cofferdam_proto::v1::{self, peer_service_client::PeerServiceClient};
 use tonic::{Response, Status, transport::Channel};
 
-use super::{IsolationApi, Quorum, Scope, duration_to_wire, number};
+use super::{IsolationApi, Quorum, Scope, Subject, duration_to_wire, number};
 use crate::{
     error::Error,
     grpc::peer_service::MAX_TARGETS,
@@ -209,9 +209,11 @@ fn order(laggard: &v1::Laggard) -> (u8, std::cmp::Reverse<Duration>, String) {
 impl IsolationApi {
     /// What is to be in force, by the policies of now.
     pub(super) fn targets(&self, scope: &Scope) -> Result<Vec<Target>, Error> {
-        let target = |key: &ServiceKey, asked: Option<Revision>| {
+        let target = |key: &ServiceKey, asked: Option<Revision>, subject: Subject| {
             let registered = self.local.registry.get(key)?;
             let current = registered.revision();
+            let is_about_orders = subject == Subject::Orders;
+            let in_place = if is_about_orders { self.local.registry.in_place_of(&registered) } else { None };
             Some(Target {
                 key: key.clone(),
                 revision: asked.unwrap_or(current),
@@ -219,10 +221,11 @@ impl IsolationApi {
                 hash: registered.policy_hash(),
                 since: registered.since(),
                 is_contained: registered.containment().is_some(),
+                in_place: in_place.map(|in_place| (in_place.revision(), in_place.policy_hash())),
             })
         };
         match scope {
-            Scope::Service(key, asked) => match target(key, *asked) {
+            Scope::Service(key, asked, subject) => match target(key, *asked, *subject) {
                 Some(target) => Ok(vec![target]),
                 // Says so, with the names that come close.
                 None => self.local.registry.describe(key).map(|_| Vec::new()),
@@ -234,7 +237,7 @@ impl IsolationApi {
                     used = self.local.registry.services(Some(namespace)).iter().map(|s| s.key().clone()).collect();
                 }
                 used.sort();
-                Ok(used.iter().filter_map(|key| target(key, None)).collect())
+                Ok(used.iter().filter_map(|key| target(key, None, Subject::Policy)).collect())
             }
         }
     }

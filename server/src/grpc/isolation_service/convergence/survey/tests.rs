@@ -20,7 +20,7 @@ async fn manager() -> Manager {
 fn own_target(service: &str) -> Target {
     let revision = Revision { epoch: 1, revision: 1 };
     let (key, hash) = (key(&format!("default/{service}")), policy_hash(&Policy::default()));
-    Target { key, revision, current: revision, hash, since: Instant::now(), is_contained: false }
+    Target { key, revision, current: revision, hash, since: Instant::now(), is_contained: false, in_place: None }
 }
 
 fn target(service: &str) -> v1::PolicyTarget {
