@@ -143,6 +143,24 @@ async fn a_wait_for_an_instance_that_lags_ends_with_3_and_names_it() {
     }
 }
 
+/// Before, it ended with 0: what had not changed since was in no answer, and not waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_of_all_waits_for_what_had_not_changed_too() {
+    let (manager, operator) = Operator::with_manager().await;
+    register(&manager, &json!({"service": {"name": "payments"}, "level": "ISOLATION_LEVEL_ENHANCED"}));
+    let (_lags, _) = Follower::start(&manager, "pay-1", &["payments"]).await;
+    for all in [&["--all"][..], &["-A"]] {
+        let flags = ["--to-time", "1ms", "--wait", "--timeout", "200ms"];
+        let back = operator.run(&[&["rollback"], all, &flags].concat());
+        refused(&back, 3, &["1 more had not changed since", "  pay-1 pending", "payments: applied by 0/1 after "]);
+    }
+    // Who says how many are enough does not wait for those who may yet come.
+    let nobody = ["rollback", "--all", "-n", "shop", "--to-time", "1ms", "--wait", "--quorum", "1"];
+    let nobody = operator.run(&nobody);
+    assert_eq!(nobody.code, Some(0), "{nobody:?}");
+    assert!(nobody.err.contains("shop: every service that instances use is in force"), "{nobody:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c10_describe_says_where_values_come_from_and_which_are_not_in_force() {
     let (manager, operator) = Operator::with_manager().await;

@@ -104,8 +104,7 @@ fn what(change: &v1::ServiceRevision, most: usize) -> String {
         }
         None => kind,
     };
-    let (mut fields, others) =
-        ordered::told(&change.changes, change.time.and_then(|time| SystemTime::try_from(time).ok()));
+    let (mut fields, others) = ordered::told(&change.changes);
     let untold = others.len().saturating_sub(most);
     fields.extend(others.into_iter().take(most).map(field));
     let untold = u64::from(change.more_changes) + u64::try_from(untold).unwrap_or_default();

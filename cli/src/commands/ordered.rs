@@ -1,13 +1,11 @@
 //! What operators have ordered, in words: holds, and levels for a time.
 
 use super::history::field;
-use super::moment::of_day;
 use super::session::shell_quoted;
 use crate::message::short_name;
 use crate::output::{age, std_duration};
 use cofferdam_proto::v1;
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 /// ` of pool reads at pay-1`. Empty: all breakers of the service.
 pub(super) fn aim(target: Option<&v1::BreakerTarget>) -> String {
@@ -108,9 +106,9 @@ pub(super) fn is_auto(isolated: &v1::IsolatedService) -> bool {
 /// What is said behind a level that follows from what the policy states.
 pub(super) const AUTO: &str = " (auto)";
 
-/// What a change of this time did to orders, for people: one text for each hold and for the level. The other fields that
-/// changed come back as they are.
-pub(super) fn told(changes: &[v1::FieldChange], at: Option<SystemTime>) -> (Vec<String>, Vec<&v1::FieldChange>) {
+/// What a change did to orders, for people: one text for each hold and for the level. The other fields that changed come
+/// back as they are.
+pub(super) fn told(changes: &[v1::FieldChange]) -> (Vec<String>, Vec<&v1::FieldChange>) {
     let mut groups: BTreeMap<&str, Vec<(&str, &v1::FieldChange)>> = BTreeMap::new();
     let mut others = Vec::new();
     for change in changes {
@@ -129,19 +127,12 @@ pub(super) fn told(changes: &[v1::FieldChange], at: Option<SystemTime>) -> (Vec<
                 .iter()
                 .any(|(name, change)| *name == "hold_time" && change.before.is_some() && change.after.is_some())
     };
-    let texts = groups
-        .iter()
-        .filter(|(_, fields)| !is_moved(fields))
-        .filter_map(|(group, fields)| group_text(group, fields, at));
+    let texts =
+        groups.iter().filter(|(_, fields)| !is_moved(fields)).filter_map(|(group, fields)| group_text(group, fields));
     (texts.collect(), others)
 }
 
-fn group_text(group: &str, fields: &[(&str, &v1::FieldChange)], at: Option<SystemTime>) -> Option<String> {
-    // What runs out is not written: it stays in the store until something else is.
-    let had_run_out = fields.iter().any(|(name, change)| {
-        let end = change.before.as_ref().and_then(|time| of_day(time));
-        *name == "expire_time" && end.zip(at).is_some_and(|(end, at)| end <= at)
-    });
+fn group_text(group: &str, fields: &[(&str, &v1::FieldChange)]) -> Option<String> {
     let after = |name: &str| {
         let (_, change) = fields.iter().find(|(field, _)| *field == name)?;
         change.after.clone()
@@ -152,9 +143,6 @@ fn group_text(group: &str, fields: &[(&str, &v1::FieldChange)], at: Option<Syste
     match group {
         "temporary_level" => Some(match after("level") {
             Some(level) => format!("{} {}", short_name(&level, "ISOLATION_LEVEL_"), until("for a time")),
-            None if after("expire_time").is_some() && had_run_out => {
-                format!("the level that had run out again, {}", until(""))
-            }
             None if after("expire_time").is_some() => format!("the same level {}", until("")),
             None => "the level for a time ended".to_owned(),
         }),
@@ -170,7 +158,6 @@ fn group_text(group: &str, fields: &[(&str, &v1::FieldChange)], at: Option<Syste
                     let owner = after("owner").map_or_else(String::new, |owner| format!(" by {owner}"));
                     Some(format!("{forced}{}{owner} {}", aim(Some(&target)), until("until released")))
                 }
-                (None, Some(_)) if had_run_out => Some(format!("again, after it had run out, {}", until(""))),
                 (None, Some(_)) => Some(format!("now {}", until(""))),
                 (None, None) => None,
             }
@@ -204,7 +191,7 @@ mod tests {
 
     fn texts(list: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
         let changes = changes(list);
-        let (mut texts, others) = told(&changes, of_day("2026-11-22T05:30:00Z"));
+        let (mut texts, others) = told(&changes);
         texts.extend(others.into_iter().map(field));
         texts
     }
@@ -227,8 +214,6 @@ mod tests {
         assert_eq!(texts(&one), ["closed at i-1 until released"]);
         let renewed = [("orders.holds[0].expire_time", Some("x"), Some("2026-11-22T05:37:29Z"))];
         assert_eq!(texts(&renewed), ["now until 2026-11-22T05:37:29Z"]);
-        let still_held = [("orders.holds[0].expire_time", Some("2026-11-22T05:30:01Z"), Some("2026-11-22T05:37:29Z"))];
-        assert_eq!(texts(&still_held), ["now until 2026-11-22T05:37:29Z"]);
         let level = [
             ("orders.temporary_level.expire_time", None, Some("2026-11-22T05:32:28.9Z")),
             ("orders.temporary_level.level", None, Some("ISOLATION_LEVEL_FULL")),
@@ -239,16 +224,6 @@ mod tests {
             ("orders.temporary_level.level", Some("ISOLATION_LEVEL_FULL"), None),
         ];
         assert_eq!(texts(&ended), ["the level for a time ended", "level enhanced -> basic"]);
-    }
-
-    /// Before, a hold that began anew was told as one that had gone on, and so was a level.
-    #[test]
-    fn what_had_run_out_and_is_ordered_again_is_told_as_that() {
-        let anew = [("orders.holds[0].expire_time", Some("2026-11-22T05:29:59.5Z"), Some("2026-11-22T05:37:29Z"))];
-        assert_eq!(texts(&anew), ["again, after it had run out, until 2026-11-22T05:37:29Z"]);
-        let level =
-            [("orders.temporary_level.expire_time", Some("2026-11-22T05:30:00Z"), Some("2026-11-22T05:37:29Z"))];
-        assert_eq!(texts(&level), ["the level that had run out again, until 2026-11-22T05:37:29Z"]);
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! `cofferdam rollback`: services as they were.
 
 use super::Error;
-use super::convergence::Subject;
+use super::convergence::{self, Subject, say_missing};
 use super::history::field;
 use super::moment::{Moment, revision, time, written};
 use super::session::{ALL_NAMESPACES, ServiceName, Session};
 use super::write::{WriteArgs, request_id};
-use crate::output::{Format, say};
+use crate::output::{Format, length, say};
 use clap::Args;
 use cofferdam_proto::v1;
+use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 pub(super) const HELP: &str = "\
 A rollback is a change like any other, with a revision of its own: it can be undone.
 
-Exit codes: 0 all is as it was, 3 some services could not be put back or not yet, or are not in force in time (--wait).
+Exit codes: 0 all is as it was, 3 some services could not be put back or not yet, or are not in force in time. With --all,
+--wait is for every service of the namespace, those that had not changed included.
 
 Examples:
   cofferdam history payments
@@ -133,13 +136,17 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
     if let Some(bulk) = answer.bulk.as_ref().filter(|bulk| !bulk.finished) {
         wrong.push(format!("{}: the managers go on with it", progress(bulk)));
     }
+    let late = if args.write.wait && args.service.is_none() { everywhere(args, session).await? } else { Vec::new() };
+    // Who is late is known, and waited for once.
+    let is_late = !late.is_empty();
+    wrong.extend(late);
     for service in &answer.services {
         let name = session.shown(&service.namespace, &service.service);
         match service.outcome() {
             v1::RollbackOutcome::Refused | v1::RollbackOutcome::Unknown => {
                 wrong.push(format!("{name}: {}", service.error))
             }
-            v1::RollbackOutcome::Done | v1::RollbackOutcome::Unchanged if at(service).is_some() => {
+            v1::RollbackOutcome::Done | v1::RollbackOutcome::Unchanged if at(service).is_some() && !is_late => {
                 let place = (service.namespace.clone(), service.service.clone());
                 match args.write.await_instances(place, at(service), Subject::Policy, session).await? {
                     Some(Ok(waited)) => say(&format!("{name}: {waited}")),
@@ -158,6 +165,43 @@ async fn settle(args: &RollbackArgs, answer: &v1::RollbackResponse, session: &Se
         args.service.as_ref().map_or_else(String::new, |one| format!(" {one}"))
     ));
     Err(Error::Degraded(wrong))
+}
+
+/// Waits until every service of the namespaces is in force as it is now, those that had not changed and are in no answer
+/// included: a line for each that is not.
+async fn everywhere(args: &RollbackArgs, session: &Session<'_>) -> Result<Vec<String>, Error> {
+    let mut namespaces = BTreeSet::from([session.namespace.clone()]);
+    if args.all_namespaces {
+        namespaces.clear();
+        let take = |isolated: v1::IsolatedService| {
+            namespaces.extend(isolated.service.map(|service| service.namespace));
+        };
+        session.client.each_service(ALL_NAMESPACES, &["service.namespace"], take).await?;
+    }
+    let waits = namespaces.into_iter().map(|namespace| async {
+        let place = (namespace.clone(), String::new());
+        Ok::<_, Error>((namespace, convergence::wait(session, place, None, Subject::Policy, args.write.quorum).await?))
+    });
+    let mut late = Vec::new();
+    for (namespace, waited) in try_join_all(waits).await? {
+        let took = length(Some(waited.took));
+        let found = waited.answer.convergence.unwrap_or_default();
+        if waited.answer.reached {
+            say(&format!("{namespace}: every service that instances use is in force, after {took}"));
+            continue;
+        }
+        say_missing(&found);
+        let behind = |one: &v1::ServiceConvergence| {
+            let name = session.shown(&one.namespace, &one.service);
+            format!("{name}: applied by {}/{} after {took}", one.applied, one.instances)
+        };
+        let before = late.len();
+        late.extend(found.services.iter().filter(|one| one.applied < one.instances).map(behind));
+        if late.len() == before {
+            late.push(format!("{namespace}: nobody knows after {took} whether all is in force"));
+        }
+    }
+    Ok(late)
 }
 
 /// The revision that a service is at. `None`: it is not registered, or nothing was to be written.

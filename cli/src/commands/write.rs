@@ -26,7 +26,7 @@ pub(crate) struct WriteArgs {
     pub(super) wait: bool,
     /// How many instances are enough: a number, or a share such as 80% [default: all]
     #[arg(long, value_name = "N", requires = "wait")]
-    quorum: Option<Enough>,
+    pub(super) quorum: Option<Enough>,
     /// Fail unless the service is at this revision, such as 19, or with its epoch 7.19
     #[arg(long, value_name = "REVISION", value_parser = revision)]
     expected_revision: Option<v1::Revision>,

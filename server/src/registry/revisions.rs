@@ -14,6 +14,7 @@ use prost_types::Timestamp;
 
 mod diff;
 mod page;
+mod run_out;
 
 pub(super) use self::diff::Difference;
 use super::{
@@ -40,6 +41,8 @@ pub(super) struct History {
 pub(super) struct Moment<'a> {
     /// The change that was the last one then. `None`: it was before the first.
     pub(super) change: Option<&'a Kept>,
+    /// When that is: what had run out by then was over. `None`: nobody knows, and nothing had run out.
+    time: Option<Timestamp>,
 }
 
 impl Registry {
@@ -137,7 +140,7 @@ impl History {
         now: Timestamp,
     ) -> Result<Moment<'_>, Error> {
         match point.and_then(|point| point.point.as_ref()) {
-            None => Ok(Moment { change: self.kept.last() }),
+            None => Ok(Moment { change: self.kept.last(), time: Some(now) }),
             Some(v1::revision_point::Point::Revision(revision)) => self.at_revision(revision_from_wire(*revision)),
             Some(v1::revision_point::Point::Time(time)) => {
                 check_time(time, &format!("{path}.time"), now)?;
@@ -151,7 +154,7 @@ impl History {
             kept.revision.revision == wanted.revision && (wanted.epoch == 0 || kept.revision.epoch == wanted.epoch)
         };
         if let Some(change) = self.kept.iter().rev().find(is_wanted) {
-            return Ok(Moment { change: Some(change) });
+            return Ok(Moment { change: Some(change), time: change.record.time });
         }
         let revision = |kept: Option<&Kept>| kept.map(|kept| kept.revision).unwrap_or_default();
         let (oldest, newest) = (revision(self.kept.first()), revision(self.kept.last()));
@@ -169,7 +172,7 @@ impl History {
         if change.is_none() && self.is_cut {
             return Err(self.not_kept(time.to_string()));
         }
-        Ok(Moment { change })
+        Ok(Moment { change, time: Some(*time) })
     }
 
     fn not_kept(&self, wanted: String) -> Error {
@@ -230,7 +233,9 @@ impl History {
         let Some(kept) = self.kept.get(index) else { return v1::ServiceRevision::default() };
         let before = index.checked_sub(1).and_then(|index| self.kept.get(index));
         let is_oldest_kept = before.is_none() && self.is_cut;
-        let state = |kept: &Kept| Moment { change: Some(kept) }.state().ok().flatten();
+        // What had run out by the time of the change is nothing that whoever made it has ended.
+        let time = kept.record.time;
+        let state = |kept: &Kept| Moment { change: Some(kept), time }.state().ok().flatten();
         let difference = || Difference::between(before.and_then(state).as_ref(), state(kept).as_ref());
         let Difference { changes, more } = if is_oldest_kept { Difference::default() } else { difference() };
         v1::ServiceRevision {
@@ -250,14 +255,18 @@ impl History {
 }
 
 impl Moment<'_> {
-    /// The service then. `None`: it was not registered.
+    /// The service then, less what operators had ordered and what had run out. `None`: it was not registered.
     ///
     /// # Errors
     /// [`Error::Internal`] where the change holds no such thing.
     pub(super) fn state(self) -> Result<Option<storage::ServiceRecord>, Error> {
         let Some(change) = self.change.filter(|change| !change.record.after.is_empty()) else { return Ok(None) };
         let unreadable = |error| Error::Internal { detail: format!("change {}: {error}", change.number) };
-        storage::ServiceRecord::decode(change.record.after.clone()).map(as_written).map(Some).map_err(unreadable)
+        let state = storage::ServiceRecord::decode(change.record.after.clone()).map(as_written).map_err(unreadable)?;
+        Ok(Some(match &self.time {
+            Some(time) => run_out::left_out(state, time),
+            None => state,
+        }))
     }
 }
 

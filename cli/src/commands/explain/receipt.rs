@@ -92,15 +92,21 @@ impl Receipt {
         vec![format!("{what}{again}"), format!("try: {mend}")]
     }
 
-    /// ` for 4s: its rules opened it when 5 of the 8 calls in its window had failed`.
+    /// ` for 4s: its rules opened it; 5 of 8 calls in its window had failed`, and what is not among them.
     fn since(&self) -> String {
         let open_for = match self.of("open_for") {
             "" => String::new(),
             time => format!(" for {time}"),
         };
-        let failed = self.of("failed").split_once('/').map_or_else(String::new, |(failures, calls)| {
-            format!(" when {failures} of the {calls} calls in its window had failed")
-        });
+        let failed = match self.of("failed").split_once('/') {
+            None => String::new(),
+            Some((_, "0")) => "; its window held no call before the one that opened it".to_owned(),
+            // A row of failures opens before its last one is counted, and nothing says whether it was one.
+            Some((failures, calls)) => format!(
+                "; {failures} of {calls} calls in its window had failed, \
+                 not counting the one that opened it where it was the last of a row of failures"
+            ),
+        };
         format!("{open_for}: its rules opened it{failed}")
     }
 }
@@ -147,7 +153,8 @@ mod tests {
         let words = receipt.words("payments");
         assert_eq!(
             words[0],
-            "the service's own breaker was open for 4s: its rules opened it when 5 of the 8 calls in its window had failed; \
+            "the service's own breaker was open for 4s: its rules opened it; 5 of 8 calls in its window had failed, \
+             not counting the one that opened it where it was the last of a row of failures; \
              it was worth trying again 26s later"
         );
         assert!(words[1].starts_with("try: cofferdam reset payments --reason"));
@@ -160,6 +167,19 @@ mod tests {
             "try: cofferdam release payments --pool reads --reason '...'",
         ];
         assert_eq!(receipt.words("payments"), expected);
+    }
+
+    /// Before, four of five failures in a row were told as all that had opened it, and a failed probe as 0 of 0.
+    #[test]
+    fn the_failure_that_opened_is_not_told_as_one_of_those_in_the_window() {
+        let told = |failed: &str| {
+            let text = format!("breaker=service state=open by=rules revision=7.12 failed={failed}");
+            Receipt::parse(&text).unwrap().words("payments").remove(0)
+        };
+        let row =
+            "its rules opened it; 4 of 4 calls in its window had failed, not counting the one that opened it where";
+        assert!(told("4/4").contains(row), "{}", told("4/4"));
+        assert!(told("0/0").ends_with("; its window held no call before the one that opened it"), "{}", told("0/0"));
     }
 
     #[test]

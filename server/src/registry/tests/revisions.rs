@@ -115,6 +115,60 @@ async fn two_points_are_compared_either_way() {
     assert!(registry.diff_revisions(&diff(None, None)).await.unwrap().changes.is_empty());
 }
 
+/// Before, whoever wrote next was shown as having ended the level, and a time after its end as one at which it was in force.
+#[tokio::test]
+async fn what_has_run_out_is_nothing_that_the_next_writer_has_ended() {
+    let (store, clock) = (FaultyStore::new(), Dial::at(10));
+    let registry = clock.registry(&store).await;
+    let enhanced = v1::RegisterServiceRequest { level: IsolationLevel::Enhanced.into(), ..registration("payments") };
+    registry.register(enhanced).await.unwrap();
+    clock.set(20);
+    let ttl = Some(prost_types::Duration { seconds: 10, nanos: 0 });
+    let hold = v1::HoldBreakerRequest {
+        service: "payments".to_owned(),
+        forced: v1::ForcedState::Open.into(),
+        reason: "a drill".to_owned(),
+        ttl,
+        ..Default::default()
+    };
+    registry.hold_breaker(hold.clone()).await.unwrap();
+    registry
+        .set_level(v1::SetIsolationLevelRequest { ttl, ..set_level("payments", IsolationLevel::None) })
+        .await
+        .unwrap();
+    clock.set(40);
+    registry.set_level(set_level("payments", IsolationLevel::Full)).await.unwrap();
+    registry.hold_breaker(hold).await.unwrap();
+
+    let listed = registry.list_revisions(&list("payments", 9, "")).await.unwrap().revisions;
+    let changed = |index: usize| -> Vec<_> {
+        let is_kept = |path: &&str| !path.ends_with("reason") && !path.ends_with("actor") && !path.ends_with("owner");
+        listed[index].changes.iter().map(|change| &*change.path).filter(is_kept).collect()
+    };
+    assert_eq!(changed(1), ["level"]);
+    assert_eq!(changed(2), ["orders.temporary_level.expire_time", "orders.temporary_level.level"]);
+    // What is ordered anew is new.
+    assert_eq!(changed(0), changed(3));
+
+    let paths = async |from, to| -> Vec<_> {
+        let request = v1::DiffRevisionsRequest {
+            service: "payments".to_owned(),
+            from,
+            to,
+            ..v1::DiffRevisionsRequest::default()
+        };
+        let told = registry.diff_revisions(&request).await.unwrap();
+        told.changes.into_iter().filter(|change| change.path.ends_with("level")).map(|change| change.path).collect()
+    };
+    assert_eq!(paths(time(25), time(35)).await, ["orders.temporary_level.level"], "by itself");
+    assert_eq!(paths(time(35), time(40)).await, ["level"]);
+    let of = |index: usize| point(Point::Revision(listed[index].revision.unwrap()));
+    assert_eq!(paths(of(2), of(1)).await, ["level", "orders.temporary_level.level"], "two states differ in both");
+    let back = v1::RollbackRequest { service: "payments".to_owned(), to: time(35), ..Default::default() };
+    let back = registry.rollback(back).await.unwrap().services.remove(0);
+    assert_eq!(back.changes.iter().map(|change| &*change.path).collect::<Vec<_>>(), ["level"]);
+}
+
 #[tokio::test]
 async fn what_there_is_not_is_refused_with_what_there_is() {
     let (_, registry, revisions) = lived().await;
