@@ -14,6 +14,9 @@ pub(crate) use self::pages::PAGE;
 pub(crate) use self::rpc::Rpc;
 
 use cofferdam_proto::status::{Facts, is_transport};
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -47,6 +50,8 @@ pub(crate) struct Client {
     server: String,
     actor: Option<MetadataValue<tonic::metadata::Ascii>>,
     patience: Duration,
+    /// Whether a manager has answered there.
+    is_manager: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -75,7 +80,7 @@ impl Client {
             return Err(bad("it names a user, and managers of this release know none"));
         }
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
-        Ok(Self { channel, server: url, actor: named(actor), patience })
+        Ok(Self { channel, server: url, actor: named(actor), patience, is_manager: Arc::default() })
     }
 
     /// Where it dials.
@@ -104,7 +109,10 @@ impl Client {
             let remaining = deadline.saturating_duration_since(Instant::now());
             let asked = Box::pin(self.ask(request.clone(), remaining));
             let status = match timeout_at(deadline, asked).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    self.has_answered();
+                    return Ok(answer);
+                }
                 Ok(Err(status)) => status,
                 Err(_) => return Err(self.no_answer::<R>(within)),
             };
@@ -137,16 +145,42 @@ impl Client {
 
     fn failed<R: Rpc>(&self, request: &R, status: &Status, within: Duration) -> CallError {
         let facts = Facts::of_status(status);
-        if !is_transport(status) {
-            return CallError::Refused(Box::new(Refusal::of(method(R::PATH), request.subject(), status)));
+        let (server, rpc) = (self.server.clone(), method(R::PATH));
+        // What a peer has said comes from nothing else; what broke under an answer that had begun is the transport's as well.
+        if !is_transport(status) && status.source().is_none() {
+            return self.refused(Refusal::of(rpc, request.subject(), status));
         }
+        let why = error::innermost(status);
         match facts.code {
             Code::DeadlineExceeded => self.no_answer::<R>(within),
-            _ if !facts.may_have_reached => {
-                CallError::Unreachable { server: self.server.clone(), why: error::innermost(status) }
-            }
-            _ => CallError::Broke { server: self.server.clone(), rpc: method(R::PATH), why: error::innermost(status) },
+            _ if !facts.may_have_reached => CallError::Unreachable { server, why },
+            _ if self.is_manager.load(Ordering::Relaxed) => CallError::Broke { server, rpc, why },
+            _ => CallError::NoManager { server, why: format!("the connection broke under {rpc} ({why})") },
         }
+    }
+
+    /// A refusal, where it is a manager's: those give a reason, and what answers in their place may say anything.
+    fn refused(&self, refusal: Refusal) -> CallError {
+        let server = self.server.clone();
+        if !refusal.reason.is_empty() {
+            self.has_answered();
+        }
+        let Refusal { rpc, message, .. } = &refusal;
+        match refusal.code {
+            _ if self.is_manager.load(Ordering::Relaxed) => CallError::Refused(Box::new(refusal)),
+            Code::Unimplemented | Code::NotFound => {
+                CallError::NoManager { server, why: format!("it does not know {rpc} ({message})") }
+            }
+            Code::Internal | Code::Unknown | Code::Unauthenticated | Code::PermissionDenied => {
+                CallError::NoManager { server, why: format!("what it says to {rpc} is no answer of one ({message})") }
+            }
+            _ => CallError::Refused(Box::new(refusal)),
+        }
+    }
+
+    /// Notes that a manager is there.
+    fn has_answered(&self) {
+        self.is_manager.store(true, Ordering::Relaxed);
     }
 }
 

@@ -6,6 +6,7 @@
 mod assign;
 mod diff;
 mod fields;
+mod names;
 mod shorthand;
 mod shown;
 
@@ -93,6 +94,7 @@ pub(crate) fn dynamic<M: Named>(message: &M) -> Result<DynamicMessage, Fault> {
 /// [`Fault`] with the path of the first field at fault.
 pub(crate) fn read<M: Named>(mut value: Value) -> Result<M, Fault> {
     let descriptor = descriptor::<M>()?;
+    names::check(&value, &descriptor)?;
     shorthand::expand(&mut value, &descriptor);
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);

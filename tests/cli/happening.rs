@@ -73,6 +73,38 @@ async fn what_happens_is_printed_as_it_comes() {
     assert!(told.contains("change") && told.contains("default/payments: registered"), "{told}");
 }
 
+/// Before, it was told as "h2 protocol error", with a command that mends nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_is_killed_under_a_watch_went_away_and_is_asked_again() {
+    let (mut manager, operator) = Operator::with_manager().await;
+    let mut children = ["watch", "get services -w"].map(|arguments| {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        operator.done(&["register", "payments", "--label", &format!("for={}", arguments[0])]);
+        let mut child = operator.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        (BufReader::new(child.stderr.take().unwrap()), out, Going(child))
+    });
+    // Both have shown something.
+    let mut line = String::new();
+    children[1].1.read_line(&mut line).unwrap();
+    assert!(line.starts_with("NAME"), "{line}");
+    let (lines, printed) = std::sync::mpsc::channel();
+    let [(said, out, _watching), (said_too, _, _getting)] = children;
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let mut changes = 0..;
+    eventually("a change to be printed", async || {
+        operator.done(&["register", "payments", "--label", &format!("at={}", changes.next().unwrap())]);
+        printed.recv_timeout(std::time::Duration::from_millis(200)).map_err(|_| "nothing")
+    })
+    .await;
+    manager.kill();
+    for (said, end) in [(said, "; connecting again"), (said_too, "; asking again")] {
+        let complaint = said.lines().map_while(Result::ok).find(|line| line.starts_with("cofferdam: ")).unwrap();
+        let is_away = complaint.contains(" went away under ") || complaint.contains("no manager answers at ");
+        assert!(is_away && complaint.ends_with(end), "{complaint}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d11_the_monitor_shows_all_breakers_and_ends_with_4_where_one_is_open() {
     let (manager, operator) = Operator::with_manager().await;

@@ -35,10 +35,18 @@ pub(crate) enum CallError {
         /// How long was waited.
         within: Duration,
     },
-    /// The connection broke under the call; whether it was done is not known.
+    /// Something is there, and has not answered as a manager does.
     #[error(
-        "the connection to {server} broke under {rpc}: {why}\ntry: the same again, or another --server where that is no manager"
+        "{server} answers, but not as a Cofferdam manager: {why}\ntry: another --server, or cofferdam version where that is a manager of another release"
     )]
+    NoManager {
+        /// Where.
+        server: String,
+        /// What it did in place of it, with its own words.
+        why: String,
+    },
+    /// The connection to a manager broke under the call; whether it was done is not known.
+    #[error("the manager at {server} went away under {rpc} ({why})\ntry: the same again, or cofferdam check")]
     Broke {
         /// Where.
         server: String,
@@ -78,6 +86,11 @@ impl CallError {
             Self::Refused(refusal) => &refusal.reason,
             _ => "",
         }
+    }
+
+    /// What is wrong, in a line, for a command that goes on by itself: what mends it is left out.
+    pub(crate) fn in_a_line(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
     }
 }
 

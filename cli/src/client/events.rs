@@ -53,7 +53,10 @@ impl Events {
     /// [`CallError`], where the stream broke off or has fallen silent.
     pub(crate) async fn next(&mut self) -> Result<Option<v1::WatchEventsResponse>, CallError> {
         match timeout(SILENCE, self.stream.message()).await {
-            Ok(Ok(message)) => Ok(message),
+            Ok(Ok(message)) => {
+                self.client.has_answered();
+                Ok(message)
+            }
             Ok(Err(status)) => Err(self.client.failed(&self.request, &status, SILENCE)),
             Err(_) => Err(self.client.no_answer::<v1::WatchEventsRequest>(SILENCE)),
         }

@@ -112,3 +112,59 @@ fn what_the_service_did_wrong_is_told_as_its_own() {
     let mend = "cofferdam describe service shop/pay, and the service's own log";
     assert_eq!(told, format!("the call of the service failed with Internal: protocol error\ntry: {mend}"));
 }
+
+fn client() -> Client {
+    Client::new("http://m:1", "a", Duration::from_secs(5)).unwrap()
+}
+
+/// Before, it was told in the words of the library that speaks HTTP/2, or as if a manager had refused.
+#[tokio::test]
+async fn what_answers_and_is_no_manager_is_told_as_that() {
+    let (client, request) = (client(), v1::ListIsolatedServicesRequest::default());
+    let told = |status: Status| client.failed(&request, &status, Duration::ZERO).to_string();
+    let unknown = "unknown service cofferdam.v1.IsolationService";
+    assert_eq!(
+        told(Status::unimplemented(unknown)),
+        format!(
+            "http://m:1 answers, but not as a Cofferdam manager: it does not know ListIsolatedServices ({unknown})\n\
+             try: another --server, or cofferdam version where that is a manager of another release"
+        )
+    );
+    let garbled = told(Status::internal("failed to decode Protobuf message: invalid wire type"));
+    let words = "what it says to ListIsolatedServices is no answer of one (failed to decode Protobuf message: ";
+    assert!(garbled.contains(words), "{garbled}");
+    // A manager is known by the reasons that it gives, and is believed from then on.
+    let details = ErrorDetails::with_error_info("INTERNAL", "cofferdam", HashMap::new());
+    assert_eq!(told(Status::with_error_details(Code::Internal, "no", details)), "no\ntry: cofferdam check");
+    assert!(told(Status::unimplemented("")).contains("the manager may be of another release"));
+}
+
+/// Before, it was a refusal, such as "h2 protocol error: error reading a body from connection".
+#[tokio::test]
+async fn a_manager_that_dies_under_an_answer_went_away() {
+    let client = client();
+    client.has_answered();
+    let cut = || Status::from_error(std::io::Error::other("error reading a body").into());
+    let error = client.failed(&v1::WatchEventsRequest::default(), &cut(), Duration::ZERO);
+    assert_eq!(error.in_a_line(), "the manager at http://m:1 went away under WatchEvents (error reading a body)");
+}
+
+#[tokio::test]
+async fn a_server_of_web_pages_is_no_manager() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(&listener.local_addr().unwrap().to_string(), "a", Duration::from_secs(60)).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The first words of HTTP/2 are a request line to it.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.0 505 HTTP Version Not Supported\r\n\r\n<html></html>").await;
+        }
+    });
+    let error = client.call(v1::ListIsolatedServicesRequest::default()).await.unwrap_err();
+    assert!(matches!(error, CallError::NoManager { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("answers, but not as a Cofferdam manager: the connection broke under"),
+        "{error}"
+    );
+}

@@ -246,10 +246,8 @@ async fn follow(asked: Asked, session: &mut Session<'_>) -> Result<(), Error> {
             },
         };
         if !shown.is_away {
-            match broke {
-                Some(error) => complain(&error),
-                None => complain(&"the manager has ended the stream"),
-            }
+            let why = broke.map_or_else(|| "the manager has ended the stream".to_owned(), |error| error.in_a_line());
+            complain(&format!("{why}; connecting again"));
         }
         shown.is_away = true;
         tokio::time::sleep(PAUSE).await;

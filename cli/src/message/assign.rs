@@ -1,15 +1,12 @@
 //! `path=value`, as typed after `policy set`.
 
-use super::shorthand::short_names;
+use super::names::{no_field, no_value};
 use super::{Fault, descriptor, read};
 use cofferdam_proto::v1;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use prost_types::FieldMask;
 use serde_json::{Map, Value};
 use std::str::FromStr;
-
-/// How alike two names have to be, of 1 for the same, for one to be proposed in place of the other.
-const ALIKE: f64 = 0.6;
 
 /// A field of a policy, and what it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +68,10 @@ fn resolve(message: &MessageDescriptor, path: &str) -> Result<Vec<FieldDescripto
             Fault::at(path, format!("{parent} has no fields of its own that can be set by path: set it as a whole"))
         })?;
         let field = inside.get_field_by_name(name).or_else(|| inside.get_field_by_json_name(name));
-        let field = field.ok_or_else(|| Fault::at(path, unknown(&inside, &fields, name)))?;
+        let field = field.ok_or_else(|| {
+            let above: String = fields.iter().map(|field| format!("{}.", field.name())).collect();
+            Fault::at(path, no_field(&inside, &above, name))
+        })?;
         message = match field.kind() {
             Kind::Message(inner)
                 if !field.is_list() && !field.is_map() && inner.full_name().starts_with("cofferdam.") =>
@@ -85,17 +85,6 @@ fn resolve(message: &MessageDescriptor, path: &str) -> Result<Vec<FieldDescripto
     Ok(fields)
 }
 
-fn unknown(inside: &MessageDescriptor, above: &[FieldDescriptor], name: &str) -> String {
-    let names: Vec<_> = inside.fields().map(|field| field.name().to_owned()).collect();
-    let score = |candidate: &String| strsim::jaro_winkler(name, candidate);
-    let nearest = names.iter().max_by(|left, right| score(left).total_cmp(&score(right)));
-    let above: String = above.iter().map(|field| format!("{}.", field.name())).collect();
-    match nearest.filter(|nearest| score(nearest) >= ALIKE) {
-        Some(nearest) => format!("there is no such field; did you mean {above}{nearest}?"),
-        None => format!("there is no such field; there are {}", names.join(", ")),
-    }
-}
-
 /// A value as typed, as the JSON that its field takes.
 fn typed(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
     if field.is_list() || field.is_map() {
@@ -104,16 +93,7 @@ fn typed(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
     match field.kind() {
         Kind::String => Ok(Value::String(text.to_owned())),
         Kind::Bool => text.parse().map(Value::Bool).map_err(|_| format!("must be true or false, and is {text:?}")),
-        Kind::Enum(values) => {
-            let names = short_names(&values);
-            let full = values.get_value_by_name(text).is_some();
-            let wanted = text.replace('_', "-").to_ascii_lowercase();
-            if full || names.contains(&wanted) {
-                Ok(Value::String(text.to_owned()))
-            } else {
-                Err(format!("must be one of {}, and is {text:?}", names.join(", ")))
-            }
-        }
+        Kind::Enum(values) => no_value(&values, text).map_or_else(|| Ok(Value::String(text.to_owned())), Err),
         Kind::Message(message) if message.full_name() == "google.protobuf.Duration" => humantime::parse_duration(text)
             .map(|_| Value::String(text.to_owned()))
             .map_err(|_| format!("must be a time with its unit, such as 250ms or 30s, and is {text:?}")),

@@ -55,6 +55,32 @@ fn what_is_no_message_is_refused_at_its_path() {
     }
 }
 
+/// Before, a file was told "unrecognized field name", and of the section alone.
+#[test]
+fn a_misspelt_name_in_a_document_is_told_with_its_place_and_the_nearest() {
+    for (value, told) in [
+        (
+            json!({"policy": {"retry": {"max_atempts": 2}}}),
+            "policy.retry.max_atempts: there is no such field; did you mean policy.retry.max_attempts?",
+        ),
+        (
+            json!({"service": {"endpoints": [{"adress": "x"}]}}),
+            "service.endpoints[0].adress: there is no such field; did you mean service.endpoints[0].address?",
+        ),
+        (json!({"levell": "full"}), "levell: there is no such field; did you mean level?"),
+        (
+            json!({"policy": {"level": "enhancd"}}),
+            "policy.level: must be one of none, basic, enhanced, full, auto, and is \"enhancd\"",
+        ),
+        (json!({"policy": {"fallback": {"on": ["opne"]}}}), "policy.fallback.on[0]: must be one of "),
+    ] {
+        let fault = read::<v1::RegisterServiceRequest>(value).unwrap_err().to_string();
+        assert!(fault.starts_with(told), "{fault}");
+    }
+    // Keys of a map are whatever somebody likes.
+    assert!(read::<v1::RegisterServiceRequest>(json!({"service": {"labels": {"levell": "x"}}})).is_ok());
+}
+
 #[test]
 fn fields_are_listed_in_the_form_in_which_they_are_written() {
     let policy = policy(json!({

@@ -130,10 +130,16 @@ fn known_only(dict: &Dict, section: &str, path: &Path) -> Result<(), ConfigError
         let key = format!("{section}{name}");
         let is_key = KEYS.iter().any(|(known, _)| *known == key);
         let inside = format!("{key}.");
-        match value {
+        let first = KEYS.iter().find_map(|(known, _)| known.strip_prefix(&inside));
+        match (value, first) {
             _ if is_key => {}
-            Value::Dict(_, dict) if KEYS.iter().any(|(known, _)| known.starts_with(&inside)) => {
-                known_only(dict, &inside, path)?;
+            (Value::Dict(_, dict), Some(_)) => known_only(dict, &inside, path)?,
+            (_, Some(first)) => {
+                let is = "is a section, and is given a value";
+                let place = path.display();
+                return Err(ConfigError::Value(format!(
+                    "{key} in {place}: {is}: write [{key}], and below it {first} = ..."
+                )));
             }
             _ => {
                 return Err(ConfigError::UnknownKey { path: path.to_owned(), nearest: nearest(&key), key });

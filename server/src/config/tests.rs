@@ -139,6 +139,16 @@ fn an_unknown_key_is_refused_with_the_nearest() {
     }
 }
 
+/// Before: "unknown key listen: did you mean listen?"
+#[test]
+fn a_section_that_is_given_a_value_is_told_as_that() {
+    for text in ["listen = 3", "listen = \"127.0.0.1:7420\"", "listen = [\"a\"]"] {
+        let refused = load_file(text).unwrap_err().to_string();
+        assert!(refused.starts_with("listen in /"), "{refused}");
+        assert!(refused.ends_with(": is a section, and is given a value: write [listen], and below it address = ..."));
+    }
+}
+
 #[test]
 fn a_wrong_value_names_its_place() {
     let refused = load_file("[store]\ntimeout = 10").unwrap_err().to_string();

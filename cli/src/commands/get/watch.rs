@@ -39,7 +39,7 @@ pub(super) async fn run(args: &GetArgs, session: &mut Session<'_>) -> Result<(),
             Err(error @ Error::Call(CallError::Refused(_) | CallError::BadServer { .. })) => return Err(error),
             Err(Error::Call(error)) if !shown.widths.is_empty() => {
                 if !shown.is_away {
-                    complain(&error);
+                    complain(&format!("{}; asking again", error.in_a_line()));
                 }
                 shown.is_away = true;
             }

@@ -65,6 +65,19 @@ fn opossums_defaults_come_along() {
     );
 }
 
+/// Before, a misspelt option was told as one that has no counterpart, which it has.
+#[test]
+fn a_misspelt_option_is_told_with_the_one_that_was_meant() {
+    let (_, notes) =
+        one(Source::Opossum, json!({"timout": 3000, "volumeTreshold": 4, "cacheTTL": 1, "errorFilter": 0}));
+    let said = |name: &str| notes.iter().find(|note| note.starts_with(name)).unwrap().as_str();
+    let left_out = "has no counterpart and is left out";
+    assert_eq!(said("timout"), format!("timout {left_out}; did you mean timeout?"));
+    assert_eq!(said("volumeTreshold"), format!("volumeTreshold {left_out}; did you mean volumeThreshold?"));
+    assert_eq!(said("cacheTTL"), format!("cacheTTL {left_out}"));
+    assert_eq!(said("errorFilter"), format!("errorFilter {left_out}"));
+}
+
 #[test]
 fn instances_of_resilience4j_are_services() {
     let config = json!({"resilience4j": {

@@ -1,10 +1,13 @@
 use crate::message::{Fault, duration};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The least difference between two shares: one call of a million.
 const LEAST: f64 = 0.000_001;
+
+/// How alike two options have to be, of 1 for the same, for one to be a misspelt other one.
+const ALIKE: f64 = 0.75;
 
 /// What a configuration says of a service.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub(super) struct Options {
     path: String,
     /// By their plain names, with the names that they are written with.
     values: BTreeMap<String, (String, Value)>,
+    /// The options that there are, as far as somebody has asked for them.
+    asked: BTreeSet<String>,
 }
 
 impl Options {
@@ -37,9 +42,9 @@ impl Options {
                         return Err(Fault::at(path, format!("{known} and {name} are one option: say it once")));
                     }
                 }
-                Ok(Self { path: path.to_owned(), values })
+                Ok(Self { path: path.to_owned(), values, asked: BTreeSet::new() })
             }
-            Value::Null => Ok(Self { path: path.to_owned(), values: BTreeMap::new() }),
+            Value::Null => Ok(Self { path: path.to_owned(), values: BTreeMap::new(), asked: BTreeSet::new() }),
             other => Err(Fault::at(path, format!("must be an object, and is {other}"))),
         }
     }
@@ -53,6 +58,7 @@ impl Options {
 
     /// Takes an option. `None`: it is not said.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.asked.insert(name.to_owned());
         self.values.remove(&plain(name)).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
@@ -142,10 +148,16 @@ impl Options {
         Fault::at(path, what)
     }
 
-    /// Says what nobody has taken.
+    /// Says what nobody has taken, and which option that may have been meant for.
     pub(super) fn leftovers(self, notes: &mut Vec<String>) {
         for (name, _) in self.values.values() {
-            notes.push(format!("{name} has no counterpart and is left out"));
+            // By letters that differ: options that only begin alike are others.
+            let likeness = |asked: &str| strsim::normalized_damerau_levenshtein(&plain(name), &plain(asked));
+            let nearest = self.asked.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let hint = nearest
+                .filter(|nearest| likeness(nearest) >= ALIKE)
+                .map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"));
+            notes.push(format!("{name} has no counterpart and is left out{hint}"));
         }
     }
 }
