@@ -39,7 +39,7 @@ pub(crate) use self::session::{Common, Surroundings};
 
 use self::session::Session;
 use crate::client::CallError;
-use crate::output::{Hints, Lines, Style, Unread};
+use crate::output::{Format, Hints, Lines, Style, Unread};
 use clap::Subcommand;
 use std::io::Write;
 use std::sync::OnceLock;
@@ -225,16 +225,26 @@ async fn dispatch(
         hints.get_or_init(|| common.or(&surroundings.before).hints());
         Session::new(common, surroundings, out)
     };
+    let unnamed = |what: &str, common: &Common, out| match common.or(&surroundings.before).output {
+        Some(Format::Name) => {
+            hints.get_or_init(|| common.or(&surroundings.before).hints());
+            let words = format!("{what} prints no names, so there is nothing for -o name");
+            Err(Error::usage(words, "cofferdam get services -o name"))
+        }
+        _ => session(common, out),
+    };
     match command {
         OperatorCommand::Get(args) => get::run(&args, &mut session(&args.common, out)?).await,
-        OperatorCommand::Describe(command) => describe::run(&command, &mut session(command.common(), out)?).await,
-        OperatorCommand::Explain(args) => Box::pin(explain::run(&args, &mut session(&args.common, out)?)).await,
-        OperatorCommand::Stats(args) => stats::run(&args, &mut session(&args.common, out)?).await,
-        OperatorCommand::Top(args) => {
-            Box::pin(top::run(&args, surroundings.no_color, &session(&args.common, out)?)).await
+        OperatorCommand::Describe(command) => {
+            describe::run(&command, &mut unnamed("describe", command.common(), out)?).await
         }
-        OperatorCommand::Check(args) => check::run(&args, &mut session(&args.common, out)?).await,
-        OperatorCommand::Wait(args) => wait::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Explain(args) => Box::pin(explain::run(&args, &mut session(&args.common, out)?)).await,
+        OperatorCommand::Stats(args) => stats::run(&args, &mut unnamed("stats", &args.common, out)?).await,
+        OperatorCommand::Top(args) => {
+            Box::pin(top::run(&args, surroundings.no_color, &unnamed("top", &args.common, out)?)).await
+        }
+        OperatorCommand::Check(args) => check::run(&args, &mut unnamed("check", &args.common, out)?).await,
+        OperatorCommand::Wait(args) => wait::run(&args, &mut unnamed("wait", &args.common, out)?).await,
         OperatorCommand::Register(args) => register::register(&args, &mut session(&args.write.common, out)?).await,
         OperatorCommand::Unregister(args) => register::unregister(&args, &mut session(&args.write.common, out)?).await,
         OperatorCommand::SetLevel(args) => level::run(&args, &mut session(&args.write.common, out)?).await,
@@ -255,7 +265,7 @@ async fn dispatch(
         OperatorCommand::Monitor(args) => monitor::run(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Rollback(args) => Box::pin(rollback::run(&args, &mut session(&args.write.common, out)?)).await,
         OperatorCommand::Graph(args) => graph::run(&args, &mut session(&args.common, out)?).await,
-        OperatorCommand::Exec(args) => exec::run(&args, &mut session(&args.common, out)?).await,
+        OperatorCommand::Exec(args) => exec::run(&args, &mut unnamed("exec", &args.common, out)?).await,
         OperatorCommand::Export(args) => declare::export(&args, &mut session(&args.common, out)?).await,
         OperatorCommand::Apply(args) => Box::pin(declare::apply(&args, &mut session(&args.common, out)?)).await,
         OperatorCommand::Diff(args) => declare::diff(&args, &mut session(&args.common, out)?).await,

@@ -70,7 +70,15 @@ fn is_set(name: &str) -> bool {
 fn operators(before: Common) -> commands::Surroundings {
     let is_terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
     let arguments = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    commands::Surroundings { is_terminal, no_color: is_set("NO_COLOR"), before, arguments }
+    let width = if is_terminal { terminal_width() } else { None };
+    commands::Surroundings { is_terminal, width, no_color: is_set("NO_COLOR"), before, arguments }
+}
+
+/// How wide the terminal is, by `COLUMNS` where that says it.
+fn terminal_width() -> Option<usize> {
+    let said = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let found = || ratatui::crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
+    said.or_else(found).filter(|columns| *columns > 0)
 }
 
 fn surroundings() -> Surroundings {

@@ -14,7 +14,7 @@ pub(crate) use self::hints::Hints;
 #[cfg(test)]
 pub(crate) use self::hints::WITHOUT_A_MANAGER;
 pub(crate) use self::printable::{Lines, printable, printable_lines};
-pub(crate) use self::table::{Cell, Table, Tone, print_row};
+pub(crate) use self::table::{Cell, Table, Tone, Widths, Yielding, print_row};
 
 use crate::message::{Fault, Named};
 use clap::ValueEnum;

@@ -22,6 +22,7 @@ async fn a_context_names_a_manager_and_a_namespace() {
     let listed = operator.done(&["config", "get-contexts"]);
     let current: Vec<_> = listed.lines().filter(|line| line.starts_with('*')).collect();
     assert!(current.len() == 1 && current[0].contains("nowhere"), "{listed}");
+    assert_eq!(operator.done(&["config", "get-contexts", "-o", "name"]), "lab\nnowhere\n");
     operator.done(&["config", "delete-context", "nowhere"]);
     let listed = operator.done(&["config", "get-contexts"]);
     assert!(listed.lines().count() == 2 && !listed.contains('*'), "{listed}");

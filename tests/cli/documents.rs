@@ -178,3 +178,24 @@ fn simulate_prints_a_document_for_programs() {
     refused(&operator.run(&["simulate", &policy, &calls, "-o", "wide"]), 2, &["wide"]);
     refused(&operator.run(&["-o", "json", "simulate", &policy, &calls]), 2, &["--output before a command"]);
 }
+
+/// Before, each of them had the manager store that it had been asked: ten thousand documents were ten thousand writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_that_are_as_they_are_said_write_nothing() {
+    let (_manager, operator) = Operator::with_manager().await;
+    let services = ["service: {name: a}\nlevel: full", "service: {name: b}", "service: {name: c}\nlevel: auto"];
+    let file = operator.file("services.yaml", &services.join("\n---\n"));
+    operator.done(&["apply", "-f", &file]);
+    let newest = |service: &str| -> u64 {
+        operator.done(&["history", service, "--limit", "1", "-o", "name"]).trim().parse().unwrap()
+    };
+    let before = newest("c");
+    let said = operator.done(&["apply", "-f", &file]);
+    assert_eq!(said.lines().filter(|line| line.contains(": unchanged, revision ")).count(), 3, "{said}");
+    let exported = operator.done(&["export"]);
+    let file = operator.file("exported.yaml", &exported);
+    assert!(!operator.done(&["apply", "-f", &file]).contains("changed, revision 0"));
+    operator.done(&["register", "d"]);
+    assert_eq!(newest("d"), before + 1, "nothing was written in between");
+    assert_eq!(operator.done(&["export", "-o", "name"]), "a\nb\nc\nd\n");
+}

@@ -33,6 +33,14 @@ fn a_command_line_that_makes_no_sense_is_exit_code_2() {
         &["get", "services", "-s", "ftp://a:1"],
         &["policy", "set", "payments", "retry.max_attempts=3", "retry.max_attempts=4"],
         &["rollback", "payments", "--to-revision", "0.3"],
+        // Before, it was ignored.
+        &["check", "-o", "name"],
+        &["-o", "name", "stats"],
+        &["describe", "service", "payments", "-o", "name"],
+        &["wait", "payments", "-o", "name"],
+        &["exec", "payments", "Get", "--data-raw", "x", "-o", "name"],
+        &["top", "-o", "name"],
+        &["config", "get-contexts", "-o", "json"],
     ] {
         let said = operator.run(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");

@@ -154,11 +154,14 @@ async fn a_rollback_of_all_waits_for_what_had_not_changed_too() {
         let back = operator.run(&[&["rollback"], all, &flags].concat());
         refused(&back, 3, &["1 more had not changed since", "  pay-1 pending", "payments: applied by 0/1 after "]);
     }
-    // Who says how many are enough does not wait for those who may yet come.
-    let nobody = ["rollback", "--all", "-n", "shop", "--to-time", "1ms", "--wait", "--quorum", "1"];
-    let nobody = operator.run(&nobody);
-    assert_eq!(nobody.code, Some(0), "{nobody:?}");
-    assert!(nobody.err.contains("shop: every service that instances use is in force"), "{nobody:?}");
+
+    let (manager, operator) = Operator::with_manager().await;
+    register(&manager, &json!({"service": {"name": "payments"}, "level": "ISOLATION_LEVEL_ENHANCED"}));
+    let _sdk = Cofferdam::builder("checkout").manager(manager.url()).start().service("payments");
+    operator.done(&["wait", "payments"]);
+    let back = operator.run(&["rollback", "--all", "--to-time", "1ms", "--wait"]);
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert!(back.err.contains("default: every service that instances use is in force, after "), "{back:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,6 +71,7 @@ pub(super) async fn run(args: &CheckArgs, session: &mut Session<'_>) -> Result<(
     let shown = lines.iter().filter(|line| !args.quiet || line.verdict != Verdict::Fine);
     let written = match session.format {
         Format::Json | Format::Yaml => print_document(session.out, session.format, &document(shown, &session.hints)),
+        // Names are refused.
         Format::Table | Format::Wide | Format::Name => print(shown, session).map_err(PrintError::from),
     };
     match found(&lines) {

@@ -5,7 +5,7 @@ use super::{Error, Surroundings};
 use crate::client::Client;
 use crate::contexts::{self, DEFAULT_PATIENCE};
 use crate::output::{Style, Table, say};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use cofferdam_core::name::Name;
 use std::io::Write;
 
@@ -13,13 +13,30 @@ use std::io::Write;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// List contexts; the current one has a star.
-    GetContexts,
+    GetContexts(GetContextsArgs),
     /// Make a context the current one.
     UseContext(UseContextArgs),
     /// Add a context, or change it; the first one becomes the current one.
     SetContext(SetContextArgs),
     /// Forget a context; where it was the current one, none is.
     DeleteContext(UseContextArgs),
+}
+
+/// How contexts are listed.
+#[derive(Args, Debug)]
+pub(crate) struct GetContextsArgs {
+    /// How they are printed
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Form::Table)]
+    output: Form,
+}
+
+/// How contexts are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people
+    Table,
+    /// Names alone, one a line
+    Name,
 }
 
 /// Which context.
@@ -47,7 +64,10 @@ pub(super) fn run(command: ConfigCommand, surroundings: &Surroundings, out: &mut
     let path = contexts_path()?;
     let mut contexts = contexts::load(&path)?;
     match command {
-        ConfigCommand::GetContexts => {
+        ConfigCommand::GetContexts(args) if args.output == Form::Name => {
+            Ok(contexts.iter().try_for_each(|(name, _)| writeln!(out, "{name}"))?)
+        }
+        ConfigCommand::GetContexts(_) => {
             let mut table = Table::new(["CURRENT", "NAME", "SERVER", "NAMESPACE"]);
             for (name, context) in contexts.iter() {
                 let current = if contexts.current() == Some(name) { "*" } else { "" };

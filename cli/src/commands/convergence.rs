@@ -84,13 +84,16 @@ pub(super) async fn wait(
     Ok(Waited { answer, took: began.elapsed() })
 }
 
-/// Whether nobody uses the service, as far as a manager that has been there for a while can tell.
+/// Whether nobody uses the service, or any of the namespace where none is named, as far as a manager that has been there
+/// for a while can tell.
 pub(super) async fn is_unused(session: &Session<'_>, (namespace, service): (String, String)) -> Result<bool, Error> {
     let request = v1::GetConvergenceRequest { namespace, service, ..Default::default() };
     let Some(convergence) = session.client.call(request).await?.convergence else { return Ok(false) };
     let is_settled = std_duration(convergence.observed_for).is_some_and(|observed| observed >= SETTLING);
     let instances: u32 = convergence.services.iter().map(|service| service.instances).sum();
-    Ok(instances == 0 && is_settled && convergence.unreachable_managers.is_empty())
+    // Of a namespace, services that are done are only counted.
+    let is_used = instances > 0 || convergence.converged_services > 0;
+    Ok(!is_used && is_settled && convergence.unreachable_managers.is_empty())
 }
 
 /// `applied by 3/4`.

@@ -4,7 +4,7 @@ use super::Error;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use crate::client::CallError;
 use crate::message::short_name;
-use crate::output::{Cell, Format, Table, Tone, complain, print_row, say};
+use crate::output::{Cell, Format, Table, Tone, Widths, complain, print_row, say};
 use clap::{Args, ValueEnum};
 use cofferdam_proto::v1::{self, watch_events_response::Message};
 use std::time::{Duration, SystemTime};
@@ -257,7 +257,7 @@ async fn follow(asked: Asked, session: &mut Session<'_>) -> Result<(), Error> {
 /// What was printed last.
 #[derive(Default)]
 struct Shown {
-    widths: Vec<usize>,
+    widths: Widths,
     unreachable: Vec<v1::UnreachableManager>,
     is_away: bool,
 }
@@ -291,7 +291,7 @@ impl Shown {
                 let mut table = Table::new(columns(is_wide));
                 table.push(row(event, is_wide));
                 let is_first = self.widths.is_empty();
-                self.widths = table.widths(&self.widths);
+                self.widths = table.widths(&self.widths, session.room);
                 if is_first {
                     table.print_header(session.out, &self.widths)?;
                 }

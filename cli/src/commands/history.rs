@@ -6,7 +6,7 @@ use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, ServiceName, Session};
 use crate::clock;
 use crate::message::shown;
-use crate::output::{Format, Table, age};
+use crate::output::{Format, Table, Yielding, age};
 use clap::Args;
 use cofferdam_proto::v1;
 use std::time::{Duration, SystemTime};
@@ -16,6 +16,9 @@ Examples:
   cofferdam history payments
   cofferdam history -A --limit 50
   cofferdam history payments -o wide";
+
+/// What gives way on a narrow terminal.
+const YIELDING: &[Yielding] = &[("WHY", 20), ("WHAT", 32), ("WHO", 10), ("WHY", 10), ("WHAT", 20), ("WHY", 0)];
 
 /// The most changes of a page.
 const PAGE: i32 = 100;
@@ -76,7 +79,7 @@ pub(super) async fn run(args: &HistoryArgs, session: &mut Session<'_>) -> Result
 /// A line for each change, with so many of the fields that differ.
 fn table(changes: &[v1::ServiceRevision], most: usize, session: &Session<'_>, now: SystemTime) -> Table {
     let written = moment::written(changes.iter().filter_map(|change| change.revision.as_ref()));
-    let mut table = Table::new(["REVISION", "SERVICE", "AGE", "WHO", "WHAT", "WHY"]);
+    let mut table = Table::new(["REVISION", "SERVICE", "AGE", "WHO", "WHAT", "WHY"]).yielding(YIELDING);
     for change in changes {
         table.push(vec![
             written(change.revision.as_ref()).into(),

@@ -139,7 +139,8 @@ fn print(breakers: &[Breaker], at: Option<SystemTime>, session: &mut Session<'_>
         say(&session.hints.line("try: cofferdam register NAME --endpoint HOST:PORT"));
         return Ok(());
     }
-    let mut table = Table::new(["SERVICE", "STATE", "STATUS", "SUCCESSES", "FAILURES", "FAIL%"]);
+    let yielding = &[("SUCCESSES", 0), ("FAILURES", 0), ("STATUS", 0)];
+    let mut table = Table::new(["SERVICE", "STATE", "STATUS", "SUCCESSES", "FAILURES", "FAIL%"]).yielding(yielding);
     breakers.iter().for_each(|breaker| table.push(breaker.row(session)));
     session.table(&table)
 }

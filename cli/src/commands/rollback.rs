@@ -1,7 +1,7 @@
 //! `cofferdam rollback`: services as they were.
 
 use super::Error;
-use super::convergence::{self, Subject, say_missing};
+use super::convergence::{self, Subject, is_unused, say_missing};
 use super::history::field;
 use super::moment::{Moment, revision, time, written};
 use super::session::{ALL_NAMESPACES, ServiceName, Session};
@@ -180,10 +180,18 @@ async fn everywhere(args: &RollbackArgs, session: &Session<'_>) -> Result<Vec<St
     }
     let waits = namespaces.into_iter().map(|namespace| async {
         let place = (namespace.clone(), String::new());
-        Ok::<_, Error>((namespace, convergence::wait(session, place, None, Subject::Policy, args.write.quorum).await?))
+        if is_unused(session, place.clone()).await? {
+            return Ok::<_, Error>((namespace, None));
+        }
+        let waited = convergence::wait(session, place, None, Subject::Policy, args.write.quorum).await?;
+        Ok((namespace, Some(waited)))
     });
     let mut late = Vec::new();
     for (namespace, waited) in try_join_all(waits).await? {
+        let Some(waited) = waited else {
+            say(&format!("{namespace}: no instance uses a service of it"));
+            continue;
+        };
         let took = length(Some(waited.took));
         let found = waited.answer.convergence.unwrap_or_default();
         if waited.answer.reached {

@@ -99,6 +99,8 @@ fn patience(text: &str) -> Result<Duration, String> {
 pub(crate) struct Surroundings {
     /// Whether the standard output is a terminal.
     pub(crate) is_terminal: bool,
+    /// How wide that is. `None`: it is none, or nobody knows.
+    pub(crate) width: Option<usize>,
     /// Whether the user wants no colours.
     pub(crate) no_color: bool,
     /// The flags that stand before the command. Those behind it win.
@@ -191,6 +193,8 @@ pub(super) struct Session<'a> {
     pub(super) style: Style,
     /// Whether somebody watches.
     pub(super) is_terminal: bool,
+    /// How wide a table may be. `None`: as wide as it is.
+    pub(super) room: Option<usize>,
     /// How long to wait for instances.
     pub(super) patience: Option<Duration>,
     /// What the commands that are suggested have to repeat.
@@ -231,14 +235,17 @@ impl<'a> Session<'a> {
         }
         let actor = common.actor.clone().or_else(|| variable(ACTOR)).unwrap_or_else(actor);
         let client = Client::new(&target.server, &actor, common.timeout.unwrap_or(DEFAULT_PATIENCE))?;
+        let format = common.output.unwrap_or_default();
         Ok(Self {
             client,
             namespace: target.namespace,
             hints: common.hints(),
             said_namespace: common.namespace,
-            format: common.output.unwrap_or_default(),
+            format,
             style: Style::new(surroundings.is_terminal, surroundings.no_color),
             is_terminal: surroundings.is_terminal,
+            // Whoever wants it wide wants all of it.
+            room: surroundings.width.filter(|_| format == Format::Table),
             patience: common.timeout,
             out,
         })
@@ -271,7 +278,7 @@ impl<'a> Session<'a> {
 
     /// Prints a table.
     pub(super) fn table(&mut self, table: &Table) -> Result<(), Error> {
-        Ok(table.print(self.out, self.style)?)
+        Ok(table.print_within(self.out, self.style, self.room)?)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::table::print_row;
+use super::table::{Widths, print_row};
 use super::*;
 use cofferdam_proto::v1;
 use std::time::Duration;
@@ -31,10 +31,43 @@ fn a_row_that_comes_later_keeps_the_columns() {
     first.push(vec!["payments".into(), "20".into()]);
     let mut later = Table::new(["NAME", "REV"]);
     later.push(vec!["s3".into(), "7".into()]);
-    let widths = later.widths(&first.widths(&[]));
+    let widths = later.widths(&first.widths(&Widths::default(), None), None);
     let mut out = Vec::new();
     print_row(&mut out, &later.rows()[0], &widths, PLAIN).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), "s3         7\n");
+}
+
+#[test]
+fn where_there_is_no_room_what_matters_least_gives_way_first_and_names_never() {
+    let table = |rows: &[[&str; 4]]| {
+        let mut table = Table::new(["NAME", "CALLS", "WHY", "REV"]).yielding(&[("WHY", 8), ("CALLS", 0), ("WHY", 0)]);
+        rows.iter().for_each(|row| table.push(row.iter().map(|text| (*text).into()).collect()));
+        table
+    };
+    let whole = table(&[["payments", "120", "the disk is full", "20"], ["s3", "7", "no", "7"]]);
+    let within = |table: &Table, room: usize| {
+        let mut out = Vec::new();
+        table.print_within(&mut out, Style::new(true, false), Some(room)).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let all = "NAME       CALLS   WHY                REV\n\
+               payments   120     the disk is full   20\n\
+               s3         7       no                 7\n";
+    assert_eq!((within(&whole, 41), printed(&whole, PLAIN)), (all.to_owned(), all.to_owned()));
+    let cut = "NAME       CALLS   WHY            REV\n\
+               payments   120     the disk is~   20\n\
+               s3         7       no             7\n";
+    assert_eq!(within(&whole, 37), cut);
+    assert_eq!(within(&whole, 28), "NAME       WHY        REV\npayments   the dis~   20\ns3         no         7\n");
+    for room in [0, 14] {
+        assert_eq!(within(&whole, room), "NAME       REV\npayments   20\ns3         7\n", "{room}");
+    }
+    // What comes later keeps to the columns that are there.
+    let widths = whole.widths(&Widths::default(), Some(28));
+    let later = table(&[["orders-db", "1000000", "a long reason", "21"]]);
+    let mut out = Vec::new();
+    print_row(&mut out, &later.rows()[0], &later.widths(&widths, Some(28)), PLAIN).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "orders-db   a long~   21\n".replace("a long~", "a long ~"));
 }
 
 #[test]

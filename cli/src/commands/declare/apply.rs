@@ -51,6 +51,13 @@ pub(super) struct Step {
     pub(super) changes: Vec<Change>,
 }
 
+impl Step {
+    /// Whether there is nothing to write.
+    fn is_as_said(&self) -> bool {
+        self.before.is_some() && self.changes.is_empty()
+    }
+}
+
 /// Registers what files say.
 pub(in crate::commands) async fn run(args: &ApplyArgs, session: &mut Session<'_>) -> Result<(), Error> {
     check_reason(&args.reason).map_err(|error| Error::usage(format!("--{error}"), "cofferdam apply --help"))?;
@@ -155,10 +162,10 @@ pub(super) async fn plan(manifests: Vec<Manifest>, session: &Session<'_>) -> Res
 pub(super) fn show(step: &Step, session: &mut Session<'_>) -> Result<(), Error> {
     let (namespace, name) = step.manifest.key();
     let name = session.shown(&namespace, &name);
-    let head = match (&step.before, step.changes.is_empty()) {
-        (None, _) => "is not registered",
-        (Some(_), true) => "is as said",
-        (Some(_), false) => "differs",
+    let head = match &step.before {
+        None => "is not registered",
+        Some(_) if step.is_as_said() => "is as said",
+        Some(_) => "differs",
     };
     writeln!(session.out, "{name}: {head}")?;
     step.changes.iter().try_for_each(|change| writeln!(session.out, "  {change}"))?;
@@ -183,7 +190,9 @@ impl Done {
 /// Writes one service. What refuses it comes with the place where it is said.
 async fn write(step: Step, session: &Session<'_>) -> Result<Done, (String, CallError)> {
     let place = &step.manifest.place;
-    let request = v1::RegisterServiceRequest { request_id: request_id(), ..step.manifest.request.clone() };
+    // What is as said is not written, and a manager would store the name of the request all the same.
+    let request_id = if step.is_as_said() { String::new() } else { request_id() };
+    let request = v1::RegisterServiceRequest { request_id, ..step.manifest.request.clone() };
     match session.client.call(request).await {
         Ok(answer) => Ok(Done { step, answer }),
         Err(error) => Err((place.clone(), placed(error, place))),

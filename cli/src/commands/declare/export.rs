@@ -41,6 +41,12 @@ pub(in crate::commands) async fn run(args: &ExportArgs, session: &mut Session<'_
     }
     let format = if session.format == Format::Json { Format::Json } else { Format::Yaml };
     for isolated in &found {
+        if session.format == Format::Name {
+            let service = isolated.service.clone().unwrap_or_default();
+            let name = session.shown(&service.namespace, &service.name);
+            writeln!(session.out, "{name}")?;
+            continue;
+        }
         let request: v1::RegisterServiceRequest = of(isolated);
         document(session.out, format, &request)?;
     }

@@ -1,12 +1,15 @@
 use super::super::session::{ALL_NAMESPACES, Session};
 use super::{Error, Listing, Window, instances};
-use crate::output::{Cell, Document, Table, Tone, age, std_duration};
+use crate::output::{Cell, Document, Table, Tone, Yielding, age, std_duration};
 use cofferdam_proto::v1;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const COLUMNS: &[&str] = &["INSTANCE", "APPLICATION", "SERVICES", "SYNC", "OPEN", "CONNECTED", "REPORTED"];
+
+/// What gives way on a narrow terminal.
+const YIELDING: &[Yielding] = &[("REPORTED", 0), ("CONNECTED", 0), ("APPLICATION", 0)];
 
 /// What is known of one instance over its services.
 #[derive(Default)]
@@ -38,7 +41,8 @@ pub(super) async fn list(names: &[String], session: &Session<'_>) -> Result<List
     }
     let document =
         Document::Own(json!({ "clients": clients.iter().map(|(id, client)| client.json(id)).collect::<Vec<_>>() }));
-    let mut listing = Listing { table: Table::new(COLUMNS), names: Vec::new(), documents: vec![document], notes };
+    let mut listing =
+        Listing { table: Table::new(COLUMNS).yielding(YIELDING), names: Vec::new(), documents: vec![document], notes };
     for (id, client) in clients {
         listing.table.push(client.row(id));
         listing.names.push(id.to_owned());

@@ -1,7 +1,7 @@
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::services::{breaker, fallbacks, health};
 use super::{Error, Listing, Window};
-use crate::output::{Cell, Document, PrintError, Table, Tone, age, basis_points, length, rate, std_duration};
+use crate::output::{Cell, Document, PrintError, Table, Tone, Yielding, age, basis_points, length, rate, std_duration};
 use cofferdam_proto::v1;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use std::collections::BTreeSet;
@@ -23,13 +23,26 @@ pub(in crate::commands) const COLUMNS: &[&str] = &[
     "REPORTED",
 ];
 
+/// What gives way on a narrow terminal.
+const YIELDING: &[Yielding] = &[
+    ("REPORTED", 0),
+    ("CONNECTED", 0),
+    ("FALLBACK%", 0),
+    ("APPLICATION", 0),
+    ("P99", 0),
+    ("REV", 0),
+    ("HEALTH", 0),
+    ("CALLS/S", 0),
+    ("ERR%", 0),
+];
+
 /// How many services are asked about at once.
 const AT_ONCE: usize = 16;
 
 /// Lists the instances of services.
 pub(super) async fn list(names: &[ServiceName], window: Window, session: &Session<'_>) -> Result<Listing, Error> {
     let answers = all(names, window, session).await?;
-    let (mut table, mut names, mut documents) = (Table::new(COLUMNS), Vec::new(), Vec::new());
+    let (mut table, mut names, mut documents) = (Table::new(COLUMNS).yielding(YIELDING), Vec::new(), Vec::new());
     for answer in &answers {
         for instance in &answer.stats.instances {
             table.push(row(answer, instance, session));

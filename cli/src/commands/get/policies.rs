@@ -2,12 +2,26 @@ use super::super::session::{ServiceName, Session, lacks};
 use super::services::{documents, level, name_of, shown_fields};
 use super::{Error, Listing};
 use crate::message::{duration, short_name};
-use crate::output::{Cell, Table, std_duration};
+use crate::output::{Cell, Table, Yielding, std_duration};
 use cofferdam_proto::v1;
 use cofferdam_proto::v1::fallback_step::Strategy;
 
 const COLUMNS: &[&str] =
     &["NAME", "LEVEL", "PRESET", "TIMEOUT", "ATTEMPTS", "BREAKER", "OPEN FOR", "FALLBACK", "BULKHEAD", "RATE", "REV"];
+
+/// What gives way on a narrow terminal.
+const YIELDING: &[Yielding] = &[
+    ("REV", 0),
+    ("OPEN FOR", 0),
+    ("BULKHEAD", 0),
+    ("RATE", 0),
+    ("FALLBACK", 12),
+    ("PRESET", 0),
+    ("BREAKER", 12),
+    ("ATTEMPTS", 0),
+    ("FALLBACK", 0),
+    ("TIMEOUT", 0),
+];
 
 /// What the table shows of a service.
 const FIELDS: &[&str] = &[
@@ -31,8 +45,12 @@ pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result
     if session.format.is_document() {
         return documents(COLUMNS, names, session).await;
     }
-    let mut listing =
-        Listing { table: Table::new(COLUMNS), names: Vec::new(), documents: Vec::new(), notes: Vec::new() };
+    let mut listing = Listing {
+        table: Table::new(COLUMNS).yielding(YIELDING),
+        names: Vec::new(),
+        documents: Vec::new(),
+        notes: Vec::new(),
+    };
     let mut take = |isolated: v1::IsolatedService| {
         let name = name_of(&isolated, session);
         listing.table.push(row(&name, isolated));

@@ -7,11 +7,24 @@ use super::super::ordered::{AUTO, is_auto};
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::{Error, Listing, Window};
 use crate::message::short_name;
-use crate::output::{Cell, Document, Format, Table, Tone};
+use crate::output::{Cell, Document, Format, Table, Tone, Yielding};
 use cofferdam_proto::v1;
 use std::collections::HashMap;
 
 const COLUMNS: &[&str] = &["NAME", "LEVEL", "HEALTH", "STATE", "ERR%", "P99", "FALLBACK%", "CLIENTS", "SYNC", "REV"];
+
+/// What gives way on a narrow terminal. The name, the state and who has the policy in force stay.
+const YIELDING: &[Yielding] = &[
+    ("CLIENTS", 0),
+    ("FALLBACK%", 0),
+    ("REV", 0),
+    ("P99", 0),
+    ("HEALTH", 0),
+    ("SYNC", 8),
+    ("STATE", 12),
+    ("ERR%", 0),
+    ("LEVEL", 0),
+];
 
 const WIDE: &[&str] = &["CALLS/S", "CALL-ERR%", "PRESET", "VERSION"];
 
@@ -38,8 +51,12 @@ pub(super) async fn list(names: &[ServiceName], window: Window, session: &Sessio
     let found = if names.is_empty() { all(window, session).await? } else { some(names, window, session).await? };
     let is_wide = session.format == Format::Wide;
     let columns = if is_wide { [COLUMNS, WIDE].concat() } else { COLUMNS.to_vec() };
-    let mut listing =
-        Listing { table: Table::new(columns), names: Vec::new(), documents: Vec::new(), notes: found.notes };
+    let mut listing = Listing {
+        table: Table::new(columns).yielding(YIELDING),
+        names: Vec::new(),
+        documents: Vec::new(),
+        notes: found.notes,
+    };
     for (name, shown) in found.services {
         let figures = found.figures.get(&name).cloned().unwrap_or_default();
         let mut cells = row(&name, &shown, &figures);

@@ -7,7 +7,7 @@ use super::super::session::Session;
 use super::{Error, GetArgs, Listing, list, print_documents};
 use crate::client::CallError;
 use crate::message::duration;
-use crate::output::{Cell, Document, Format, complain, print_row, say};
+use crate::output::{Cell, Document, Format, Widths, complain, print_row, say};
 use std::collections::HashMap;
 
 /// What a row is about, and which of the rows about it it is: an instance that calls several services has several.
@@ -19,7 +19,7 @@ struct Shown {
     rows: HashMap<Key, Vec<Cell>>,
     documents: Vec<Document>,
     notes: Vec<String>,
-    widths: Vec<usize>,
+    widths: Widths,
     is_away: bool,
 }
 
@@ -52,7 +52,7 @@ impl Shown {
     fn print(&mut self, listing: Listing, session: &mut Session<'_>) -> Result<(), Error> {
         listing.notes.iter().filter(|note| !self.notes.contains(note)).for_each(|note| say(note));
         self.notes.clone_from(&listing.notes);
-        let widths = listing.table.widths(&self.widths);
+        let widths = listing.table.widths(&self.widths, session.room);
         let is_first = std::mem::replace(&mut self.widths, widths).is_empty();
         if session.format.is_document() {
             if self.documents != listing.documents {

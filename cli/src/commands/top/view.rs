@@ -211,7 +211,7 @@ impl View {
         ])
         .areas(frame.area());
         frame.render_widget(self.title(now), title);
-        frame.render_widget(self.note(), note);
+        frame.render_widget(self.note(note.width), note);
         let bold = Style::new().add_modifier(Modifier::BOLD);
         frame.render_widget(Line::styled(line("SERVICE", &HEADERS.map(str::to_owned), header.width), bold), header);
         self.draw_rows(frame, list);
@@ -225,7 +225,7 @@ impl View {
         // The chosen row is always seen.
         self.top = self.top.clamp(at.saturating_sub(self.room - 1), at);
         let lines = self.rows().enumerate().skip(self.top).take(self.room).map(|(index, row)| {
-            let name = if self.names_namespaces { format!("{}/{}", row.namespace, row.name) } else { row.name.clone() };
+            let name = self.name_of(row);
             let [calls, errors, p99, fallbacks, sync] = row.figures();
             let cells = [row.level.clone(), row.state(), calls, errors, p99, fallbacks, sync];
             let style = self.tone(row.tone());
@@ -262,7 +262,12 @@ impl View {
         ])
     }
 
-    fn note(&self) -> Line<'_> {
+    /// What a row is called here.
+    fn name_of(&self, row: &Row) -> String {
+        if self.names_namespaces { format!("{}/{}", row.namespace, row.name) } else { row.name.clone() }
+    }
+
+    fn note(&self, width: u16) -> Line<'_> {
         if let Some(trouble) = &self.trouble {
             return Line::styled(trouble.as_str(), self.tone(Tone::Bad));
         }
@@ -270,7 +275,10 @@ impl View {
             return Line::styled(note.as_str(), self.tone(Tone::Warn));
         }
         let filter = if self.filter.is_empty() { String::new() } else { format!(", names with {}", self.filter) };
-        Line::styled(format!("{}{filter}", self.sort.name()), Style::new().add_modifier(Modifier::DIM))
+        let chosen = self.rows().nth(self.at()).map(|row| self.name_of(row));
+        let cut = chosen.filter(|name| name.chars().count() > room(width));
+        let whole = cut.map_or_else(String::new, |name| format!(", on {name}"));
+        Line::styled(format!("{}{filter}{whole}", self.sort.name()), Style::new().add_modifier(Modifier::DIM))
     }
 
     fn prompt(&self) -> Line<'_> {
@@ -296,17 +304,32 @@ impl View {
     }
 }
 
+/// How much room there is for names.
+fn room(width: u16) -> usize {
+    let all: usize = WIDTHS.iter().map(|width| width + 1).sum();
+    usize::from(width).saturating_sub(all).clamp(16, 48)
+}
+
+/// A name in this room. Names that begin alike end otherwise: a long one is cut in its middle.
+fn cut_name(name: &str, room: usize) -> String {
+    let length = name.chars().count();
+    if length <= room {
+        return name.to_owned();
+    }
+    let end = room.saturating_sub(1) / 2;
+    let begin = room.saturating_sub(1 + end);
+    name.chars().take(begin).chain(['~']).chain(name.chars().skip(length - end)).collect()
+}
+
 /// A row of text as wide as there is room. Columns that find none are left out.
 fn line(name: &str, cells: &[String; 7], width: u16) -> String {
-    let width = usize::from(width);
-    let all: usize = WIDTHS.iter().map(|width| width + 1).sum();
-    let room = width.saturating_sub(all).clamp(16, 48);
+    let room = room(width);
     let cut = |text: &str, room: usize| -> String {
         let long = text.chars().count() > room;
         let shown: String = text.chars().take(if long { room.saturating_sub(1) } else { room }).collect();
         if long { shown + "~" } else { shown }
     };
-    let mut line = format!("{:<room$}", cut(name, room));
+    let mut line = format!("{:<room$}", cut_name(name, room));
     for (index, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
         // Words to the left, numbers to the right.
         let cell = cut(cell, width);

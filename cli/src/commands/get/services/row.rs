@@ -138,15 +138,15 @@ fn sync(figures: &Figures) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::COLUMNS;
+    use super::super::{COLUMNS, YIELDING};
     use super::*;
     use crate::output::{Style, Table};
 
-    fn printed(rows: Vec<Vec<Cell>>) -> String {
-        let mut table = Table::new(COLUMNS);
-        rows.into_iter().for_each(|row| table.push(row));
+    fn printed(rows: &[Vec<Cell>], room: Option<usize>) -> String {
+        let mut table = Table::new(COLUMNS).yielding(YIELDING);
+        rows.iter().for_each(|row| table.push(row.clone()));
         let mut out = Vec::new();
-        table.print(&mut out, Style::new(false, false)).unwrap();
+        table.print_within(&mut out, Style::new(false, false), room).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -190,19 +190,31 @@ mod tests {
         // Who has fallen silent counts, as it does for those who wait.
         let silent = v1::ServiceStats { silent_instances: 1, ..stats };
         let idle = v1::IsolatedService { breaker_state: 0, health: None, ..isolated.clone() };
+        let rows = [
+            row("stripe", &isolated.clone().into(), &figures),
+            row("s3", &trial.into(), &Figures::of(&refused)),
+            row("s4", &isolated.into(), &Figures::of(&silent)),
+            row("idle", &idle.into(), &Figures::default()),
+        ];
         assert_eq!(
-            printed(vec![
-                row("stripe", &isolated.clone().into(), &figures),
-                row("s3", &trial.into(), &Figures::of(&refused)),
-                row("s4", &isolated.into(), &Figures::of(&silent)),
-                row("idle", &idle.into(), &Figures::default())
-            ]),
+            printed(&rows, None),
             "\
 NAME     LEVEL       HEALTH         STATE      ERR%   P99    FALLBACK%   CLIENTS   SYNC            REV
 stripe   enhanced    circuit-open   open 3/4   61.2   2.1s   88.0        4         4/4             19
 s3       enhanced*   circuit-open   open 3/4   61.2   2.1s   88.0        4         3/4 refused 1   19
 s4       enhanced    circuit-open   open 3/4   61.2   2.1s   88.0        4         4/5 silent 1    19
 idle     enhanced    -              -          -      -      -           0         -               19
+"
+        );
+        // Before, lines of more than 80 columns were broken by the terminal.
+        assert_eq!(
+            printed(&rows, Some(80)),
+            "\
+NAME     LEVEL       HEALTH         STATE      ERR%   P99    SYNC            REV
+stripe   enhanced    circuit-open   open 3/4   61.2   2.1s   4/4             19
+s3       enhanced*   circuit-open   open 3/4   61.2   2.1s   3/4 refused 1   19
+s4       enhanced    circuit-open   open 3/4   61.2   2.1s   4/5 silent 1    19
+idle     enhanced    -              -          -      -      -               19
 "
         );
     }

@@ -82,12 +82,27 @@ geo                basic     degraded              -      -      -      -    4/4
 mail               enhanced  closed held           -      -      -      -    4/4
 auth               enhanced  closed               41    2.5   19ms    8.0    4/4
 orders-db          enhanced  closed              310    0.1   19ms    8.0    4/4
-a-service-with-a-~ enhanced  closed              0.5    0.0   19ms    8.0    4/4
+a-service~e-column enhanced  closed              0.5    0.0   19ms    8.0    4/4
 
 
 arrows choose  / names  s sort  l level  t trip  r reset  q quit
 ";
     assert_eq!(drawn(&mut view(), 80, 13), expected);
+}
+
+/// Before, names that begin alike could not be told apart.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_cut_shows_its_end_and_is_whole_where_it_is_chosen() {
+    let mut view = view();
+    let name = "a-service-with-a-name-that-is-far-too-long-for-the-column";
+    assert!(!drawn(&mut view, 80, 13).contains(name));
+    view.press(Key::End);
+    let drawn = drawn(&mut view, 80, 13);
+    assert!(
+        drawn.contains(&format!("\nworst first, on {name}\n")) && drawn.contains("\na-service~e-column "),
+        "{drawn}"
+    );
+    assert_eq!((cut_name("orders-db", 9).as_str(), cut_name("orders-db", 8).as_str()), ("orders-db", "orde~-db"));
 }
 
 #[tokio::test(start_paused = true)]
