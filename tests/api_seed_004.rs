@@ -117,6 +117,7 @@ async fn reads_that_fail_leave_writes_and_sign_ins_alone() {
         method_glob: method_glob.into(),
         open_instances,
         half_open_instances: 0,
+        state: if open_instances > 0 { v1::BreakerState::Open } else { v1::BreakerState::Closed }.into(),
     };
     let rows = [row("readPool", "", 1), row("writePool", "", 0), row("authPool", "", 0), row("", "auth.*", 1)];
     eventually("the breakers in the manager's figures", async || {

@@ -1,6 +1,8 @@
 //! Several managers over one etcd: whichever is asked answers for all of them, one that does not answer is named, and one
 //! that is killed is no loss to anybody.
 
+mod own_calls;
+
 use cofferdam::Cofferdam;
 use cofferdam_proto::v1::wait_for_convergence_request::Quorum;
 use cofferdam_proto::v1::{

@@ -26,7 +26,7 @@ pub(crate) use upstream::DEPTH_HEADER;
 
 use crate::activity::Activity;
 use crate::error::{Error, Rejection};
-use crate::instances::{Condition, Instances};
+use crate::instances::{Condition, Instances, OwnCalls};
 use crate::registry::{Registered, Registry};
 use bytes::Bytes;
 use channels::Channels;
@@ -247,17 +247,19 @@ impl Executor {
 
     /// How each service does by the calls that were made to it. A breaker that waits for a call which nobody makes is no
     /// news for ever: after a while, nothing is known of it.
-    fn conditions(&self) -> HashMap<ServiceKey, Condition> {
+    fn conditions(&self) -> HashMap<ServiceKey, OwnCalls> {
         let now = self.runtime.now();
         let isolations = self.isolations.lock().unwrap_or_else(PoisonError::into_inner);
         let known = isolations.iter().filter(|(key, _)| self.registry.get(key).is_some());
         let condition = |(key, own): (&ServiceKey, &Own)| {
             own.isolation.settle(now);
+            let mut parts = own.isolation.breaker_states(now);
             // A worse state is greater.
-            let breaker = own.isolation.breaker_states(now).into_iter().map(|(_, state)| state).max();
+            let breaker = parts.iter().map(|(_, state)| *state).max();
+            parts.retain(|(_, state)| *state != State::Closed);
             let is_left = breaker == Some(State::HalfOpen) && now.saturating_since(own.called) > LEFT_ALONE;
             let condition = Condition { breaker, health: Some(own.isolation.health(now)) };
-            (!is_left).then(|| (key.clone(), condition))
+            (!is_left).then(|| (key.clone(), OwnCalls { condition, parts }))
         };
         known.filter_map(condition).collect()
     }
@@ -343,7 +345,7 @@ pub(crate) async fn keep_up(executor: Arc<Executor>, instances: Arc<Instances>) 
             return;
         }
         executor.catch_up();
-        instances.stand_here(&executor.conditions());
+        instances.stand_here(executor.conditions());
         sleep(SETTLING).await;
     }
 }

@@ -152,8 +152,7 @@ struct Service {
     silent: u32,
     tally: Tally,
     census: Census,
-    /// How the calls do that this manager makes itself. It counts in no number of instances.
-    here: Condition,
+    here: OwnCalls,
     /// Whether it was registered when an instance last named it.
     is_registered: bool,
 }
@@ -179,7 +178,7 @@ struct Member {
     now: Condition,
     /// The service's own breaker by its rules alone. `None`: none is in force, or it has not said.
     learned: Option<State>,
-    /// The breakers that parts of the service have to themselves, as far as they are not closed.
+    /// Its breakers, the service's own and those of its parts, as far as they are not closed.
     parts: Vec<(Part, State)>,
     /// `None`: none is in force.
     adaptive_limit: Option<Load>,
@@ -213,6 +212,15 @@ pub struct Condition {
     pub breaker: Option<State>,
     /// The health; absent where nobody has called it.
     pub health: Option<HealthStatus>,
+}
+
+/// How the calls do that this manager makes itself. They count in no number of instances.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnCalls {
+    /// The least good of it.
+    pub(crate) condition: Condition,
+    /// Its breakers, the service's own and those of its parts, as far as they are not closed.
+    pub(crate) parts: Vec<(Part, State)>,
 }
 
 impl Instances {
@@ -335,9 +343,7 @@ impl Instances {
     /// The least good of what instances report about a service and of what managers see that call it themselves, those of
     /// other managers included.
     pub fn condition(&self, key: &ServiceKey) -> Condition {
-        let inner = self.lock();
-        let own = inner.services.get(key).map(Service::condition).unwrap_or_default();
-        own.worse(inner.stand_of(key).condition)
+        self.stand(key).condition
     }
 
     /// The services that nobody follows any more, whose sums are still kept.
@@ -409,7 +415,7 @@ impl Service {
 
     /// Whether nobody would miss it: nobody follows it, and nothing was counted.
     fn is_empty(&self) -> bool {
-        self.is_abandoned() && self.reported.is_none() && self.here == Condition::default()
+        self.is_abandoned() && self.reported.is_none() && self.here == OwnCalls::default()
     }
 
     fn put_back(&self, revision: Revision) -> PutBack {
@@ -421,7 +427,7 @@ impl Service {
 
     /// The least good of what is seen of it at this manager.
     fn condition(&self) -> Condition {
-        self.tally.condition().worse(self.here)
+        self.tally.condition().worse(self.here.condition)
     }
 
     fn is_abandoned(&self) -> bool {
@@ -434,7 +440,7 @@ impl Service {
             // A map that has become empty keeps room for some.
             self.members = BTreeMap::new();
         }
-        self.tally.remove(member.now);
+        self.tally.remove(member.now, &member.parts);
         self.census.remove(member.learned);
         self.progress.remove(member.applied);
         Some(*member)

@@ -75,7 +75,7 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
     if args.mode.is_none() {
         let breakers = look(session).await?;
         print(&breakers, None, session)?;
-        return match breakers.iter().filter(|breaker| breaker.part.is_none() && !is_closed(breaker.state)).count() {
+        return match breakers.iter().filter(|breaker| !is_closed(breaker.state)).count() {
             0 => Ok(()),
             count => Err(Error::Open(vec![counted(count, "breaker is", "breakers are") + " not closed"])),
         };
@@ -99,7 +99,7 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
 async fn look(session: &Session<'_>) -> Result<Vec<Breaker>, Error> {
     let namespace = if session.namespace == ALL_NAMESPACES { String::new() } else { session.namespace.clone() };
     let request = v1::GetIsolationStatsRequest { namespace, include_services: true, ..Default::default() };
-    let fields = &["service.namespace", "service.name", "breaker_state", "health"];
+    let fields = &["service.namespace", "service.name", "health"];
     let services = Box::pin(session.client.services(&session.namespace, fields));
     let (list, stats) = tokio::try_join!(services, Box::pin(session.client.stats(request)))?;
     lacks(list.stale_for, &stats.unreachable_managers).iter().for_each(|lack| say(lack));
@@ -107,12 +107,13 @@ async fn look(session: &Session<'_>) -> Result<Vec<Breaker>, Error> {
         stats.services.into_iter().map(|one| ((one.namespace.clone(), one.service.clone()), one)).collect();
     let mut breakers = Vec::new();
     for isolated in list.services {
-        let (state, health) = (isolated.breaker_state(), isolated.health.as_ref().map(v1::ServiceHealth::status));
+        let health = isolated.health.as_ref().map(v1::ServiceHealth::status);
         let v1::Service { namespace, name: service, .. } = isolated.service.unwrap_or_default();
         let figures = stats.remove(&(namespace.clone(), service.clone())).unwrap_or_default();
         let (status, counters) = (health.unwrap_or_default(), figures.counters.unwrap_or_default());
-        let parts = figures.breakers.into_iter().map(|part| (state_of(&part), Some(part)));
-        for (state, part) in std::iter::once((state, None)).chain(parts) {
+        let own = figures.own_breaker.unwrap_or_default().state();
+        let parts = figures.breakers.into_iter().map(|part| (part.state(), Some(part)));
+        for (state, part) in std::iter::once((own, None)).chain(parts) {
             let (namespace, service) = (namespace.clone(), service.clone());
             breakers.push(Breaker { namespace, service, part, state, status, counters });
         }
@@ -207,15 +208,6 @@ fn failed_share(counters: &v1::CallCounters) -> Option<u32> {
 
 fn is_closed(state: v1::BreakerState) -> bool {
     matches!(state, v1::BreakerState::Unspecified | v1::BreakerState::Closed)
-}
-
-/// The least good state at an instance.
-const fn state_of(breaker: &v1::BreakerStats) -> v1::BreakerState {
-    match (breaker.open_instances, breaker.half_open_instances) {
-        (0, 0) => v1::BreakerState::Closed,
-        (0, _) => v1::BreakerState::HalfOpen,
-        _ => v1::BreakerState::Open,
-    }
 }
 
 /// A service without a breaker lets calls through, as a closed one does.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The part of a service that a breaker, places or a rate are for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// All that has none of its own.
     #[default]

@@ -1550,6 +1550,10 @@ pub struct ServiceStats {
     /// They are in none of the numbers above; convergence counts them as instances that have nothing in force.
     #[prost(uint32, tag = "20")]
     pub silent_instances: u32,
+    /// The service's own breaker, which all calls meet that meet none of breakers: its pool and method_glob are empty. Unset:
+    /// nobody has one.
+    #[prost(message, optional, tag = "21")]
+    pub own_breaker: ::core::option::Option<BreakerStats>,
 }
 /// MethodStats is what happened to the calls of the methods that an override is for.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1675,13 +1679,15 @@ pub struct ReportLosses {
     #[prost(uint64, tag = "5")]
     pub instance_figures_dropped: u64,
 }
-/// BreakerStats is what is known of a breaker that a pool or an override for methods has to itself.
+/// BreakerStats is what is known of a breaker: of one that a pool or an override for methods has to itself, or of the
+/// service's own.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BreakerStats {
     /// The pool, by its name. Empty: not a pool's.
     #[prost(string, tag = "1")]
     pub pool: ::prost::alloc::string::String,
-    /// The methods, by the glob of their override. Empty: not an override's. Exactly one of pool and method_glob is set.
+    /// The methods, by the glob of their override. Empty: not an override's. Where pool is empty as well, it is the
+    /// service's own.
     #[prost(string, tag = "2")]
     pub method_glob: ::prost::alloc::string::String,
     /// Instances where it is open.
@@ -1690,6 +1696,10 @@ pub struct BreakerStats {
     /// Instances where it is half-open.
     #[prost(uint32, tag = "4")]
     pub half_open_instances: u32,
+    /// The least good state that an instance reports, or a manager has that makes calls for ExecuteWithIsolation, which counts
+    /// in neither number. BREAKER_STATE_UNSPECIFIED: nobody has one.
+    #[prost(enumeration = "BreakerState", tag = "5")]
+    pub state: i32,
 }
 /// IsolationStats is what is known of all services of a namespace, or of all namespaces.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6316,6 +6326,690 @@ pub mod isolation_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// SyncRequest is a message of an instance.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncRequest {
+    /// The message. Exactly one is set.
+    #[prost(oneof = "sync_request::Message", tags = "1, 2, 3, 4, 5")]
+    pub message: ::core::option::Option<sync_request::Message>,
+}
+/// Nested message and enum types in `SyncRequest`.
+pub mod sync_request {
+    /// The message. Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// Who calls. First, and once.
+        #[prost(message, tag = "1")]
+        Hello(super::SyncHello),
+        /// Further services to follow, and services to follow no more.
+        #[prost(message, tag = "2")]
+        Subscribe(super::SyncSubscribe),
+        /// A revision is in force.
+        #[prost(message, tag = "3")]
+        Ack(super::PolicyAck),
+        /// A revision is refused; the one before stays in force.
+        #[prost(message, tag = "4")]
+        Nack(super::PolicyNack),
+        /// What happened since the last report.
+        #[prost(message, tag = "5")]
+        Report(super::SyncReport),
+    }
+}
+/// SyncHello introduces an instance.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncHello {
+    /// Names the process, unique over its life, for example checkout-7f9c. 1 to 128 printable ASCII characters.
+    #[prost(string, tag = "1")]
+    pub instance_id: ::prost::alloc::string::String,
+    /// The application it belongs to, for example checkout. Same form.
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+    /// The namespace of its services. Empty: default.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The SDK: language and version, for example rust/0.1.0. At most 64 bytes.
+    #[prost(string, tag = "4")]
+    pub sdk: ::prost::alloc::string::String,
+    /// Free labels. At most 16, keys and values at most 64 bytes.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The services it follows. At most 10000.
+    #[prost(string, repeated, tag = "6")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether it follows every service of the namespace, those to come included.
+    #[prost(bool, tag = "7")]
+    pub all_services: bool,
+    /// What it has in force already; what is current is not sent again.
+    #[prost(message, repeated, tag = "8")]
+    pub applied: ::prost::alloc::vec::Vec<AppliedPolicy>,
+}
+/// AppliedPolicy is a policy in force at an instance.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppliedPolicy {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision.
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The fingerprint, as in IsolatedService.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub policy_hash: ::prost::bytes::Bytes,
+}
+/// SyncSubscribe changes which services an instance follows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncSubscribe {
+    /// Services to follow from now on. At most 10000.
+    #[prost(string, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Services to follow no more, which are let go before those above are taken in. A name that is not followed is
+    /// passed over; a service that all_services covers stays followed. At most 10000. Empty: none.
+    #[prost(string, repeated, tag = "2")]
+    pub unfollow: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// PolicyAck says that a revision is in force: it is sent after the swap.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyAck {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision.
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The fingerprint of the effective policy, computed by the instance.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub policy_hash: ::prost::bytes::Bytes,
+}
+/// PolicyNack says that a revision is refused.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyNack {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision refused.
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<Revision>,
+    /// Why, for people. At most 1024 bytes.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The field at fault, by its path in IsolationPolicy. Empty: not one field.
+    #[prost(string, tag = "4")]
+    pub field_path: ::prost::alloc::string::String,
+    /// The revision that stays in force. Unset: the built-in default.
+    #[prost(message, optional, tag = "5")]
+    pub applied_revision: ::core::option::Option<Revision>,
+    /// Whether it was in force for a while: it turned a working service's calls away, and the instance put the one before
+    /// back. Once two instances have, or all that use the service, a manager hands the policy out no more. Then the orders
+    /// that came with it are obeyed all the same.
+    #[prost(bool, tag = "6")]
+    pub contained: bool,
+    /// The fingerprint of what stays in force, as in PolicyAck. Empty where applied_revision is unset, and of releases that
+    /// do not tell it: then nothing is known to be in force.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub applied_policy_hash: ::prost::bytes::Bytes,
+}
+/// SyncReport is what happened at an instance since its last report.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncReport {
+    /// Counts reports of this stream, from 1.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// The time it covers.
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    /// What happened, service by service; services without change are left out.
+    #[prost(message, repeated, tag = "3")]
+    pub services: ::prost::alloc::vec::Vec<ServiceReport>,
+}
+/// ServiceReport is what happened to one service at an instance.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceReport {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Differences since the last report.
+    #[prost(message, optional, tag = "2")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// The breaker now: the least good one where pools or methods have their own.
+    #[prost(enumeration = "BreakerState", tag = "3")]
+    pub breaker_state: i32,
+    /// The health derived from outcomes; HEALTH_STATUS_CIRCUIT_OPEN where the service's own breaker is open. An open breaker
+    /// of a pool or of methods makes a healthy service HEALTH_STATUS_DEGRADED.
+    #[prost(enumeration = "HealthStatus", tag = "4")]
+    pub health_status: i32,
+    /// What the breakers did, oldest first. At most 100.
+    #[prost(message, repeated, tag = "5")]
+    pub transitions: ::prost::alloc::vec::Vec<BreakerTransition>,
+    /// Transitions that found no room above.
+    #[prost(uint32, tag = "6")]
+    pub transitions_dropped: u32,
+    /// The service's own breaker and those of pools and methods that have their own, as far as they are not closed. At most
+    /// 97: no policy has more. Where none of them is as bad as breaker_state, that is the state of the service's own.
+    #[prost(message, repeated, tag = "7")]
+    pub breakers: ::prost::alloc::vec::Vec<BreakerReport>,
+    /// The service's adaptive limit now, in calls. Zero: none is in force.
+    #[prost(uint32, tag = "8")]
+    pub adaptive_limit: u32,
+    /// Calls in flight under it now. They may be more than the limit for a while after it has shrunk.
+    #[prost(uint32, tag = "9")]
+    pub adaptive_in_flight: u32,
+    /// How long the calls took that have ended since the last report, from their beginning to the answer or error: waits,
+    /// pauses, retries and fallbacks included, and calls that were rejected. Left out: calls that the caller cancelled, and
+    /// calls whose only attempt succeeded without having been waited for, which an SDK need not time. Unset: none was timed.
+    #[prost(message, optional, tag = "10")]
+    pub call_latency: ::core::option::Option<LatencyHistogram>,
+    /// How long the attempts took that have ended since the last report, whatever they ended with, from the moment they had
+    /// leave to begin. Left out: attempts that were cancelled, and those of the calls that an SDK need not time. Unset: none
+    /// was timed.
+    #[prost(message, optional, tag = "11")]
+    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
+    /// The service's own breaker now by its rules alone, whatever mode or hold stands over it: what fleet hints go by. Unset:
+    /// none is in force, and the instance does not count among those that could give or take a hint.
+    #[prost(enumeration = "BreakerState", tag = "12")]
+    pub learned_state: i32,
+    /// What of all this happened to methods that an override is for, in the policy in force or in the one before. It is part of
+    /// counters and latencies above. At most 128; an override without calls is left out.
+    #[prost(message, repeated, tag = "13")]
+    pub methods: ::prost::alloc::vec::Vec<MethodReport>,
+    /// The breakers in force over which an operator's hold stands now: the service's own, those of pools and those of
+    /// methods.
+    #[prost(uint32, tag = "14")]
+    pub held_breakers: u32,
+    /// The last calls that were turned away since the last report: a sample, of one in a second for each breaker and reason,
+    /// and of those that differ in their time alone the last one. At most 8.
+    #[prost(message, repeated, tag = "15")]
+    pub rejections: ::prost::alloc::vec::Vec<RejectedCall>,
+}
+/// MethodReport is what happened to the methods that an override is for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MethodReport {
+    /// The methods, by the glob of their override.
+    #[prost(string, tag = "1")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Differences since the last report. breaker_opened and stale_results are counted for the service alone.
+    #[prost(message, optional, tag = "2")]
+    pub counters: ::core::option::Option<CallCounters>,
+    /// As in ServiceReport.
+    #[prost(message, optional, tag = "3")]
+    pub call_latency: ::core::option::Option<LatencyHistogram>,
+    /// As in ServiceReport.
+    #[prost(message, optional, tag = "4")]
+    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
+}
+/// BreakerReport is the state of a breaker: of one that a pool or an override for methods has to itself, or of the
+/// service's own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerReport {
+    /// The pool, by its name. Empty: not a pool's.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods, by the glob of their override. Empty: not an override's. Where pool is empty as well, it is the
+    /// service's own.
+    #[prost(string, tag = "2")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Its state now.
+    #[prost(enumeration = "BreakerState", tag = "3")]
+    pub state: i32,
+}
+/// BreakerTransition is a change of a breaker's state.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BreakerTransition {
+    /// The state before.
+    #[prost(enumeration = "BreakerState", tag = "1")]
+    pub from: i32,
+    /// The state after.
+    #[prost(enumeration = "BreakerState", tag = "2")]
+    pub to: i32,
+    /// Why, in one word or two, for example consecutive_failures.
+    #[prost(string, tag = "3")]
+    pub cause: ::prost::alloc::string::String,
+    /// How long before the report it happened.
+    #[prost(message, optional, tag = "4")]
+    pub age: ::core::option::Option<::prost_types::Duration>,
+    /// The pool whose breaker it was, by its name. Empty: not a pool's.
+    #[prost(string, tag = "5")]
+    pub pool: ::prost::alloc::string::String,
+    /// The methods whose breaker it was, by the glob of their override. Empty: not an override's; where pool is empty, too,
+    /// it was the service's.
+    #[prost(string, tag = "6")]
+    pub method_glob: ::prost::alloc::string::String,
+    /// Whether it opened sooner than the policy's own numbers would have it, for a fleet hint.
+    #[prost(bool, tag = "7")]
+    pub hinted: bool,
+    /// Whether no call felt it, for a mode, a hold or a level without breakers stood over the breaker's rules.
+    #[prost(bool, tag = "8")]
+    pub unenforced: bool,
+}
+/// SyncResponse is a message of the manager.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyncResponse {
+    /// The message. Exactly one is set.
+    #[prost(oneof = "sync_response::Message", tags = "1, 2, 3, 4, 5, 6")]
+    pub message: ::core::option::Option<sync_response::Message>,
+}
+/// Nested message and enum types in `SyncResponse`.
+pub mod sync_response {
+    /// The message. Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// A policy to apply.
+        #[prost(message, tag = "1")]
+        Update(super::PolicyUpdate),
+        /// A service that is gone or was never registered.
+        #[prost(message, tag = "2")]
+        Removal(super::PolicyRemoval),
+        /// All that was asked for has been sent.
+        #[prost(message, tag = "3")]
+        Complete(super::SyncComplete),
+        /// The stream is alive and nothing is missing.
+        #[prost(message, tag = "4")]
+        Bookmark(super::SyncBookmark),
+        /// Please come again on another connection.
+        #[prost(message, tag = "5")]
+        Reconnect(super::SyncReconnect),
+        /// The breaker of a service has opened at many instances.
+        #[prost(message, tag = "6")]
+        FleetHint(super::FleetHint),
+    }
+}
+/// PolicyUpdate is a policy to apply, as a whole.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyUpdate {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision.
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<Revision>,
+    /// The fingerprint that the manager computed. An instance that has the revision in force with another one applies this
+    /// policy and acknowledges it: a manager of another release may fill in other defaults.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub policy_hash: ::prost::bytes::Bytes,
+    /// The effective policy: presets and defaults filled in.
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<IsolationPolicy>,
+    /// Whether the service may be called.
+    #[prost(bool, tag = "5")]
+    pub enabled: bool,
+    /// Whether an operator insists on it: an instance does not put it back, whatever it turns away.
+    #[prost(bool, tag = "6")]
+    pub insisted: bool,
+    /// What operators have ordered apart from it. A policy that an instance puts back takes none of it with it, and neither
+    /// does one that it refuses because it has put it back before. Unset: nothing.
+    #[prost(message, optional, tag = "7")]
+    pub orders: ::core::option::Option<Orders>,
+    /// Where the service's own policy is contained and this earlier one is handed out in its place: the revision of the
+    /// service as of which that is so, and of which the orders are. It is this one that must not be older than what the
+    /// instance has heard of. Unset: the policy is the service's own.
+    #[prost(message, optional, tag = "8")]
+    pub as_of: ::core::option::Option<Revision>,
+}
+/// PolicyRemoval says that the manager has no policy for a service: the built-in default applies.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyRemoval {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The revision of the removal, or of the store where the service was never registered.
+    #[prost(message, optional, tag = "2")]
+    pub revision: ::core::option::Option<Revision>,
+}
+/// SyncComplete ends the first answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncComplete {
+    /// The store revision up to which the answer is complete.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<Revision>,
+    /// As in SyncBookmark.
+    #[prost(message, optional, tag = "2")]
+    pub reconnect_within: ::core::option::Option<::prost_types::Duration>,
+}
+/// SyncBookmark keeps an idle stream alive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncBookmark {
+    /// The store revision up to which nothing is missing.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<Revision>,
+    /// If the stream breaks off, come again after a random part of this time, so that the instances of a manager that is
+    /// lost do not come back as one. It grows with their number. Unset: as the client sees fit.
+    #[prost(message, optional, tag = "2")]
+    pub reconnect_within: ::core::option::Option<::prost_types::Duration>,
+}
+/// SyncReconnect asks an instance to open its stream anew, because this manager stops or the stream is old. Until the
+/// instance has said its last word, or for a moment, the manager still listens: reports are not lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyncReconnect {
+    /// Come after a random part of this time. Unset: 1 s.
+    #[prost(message, optional, tag = "1")]
+    pub within: ::core::option::Option<::prost_types::Duration>,
+}
+/// FleetHint says that the service's own breaker has opened at so many instances, as FleetHintPolicy has it. What it does
+/// is for the policy in force to say: under FLEET_HINT_MODE_OFF, nothing. A later one for the same service takes its place.
+/// One that breaks a rule below is passed over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetHint {
+    /// The service.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// How long it lasts from when it is received. Above zero, at most 10 min.
+    #[prost(message, optional, tag = "2")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
+    /// Instances where the breaker is open or half-open. At least 2.
+    #[prost(uint32, tag = "3")]
+    pub open_instances: u32,
+    /// Instances that report a breaker. At least open_instances.
+    #[prost(uint32, tag = "4")]
+    pub instances: u32,
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod policy_sync_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// PolicySyncService is the plane of the SDKs: one stream per process brings policy and takes acknowledgements and
+    /// reports. No protected call waits for it.
+    #[derive(Debug, Clone)]
+    pub struct PolicySyncServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> PolicySyncServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PolicySyncServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PolicySyncServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Sync keeps an instance in step. The client says Hello first; the server answers with an update or a removal for
+        /// each service asked for, then SyncComplete, then changes as they come. Only PolicyRemoval removes a policy:
+        /// neither silence nor the end of the stream does. Of a service whose policy is contained, it answers with the one
+        /// before, or with nothing where it knows none.
+        pub async fn sync(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::SyncRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SyncResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cofferdam.v1.PolicySyncService/Sync",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cofferdam.v1.PolicySyncService", "Sync"));
+            self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod policy_sync_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PolicySyncServiceServer.
+    #[async_trait]
+    pub trait PolicySyncService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Sync method.
+        type SyncStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SyncResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sync keeps an instance in step. The client says Hello first; the server answers with an update or a removal for
+        /// each service asked for, then SyncComplete, then changes as they come. Only PolicyRemoval removes a policy:
+        /// neither silence nor the end of the stream does. Of a service whose policy is contained, it answers with the one
+        /// before, or with nothing where it knows none.
+        async fn sync(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::SyncRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::SyncStream>, tonic::Status>;
+    }
+    /// PolicySyncService is the plane of the SDKs: one stream per process brings policy and takes acknowledgements and
+    /// reports. No protected call waits for it.
+    #[derive(Debug)]
+    pub struct PolicySyncServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PolicySyncServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PolicySyncServiceServer<T>
+    where
+        T: PolicySyncService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/cofferdam.v1.PolicySyncService/Sync" => {
+                    #[allow(non_camel_case_types)]
+                    struct SyncSvc<T: PolicySyncService>(pub Arc<T>);
+                    impl<
+                        T: PolicySyncService,
+                    > tonic::server::StreamingService<super::SyncRequest>
+                    for SyncSvc<T> {
+                        type Response = super::SyncResponse;
+                        type ResponseStream = T::SyncStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::SyncRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicySyncService>::sync(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SyncSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PolicySyncServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "cofferdam.v1.PolicySyncService";
+    impl<T> tonic::server::NamedService for PolicySyncServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// FollowRequest says which manager is meant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FollowRequest {
@@ -6353,7 +7047,7 @@ pub struct Arrival {
     pub age: ::core::option::Option<::prost_types::Duration>,
 }
 /// ServiceStand is how a service stands at the instances of a manager.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceStand {
     /// The namespace.
     #[prost(string, tag = "1")]
@@ -6375,6 +7069,10 @@ pub struct ServiceStand {
     /// Instances that report a breaker of the service's own.
     #[prost(uint32, tag = "6")]
     pub instances: u32,
+    /// The least good state of each of its breakers that an instance reports, or the manager has itself, as far as it is not
+    /// closed.
+    #[prost(message, repeated, tag = "7")]
+    pub breakers: ::prost::alloc::vec::Vec<BreakerReport>,
 }
 /// PolicyTarget is a policy that instances are to have in force.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6547,7 +7245,8 @@ pub struct ServicePart {
     /// Instances that refused it.
     #[prost(uint32, tag = "11")]
     pub refused_instances: u32,
-    /// The breakers of pools and methods that are not closed everywhere.
+    /// The breakers that are not closed at every instance: the service's own, and those of pools and methods. Their state is
+    /// unset: stands tell it.
     #[prost(message, repeated, tag = "12")]
     pub breakers: ::prost::alloc::vec::Vec<BreakerStats>,
     /// As in ServiceStats.
@@ -7214,688 +7913,6 @@ pub mod peer_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "cofferdam.v1.PeerService";
     impl<T> tonic::server::NamedService for PeerServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
-/// SyncRequest is a message of an instance.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SyncRequest {
-    /// The message. Exactly one is set.
-    #[prost(oneof = "sync_request::Message", tags = "1, 2, 3, 4, 5")]
-    pub message: ::core::option::Option<sync_request::Message>,
-}
-/// Nested message and enum types in `SyncRequest`.
-pub mod sync_request {
-    /// The message. Exactly one is set.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Message {
-        /// Who calls. First, and once.
-        #[prost(message, tag = "1")]
-        Hello(super::SyncHello),
-        /// Further services to follow, and services to follow no more.
-        #[prost(message, tag = "2")]
-        Subscribe(super::SyncSubscribe),
-        /// A revision is in force.
-        #[prost(message, tag = "3")]
-        Ack(super::PolicyAck),
-        /// A revision is refused; the one before stays in force.
-        #[prost(message, tag = "4")]
-        Nack(super::PolicyNack),
-        /// What happened since the last report.
-        #[prost(message, tag = "5")]
-        Report(super::SyncReport),
-    }
-}
-/// SyncHello introduces an instance.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SyncHello {
-    /// Names the process, unique over its life, for example checkout-7f9c. 1 to 128 printable ASCII characters.
-    #[prost(string, tag = "1")]
-    pub instance_id: ::prost::alloc::string::String,
-    /// The application it belongs to, for example checkout. Same form.
-    #[prost(string, tag = "2")]
-    pub application: ::prost::alloc::string::String,
-    /// The namespace of its services. Empty: default.
-    #[prost(string, tag = "3")]
-    pub namespace: ::prost::alloc::string::String,
-    /// The SDK: language and version, for example rust/0.1.0. At most 64 bytes.
-    #[prost(string, tag = "4")]
-    pub sdk: ::prost::alloc::string::String,
-    /// Free labels. At most 16, keys and values at most 64 bytes.
-    #[prost(btree_map = "string, string", tag = "5")]
-    pub labels: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
-    /// The services it follows. At most 10000.
-    #[prost(string, repeated, tag = "6")]
-    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Whether it follows every service of the namespace, those to come included.
-    #[prost(bool, tag = "7")]
-    pub all_services: bool,
-    /// What it has in force already; what is current is not sent again.
-    #[prost(message, repeated, tag = "8")]
-    pub applied: ::prost::alloc::vec::Vec<AppliedPolicy>,
-}
-/// AppliedPolicy is a policy in force at an instance.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AppliedPolicy {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// The revision.
-    #[prost(message, optional, tag = "2")]
-    pub revision: ::core::option::Option<Revision>,
-    /// The fingerprint, as in IsolatedService.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub policy_hash: ::prost::bytes::Bytes,
-}
-/// SyncSubscribe changes which services an instance follows.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SyncSubscribe {
-    /// Services to follow from now on. At most 10000.
-    #[prost(string, repeated, tag = "1")]
-    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Services to follow no more, which are let go before those above are taken in. A name that is not followed is
-    /// passed over; a service that all_services covers stays followed. At most 10000. Empty: none.
-    #[prost(string, repeated, tag = "2")]
-    pub unfollow: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// PolicyAck says that a revision is in force: it is sent after the swap.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PolicyAck {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// The revision.
-    #[prost(message, optional, tag = "2")]
-    pub revision: ::core::option::Option<Revision>,
-    /// The fingerprint of the effective policy, computed by the instance.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub policy_hash: ::prost::bytes::Bytes,
-}
-/// PolicyNack says that a revision is refused.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PolicyNack {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// The revision refused.
-    #[prost(message, optional, tag = "2")]
-    pub revision: ::core::option::Option<Revision>,
-    /// Why, for people. At most 1024 bytes.
-    #[prost(string, tag = "3")]
-    pub reason: ::prost::alloc::string::String,
-    /// The field at fault, by its path in IsolationPolicy. Empty: not one field.
-    #[prost(string, tag = "4")]
-    pub field_path: ::prost::alloc::string::String,
-    /// The revision that stays in force. Unset: the built-in default.
-    #[prost(message, optional, tag = "5")]
-    pub applied_revision: ::core::option::Option<Revision>,
-    /// Whether it was in force for a while: it turned a working service's calls away, and the instance put the one before
-    /// back. Once two instances have, or all that use the service, a manager hands the policy out no more. Then the orders
-    /// that came with it are obeyed all the same.
-    #[prost(bool, tag = "6")]
-    pub contained: bool,
-    /// The fingerprint of what stays in force, as in PolicyAck. Empty where applied_revision is unset, and of releases that
-    /// do not tell it: then nothing is known to be in force.
-    #[prost(bytes = "bytes", tag = "7")]
-    pub applied_policy_hash: ::prost::bytes::Bytes,
-}
-/// SyncReport is what happened at an instance since its last report.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SyncReport {
-    /// Counts reports of this stream, from 1.
-    #[prost(uint64, tag = "1")]
-    pub sequence: u64,
-    /// The time it covers.
-    #[prost(message, optional, tag = "2")]
-    pub interval: ::core::option::Option<::prost_types::Duration>,
-    /// What happened, service by service; services without change are left out.
-    #[prost(message, repeated, tag = "3")]
-    pub services: ::prost::alloc::vec::Vec<ServiceReport>,
-}
-/// ServiceReport is what happened to one service at an instance.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ServiceReport {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// Differences since the last report.
-    #[prost(message, optional, tag = "2")]
-    pub counters: ::core::option::Option<CallCounters>,
-    /// The breaker now: the least good one where pools or methods have their own.
-    #[prost(enumeration = "BreakerState", tag = "3")]
-    pub breaker_state: i32,
-    /// The health derived from outcomes; HEALTH_STATUS_CIRCUIT_OPEN where the service's own breaker is open. An open breaker
-    /// of a pool or of methods makes a healthy service HEALTH_STATUS_DEGRADED.
-    #[prost(enumeration = "HealthStatus", tag = "4")]
-    pub health_status: i32,
-    /// What the breakers did, oldest first. At most 100.
-    #[prost(message, repeated, tag = "5")]
-    pub transitions: ::prost::alloc::vec::Vec<BreakerTransition>,
-    /// Transitions that found no room above.
-    #[prost(uint32, tag = "6")]
-    pub transitions_dropped: u32,
-    /// The breakers of pools and methods that have their own, as far as they are not closed. At most 96: no policy has
-    /// more.
-    #[prost(message, repeated, tag = "7")]
-    pub breakers: ::prost::alloc::vec::Vec<BreakerReport>,
-    /// The service's adaptive limit now, in calls. Zero: none is in force.
-    #[prost(uint32, tag = "8")]
-    pub adaptive_limit: u32,
-    /// Calls in flight under it now. They may be more than the limit for a while after it has shrunk.
-    #[prost(uint32, tag = "9")]
-    pub adaptive_in_flight: u32,
-    /// How long the calls took that have ended since the last report, from their beginning to the answer or error: waits,
-    /// pauses, retries and fallbacks included, and calls that were rejected. Left out: calls that the caller cancelled, and
-    /// calls whose only attempt succeeded without having been waited for, which an SDK need not time. Unset: none was timed.
-    #[prost(message, optional, tag = "10")]
-    pub call_latency: ::core::option::Option<LatencyHistogram>,
-    /// How long the attempts took that have ended since the last report, whatever they ended with, from the moment they had
-    /// leave to begin. Left out: attempts that were cancelled, and those of the calls that an SDK need not time. Unset: none
-    /// was timed.
-    #[prost(message, optional, tag = "11")]
-    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
-    /// The service's own breaker now by its rules alone, whatever mode or hold stands over it: what fleet hints go by. Unset:
-    /// none is in force, and the instance does not count among those that could give or take a hint.
-    #[prost(enumeration = "BreakerState", tag = "12")]
-    pub learned_state: i32,
-    /// What of all this happened to methods that an override is for, in the policy in force or in the one before. It is part of
-    /// counters and latencies above. At most 128; an override without calls is left out.
-    #[prost(message, repeated, tag = "13")]
-    pub methods: ::prost::alloc::vec::Vec<MethodReport>,
-    /// The breakers in force over which an operator's hold stands now: the service's own, those of pools and those of
-    /// methods.
-    #[prost(uint32, tag = "14")]
-    pub held_breakers: u32,
-    /// The last calls that were turned away since the last report: a sample, of one in a second for each breaker and reason,
-    /// and of those that differ in their time alone the last one. At most 8.
-    #[prost(message, repeated, tag = "15")]
-    pub rejections: ::prost::alloc::vec::Vec<RejectedCall>,
-}
-/// MethodReport is what happened to the methods that an override is for.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct MethodReport {
-    /// The methods, by the glob of their override.
-    #[prost(string, tag = "1")]
-    pub method_glob: ::prost::alloc::string::String,
-    /// Differences since the last report. breaker_opened and stale_results are counted for the service alone.
-    #[prost(message, optional, tag = "2")]
-    pub counters: ::core::option::Option<CallCounters>,
-    /// As in ServiceReport.
-    #[prost(message, optional, tag = "3")]
-    pub call_latency: ::core::option::Option<LatencyHistogram>,
-    /// As in ServiceReport.
-    #[prost(message, optional, tag = "4")]
-    pub attempt_latency: ::core::option::Option<LatencyHistogram>,
-}
-/// BreakerReport is the state of a breaker that a pool or an override for methods has to itself.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BreakerReport {
-    /// The pool, by its name. Empty: not a pool's.
-    #[prost(string, tag = "1")]
-    pub pool: ::prost::alloc::string::String,
-    /// The methods, by the glob of their override. Empty: not an override's. Exactly one of pool and method_glob is set.
-    #[prost(string, tag = "2")]
-    pub method_glob: ::prost::alloc::string::String,
-    /// Its state now.
-    #[prost(enumeration = "BreakerState", tag = "3")]
-    pub state: i32,
-}
-/// BreakerTransition is a change of a breaker's state.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BreakerTransition {
-    /// The state before.
-    #[prost(enumeration = "BreakerState", tag = "1")]
-    pub from: i32,
-    /// The state after.
-    #[prost(enumeration = "BreakerState", tag = "2")]
-    pub to: i32,
-    /// Why, in one word or two, for example consecutive_failures.
-    #[prost(string, tag = "3")]
-    pub cause: ::prost::alloc::string::String,
-    /// How long before the report it happened.
-    #[prost(message, optional, tag = "4")]
-    pub age: ::core::option::Option<::prost_types::Duration>,
-    /// The pool whose breaker it was, by its name. Empty: not a pool's.
-    #[prost(string, tag = "5")]
-    pub pool: ::prost::alloc::string::String,
-    /// The methods whose breaker it was, by the glob of their override. Empty: not an override's; where pool is empty, too,
-    /// it was the service's.
-    #[prost(string, tag = "6")]
-    pub method_glob: ::prost::alloc::string::String,
-    /// Whether it opened sooner than the policy's own numbers would have it, for a fleet hint.
-    #[prost(bool, tag = "7")]
-    pub hinted: bool,
-    /// Whether no call felt it, for a mode, a hold or a level without breakers stood over the breaker's rules.
-    #[prost(bool, tag = "8")]
-    pub unenforced: bool,
-}
-/// SyncResponse is a message of the manager.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SyncResponse {
-    /// The message. Exactly one is set.
-    #[prost(oneof = "sync_response::Message", tags = "1, 2, 3, 4, 5, 6")]
-    pub message: ::core::option::Option<sync_response::Message>,
-}
-/// Nested message and enum types in `SyncResponse`.
-pub mod sync_response {
-    /// The message. Exactly one is set.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Message {
-        /// A policy to apply.
-        #[prost(message, tag = "1")]
-        Update(super::PolicyUpdate),
-        /// A service that is gone or was never registered.
-        #[prost(message, tag = "2")]
-        Removal(super::PolicyRemoval),
-        /// All that was asked for has been sent.
-        #[prost(message, tag = "3")]
-        Complete(super::SyncComplete),
-        /// The stream is alive and nothing is missing.
-        #[prost(message, tag = "4")]
-        Bookmark(super::SyncBookmark),
-        /// Please come again on another connection.
-        #[prost(message, tag = "5")]
-        Reconnect(super::SyncReconnect),
-        /// The breaker of a service has opened at many instances.
-        #[prost(message, tag = "6")]
-        FleetHint(super::FleetHint),
-    }
-}
-/// PolicyUpdate is a policy to apply, as a whole.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PolicyUpdate {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// The revision.
-    #[prost(message, optional, tag = "2")]
-    pub revision: ::core::option::Option<Revision>,
-    /// The fingerprint that the manager computed. An instance that has the revision in force with another one applies this
-    /// policy and acknowledges it: a manager of another release may fill in other defaults.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub policy_hash: ::prost::bytes::Bytes,
-    /// The effective policy: presets and defaults filled in.
-    #[prost(message, optional, tag = "4")]
-    pub policy: ::core::option::Option<IsolationPolicy>,
-    /// Whether the service may be called.
-    #[prost(bool, tag = "5")]
-    pub enabled: bool,
-    /// Whether an operator insists on it: an instance does not put it back, whatever it turns away.
-    #[prost(bool, tag = "6")]
-    pub insisted: bool,
-    /// What operators have ordered apart from it. A policy that an instance puts back takes none of it with it, and neither
-    /// does one that it refuses because it has put it back before. Unset: nothing.
-    #[prost(message, optional, tag = "7")]
-    pub orders: ::core::option::Option<Orders>,
-    /// Where the service's own policy is contained and this earlier one is handed out in its place: the revision of the
-    /// service as of which that is so, and of which the orders are. It is this one that must not be older than what the
-    /// instance has heard of. Unset: the policy is the service's own.
-    #[prost(message, optional, tag = "8")]
-    pub as_of: ::core::option::Option<Revision>,
-}
-/// PolicyRemoval says that the manager has no policy for a service: the built-in default applies.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PolicyRemoval {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// The revision of the removal, or of the store where the service was never registered.
-    #[prost(message, optional, tag = "2")]
-    pub revision: ::core::option::Option<Revision>,
-}
-/// SyncComplete ends the first answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SyncComplete {
-    /// The store revision up to which the answer is complete.
-    #[prost(message, optional, tag = "1")]
-    pub revision: ::core::option::Option<Revision>,
-    /// As in SyncBookmark.
-    #[prost(message, optional, tag = "2")]
-    pub reconnect_within: ::core::option::Option<::prost_types::Duration>,
-}
-/// SyncBookmark keeps an idle stream alive.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SyncBookmark {
-    /// The store revision up to which nothing is missing.
-    #[prost(message, optional, tag = "1")]
-    pub revision: ::core::option::Option<Revision>,
-    /// If the stream breaks off, come again after a random part of this time, so that the instances of a manager that is
-    /// lost do not come back as one. It grows with their number. Unset: as the client sees fit.
-    #[prost(message, optional, tag = "2")]
-    pub reconnect_within: ::core::option::Option<::prost_types::Duration>,
-}
-/// SyncReconnect asks an instance to open its stream anew, because this manager stops or the stream is old. Until the
-/// instance has said its last word, or for a moment, the manager still listens: reports are not lost.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SyncReconnect {
-    /// Come after a random part of this time. Unset: 1 s.
-    #[prost(message, optional, tag = "1")]
-    pub within: ::core::option::Option<::prost_types::Duration>,
-}
-/// FleetHint says that the service's own breaker has opened at so many instances, as FleetHintPolicy has it. What it does
-/// is for the policy in force to say: under FLEET_HINT_MODE_OFF, nothing. A later one for the same service takes its place.
-/// One that breaks a rule below is passed over.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FleetHint {
-    /// The service.
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
-    /// How long it lasts from when it is received. Above zero, at most 10 min.
-    #[prost(message, optional, tag = "2")]
-    pub ttl: ::core::option::Option<::prost_types::Duration>,
-    /// Instances where the breaker is open or half-open. At least 2.
-    #[prost(uint32, tag = "3")]
-    pub open_instances: u32,
-    /// Instances that report a breaker. At least open_instances.
-    #[prost(uint32, tag = "4")]
-    pub instances: u32,
-}
-/// Generated client implementations.
-#[cfg(feature = "client")]
-pub mod policy_sync_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// PolicySyncService is the plane of the SDKs: one stream per process brings policy and takes acknowledgements and
-    /// reports. No protected call waits for it.
-    #[derive(Debug, Clone)]
-    pub struct PolicySyncServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl<T> PolicySyncServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> PolicySyncServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            PolicySyncServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Sync keeps an instance in step. The client says Hello first; the server answers with an update or a removal for
-        /// each service asked for, then SyncComplete, then changes as they come. Only PolicyRemoval removes a policy:
-        /// neither silence nor the end of the stream does. Of a service whose policy is contained, it answers with the one
-        /// before, or with nothing where it knows none.
-        pub async fn sync(
-            &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::SyncRequest>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::SyncResponse>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/cofferdam.v1.PolicySyncService/Sync",
-            );
-            let mut req = request.into_streaming_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("cofferdam.v1.PolicySyncService", "Sync"));
-            self.inner.streaming(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-#[cfg(feature = "server")]
-pub mod policy_sync_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with PolicySyncServiceServer.
-    #[async_trait]
-    pub trait PolicySyncService: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Sync method.
-        type SyncStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::SyncResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
-        /// Sync keeps an instance in step. The client says Hello first; the server answers with an update or a removal for
-        /// each service asked for, then SyncComplete, then changes as they come. Only PolicyRemoval removes a policy:
-        /// neither silence nor the end of the stream does. Of a service whose policy is contained, it answers with the one
-        /// before, or with nothing where it knows none.
-        async fn sync(
-            &self,
-            request: tonic::Request<tonic::Streaming<super::SyncRequest>>,
-        ) -> std::result::Result<tonic::Response<Self::SyncStream>, tonic::Status>;
-    }
-    /// PolicySyncService is the plane of the SDKs: one stream per process brings policy and takes acknowledgements and
-    /// reports. No protected call waits for it.
-    #[derive(Debug)]
-    pub struct PolicySyncServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> PolicySyncServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for PolicySyncServiceServer<T>
-    where
-        T: PolicySyncService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/cofferdam.v1.PolicySyncService/Sync" => {
-                    #[allow(non_camel_case_types)]
-                    struct SyncSvc<T: PolicySyncService>(pub Arc<T>);
-                    impl<
-                        T: PolicySyncService,
-                    > tonic::server::StreamingService<super::SyncRequest>
-                    for SyncSvc<T> {
-                        type Response = super::SyncResponse;
-                        type ResponseStream = T::SyncStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<tonic::Streaming<super::SyncRequest>>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as PolicySyncService>::sync(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = SyncSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for PolicySyncServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "cofferdam.v1.PolicySyncService";
-    impl<T> tonic::server::NamedService for PolicySyncServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -131,7 +131,7 @@ async fn a_breaker_that_waits_for_nobody_is_no_news_for_ever() {
     executor.catch_up();
     let instances = Instances::new(1, Duration::ZERO);
     let seen = || {
-        instances.stand_here(&executor.conditions());
+        instances.stand_here(executor.conditions());
         instances.condition(&payments).breaker
     };
     assert_eq!(seen(), Some(State::Open));

@@ -37,9 +37,7 @@ impl Census {
 impl Instances {
     /// How the own breaker of a service stands, at the instances of other managers as well.
     pub fn census(&self, key: &ServiceKey) -> Census {
-        let inner = self.lock();
-        let own = inner.services.get(key).map(|service| service.census).unwrap_or_default();
-        own.plus(inner.stand_of(key).census)
+        self.stand(key).census
     }
 
     /// The services whose own breaker is not closed at some instance, of this manager or another. One may stand twice.

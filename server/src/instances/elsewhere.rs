@@ -4,19 +4,24 @@
 //! elsewhere lets go of what it has of an earlier stream, be it silent or believed to be connected. How services stand at
 //! the others' instances is kept here, too: health, and when fleet hints are given, are then the same at every manager.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
-use cofferdam_core::{breaker::State, name::ServiceKey};
+use cofferdam_core::{breaker::State, isolation::Part, name::ServiceKey};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Census, Condition, Inner, Instances};
+use super::{Census, Condition, Instances, Service};
 
-/// How a service stands at the instances of one manager.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a service stands at the instances of one manager, and by the calls that the manager makes itself; or of several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stand {
-    /// The least good of what they report.
+    /// The least good of what is seen.
     pub condition: Condition,
-    /// How its own breaker stands there.
+    /// Its breakers that are not closed, its own and those of its parts, each in its least good state.
+    pub breakers: BTreeMap<Part, State>,
+    /// How its own breaker stands at the instances.
     pub census: Census,
 }
 
@@ -33,9 +38,16 @@ impl Instances {
     /// How the services stand of which some instance of this manager reports something.
     pub fn stands(&self) -> HashMap<ServiceKey, Stand> {
         let inner = self.lock();
-        let stand = |service: &super::Service| Stand { condition: service.condition(), census: service.census };
-        let all = inner.services.iter().map(|(key, service)| (key, stand(service)));
+        let all = inner.services.iter().map(|(key, service)| (key, service.stand()));
         all.filter(|(_, stand)| *stand != Stand::default()).map(|(key, stand)| (key.clone(), stand)).collect()
+    }
+
+    /// How a service stands at this manager and all others.
+    pub fn stand(&self, key: &ServiceKey) -> Stand {
+        let inner = self.lock();
+        let mut all = inner.services.get(key).map(Service::stand).unwrap_or_default();
+        inner.elsewhere.values().filter_map(|stands| stands.get(key)).for_each(|stand| all.merge(stand));
+        all
     }
 
     /// Takes note of how services stand at the instances of another manager, instead of what was said before.
@@ -101,15 +113,32 @@ impl Instances {
     }
 }
 
-impl Inner {
-    /// How a service stands at the instances of other managers.
-    pub(super) fn stand_of(&self, key: &ServiceKey) -> Stand {
-        let mut all = Stand::default();
-        for stand in self.elsewhere.values().filter_map(|stands| stands.get(key)) {
-            all.condition = all.condition.worse(stand.condition);
-            all.census = all.census.plus(stand.census);
-        }
-        all
+impl Service {
+    /// How it stands at this manager.
+    fn stand(&self) -> Stand {
+        let counted = self.tally.parts().iter();
+        let state = |(open, _): &(u32, u32)| if *open > 0 { State::Open } else { State::HalfOpen };
+        let mut breakers = counted.map(|(part, counts)| (part.clone(), state(counts))).collect();
+        worsen(&mut breakers, self.here.parts.iter().map(|(part, state)| (part, *state)));
+        Stand { condition: self.condition(), breakers, census: self.census }
+    }
+}
+
+impl Stand {
+    fn merge(&mut self, other: &Self) {
+        let Self { condition, breakers, census } = other;
+        self.condition = self.condition.worse(*condition);
+        worsen(&mut self.breakers, breakers.iter().map(|(part, state)| (part, *state)));
+        self.census = self.census.plus(*census);
+    }
+}
+
+/// Leaves each breaker the less good of two states.
+fn worsen<'a>(breakers: &mut BTreeMap<Part, State>, others: impl Iterator<Item = (&'a Part, State)>) {
+    for (part, state) in others {
+        let known = breakers.entry(part.clone()).or_insert(state);
+        // A worse state is greater.
+        *known = state.max(*known);
     }
 }
 
@@ -117,14 +146,8 @@ impl Condition {
     /// The less good of two, part by part.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
-        let rank = |state: &State| match state {
-            State::Closed => 0,
-            State::HalfOpen => 1,
-            State::Open => 2,
-        };
-        let breaker = self.breaker.into_iter().chain(other.breaker).max_by_key(rank);
-        // Nothing known is less than anything known, and a worse status is greater.
-        Self { breaker, health: self.health.max(other.health) }
+        // Nothing known is less than anything known, and what is worse is greater.
+        Self { breaker: self.breaker.max(other.breaker), health: self.health.max(other.health) }
     }
 }
 

@@ -1,13 +1,8 @@
 //! What the instances say about a service, in a form that adds up over managers.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use cofferdam_core::{
-    adaptive_limit::Load, breaker::State, isolation::Part, name::ServiceKey, revision::Revision, wire::PolicyHash,
-};
+use cofferdam_core::{adaptive_limit::Load, isolation::Part, name::ServiceKey, revision::Revision, wire::PolicyHash};
 
 use super::{Instances, Losses, Member, Recoveries, statistics};
 use crate::activity::Activity;
@@ -32,9 +27,9 @@ pub struct Observation {
     pub open_instances: u32,
     /// The first hundred of them, in order.
     pub open_ids: Vec<Arc<str>>,
-    /// Of the breakers that parts of the service have to themselves and that are not closed everywhere: at how many
-    /// instances each is open, and half-open.
-    pub parts: HashMap<Part, (u32, u32)>,
+    /// Of its breakers that are not closed everywhere, the service's own and those of its parts: at how many instances each
+    /// is open, and half-open.
+    pub parts: BTreeMap<Part, (u32, u32)>,
     /// The service's adaptive limit and the calls in flight under it, summed over the instances that have one.
     pub adaptive_limit: Load,
     /// Instances that have the policy asked about in force.
@@ -104,18 +99,9 @@ impl Instances {
         let count = |holds: &dyn Fn(&Member) -> bool| {
             u32::try_from(service.members.values().filter(|member| holds(member)).count()).unwrap_or(u32::MAX)
         };
-        let mut parts: HashMap<Part, (u32, u32)> = HashMap::new();
         let reported = service.reported.as_deref();
-        for (part, state) in service.members.values().flat_map(|member| &member.parts) {
-            let (open, half_open) = parts.entry(part.clone()).or_default();
-            match state {
-                State::Open => *open += 1,
-                State::HalfOpen => *half_open += 1,
-                State::Closed => {}
-            }
-        }
         Observation {
-            parts,
+            parts: service.tally.parts().clone(),
             adaptive_limit: service.members.values().filter_map(|member| member.adaptive_limit).fold(
                 Load::default(),
                 |sum, Load { limit, in_flight }| Load {

@@ -18,7 +18,7 @@ pub struct Report {
     pub condition: Condition,
     /// The service's own breaker by its rules alone; absent where none is in force.
     pub learned: Option<State>,
-    /// The breakers that parts of it have to themselves, as far as they are not closed.
+    /// Its breakers, its own and those that parts of it have to themselves, as far as they are not closed.
     pub parts: Vec<(Part, State)>,
     /// The adaptive limit; absent where none is in force.
     pub adaptive_limit: Option<Load>,
@@ -55,7 +55,7 @@ impl Session {
             let Some(service) = inner.services.get_mut(key) else { return false };
             let Some(member) = service.members.get_mut(&self.session) else { return false };
 
-            (member.parts, member.adaptive_limit, member.reported) = (parts, adaptive_limit, Some(now));
+            (member.adaptive_limit, member.reported) = (adaptive_limit, Some(now));
             member.held = held;
             match &mut member.own {
                 Some(own) => own.merge(&activity),
@@ -68,11 +68,13 @@ impl Session {
             }
 
             let before = std::mem::replace(&mut member.now, condition);
-            service.tally.remove(before);
-            service.tally.add(condition);
+            let parts_before = std::mem::replace(&mut member.parts, parts);
+            service.tally.remove(before, &parts_before);
+            service.tally.add(condition, &member.parts);
             let learned_before = std::mem::replace(&mut member.learned, learned);
             service.census.remove(learned_before);
             service.census.add(learned);
+            let has_changed = before != condition || learned_before != learned || parts_before != member.parts;
 
             inner.losses.merge(&losses);
             if is_registered {
@@ -88,7 +90,7 @@ impl Session {
                 transitions.into_iter().for_each(|transition| reported.recoveries.observe(&self.id, transition));
                 reported.losses.merge(&losses);
             }
-            before != condition || learned_before != learned
+            has_changed
         });
         if changed == Some(true) {
             self.instances.own_changed();

@@ -92,7 +92,7 @@ impl Session {
                 let service = inner.service(key, is_registered);
                 if let Entry::Vacant(vacant) = service.members.entry(self.session) {
                     let member = Member { id: Arc::clone(&self.id), ..Member::default() };
-                    service.tally.add(member.now);
+                    service.tally.add(member.now, &member.parts);
                     service.progress.add(None);
                     vacant.insert(Box::new(member));
                     if let Some(connected) = inner.by_id.get_mut(&*self.id) {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cofferdam_core::{breaker::State, health::HealthStatus, name::ServiceKey, revision::Revision, wire::PolicyHash};
 
-use super::{Condition, Inner, Instances, Losses, Member, Point, Reported, Service, history};
+use super::{Condition, Inner, Instances, Losses, Member, OwnCalls, Point, Reported, Service, history};
 use crate::activity::Activity;
 
 /// What the histories of all services may take together, in bytes: a day of some four hundred services that are never idle,
@@ -105,17 +105,18 @@ impl Instances {
     }
 
     /// How services do by the calls that this manager makes itself. Of those that are not named, nothing is known any more.
-    pub(crate) fn stand_here(&self, conditions: &HashMap<ServiceKey, Condition>) {
+    pub(crate) fn stand_here(&self, calls: HashMap<ServiceKey, OwnCalls>) {
         let mut inner = self.lock();
         let mut has_changed = false;
         for (key, service) in &mut inner.services {
-            if service.here != Condition::default() && !conditions.contains_key(key) {
-                (service.here, has_changed) = (Condition::default(), true);
+            if service.here != OwnCalls::default() && !calls.contains_key(key) {
+                (service.here, has_changed) = (OwnCalls::default(), true);
             }
         }
-        for (key, condition) in conditions {
-            let here = &mut inner.service(key, true).here;
-            has_changed |= std::mem::replace(here, *condition) != *condition;
+        for (key, calls) in calls {
+            let here = &mut inner.service(&key, true).here;
+            has_changed |= *here != calls;
+            *here = calls;
         }
         drop(inner);
         if has_changed {

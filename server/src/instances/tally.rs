@@ -1,6 +1,8 @@
 //! How many instances report which state, so that the least good one is known without asking them all.
 
-use cofferdam_core::{breaker::State, health::HealthStatus};
+use std::collections::BTreeMap;
+
+use cofferdam_core::{breaker::State, health::HealthStatus, isolation::Part};
 
 use super::Condition;
 
@@ -16,15 +18,19 @@ const HEALTH: [HealthStatus; 4] =
 pub(super) struct Tally {
     breakers: [u32; BREAKERS.len()],
     health: [u32; HEALTH.len()],
+    /// At how many each breaker is open, and half-open; one that is so at none is not in it.
+    parts: BTreeMap<Part, (u32, u32)>,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, member: Condition) {
-        self.shift(member, |count| count.saturating_add(1));
+    /// Counts a member, with its breakers that are not closed.
+    pub(super) fn add(&mut self, member: Condition, parts: &[(Part, State)]) {
+        self.shift(member, parts, |count| count.saturating_add(1));
     }
 
-    pub(super) fn remove(&mut self, member: Condition) {
-        self.shift(member, |count| count.saturating_sub(1));
+    /// Counts a member no more, which was counted as this.
+    pub(super) fn remove(&mut self, member: Condition, parts: &[(Part, State)]) {
+        self.shift(member, parts, |count| count.saturating_sub(1));
     }
 
     /// How many are open or half-open.
@@ -42,12 +48,17 @@ impl Tally {
         each
     }
 
+    /// At how many each breaker is open, and half-open, that is not closed at all of them.
+    pub(super) const fn parts(&self) -> &BTreeMap<Part, (u32, u32)> {
+        &self.parts
+    }
+
     /// The least good states.
     pub(super) fn condition(&self) -> Condition {
         Condition { breaker: first(BREAKERS, self.breakers), health: first(HEALTH, self.health) }
     }
 
-    fn shift(&mut self, member: Condition, change: impl Fn(u32) -> u32) {
+    fn shift(&mut self, member: Condition, parts: &[(Part, State)], change: impl Fn(u32) -> u32) {
         for (state, count) in BREAKERS.into_iter().zip(&mut self.breakers) {
             if member.breaker == Some(state) {
                 *count = change(*count);
@@ -56,6 +67,17 @@ impl Tally {
         for (status, count) in HEALTH.into_iter().zip(&mut self.health) {
             if member.health == Some(status) {
                 *count = change(*count);
+            }
+        }
+        for (part, state) in parts {
+            let (open, half_open) = self.parts.entry(part.clone()).or_default();
+            match state {
+                State::Open => *open = change(*open),
+                State::HalfOpen => *half_open = change(*half_open),
+                State::Closed => {}
+            }
+            if (*open, *half_open) == (0, 0) {
+                self.parts.remove(part);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use cofferdam_core::{
     adaptive_limit::Load,
+    breaker::State,
     isolation::Part,
     latency::{CallLatencySnapshot, SparseLatency},
     name::ServiceKey,
@@ -42,11 +43,20 @@ pub(super) fn stand_from_wire(stand: &v1::ServiceStand) -> Option<(ServiceKey, S
         breaker: breaker_state_from_wire(stand.breaker_state).ok().flatten(),
         health: health_from_wire(stand.health_status).ok().flatten(),
     };
-    Some((key, Stand { condition, census: Census { open: stand.open_instances, instances: stand.instances } }))
+    let breakers = stand.breakers.iter().filter_map(|breaker| {
+        let state = breaker_state_from_wire(breaker.state).ok().flatten().filter(|state| *state != State::Closed)?;
+        Some((part_from_wire(&breaker.pool, &breaker.method_glob), state))
+    });
+    let census = Census { open: stand.open_instances, instances: stand.instances };
+    Some((key, Stand { condition, breakers: breakers.collect(), census }))
 }
 
 pub(crate) fn stand_to_wire((key, stand): (ServiceKey, Stand)) -> v1::ServiceStand {
-    let Stand { condition: Condition { breaker, health }, census: Census { open, instances } } = stand;
+    let Stand { condition: Condition { breaker, health }, breakers, census: Census { open, instances } } = stand;
+    let breakers = breakers.into_iter().map(|(part, state)| {
+        let (pool, method_glob) = part_to_wire(&part);
+        v1::BreakerReport { pool, method_glob, state: breaker_state_to_wire(state).into() }
+    });
     v1::ServiceStand {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
@@ -54,6 +64,15 @@ pub(crate) fn stand_to_wire((key, stand): (ServiceKey, Stand)) -> v1::ServiceSta
         health_status: health.map(health_to_wire).unwrap_or_default().into(),
         open_instances: open,
         instances,
+        breakers: breakers.collect(),
+    }
+}
+
+fn part_from_wire(pool: &str, method_glob: &str) -> Part {
+    match (pool, method_glob) {
+        ("", "") => Part::Service,
+        ("", glob) => Part::Methods(glob.into()),
+        (pool, _) => Part::Pool(pool.into()),
     }
 }
 
@@ -171,7 +190,7 @@ impl From<&ServicePart> for v1::ServicePart {
         let breaker = |(part, (open_instances, half_open_instances)): (&Part, &(u32, u32))| {
             let (pool, method_glob) = part_to_wire(part);
             let (open_instances, half_open_instances) = (*open_instances, *half_open_instances);
-            v1::BreakerStats { pool, method_glob, open_instances, half_open_instances }
+            v1::BreakerStats { pool, method_glob, open_instances, half_open_instances, ..Default::default() }
         };
         let method = |(glob, activity): (&String, &Activity)| v1::MethodPart {
             method_glob: glob.clone(),
@@ -201,11 +220,7 @@ impl From<&ServicePart> for v1::ServicePart {
 impl From<v1::ServicePart> for ServicePart {
     fn from(part: v1::ServicePart) -> Self {
         let breaker = |breaker: v1::BreakerStats| {
-            let part = match (&breaker.pool[..], &breaker.method_glob[..]) {
-                ("", "") => Part::Service,
-                ("", glob) => Part::Methods(glob.into()),
-                (pool, _) => Part::Pool(pool.into()),
-            };
+            let part = part_from_wire(&breaker.pool, &breaker.method_glob);
             (part, (breaker.open_instances, breaker.half_open_instances))
         };
         let seen = Observation {

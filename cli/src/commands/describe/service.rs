@@ -123,17 +123,24 @@ impl Seen {
     }
 
     fn print_breakers(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let (state, tone) = match self.isolated.breaker_state() {
+        let own = self.stats.own_breaker.clone().unwrap_or_default();
+        let (state, tone) = match own.state() {
             v1::BreakerState::Unspecified => ("nobody has one", Tone::Plain),
             v1::BreakerState::Closed => ("closed", Tone::Good),
             v1::BreakerState::Open => ("open", Tone::Bad),
             v1::BreakerState::HalfOpen => ("half-open", Tone::Warn),
         };
         let mut text = style.paint(tone, state);
-        if self.stats.open_instances > 0 {
-            let ids = self.stats.open_instance_ids.join(", ");
-            text.push_str(&format!(" at {} of {} instances: {ids}", self.stats.open_instances, self.stats.instances));
+        let not_closed = own.open_instances.saturating_add(own.half_open_instances);
+        let ids = self.stats.open_instance_ids.join(", ");
+        if not_closed > 0 {
+            text.push_str(&format!(" at {not_closed} of {} instances", self.stats.instances));
         }
+        let is_all = not_closed == self.stats.open_instances;
+        if not_closed > 0 && is_all {
+            text.push_str(&format!(": {ids}"));
+        }
+        text.push_str(called_by_managers(&own));
         entry(out, "breaker", &text)?;
         for hold in &self.isolated.holds {
             entry(out, "held", &ordered::hold(hold))?;
@@ -143,7 +150,11 @@ impl Seen {
             let name =
                 if one.pool.is_empty() { format!("methods {}", one.method_glob) } else { format!("pool {}", one.pool) };
             let open = format!("open at {}, half-open at {}", one.open_instances, one.half_open_instances);
-            entry(out, "", &format!("{name}: {open}"))?;
+            entry(out, "", &format!("{name}: {open}{}", called_by_managers(one)))?;
+        }
+        if !is_all {
+            let of = format!("at {} of {} instances: {ids}", self.stats.open_instances, self.stats.instances);
+            entry(out, "", &format!("one that is not closed {of}"))?;
         }
         if let Some(hint) = &self.stats.fleet_hint {
             let ends = age(std_duration(hint.ends_in));
@@ -195,6 +206,15 @@ impl Seen {
         // Clocks differ: what lies ahead of this machine's is now.
         let ago = self.now.duration_since(time).unwrap_or(Duration::ZERO);
         format!("{} ago", age(Some(ago)))
+    }
+}
+
+/// Where a breaker is worse than at any instance: a manager makes calls as well, for those who ask it to.
+fn called_by_managers(breaker: &v1::BreakerStats) -> &'static str {
+    match (breaker.state(), breaker.open_instances, breaker.half_open_instances) {
+        (v1::BreakerState::Open, 0, _) => ", open for calls that a manager makes",
+        (v1::BreakerState::HalfOpen, 0, 0) => ", half-open for calls that a manager makes",
+        _ => "",
     }
 }
 

@@ -147,7 +147,7 @@ pub(crate) struct ServiceReport {
     pub(crate) methods: Vec<(Arc<str>, CounterSnapshot, CallLatencySnapshot)>,
     /// The least good of all breakers.
     pub(crate) breaker: Option<State>,
-    /// The breakers of parts of the service, as far as they are not closed.
+    /// Its breakers, the service's own and those of its parts, as far as they are not closed.
     pub(crate) parts: Vec<(Part, State)>,
     pub(crate) health: HealthStatus,
     /// `None`: no adaptive limit is in force.

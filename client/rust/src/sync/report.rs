@@ -7,7 +7,7 @@
 use super::message::{Report, ServiceReport};
 use crate::registry::{ServiceState, Shown, Told};
 use cofferdam_core::breaker::{State, Transition};
-use cofferdam_core::isolation::{Part, RejectedCall};
+use cofferdam_core::isolation::RejectedCall;
 use cofferdam_core::latency::CallLatencySnapshot;
 use cofferdam_core::stats::CounterSnapshot;
 use cofferdam_core::time::Timestamp;
@@ -160,7 +160,7 @@ fn shown(service: &ServiceState, now: Timestamp) -> Shown {
     let mut parts = service.isolation.breaker_states(now);
     // A worse state is greater.
     let breaker = parts.iter().map(|(_, state)| *state).max();
-    parts.retain(|(part, state)| *part != Part::Service && *state != State::Closed);
+    parts.retain(|(_, state)| *state != State::Closed);
     let (health, adaptive_limit) = (service.isolation.health(now), service.isolation.adaptive_limit());
     let (learned, held) = (service.isolation.learned_state(now), service.isolation.held_breakers(now));
     Shown { breaker, parts, health, adaptive_limit, learned, held }

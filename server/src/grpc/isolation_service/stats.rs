@@ -3,10 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cofferdam_core::{
+    breaker::State,
     isolation::Part,
     level::Level,
     time::WallTime,
-    wire::{counters_to_wire, duration_to_wire, fleet_hint_mode_to_wire, health_to_wire, part_to_wire},
+    wire::{
+        breaker_state_to_wire, counters_to_wire, duration_to_wire, fleet_hint_mode_to_wire, health_to_wire,
+        part_to_wire,
+    },
 };
 use cofferdam_proto::v1;
 use tokio::time::Instant;
@@ -16,7 +20,7 @@ use crate::{
     activity::Activity,
     health,
     hints::Hint,
-    instances::{Census, Instances, Recoveries},
+    instances::{Census, Instances, Recoveries, Stand},
     peers::{ServicePart, TotalsPart, losses_to_wire},
     registry::{Registered, Registry},
 };
@@ -34,6 +38,8 @@ pub(super) fn of_service(
     let total = part.total();
     let calls = recent.as_ref().unwrap_or(&total);
     let now = registry.wall_time();
+    let stand = instances.stand(key);
+    let breaker = |part: &Part| breaker(part, seen.parts.get(part).copied().unwrap_or_default(), &stand);
     v1::ServiceStats {
         namespace: key.namespace.to_string(),
         service: key.name.to_string(),
@@ -42,11 +48,12 @@ pub(super) fn of_service(
         open_instances: seen.open_instances,
         applied_instances: seen.applied_instances,
         refused_instances: seen.refused_instances,
-        health_status: health::status(registry, instances, key).map(health_to_wire).unwrap_or_default().into(),
-        breakers: Part::with_own_breaker(&registered.policy_at(now))
-            .iter()
-            .map(|part| breaker(part, seen.parts.get(part).copied().unwrap_or_default()))
-            .collect(),
+        health_status: health::in_force(registry.reported_status(key), stand.condition)
+            .map(health_to_wire)
+            .unwrap_or_default()
+            .into(),
+        breakers: Part::with_own_breaker(&registered.policy_at(now)).iter().map(breaker).collect(),
+        own_breaker: Some(breaker(&Part::Service)).filter(|own| *own != v1::BreakerStats::default()),
         adaptive_limit: seen.adaptive_limit.limit,
         adaptive_in_flight: seen.adaptive_limit.in_flight,
         calls: Some(figures::of(calls, period)),
@@ -54,7 +61,7 @@ pub(super) fn of_service(
         recoveries: Some(recoveries(&seen.recoveries)),
         methods: methods(registered, &seen.methods, &seen.activity, uptime),
         open_instance_ids: seen.open_ids.iter().map(ToString::to_string).collect(),
-        fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, instances.census(key), registered)),
+        fleet_hint: registry.hint(key).map(|hint| fleet_hint(&hint, stand.census, registered)),
         held_instances: seen.held_instances,
         silent_instances: seen.silent_instances,
         held_too_long: number(registered.held_too_long(now)),
@@ -111,9 +118,20 @@ fn fleet_hint(hint: &Hint, census: Census, registered: &Registered) -> v1::Fleet
     }
 }
 
-fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32)) -> v1::BreakerStats {
+/// A breaker, by what was collected of instances and by what managers tell each other: the less good of the two, for one
+/// may be some hundred milliseconds ahead of the other.
+fn breaker(part: &Part, (open_instances, half_open_instances): (u32, u32), stand: &Stand) -> v1::BreakerStats {
     let (pool, method_glob) = part_to_wire(part);
-    v1::BreakerStats { pool, method_glob, open_instances, half_open_instances }
+    let counted = match (open_instances, half_open_instances) {
+        (0, 0) => None,
+        (0, _) => Some(State::HalfOpen),
+        _ => Some(State::Open),
+    };
+    let told = stand.breakers.get(part).copied();
+    // Nothing known is less than anything known, and a worse state is greater.
+    let state = told.max(counted).or_else(|| stand.condition.breaker.map(|_| State::Closed));
+    let state = state.map(breaker_state_to_wire).unwrap_or_default().into();
+    v1::BreakerStats { pool, method_glob, open_instances, half_open_instances, state }
 }
 
 /// What is known of all these services together, over so long.

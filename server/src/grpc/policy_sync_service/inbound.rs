@@ -138,7 +138,7 @@ pub(super) fn report(
             .as_ref()
             .map(|registered| Part::with_own_breaker(&registered.policy_at(registry.wall_time())))
             .unwrap_or_default();
-        let parts = parts(&own, &service.breakers);
+        let parts = parts(&own, service);
         let transitions = transitions(&own, &service.transitions);
         let is_registered = registered.is_some();
         let learned = breaker_state_from_wire(service.learned_state).ok().flatten();
@@ -223,26 +223,38 @@ impl Reading<'_> {
     }
 }
 
-/// What an instance that reports no health says of it: an open breaker that is no part's is the service's.
+/// What an instance that reports no health says of it.
 fn health_of_breakers(report: &v1::ServiceReport) -> Option<HealthStatus> {
-    let is_open = report.breaker_state() == v1::BreakerState::Open;
-    let is_of_part = report.breakers.iter().any(|breaker| breaker.state() == v1::BreakerState::Open);
-    match (is_open, is_of_part) {
-        (true, false) => Some(HealthStatus::CircuitOpen),
-        (true, true) => Some(HealthStatus::Degraded),
-        (false, _) => None,
+    match (report.breaker_state(), service_breaker(report)) {
+        (_, State::Open) => Some(HealthStatus::CircuitOpen),
+        (v1::BreakerState::Open, _) => Some(HealthStatus::Degraded),
+        _ => None,
     }
 }
 
-/// The breakers that are not closed, of the parts that have one by the policy of now: an instance with another policy
-/// will soon have this one, and what is kept of a report is bounded by the policy.
-fn parts(own: &[Part], reported: &[v1::BreakerReport]) -> Vec<(Part, State)> {
-    let known = own.iter().filter_map(|part| {
-        let report = reported.iter().find(|report| part_is(part, &report.pool, &report.method_glob))?;
-        let state = breaker_state_from_wire(report.state).ok().flatten()?;
-        (state != State::Closed).then(|| (part.clone(), state))
-    });
-    known.collect()
+/// The breakers that are not closed: the service's own, and of parts those that have one by the policy of now: an instance
+/// with another policy will soon have this one, and what is kept of a report is bounded by the policy.
+fn parts(own: &[Part], report: &v1::ServiceReport) -> Vec<(Part, State)> {
+    let known = own.iter().map(|part| (part.clone(), breaker_of(part, report)));
+    let all = std::iter::once((Part::Service, service_breaker(report))).chain(known);
+    all.filter(|(_, state)| *state != State::Closed).collect()
+}
+
+/// The service's own breaker: where no breaker that is named is as bad as the least good one, that is it.
+fn service_breaker(report: &v1::ServiceReport) -> State {
+    let least_good = state_or_closed(report.breaker_state);
+    let named = report.breakers.iter().map(|breaker| state_or_closed(breaker.state)).max();
+    if named.is_none_or(|named| named < least_good) { least_good } else { breaker_of(&Part::Service, report) }
+}
+
+/// The breaker of a part. One that is not named is closed.
+fn breaker_of(part: &Part, report: &v1::ServiceReport) -> State {
+    let named = report.breakers.iter().find(|breaker| part_is(part, &breaker.pool, &breaker.method_glob));
+    named.map_or(State::Closed, |breaker| state_or_closed(breaker.state))
+}
+
+fn state_or_closed(number: i32) -> State {
+    breaker_state_from_wire(number).ok().flatten().unwrap_or(State::Closed)
 }
 
 /// What happened to methods, of the overrides in the policy of now.

@@ -21,7 +21,10 @@ pub(super) struct Module {
     pub(super) status: v1::HealthStatus,
     /// Why. Empty: nobody said.
     pub(super) message: String,
+    /// The least good of its breakers.
     pub(super) state: State,
+    /// Its own breaker.
+    pub(super) own: State,
     /// The breakers of pools and methods, by pool or glob.
     pub(super) breakers: Vec<(String, State)>,
     /// Attempts that failed since the managers started.
@@ -51,14 +54,6 @@ impl State {
             Self::HalfOpen => "HALF_OPEN",
         }
     }
-
-    fn of(open_instances: u32, half_open_instances: u32) -> Self {
-        match (open_instances, half_open_instances) {
-            (0, 0) => Self::Closed,
-            (0, _) => Self::HalfOpen,
-            _ => Self::Open,
-        }
-    }
 }
 
 impl From<v1::BreakerState> for State {
@@ -83,7 +78,7 @@ impl Module {
         let period = stats.calls.and_then(|calls| calls.period).and_then(|period| Duration::try_from(period).ok());
         let breaker = |one: &v1::BreakerStats| {
             let name = if one.pool.is_empty() { &one.method_glob } else { &one.pool };
-            (name.clone(), State::of(one.open_instances, one.half_open_instances))
+            (name.clone(), one.state().into())
         };
         Self {
             name: service.name,
@@ -96,6 +91,7 @@ impl Module {
             },
             message: health.message,
             state: isolated.breaker_state().into(),
+            own: stats.own_breaker.as_ref().map(v1::BreakerStats::state).unwrap_or_default().into(),
             breakers: stats.breakers.iter().map(breaker).collect(),
             failures: counters.attempt_failures,
             successes: counters.attempt_successes,

@@ -106,7 +106,7 @@ pub(super) fn service(one: &Module, now: &str) -> Value {
         *known = (*known).max(*state);
     }
     if states.is_empty() {
-        states.insert(&one.name, one.state);
+        states.insert(&one.name, one.own);
     }
     let breakers: Map<String, Value> =
         states.into_iter().map(|(name, state)| (name.to_owned(), json!({"state": state.as_str()}))).collect();
@@ -114,7 +114,7 @@ pub(super) fn service(one: &Module, now: &str) -> Value {
         "service": one.name,
         "status": healthy_or_degraded(one.is_well()),
         "timestamp": now,
-        "circuitBreaker": {"state": one.state.as_str()},
+        "circuitBreaker": {"state": one.own.as_str()},
         "circuitBreakers": breakers,
         "stats": {
             "uptime": seconds(one.period),

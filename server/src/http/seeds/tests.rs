@@ -19,6 +19,7 @@ fn services() -> Vec<Module> {
         status: v1::HealthStatus::Healthy,
         message: String::new(),
         state: State::Closed,
+        own: State::Closed,
         breakers: vec![],
         failures,
         successes,
@@ -32,7 +33,7 @@ fn services() -> Vec<Module> {
     let cache = Module { status, message: "High latency detected".to_owned(), ..module("cache", 2, 98) };
     let breakers = vec![("readPool".to_owned(), State::Closed), ("s3".to_owned(), State::HalfOpen)];
     let (status, state) = (v1::HealthStatus::CircuitOpen, State::Open);
-    let database = Module { status, state, breakers, ..module("database", 3, 150) };
+    let database = Module { status, state, own: state, breakers, ..module("database", 3, 150) };
     vec![auth, cache, database]
 }
 
@@ -83,6 +84,18 @@ fn a_pool_and_a_method_of_one_name_are_the_worse_of_the_two() {
         let one = Module { breakers, ..services().remove(0) };
         assert_eq!(shapes::service(&one, "")["circuitBreakers"]["a"]["state"], "OPEN");
     }
+}
+
+/// The service's own breaker was shown as open because that of a pool was.
+#[test]
+fn a_service_is_not_its_worst_pool() {
+    let breakers = vec![("readPool".to_owned(), State::Open)];
+    let one = Module { state: State::Open, own: State::Closed, breakers, ..services().remove(0) };
+    let said = shapes::service(&one, "");
+    assert_eq!((&said["circuitBreaker"]["state"], &said["status"]), (&"CLOSED".into(), &"degraded".into()));
+    assert_eq!(said["circuitBreakers"], json!({"readPool": {"state": "OPEN"}}));
+    // Where there is one word for all of them, it is the least good.
+    assert_eq!(shapes::backend(&[one], "")["services"]["auth"]["state"], "OPEN");
 }
 
 #[test]

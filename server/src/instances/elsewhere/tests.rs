@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    instances::{LagState, Session, Target},
+    instances::{LagState, OwnCalls, Report, Session, Target},
     testing::key,
 };
 use cofferdam_core::{health::HealthStatus, policy::Policy, revision::Revision, wire::policy_hash};
@@ -82,18 +82,19 @@ fn the_least_good_of_all_managers_counts_until_they_are_gone() {
     let instances = Arc::new(Instances::new(10, Duration::ZERO));
     let stand = |breaker, health, open, instances| Stand {
         condition: Condition { breaker: Some(breaker), health: Some(health) },
+        breakers: BTreeMap::new(),
         census: Census { open, instances },
     };
     let fine = stand(State::Closed, HealthStatus::Healthy, 0, 3);
     let open = stand(State::Open, HealthStatus::CircuitOpen, 2, 4);
-    instances.stand_elsewhere("b", HashMap::from([(payments(), fine)]));
+    instances.stand_elsewhere("b", HashMap::from([(payments(), fine.clone())]));
     assert_eq!((instances.condition(&payments()), instances.census(&payments())), (fine.condition, fine.census));
     let mut version = instances.version();
     version.mark_unchanged();
-    instances.stand_elsewhere("c", HashMap::from([(payments(), open)]));
+    instances.stand_elsewhere("c", HashMap::from([(payments(), open.clone())]));
     assert!(version.has_changed().unwrap(), "who waits for health is woken");
     version.mark_unchanged();
-    instances.stand_elsewhere("c", HashMap::from([(payments(), open)]));
+    instances.stand_elsewhere("c", HashMap::from([(payments(), open.clone())]));
     assert!(!version.has_changed().unwrap(), "the same again wakes nobody");
     assert_eq!(*instances.own_version().borrow(), 0, "nothing of this was here");
     assert_eq!(instances.condition(&payments()), open.condition);
@@ -103,4 +104,39 @@ fn the_least_good_of_all_managers_counts_until_they_are_gone() {
     instances.forget_elsewhere("c");
     assert_eq!(instances.condition(&payments()), fine.condition);
     assert!(instances.with_open_breakers().is_empty());
+}
+
+/// Where some instance or manager has a breaker open and others have it half-open, it is open: each breaker by itself.
+#[test]
+fn each_breaker_is_in_its_least_good_state_at_any_instance_or_manager() {
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let (one, two) = (connect(&instances, "one"), connect(&instances, "two"));
+    let [reads, pay] = [Part::Pool("reads".into()), Part::Methods("Pay*".into())];
+    let (open, half_open) = (State::Open, State::HalfOpen);
+    let report = |parts: &[(&Part, State)]| Report {
+        parts: parts.iter().map(|(part, state)| ((*part).clone(), *state)).collect(),
+        ..Report::default()
+    };
+    let breakers = || instances.stand(&payments()).breakers;
+    let own_version = instances.own_version();
+    let told = || *own_version.borrow();
+    one.report(&payments(), report(&[(&reads, half_open)]));
+    two.report(&payments(), report(&[(&reads, open), (&Part::Service, half_open)]));
+    assert_eq!(breakers(), [(Part::Service, half_open), (reads.clone(), open)].into());
+    assert_eq!(instances.stands()[&payments()].breakers, breakers(), "which is what others hear");
+    let before = told();
+    two.report(&payments(), report(&[]));
+    assert!(told() > before, "others hear of it");
+    assert_eq!(breakers(), [(reads.clone(), half_open)].into());
+
+    let own = OwnCalls { parts: vec![(pay.clone(), half_open)], ..OwnCalls::default() };
+    instances.stand_here(HashMap::from([(payments(), own)]));
+    let there = Stand { breakers: [(pay.clone(), open)].into(), ..Stand::default() };
+    instances.stand_elsewhere("b", HashMap::from([(payments(), there)]));
+    assert_eq!(breakers(), [(reads.clone(), half_open), (pay.clone(), open)].into());
+    instances.forget_elsewhere("b");
+    assert_eq!(breakers(), [(reads, half_open), (pay, half_open)].into());
+    drop(one);
+    instances.stand_here(HashMap::new());
+    assert_eq!(breakers(), BTreeMap::new());
 }

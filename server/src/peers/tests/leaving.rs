@@ -68,7 +68,7 @@ async fn a_manager_whose_key_is_gone_is_forgotten_once_its_instances_have_had_th
 async fn what_a_manager_said_goes_once_it_is_not_heard_and_it_is_still_missed() {
     let shared = shared();
     let condition = Condition { breaker: Some(State::Open), health: Some(HealthStatus::CircuitOpen) };
-    let stand = Stand { condition, census: Census { open: 1, instances: 1 } };
+    let stand = Stand { condition, census: Census { open: 1, instances: 1 }, ..Stand::default() };
     shared.found("b", String::new());
     shared.instances.stand_elsewhere("b", HashMap::from([(key("default/payments"), stand)]));
     let seen = || shared.instances.condition(&key("default/payments"));

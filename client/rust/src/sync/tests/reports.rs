@@ -205,6 +205,13 @@ async fn the_breakers_of_parts_are_reported_apart() {
     assert_eq!(service.parts, parts.clone().map(|part| (part, State::Open)));
     let opened: Vec<&Part> = service.transitions.iter().map(|(part, ..)| part).collect();
     assert_eq!(opened, parts.iter().collect::<Vec<_>>());
+
+    // Nobody could say whether the service's own was open as well: the least good one was no worse than before.
+    calls_of(&scene, "a", "pay", 3, Err(())).await;
+    tokio::time::sleep(SECOND / 2).await;
+    let report = stream.report().await;
+    let all = [Part::Service, parts[0].clone(), parts[1].clone()];
+    assert_eq!(report.services[0].parts, all.map(|part| (part, State::Open)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,6 +183,10 @@ async fn breakers_of_pools_and_methods_are_told_apart() {
     let row = |pool: &str, glob: &str, open, half_open| (pool.to_owned(), glob.to_owned(), open, half_open);
     assert_eq!(counts(&seen), [row("read", "", 0, 0), row("write", "", 0, 1), row("", "List*", 1, 0)]);
     assert_eq!(seen.health_status(), degraded);
+    let closed = v1::BreakerState::Closed;
+    assert_eq!(seen.breakers.iter().map(v1::BreakerStats::state).collect::<Vec<_>>(), [closed, half_open, open]);
+    let own = |seen: &v1::ServiceStats| seen.own_breaker.clone().unwrap();
+    assert_eq!((own(&seen).state(), own(&seen).open_instances), (closed, 0), "the methods' is not the service's");
 
     // An instance that says nothing of its health: the open breaker is not the service's.
     one.say(report(2, open, v1::HealthStatus::Unspecified, vec![breaker("read", "", open)])).await;
@@ -191,6 +195,14 @@ async fn breakers_of_pools_and_methods_are_told_apart() {
     one.say(report(3, open, v1::HealthStatus::Unspecified, Vec::new())).await;
     let seen = stats_become(&manager, "payments", |stats| stats.breakers[0].open_instances == 0).await;
     assert_eq!(seen.health_status(), v1::HealthStatus::CircuitOpen);
+    assert_eq!((own(&seen).state(), own(&seen).open_instances), (open, 1), "none that is named is as bad");
+
+    // One that names its own breaker beside others.
+    let named = vec![breaker("", "", half_open), breaker("read", "", open)];
+    one.say(report(4, open, v1::HealthStatus::Unspecified, named)).await;
+    let seen = stats_become(&manager, "payments", |stats| stats.breakers[0].open_instances == 1).await;
+    assert_eq!((own(&seen).state(), own(&seen).half_open_instances), (half_open, 1));
+    assert_eq!((seen.health_status(), seen.open_instances), (degraded, 1));
 }
 
 fn histogram(buckets: &[u32], counts: &[u64]) -> Option<v1::LatencyHistogram> {
