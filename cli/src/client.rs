@@ -31,6 +31,9 @@ const ACTOR: &str = "cofferdam-actor";
 /// The most bytes of it that a manager takes.
 const MAX_ACTOR_BYTES: usize = 128;
 
+/// How the paths of methods begin that managers alone have.
+const CONTRACT: &str = "/cofferdam.";
+
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -110,7 +113,7 @@ impl Client {
             let asked = Box::pin(self.ask(request.clone(), remaining));
             let status = match timeout_at(deadline, asked).await {
                 Ok(Ok(answer)) => {
-                    self.has_answered();
+                    self.has_answered::<R>();
                     return Ok(answer);
                 }
                 Ok(Err(status)) => status,
@@ -148,7 +151,7 @@ impl Client {
         let (server, rpc) = (self.server.clone(), method(R::PATH));
         // What a peer has said comes from nothing else; what broke under an answer that had begun is the transport's as well.
         if !is_transport(status) && status.source().is_none() {
-            return self.refused(Refusal::of(rpc, request.subject(), status));
+            return self.refused::<R>(Refusal::of(rpc, request.subject(), status));
         }
         let why = error::innermost(status);
         match facts.code {
@@ -160,10 +163,10 @@ impl Client {
     }
 
     /// A refusal, where it is a manager's: those give a reason, and what answers in their place may say anything.
-    fn refused(&self, refusal: Refusal) -> CallError {
+    fn refused<R: Rpc>(&self, refusal: Refusal) -> CallError {
         let server = self.server.clone();
         if !refusal.reason.is_empty() {
-            self.has_answered();
+            self.has_answered::<R>();
         }
         let Refusal { rpc, message, .. } = &refusal;
         match refusal.code {
@@ -178,9 +181,11 @@ impl Client {
         }
     }
 
-    /// Notes that a manager is there.
-    fn has_answered(&self) {
-        self.is_manager.store(true, Ordering::Relaxed);
+    /// Notes that a manager is there, which only what managers alone answer shows: any gRPC service may say how it does.
+    fn has_answered<R: Rpc>(&self) {
+        if R::PATH.starts_with(CONTRACT) {
+            self.is_manager.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Events {
     pub(crate) async fn next(&mut self) -> Result<Option<v1::WatchEventsResponse>, CallError> {
         match timeout(SILENCE, self.stream.message()).await {
             Ok(Ok(message)) => {
-                self.client.has_answered();
+                self.client.has_answered::<v1::WatchEventsRequest>();
                 Ok(message)
             }
             Ok(Err(status)) => Err(self.client.failed(&self.request, &status, SILENCE)),

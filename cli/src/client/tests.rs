@@ -1,6 +1,7 @@
 use super::*;
 use cofferdam_proto::v1;
 use std::collections::HashMap;
+use tonic_health::pb::HealthCheckRequest;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 fn refusal(status: &Status) -> Refusal {
@@ -133,6 +134,11 @@ async fn what_answers_and_is_no_manager_is_told_as_that() {
     let garbled = told(Status::internal("failed to decode Protobuf message: invalid wire type"));
     let words = "what it says to ListIsolatedServices is no answer of one (failed to decode Protobuf message: ";
     assert!(garbled.contains(words), "{garbled}");
+    // Any gRPC service may say how it does, and etcd says so: `check` asks that first.
+    client.has_answered::<HealthCheckRequest>();
+    let store = HealthCheckRequest { service: "cofferdam.Store".to_owned() };
+    let health = client.failed(&store, &Status::not_found("unknown service"), Duration::ZERO).to_string();
+    assert!(health.contains("not as a Cofferdam manager: it does not know Check (unknown service)"), "{health}");
     // A manager is known by the reasons that it gives, and is believed from then on.
     let details = ErrorDetails::with_error_info("INTERNAL", "cofferdam", HashMap::new());
     assert_eq!(told(Status::with_error_details(Code::Internal, "no", details)), "no\ntry: cofferdam check");
@@ -143,7 +149,7 @@ async fn what_answers_and_is_no_manager_is_told_as_that() {
 #[tokio::test]
 async fn a_manager_that_dies_under_an_answer_went_away() {
     let client = client();
-    client.has_answered();
+    client.has_answered::<v1::WatchEventsRequest>();
     let cut = || Status::from_error(std::io::Error::other("error reading a body").into());
     let error = client.failed(&v1::WatchEventsRequest::default(), &cut(), Duration::ZERO);
     assert_eq!(error.in_a_line(), "the manager at http://m:1 went away under WatchEvents (error reading a body)");

@@ -88,7 +88,7 @@ pub(super) async fn run(args: &MonitorArgs, session: &mut Session<'_>) -> Result
         match look(session).await {
             Ok(breakers) => print(&breakers, Some(clock::now()), session)?,
             // A manager that is away is asked on; one that was never there is a mistake.
-            Err(Error::Call(error)) if !is_first => complain(&error),
+            Err(Error::Call(error)) if !is_first => complain(&format!("{}; asking again", error.in_a_line())),
             Err(error) => return Err(error),
         }
         is_first = false;
