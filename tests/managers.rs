@@ -1,6 +1,7 @@
 //! Several managers over one etcd: whichever is asked answers for all of them, one that does not answer is named, and one
 //! that is killed is no loss to anybody.
 
+mod frozen;
 mod own_calls;
 
 use cofferdam::Cofferdam;

@@ -1,4 +1,4 @@
-//! The operator's side of the contract: one call after another, each with a deadline, over one connection.
+//! The operator's side of the contract: one call after another, each with a deadline or all with one, over one connection.
 //!
 //! Here alone the commands meet the transport: a status becomes a [`CallError`], which says what is wrong and what mends
 //! it. A call whose connection breaks is repeated where that is harmless, which is for reads and for writes that carry a
@@ -7,10 +7,12 @@
 mod error;
 mod events;
 mod pages;
+mod patience;
 mod rpc;
 
 pub(crate) use self::error::{CallError, Refusal};
 pub(crate) use self::pages::PAGE;
+pub(crate) use self::patience::Patience;
 pub(crate) use self::rpc::Rpc;
 
 use cofferdam_proto::status::{Facts, is_transport};
@@ -52,18 +54,18 @@ pub(crate) struct Client {
     channel: Channel,
     server: String,
     actor: Option<MetadataValue<tonic::metadata::Ascii>>,
-    patience: Duration,
+    patience: Patience,
     /// Whether a manager has answered there.
     is_manager: Arc<AtomicBool>,
 }
 
 impl Client {
-    /// Speaks to the manager at `server`, for `actor`, and waits `patience` for each answer. Connects with the first call.
+    /// Speaks to the manager at `server`, for `actor`, and waits for answers with `patience`. Connects with the first call.
     ///
     /// # Errors
     ///
     /// [`CallError::BadServer`], where the address is none that can be dialled.
-    pub(crate) fn new(server: &str, actor: &str, patience: Duration) -> Result<Self, CallError> {
+    pub(crate) fn new(server: &str, actor: &str, patience: Patience) -> Result<Self, CallError> {
         let bad = |why: &str| CallError::BadServer { server: server.to_owned(), why: why.to_owned() };
         let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         if url.starts_with("https:") {
@@ -97,16 +99,25 @@ impl Client {
     ///
     /// [`CallError`], where there is no answer or it is a refusal.
     pub(crate) async fn call<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
-        self.call_within(request, self.patience).await
+        self.call_with(request, self.patience).await
     }
 
-    /// Calls, and waits so long.
+    /// Calls, and waits so long, or as long as there is time for all calls together.
     ///
     /// # Errors
     ///
     /// As [`call`](Self::call).
     pub(crate) async fn call_within<R: Rpc>(&self, request: R, within: Duration) -> Result<R::Answer, CallError> {
-        let deadline = Instant::now() + within;
+        self.call_with(request, self.patience.or_each(within)).await
+    }
+
+    /// How much time is left for all calls together. `None`: each has its own.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.patience.left()
+    }
+
+    async fn call_with<R: Rpc>(&self, request: R, patience: Patience) -> Result<R::Answer, CallError> {
+        let deadline = patience.deadline();
         let mut attempt = 1;
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now());
@@ -117,7 +128,7 @@ impl Client {
                     return Ok(answer);
                 }
                 Ok(Err(status)) => status,
-                Err(_) => return Err(self.no_answer::<R>(within)),
+                Err(_) => return Err(self.no_answer::<R>(patience)),
             };
             let facts = Facts::of_status(&status);
             let broke = facts.code == Code::Unavailable && facts.may_have_reached && is_transport(&status);
@@ -126,7 +137,7 @@ impl Client {
                 sleep(PAUSE).await;
                 continue;
             }
-            return Err(self.failed(&request, &status, within));
+            return Err(self.failed(&request, &status, patience));
         }
     }
 
@@ -142,11 +153,11 @@ impl Client {
         Ok(grpc.unary(request, PathAndQuery::from_static(R::PATH), codec).await?.into_inner())
     }
 
-    fn no_answer<R: Rpc>(&self, within: Duration) -> CallError {
+    fn no_answer<R: Rpc>(&self, within: Patience) -> CallError {
         CallError::NoAnswer { server: self.server.clone(), rpc: method(R::PATH), within }
     }
 
-    fn failed<R: Rpc>(&self, request: &R, status: &Status, within: Duration) -> CallError {
+    fn failed<R: Rpc>(&self, request: &R, status: &Status, within: Patience) -> CallError {
         let facts = Facts::of_status(status);
         let (server, rpc) = (self.server.clone(), method(R::PATH));
         // What a peer has said comes from nothing else; what broke under an answer that had begun is the transport's as well.

@@ -167,15 +167,25 @@ impl OperatorCommand {
         )
     }
 
-    /// Whether it is to know that nobody reads what it prints: that ends what goes on and on, and `apply` says so.
-    const fn minds_readers(&self) -> bool {
+    /// Whether it goes on until it is stopped.
+    const fn goes_on(&self) -> bool {
         match self {
             Self::Get(args) => args.goes_on(),
             Self::Events(args) => args.goes_on(),
             Self::Monitor(args) => args.goes_on(),
-            Self::Watch(_) | Self::Top(_) | Self::Apply(_) => true,
+            Self::Watch(_) | Self::Top(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether it is to know that nobody reads what it prints: that ends what goes on and on, and `apply` says so.
+    const fn minds_readers(&self) -> bool {
+        self.goes_on() || matches!(self, Self::Apply(_))
+    }
+
+    /// Whether it takes other time than that of managers: what goes on, and somebody in an editor.
+    const fn takes_its_time(&self) -> bool {
+        self.goes_on() || matches!(self, Self::Edit(_))
     }
 }
 
@@ -221,9 +231,10 @@ async fn dispatch(
     hints: &OnceLock<Hints>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Error> {
+    let takes_its_time = command.takes_its_time();
     let session = |common: &Common, out| {
         hints.get_or_init(|| common.or(&surroundings.before).hints());
-        Session::new(common, surroundings, out)
+        Session::new(common, surroundings, takes_its_time, out)
     };
     let unnamed = |what: &str, common: &Common, out| match common.or(&surroundings.before).output {
         Some(Format::Name) => {

@@ -67,7 +67,11 @@ fn a_manager_that_is_away_is_said_with_what_mends_it() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let operator = Operator::at(format!("http://{}", silent.local_addr().unwrap()));
     let said = operator.run(&["get", "services", "--timeout", "300ms"]);
-    refused(&said, 1, &["did not answer ListIsolatedServices within 300ms", "try: more time with --timeout"]);
+    refused(
+        &said,
+        1,
+        &["did not answer ListIsolatedServices within the 300ms of --timeout", "try: more time with --timeout"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

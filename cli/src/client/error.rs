@@ -1,7 +1,7 @@
+use super::Patience;
 use crate::output::printable;
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -26,14 +26,16 @@ pub(crate) enum CallError {
         why: String,
     },
     /// The answer did not come in time.
-    #[error("{server} did not answer {rpc} within {}\ntry: more time with --timeout, or another --server where that is no manager", humantime::format_duration(*within))]
+    #[error(
+        "{server} did not answer {rpc} within {within}\ntry: more time with --timeout, or another --server where that is no manager"
+    )]
     NoAnswer {
         /// Where.
         server: String,
         /// What was asked.
         rpc: &'static str,
         /// How long was waited.
-        within: Duration,
+        within: Patience,
     },
     /// Something is there, and has not answered as a manager does.
     #[error(

@@ -1,9 +1,9 @@
 //! Streams of events, which last until somebody ends them.
 
-use super::{ACTOR, CallError, Client, MAX_ANSWER_BYTES, Rpc};
+use super::{ACTOR, CallError, Client, MAX_ANSWER_BYTES, Patience, Rpc};
 use cofferdam_proto::v1;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -26,7 +26,7 @@ impl Client {
     ///
     /// As [`call`](Self::call).
     pub(crate) async fn watch(&self, request: v1::WatchEventsRequest) -> Result<Events, CallError> {
-        let opened = timeout(self.patience, self.open(request.clone())).await;
+        let opened = timeout_at(self.patience.deadline(), self.open(request.clone())).await;
         let opened = opened.map_err(|_| self.no_answer::<v1::WatchEventsRequest>(self.patience))?;
         let stream = opened.map_err(|status| self.failed(&request, &status, self.patience))?;
         Ok(Events { stream, request, client: self.clone() })
@@ -57,8 +57,8 @@ impl Events {
                 self.client.has_answered::<v1::WatchEventsRequest>();
                 Ok(message)
             }
-            Ok(Err(status)) => Err(self.client.failed(&self.request, &status, SILENCE)),
-            Err(_) => Err(self.client.no_answer::<v1::WatchEventsRequest>(SILENCE)),
+            Ok(Err(status)) => Err(self.client.failed(&self.request, &status, Patience::Each(SILENCE))),
+            Err(_) => Err(self.client.no_answer::<v1::WatchEventsRequest>(Patience::Each(SILENCE))),
         }
     }
 }

@@ -13,7 +13,7 @@ async fn an_address_is_a_url_or_host_and_port() {
     for (server, url) in
         [("127.0.0.1:7420", "http://127.0.0.1:7420"), ("http://m:1", "http://m:1"), ("http://m:1/", "http://m:1/")]
     {
-        assert_eq!(Client::new(server, "a", Duration::ZERO).unwrap().server(), url);
+        assert_eq!(Client::new(server, "a", Patience::Each(Duration::ZERO)).unwrap().server(), url);
     }
     for server in [
         "",
@@ -27,7 +27,7 @@ async fn an_address_is_a_url_or_host_and_port() {
         "http://m:1?a=b",
         "http://u:pw@m:1",
     ] {
-        let error = Client::new(server, "a", Duration::ZERO).unwrap_err().to_string();
+        let error = Client::new(server, "a", Patience::Each(Duration::ZERO)).unwrap_err().to_string();
         assert!(error.contains("\ntry: --server"), "{server}: {error}");
     }
 }
@@ -115,14 +115,14 @@ fn what_the_service_did_wrong_is_told_as_its_own() {
 }
 
 fn client() -> Client {
-    Client::new("http://m:1", "a", Duration::from_secs(5)).unwrap()
+    Client::new("http://m:1", "a", Patience::Each(Duration::from_secs(5))).unwrap()
 }
 
 /// Before, it was told in the words of the library that speaks HTTP/2, or as if a manager had refused.
 #[tokio::test]
 async fn what_answers_and_is_no_manager_is_told_as_that() {
     let (client, request) = (client(), v1::ListIsolatedServicesRequest::default());
-    let told = |status: Status| client.failed(&request, &status, Duration::ZERO).to_string();
+    let told = |status: Status| client.failed(&request, &status, Patience::Each(Duration::ZERO)).to_string();
     let unknown = "unknown service cofferdam.v1.IsolationService";
     assert_eq!(
         told(Status::unimplemented(unknown)),
@@ -137,7 +137,8 @@ async fn what_answers_and_is_no_manager_is_told_as_that() {
     // Any gRPC service may say how it does, and etcd says so: `check` asks that first.
     client.has_answered::<HealthCheckRequest>();
     let store = HealthCheckRequest { service: "cofferdam.Store".to_owned() };
-    let health = client.failed(&store, &Status::not_found("unknown service"), Duration::ZERO).to_string();
+    let health =
+        client.failed(&store, &Status::not_found("unknown service"), Patience::Each(Duration::ZERO)).to_string();
     assert!(health.contains("not as a Cofferdam manager: it does not know Check (unknown service)"), "{health}");
     // A manager is known by the reasons that it gives, and is believed from then on.
     let details = ErrorDetails::with_error_info("INTERNAL", "cofferdam", HashMap::new());
@@ -151,7 +152,7 @@ async fn a_manager_that_dies_under_an_answer_went_away() {
     let client = client();
     client.has_answered::<v1::WatchEventsRequest>();
     let cut = || Status::from_error(std::io::Error::other("error reading a body").into());
-    let error = client.failed(&v1::WatchEventsRequest::default(), &cut(), Duration::ZERO);
+    let error = client.failed(&v1::WatchEventsRequest::default(), &cut(), Patience::Each(Duration::ZERO));
     assert_eq!(error.in_a_line(), "the manager at http://m:1 went away under WatchEvents (error reading a body)");
 }
 
@@ -159,7 +160,8 @@ async fn a_manager_that_dies_under_an_answer_went_away() {
 async fn a_server_of_web_pages_is_no_manager() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(&listener.local_addr().unwrap().to_string(), "a", Duration::from_secs(60)).unwrap();
+    let client =
+        Client::new(&listener.local_addr().unwrap().to_string(), "a", Patience::Each(Duration::from_secs(60))).unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             // The first words of HTTP/2 are a request line to it.

@@ -4,9 +4,11 @@ use super::Error;
 use super::convergence::{contained, laggard};
 use super::ordered;
 use super::session::{ALL_NAMESPACES, Common, Session};
+use crate::client::CallError;
 use crate::output::{Document, Format, Hints, PrintError, Tone, counted, print_document};
 use clap::Args;
 use cofferdam_proto::v1;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io;
@@ -24,6 +26,9 @@ Examples:
 
 /// The name under which a manager tells of its store.
 const STORE: &str = "cofferdam.Store";
+
+/// How many namespaces are asked about at a time.
+const TOGETHER: usize = 8;
 
 /// How many instances that are behind are named for each service.
 const NAMED: usize = 3;
@@ -117,20 +122,29 @@ async fn look(args: &CheckArgs, session: &Session<'_>) -> Result<Vec<Line>, Erro
             &format!("curl '{}/readyz?verbose', and the manager's log", session.client.server()),
         ),
     });
-    lines.extend(versions(&session.client.stats(v1::GetIsolationStatsRequest::default()).await?));
     let everywhere = args.all_namespaces || session.namespace == ALL_NAMESPACES;
     let namespace = if everywhere { ALL_NAMESPACES } else { &session.namespace };
-    let services = session.client.services(namespace, FIELDS).await?;
-    let mut namespaces: Vec<_> =
-        services.services.iter().filter_map(|one| Some(one.service.as_ref()?.namespace.clone())).collect();
-    namespaces.dedup();
-    if namespaces.is_empty() {
-        namespaces.push(if everywhere { "default".to_owned() } else { namespace.to_owned() });
-    }
+    let list = async {
+        let services = session.client.services(namespace, FIELDS).await?;
+        let mut namespaces: Vec<_> =
+            services.services.iter().filter_map(|one| Some(one.service.as_ref()?.namespace.clone())).collect();
+        namespaces.dedup();
+        if namespaces.is_empty() {
+            namespaces.push(if everywhere { "default".to_owned() } else { namespace.to_owned() });
+        }
+        let convergence = |namespace| {
+            session.client.call(v1::GetConvergenceRequest { namespace, max_laggards: 1000, ..Default::default() })
+        };
+        let convergences = stream::iter(namespaces).map(convergence).buffered(TOGETHER);
+        Ok::<_, CallError>((services, convergences.try_collect::<Vec<_>>().await?))
+    };
+    // Side by side: a manager waits for one that does not answer, each time that it is asked.
+    let stats = session.client.stats(v1::GetIsolationStatsRequest::default());
+    let (stats, (services, convergences)) = tokio::try_join!(Box::pin(stats), Box::pin(list))?;
+    lines.extend(versions(&stats));
     let mut in_use = 0;
-    for namespace in namespaces {
-        let request = v1::GetConvergenceRequest { namespace, max_laggards: 1000, ..Default::default() };
-        let convergence = session.client.call(request).await?.convergence.unwrap_or_default();
+    for convergence in convergences {
+        let convergence = convergence.convergence.unwrap_or_default();
         if !lines.iter().any(|line| line.text.starts_with("managers")) {
             lines.extend(peers(&convergence));
         }

@@ -2,7 +2,7 @@
 
 use super::session::contexts_path;
 use super::{Error, Surroundings};
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::contexts::{self, DEFAULT_PATIENCE};
 use crate::output::{Style, Table, say};
 use clap::{Args, Subcommand, ValueEnum};
@@ -103,7 +103,7 @@ pub(super) fn run(command: ConfigCommand, surroundings: &Surroundings, out: &mut
                 return Err(Error::usage("a context has a name", "cofferdam config set-context NAME --server URL"));
             }
             if let Some(server) = &args.server {
-                Client::new(server, "", DEFAULT_PATIENCE)?;
+                Client::new(server, "", Patience::Each(DEFAULT_PATIENCE))?;
             }
             if let Some(namespace) = &args.namespace
                 && let Err(error) = Name::new(namespace)

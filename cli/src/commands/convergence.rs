@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::session::{Session, lacks};
+use crate::client::CallError;
 use crate::message::short_name;
 use crate::output::{age, say, std_duration};
 use cofferdam_proto::v1;
@@ -13,8 +14,11 @@ use tokio::time::Instant;
 /// How long to wait for instances by default.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How much longer than the wait itself its answer may take.
+/// How much longer than the wait itself its answer may take: when that is over, the manager asks the others a last time.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The same where the time for both is limited: as long as a manager waits for others by default, and some more.
+const LAST_LOOK: Duration = Duration::from_millis(2_500);
 
 /// For how long a manager that has just started does not know all of its instances yet.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -58,15 +62,17 @@ pub(super) enum Subject {
     Orders,
 }
 
-/// Waits until enough instances have a revision of a service in force.
+/// Waits until enough instances have a revision of a service in force, which stands as it was `seen` to.
 pub(super) async fn wait(
     session: &Session<'_>,
     (namespace, service): (String, String),
+    seen: v1::Convergence,
     revision: Option<v1::Revision>,
     subject: Subject,
     enough: Option<Enough>,
 ) -> Result<Waited, Error> {
-    let within = session.patience.unwrap_or(PATIENCE);
+    let left = session.client.time_left();
+    let within = left.map_or(PATIENCE, |left| left.saturating_sub(LAST_LOOK.min(left / 4)));
     let request = v1::WaitForConvergenceRequest {
         namespace,
         service,
@@ -80,20 +86,33 @@ pub(super) async fn wait(
         ..Default::default()
     };
     let began = Instant::now();
-    let answer = session.client.call_within(request, within + GRACE).await?;
+    let answer = match session.client.call_within(request, within + GRACE).await {
+        // The time is over, and what was seen last is not enough.
+        Err(CallError::NoAnswer { .. }) if left.is_some() => {
+            v1::WaitForConvergenceResponse { reached: false, convergence: Some(seen) }
+        }
+        answer => answer?,
+    };
     Ok(Waited { answer, took: began.elapsed() })
+}
+
+/// How far the policy of a service has come, or those of a namespace where none is named.
+pub(super) async fn look(
+    session: &Session<'_>,
+    (namespace, service): (String, String),
+) -> Result<v1::Convergence, CallError> {
+    let request = v1::GetConvergenceRequest { namespace, service, ..Default::default() };
+    Ok(session.client.call(request).await?.convergence.unwrap_or_default())
 }
 
 /// Whether nobody uses the service, or any of the namespace where none is named, as far as a manager that has been there
 /// for a while can tell.
-pub(super) async fn is_unused(session: &Session<'_>, (namespace, service): (String, String)) -> Result<bool, Error> {
-    let request = v1::GetConvergenceRequest { namespace, service, ..Default::default() };
-    let Some(convergence) = session.client.call(request).await?.convergence else { return Ok(false) };
+pub(super) fn is_unused(convergence: &v1::Convergence) -> bool {
     let is_settled = std_duration(convergence.observed_for).is_some_and(|observed| observed >= SETTLING);
     let instances: u32 = convergence.services.iter().map(|service| service.instances).sum();
     // Of a namespace, services that are done are only counted.
     let is_used = instances > 0 || convergence.converged_services > 0;
-    Ok(!is_used && is_settled && convergence.unreachable_managers.is_empty())
+    !is_used && is_settled && convergence.unreachable_managers.is_empty()
 }
 
 /// `applied by 3/4`.

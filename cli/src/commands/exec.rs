@@ -73,8 +73,7 @@ pub(super) async fn run(args: &ExecArgs, session: &mut Session<'_>) -> Result<()
         pool: args.pool.clone(),
         ..Default::default()
     };
-    let within = session.patience.unwrap_or(PATIENCE);
-    let answer = match session.client.call_within(request, within).await {
+    let answer = match session.client.call_within(request, PATIENCE).await {
         Err(error @ CallError::Refused(_)) if error.reason() == "CIRCUIT_OPEN" => {
             return Err(Error::Open(error.to_string().lines().map(str::to_owned).collect()));
         }

@@ -1,7 +1,7 @@
 //! `cofferdam rollback`: services as they were.
 
 use super::Error;
-use super::convergence::{self, Subject, is_unused, say_missing};
+use super::convergence::{self, Subject, is_unused, look, say_missing};
 use super::history::field;
 use super::moment::{Moment, revision, time, written};
 use super::session::{ALL_NAMESPACES, ServiceName, Session};
@@ -180,10 +180,11 @@ async fn everywhere(args: &RollbackArgs, session: &Session<'_>) -> Result<Vec<St
     }
     let waits = namespaces.into_iter().map(|namespace| async {
         let place = (namespace.clone(), String::new());
-        if is_unused(session, place.clone()).await? {
+        let seen = look(session, place.clone()).await?;
+        if is_unused(&seen) {
             return Ok::<_, Error>((namespace, None));
         }
-        let waited = convergence::wait(session, place, None, Subject::Policy, args.write.quorum).await?;
+        let waited = convergence::wait(session, place, seen, None, Subject::Policy, args.write.quorum).await?;
         Ok((namespace, Some(waited)))
     });
     let mut late = Vec::new();

@@ -1,7 +1,7 @@
 //! What every command that speaks to a manager needs: which manager, for whom, and where its output goes.
 
 use super::Error;
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::contexts::{self, DEFAULT_PATIENCE, Wishes};
 use crate::message::Named;
 use crate::output::{Format, Hints, Style, Table, document, say, std_duration};
@@ -37,7 +37,7 @@ pub(crate) struct Common {
     /// How data is printed [default: table]
     #[arg(long, short, value_name = "FORMAT", value_enum)]
     pub(crate) output: Option<Format>,
-    /// How long to wait for an answer, or for instances [default: 10s, for instances 30s]
+    /// How long it may take, all in all [default: 10s for each answer, 30s for instances]
     #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(crate) timeout: Option<Duration>,
     /// Who asks, for the manager's records [env: COFFERDAM_ACTOR] [default: user@host]
@@ -89,7 +89,7 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How long to wait for an answer. In no time there is none.
+/// How long to wait for answers. In no time there is none.
 fn patience(text: &str) -> Result<Duration, String> {
     span(text).and_then(|span| if span.is_zero() { Err("must be above zero".to_owned()) } else { Ok(span) })
 }
@@ -195,8 +195,6 @@ pub(super) struct Session<'a> {
     pub(super) is_terminal: bool,
     /// How wide a table may be. `None`: as wide as it is.
     pub(super) room: Option<usize>,
-    /// How long to wait for instances.
-    pub(super) patience: Option<Duration>,
     /// What the commands that are suggested have to repeat.
     pub(super) hints: Hints,
     /// Where data goes.
@@ -204,10 +202,12 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// For a command with these flags.
+    /// For a command with these flags, whose time begins now; or for one that takes its own time, and waits for each
+    /// answer for itself.
     pub(super) fn new(
         common: &Common,
         surroundings: &Surroundings,
+        takes_its_time: bool,
         out: &'a mut (dyn Write + Send),
     ) -> Result<Self, Error> {
         let common = common.or(&surroundings.before);
@@ -234,7 +234,12 @@ impl<'a> Session<'a> {
             say(&format!("without contexts, so the namespace is {}: {why}", target.namespace));
         }
         let actor = common.actor.clone().or_else(|| variable(ACTOR)).unwrap_or_else(actor);
-        let client = Client::new(&target.server, &actor, common.timeout.unwrap_or(DEFAULT_PATIENCE))?;
+        let patience = match common.timeout {
+            None => Patience::Each(DEFAULT_PATIENCE),
+            Some(timeout) if takes_its_time => Patience::Each(timeout),
+            Some(timeout) => Patience::all(timeout),
+        };
+        let client = Client::new(&target.server, &actor, patience)?;
         let format = common.output.unwrap_or_default();
         Ok(Self {
             client,
@@ -246,7 +251,6 @@ impl<'a> Session<'a> {
             is_terminal: surroundings.is_terminal,
             // Whoever wants it wide wants all of it.
             room: surroundings.width.filter(|_| format == Format::Table),
-            patience: common.timeout,
             out,
         })
     }

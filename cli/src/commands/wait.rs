@@ -1,7 +1,7 @@
 //! `cofferdam wait`.
 
 use super::Error;
-use super::convergence::{self, Enough, Subject, applied, counts, is_unused, say_missing};
+use super::convergence::{self, Enough, Subject, applied, counts, is_unused, look, say_missing};
 use super::moment::revision;
 use super::session::{Common, ServiceName, Session};
 use crate::output::{length, say};
@@ -51,10 +51,11 @@ pub(super) async fn run(args: &WaitArgs, session: &mut Session<'_>) -> Result<()
         None => None,
     };
     let revision = args.revision.map(|revision| v1::Revision { epoch: epoch.unwrap_or_default(), ..revision });
-    if is_unused(session, place.clone()).await? {
+    let seen = look(session, place.clone()).await?;
+    if is_unused(&seen) {
         return Err(Error::degraded(format!("{name}: no instance uses it"), "cofferdam get instances"));
     }
-    let waited = convergence::wait(session, place, revision, Subject::Policy, args.quorum).await?;
+    let waited = convergence::wait(session, place, seen, revision, Subject::Policy, args.quorum).await?;
     if session.format.is_document() {
         session.document(&waited.answer)?;
     }

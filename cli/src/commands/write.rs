@@ -1,7 +1,7 @@
 //! What all writes have in common: the flags, the difference that `--dry-run` shows, and the line that tells what came.
 
 use super::Error;
-use super::convergence::{self, Enough, Subject, applied, counts, is_unused, say_missing};
+use super::convergence::{self, Enough, Subject, applied, counts, is_unused, look, say_missing};
 use super::moment::{certain, full, number, revision, written};
 use super::ordered::{is_auto, written_level};
 use super::session::{Common, ServiceName, Session};
@@ -277,10 +277,17 @@ pub(super) async fn wait_for(
     quorum: Option<Enough>,
     session: &Session<'_>,
 ) -> Result<Result<String, String>, Error> {
-    if is_unused(session, place.clone()).await? {
+    let seen = match look(session, place.clone()).await {
+        // What was written is not to go untold.
+        Err(error @ CallError::NoAnswer { .. }) if session.client.time_left().is_some() => {
+            return Ok(Err(format!("it is stored, and {}", error.to_string().lines().next().unwrap_or_default())));
+        }
+        seen => seen?,
+    };
+    if is_unused(&seen) {
         return Ok(Ok("no instance uses it".to_owned()));
     }
-    let waited = convergence::wait(session, place, revision, subject, quorum).await?;
+    let waited = convergence::wait(session, place, seen, revision, subject, quorum).await?;
     let found = waited.answer.convergence.unwrap_or_default();
     if waited.answer.reached {
         // What was waited for is in force, and not with the policy that is written.

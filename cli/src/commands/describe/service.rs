@@ -1,3 +1,6 @@
+mod answers;
+
+use self::answers::{ask, missing};
 use super::super::Error;
 use super::super::convergence::{contained, counts, laggard};
 use super::super::explain;
@@ -18,49 +21,53 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
     if let Some(at) = args.at {
         return past::run(&args.service, at, session).await;
     }
-    let place = session.place(&args.service);
-    let (namespace, service) = place.clone();
-    let info = session.info(&args.service).await?;
     if session.format.is_document() {
+        let info = session.info(&args.service).await?;
         return session.document(&info);
     }
-    let convergence =
-        v1::GetConvergenceRequest { namespace: namespace.clone(), service: service.clone(), ..Default::default() };
-    let stats =
-        v1::GetIsolationStatsRequest { namespace, service, window: args.window.to_wire(), ..Default::default() };
-    let explain = v1::ExplainRequest {
-        namespace: convergence.namespace.clone(),
-        service: convergence.service.clone(),
-        ..Default::default()
-    };
-    let (convergence, stats, explained) = tokio::try_join!(
-        session.client.call(convergence),
-        Box::pin(session.client.stats(stats)),
-        Box::pin(session.client.call(explain)),
-    )?;
-    say_lacks(info.stale_for, &info.unreachable_managers);
+    let mut answers = ask(args, session).await?;
+    let stats = answers.stats.as_mut().and_then(|stats| stats.services.pop());
+    let (stale_for, unreachable) = answers.lacks();
+    say_lacks(stale_for, &unreachable);
+    let place = session.place(&args.service);
     let seen = Seen {
-        isolated: info.service.clone().unwrap_or_default(),
-        info,
-        convergence: convergence.convergence.unwrap_or_default(),
-        stats: stats.services.into_iter().next().unwrap_or_default(),
+        isolated: answers.info.as_ref().and_then(|info| info.service.clone()),
+        // Since the manager started, it has figures of its own.
+        stats: stats.clone().or_else(|| answers.info.as_ref()?.stats.clone()),
+        inactive_fields: answers.info.map(|info| info.inactive_fields).unwrap_or_default(),
+        convergence: answers.convergence.and_then(|answer| answer.convergence),
         now: clock::now(),
         name: session.shown(&place.0, &place.1),
+        namespace: place.0,
     };
     let style = session.style;
     seen.print(session.out, style)?;
-    writeln!(session.out, "calls, {}", args.window.words())?;
-    for (name, value) in figures(&seen.stats.calls.unwrap_or_default()) {
-        entry(session.out, name, &value)?;
+    if let Some(stats) = stats {
+        writeln!(session.out, "calls, {}", args.window.words())?;
+        for (name, value) in figures(&stats.calls.unwrap_or_default()) {
+            entry(session.out, name, &value)?;
+        }
+        writeln!(session.out)?;
     }
-    writeln!(session.out)?;
+    if let Some(explained) = answers.explained {
+        print_explained(&explained, &seen, session)?;
+    }
+    match missing(&seen.name, &answers.missing) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Prints the calls that were turned away, and the policy in force.
+fn print_explained(explained: &v1::ExplainResponse, seen: &Seen, session: &mut Session<'_>) -> Result<(), Error> {
     if let Some((table, more)) = explain::rejected::table(&explained.rejections) {
         session.table(&table)?;
         more.iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
         writeln!(session.out)?;
     }
-    let containment = seen.convergence.services.iter().find_map(|service| service.containment.as_ref());
-    match containment {
+    let services = seen.convergence.iter().flat_map(|convergence| &convergence.services);
+    let mut containments = services.filter_map(|service| service.containment.as_ref());
+    match containments.next() {
         None => writeln!(session.out, "policy in force")?,
         Some(v1::Containment { in_place: Some(in_place), .. }) => {
             let (name, revision) = (&seen.name, in_place.revision);
@@ -72,21 +79,45 @@ pub(super) async fn run(args: &ServiceArgs, session: &mut Session<'_>) -> Result
     session.table(&explain::table(&explained.fields))
 }
 
-/// All that was answered.
+/// What there is to show; absent is what was not answered.
 struct Seen {
-    info: v1::GetServiceIsolationInfoResponse,
-    isolated: v1::IsolatedService,
-    convergence: v1::Convergence,
-    stats: v1::ServiceStats,
+    isolated: Option<v1::IsolatedService>,
+    inactive_fields: Vec<String>,
+    convergence: Option<v1::Convergence>,
+    stats: Option<v1::ServiceStats>,
     now: SystemTime,
     /// Its name, as it can be typed.
     name: String,
+    namespace: String,
 }
 
 impl Seen {
     fn print(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let service = self.isolated.service.clone().unwrap_or_default();
-        let revision = self.isolated.revision.unwrap_or_default();
+        match &self.isolated {
+            Some(isolated) => self.print_registered(isolated, out)?,
+            None => {
+                entry(out, "name", &self.name)?;
+                entry(out, "namespace", &self.namespace)?;
+            }
+        }
+        if let Some(stats) = &self.stats {
+            self.print_breakers(stats, out, style)?;
+        }
+        if let Some(convergence) = &self.convergence {
+            self.print_convergence(convergence, out, style)?;
+        }
+        if let Some(done) = self.stats.as_ref().and_then(|stats| stats.recoveries).filter(|done| done.count > 0) {
+            entry(out, "recoveries", &recoveries(&done))?;
+        }
+        if !self.inactive_fields.is_empty() {
+            entry(out, "not in force", &format!("{} at this level", self.inactive_fields.join(", ")))?;
+        }
+        writeln!(out)
+    }
+
+    fn print_registered(&self, isolated: &v1::IsolatedService, out: &mut dyn Write) -> io::Result<()> {
+        let service = isolated.service.clone().unwrap_or_default();
+        let revision = isolated.revision.unwrap_or_default();
         entry(out, "name", &service.name)?;
         entry(out, "namespace", &service.namespace)?;
         entry(out, "version", &service.version)?;
@@ -102,28 +133,19 @@ impl Seen {
         let mut labels: Vec<_> = service.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         labels.sort();
         entry(out, "labels", &labels.join(", "))?;
-        entry(out, "level", &ordered::temporary_level(&self.isolated).unwrap_or_else(|| level(&self.isolated)))?;
+        entry(out, "level", &ordered::temporary_level(isolated).unwrap_or_else(|| level(isolated)))?;
         entry(out, "revision", &format!("{} of epoch {}", revision.revision, revision.epoch))?;
-        entry(out, "changed", &self.ago(self.isolated.update_time))?;
-        entry(out, "registered", &self.ago(self.isolated.create_time))?;
-        if self.isolated.insisted {
+        entry(out, "changed", &self.ago(isolated.update_time))?;
+        entry(out, "registered", &self.ago(isolated.create_time))?;
+        if isolated.insisted {
             entry(out, "insisted", "yes: instances do not put it back, whatever it turns away")?;
         }
-        entry(out, "health", &self.health(self.isolated.health.as_ref()))?;
-        entry(out, "reported", &self.health(self.isolated.reported_health.as_ref()))?;
-        self.print_breakers(out, style)?;
-        self.print_convergence(out, style)?;
-        if let Some(done) = self.stats.recoveries.filter(|done| done.count > 0) {
-            entry(out, "recoveries", &recoveries(&done))?;
-        }
-        if !self.info.inactive_fields.is_empty() {
-            entry(out, "not in force", &format!("{} at this level", self.info.inactive_fields.join(", ")))?;
-        }
-        writeln!(out)
+        entry(out, "health", &self.health(isolated.health.as_ref()))?;
+        entry(out, "reported", &self.health(isolated.reported_health.as_ref()))
     }
 
-    fn print_breakers(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let own = self.stats.own_breaker.clone().unwrap_or_default();
+    fn print_breakers(&self, stats: &v1::ServiceStats, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let own = stats.own_breaker.clone().unwrap_or_default();
         let (state, tone) = match own.state() {
             v1::BreakerState::Unspecified => ("nobody has one", Tone::Plain),
             v1::BreakerState::Closed => ("closed", Tone::Good),
@@ -132,31 +154,31 @@ impl Seen {
         };
         let mut text = style.paint(tone, state);
         let not_closed = own.open_instances.saturating_add(own.half_open_instances);
-        let ids = self.stats.open_instance_ids.join(", ");
+        let ids = stats.open_instance_ids.join(", ");
         if not_closed > 0 {
-            text.push_str(&format!(" at {not_closed} of {} instances", self.stats.instances));
+            text.push_str(&format!(" at {not_closed} of {} instances", stats.instances));
         }
-        let is_all = not_closed == self.stats.open_instances;
+        let is_all = not_closed == stats.open_instances;
         if not_closed > 0 && is_all {
             text.push_str(&format!(": {ids}"));
         }
         text.push_str(called_by_managers(&own));
         entry(out, "breaker", &text)?;
-        for hold in &self.isolated.holds {
+        for hold in self.isolated.iter().flat_map(|isolated| &isolated.holds) {
             entry(out, "held", &ordered::hold(hold))?;
             entry(out, "", &format!("to end it: {}", ordered::release(&self.name, hold)))?;
         }
-        for one in &self.stats.breakers {
+        for one in &stats.breakers {
             let name =
                 if one.pool.is_empty() { format!("methods {}", one.method_glob) } else { format!("pool {}", one.pool) };
             let open = format!("open at {}, half-open at {}", one.open_instances, one.half_open_instances);
             entry(out, "", &format!("{name}: {open}{}", called_by_managers(one)))?;
         }
         if !is_all {
-            let of = format!("at {} of {} instances: {ids}", self.stats.open_instances, self.stats.instances);
+            let of = format!("at {} of {} instances: {ids}", stats.open_instances, stats.instances);
             entry(out, "", &format!("one that is not closed {of}"))?;
         }
-        if let Some(hint) = &self.stats.fleet_hint {
+        if let Some(hint) = &stats.fleet_hint {
             let ends = age(std_duration(hint.ends_in));
             entry(
                 out,
@@ -167,8 +189,8 @@ impl Seen {
         Ok(())
     }
 
-    fn print_convergence(&self, out: &mut dyn Write, style: Style) -> io::Result<()> {
-        let (applied, instances) = counts(&self.convergence);
+    fn print_convergence(&self, convergence: &v1::Convergence, out: &mut dyn Write, style: Style) -> io::Result<()> {
+        let (applied, instances) = counts(convergence);
         let tone = if applied == instances { Tone::Good } else { Tone::Warn };
         let text = if instances == 0 {
             "no instance uses it".to_owned()
@@ -176,7 +198,7 @@ impl Seen {
             style.paint(tone, &format!("{applied} of {instances} instances have it in force"))
         };
         entry(out, "in force", &text)?;
-        for service in &self.convergence.services {
+        for service in &convergence.services {
             service.laggards.iter().try_for_each(|one| entry(out, "", &laggard(one)))?;
             if let Some(containment) = &service.containment {
                 entry(out, "contained", &contained(containment))?;
@@ -221,4 +243,55 @@ fn called_by_managers(breaker: &v1::BreakerStats) -> &'static str {
 /// A name and what is to be said of it. Nothing where there is nothing to be said.
 pub(super) fn entry(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
     if value.is_empty() { Ok(()) } else { writeln!(out, "{name:<28}{value}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Seen {
+        let service = v1::Service { name: "payments".to_owned(), version: "1.2".to_owned(), ..Default::default() };
+        let reads = v1::BreakerStats { pool: "reads".to_owned(), open_instances: 1, state: 2, ..Default::default() };
+        Seen {
+            isolated: Some(v1::IsolatedService { service: Some(service), ..Default::default() }),
+            inactive_fields: Vec::new(),
+            convergence: Some(v1::Convergence::default()),
+            stats: Some(v1::ServiceStats {
+                instances: 3,
+                open_instances: 1,
+                open_instance_ids: vec!["pay-1".to_owned()],
+                own_breaker: Some(v1::BreakerStats { state: v1::BreakerState::Closed.into(), ..Default::default() }),
+                breakers: vec![reads],
+                ..Default::default()
+            }),
+            now: SystemTime::UNIX_EPOCH,
+            name: "shop/payments".to_owned(),
+            namespace: "shop".to_owned(),
+        }
+    }
+
+    fn printed(seen: &Seen) -> String {
+        let mut out = Vec::new();
+        seen.print(&mut out, Style::new(false, true)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Nothing at all was printed where one answer of four was late.
+    #[test]
+    fn what_was_answered_is_shown_without_the_rest() {
+        let whole = printed(&seen());
+        for line in ["version                     1.2", "breaker                     closed", "in force "] {
+            assert!(whole.contains(line), "{line}: {whole}");
+        }
+        let lines: Vec<_> = whole.lines().map(str::trim).collect();
+        assert!(lines.contains(&"pool reads: open at 1, half-open at 0"), "{whole}");
+        assert!(lines.contains(&"one that is not closed at 1 of 3 instances: pay-1"), "{whole}");
+
+        let unregistered = printed(&Seen { isolated: None, ..seen() });
+        assert!(unregistered.starts_with("name                        shop/payments\n"), "{unregistered}");
+        assert!(unregistered.contains("breaker                     closed"), "{unregistered}");
+        let no_figures = printed(&Seen { stats: None, convergence: None, ..seen() });
+        assert!(no_figures.contains("version                     1.2"), "{no_figures}");
+        assert!(!no_figures.contains("breaker") && !no_figures.contains("in force"), "{no_figures}");
+    }
 }

@@ -54,15 +54,16 @@ impl IsolationApi {
             max_laggards: LAGGARDS,
             ..Default::default()
         };
-        let convergence = self.convergence(&question).await?;
-        let mut standing = convergence.services.into_iter().next().unwrap_or_default();
         let asked = Question {
             rows: Some((just_before(&request.instance_id), OFFERED)),
             services: vec![Arc::clone(&registered)],
             includes_rejections: true,
             ..Question::default()
         };
-        let collected = self.collect(&asked).await;
+        // At once: a manager that does not answer is waited for once.
+        let (convergence, collected) = tokio::join!(self.convergence(&question), self.collect(&asked));
+        let convergence = convergence?;
+        let mut standing = convergence.services.into_iter().next().unwrap_or_default();
         if !request.instance_id.is_empty() {
             answer.instance = Some(instance(&key, &request.instance_id, &standing, &collected)?);
         }
