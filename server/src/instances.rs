@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -130,6 +131,8 @@ struct Inner {
 #[derive(Debug)]
 struct Connected {
     session: u64,
+    /// Where it comes from. `None`: from no socket.
+    from: Option<SocketAddr>,
     since: Instant,
     application: String,
     /// Empty until it has said it, or where it does not.
@@ -260,11 +263,23 @@ impl Instances {
         &self.events
     }
 
-    /// Takes an instance in, and ends the session that had its id before.
+    /// As [`connect_from`](Self::connect_from), from nowhere.
+    #[cfg(test)]
+    pub(crate) fn connect(self: &Arc<Self>, id: &str, application: &str, namespace: Name) -> Result<Session, Error> {
+        self.connect_from(id, application, namespace, None)
+    }
+
+    /// Takes in an instance that comes from an address, and ends the session that had its id before.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`] where there is no room.
-    pub fn connect(self: &Arc<Self>, id: &str, application: &str, namespace: Name) -> Result<Session, Error> {
+    pub fn connect_from(
+        self: &Arc<Self>,
+        id: &str,
+        application: &str,
+        namespace: Name,
+        from: Option<SocketAddr>,
+    ) -> Result<Session, Error> {
         let mut inner = self.lock();
         if inner.by_id.len() >= self.max && !inner.by_id.contains_key(id) {
             return Err(Error::QuotaExceeded {
@@ -291,6 +306,7 @@ impl Instances {
         }
         let connected = Connected {
             session,
+            from,
             since: Instant::now(),
             application: application.to_owned(),
             sdk: Box::default(),

@@ -41,6 +41,11 @@ const MIN_WITHIN: Duration = Duration::from_millis(100);
 /// How long a manager may take to open a stream where there are others to go to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why there is no stream any more.
+const GONE: &str = "the runtime that the stream ran on is gone";
+/// The same, where its task panicked.
+const PANICKED: &str = "the stream's task panicked: does its runtime have a timer and I/O (tokio's `enable_all`)?";
+
 /// The way to a manager.
 pub(crate) trait Transport: Send + 'static {
     /// What the manager says on one stream. The first error is the last item that is looked at.
@@ -84,8 +89,10 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut managers: Vec<T>,
         }
         let is_expected = stop.is_cancelled() || ended.come_again_within.is_some();
         shared.link.disconnected(&ended.reason, is_expected);
-        if ended.was_answered {
-            backoff.reset();
+        match (ended.come_again_within, ended.answered_for) {
+            (Some(_), _) => backoff.reset(),
+            (None, Some(time)) => backoff.lasted(time),
+            (None, None) => {}
         }
         if let Some(window) = ended.window {
             backoff.spread_over(window.min(MAX_WITHIN));
@@ -93,7 +100,7 @@ pub(crate) async fn run<T: Transport>(shared: Arc<Shared>, mut managers: Vec<T>,
         let pause = if let Some(within) = ended.come_again_within {
             rotation.spread();
             random_part(within.clamp(MIN_WITHIN, MAX_WITHIN))
-        } else if ended.was_answered && ended.retry_after.is_none() {
+        } else if ended.answered_for.is_some() && ended.retry_after.is_none() {
             rotation.lose();
             backoff.pause()
         } else {
@@ -126,7 +133,8 @@ struct Watch<'a> {
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.shared.link.disconnected("the runtime that the stream ran on is gone", false);
+            let reason = if std::thread::panicking() { PANICKED } else { GONE };
+            self.shared.link.disconnected(reason, false);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::btree_map::Entry,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -43,6 +44,11 @@ impl Session {
     /// Fires when another stream takes this session's place.
     pub fn ended(&self) -> CancellationToken {
         self.ended.clone()
+    }
+
+    /// Where the stream comes from that has this instance's id now. `None`: there is none, or nobody knows.
+    pub fn successor(&self) -> Option<SocketAddr> {
+        self.instances.lock().by_id.get(&*self.id)?.from
     }
 
     /// The instance has said which SDK it has.

@@ -5,6 +5,10 @@ use std::time::Duration;
 const BASE: Duration = Duration::from_millis(100);
 /// Any pause, at most.
 const CAP: Duration = Duration::from_secs(5);
+/// How long a stream has to go on after its first answer for the pauses to start over: twice the longest one. Two
+/// processes that have one instance id push each other off the manager, and each stream lasts for as long as the other
+/// process pauses: were the first answer enough, they would do so ten times a second, for ever.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Pauses between attempts to reach the manager: exponential, with full jitter, so that instances that lost a manager
 /// together do not come back together.
@@ -23,8 +27,15 @@ impl Backoff {
         random_part(self.longest())
     }
 
-    /// Takes note that the manager has answered. A connection alone is no reason to: a manager that accepts and fails
-    /// at once would be asked without a pause.
+    /// Takes note for how long a stream went on after its first answer. A connection alone is no reason to start over,
+    /// nor is an answer: a manager that accepts and fails at once would be asked without a pause.
+    pub(super) fn lasted(&mut self, time: Duration) {
+        if time >= SETTLED {
+            self.reset();
+        }
+    }
+
+    /// Starts over.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -52,7 +63,9 @@ mod tests {
         assert_eq!(longest, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         backoff.failures = u32::MAX;
         assert_eq!(backoff.longest(), CAP);
-        backoff.reset();
+        backoff.lasted(SETTLED / 2);
+        assert_eq!(backoff.longest(), CAP);
+        backoff.lasted(SETTLED);
         assert_eq!(backoff.longest(), BASE);
     }
 

@@ -38,8 +38,8 @@ const STOPPED: &str = "shut down";
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) reason: String,
-    /// Whether the manager had said anything.
-    pub(super) was_answered: bool,
+    /// For how long it went on after the manager's first answer. `None`: there was none.
+    pub(super) answered_for: Option<Duration>,
     /// Within which time to come again, where the manager asked for it.
     pub(super) come_again_within: Option<Duration>,
     /// How long it said that it is not worth coming again, where it refused the stream.
@@ -53,7 +53,7 @@ impl Ended {
     /// opened ever more rarely.
     pub(super) fn by(Panicked { message }: &Panicked) -> Self {
         let reason = format!("the SDK panicked over the stream, which is a bug of it: {message}");
-        Self { reason, was_answered: false, come_again_within: None, retry_after: None, window: None }
+        Self { reason, answered_for: None, come_again_within: None, retry_after: None, window: None }
     }
 }
 
@@ -70,7 +70,8 @@ struct Session<'a> {
     /// The last report, and its number, until it is taken.
     pending: Option<(u64, Pending)>,
     reports: u64,
-    was_answered: bool,
+    /// When the manager first said anything.
+    answered: Option<Instant>,
     /// As in [`Ended`].
     window: Option<Duration>,
 }
@@ -111,7 +112,7 @@ pub(super) async fn run<T: Transport>(
                 Some(Ok(FromManager::Reconnect { within })) => {
                     session.bid_farewell(inbound).await;
                     let ended = session.ended("the manager asked to come again");
-                    return Ended { come_again_within: Some(within), was_answered: true, ..ended };
+                    return Ended { come_again_within: Some(within), ..ended };
                 }
                 Some(Ok(message)) => {
                     if session.is_open {
@@ -155,7 +156,7 @@ impl<'a> Session<'a> {
             answers: BTreeMap::new(),
             pending: None,
             reports: 0,
-            was_answered: false,
+            answered: None,
             window: None,
         }
     }
@@ -175,8 +176,8 @@ impl<'a> Session<'a> {
     }
 
     fn receive(&mut self, message: FromManager, manager: &Arc<str>) {
-        if !self.was_answered {
-            self.was_answered = true;
+        if self.answered.is_none() {
+            self.answered = Some(Instant::now());
             self.shared.link.connected(manager);
         }
         self.shared.link.heard();
@@ -283,7 +284,7 @@ impl<'a> Session<'a> {
         self.shared.registry.end_stream();
         Ended {
             reason: reason.into(),
-            was_answered: self.was_answered,
+            answered_for: self.answered.map(|answered| answered.elapsed()),
             come_again_within: None,
             retry_after: None,
             window: self.window,

@@ -62,6 +62,9 @@ struct Session {
     inbound: Streaming<v1::SyncRequest>,
     /// Whether the instance may still say something.
     is_listening: bool,
+    /// Whether it has nothing more to hear once it has nothing more to say: an SDK ends its own side to say goodbye,
+    /// and waits for this end. Who says no SDK, such as grpcurl, ends its side for want of more input, and listens on.
+    ends_with_goodbye: bool,
     namespace: Name,
     follows_all: bool,
     follows: HashSet<ServiceKey>,
@@ -112,7 +115,8 @@ impl Session {
             return Err(no_hello());
         };
         let hello = Hello::read(hello).map_err(|error| status(&error))?;
-        let place = shared.instances.connect(&hello.instance_id, &hello.application, hello.namespace.clone());
+        let (id, from) = (&hello.instance_id, peer.address);
+        let place = shared.instances.connect_from(id, &hello.application, hello.namespace.clone(), Some(from));
         let too_many = |error: Error| with_retry_after(&error, Some(shared.reconnect_within()));
         let place = place.map_err(too_many)?;
         place.names_sdk(&hello.sdk);
@@ -140,7 +144,7 @@ impl Session {
         hello: Hello,
         place: Place,
     ) -> Result<Box<Self>, Error> {
-        let Hello { namespace, mut services, all_services, applied, .. } = hello;
+        let Hello { namespace, mut services, all_services, applied, sdk, .. } = hello;
         if all_services {
             // What it has and the registry has not is gone: it must hear of that, too.
             services.extend(applied.keys().cloned());
@@ -176,6 +180,7 @@ impl Session {
         Ok(Box::new(Self {
             inbound,
             is_listening: true,
+            ends_with_goodbye: !sdk.is_empty(),
             namespace,
             follows_all: all_services,
             follows: services.into_iter().collect(),
@@ -256,8 +261,9 @@ impl Session {
                 break;
             }
             let Some(message) = self.inbound.message().now_or_never() else { break };
-            if let Step::Fail(status) = self.heard(message) {
-                return Some(Step::Fail(status));
+            match self.heard(message) {
+                Step::Listen | Step::Say(_) => {}
+                step @ (Step::End | Step::Fail(_)) => return Some(step),
             }
         }
         let mut answers = Together::default();
@@ -281,15 +287,22 @@ impl Session {
         }
         tokio::select! {
             biased;
-            () = &mut self.replaced => self.give_way(),
+            // Where it comes again while it says its last words here, that is what it was asked for.
+            () = &mut self.replaced => Step::End,
             message = self.inbound.message() => self.heard(message),
             () = &mut self.timer => Step::End,
         }
     }
 
+    /// Ends for another stream of the same instance, and says so: where that is another process, nobody could tell
+    /// otherwise why the two keep losing their streams.
     fn give_way(&self) -> Step {
-        tracing::info!(target: LOG, instance = self.place.instance_id(), "another stream took this instance's place");
-        Step::End
+        let id = self.place.instance_id();
+        let from = self.place.successor().map_or_else(String::new, |address| format!(" from {address}"));
+        tracing::info!(target: LOG, instance = id, "another stream{from} took this instance's place");
+        Step::Fail(Status::aborted(format!(
+            "another stream{from} has taken over the instance id {id:?}: each process needs an id of its own"
+        )))
     }
 
     fn on_time(&mut self) -> Step {
@@ -357,7 +370,7 @@ impl Session {
                 if !self.is_leaving {
                     self.place.says_goodbye();
                 }
-                return Step::Listen;
+                return if self.ends_with_goodbye { Step::End } else { Step::Listen };
             }
             Err(status) => return Step::Fail(of_the_transport(status)),
         };

@@ -63,6 +63,7 @@ async fn who_loses_a_manager_goes_to_another_within_a_moment_and_is_told_which()
         }
         assert_eq!(scene.shared.link.look().manager.as_ref(), Some(&manager));
         *visits.entry(Arc::clone(&manager)).or_insert(0) += 1;
+        tokio::time::sleep(10 * SECOND).await;
         drop(stream);
         lost = Some((manager, Instant::now()));
         while scene.shared.link.look().is_connected() {

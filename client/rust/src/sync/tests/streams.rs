@@ -75,25 +75,50 @@ async fn attempts_go_on_for_ever_with_growing_random_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_an_answer_resets_the_pauses() {
+async fn only_a_stream_that_has_gone_on_for_a_while_resets_the_pauses() {
     let mut scene = Scene::new(&["a"]);
-    let mut longest = Duration::ZERO;
-    for _ in 0..60 {
-        let ended = Instant::now();
-        let Opened { at, stream, .. } = scene.attempt().await;
-        longest = longest.max(at - ended);
-        drop(stream);
+    for is_answered in [false, true] {
+        let mut long = 0;
+        for _ in 0..60 {
+            let ended = Instant::now();
+            let Opened { at, stream, .. } = scene.attempt().await;
+            long += u32::from(at - ended > SECOND);
+            if is_answered {
+                stream.as_ref().unwrap().say(FromManager::Complete(None));
+            }
+        }
+        assert!(long > 20, "such streams must not reset the pauses: {is_answered} {long}");
     }
-    assert!(longest > SECOND, "streams that end unanswered must not reset the pauses: {longest:?}");
+    let mut stream = scene.attempt().await.stream.unwrap();
     for _ in 0..60 {
-        let stream = scene.attempt().await.stream.unwrap();
         stream.say(FromManager::Bookmark(None));
+        tokio::time::sleep(10 * SECOND).await;
         drop(stream);
         let ended = Instant::now();
-        let Opened { at, stream, .. } = scene.attempt().await;
-        assert!(at - ended <= SECOND / 10 + SECOND / 500);
-        stream.unwrap().say(FromManager::Complete(None));
+        let next = scene.attempt().await;
+        assert!(next.at - ended <= SECOND / 10 + SECOND / 500);
+        stream = next.stream.unwrap();
     }
+}
+
+/// Two processes that were given one instance id push each other off the manager.
+#[tokio::test(start_paused = true)]
+async fn who_is_pushed_off_again_and_again_is_told_why_and_comes_ever_more_rarely() {
+    let mut scene = Scene::new(&["a"]);
+    let why = "Aborted: another stream from 10.0.0.7:4711 has taken over the instance id \"same\"";
+    let begin = Instant::now();
+    for _ in 0..100 {
+        let (stream, _) = scene.accept().await;
+        stream.say(FromManager::Complete(None));
+        // For as long as the other one pauses.
+        tokio::time::sleep(SECOND).await;
+        let _ = stream.to_instance.send(Err(Down::new(why)));
+    }
+    scene.attempt().await;
+    assert!(begin.elapsed() > 250 * SECOND, "100 streams of a second each in {:?}", begin.elapsed());
+    let Some(Event::Connected { .. }) = scene.events.next().await else { panic!("not told") };
+    let Some(Event::Disconnected { reason }) = scene.events.next().await else { panic!("not told") };
+    assert_eq!(&*reason, why);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,6 +187,7 @@ async fn who_loses_the_manager_comes_back_over_the_time_that_it_said_last() {
         stream.say(FromManager::Complete(Some(SECOND)));
         stream.say(FromManager::Bookmark(Some(4 * SECOND)));
         stream.say(FromManager::Bookmark(None));
+        tokio::time::sleep(10 * SECOND).await;
         drop(stream);
         let ended = Instant::now();
         pauses.push(scene.attempt().await.at - ended);

@@ -156,16 +156,41 @@ async fn a_second_stream_takes_the_place_of_the_first() {
     first.complete().await;
     let mut second = Instance::connect(&manager, hello("one", &["payments"])).await;
     second.update().await;
-    assert_eq!(first.next().await.unwrap(), None, "ended without an error");
+    let status = first.failure().await;
+    assert_eq!(status.code(), Code::Aborted);
+    let from = "another stream from 127.0.0.1:";
+    assert!(status.message().contains(from) && status.message().contains("the instance id \"one\""), "{status}");
     let seen = stats(&manager, "payments").await;
     assert_eq!(seen.instances, 1);
 }
 
 #[tokio::test]
-async fn a_client_that_has_said_all_still_hears() {
+async fn an_sdk_that_says_goodbye_is_not_kept_waiting() {
     let manager = Manager::start().await;
     register(&manager, "payments").await;
     let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    instance.update().await;
+    instance.complete().await;
+    (instance.say, _) = mpsc::channel(1);
+    assert_eq!(instance.next().await.unwrap(), None);
+    // While it is still being told: what was said before the goodbye counts.
+    let mut hasty = Instance::connect(&manager, hello("two", &["payments"])).await;
+    let counters = Some(v1::CallCounters { calls: 7, ..v1::CallCounters::default() });
+    let services = vec![v1::ServiceReport { service: "payments".to_owned(), counters, ..Default::default() }];
+    hasty.say(Message::Report(v1::SyncReport { sequence: 1, services, ..v1::SyncReport::default() })).await;
+    (hasty.say, _) = mpsc::channel(1);
+    while hasty.next().await.unwrap().is_some() {}
+    let stats = stats_become(&manager, "payments", |stats| stats.instances == 0).await;
+    assert_eq!(stats.counters.unwrap().calls, 7);
+}
+
+/// As grpcurl, which ends its side where its input ends.
+#[tokio::test]
+async fn a_client_without_an_sdk_that_has_said_all_still_hears() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let hello = v1::SyncHello { sdk: String::new(), ..hello("one", &["payments"]) };
+    let mut instance = Instance::connect(&manager, hello).await;
     instance.update().await;
     instance.complete().await;
     let (closed, _) = mpsc::channel(1);
