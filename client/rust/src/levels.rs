@@ -1,22 +1,47 @@
 //! Temporary levels end on time, with no manager in reach.
 //!
 //! The engine has no clock, and a call should not look for what happens once. So a task of its own sleeps until the first
-//! temporary level of the process is over, and puts the policy's own in force again.
+//! temporary level of the process is over, and puts the policy's own in force again. It goes on on the SDK's own thread
+//! where the runtime that it ran on is dropped: a protection that somebody has turned off for a time must come back.
 
 use crate::client::Shared;
 use crate::events::Event;
 use crate::panics::tell;
-use crate::runtime::Tokio;
+use crate::runtime::{Tokio, own};
 use cofferdam_core::runtime::Runtime as _;
 use cofferdam_core::time::Timestamp;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Sees to it that temporary levels go on to be ended where the task that does so is dropped with its runtime.
+struct Watch {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // What has panicked here would panic there.
+        if self.stop.is_cancelled() || std::thread::panicking() {
+            return;
+        }
+        if let Some(own) = own() {
+            own.spawn(run(Arc::clone(&self.shared), self.stop.clone()));
+        }
+    }
+}
+
 /// Ends temporary levels until it is to stop.
-pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) fn run(shared: Arc<Shared>, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    // Made here, for a task that is dropped before it has begun as well.
+    end_levels(Watch { shared, stop })
+}
+
+async fn end_levels(watch: Watch) {
+    let Watch { shared, stop } = &watch;
     loop {
         let now = Tokio.now();
-        let next = settle(&shared, now);
+        let next = settle(shared, now);
         let wait = async {
             match next {
                 Some(next) => Tokio.sleep(next.saturating_since(now)).await,

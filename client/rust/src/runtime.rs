@@ -80,23 +80,25 @@ pub(crate) fn age_of(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_default()
 }
 
-/// The caller's runtime, else the SDK's own, which is started when it is first needed. `None`: the system has no
-/// thread left for it.
+/// The caller's runtime, else the SDK's own. `None`: the system has no thread left for it.
 pub(crate) fn handle() -> Option<Handle> {
+    Handle::try_current().ok().or_else(own)
+}
+
+/// The SDK's own runtime, which is started when it is first needed, and never ends. `None`: the system has no thread
+/// left for it.
+pub(crate) fn own() -> Option<Handle> {
     static OWN: OnceLock<Handle> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
-    let own = || {
-        if let Some(own) = OWN.get() {
-            return Some(own.clone());
-        }
-        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        if OWN.get().is_none() {
-            // Where there is no thread now, there may be one for the next who asks.
-            let _ = OWN.set(start_own()?);
-        }
-        OWN.get().cloned()
-    };
-    Handle::try_current().ok().or_else(own)
+    if let Some(own) = OWN.get() {
+        return Some(own.clone());
+    }
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if OWN.get().is_none() {
+        // Where there is no thread now, there may be one for the next who asks.
+        let _ = OWN.set(start_own()?);
+    }
+    OWN.get().cloned()
 }
 
 fn start_own() -> Option<Handle> {
