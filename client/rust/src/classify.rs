@@ -1,6 +1,6 @@
 //! What a result says about the service, where the caller has not said it.
 
-use crate::error::{Error as CallError, Rejection};
+use crate::error::{Error as CallError, Failure, NotCalled, Rejection};
 use crate::transport::{self, Status};
 use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
@@ -42,9 +42,18 @@ pub(crate) fn verdict<T, E: 'static>(result: Result<&T, &E>, context: Context<'_
 
 /// The verdict on a result whose error is one of any type, which may have others behind it.
 pub(crate) fn verdict_by_source<T, E: Error + 'static>(result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+    verdict_by(result, |error| error, context)
+}
+
+/// The verdict on a result whose error is not one itself and holds one.
+pub(crate) fn verdict_by<T, E: 'static>(
+    result: Result<&T, &E>,
+    held: impl Fn(&E) -> &(dyn Error + 'static),
+    context: Context<'_>,
+) -> Verdict {
     match result {
         Ok(_) => Outcome::Success.into_verdict(),
-        Err(error) => on_error(error, Context { error_type: type_name::<E>(), ..context }),
+        Err(error) => on_error(held(error), Context { error_type: type_name::<E>(), ..context }),
     }
 }
 
@@ -74,12 +83,7 @@ pub(crate) fn on_error(error: &(dyn Error + 'static), context: Context<'_>) -> V
 
 /// Whether a protected call of ours, somewhere below, was rejected: that says nothing about the service.
 fn is_own_rejection(error: &(dyn Error + 'static)) -> bool {
-    let is_rejection = |source: &(dyn Error + 'static)| {
-        source.downcast_ref().is_some_and(Rejection::is_local)
-            || source.downcast_ref().is_some_and(CallError::<Status>::is_local)
-            || source.downcast_ref().is_some_and(CallError::<io::Error>::is_local)
-    };
-    sources(error).any(|source| is_rejection(source) || is_rejected_by_layer(source))
+    sources(error).any(|source| source.is::<NotCalled>() || is_rejected_by_layer(source))
 }
 
 #[cfg(feature = "tower")]
@@ -116,7 +120,11 @@ fn own_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 's
     fn own<E: Error + 'static>(error: &CallError<E>) -> Option<&(dyn Error + 'static)> {
         if let CallError::Inner(own) = error { Some(own) } else { None }
     }
-    error.downcast_ref().and_then(own::<Status>).or_else(|| error.downcast_ref().and_then(own::<io::Error>))
+    fn of<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+        let failed = || error.downcast_ref::<Failure<E>>().map(|failure| &failure.error);
+        error.downcast_ref().or_else(failed).and_then(own::<E>)
+    }
+    of::<Status>(error).or_else(|| of::<io::Error>(error))
 }
 
 /// A value of any type as an error, where it is one of those that carry a status. The language cannot ask whether any

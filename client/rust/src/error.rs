@@ -10,14 +10,15 @@ use std::time::Duration;
 ///
 /// Either the caller's own error, untouched, or a verdict of the SDK. Never an error of the control plane: no call
 /// fails because the manager is away.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+///
+/// The [source](std::error::Error::source) of a verdict that came without a call says so, and is how a protected call
+/// around this one knows it, whatever `E` is and whatever it lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error<E> {
     /// The call's own error, of the last attempt; or the error of the caller's own fallback.
-    #[error(transparent)]
     Inner(E),
     /// The circuit breaker is open: the service keeps failing and is left alone, or somebody wants it left alone.
-    #[error("{}{}", OnWhoseWord(by), Again(retry_after))]
     #[non_exhaustive]
     Open {
         /// When it is worth coming again. `None`: not before somebody changes the policy, or releases the hold.
@@ -26,31 +27,29 @@ pub enum Error<E> {
         by: OpenedBy,
     },
     /// The last attempt, or the call as a whole, took too long.
-    #[error("the call timed out")]
     Timeout,
     /// As many calls as may run at once are running, and no place came free in time.
-    #[error("too many calls are running")]
     BulkheadFull,
     /// As many calls are running as the service was found to take.
-    #[error("as many calls are running as the service can take")]
     AdaptiveLimitReached,
     /// As many calls as may start have started, and the wait for a turn would have been too long.
-    #[error("the rate limit is reached; worth trying again in {retry_after:?}")]
     #[non_exhaustive]
     RateLimited {
         /// When a call could start, if no other comes before.
         retry_after: Duration,
     },
     /// Too little time was left to begin.
-    #[error("too little time was left for the call")]
     DeadlineSpent,
     /// The service is switched off.
-    #[error("the service is disabled")]
     Disabled,
 }
 
 /// A verdict of the SDK itself: an [`Error`] that is nobody else's.
 pub type Rejection = Error<Infallible>;
+
+/// What lies behind a verdict that came without a call.
+#[derive(Debug)]
+pub(crate) struct NotCalled;
 
 /// What a service had to say instead of a good answer.
 pub(crate) enum Bad<T, E> {
@@ -71,6 +70,33 @@ pub struct Failure<E> {
 }
 
 impl<E> Error<E> {
+    /// [`Open`](Self::Open), as a breaker says it that has opened by its own rules: for tests of what a program makes
+    /// of one.
+    ///
+    /// ```
+    /// use cofferdam::Error;
+    /// use std::time::Duration;
+    ///
+    /// fn status(error: &Error<std::io::Error>) -> u16 {
+    ///     match error {
+    ///         Error::Open { .. } | Error::Disabled => 503,
+    ///         Error::RateLimited { .. } | Error::BulkheadFull | Error::AdaptiveLimitReached => 429,
+    ///         Error::Timeout | Error::DeadlineSpent => 504,
+    ///         _ => 502,
+    ///     }
+    /// }
+    /// assert_eq!(status(&Error::open(Some(Duration::from_secs(3)))), 503);
+    /// assert_eq!(status(&Error::rate_limited(Duration::from_millis(20))), 429);
+    /// ```
+    pub fn open(retry_after: Option<Duration>) -> Self {
+        Self::Open { retry_after, by: OpenedBy::Rules }
+    }
+
+    /// [`RateLimited`](Self::RateLimited), for tests of what a program makes of it.
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        Self::RateLimited { retry_after }
+    }
+
     /// The caller's own error.
     ///
     /// # Errors
@@ -89,9 +115,21 @@ impl<E> Error<E> {
         }
     }
 
-    /// As a boxed error, for callers whose own error is one (or is `anyhow`'s), which are not errors themselves:
+    /// As a boxed error, for callers whose own error is one, which are not errors themselves:
     /// `call.await.map_err(Error::boxed)?`. A protected call around that one knows a rejection in such a box for ours,
-    /// and neither counts it against its own service nor repeats it.
+    /// and neither counts it against its own service nor repeats it. For `anyhow` it takes one more step:
+    ///
+    /// ```
+    /// async fn user(users: &cofferdam::Service) -> anyhow::Result<String> {
+    ///     let call = users.execute("get", || async { anyhow::Ok("alice".to_owned()) });
+    ///     Ok(call.await.map_err(|error| anyhow::Error::from_boxed(error.boxed()))?)
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let users = cofferdam::Cofferdam::builder("checkout").start().service("users");
+    /// # assert_eq!(user(&users).await?, "alice");
+    /// # anyhow::Ok(()) })?;
+    /// # anyhow::Ok(())
+    /// ```
     pub fn boxed(self) -> Box<dyn std::error::Error + Send + Sync>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -132,6 +170,41 @@ impl Rejection {
         }
     }
 }
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inner(error) => error.fmt(f),
+            Self::Open { retry_after, by } => write!(f, "{}{}", OnWhoseWord(by), Again(retry_after)),
+            Self::Timeout => f.write_str("the call timed out"),
+            Self::BulkheadFull => f.write_str("too many calls are running"),
+            Self::AdaptiveLimitReached => f.write_str("as many calls are running as the service can take"),
+            Self::RateLimited { retry_after } => {
+                write!(f, "the rate limit is reached; worth trying again in {retry_after:?}")
+            }
+            Self::DeadlineSpent => f.write_str("too little time was left for the call"),
+            Self::Disabled => f.write_str("the service is disabled"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Inner(error) => error.source(),
+            _ if self.is_local() => Some(&NotCalled),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for NotCalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the service was not called")
+    }
+}
+
+impl std::error::Error for NotCalled {}
 
 impl<E> From<FailureCause<E>> for Error<E> {
     fn from(cause: FailureCause<E>) -> Self {
@@ -231,7 +304,7 @@ mod tests {
         let own = Status::from(Error::Inner(Status::not_found("no such user")));
         assert_eq!((own.code(), own.message()), (Code::NotFound, "no such user"));
         let codes = [
-            (Error::Open { retry_after: None, by: OpenedBy::Rules }, Code::Unavailable),
+            (Error::<Status>::open(None), Code::Unavailable),
             (Error::Disabled, Code::Unavailable),
             (Error::Timeout, Code::DeadlineExceeded),
             (Error::DeadlineSpent, Code::DeadlineExceeded),
@@ -245,6 +318,31 @@ mod tests {
             assert_eq!((status.code(), status.message()), (code, words.as_str()));
             assert!(status.source().unwrap().is::<Rejection>());
         }
+    }
+
+    #[test]
+    fn what_becomes_a_status_does_so_in_an_error_and_in_a_failure() {
+        use tonic::{Code, Status};
+        fn handler(failure: Failure<Status>) -> Result<(), Status> {
+            Err(failure)?
+        }
+        fn of_another(error: Error<std::io::Error>) -> Result<(), Status> {
+            Err(error)?
+        }
+        let failure = |error| Failure { error, receipt: Receipt::default() };
+        let not_found = handler(failure(Error::Inner(Status::not_found("7")))).unwrap_err();
+        assert_eq!((not_found.code(), not_found.message()), (Code::NotFound, "7"));
+        assert_eq!(handler(failure(Error::open(None))).unwrap_err().code(), Code::Unavailable);
+        let own = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(of_another(Error::Inner(own)).unwrap_err().code(), Code::PermissionDenied);
+        assert_eq!(of_another(Error::Timeout).unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[test]
+    fn a_verdict_without_a_call_says_so_behind_it() {
+        let is_marked = |error: &Error<Outer>| error.source().is_some_and(|source| source.is::<NotCalled>());
+        assert!(is_marked(&Error::open(None)) && is_marked(&Error::Disabled) && is_marked(&Error::DeadlineSpent));
+        assert!(!is_marked(&Error::Timeout) && !is_marked(&Error::Inner(outer())));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::error::{Error, Failure};
 use crate::service::Service;
 use cofferdam_core::call::{Answer, Attempt, CallOptions, Why};
 use cofferdam_core::policy::DegradedFallback;
-use hooks::{BySource, Given, Hooks, Once, Slots};
+use hooks::{BySource, BySourceOf, Given, Hooks, Once, Slots};
 use operation::Call;
 use std::fmt;
 use std::time::Duration;
@@ -128,6 +128,10 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// What to answer when neither the service nor the policy's chain could: at every level, after a failure, a
     /// timeout or a rejection of our own. Not after an error that says nothing bad of the service, such as a
     /// NOT_FOUND. An error of the fallback itself is what the caller gets.
+    ///
+    /// It has the time that is left of the call, and never less than the policy's `fallback.reserve`: unless set, a
+    /// tenth of the call's time, 20 ms of a call of 200 ms that has timed out. Past that the call ends as if there were
+    /// none, with a timeout for example: what has to be fetched from elsewhere needs a larger reserve.
     pub fn fallback<Fut, T, E, G, Answered>(
         self,
         fallback: G,
@@ -145,7 +149,8 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     }
 
     /// How to make a smaller answer, where the policy's chain has a degraded step: the step says which features still
-    /// work, and why. An error hands over to the next step. Without this, degraded steps are passed over.
+    /// work, and why. An error hands over to the next step. Without this, degraded steps are passed over. It
+    /// has as much time as a [`fallback`](Self::fallback); a step that takes longer is passed over.
     pub fn degraded<Fut, T, E, G, Answered>(
         self,
         degraded: G,
@@ -209,8 +214,10 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     }
 
     /// Judges an error of a type of your own by what lies behind it, as one in a box is: by the `tonic::Status`, the
-    /// `std::io::Error` or the verdict of another protected call among its
-    /// [sources](std::error::Error::source). In the place of a [`classify`](Self::classify).
+    /// `std::io::Error` or the verdict of another protected call, whatever that one's error, among its
+    /// [sources](std::error::Error::source). In the place of a [`classify`](Self::classify). It takes this as well
+    /// where the error is an [`Error`] itself, because `call` hands on what another protected call came to: without it
+    /// only one of a `tonic::Status` or a `std::io::Error` is known.
     ///
     /// Without it an error of a type that the SDK does not know is a failure, whatever it holds: the language tells
     /// whether it has sources only where that is asked for.
@@ -241,6 +248,34 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
         E: Send,
     {
         ready(self.call.map(Slots::by_source))
+    }
+
+    /// As [`by_source`](Self::by_source), for an error that is none itself and holds one, such as `anyhow`'s: judged by
+    /// what the function shows of it.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let users = cofferdam::Cofferdam::builder("checkout").start().service("users");
+    /// let call = users.execute("get", || async { Err::<(), anyhow::Error>(tonic::Status::not_found("7").into()) });
+    /// assert!(call.by_source_of(|error| error.as_ref()).await.is_err());
+    /// // That it has no such user is no fault of the service.
+    /// assert_eq!(users.counters().attempt_failures, 0);
+    /// # anyhow::Ok(()) })?;
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn by_source_of<Fut, T, E, G>(
+        self,
+        held: G,
+    ) -> Execute<'a, F, Slots<L, D, A, BySourceOf<G>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: Fn(&E) -> &(dyn std::error::Error + 'static) + Send,
+        Slots<L, D, A, BySourceOf<G>, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.by_source_of(held)))
     }
 
     /// How answers are kept as bytes and made from bytes. Without this, static and cached steps of the policy's chain

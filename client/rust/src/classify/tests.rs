@@ -128,6 +128,51 @@ fn a_protected_calls_error_within_another_is_what_it_holds() {
     assert_eq!((timeout.outcome, timeout.may_have_reached), (Outcome::Failure, true), "that service was called");
 }
 
+/// The same where the inner call's own error is of a type that the SDK has never heard of.
+#[test]
+fn a_rejection_within_an_error_of_ones_own_is_known_by_its_source() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("plain")]
+    struct Plain;
+    #[derive(Debug, thiserror::Error)]
+    enum App {
+        #[error("users")]
+        Users(#[from] CallError<Plain>),
+        #[error(transparent)]
+        Orders(Failure<Plain>),
+    }
+    fn outcome<E: Error + 'static>(error: &E) -> (Outcome, bool) {
+        let policy = PolicySpec::default();
+        let context = Context { policy: &policy, is_probe: false, is_idempotent: false, error_type: "" };
+        let verdict = verdict_by_source::<(), _>(Err(error), context);
+        (verdict.outcome, verdict.is_retryable)
+    }
+    let (neutral, failure) = ((Outcome::Neutral, false), (Outcome::Failure, true));
+    let failed = |error: CallError<Plain>| Failure { error, receipt: Default::default() };
+    assert_eq!(outcome(&App::from(CallError::open(None))), neutral);
+    assert_eq!(outcome(&App::Orders(failed(CallError::BulkheadFull))), neutral);
+    assert_eq!(outcome(&CallError::<Plain>::Disabled), neutral);
+    assert_eq!(outcome(&CallError::Inner(App::from(CallError::open(None)))), neutral);
+    assert_eq!(outcome(&App::from(CallError::Inner(Plain))), failure);
+    assert_eq!(outcome(&App::from(CallError::Timeout)), failure, "that service was called");
+    let boxed = |error: CallError<Plain>| -> Box<dyn Error + Send + Sync> { Box::new(error) };
+    assert_eq!(judge(&boxed(CallError::open(None))).outcome, Outcome::Neutral);
+    let not_found = Failure { error: CallError::Inner(Status::not_found("")), receipt: Default::default() };
+    assert_eq!(outcome(&not_found).0, Outcome::Success, "found behind a failure as behind an error");
+}
+
+/// An error that is none itself, and holds one.
+#[test]
+fn an_error_that_holds_another_is_judged_by_what_the_caller_shows() {
+    let policy = PolicySpec::default();
+    let context = Context { policy: &policy, is_probe: false, is_idempotent: false, error_type: "" };
+    let outcome = |error: anyhow::Error| verdict_by::<(), _>(Err(&error), |error| error.as_ref(), context).outcome;
+    assert_eq!(outcome(Status::not_found("").into()), Outcome::Success);
+    assert_eq!(outcome(anyhow::Error::from(Status::not_found("")).context("while fetching")), Outcome::Success);
+    assert_eq!(outcome(anyhow::Error::from_boxed(CallError::<io::Error>::open(None).boxed())), Outcome::Neutral);
+    assert_eq!(outcome(anyhow::anyhow!("disk on fire")), Outcome::Failure);
+}
+
 #[test]
 fn what_is_too_much_for_a_service_says_so() {
     for number in 0..17 {

@@ -1,7 +1,7 @@
 //! What a call may be given beside its operation: five slots, each empty or filled.
 
 use super::operation::Alternative;
-use crate::classify::{IntoVerdict, verdict, verdict_by_source};
+use crate::classify::{IntoVerdict, verdict, verdict_by, verdict_by_source};
 use crate::codec::Codec;
 use bytes::Bytes;
 use cofferdam_core::call::{Context, Payload, Verdict, Why};
@@ -67,6 +67,10 @@ pub struct Given<G>(G);
 #[derive(Clone, Copy, Debug)]
 pub struct BySource;
 
+/// The slot of the classification, for errors that are judged by the one that they hold.
+#[derive(Clone, Copy, Debug)]
+pub struct BySourceOf<G>(G);
+
 /// A filled slot that is used once.
 #[derive(Clone, Copy, Debug)]
 pub struct Once<G>(Option<G>);
@@ -95,6 +99,11 @@ impl<L, D, A, C, K> Slots<L, D, A, C, K> {
     pub(super) fn by_source(self) -> Slots<L, D, A, BySource, K> {
         let Self { fallback, degraded, alternative, classify: _, codec } = self;
         Slots { fallback, degraded, alternative, classify: BySource, codec }
+    }
+
+    pub(super) fn by_source_of<G>(self, held: G) -> Slots<L, D, A, BySourceOf<G>, K> {
+        let Self { fallback, degraded, alternative, classify: _, codec } = self;
+        Slots { fallback, degraded, alternative, classify: BySourceOf(held), codec }
     }
 
     pub(super) fn with_codec<G>(self, codec: G) -> Slots<L, D, A, C, Given<G>> {
@@ -296,6 +305,18 @@ impl<T, E: std::error::Error + 'static> ClassifySlot<T, E> for BySource {
 
     fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
         verdict_by_source(result, context)
+    }
+}
+
+impl<T, E, G> ClassifySlot<T, E> for BySourceOf<G>
+where
+    E: 'static,
+    G: Fn(&E) -> &(dyn std::error::Error + 'static) + Send,
+{
+    type Kept = Infallible;
+
+    fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+        verdict_by(result, &self.0, context)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What gRPC's errors say about a service.
 
-use crate::error::{Error as CallError, Rejection};
+use crate::error::{Error as CallError, Failure, Rejection};
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_proto::status::Facts;
 use std::any::{Any, type_name};
@@ -8,17 +8,26 @@ use std::error::Error;
 use std::sync::Arc;
 use tonic::{Code, Status};
 
-/// What a handler of gRPC answers whose own protected call brought nothing: the service's own status as it is. A verdict
-/// of the SDK is UNAVAILABLE where the breaker is open or the service disabled, DEADLINE_EXCEEDED where time ran out,
-/// RESOURCE_EXHAUSTED where there was no place, and the status's source.
-impl From<CallError<Status>> for Status {
-    fn from(error: CallError<Status>) -> Self {
-        error.into_inner().unwrap_or_else(|rejection| {
-            let mut status = Status::new(code_of(&rejection), rejection.to_string());
-            status.set_source(Arc::new(rejection));
-            status
-        })
+/// What a handler of gRPC answers whose own protected call brought nothing: the call's own error as its status. A
+/// verdict of the SDK is UNAVAILABLE where the breaker is open or the service disabled, DEADLINE_EXCEEDED where time
+/// ran out, RESOURCE_EXHAUSTED where there was no place, and the status's source.
+impl<E: Into<Self>> From<CallError<E>> for Status {
+    fn from(error: CallError<E>) -> Self {
+        error.into_inner().map_or_else(status_of, Into::into)
     }
+}
+
+/// As that of the failure's error.
+impl<E: Into<Self>> From<Failure<E>> for Status {
+    fn from(failure: Failure<E>) -> Self {
+        failure.error.into()
+    }
+}
+
+fn status_of(rejection: Rejection) -> Status {
+    let mut status = Status::new(code_of(&rejection), rejection.to_string());
+    status.set_source(Arc::new(rejection));
+    status
 }
 
 /// What a verdict of the SDK is among gRPC's codes.
