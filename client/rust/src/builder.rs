@@ -133,6 +133,9 @@ impl Builder {
 
     /// Names the process, unique over its life; the same form as the application's name. Default: the application, the
     /// process id and something random.
+    ///
+    /// Of two processes with one id, only the one that came last has a stream. Each is told so, and tries again after
+    /// some seconds: a host's name is no id where two processes run on it.
     pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         self.instance_id = Some(id.into());
         self
@@ -155,8 +158,9 @@ impl Builder {
     }
 
     /// A directory on a local disk to keep the last policies in, so that a process that starts with no manager in reach
-    /// begins under them instead of under the default policy. It is made where there is none. Default: none, and nothing
-    /// is written: a library that writes files unasked would surprise.
+    /// begins under them instead of under the default policy. It is made where there is none. Default: none, and
+    /// nothing is written: a library that writes files unasked would surprise. An empty path is none as well, as an
+    /// empty URL of a [`manager`](Self::manager) is: a variable of the environment that is not set.
     ///
     /// What is kept is what is in force, for each service that the manager has a policy for: the policy with the payloads
     /// of its static fallbacks, its revision, and whether the service may be called. There are no addresses, labels or
@@ -177,7 +181,7 @@ impl Builder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn policy_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.policy_dir = Some(dir.into());
+        self.policy_dir = Some(dir.into()).filter(|dir: &PathBuf| !dir.as_os_str().is_empty());
         self
     }
 
@@ -390,6 +394,28 @@ mod tests {
             assert_eq!(invalid(builder), InvalidSetting::Keepalive { interval, timeout });
         }
         assert!(Cofferdam::builder("a").keepalive(second, hour).try_start().is_ok());
+    }
+
+    #[test]
+    fn a_runtime_without_a_timer_is_named_as_what_is_wrong() {
+        let bare = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let cofferdam = {
+            let _context = bare.enter();
+            Cofferdam::builder("checkout").manager("http://127.0.0.1:1").start()
+        };
+        bare.block_on(async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let reason = cofferdam.connection().reason.unwrap();
+        assert!(reason.contains("enable_all"), "{reason}");
+    }
+
+    #[test]
+    fn an_empty_directory_for_policies_is_none() {
+        let cofferdam = Cofferdam::builder("checkout").policy_dir("").try_start().unwrap();
+        assert_eq!(cofferdam.policy_file(), None);
     }
 
     #[test]

@@ -162,9 +162,8 @@ impl Cofferdam {
     /// long as its handle lives: they have one breaker, one set of places and the built-in default policy, without its
     /// cached step. An [`Event::NotFollowed`](crate::Event::NotFollowed) and a warning tell of the first.
     ///
-    /// So a million names take no more memory than 11,000: less than 96 MiB where each was called from one thread, by a
-    /// policy without a cache. That is 5 KiB for a service that was only named, 7 KiB for one that was called, and 11
-    /// KiB for one that has failed.
+    /// So a million names take no more memory than 11,000: less than 64 MiB, where they are called from one thread, by a
+    /// policy without a cache.
     pub fn service(&self, name: &str) -> Service {
         Service::new(self.clone(), name, self.inner.shared.registry.service(name))
     }

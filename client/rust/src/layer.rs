@@ -29,6 +29,15 @@
 //! success with its first message. This is for the bodies of tonic; an [`Inspect`] of your own can
 //! [follow](Inspect::follow) those of others.
 //!
+//! A response that streams has a place in the bulkhead until it has begun. A request that streams has to end within the
+//! call's timeout, for the response begins after it, and a failure it is if it does not.
+//!
+//! # Around it and below it
+//!
+//! What is outside of the layer and drops a request, such as tower's timeout, leaves the breaker without a word on the
+//! service: put it below, or the limit into the policy. Tower's `load_shed` and `concurrency_limit` are for the
+//! outside: below, what they turn away is the service's failure, as every error is of which the layer knows nothing.
+//!
 //! # Readiness
 //!
 //! The middleware is always ready. Waiting for the service behind it is a part of each attempt, so that the deadline

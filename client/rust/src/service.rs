@@ -51,9 +51,11 @@ impl Service {
 
     /// Prepares a protected call; awaiting it makes the call.
     ///
-    /// `method` says what is called: by it the policy picks its override for methods and its pool, and answers are cached
-    /// under it. `call` makes one attempt; it is run again where the policy retries. A future that is dropped, by a timeout or by the caller, must stop what
-    /// it does.
+    /// `method` says what is called: by it the policy picks its override for methods and its pool, and answers are
+    /// cached under it. `call` makes one attempt; it is run again where the policy retries, so it clones what its
+    /// future is to own and lends the rest. The future is `Send`, and the error's type borrows nothing. A future that
+    /// is dropped, by a timeout or by the caller, must stop what it does. A timeout around the call drops all of it,
+    /// and the breaker learns nothing: [`Execute::timeout`] is for that.
     ///
     /// ```
     /// # async fn fetch(id: u32) -> Result<String, std::io::Error> { Ok(id.to_string()) }

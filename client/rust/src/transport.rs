@@ -27,7 +27,7 @@ pub(crate) use tonic::Status;
 
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,11 +61,14 @@ pub(crate) struct InvalidUrl(pub(crate) String);
 impl Manager {
     pub(crate) fn new(url: &str, keepalive: Keepalive) -> Result<Self, InvalidUrl> {
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| InvalidUrl(describe(&error)))?;
-        match endpoint.uri().scheme_str() {
-            Some("http") if endpoint.uri().host().is_some_and(|host| !host.is_empty()) => {}
-            Some("http") => return Err(InvalidUrl("names no host".to_owned())),
+        // The scheme by the text: the endpoint has one of its own for the path of a socket.
+        match url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+            Some("http") => {}
             Some("https") => return Err(InvalidUrl("this release has no TLS; use http://".to_owned())),
             _ => return Err(InvalidUrl("must begin with http://".to_owned())),
+        }
+        if let Some(fault) = fault_of(endpoint.uri(), url) {
+            return Err(InvalidUrl(fault.to_owned()));
         }
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
@@ -79,6 +82,23 @@ impl Manager {
     /// A new connection.
     async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
         self.endpoint.connect().await
+    }
+}
+
+/// What is wrong with a URL that parses. `None`: nothing.
+fn fault_of(uri: &Uri, url: &str) -> Option<&'static str> {
+    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+        return Some("names no host");
+    };
+    let is_bare = authority.as_str() == authority.host();
+    if authority.as_str().contains('@') {
+        Some("must have no user and no password: the manager asks for none")
+    } else if !is_bare && authority.port_u16().is_none_or(|port| port == 0) {
+        Some("the port must be 1 to 65535")
+    } else if !matches!(uri.path(), "" | "/") || uri.query().is_some() || url.contains('#') {
+        Some("must end with the port: a manager has no path")
+    } else {
+        None
     }
 }
 

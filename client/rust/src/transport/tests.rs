@@ -9,6 +9,14 @@ fn urls_are_checked_before_they_are_used() {
     assert_eq!(reason("127.0.0.1:7420"), "must begin with http://");
     assert_eq!(reason("ftp://127.0.0.1"), "must begin with http://");
     assert!(reason("https://127.0.0.1:7420").contains("no TLS"));
+    for url in ["http://h:99999", "http://h:0", "http://h:x", "http://h:"] {
+        assert!(reason(url).contains("port"), "{url}: {}", reason(url));
+    }
+    for url in ["http://h:7420/path", "http://h:7420?x", "http://h:7420/#x"] {
+        assert!(reason(url).contains("path"), "{url}: {}", reason(url));
+    }
+    assert!(reason("http://user:pw@h").contains("password"));
+    assert_eq!(reason("unix:/tmp/x"), "must begin with http://");
     for url in ["", "http://", "http://[::1", "http://a b", "http://:7420"] {
         assert!(!reason(url).is_empty(), "{url}");
     }
