@@ -12,8 +12,11 @@
 //!
 //! A call that waits has moved the time on already; that is its place in the line. If it is cancelled, it takes that
 //! back where it is the last in line. Where others came after it, they have been told their turns, and the one that
-//! was given up is lost: the limit is kept, and not fully used for once.
+//! was given up goes to the next call that would have to wait, if its time has not come yet.
 
+mod given_up;
+
+use self::given_up::{GivenUp, Place};
 use crate::policy::RateLimitPolicy;
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Timestamp;
@@ -41,6 +44,7 @@ pub struct RateLimit {
     next: AtomicU64,
     /// The pace of the policy in force. `None`: there was none yet.
     pace: Mutex<Option<Pace>>,
+    given_up: GivenUp,
 }
 
 /// A policy in nanoseconds.
@@ -58,8 +62,8 @@ struct Pace {
 pub struct Turn<'a> {
     limit: &'a RateLimit,
     wait: Duration,
-    /// The theoretical arrival time after this call, and how far it has moved that.
-    moved: Option<(u64, u64)>,
+    /// `None`: the turn was taken.
+    place: Option<Place>,
 }
 
 /// The rate is reached.
@@ -86,6 +90,7 @@ impl RateLimit {
         let pace = Pace::of(policy);
         let mut last = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = last.replace(pace).filter(|last| *last != pace) else { return };
+        self.given_up.clear();
         let mut next = self.next.load(Relaxed);
         loop {
             let moved = pace.take_over(last, next, now.as_nanos());
@@ -105,22 +110,37 @@ impl RateLimit {
         let Pace { between, burst } = Pace::of(policy);
         let ahead = burst.saturating_sub(between);
         let now = now.as_nanos();
+        let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let mut next = self.next.load(Relaxed);
         loop {
             let due = next.max(now);
-            let wait = Duration::from_nanos(due.saturating_sub(ahead).saturating_sub(now));
+            let start = due.saturating_sub(ahead);
+            let wait = start.saturating_sub(now);
             // A time that cannot be moved on would admit everybody. It takes a burst of centuries to get there.
-            let Some(moved) = due.checked_add(between) else {
+            let Some(end) = due.checked_add(between) else {
                 return Err(RateLimited { retry_after: Duration::from_nanos(between) });
             };
-            if wait > longest {
-                return Err(RateLimited { retry_after: wait });
+            if wait > 0
+                && let Some(first) = self.given_up.take_first(now, start, longest)
+            {
+                let limited = |wait| RateLimited { retry_after: Duration::from_nanos(wait) };
+                return first.map(|place| self.turn(place, place.start - now)).map_err(limited);
             }
-            match self.next.compare_exchange_weak(next, moved, Relaxed, Relaxed) {
-                Ok(_) => return Ok(Turn { limit: self, wait, moved: Some((moved, between)) }),
+            if wait > longest {
+                return Err(RateLimited { retry_after: Duration::from_nanos(wait) });
+            }
+            match self.next.compare_exchange_weak(next, end, Relaxed, Relaxed) {
+                Ok(_) => return Ok(self.turn(Place { start, end, by: between }, wait)),
                 Err(other) => next = other,
             }
         }
+    }
+}
+
+impl RateLimit {
+    #[inline]
+    const fn turn(&self, place: Place, wait: u64) -> Turn<'_> {
+        Turn { limit: self, wait: Duration::from_nanos(wait), place: Some(place) }
     }
 }
 
@@ -157,16 +177,14 @@ impl Turn<'_> {
 
     /// Uses the turn: the call starts.
     pub fn take(mut self) {
-        self.moved = None;
+        self.place = None;
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let Some((moved, by)) = self.moved {
-            // Only the last in line finds the time where it has left it; only later calls move it, and one that gave
-            // its turn up left it as it was.
-            let _ = self.limit.next.compare_exchange(moved, moved - by, Relaxed, Relaxed);
+        if let Some(place) = self.place {
+            self.limit.given_up.add(place, &self.limit.next);
         }
     }
 }

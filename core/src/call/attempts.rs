@@ -136,8 +136,15 @@ impl<'a, R: Runtime> Call<'a, R> {
         self.remaining(self.live_deadline())
     }
 
-    /// Takes the call's turn under the rate limit, if it has come; it is waited for no longer than leaves time for an
-    /// attempt.
+    /// How long to stand in a line: no longer than half of what is left, and so that an attempt may start after it. Where
+    /// more come than the service can take, the line is as long as anybody waits. Those who start would have the rest of
+    /// their time for the service: none of them would be answered, and it would be to blame.
+    fn longest_wait(&self, max_wait: Duration) -> Duration {
+        let Some(left) = self.live_time() else { return max_wait };
+        max_wait.min(left / 2).min(left.saturating_sub(self.plan().least))
+    }
+
+    /// Takes the call's turn under the rate limit, if it has come.
     fn turn_at_once<E>(&self) -> Result<(), Hindered<'a, E>> {
         let Some(policy) = self.scope.rate_limit_policy() else { return Ok(()) };
         let left = self.live_time();
@@ -145,8 +152,7 @@ impl<'a, R: Runtime> Call<'a, R> {
         if !self.is_enough(left) {
             return Ok(());
         }
-        let spare = left.map(|left| left.saturating_sub(self.plan().least));
-        let longest = spare.map_or(policy.max_wait, |spare| spare.min(policy.max_wait));
+        let longest = self.longest_wait(policy.max_wait);
         match self.scope.rate_limit.enter(policy, longest, self.clock.now()) {
             Ok(turn) if turn.wait().is_zero() => {
                 turn.take();
@@ -205,7 +211,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// Waits for a place, no longer than the policy and the deadline allow, and for no more than that.
     async fn begin_with_place<E>(&self) -> Result<Begun<'a>, FailureCause<E>> {
         let Lane { places, max_wait, .. } = self.lane;
-        let wait = self.live_time().map_or(*max_wait, |left| left.min(*max_wait));
+        let wait = self.longest_wait(*max_wait);
         let mut place = None;
         if !wait.is_zero() {
             place = timeout(self.clock.runtime, Some(wait), places.acquire()).await.ok().and_then(Result::ok);

@@ -7,7 +7,8 @@ pub struct BulkheadPolicy {
     pub max_concurrent: u32,
     /// Calls that may wait for a place. Default zero.
     pub max_queue: u32,
-    /// How long one may wait; it counts against the call's deadline. Default zero.
+    /// How long one may wait; it counts against the call's deadline, and is never more than half of the time that the call
+    /// has left. Default zero.
     pub max_wait: Duration,
     /// Separate places for some methods. Names are unique; at most 32.
     pub pools: Vec<PoolPolicy>,
@@ -22,7 +23,7 @@ pub struct PoolPolicy {
     pub max_concurrent: u32,
     /// Calls that may wait for a place. Default zero.
     pub max_queue: u32,
-    /// How long one may wait. Default zero.
+    /// How long one may wait, as [`BulkheadPolicy::max_wait`]. Default zero.
     pub max_wait: Duration,
     /// Methods that run here without being told to, where `*` stands for any run of characters, and a slash at the front
     /// says nothing. Empty: only calls that name the pool.

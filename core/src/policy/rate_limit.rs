@@ -10,7 +10,8 @@ pub struct RateLimitPolicy {
     pub period: Duration,
     /// Calls that may start at once after a quiet time. Zero: `permits`. Default zero, as governor.
     pub burst: u32,
-    /// How long a call may wait for its turn; it counts against the call's deadline. Default zero: not at all.
+    /// How long a call may wait for its turn; it counts against the call's deadline, and is never more than half of the
+    /// time that the call has left. Default zero: not at all.
     pub max_wait: Duration,
 }
 

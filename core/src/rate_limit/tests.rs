@@ -45,7 +45,7 @@ fn waiting_calls_stand_in_line() {
 }
 
 #[test]
-fn the_last_in_line_gives_its_turn_back_and_others_do_not() {
+fn a_turn_that_is_given_up_goes_to_the_next_that_would_wait() {
     let limit = RateLimit::new();
     let policy = policy(10, 1);
     let enter = || limit.enter(&policy, SECOND, Timestamp::ZERO).unwrap();
@@ -55,10 +55,58 @@ fn the_last_in_line_gives_its_turn_back_and_others_do_not() {
     assert_eq!((second.wait().as_millis(), third.wait().as_millis()), (100, 200));
     drop(second);
     let fourth = enter();
-    assert_eq!(fourth.wait().as_millis(), 300, "the third has been told its turn");
-    drop(fourth);
+    assert_eq!(fourth.wait().as_millis(), 100, "the third has been told its turn, and this one is free");
+    let fifth = enter();
+    assert_eq!(fifth.wait().as_millis(), 300);
+    drop((fourth, third));
+    // All behind the first have left, in whatever order.
+    drop(fifth);
+    assert_eq!(enter().wait().as_millis(), 100);
+}
+
+#[test]
+fn a_turn_whose_time_has_passed_is_nobodys() {
+    let limit = RateLimit::new();
+    let policy = policy(10, 1);
+    let enter = |millis| limit.enter(&policy, SECOND, Timestamp::from_millis(millis));
+    enter(0).unwrap().take();
+    let [second, third] = [(); 2].map(|()| enter(0).unwrap());
+    drop(second);
+    third.take();
+    assert_eq!(enter(101).unwrap().wait().as_millis(), 199, "at 100 ms it could have been taken");
+}
+
+#[test]
+fn a_turn_that_is_too_far_away_is_left_for_others() {
+    let limit = RateLimit::new();
+    let policy = policy(10, 1);
+    let enter = |longest| limit.enter(&policy, Duration::from_millis(longest), Timestamp::ZERO);
+    enter(0).unwrap().take();
+    let [second, third] = [(); 2].map(|()| enter(1_000).unwrap());
+    drop(second);
+    assert_eq!(enter(99).unwrap_err().retry_after.as_millis(), 100);
+    assert_eq!(enter(100).unwrap().wait().as_millis(), 100);
     drop(third);
-    assert_eq!(enter().wait().as_millis(), 200);
+}
+
+/// Before, each that left kept its place, and with as many coming as leaving nobody ever started.
+#[test]
+fn callers_that_leave_do_not_starve_those_who_stay() {
+    let limit = RateLimit::new();
+    let policy = policy(20, 1);
+    let mut started = 0;
+    let mut line: Vec<(Turn<'_>, u64)> = Vec::new();
+    for millis in (0..10_000).step_by(25) {
+        let now = Timestamp::from_millis(millis);
+        let left = line.extract_if(.., |(_, since)| millis - *since >= 500);
+        left.for_each(drop);
+        let due = line.extract_if(.., |(turn, since)| *since + turn.wait().as_millis() as u64 <= millis);
+        started += due.map(|(turn, _)| turn.take()).count();
+        if let Ok(turn) = limit.enter(&policy, 2 * SECOND, now) {
+            line.push((turn, millis));
+        }
+    }
+    assert!((190..=200).contains(&started), "{started} of 200");
 }
 
 #[test]

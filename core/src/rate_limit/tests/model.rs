@@ -54,8 +54,8 @@ fn step(bits: u64) -> Step {
     }
 }
 
-/// A turn, and the bucket's end in time as it left it: only the last in line gives back what it has poured in.
-type Out<'a> = (Turn<'a>, u64, u64);
+/// A turn's start, the bucket's end in time as it left it, and what it poured in: only the last in line gives that back.
+type Told = (u64, u64, u64);
 
 #[test]
 fn agrees_with_a_leaking_bucket() {
@@ -69,13 +69,16 @@ fn agrees_with_a_leaking_bucket() {
     property(400, ([policy.clone(), policy], steps), |(policies, steps)| {
         let (limit, mut bucket, mut policy, mut now) = (RateLimit::new(), Bucket::default(), &policies[0], 1);
         limit.set_policy(policy, Timestamp::from_nanos(now));
-        let mut out: Vec<Out<'_>> = Vec::new();
+        let (mut out, mut free): (Vec<(Turn<'_>, Told)>, Vec<Told>) = (Vec::new(), Vec::new());
         for step in steps {
             bucket.level = bucket.level.saturating_sub(now - bucket.at);
             bucket.at = now;
             match step {
                 Step::Pass(nanos) => now += nanos,
                 Step::Apply(which) => {
+                    if measures(policy) != measures(&policies[which]) {
+                        free.clear();
+                    }
                     bucket.refit(policy, &policies[which]);
                     policy = &policies[which];
                     limit.set_policy(policy, Timestamp::from_nanos(now));
@@ -83,15 +86,25 @@ fn agrees_with_a_leaking_bucket() {
                 Step::Enter { longest } => {
                     let entered = limit.enter(policy, Duration::from_nanos(longest), Timestamp::from_nanos(now));
                     let (drop, burst) = measures(policy);
-                    let wait = (bucket.level + drop).saturating_sub(burst * drop);
+                    let line = (bucket.level + drop).saturating_sub(burst * drop);
+                    if line > 0 {
+                        free.retain(|(start, ..)| *start >= now);
+                    }
+                    let first = free.iter().copied().filter(|(start, ..)| line > 0 && *start < now + line).min();
+                    let wait = first.map_or(line, |(start, ..)| start - now);
                     let told = match &entered {
                         Ok(turn) => (true, turn.wait()),
                         Err(limited) => (false, limited.retry_after),
                     };
                     prop_assert_eq!(told, (wait <= longest, Duration::from_nanos(wait)));
                     if let Ok(turn) = entered {
-                        bucket.level += drop;
-                        out.push((turn, now + bucket.level, drop));
+                        let told = first.unwrap_or_else(|| {
+                            bucket.level += drop;
+                            let end = now + bucket.level;
+                            (end.saturating_sub(burst * drop), end, drop)
+                        });
+                        free.retain(|one| *one != told);
+                        out.push((turn, told));
                     }
                 }
                 Step::Take { which } if !out.is_empty() => {
@@ -99,11 +112,19 @@ fn agrees_with_a_leaking_bucket() {
                     turn.take();
                 }
                 Step::GiveUp { which } if !out.is_empty() => {
-                    let (turn, end, poured) = out.swap_remove(which % out.len());
+                    let (turn, told) = out.swap_remove(which % out.len());
                     drop(turn);
+                    let (_, end, poured) = told;
                     // An end that has passed belongs to a bucket that has run empty since.
                     if now + bucket.level == end {
                         bucket.level -= poured.min(bucket.level);
+                        while let Some(last) = free.iter().position(|(_, end, _)| now + bucket.level == *end) {
+                            bucket.level -= free.swap_remove(last).2.min(bucket.level);
+                        }
+                    } else {
+                        // Turns of two policies may end at the same time.
+                        free.retain(|(_, other, _)| *other != end);
+                        free.push(told);
                     }
                 }
                 Step::Take { .. } | Step::GiveUp { .. } => {}
