@@ -131,6 +131,7 @@ pub async fn execute<R: Runtime, O: Operation>(
         Ok(value) => return Ok(call.answered(tally, &progress, value)),
         Err(cause) => cause,
     };
+    tally.watch(pin!(call.clock.runtime.give_way())).await;
     let why = cause.why(progress.last_outcome);
     let receipt = call.receipt(&progress, why);
     let stand_in = match why {

@@ -14,6 +14,13 @@ pub trait Runtime: Send + Sync {
     /// Ends no earlier than `duration` from now on the same clock.
     fn sleep(&self, duration: Duration) -> Self::Sleep;
 
+    /// Lets others run that share the thread, where the caller's task has had its share of it. The engine asks for it in each
+    /// call that brings no live answer: such a call may end without anything to wait for, and a loop of them must not keep
+    /// the thread from all else.
+    fn give_way(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// A number drawn evenly from all 64-bit ones; it spreads retries and probes and guards nothing.
     fn random(&self) -> u64;
 }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 /// How long before its first use the clock began. A test's runtime has a time of its own, which may be behind that of
@@ -49,6 +50,10 @@ impl Runtime for Tokio {
         };
         let _context = handle.enter();
         Sleep::Timer { timer: tokio::time::sleep(duration) }
+    }
+
+    fn give_way(&self) -> impl Future<Output = ()> + Send {
+        consume_budget()
     }
 
     fn random(&self) -> u64 {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, advance, sleep};
 
 mod chain;
 mod hedges;
+mod yielding;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("boom {0}")]
