@@ -2,8 +2,8 @@
 
 use cofferdam::{BreakerState, Level};
 use cofferdam_proto::v1::{
-    Containment, IsolatedService, IsolationLevel, IsolationPolicy, TimeoutPolicy, UpdateIsolationPolicyRequest,
-    WaitForConvergenceRequest,
+    Containment, IsolatedService, IsolationLevel, IsolationPolicy, Revision, TimeoutPolicy,
+    UpdateIsolationPolicyRequest, WaitForConvergenceRequest,
 };
 use cofferdam_tests::wire::{millis, position, registration, revision};
 use cofferdam_tests::{Behaviour, Client, Etcd, Instance, Manager, Store, Upstream, cofferdam, eventually, within};
@@ -123,7 +123,7 @@ async fn contained(client: &Client) -> Containment {
 
 /// Orders go out with what is in the place of a contained policy: they are in force where that is, and a wait for the
 /// policy itself is of no use all the same.
-fn an_order_is_waited_for(managers: &[Manager; 2], fleet: &[Instance; 2]) {
+fn an_order_is_waited_for(managers: &[Manager; 2], fleet: &[Instance; 2], in_place: Revision) {
     let order = |manager: &Manager, arguments: &[&str]| {
         let why = ["orders-db", "--reason", "a drill", "--wait", "-s", &manager.url()];
         cofferdam(&[&arguments[..1], &why, &arguments[1..]].concat())
@@ -147,6 +147,10 @@ fn an_order_is_waited_for(managers: &[Manager; 2], fleet: &[Instance; 2]) {
         assert_eq!(fleet.each_ref().map(|instance| instance.service.policy().level), [Level::Basic; 2]);
         let ended = order(manager, &["set-level", "full"]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
+        for kind in ["services", "policies"] {
+            let listed = cofferdam(&["get", kind, "-s", &manager.url()]);
+            assert!(listed.out.contains(&format!(", {} in force", in_place.revision)), "{listed:?}");
+        }
         let policy = cofferdam(&["wait", "orders-db", "-s", &manager.url()]);
         assert_eq!(policy.code, Some(3), "{policy:?}");
         assert!(policy.err.contains("contained"), "{policy:?}");
@@ -180,7 +184,7 @@ async fn a_policy_that_is_contained_is_so_at_all_managers_and_when_they_start_ag
         assert!(contained.reason.starts_with("contained: "), "{}", contained.reason);
     }
     join_all(fleet.iter().map(|instance| follows(instance, &good))).await;
-    an_order_is_waited_for(&managers, &fleet);
+    an_order_is_waited_for(&managers, &fleet, revision(Some(&good)));
     let ordered = revision(clients[0].info("orders-db").await.unwrap().service.as_ref());
 
     for manager in &mut managers {

@@ -11,7 +11,7 @@ mod patience;
 mod rpc;
 
 pub(crate) use self::error::{CallError, Refusal};
-pub(crate) use self::pages::PAGE;
+pub(crate) use self::pages::{PAGE, key_of};
 pub(crate) use self::patience::Patience;
 pub(crate) use self::rpc::Rpc;
 

@@ -173,7 +173,7 @@ async fn everywhere(args: &RollbackArgs, session: &Session<'_>) -> Result<Vec<St
     let mut namespaces = BTreeSet::from([session.namespace.clone()]);
     if args.all_namespaces {
         namespaces.clear();
-        let take = |isolated: v1::IsolatedService| {
+        let take = |isolated: v1::IsolatedService, _| {
             namespaces.extend(isolated.service.map(|service| service.namespace));
         };
         session.client.each_service(ALL_NAMESPACES, &["service.namespace"], take).await?;

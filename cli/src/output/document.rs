@@ -54,9 +54,10 @@ impl Serialize for Document {
         if !list.services.is_empty() {
             map.serialize_entry("services", &Services(&list.services))?;
         }
-        let v1::ListIsolatedServicesResponse { services: _, next_page_token, stale_for } = list;
-        let (next_page_token, stale_for) = (next_page_token.clone(), *stale_for);
-        let rest = v1::ListIsolatedServicesResponse { services: Vec::new(), next_page_token, stale_for };
+        let v1::ListIsolatedServicesResponse { services: _, next_page_token, stale_for, containments } = list;
+        let (next_page_token, containments) = (next_page_token.clone(), containments.clone());
+        let stale_for = *stale_for;
+        let rest = v1::ListIsolatedServicesResponse { services: Vec::new(), next_page_token, stale_for, containments };
         let rest = dynamic(&rest).map_err(S::Error::custom)?;
         if let Value::Object(fields) = serde_json::to_value(rest).map_err(S::Error::custom)? {
             fields.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;

@@ -471,8 +471,8 @@ pub struct BulkheadPolicy {
     /// Calls that may wait for a place. Unset or zero: none waits. At most 100000.
     #[prost(uint32, optional, tag = "2")]
     pub max_queue: ::core::option::Option<u32>,
-    /// How long one may wait; it counts against the call's deadline. Unset or zero: not at all. Above zero where
-    /// max_queue is.
+    /// How long one may wait; it counts against the call's deadline, and is never more than half of the time that the call
+    /// has left. Unset or zero: not at all. Above zero where max_queue is.
     #[prost(message, optional, tag = "3")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
     /// Separate places for some methods, for example readPool, writePool and authPool. Names are unique. At most 32.
@@ -491,7 +491,7 @@ pub struct BulkheadPool {
     /// Calls that may wait for a place. Unset or zero: none waits.
     #[prost(uint32, optional, tag = "3")]
     pub max_queue: ::core::option::Option<u32>,
-    /// How long one may wait. Unset or zero: not at all. Above zero where max_queue is.
+    /// As max_wait of BulkheadPolicy.
     #[prost(message, optional, tag = "4")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
     /// Methods that run here without being told to: a glob where * stands for any run of characters. A gRPC method is
@@ -535,7 +535,8 @@ pub struct RateLimitPolicy {
     /// Calls that may start at once after a quiet time. Unset or zero: permits.
     #[prost(uint32, tag = "3")]
     pub burst: u32,
-    /// How long a call may wait for its turn. Unset or zero: not at all.
+    /// How long a call may wait for its turn; it counts against the call's deadline, and is never more than half of the time
+    /// that the call has left. Unset or zero: not at all.
     #[prost(message, optional, tag = "4")]
     pub max_wait: ::core::option::Option<::prost_types::Duration>,
 }
@@ -1137,7 +1138,8 @@ pub struct IsolatedService {
     /// The service.
     #[prost(message, optional, tag = "1")]
     pub service: ::core::option::Option<Service>,
-    /// Its policy with preset and defaults filled in, at the level that counts now: what instances enforce.
+    /// Its policy with preset and defaults filled in, at the level that counts now: what instances enforce, unless it is
+    /// contained (GetServiceIsolationInfoResponse.containment).
     #[prost(message, optional, tag = "2")]
     pub policy: ::core::option::Option<IsolationPolicy>,
     /// The revision of service and policy.
@@ -3988,6 +3990,13 @@ pub struct ListIsolatedServicesResponse {
     /// As in GetServiceIsolationInfoResponse.
     #[prost(message, optional, tag = "3")]
     pub stale_for: ::core::option::Option<::prost_types::Duration>,
+    /// The services of this page whose present policy is contained, by NAMESPACE/NAME: what instances enforce is what is
+    /// handed out in its place. read_mask does not matter to it. Empty: there are none.
+    #[prost(btree_map = "string, message", tag = "4")]
+    pub containments: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        Containment,
+    >,
 }
 /// GetIsolationStatsRequest asks for counts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,5 +1,5 @@
 use super::super::session::{ServiceName, Session, lacks};
-use super::services::{documents, level, name_of, shown_fields};
+use super::services::{documents, level, name_of, revision, shown_fields};
 use super::{Error, Listing};
 use crate::message::{duration, short_name};
 use crate::output::{Cell, Table, Yielding, std_duration};
@@ -51,9 +51,9 @@ pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result
         documents: Vec::new(),
         notes: Vec::new(),
     };
-    let mut take = |isolated: v1::IsolatedService| {
+    let mut take = |isolated: v1::IsolatedService, containment: Option<v1::Containment>| {
         let name = name_of(&isolated, session);
-        listing.table.push(row(&name, isolated));
+        listing.table.push(row(&name, isolated, containment.as_ref()));
         listing.names.push(name);
     };
     let mut stale_for = None;
@@ -63,14 +63,14 @@ pub(super) async fn list(names: &[ServiceName], session: &Session<'_>) -> Result
         for name in names {
             let info = session.info(name).await?;
             stale_for = stale_for.or(info.stale_for);
-            info.service.into_iter().for_each(&mut take);
+            info.service.into_iter().for_each(|isolated| take(isolated, info.containment.clone()));
         }
     }
     listing.notes = lacks(stale_for, &[]);
     Ok(listing)
 }
 
-fn row(name: &str, isolated: v1::IsolatedService) -> Vec<Cell> {
+fn row(name: &str, isolated: v1::IsolatedService, containment: Option<&v1::Containment>) -> Vec<Cell> {
     let level = level(&isolated);
     let policy = isolated.policy.unwrap_or_default();
     let breaker = policy.circuit_breaker.unwrap_or_default();
@@ -88,7 +88,7 @@ fn row(name: &str, isolated: v1::IsolatedService) -> Vec<Cell> {
         policy.fallback.as_ref().map(chain).unwrap_or_default().into(),
         number(policy.bulkhead.and_then(|bulkhead| bulkhead.max_concurrent)).into(),
         rate_limit.map_or_else(String::new, |limit| format!("{}/{}", limit.permits, time(limit.period))).into(),
-        isolated.revision.map_or_else(String::new, |revision| revision.revision.to_string()).into(),
+        revision(isolated.revision, containment),
     ]
 }
 

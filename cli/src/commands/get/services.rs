@@ -6,6 +6,7 @@ use self::row::{Figures, Shown, row, wide};
 use super::super::ordered::{AUTO, is_auto};
 use super::super::session::{ALL_NAMESPACES, ServiceName, Session, lacks};
 use super::{Error, Listing, Window};
+use crate::client::key_of;
 use crate::message::short_name;
 use crate::output::{Cell, Document, Format, Table, Tone, Yielding};
 use cofferdam_proto::v1;
@@ -82,6 +83,7 @@ pub(super) async fn documents(
         for name in names {
             let info = session.info(name).await?;
             list.stale_for = list.stale_for.or(info.stale_for);
+            list.containments.extend(info.service.as_ref().and_then(key_of).zip(info.containment));
             list.services.extend(info.service);
         }
         list
@@ -133,7 +135,9 @@ async fn all(window: Window, session: &Session<'_>) -> Result<Found, Error> {
         };
         session.client.each_stats(request, take).await
     };
-    let take = |isolated: v1::IsolatedService| services.push((name_of(&isolated, session), Shown::from(isolated)));
+    let take = |isolated: v1::IsolatedService, containment: Option<v1::Containment>| {
+        services.push((name_of(&isolated, session), Shown::of(isolated, containment.as_ref())));
+    };
     let list = session.client.each_service(&session.namespace, shown_fields(FIELDS, session), take);
     let (stale_for, stats) = tokio::try_join!(Box::pin(list), Box::pin(stats))?;
     found.notes = lacks(stale_for, &stats.unreachable_managers);
@@ -151,10 +155,20 @@ async fn some(names: &[ServiceName], window: Window, session: &Session<'_>) -> R
         found.notes.extend(lacks(info.stale_for, &stats.unreachable_managers));
         let figures = |stats: &v1::ServiceStats| (session.shown(&stats.namespace, &stats.service), Figures::of(stats));
         found.figures.extend(stats.services.iter().map(figures));
-        found.services.extend(info.service.map(|isolated| (name_of(&isolated, session), Shown::from(isolated))));
+        found.services.extend(
+            info.service.map(|isolated| (name_of(&isolated, session), Shown::of(isolated, info.containment.as_ref()))),
+        );
     }
     found.notes.dedup();
     Ok(found)
+}
+
+/// A service's revision, and what is handed out in its place where its policy is contained: `12, 9 in force`.
+pub(super) fn revision(of: Option<v1::Revision>, containment: Option<&v1::Containment>) -> Cell {
+    let number = of.map_or_else(String::new, |revision| revision.revision.to_string());
+    let Some(containment) = containment else { return number.into() };
+    let in_place = containment.in_place.map_or_else(|| "none".to_owned(), |one| one.revision.to_string());
+    Cell::toned(format!("{number}, {in_place} in force"), Tone::Bad)
 }
 
 /// A service's level. One with a star is in force for a time, one with `(auto)` follows from what the policy states.
@@ -194,4 +208,18 @@ pub(in crate::commands) fn breaker(state: v1::BreakerState) -> Cell {
 pub(in crate::commands) fn fallbacks(calls: Option<&v1::CallStats>) -> Option<u32> {
     let served = calls?.served.as_ref()?;
     Some(served.cached_bp + served.static_bp + served.alternative_bp + served.degraded_bp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_says_what_is_in_the_place_of_a_contained_policy() {
+        let at = |revision| Some(v1::Revision { epoch: 1, revision });
+        let contained = v1::Containment { in_place: at(9), ..Default::default() };
+        assert_eq!(revision(at(12), None).text(), "12");
+        assert_eq!(revision(at(12), Some(&contained)).text(), "12, 9 in force");
+        assert_eq!(revision(at(12), Some(&v1::Containment::default())).text(), "12, none in force");
+    }
 }

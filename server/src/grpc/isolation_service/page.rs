@@ -32,6 +32,7 @@ impl IsolationApi {
         };
         let mask = ReadMask::read(request.read_mask.as_ref())?;
         let mut services = Vec::new();
+        let mut contained = Vec::new();
         let mut bytes = 0;
         let mut last: Option<ServiceKey> = None;
         let mut more = false;
@@ -44,11 +45,15 @@ impl IsolationApi {
             if !more {
                 last = Some(listed.key().clone());
                 services.push(service);
+                contained.extend(listed.registered().containment().is_some().then(|| listed.key().clone()));
             }
             !more
         });
+        let containment =
+            |key: ServiceKey| Some((key.to_string(), self.containment(&*self.local.registry.get(&key)?)?));
+        let containments = contained.into_iter().filter_map(containment).collect();
         let next_page_token = last.filter(|_| more).map(|last| last.to_string()).unwrap_or_default();
-        Ok(v1::ListIsolatedServicesResponse { services, next_page_token, stale_for: self.stale_for() })
+        Ok(v1::ListIsolatedServicesResponse { services, next_page_token, stale_for: self.stale_for(), containments })
     }
 }
 

@@ -164,7 +164,7 @@ async fn conditions_that_cannot_hold_are_refused() {
     let manager = Manager::start().await;
     manager.client().await.register_service(registration("a")).await.unwrap();
     let level = json!({"level": "ISOLATION_LEVEL_FULL"});
-    for tag in ["*", "W/\"1-2\"", "\"1-2\", \"3-4\"", "1-2", "\"1\"", "\"1-99999999999999999999\"", ""] {
+    for tag in ["W/\"1-2\"", "\"1-2\", \"3-4\"", "1-2", "\"1\"", "\"1-99999999999999999999\"", ""] {
         let said = ask(&manager, "PUT /v1/services/a/level", &[("if-match", tag)], &level).await;
         assert!(said.status == 400 && said.text.contains("one entity tag"), "{tag}: {}", said.text);
     }

@@ -6,10 +6,13 @@ use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 use super::super::problem::Violation;
 
 const EXPECTED_REVISION: &str = "expected_revision";
+/// The write that makes what is not there.
+const REGISTRATION: &str = "cofferdam.v1.RegisterServiceRequest";
 const REQUEST_ID: &str = "request_id";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Sets what `If-Match` says, the entity tag of the service as the caller read it, or `If-None-Match: *`: that there is none.
+/// Sets what `If-Match` says, the entity tag of the service as the caller read it, or `*`: that there is one; or
+/// `If-None-Match: *`: that there is none.
 pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
     let Some(tag) = single(headers, &header::IF_MATCH)? else { return set_expected_absence(message, headers) };
     if headers.contains_key(header::IF_NONE_MATCH) {
@@ -19,14 +22,21 @@ pub(super) fn set_expected_revision(message: &mut DynamicMessage, headers: &Head
     let Some(field) = message.descriptor().get_field_by_name(EXPECTED_REVISION) else {
         return at_fault("is for writes of a service or its policy");
     };
-    let Some((epoch, revision)) = parse(tag) else {
-        return at_fault(
-            "must be one entity tag as a service's answer has it in ETag, for example \"1700000000000-12\"",
-        );
-    };
     if message.has_field(&field) {
         return at_fault("is there together with expected_revision");
     }
+    if tag.trim() == "*" {
+        // Whatever is written but registered has to be there, and is not found where it is not.
+        return match message.descriptor().full_name() {
+            REGISTRATION => at_fault("must be an entity tag on a registration, which may be the first one"),
+            _ => Ok(()),
+        };
+    }
+    let Some((epoch, revision)) = parse(tag) else {
+        return at_fault(
+            "must be *, or one entity tag as a service's answer has it in ETag, for example \"1700000000000-12\"",
+        );
+    };
     if let Some(expected) = message.get_field_mut(&field).as_message_mut() {
         expected.set_field_by_name("epoch", Value::U64(epoch));
         expected.set_field_by_name("revision", Value::U64(revision));

@@ -86,11 +86,22 @@ fn an_entity_tag_is_taken_as_it_is_written_only() {
         ("\"7-0\"", false),
         ("\"+1-+2\"", false),
         ("\"07-9\"", false),
-        ("*", false),
+        ("*", true),
+        ("\"*\"", false),
         ("W/\"7-9\"", false),
     ] {
         assert_eq!(faults_of("/UnregisterService", "/v1?service=a", &[("if-match", tag)]).is_ok(), is_one, "{tag}");
     }
+}
+
+#[test]
+fn if_match_of_anything_is_for_what_must_be_there() {
+    let any = [("if-match", "*")];
+    assert!(faults_of("/UnregisterService", "/v1?service=a", &any).is_ok());
+    let head = Request::post("/v1").header("content-type", "application/json").header("if-match", "*");
+    let head = head.body(()).unwrap().into_parts().0;
+    let said = request(&rpc("/RegisterService"), &Vec::new(), &head, br#"{"service":{"name":"a"}}"#);
+    assert_eq!(said.unwrap_err().violations()[0].field, "If-Match");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A service as a line of a table.
 
 use super::super::super::ordered;
-use super::{breaker, fallbacks, health, level};
+use super::{breaker, fallbacks, health, level, revision};
 use crate::message::short_name;
 use crate::output::{Cell, Tone, basis_points, length, rate, std_duration};
 use cofferdam_proto::v1;
@@ -13,19 +13,20 @@ pub(super) struct Shown {
     level: String,
     preset: String,
     version: String,
-    revision: Option<u64>,
+    revision: Cell,
     health: v1::HealthStatus,
     breaker: v1::BreakerState,
     holds: Vec<v1::Hold>,
 }
 
-impl From<v1::IsolatedService> for Shown {
-    fn from(isolated: v1::IsolatedService) -> Self {
+impl Shown {
+    /// Of a service, and of what there is of its containment.
+    pub(super) fn of(isolated: v1::IsolatedService, containment: Option<&v1::Containment>) -> Self {
         Self {
             level: level(&isolated),
             health: isolated.health.as_ref().map_or(v1::HealthStatus::Unspecified, v1::ServiceHealth::status),
             breaker: isolated.breaker_state(),
-            revision: isolated.revision.map(|revision| revision.revision),
+            revision: revision(isolated.revision, containment),
             preset: isolated.written_policy.map(|policy| policy.preset).unwrap_or_default(),
             version: isolated.service.map(|service| service.version).unwrap_or_default(),
             holds: isolated.holds,
@@ -79,7 +80,7 @@ pub(super) fn row(name: &str, shown: &Shown, figures: &Figures) -> Vec<Cell> {
         basis_points(figures.fallback_bp).into(),
         figures.instances.to_string().into(),
         sync(figures),
-        shown.revision.map_or_else(String::new, |revision| revision.to_string()).into(),
+        shown.revision.clone(),
     ]
 }
 
@@ -191,10 +192,10 @@ mod tests {
         let silent = v1::ServiceStats { silent_instances: 1, ..stats };
         let idle = v1::IsolatedService { breaker_state: 0, health: None, ..isolated.clone() };
         let rows = [
-            row("stripe", &isolated.clone().into(), &figures),
-            row("s3", &trial.into(), &Figures::of(&refused)),
-            row("s4", &isolated.into(), &Figures::of(&silent)),
-            row("idle", &idle.into(), &Figures::default()),
+            row("stripe", &Shown::of(isolated.clone(), None), &figures),
+            row("s3", &Shown::of(trial, None), &Figures::of(&refused)),
+            row("s4", &Shown::of(isolated, None), &Figures::of(&silent)),
+            row("idle", &Shown::of(idle, None), &Figures::default()),
         ];
         assert_eq!(
             printed(&rows, None),
