@@ -5,11 +5,6 @@ use std::time::Duration;
 const BASE: Duration = Duration::from_millis(100);
 /// Any pause, at most.
 const CAP: Duration = Duration::from_secs(5);
-/// How long a stream has to go on after its first answer for the pauses to start over: twice the longest one. Two
-/// processes that have one instance id push each other off the manager, and each stream lasts for as long as the other
-/// process pauses: were the first answer enough, they would do so ten times a second, for ever.
-const SETTLED: Duration = Duration::from_secs(10);
-
 /// Pauses between attempts to reach the manager: exponential, with full jitter, so that instances that lost a manager
 /// together do not come back together.
 ///
@@ -27,10 +22,12 @@ impl Backoff {
         random_part(self.longest())
     }
 
-    /// Takes note for how long a stream went on after its first answer. A connection alone is no reason to start over,
-    /// nor is an answer: a manager that accepts and fails at once would be asked without a pause.
+    /// Takes note for how long a stream went on after its first answer. The pauses start over where that is twice the
+    /// longest that would come next. A connection alone is no reason, nor is an answer: two processes that have one
+    /// instance id push each other off the manager, and the stream of each lasts for as long as the other pauses. They
+    /// would do so ten times a second, for ever.
     pub(super) fn lasted(&mut self, time: Duration) {
-        if time >= SETTLED {
+        if time >= 2 * self.bound() {
             self.reset();
         }
     }
@@ -46,9 +43,13 @@ impl Backoff {
     }
 
     fn longest(&mut self) -> Duration {
-        let longest = BASE.saturating_mul(2_u32.saturating_pow(self.failures)).min(CAP);
+        let bound = self.bound();
         self.failures = self.failures.saturating_add(1);
-        longest.max(self.window)
+        bound.max(self.window)
+    }
+
+    fn bound(&self) -> Duration {
+        BASE.saturating_mul(2_u32.saturating_pow(self.failures)).min(CAP)
     }
 }
 
@@ -63,9 +64,12 @@ mod tests {
         assert_eq!(longest, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         backoff.failures = u32::MAX;
         assert_eq!(backoff.longest(), CAP);
-        backoff.lasted(SETTLED / 2);
+        backoff.lasted(2 * CAP - BASE);
         assert_eq!(backoff.longest(), CAP);
-        backoff.lasted(SETTLED);
+        backoff.lasted(2 * CAP);
+        assert_eq!((backoff.longest(), backoff.longest()), (BASE, 2 * BASE));
+        // A manager that is lost again after a while is looked for at once.
+        backoff.lasted(8 * BASE);
         assert_eq!(backoff.longest(), BASE);
     }
 
