@@ -61,7 +61,8 @@ struct Pace {
 #[must_use = "a turn is given up when it is dropped"]
 pub struct Turn<'a> {
     limit: &'a RateLimit,
-    wait: Duration,
+    /// In nanoseconds.
+    wait: u64,
     /// `None`: the turn was taken.
     place: Option<Place>,
 }
@@ -110,7 +111,6 @@ impl RateLimit {
         let Pace { between, burst } = Pace::of(policy);
         let ahead = burst.saturating_sub(between);
         let now = now.as_nanos();
-        let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let mut next = self.next.load(Relaxed);
         loop {
             let due = next.max(now);
@@ -120,14 +120,15 @@ impl RateLimit {
             let Some(end) = due.checked_add(between) else {
                 return Err(RateLimited { retry_after: Duration::from_nanos(between) });
             };
-            if wait > 0
-                && let Some(first) = self.given_up.take_first(now, start, longest)
-            {
+            if wait > 0 {
                 let limited = |wait| RateLimited { retry_after: Duration::from_nanos(wait) };
-                return first.map(|place| self.turn(place, place.start - now)).map_err(limited);
-            }
-            if wait > longest {
-                return Err(RateLimited { retry_after: Duration::from_nanos(wait) });
+                let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+                if let Some(first) = self.given_up.take_first(now, start, longest) {
+                    return first.map(|place| self.turn(place, place.start - now)).map_err(limited);
+                }
+                if wait > longest {
+                    return Err(limited(wait));
+                }
             }
             match self.next.compare_exchange_weak(next, end, Relaxed, Relaxed) {
                 Ok(_) => return Ok(self.turn(Place { start, end, by: between }, wait)),
@@ -140,7 +141,7 @@ impl RateLimit {
 impl RateLimit {
     #[inline]
     const fn turn(&self, place: Place, wait: u64) -> Turn<'_> {
-        Turn { limit: self, wait: Duration::from_nanos(wait), place: Some(place) }
+        Turn { limit: self, wait, place: Some(place) }
     }
 }
 
@@ -172,7 +173,7 @@ impl Pace {
 impl Turn<'_> {
     /// How long to wait for it. Zero: it has come.
     pub const fn wait(&self) -> Duration {
-        self.wait
+        Duration::from_nanos(self.wait)
     }
 
     /// Uses the turn: the call starts.

@@ -140,7 +140,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// more come than the service can take, the line is as long as anybody waits. Those who start would have the rest of
     /// their time for the service: none of them would be answered, and it would be to blame.
     fn longest_wait(&self, max_wait: Duration) -> Duration {
-        let Some(left) = self.live_time() else { return max_wait };
+        let Some(left) = self.live_time().filter(|_| !max_wait.is_zero()) else { return max_wait };
         max_wait.min(left / 2).min(left.saturating_sub(self.plan().least))
     }
 
