@@ -8,8 +8,8 @@ mod overrides;
 
 use bytes::Bytes;
 use cofferdam_proto::v1::{
-    AdaptiveLimitKind, AdaptiveLimitPolicy, BreakerState, BulkheadPolicy, ExecuteWithIsolationRequest, IsolatedService,
-    IsolationLevel, IsolationPolicy, RegisterServiceRequest, RetryPolicy, ServedBy, Service,
+    AdaptiveLimitKind, AdaptiveLimitPolicy, BreakerState, BulkheadPolicy, BulkheadPool, ExecuteWithIsolationRequest,
+    IsolatedService, IsolationLevel, IsolationPolicy, RegisterServiceRequest, RetryPolicy, ServedBy, Service,
 };
 use cofferdam_tests::wire::{fallback, millis, registration_at, static_json};
 use cofferdam_tests::{Behaviour, Client, Manager, Store, Upstream, eventually, wire};
@@ -177,6 +177,26 @@ async fn a_full_bulkhead_turns_calls_away() {
         assert_eq!(answer.unwrap().served_by(), ServedBy::Live);
     }
     assert_eq!(bench.upstream.peak(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_pool_is_named_that_took_the_method() {
+    let pool = BulkheadPool {
+        name: "writes".to_owned(),
+        max_concurrent: Some(1),
+        method_globs: vec!["*charge*".to_owned()],
+        ..BulkheadPool::default()
+    };
+    let bulkhead = BulkheadPolicy { pools: vec![pool], ..BulkheadPolicy::default() };
+    let policy = IsolationPolicy { bulkhead: Some(bulkhead), ..IsolationPolicy::default() };
+    let bench = Bench::new(IsolationLevel::Full, policy).await;
+    bench.upstream.behave(Behaviour::echo().after(Duration::from_millis(300)));
+    let answers = join_all((0..5).map(|_| bench.client.execute("payments", "charge", "x"))).await;
+    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 4);
+    for refusal in refused {
+        assert_eq!(refusal.metadata.get("pool").map(String::as_str), Some("writes"), "{refusal:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,7 +54,7 @@ pub enum Error {
         pools: Vec<String>,
     },
     /// The service is at another revision than the caller expected.
-    #[error("service {key} is at revision {current}, not at {expected}: read it again and decide anew")]
+    #[error("{}", mismatch(key, *expected, *current))]
     RevisionMismatch {
         /// The service.
         key: ServiceKey,
@@ -277,6 +277,14 @@ impl Error {
 
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(" or ")) }
+}
+
+/// A revision of zero is what a service has that is not registered.
+fn mismatch(key: &ServiceKey, expected: Revision, current: Revision) -> String {
+    if expected == Revision::default() {
+        return format!("service {key} is registered already, at revision {current}");
+    }
+    format!("service {key} is at revision {current}, not at {expected}: read it again and decide anew")
 }
 
 fn who(actor: &str) -> &str {

@@ -206,7 +206,8 @@ impl Executor {
             }),
             Err(failure) => {
                 let receipt = || isolation.breaker_receipt(options.method, options.pool, self.runtime.now());
-                Err(rejection(service.key(), call, failure, receipt).into())
+                let pool = || isolation.in_force().route(options.method, options.pool).1;
+                Err(rejection(service.key(), failure, pool, receipt).into())
             }
         }
     }
@@ -362,8 +363,8 @@ fn content_type(source: &Source, configured: String) -> String {
 
 fn rejection(
     key: &ServiceKey,
-    call: &Call,
     failure: Failure<UpstreamError>,
+    pool: impl FnOnce() -> Option<String>,
     receipt: impl FnOnce() -> Option<BreakerReceipt>,
 ) -> Rejection {
     match failure.cause {
@@ -376,7 +377,7 @@ fn rejection(
         FailureCause::Open { retry_after, by } => {
             Rejection::CircuitOpen { key: key.clone(), retry_after, by, receipt: receipt().map(Box::new) }
         }
-        FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: call.pool.clone().unwrap_or_default() },
+        FailureCause::BulkheadFull => Rejection::BulkheadFull { pool: pool().unwrap_or_default() },
         FailureCause::AdaptiveLimitReached => Rejection::AdaptiveLimitReached(key.clone()),
         FailureCause::RateLimited { .. } => Rejection::RateLimited(key.clone()),
         FailureCause::Disabled => Rejection::Disabled(key.clone()),

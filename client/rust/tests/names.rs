@@ -7,7 +7,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 const NAMES: usize = 1_000_000;
-/// What the documentation of `Cofferdam::service` promises, for services and for names that none can have.
+/// What the documentation of `Cofferdam::service` promises where few are called, for services and for names that none can
+/// have.
 const PROMISED_BYTES: u64 = 64 << 20;
 
 /// Breakers by user, by URL or by call, which nobody ever forgets.

@@ -36,10 +36,14 @@ impl Guard {
         let hosts = head.headers.get_all(header::HOST);
         let named = hosts.iter().map(|host| host.as_bytes());
         let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+        // RFC 9112, section 3.2.
+        if hosts.iter().count() > 1 {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "there are two Host headers"));
+        }
         for host in named.chain(authority) {
-            let authority = Authority::try_from(host);
+            let authority = Authority::try_from(host).ok().filter(is_host_and_port);
             let authority =
-                authority.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the Host header is no host"))?;
+                authority.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "the Host header is no host"))?;
             if !self.knows(authority.host()) {
                 let host = authority.host();
                 return Err(forbidden(format!(
@@ -82,6 +86,12 @@ impl Guard {
         let name = host.strip_suffix('.').unwrap_or(host);
         self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// Whether an authority is a host with a port or without, and nothing else.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host()).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+    port.is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 fn forbidden(detail: impl Into<String>) -> Problem {

@@ -110,7 +110,9 @@ impl Health {
         let query = head.uri.query().unwrap_or_default();
         let is_verbose = match page {
             Page::Ready => is_verbose(query)?,
-            Page::Live | Page::Started | Page::Version | Page::Metrics | Page::OpenApi => none(query)?,
+            // Whoever probes with a parameter must not restart a manager that works.
+            Page::Live | Page::Started => false,
+            Page::Version | Page::Metrics | Page::OpenApi => none(query)?,
         };
         Ok(match page {
             Page::Live | Page::Started => text(StatusCode::OK, "ok\n".to_owned()),

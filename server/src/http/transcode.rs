@@ -12,7 +12,7 @@ mod parameter;
 mod seed;
 mod tree;
 
-pub(super) use self::json::is_one_value;
+pub(super) use self::{condition::idempotency_key, json::is_one_value};
 
 use super::{
     JSON,

@@ -120,6 +120,7 @@ fn answer(executed: Executed) -> v1::ExecuteWithIsolationResponse {
 fn reason(why: Why) -> &'static str {
     match why.trigger {
         FallbackTrigger::Bulkhead if why.is_adaptive_limit => "the adaptive limit is reached",
+        FallbackTrigger::Open if why.is_forced => "an operator keeps calls from the service: disabled, or held open",
         FallbackTrigger::Failure => "the service answered with a failure",
         FallbackTrigger::Timeout => "the service did not answer in time",
         FallbackTrigger::Open => "the circuit breaker is open",

@@ -74,6 +74,10 @@ impl IsolationApi {
         request: &v1::GetIsolationStatsRequest,
     ) -> Result<v1::GetIsolationStatsResponse, Error> {
         let query = Query::read(request)?;
+        if !request.page_token.is_empty() && !request.include_services && !request.include_instances {
+            let alone = "goes with include_services or include_instances: without them there is one page";
+            return Err(Error::invalid("page_token", alone));
+        }
         let registry = &self.local.registry;
         let pages_services = query.service.is_none() && request.include_services;
         let listed = match &query.service {

@@ -30,6 +30,10 @@ impl IsolationApi {
             "" => None,
             token => Some(read_token(token)?),
         };
+        let is_elsewhere = |key: &&ServiceKey| namespace.as_ref().is_some_and(|namespace| key.namespace != *namespace);
+        if after.as_ref().filter(is_elsewhere).is_some() {
+            return Err(Error::invalid("page_token", "is of a page of another namespace"));
+        }
         let mask = ReadMask::read(request.read_mask.as_ref())?;
         let mut services = Vec::new();
         let mut contained = Vec::new();

@@ -11,6 +11,25 @@ fn passes(guard: &Guard, host: &str, origin: &str) -> bool {
 }
 
 #[test]
+fn a_host_is_one_with_a_port_or_without() {
+    let guard = Guard::new(HttpOptions::default());
+    let check = |hosts: &[&str]| {
+        let request = Request::get("/v1/services");
+        let request = hosts.iter().fold(request, |request, host| request.header(header::HOST, *host));
+        let checked = guard.check(&request.body(()).unwrap().into_parts().0);
+        checked.map_err(|problem| problem.into_response().status())
+    };
+    let refused = Err(StatusCode::BAD_REQUEST);
+    assert_eq!(check(&["localhost", "localhost"]), refused);
+    for host in ["user@localhost", "localhost@localhost", "localhost:99999", "localhost:x", ""] {
+        assert_eq!(check(&[host]), refused, "{host}");
+    }
+    for host in ["localhost", "localhost:", "localhost:7420", "[::1]:7420"] {
+        assert_eq!(check(&[host]), Ok(()), "{host}");
+    }
+}
+
+#[test]
 fn on_loopback_only_names_of_this_machine_are_known() {
     let guard = Guard::new(HttpOptions::default());
     for host in ["localhost", "LOCALHOST:7420", "localhost.:7420", "127.0.0.1:7420", "127.9.9.9", "[::1]:7420", "[::1]"]

@@ -19,15 +19,12 @@ use tokio::time::Instant;
 use super::{Asked, answer, module::Module, namespace, operation, shapes};
 use crate::{
     grpc::InProcess,
-    http::{openapi::headers_of_writes, problem::Problem, route::Variables},
+    http::{openapi::headers_of_writes, problem::Problem, route::Variables, transcode::idempotency_key},
     registry::Registry,
 };
 
 const TRIP: &str = "/cofferdam.v1.IsolationService/TripBreaker";
 const RESET: &str = "/cofferdam.v1.IsolationService/ResetBreaker";
-
-/// The header that names a write.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// How many services are reset at a time, where all are.
 const TOGETHER: usize = 64;
@@ -237,7 +234,7 @@ fn named(request_id: &str, part: &str) -> String {
 }
 
 fn request_id(head: &Parts) -> Result<String, Problem> {
-    let Some(key) = head.headers.get(IDEMPOTENCY_KEY) else { return Ok(String::new()) };
-    let key = key.to_str().map_err(|_| Problem::invalid_field("request_id", "must be ASCII"))?;
-    Ok(key.to_owned())
+    let key = idempotency_key(&head.headers);
+    let key = key.map_err(|invalid| Problem::invalid_field(invalid.field, invalid.description))?;
+    Ok(key.unwrap_or_default().to_owned())
 }

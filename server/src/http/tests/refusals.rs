@@ -139,7 +139,7 @@ async fn each_fault_of_a_query_is_named() {
         ("/v1/convergence:wait?count=1&percent=2", "percent: is one of two that exclude each other"),
         ("/v1/stats?include_services=yes", "include_services: must be true or false"),
         ("/readyz?verbos", "verbos: is no parameter here; did you mean verbose?"),
-        ("/livez?x=1", "x: is no parameter here"),
+        ("/version?x=1", "x: is no parameter here"),
     ] {
         let said = get(&manager, path).await;
         assert!(said.status == 400 && fields(&said).join("\n").contains(what), "{path}: {}", said.text);

@@ -65,17 +65,20 @@ fn set_expected_absence(message: &mut DynamicMessage, headers: &HeaderMap) -> Re
     }
 }
 
-/// Sets what `Idempotency-Key` says, with quotes around it or without.
+/// What `Idempotency-Key` says, with quotes around it or without. `None`: it is not there.
+pub(in crate::http) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Violation> {
+    let Some(key) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let key = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key);
+    if key.is_empty() { Err(Violation::new("Idempotency-Key", "must not be empty")) } else { Ok(Some(key)) }
+}
+
+/// Sets what `Idempotency-Key` says.
 pub(super) fn set_request_id(message: &mut DynamicMessage, headers: &HeaderMap) -> Result<(), Violation> {
-    let Some(key) = single(headers, &IDEMPOTENCY_KEY)? else { return Ok(()) };
+    let Some(key) = idempotency_key(headers)? else { return Ok(()) };
     let at_fault = |what: &str| Err(Violation::new("Idempotency-Key", what));
     let Some(field) = message.descriptor().get_field_by_name(REQUEST_ID) else {
         return at_fault("is for writes");
     };
-    let key = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key);
-    if key.is_empty() {
-        return at_fault("must not be empty");
-    }
     if message.has_field(&field) {
         return at_fault("is there together with request_id");
     }

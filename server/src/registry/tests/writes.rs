@@ -181,6 +181,7 @@ async fn revision_zero_expects_that_there_is_none() {
     assert!(registry.register(only_new()).await.unwrap().created);
     let refused = registry.register(only_new()).await.unwrap_err();
     assert!(matches!(refused, Error::RevisionMismatch { .. }), "{refused}");
+    assert!(refused.to_string().starts_with("service default/payments is registered already, at "), "{refused}");
 }
 
 #[tokio::test]

@@ -68,6 +68,23 @@ async fn one_namespace_or_all() {
 }
 
 #[tokio::test]
+async fn a_token_is_for_the_pages_that_it_came_with() {
+    let manager = Manager::start().await;
+    let mut client = manager.client().await;
+    let namespace = "us".to_owned();
+    let elsewhere = v1::ListIsolatedServicesRequest { namespace, page_token: "eu/a".into(), ..Default::default() };
+    let alone = v1::GetIsolationStatsRequest { page_token: "eu/a".into(), ..Default::default() };
+    let refused = [
+        client.list_isolated_services(elsewhere).await.unwrap_err(),
+        client.get_isolation_stats(alone).await.unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains("page_token"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_of_large_policies_fits_into_a_message() {
     let manager = Manager::start().await;
     let mut client = manager.client().await;
