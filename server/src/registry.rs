@@ -398,6 +398,9 @@ impl Shared {
         self.change(|catalog| {
             // Where the store was swapped in between, a revision of the old one would pass for a later one of the new.
             let is_current = catalog.epoch == epoch;
+            if is_current {
+                catalog.seen = catalog.seen.max(at);
+            }
             let apply = |op: &Op| match op {
                 Op::Put { key, value, .. } => match read_back.remove(key) {
                     Some(registered) => catalog.put_written(key, registered, at),

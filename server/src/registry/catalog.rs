@@ -69,6 +69,8 @@ pub(super) struct Catalog {
     pub(super) meta: StoreRevision,
     /// The point up to which nothing is missing.
     pub(super) head: StoreRevision,
+    /// The latest that the store is known to have had: the head, or a write made here that the watch has not told yet.
+    pub(super) seen: StoreRevision,
     /// Since when the store is away; absent while the watch lives.
     pub(super) stale_since: Option<Instant>,
     services: BTreeMap<ServiceKey, Slot>,
@@ -121,6 +123,7 @@ impl Catalog {
             epoch,
             meta,
             head: StoreRevision::ZERO,
+            seen: StoreRevision::ZERO,
             stale_since: None,
             services: BTreeMap::new(),
             health: BTreeMap::new(),
@@ -266,6 +269,7 @@ impl Catalog {
     /// Nothing up to here is missing any more.
     pub(super) fn advance(&mut self, head: StoreRevision) {
         self.head = self.head.max(head);
+        self.seen = self.seen.max(head);
         self.deleted.retain(|_, revision| *revision > head);
     }
 

@@ -240,9 +240,9 @@ impl Shared {
         // The epoch in which the store was found to have gone back.
         let mut went_back = None;
         for _ in 0..LOADS {
-            let (epoch, head) = {
+            let (epoch, latest) = {
                 let catalog = self.read();
-                (catalog.epoch, catalog.head)
+                (catalog.epoch, catalog.seen)
             };
             let seen = Seen { epoch: Some(epoch), went_back: went_back == Some(epoch) };
             let incarnation = epoch::establish(&*self.store, &*self.clock, seen).await?;
@@ -252,7 +252,7 @@ impl Shared {
                 continue;
             }
             // A list contains everything that was known before it was asked for.
-            if incarnation.epoch == epoch && listing.revision < head {
+            if incarnation.epoch == epoch && listing.revision < latest {
                 went_back = Some(epoch);
                 continue;
             }

@@ -38,6 +38,7 @@ impl Catalog {
     pub(in crate::registry) fn begin_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.head = StoreRevision::ZERO;
+        self.seen = StoreRevision::ZERO;
         self.deleted.clear();
         self.malformed.clear();
         self.guards.clear();
