@@ -50,13 +50,16 @@ async fn populate(client: &Client, services: usize) {
     client.report_health("service-000", HealthStatus::Degraded, "slow today").await.unwrap();
 }
 
-/// All that a manager shows of its services, but where that is in the store's history.
+/// All that a manager shows of its services, but where that is in the store's history, and what instances report of them:
+/// that comes when it comes.
 async fn shown(client: &Client) -> Vec<v1::IsolatedService> {
     let mut services = Vec::new();
     for name in client.list().await.unwrap() {
         // What is gone by now is not shown either.
         if let Ok(info) = client.info(&name).await {
-            services.push(v1::IsolatedService { revision: None, ..info.service.unwrap() });
+            let service = info.service.unwrap();
+            let breaker_state = v1::BreakerState::Unspecified.into();
+            services.push(v1::IsolatedService { revision: None, health: None, breaker_state, ..service });
         }
     }
     assert!(!services.is_empty(), "nothing is shown");
@@ -221,7 +224,7 @@ async fn managers_on_etcd_go_on_with_what_is_restored_under_them() {
     done(cofferdam(&[&["store", "restore", text(&backup), "--replace"], &at[..]].concat()));
     eventually("the manager to show what was restored", async || match shown(&client).await {
         now if now == before => Ok(()),
-        now => Err(now.len()),
+        now => Err(now),
     })
     .await;
     follows(&process, "service-001", client.revision("service-001").await.unwrap()).await;
