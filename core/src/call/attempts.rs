@@ -140,8 +140,10 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// more come than the service can take, the line is as long as anybody waits. Those who start would have the rest of
     /// their time for the service: none of them would be answered, and it would be to blame.
     fn longest_wait(&self, max_wait: Duration) -> Duration {
-        let Some(left) = self.live_time().filter(|_| !max_wait.is_zero()) else { return max_wait };
-        max_wait.min(left / 2).min(left.saturating_sub(self.plan().least))
+        match self.live_time() {
+            Some(left) if !max_wait.is_zero() => max_wait.min(left / 2).min(left.saturating_sub(self.plan().least)),
+            _ => max_wait,
+        }
     }
 
     /// Takes the call's turn under the rate limit, if it has come.

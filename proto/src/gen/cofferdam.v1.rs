@@ -145,7 +145,7 @@ pub enum FallbackTrigger {
     Failure = 1,
     /// The service did not answer in time.
     Timeout = 2,
-    /// The breaker is open.
+    /// The breaker is open, or the service is disabled.
     Open = 3,
     /// The bulkhead is full, or the adaptive limit is reached.
     Bulkhead = 4,
@@ -1097,7 +1097,8 @@ pub struct Service {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
-    /// Whether it may be called. Unset: true. False: every protected call is rejected as disabled.
+    /// Whether it may be called. Unset: true. False: every protected call is rejected as disabled, and a fallback may answer it
+    /// as one that an open breaker rejects.
     #[prost(bool, optional, tag = "8")]
     pub enabled: ::core::option::Option<bool>,
 }

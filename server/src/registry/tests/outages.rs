@@ -232,6 +232,31 @@ async fn a_store_that_went_back_and_has_overtaken_us_since_is_another_epoch() {
     assert!(set_level(&registry, v1::IsolationLevel::Enhanced).await > lost);
 }
 
+/// Its revision had come to be where the watch had been, and the last write here was later than that: nobody noticed, and
+/// no write went through any more.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_went_back_behind_a_write_that_no_watch_has_told_is_another_epoch() {
+    let store = FaultyStore::new();
+    let registry = registry(&store).await;
+    register(&registry, "payments").await;
+    let registered = registry.get(&key("default/payments")).unwrap().revision();
+    eventually(&registry, || registry.head() >= registered).await;
+    let backup = MemoryStore::with_identity(store.inner().identity().await.unwrap());
+    let entries = store.inner().list("").await.unwrap().entries.into_iter();
+    backup.commit(entries.fold(Txn::new(), |txn, entry| txn.put(entry.key, entry.value))).await.unwrap();
+    // It stays so: what the watch has not told is lost with the store.
+    store.set_deaf(true);
+    let lost = set_level(&registry, v1::IsolationLevel::Full).await;
+    while backup.list("").await.unwrap().revision.get() < registry.head().revision {
+        backup.commit(Txn::new().put("neighbour", "")).await.unwrap();
+    }
+    let there = backup.list("").await.unwrap().revision.get();
+    assert!(registry.head().revision <= there && there < lost.revision, "{there} of {lost}");
+    store.swap(backup);
+    assert!(set_level(&registry, v1::IsolationLevel::Enhanced).await > lost);
+    assert!(registry.head().epoch > EPOCH);
+}
+
 /// A load that took long fell back to the epoch in which it had begun.
 #[tokio::test(start_paused = true)]
 async fn a_slow_load_does_not_bring_an_earlier_epoch_back() {
