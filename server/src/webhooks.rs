@@ -17,7 +17,7 @@ use cofferdam_proto::{FILE_DESCRIPTOR_SET, json::Ordered, v1};
 use http::{StatusCode, Uri};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::events::{Events, Filter};
 
@@ -119,6 +119,8 @@ impl Delivery {
     pub(crate) async fn run(self: Arc<Self>) {
         let mut last = self.events.last();
         let mut at = 0;
+        // Until when the receiver wants to be left alone, whichever event comes next.
+        let mut rest = Instant::now();
         loop {
             last.borrow_and_update();
             let page = self.events.after(at, PAGE, &self.webhook.filter);
@@ -128,7 +130,8 @@ impl Delivery {
                 tracing::error!(receiver, lost, "events were not posted: the receiver was away for too long");
             }
             for event in &page.events {
-                self.post(event).await;
+                sleep_until(rest).await;
+                rest = self.post(event).await;
             }
             at = page.through;
             if page.has_more || !page.events.is_empty() {
@@ -143,14 +146,14 @@ impl Delivery {
         }
     }
 
-    /// Posts an event until it is taken, refused, or its time is over.
-    async fn post(&self, event: &v1::Event) {
+    /// Posts an event until it is taken, refused, or its time is over. Returns from when on the receiver takes another one.
+    async fn post(&self, event: &v1::Event) -> Instant {
         let body = match self.body(event) {
             Ok(body) => body,
             Err(error) => {
                 self.count(|deliveries| deliveries.given_up += 1);
                 tracing::error!(event = event.id, error, "an event cannot be written as JSON");
-                return;
+                return Instant::now();
             }
         };
         let since = Instant::now();
@@ -159,19 +162,20 @@ impl Delivery {
             let Failure { why, after, is_final } = match self.attempt(event, &body).await {
                 Ok(()) => {
                     self.count(|deliveries| deliveries.posted += 1);
-                    return;
+                    return Instant::now();
                 }
                 Err(failure) => failure,
             };
             // Full jitter: many managers that have lost one receiver do not come back as one.
             let pause = longest.mul_f64(rand::random());
-            let pause = after.map_or(pause, |after| after.min(MAX_RETRY_AFTER) + pause);
+            let after = after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            let pause = after + pause;
             longest = (longest * 2).min(self.webhook.longest_pause);
             let (receiver, id) = (self.receiver(), event.id.as_str());
             if is_final || since.elapsed() + pause > self.webhook.give_up_after {
                 self.count(|deliveries| deliveries.given_up += 1);
                 tracing::error!(receiver, event = id, why, "an event was not posted: given up");
-                return;
+                return Instant::now() + after;
             }
             self.count(|deliveries| deliveries.retried += 1);
             tracing::warn!(receiver, event = id, why, ?pause, "an event was not posted: tried again");
@@ -181,8 +185,9 @@ impl Delivery {
 
     async fn attempt(&self, event: &v1::Event, body: &str) -> Result<(), Failure> {
         let again = |why: String| Failure { why, after: None, is_final: false };
-        let now = self.events.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let signature = self.webhook.secret.as_ref().map(|secret| secret.sign(&event.id, now, body));
+        let now = self.events.now();
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let signature = self.webhook.secret.as_ref().map(|secret| secret.sign(&event.id, seconds, body));
         let posting = self.client.post(&self.webhook.url, &event.id, now, signature, body);
         match timeout(self.webhook.timeout, posting).await {
             Ok(Ok(Answer { status, .. })) if status.is_success() => Ok(()),

@@ -21,7 +21,8 @@ pub(crate) fn printed(text: &str) -> String {
     text.chars().map(|c| if is_printed(c) { c } else { ' ' }).collect()
 }
 
-fn is_printed(c: char) -> bool {
+/// Whether a terminal shows it and does not obey it.
+pub(crate) fn is_printed(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !c.is_control() && !turns && !matches!(c, '\u{2028}' | '\u{2029}')
 }

@@ -196,7 +196,7 @@ async fn list(asked: Asked, limit: u32, session: &mut Session<'_>) -> Result<(),
     }
     say_unreachable(&listed.unreachable_managers);
     if listed.has_older {
-        say("there are older ones: --limit, --since and --kind say which");
+        say("there are older ones, as far as they are kept: --limit, --since and --kind say which");
     }
     match session.format {
         Format::Json | Format::Yaml => session.document(&listed),

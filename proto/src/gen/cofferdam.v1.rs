@@ -2989,7 +2989,7 @@ pub struct ListEventsResponse {
     /// The events, by their time, the oldest first.
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<Event>,
-    /// Whether there are older ones, which found no room.
+    /// Whether there are older ones, which found no room, or may have been, which are kept no more.
     #[prost(bool, tag = "2")]
     pub has_older: bool,
     /// Where WatchEvents goes on from here (WatchEventsRequest.after).
@@ -3624,7 +3624,7 @@ pub struct ExecuteWithIsolationRequest {
     /// where the policy's key_fields say what the key is. At most 1024 bytes.
     #[prost(string, tag = "7")]
     pub cache_key: ::prost::alloc::string::String,
-    /// The pool to run in. Empty: as the policy's globs say.
+    /// The pool to run in, which the policy must have. Empty: as the policy's globs say.
     #[prost(string, tag = "8")]
     pub pool: ::prost::alloc::string::String,
     /// Fields of the request by name, of which the key_fields of a cached fallback make up the key: the manager cannot read
@@ -4002,7 +4002,7 @@ pub struct ListIsolatedServicesResponse {
 /// GetIsolationStatsRequest asks for counts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetIsolationStatsRequest {
-    /// The namespace. Empty: all.
+    /// The namespace. Empty or *: all.
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
     /// Whether to list the services too, a page at a time. False: sums alone, unless one service is named.

@@ -73,11 +73,7 @@ impl Log {
         let known = if number > self.last { 0 } else { number };
         let from = known.max(forgotten);
         let skipped = usize::try_from(from - forgotten).unwrap_or(usize::MAX);
-        // What is not kept was before what is.
-        let oldest = self.events.front().and_then(|(event, _)| time_of(event));
-        let is_older = filter.begins_after(oldest);
-        let lost = if is_older { 0 } else { from - known };
-        let mut page = Page { lost, through: from, ..Page::default() };
+        let mut page = Page { lost: self.lost_of(from - known, filter), through: from, ..Page::default() };
         for (event, _) in self.events.iter().skip(skipped).take(LOOKED_AT) {
             if page.events.len() >= max {
                 break;
@@ -91,11 +87,18 @@ impl Log {
         page
     }
 
+    /// How many of those that are not kept any more may have been wanted: all of them, or none, for what is not kept was
+    /// before what is.
+    fn lost_of(&self, forgotten: u64, filter: &Filter) -> u64 {
+        let oldest = self.events.front().and_then(|(event, _)| time_of(event));
+        if filter.begins_after(oldest) { 0 } else { forgotten }
+    }
+
     pub(super) fn newest(&self, max: usize, filter: &Filter) -> Page {
         let mut wanted = self.events.iter().rev().map(|(event, _)| event).filter(|event| filter.matches(event));
         let mut events: Vec<_> = wanted.by_ref().take(max).map(Arc::clone).collect();
         events.reverse();
         let has_more = wanted.next().is_some();
-        Page { events, through: self.last, lost: 0, has_more, is_closed: false }
+        Page { events, through: self.last, lost: self.lost_of(self.forgotten(), filter), has_more, is_closed: false }
     }
 }

@@ -46,6 +46,7 @@ fn whoever_is_too_slow_is_told_how_many_are_lost() {
     let page = events.after(1, 10, &Filter::default());
     assert_eq!((ids(&page), page.lost), (vec!["c", "d", "e"], 1), "b is lost, and it is said");
     assert_eq!(events.after(2, 10, &Filter::default()).lost, 0);
+    assert_eq!(events.newest(10, &Filter::default()).lost, 2, "whoever lists is told as well");
     // A number of another life of the manager is no place here.
     assert_eq!(events.after(77, 10, &Filter::default()).lost, 2);
     // What is asked for is all there: what was lost is older.

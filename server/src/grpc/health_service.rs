@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health`: the manager as a whole under the empty name, its store under `cofferdam.Store`, and each
+//! `grpc.health.v1.Health`: the manager as a whole under the empty name and those of its own gRPC services, its store under `cofferdam.Store`, and each
 //! registered service under `NAMESPACE/NAME` and, in the default namespace, under its name alone.
 //!
 //! An answer is worked out when it is asked for, so it is never behind what the other RPCs say.
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cofferdam_core::name::ServiceKey;
+use cofferdam_proto::v1::{isolation_service_server, policy_sync_service_server};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
@@ -28,6 +29,9 @@ use crate::{
 /// The name of the store: no service can have it, as theirs are in lower case. It serves while it takes writes.
 const STORE: &str = "cofferdam.Store";
 
+/// What the manager serves itself, by the names that gRPC has for it: probes often ask under one of these.
+const OWN: [&str; 2] = [isolation_service_server::SERVICE_NAME, policy_sync_service_server::SERVICE_NAME];
+
 /// Answers health checks.
 #[derive(Clone, Debug)]
 pub struct HealthApi {
@@ -44,7 +48,7 @@ impl HealthApi {
 
     /// The status under a name; absent where there is nothing of that name.
     fn status(&self, name: &str) -> Option<ServingStatus> {
-        if name.is_empty() {
+        if name.is_empty() || OWN.contains(&name) {
             let stops = self.drain.is_cancelled();
             return Some(if stops { ServingStatus::NotServing } else { ServingStatus::Serving });
         }

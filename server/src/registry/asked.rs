@@ -3,6 +3,7 @@
 //! It is what somebody says of himself: nothing proves it until there is authentication. It stands in a service's
 //! history beside the reason, which is part of the request.
 
+use super::validate;
 use crate::error::Error;
 
 /// The metadata that names the actor of a write.
@@ -29,8 +30,8 @@ impl Actor {
         if name.len() > MAX_ACTOR_BYTES {
             return Err(invalid(&format!("must be at most {MAX_ACTOR_BYTES} bytes long, not {}", name.len())));
         }
-        if name.contains(char::is_control) {
-            return Err(invalid("must not hold control characters"));
+        if let Some(rule) = validate::unprinted(name) {
+            return Err(invalid(rule));
         }
         Ok(Self(name.to_owned()))
     }
@@ -66,8 +67,8 @@ impl<T> From<T> for Asked<T> {
 /// # Errors
 /// [`Error::Invalid`] at `reason`.
 pub fn check_reason(reason: &str) -> Result<(), Error> {
-    let mut faults = super::validate::Faults::default();
-    faults.text("reason", reason, MAX_REASON_BYTES);
+    let mut faults = validate::Faults::default();
+    faults.words("reason", reason, MAX_REASON_BYTES);
     faults.into_result()
 }
 
@@ -83,6 +84,7 @@ mod tests {
             (&b""[..], "must not be empty"),
             (&[b'a'; 129], "at most 128 bytes long, not 129"),
             (b"a\nb", "control characters"),
+            ("a\u{202e}b".as_bytes(), "direction"),
             (b"\xff", "UTF-8"),
         ] {
             let error = Actor::new(name).unwrap_err().to_string();
@@ -98,6 +100,8 @@ mod tests {
             check_reason(&"a".repeat(257)),
             Err(Error::invalid("reason", "must be at most 256 bytes long, not 257"))
         );
-        assert!(check_reason("a\u{7}").is_err());
+        for text in ["a\u{7}", "a\u{202e}b", "a\u{2028}b"] {
+            assert!(check_reason(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Registry {
         let aim = ordered(&mut faults, aim_from_wire("target", request.target.as_ref()));
         let forced = ordered(&mut faults, forced_from_wire("forced", request.forced));
         let ttl = ttl(&mut faults, request.ttl);
-        faults.text("owner", &request.owner, MAX_OWNER_BYTES);
+        faults.words("owner", &request.owner, MAX_OWNER_BYTES);
         reason(&mut faults, &request.reason);
         let (Some(aim), Some(forced), true) = (aim, forced, faults.is_empty()) else { return Err(faults.into_error()) };
         let owner = if request.owner.is_empty() { name(&actor) } else { request.owner };
@@ -194,7 +194,7 @@ fn ordered<T>(faults: &mut Faults, read: Result<T, InvalidOrders>) -> Option<T> 
 
 fn reason(faults: &mut Faults, reason: &str) {
     faults.require(!reason.is_empty(), "reason", "must be set: whoever meets it wants to know why");
-    faults.text("reason", reason, MAX_REASON_BYTES);
+    faults.words("reason", reason, MAX_REASON_BYTES);
 }
 
 /// Refuses to order something of breakers that are not there: nobody would notice that nothing happens.

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use self::auto_level::as_stored;
 pub(super) use self::auto_level::as_written;
 use super::{Revision, changes, unknown, validate};
+use crate::error::Error;
 
 mod auto_level;
 
@@ -154,6 +155,19 @@ impl Registered {
     /// Its policy with preset and defaults filled in: what instances enforce.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Refuses the name of a pool that the policy does not have.
+    ///
+    /// # Errors
+    /// [`Error::PoolNotFound`] with those that it has.
+    pub(crate) fn require_pool(&self, name: &str) -> Result<(), Error> {
+        let pools = &self.policy.bulkhead.pools;
+        if pools.iter().any(|pool| pool.name == name) {
+            return Ok(());
+        }
+        let pools = pools.iter().map(|pool| pool.name.clone()).collect();
+        Err(Error::PoolNotFound { key: self.key.clone(), pool: name.to_owned(), pools })
     }
 
     /// The fingerprint of that policy and of the orders, which instances acknowledge.

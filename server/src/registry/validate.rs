@@ -11,7 +11,7 @@ use cofferdam_core::{
 };
 use cofferdam_proto::v1;
 
-use crate::error::Error;
+use crate::{error::Error, words::is_printed};
 
 /// Stands for all namespaces.
 const ALL: &str = "*";
@@ -31,6 +31,18 @@ pub(crate) const MAX_LABEL_BYTES: usize = 64;
 /// [`InvalidName`] for a text that is no name.
 pub(crate) fn namespace(text: &str) -> Result<Name, InvalidName> {
     Name::new(if text.is_empty() { DEFAULT_NAMESPACE } else { text })
+}
+
+/// The same of a request that is about one namespace, beside those that are about all for `*`.
+///
+/// # Errors
+/// [`Error::Invalid`] for a text that is no name.
+pub(crate) fn one_namespace(text: &str) -> Result<Name, Error> {
+    let described = |invalid: InvalidName| match text {
+        ALL => format!("must be one namespace: {ALL} stands for all where many services are listed"),
+        _ => invalid.to_string(),
+    };
+    namespace(text).map_err(|invalid| Error::invalid("namespace", described(invalid)))
 }
 
 /// The namespace that a request about many services means: the default one where it names none, `None` for all, which `*`
@@ -118,6 +130,16 @@ pub(super) fn health(health: &v1::ServiceHealth, path: &str) -> Vec<Violation> {
     faults.0
 }
 
+/// What is wrong with a text that people will read, among other things in a terminal. `None`: nothing.
+pub(super) fn unprinted(text: &str) -> Option<&'static str> {
+    let obeyed = text.chars().find(|c| !is_printed(*c))?;
+    Some(if obeyed.is_control() {
+        "must not hold control characters"
+    } else {
+        "must not hold line separators, nor characters that turn the direction of the text"
+    })
+}
+
 /// Every field at fault, so that a caller can mend them all at once.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Violation>);
@@ -138,6 +160,16 @@ impl Faults {
             self.add(path, format!("must be at most {max} bytes long, not {}", text.len()));
         } else if text.contains(char::is_control) {
             self.add(path, "must not hold control characters");
+        }
+    }
+
+    /// What somebody says of a change, which people will read, in a terminal too. It goes for writes alone: what is stored
+    /// stays readable whatever the rules become.
+    pub(crate) fn words(&mut self, path: impl Into<String>, text: &str, max: usize) {
+        let path = path.into();
+        match unprinted(text) {
+            Some(rule) if text.len() <= max => self.add(path, rule),
+            _ => self.text(path, text, max),
         }
     }
 

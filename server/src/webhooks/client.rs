@@ -1,6 +1,9 @@
 //! How events are posted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
@@ -66,10 +69,11 @@ impl Client {
         &self,
         url: &Uri,
         id: &str,
-        timestamp: u64,
+        now: SystemTime,
         signature: Option<String>,
         body: &str,
     ) -> Result<Answer, String> {
+        let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut request = Request::post(url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, USER_AGENT)
@@ -82,7 +86,7 @@ impl Client {
         let answer = self.inner.request(request.map_err(|error| error.to_string())?).await;
         // What is in the answer does not matter, and its connection goes with it where it is not read.
         let answer = answer.map_err(|error| innermost(&error))?;
-        Ok(Answer { status: answer.status(), retry_after: retry_after(answer.headers()) })
+        Ok(Answer { status: answer.status(), retry_after: retry_after(answer.headers(), now) })
     }
 }
 
@@ -96,10 +100,12 @@ fn roots(pem: &[u8]) -> std::io::Result<RootCertStore> {
     if roots.is_empty() { Err(invalid("it holds no certificate in PEM".to_owned())) } else { Ok(roots) }
 }
 
-/// In whole seconds; a date is passed over.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
+/// How long the receiver wants to be left alone, as RFC 9110, section 10.2.3, has it: whole seconds, or a date. One that is
+/// past is no time at all.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = text.parse().map(Duration::from_secs).ok();
+    seconds.or_else(|| Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()))
 }
 
 /// What lies at the bottom of an error: the system's own words, and no URL.

@@ -222,6 +222,33 @@ async fn a_receiver_says_when_to_come_again() {
     assert_eq!(until(&delivery, |done| done.given_up == 1).await.retried, 0);
 }
 
+/// The next event met the receiver at once, as if it had asked for nothing.
+#[tokio::test]
+async fn a_receiver_that_wants_rest_has_it_from_the_events_that_follow_too() {
+    for after in ["7200", "Fri, 22 Nov 2199 00:00:00 GMT"] {
+        let receiver = Receiver::start(&[Reply::RetryAfter(503, after)]).await;
+        let events = events(100);
+        let hasty = Webhook { give_up_after: Duration::from_secs(60), ..webhook(receiver.address) };
+        let delivery = Delivery::new(hasty, Client::new(Trust::Nobody).unwrap(), Arc::clone(&events)).unwrap();
+        tell(&events, "one");
+        let page = events.after(0, 1, &Filter::default());
+        let rest = delivery.post(&page.events[0]).await.saturating_duration_since(Instant::now());
+        assert_eq!(delivery.so_far().given_up, 1, "{after}");
+        assert!(rest > MAX_RETRY_AFTER / 2 && rest <= MAX_RETRY_AFTER, "{after}: {rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_is_past_is_no_rest() {
+    let mut receiver = Receiver::start(&[Reply::RetryAfter(503, "Sun, 06 Nov 1994 08:49:37 GMT")]).await;
+    let events = events(100);
+    let (delivery, _running) = deliver(webhook(receiver.address), &events);
+    tell(&events, "one");
+    receiver.next().await;
+    receiver.next().await;
+    until(&delivery, |done| done.posted == 1).await;
+}
+
 #[tokio::test]
 async fn only_what_is_wanted_is_posted_and_the_last_event_ends_it() {
     let mut receiver = Receiver::start(&[]).await;

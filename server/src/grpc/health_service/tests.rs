@@ -23,6 +23,9 @@ async fn the_whole_and_each_service() {
     let manager = Manager::start().await;
     let mut client = HealthClient::new(manager.channel().await);
     assert_eq!(check(&mut client, "").await, Ok(ServingStatus::Serving));
+    assert_eq!(check(&mut client, "cofferdam.v1.IsolationService").await, Ok(ServingStatus::Serving));
+    assert_eq!(check(&mut client, "cofferdam.v1.PolicySyncService").await, Ok(ServingStatus::Serving));
+    assert_eq!(check(&mut client, "cofferdam.v1.Nothing").await, Err(Code::NotFound));
     assert_eq!(check(&mut client, "payments").await, Err(Code::NotFound));
     assert_eq!(check(&mut client, "No/Name/At All").await, Err(Code::NotFound));
 

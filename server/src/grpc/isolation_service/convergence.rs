@@ -282,8 +282,7 @@ impl Scope {
         if subject == Subject::Orders {
             return Err(Error::invalid("orders_only", "goes with a service: each has orders of its own"));
         }
-        let namespace = validate::namespace(namespace);
-        Ok(Self::Namespace(namespace.map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?))
+        Ok(Self::Namespace(validate::one_namespace(namespace)?))
     }
 
     /// Whether it is about what the policies are now, whatever they are.

@@ -22,8 +22,7 @@ impl IsolationApi {
         &self,
         request: &v1::GetDependencyGraphRequest,
     ) -> Result<v1::GetDependencyGraphResponse, Error> {
-        let namespace = validate::namespace(&request.namespace)
-            .map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?;
+        let namespace = validate::one_namespace(&request.namespace)?;
         let size = page_size(request.page_size)?;
         let after = match request.page_token.as_str() {
             "" => None,

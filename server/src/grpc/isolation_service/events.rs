@@ -84,11 +84,11 @@ impl IsolationApi {
         let own = events.newest(max, &filter);
         cursor.set(events.manager_id(), own.through);
         let mut all: Vec<v1::Event> = own.events.iter().map(|event| v1::Event::clone(event)).collect();
-        let mut has_older = own.has_more;
+        let mut has_older = own.has_more || own.lost > 0;
         for (id, part) in others.parts {
             cursor.set(&id, part.through);
             all.extend(part.events);
-            has_older |= part.has_more;
+            has_older |= part.has_more || part.lost > 0;
         }
         // Stable: those of one manager stay in their order where their times are one.
         all.sort_by_key(time_of);

@@ -38,6 +38,10 @@ impl IsolationApi {
         let waits = header.and_then(grpc_timeout::parse);
         call.timeout = [call.timeout, waits].into_iter().flatten().min();
         let (service, _) = self.local.registry.describe(&key)?;
+        // Code may be older than its policy, and runs in the common places then. What is said by hand is misspelt.
+        if let Some(pool) = &call.pool {
+            service.require_pool(pool)?;
+        }
         call.trace = self.local.executor.traces().call(&Trace::of(metadata), &service, &call.method);
         let executed = self.local.executor.execute(&service, &call).await;
         call.trace.end_call(executed.as_ref().map_err(reason_of));

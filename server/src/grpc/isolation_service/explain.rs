@@ -90,13 +90,8 @@ impl IsolationApi {
             .map_err(|invalid| Error::Internal { detail: invalid.to_string() })?;
         let now = self.local.registry.wall_time();
         let level = registered.level_at(now);
-        let pools = &traced.policy().bulkhead.pools;
-        if !request.pool.is_empty() && pools.iter().all(|pool| pool.name != request.pool) {
-            return Err(Error::PoolNotFound {
-                key: registered.key().clone(),
-                pool: request.pool.clone(),
-                pools: pools.iter().map(|pool| pool.name.clone()).collect(),
-            });
+        if !request.pool.is_empty() {
+            registered.require_pool(&request.pool)?;
         }
         let number = traced.override_of(&request.method).filter(|_| !request.method.is_empty());
         let entry = number.and_then(|number| traced.policy().method_overrides.get(number));

@@ -46,7 +46,7 @@ impl Query {
         };
         let namespace = match request.namespace.as_str() {
             "" => None,
-            text => Some(Name::new(text).map_err(|invalid| Error::invalid("namespace", invalid.to_string()))?),
+            text => validate::namespaces(text)?,
         };
         for (asked, field) in
             [(request.include_instances, "include_instances"), (request.include_history, "include_history")]

@@ -1,9 +1,9 @@
 use super::*;
 use crate::{
-    events::News,
+    events::{EventsOptions, News},
     testing::{Manager, Watching, reason, registration},
 };
-use cofferdam_core::wire::duration_to_wire;
+use cofferdam_core::{name::Name, wire::duration_to_wire};
 
 async fn register(manager: &Manager, names: &[&str]) {
     for name in names {
@@ -133,6 +133,21 @@ async fn whoever_comes_back_after_a_stop_knows_that_nothing_is_missing() {
         while watching.next().await.is_some() {}
         assert!(watching.cursor.contains(&over), "{}", watching.cursor);
     }
+}
+
+/// Nobody was told that what is listed is not all.
+#[tokio::test]
+async fn what_is_kept_no_more_is_said_to_have_been() {
+    let manager = Manager::start().await;
+    let namespace = Name::new("default").unwrap();
+    let kept = EventsOptions::default().keep;
+    for _ in 0..=kept {
+        manager.registry.events().tell(News::instance(v1::InstanceChange::Came, &namespace, "a", "shop"));
+    }
+    let kinds = vec![v1::EventKind::Change.into()];
+    let asked = v1::ListEventsRequest { kinds, ..Default::default() };
+    let list = manager.client().await.list_events(asked).await.unwrap().into_inner();
+    assert!(list.events.is_empty() && list.has_older, "{list:?}");
 }
 
 #[tokio::test]

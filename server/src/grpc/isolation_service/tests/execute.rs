@@ -49,6 +49,23 @@ async fn a_call_is_relayed() {
     assert_eq!(health.status(), ServingStatus::Serving);
 }
 
+/// A pool that the policy does not have was taken for none, and took the call out of the one that its method is for.
+#[tokio::test]
+async fn a_pool_that_is_not_there_is_refused_with_those_that_are() {
+    let (manager, upstream) = (Manager::start().await, Manager::start().await);
+    let mut client = manager.client().await;
+    let mut request = at("payments", &upstream.address.to_string());
+    request.set_level(v1::IsolationLevel::Full);
+    let pool = v1::BulkheadPool { name: "reads".to_owned(), ..Default::default() };
+    request.policy.get_or_insert_default().bulkhead.get_or_insert_default().pools = vec![pool];
+    client.register_service(request).await.unwrap();
+    let of = |pool: &str| v1::ExecuteWithIsolationRequest { pool: pool.to_owned(), ..call("payments") };
+    let refusal = refused(&manager, of("raeds")).await;
+    assert_eq!((refusal.code(), reason(&refusal).as_str()), (Code::NotFound, "POOL_NOT_FOUND"));
+    assert!(refusal.message().contains("it has: reads"), "{refusal}");
+    client.execute_with_isolation(of("reads")).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_the_service_says_is_passed_on() {
     let (manager, upstream) = (Manager::start().await, Manager::start().await);

@@ -65,6 +65,20 @@ async fn one_namespace_or_all() {
     let (first, token) = page(&mut client, "*", 1, "").await;
     assert_eq!(first, ["default/payments"]);
     assert_eq!(page(&mut client, "*", 5, &token).await.0, ["eu/payments", "us/payments"]);
+
+    for namespace in ["", "*"] {
+        let asked = v1::GetIsolationStatsRequest { namespace: namespace.to_owned(), ..Default::default() };
+        let stats = client.get_isolation_stats(asked).await.unwrap().into_inner().stats.unwrap();
+        assert_eq!(stats.total_services, 3, "of {namespace:?}");
+    }
+    let namespace = "*".to_owned();
+    let asked = v1::GetConvergenceRequest { namespace: namespace.clone(), ..Default::default() };
+    let convergence = client.get_convergence(asked).await.unwrap_err();
+    let asked = v1::GetDependencyGraphRequest { namespace, ..Default::default() };
+    let graph = client.get_dependency_graph(asked).await.unwrap_err();
+    for refusal in [convergence, graph] {
+        assert!(refusal.message().contains("must be one namespace"), "{refusal}");
+    }
 }
 
 #[tokio::test]
