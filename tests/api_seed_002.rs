@@ -118,7 +118,7 @@ async fn the_flow_over_grpc() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_four_fallbacks() {
+async fn c12_e6_e15_the_four_fallbacks() {
     let mut upstream = Upstream::start(Behaviour::bytes("live data")).await;
     let backup = Upstream::start(Behaviour::bytes("backup data")).await;
     let manager = Manager::embedded().await;
@@ -163,7 +163,7 @@ async fn a_service_without_an_endpoint_can_be_isolated_but_not_executed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_flow_with_grpcurl() {
+async fn c17_the_flow_with_grpcurl() {
     let mut upstream = Upstream::start(Behaviour::bytes("live data")).await;
     let manager = Manager::embedded().await;
     let grpcurl = manager.grpcurl();

@@ -49,7 +49,7 @@ fn numbers(policy: &IsolationPolicy) -> (Option<Window>, Option<u32>, Option<u32
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_values_are_in_force_as_they_were() {
+async fn e7_its_values_are_in_force_as_they_were() {
     let manager = Manager::start(Store::Memory).await;
     let service = register(&manager.client()).await;
     let policy = service.policy.as_ref().unwrap();
@@ -79,7 +79,7 @@ async fn works(database: &Service, pool: &str, method: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_that_fail_leave_writes_and_sign_ins_alone() {
+async fn e8_e9_e14_reads_that_fail_leave_writes_and_sign_ins_alone() {
     let manager = Manager::start(Store::Memory).await;
     let client = manager.client();
     register(&client).await;

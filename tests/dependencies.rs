@@ -31,7 +31,7 @@ fn node<'a>(graph: &'a Value, name: &str) -> &'a Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b4_the_order_of_the_modules_and_what_one_takes_with_it() {
+async fn b2_b4_the_order_of_the_modules_and_what_one_takes_with_it() {
     let (_manager, grpcurl) = modules().await;
     let graph = graph(&grpcurl, &json!({"service": "connection-api"}));
     let mut order: Vec<_> = graph["nodes"].as_array().unwrap().iter().collect();

@@ -62,7 +62,7 @@ impl Bench {
 }
 
 #[test]
-fn flask_module_opens_at_the_fifth_failure_in_a_row_for_60_s_and_closes_at_the_second_success() {
+fn a3_flask_module_opens_at_the_fifth_failure_in_a_row_for_60_s_and_closes_at_the_second_success() {
     let mut bench = Bench::new(Preset::FlaskModule);
     bench.calls(Outcome::Failure, 4);
     assert_eq!(bench.state(), State::Closed, "4 failures are not 5");
@@ -131,7 +131,7 @@ const COUNTED: [Counted; 4] = [
 ];
 
 #[test]
-fn the_four_open_on_the_failure_that_completes_count_and_volume_and_for_their_time() {
+fn d2_the_four_open_on_the_failure_that_completes_count_and_volume_and_for_their_time() {
     for Counted { preset, failures, open, volume, .. } in COUNTED {
         let mut bench = Bench::new(preset);
         bench.calls(Outcome::Success, volume - failures);
@@ -149,7 +149,7 @@ fn the_four_open_on_the_failure_that_completes_count_and_volume_and_for_their_ti
 }
 
 #[test]
-fn the_four_wait_for_their_volume_and_never_open_on_a_success() {
+fn e3_the_four_wait_for_their_volume_and_never_open_on_a_success() {
     for Counted { preset, failures, volume, .. } in COUNTED {
         let bench = Bench::new(preset);
         bench.calls(Outcome::Failure, failures);

@@ -235,7 +235,7 @@ async fn level_none_calls_directly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disabled_service_is_not_called() {
+async fn a8_a_disabled_service_is_not_called() {
     let bench = Bench::new(IsolationLevel::Enhanced, IsolationPolicy::default()).await;
     let enabled = registration_at("payments", IsolationLevel::Enhanced, &bench.upstream.address());
     let service = Service { enabled: Some(false), ..enabled.service.clone().unwrap() };

@@ -35,7 +35,7 @@ const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
 const SERVICE_UNKNOWN: i32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn follows_what_is_reported() {
+async fn c16_follows_what_is_reported() {
     let manager = Manager::start(Store::Memory).await;
     let client = manager.client();
     let mut health = HealthClient::new(manager.channel());

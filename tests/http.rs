@@ -224,7 +224,7 @@ async fn what_openapi_says_of_a_body_is_what_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_monitor_needs_curl_alone_and_shows_what_is_open() {
+async fn d11_the_monitor_needs_curl_alone_and_shows_what_is_open() {
     let manager = Manager::start(Store::Memory).await;
     for name in ["payments", "search"] {
         let policy = Some(IsolationPolicy { preset: "flask-module".into(), ..IsolationPolicy::default() });

@@ -190,7 +190,7 @@ fn the_rules_pass_their_unit_tests() {
 /// A service fails until its breaker opens, and works again: a real Prometheus fires the alert, and then finds something
 /// for every query of every rule and every panel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_prometheus_fires_the_alert_and_answers_every_query() {
+async fn c20_d13_a_real_prometheus_fires_the_alert_and_answers_every_query() {
     let etcd = Etcd::start(1).await;
     let managers = [Manager::on(&etcd).await, Manager::on(&etcd).await];
     register(&managers[0], "payments", wire::breaker(3, Duration::from_millis(500))).await;

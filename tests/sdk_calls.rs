@@ -74,7 +74,7 @@ fn three_strikes() -> IsolationPolicy {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_callers_own_error_comes_back_and_the_breaker_spares_the_service() {
+async fn b8_the_callers_own_error_comes_back_and_the_breaker_spares_the_service() {
     let bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
     let call = async || bench.service.execute("Echo", || echo(bench.channel.clone())).await;
     assert_eq!(call().await.unwrap(), "echo");
@@ -139,7 +139,7 @@ async fn a_clients_own_timer_that_runs_out_is_a_failure_of_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operators_fallback_answers_in_the_callers_own_type() {
+async fn e1_an_operators_fallback_answers_in_the_callers_own_type() {
     let mut bench = Bench::new(IsolationLevel::Basic, IsolationPolicy::default()).await;
     bench.fall_back_on([cached(), static_json("static")]).await;
     let (service, channel) = (bench.service.clone(), bench.channel.clone());
@@ -157,7 +157,7 @@ async fn an_operators_fallback_answers_in_the_callers_own_type() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_layer_isolates_a_channel() {
+async fn d1_d7_the_layer_isolates_a_channel() {
     let bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
     let protected = ServiceBuilder::new().layer(bench.cofferdam.layer("payments")).service(bench.channel.clone());
     let call = async || {

@@ -63,7 +63,7 @@ fn millis(duration: &Value) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn latencies_and_shares_are_shown_as_the_callers_had_them() {
+async fn d9_latencies_and_shares_are_shown_as_the_callers_had_them() {
     let policy = IsolationPolicy { retry: None, ..wire::breaker(100, Duration::from_secs(60)) };
     let bench = Bench::new(policy).await;
     bench.calls(30, Duration::from_millis(20), true).await;
@@ -122,7 +122,7 @@ async fn stats_revision(bench: &Bench) -> Value {
 
 /// A breaker that opens in an application, and closes again, is seen to have recovered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recovery_is_seen_with_its_time() {
+async fn e13_a_recovery_is_seen_with_its_time() {
     let policy = IsolationPolicy { retry: None, ..wire::breaker(3, Duration::from_millis(300)) };
     let bench = Bench::new(policy).await;
     bench.calls(3, Duration::from_millis(1), false).await;

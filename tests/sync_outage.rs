@@ -135,7 +135,7 @@ async fn streams_outlive_an_etcd_that_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_manager_there_ever_was_the_built_in_default_protects() {
+async fn d12_without_a_manager_there_ever_was_the_built_in_default_protects() {
     let cofferdam = Cofferdam::builder("checkout").manager(format!("http://{}", unused_address())).start();
     let service = cofferdam.service("orders-db");
     assert_eq!((service.revision(), service.policy().level), (None, Level::Enhanced));

@@ -338,5 +338,31 @@ fn every_row_of_the_acceptance_list_names_tests_that_exist() {
         assert!(missing.is_empty(), "{}: there is no test {missing:?}", cells[1]);
         let waits = ["waits for", "this table", "have tests of their own"].iter().any(|words| cells[3].contains(words));
         assert!(waits || !named.is_empty(), "{} names no test", cells[1]);
+        let is_borne = named.is_empty() || named.iter().any(|name| bears(name, cells[1]));
+        assert!(is_borne, "no test of {} bears its number: {named:?}", cells[1]);
     }
+}
+
+/// Whether the name of a test has the number of a row among its words, such as `c12_e6_the_four_fallbacks`, or is of a range
+/// of them, such as `c01_to_c09_the_nine_calls`.
+fn bears(name: &str, row: &str) -> bool {
+    let number = |word: &str| {
+        let list = word.chars().next().filter(|list| ('a'..='e').contains(list))?;
+        Some((list, word[1..].parse::<u32>().ok()?))
+    };
+    let row = number(&row.to_lowercase()).unwrap();
+    let words: Vec<&str> = name.split('_').collect();
+    let is_within = |range: &[&str]| match range {
+        [first, "to", last] => number(first) <= Some(row) && Some(row) <= number(last) && number(first).is_some(),
+        _ => false,
+    };
+    words.iter().any(|word| number(word) == Some(row)) || words.windows(3).any(is_within)
+}
+
+#[test]
+fn a_row_is_borne_by_its_number_and_no_other() {
+    assert!(bears("c12_e6_e15_the_four_fallbacks", "E6") && bears("t40_e5_an_expired_answer", "E5"));
+    assert!(bears("c01_to_c09_the_nine_calls", "C7") && bears("c01_to_c09_the_nine_calls", "C9"));
+    assert!(!bears("c01_to_c09_the_nine_calls", "C10") && !bears("c01_to_c09_the_nine_calls", "B5"));
+    assert!(!bears("b10_health_rolls_up", "B1") && !bears("the_four_fallbacks", "E6") && !bears("to_a", "A1"));
 }

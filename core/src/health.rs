@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds() {
+    fn a6_thresholds() {
         let policy = HealthPolicy::default();
         let status = |failures, successes| window(failures, successes, at(7), &policy).status(false, at(7), &policy);
         assert_eq!(status(0, 0), HealthStatus::Healthy);

@@ -46,7 +46,7 @@ async fn what_has_happened_is_listed_with_who_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_is_printed_as_it_comes() {
+async fn c23_what_happens_is_printed_as_it_comes() {
     let (_manager, operator) = Operator::with_manager().await;
     let (lines, printed) = std::sync::mpsc::channel();
     let mut child = operator.command(&["watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

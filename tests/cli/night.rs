@@ -5,7 +5,7 @@ use cofferdam::{BreakerState, Cofferdam};
 use cofferdam_tests::eventually;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn breakers_are_held_released_tripped_and_reset_with_instances_that_say_so() {
+async fn d10_breakers_are_held_released_tripped_and_reset_with_instances_that_say_so() {
     let (manager, operator) = Operator::with_manager().await;
     operator.done(&["register", "payments", "--level", "enhanced"]);
     let cofferdam = Cofferdam::builder("checkout").manager(manager.url()).start();

@@ -85,7 +85,7 @@ fn without_escapes(written: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn top_shows_services_changes_what_is_confirmed_and_gives_the_terminal_back() {
+async fn a9_top_shows_services_changes_what_is_confirmed_and_gives_the_terminal_back() {
     let (_manager, operator) = Operator::with_manager().await;
     operator.done(&["register", "payments", "--level", "enhanced"]);
     let mut terminal = Terminal::start(&operator, "top --every 200ms");

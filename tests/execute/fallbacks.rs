@@ -61,7 +61,7 @@ async fn the_fields_that_the_policy_picks_decide_whose_answer_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chain_goes_on_where_a_step_has_no_answer() {
+async fn e4_a_chain_goes_on_where_a_step_has_no_answer() {
     let mut bench = Bench::new(IsolationLevel::Enhanced, three_strikes()).await;
     let backup = Upstream::start(Behaviour::bytes("backup data")).await;
     let request = registration_at("backup", IsolationLevel::Enhanced, &backup.address());

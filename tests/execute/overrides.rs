@@ -14,7 +14,7 @@ fn of(glob: &str, policy: IsolationPolicy) -> MethodOverride {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_method_has_its_own_breaker_chain_and_word_on_being_run_twice() {
+async fn d3_a_method_has_its_own_breaker_chain_and_word_on_being_run_twice() {
     let step = FallbackStep { strategy: Some(static_json("{\"quote\":null}")) };
     let quote = IsolationPolicy {
         fallback: Some(FallbackPolicy { chain: vec![step], ..FallbackPolicy::default() }),

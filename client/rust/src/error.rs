@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_say_what_happened() {
+    fn a4_verdicts_say_what_happened() {
         let retry_after = Some(Duration::from_millis(1500));
         let error: Error<Outer> = Error::Open { retry_after, by: OpenedBy::Rules };
         assert_eq!(error.to_string(), "the circuit breaker is open; worth trying again in 1.5s");

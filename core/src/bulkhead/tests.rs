@@ -404,7 +404,7 @@ fn racing_calls_lose_no_place_and_get_none_too_many() {
 
 /// Here no other call and no new limits would come and wake a call that was forgotten.
 #[test]
-fn of_two_calls_for_one_place_none_is_forgotten() {
+fn c18_of_two_calls_for_one_place_none_is_forgotten() {
     const CALLS: u32 = 100_000;
     let bulkhead = Bulkhead::new(1, 1);
     std::thread::scope(|scope| {

@@ -314,7 +314,7 @@ async fn basic_bounds_the_call_and_falls_back_but_neither_retries_nor_trips() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn enhanced_retries_with_growing_pauses() {
+async fn c19_enhanced_retries_with_growing_pauses() {
     let bench = Bench::new(at(Level::Enhanced));
     let before = bench.runtime.now();
     let mut script = Script::new([Reply::Code(UNAVAILABLE), Reply::Code(UNAVAILABLE), Reply::Answer("third")]);

@@ -86,7 +86,7 @@ async fn t39_what_the_service_no_longer_has_is_not_served_stale() {
 
 /// <https://github.com/getnora-io/nora/issues/532>
 #[tokio::test(start_paused = true)]
-async fn t40_an_expired_answer_stands_in_with_its_age_and_nothing_past_its_time_does() {
+async fn t40_e5_an_expired_answer_stands_in_with_its_age_and_nothing_past_its_time_does() {
     let bench = Bench::new(cached(Level::Basic));
     ask(&bench, KEY, Reply::Answer("live")).await.unwrap();
     for (wait, age) in [(9, Some(9)), (2, Some(11)), (18, Some(29)), (1, None)] {

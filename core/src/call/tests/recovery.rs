@@ -45,7 +45,7 @@ async fn t27_at_full_a_closed_breaker_ramps_up_and_what_it_keeps_out_falls_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_fifth_failure_opens_and_the_service_is_left_alone() {
+async fn d8_the_fifth_failure_opens_and_the_service_is_left_alone() {
     let spec = PolicySpec { retry: RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }, ..at(Level::Enhanced) };
     let bench = Bench::new(spec);
     for _ in 0..5 {

@@ -16,7 +16,7 @@ fn applied(config: &v1::FallbackConfig) -> v1::IsolationPolicy {
 
 /// The configurations of the service that Cofferdam replaces: static 3/1 s/30 s, then cached 5/2 s/60 s.
 #[test]
-fn the_two_configurations_of_the_seed() {
+fn c14_the_two_configurations_of_the_seed() {
     let payload = Bytes::from_static(br#"{"default_response":"fallback data"}"#);
     let fixed = v1::StaticFallback { payload, content_type: "application/json".to_owned() };
     let mut written = v1::IsolationPolicy { level: v1::IsolationLevel::Enhanced.into(), ..Default::default() };

@@ -48,7 +48,7 @@ fn is_golden(name: &str, value: &Value) {
 }
 
 #[test]
-fn each_shape_is_the_seeds() {
+fn a7_b9_b10_e11_each_shape_is_the_seeds() {
     let (all, now) = (services(), shapes::rfc_3339(WallTime::after_1970(Duration::from_secs(1_705_314_600))));
     assert_eq!(now, "2024-01-15T10:30:00Z");
     is_golden("health_modules", &shapes::modules(&all, &now));

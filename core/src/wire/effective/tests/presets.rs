@@ -40,7 +40,7 @@ fn flask_module_opens_at_5_in_a_row_for_60_s_and_closes_at_2() {
 }
 
 #[test]
-fn the_counting_presets_have_their_numbers() {
+fn e2_the_counting_presets_have_their_numbers() {
     // Preset, failures, among at least, in seconds, open for seconds. "among" and "in" of the last two are ours.
     let table =
         [("database", 3, 5, 30, 15), ("cache", 5, 10, 60, 10), ("auth", 3, 5, 30, 20), ("external-api", 5, 10, 60, 30)];
@@ -56,7 +56,7 @@ fn the_counting_presets_have_their_numbers() {
 }
 
 #[test]
-fn pools_fallbacks_and_retries_of_the_presets() {
+fn d5_pools_fallbacks_and_retries_of_the_presets() {
     let pools = |preset: &str| {
         let pools = effective(preset).bulkhead.pools.clone();
         pools.into_iter().map(|pool| (pool.name, pool.max_concurrent)).collect::<Vec<_>>()
