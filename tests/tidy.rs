@@ -350,7 +350,7 @@ fn bears(name: &str, row: &str) -> bool {
         let list = word.chars().next().filter(|list| ('a'..='e').contains(list))?;
         Some((list, word[1..].parse::<u32>().ok()?))
     };
-    let row = number(&row.to_lowercase()).unwrap();
+    let Some(row) = number(&row.to_lowercase()) else { return false };
     let words: Vec<&str> = name.split('_').collect();
     let is_within = |range: &[&str]| match range {
         [first, "to", last] => number(first) <= Some(row) && Some(row) <= number(last) && number(first).is_some(),
