@@ -105,6 +105,15 @@ fn who_goes_before_it_is_accepted_holds_up_nobody() {
     assert!(!is_of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptor is left");
 }
 
+/// What is written last would wait for the peer's delayed acknowledgement (F12).
+#[tokio::test]
+async fn what_is_accepted_sends_at_once() {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), defaults()).unwrap();
+    let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = listener.accept(&CancellationToken::new()).await.unwrap();
+    assert!(accepted.nodelay().unwrap());
+}
+
 fn defaults() -> ListenerOptions {
     ListenerOptions::default()
 }

@@ -36,7 +36,7 @@ pub(super) struct Member {
     /// For everything but watches.
     shared: OnceCell<Arc<Client>>,
     /// How often the shared client's token was renewed.
-    renewals: AtomicU64,
+    pub(super) renewals: AtomicU64,
     renewing: Mutex<()>,
 }
 
@@ -112,7 +112,8 @@ impl Member {
         Client::from_channel(channel, Some(options)).await.map_err(before_sending)
     }
 
-    /// Logs in again, unless somebody else has since the token was seen to be old.
+    /// Logs in again, unless somebody else has since the token was seen to be old. A token that has run out, or that etcd has
+    /// forgotten, the client renews by itself; one that is older than the last change to users it does not.
     async fn renew(&self, client: &Client, seen: u64) -> Result<(), Failure> {
         let _one_at_a_time = self.renewing.lock().await;
         if self.renewals.load(Ordering::Acquire) == seen {

@@ -26,7 +26,7 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 pub(super) struct Session {
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     /// The index of the member to ask first: the last one that answered.
     preferred: AtomicUsize,
     pub(super) call_timeout: Duration,
