@@ -11,7 +11,10 @@ use cofferdam_core::{
 };
 use cofferdam_proto::v1;
 
-use crate::{error::Error, words::is_printed};
+use crate::{
+    error::Error,
+    words::{is_printed, shortened},
+};
 
 /// Stands for all namespaces.
 const ALL: &str = "*";
@@ -191,7 +194,7 @@ impl Faults {
         for (key, value) in labels {
             self.require(!key.is_empty(), path.as_str(), "must not have an empty key");
             self.text(path.as_str(), key, MAX_LABEL_BYTES);
-            self.text(format!("{path}[{:?}]", shortened(key)), value, MAX_LABEL_BYTES);
+            self.text(format!("{path}[{:?}]", shortened(key, MAX_LABEL_BYTES)), value, MAX_LABEL_BYTES);
         }
     }
 
@@ -246,11 +249,6 @@ fn is_address(text: &str) -> bool {
         }
     };
     port_is_good && host_is_good
-}
-
-/// What of a caller's text may stand in an error.
-fn shortened(text: &str) -> String {
-    text.chars().take(MAX_LABEL_BYTES).collect()
 }
 
 #[cfg(test)]

@@ -28,13 +28,13 @@ use crate::{
     events::News,
     instances::{Condition, Losses, Refusal, Report, Session as Place, Transition},
     registry::{Registered, Registry, validate::Faults},
-    words::printed,
+    words::{printed, shortened},
 };
 
-const MAX_REASON_CHARS: usize = 1024;
+const MAX_REASON_BYTES: usize = 1024;
 /// Transitions of one report that are looked at.
 const MAX_TRANSITIONS: usize = 100;
-const MAX_PATH_CHARS: usize = 256;
+const MAX_PATH_BYTES: usize = 256;
 
 /// What an instance wants to follow, and what no more. Each service stands in each once.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
         let key = ServiceKey { namespace: namespace.clone(), name };
         let refusal = Refusal {
             revision: revision_from_wire(revision),
-            reason: shortened(&printed(&nack.reason), MAX_REASON_CHARS),
-            field_path: shortened(&printed(&nack.field_path), MAX_PATH_CHARS),
+            reason: shortened(printed(&nack.reason), MAX_REASON_BYTES),
+            field_path: shortened(printed(&nack.field_path), MAX_PATH_BYTES),
             since: Instant::now(),
             is_contained: nack.contained,
         };
@@ -190,7 +190,7 @@ fn tell(place: &Place, key: &ServiceKey, report: &v1::ServiceReport, is_register
 
 /// A transition with no more text than one may have.
 fn bounded(transition: &v1::BreakerTransition) -> v1::BreakerTransition {
-    let cut = |text: &str| shortened(text, MAX_PATH_CHARS);
+    let cut = |text: &str| shortened(text, MAX_PATH_BYTES);
     let v1::BreakerTransition { cause, pool, method_glob, .. } = transition;
     v1::BreakerTransition { cause: cut(cause), pool: cut(pool), method_glob: cut(method_glob), ..transition.clone() }
 }
@@ -309,8 +309,4 @@ fn warn_of(key: &ServiceKey, refusal: &Refusal, stays: Revision, instance: &str)
         field = ?refusal.field_path,
         "an instance refused a policy",
     );
-}
-
-fn shortened(text: &str, max: usize) -> String {
-    text.chars().take(max).collect()
 }
