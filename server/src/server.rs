@@ -396,7 +396,7 @@ async fn webhooks(config: &Config, events: &Arc<Events>) -> Result<Vec<AbortOnDr
             ..Webhook::default()
         };
         let delivery = Delivery::new(webhook, client.clone(), Arc::clone(events)).map_err(StartError::Contract)?;
-        Ok(AbortOnDropHandle::new(tokio::spawn(delivery.run())))
+        Ok(supervised("webhook", move || Arc::clone(&delivery).run()))
     };
     targets.into_iter().map(begin).collect()
 }

@@ -9,7 +9,10 @@
 //! of id, timestamp and body. Neither secrets nor what stands in a URL behind the host are ever written to the log.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -19,7 +22,7 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::events::{Events, Filter};
+use crate::events::{Events, Filter, number_of};
 
 mod client;
 mod secret;
@@ -91,6 +94,8 @@ pub(crate) struct Delivery {
     event: MessageDescriptor,
     events: Arc<Events>,
     deliveries: Mutex<Deliveries>,
+    /// The number of the event that was begun with last: whoever goes on after a panic begins behind it.
+    reached: AtomicU64,
 }
 
 /// Why an attempt failed.
@@ -107,7 +112,8 @@ impl Delivery {
     pub(crate) fn new(webhook: Webhook, client: Client, events: Arc<Events>) -> Result<Arc<Self>, String> {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())?;
         let event = pool.get_message_by_name("cofferdam.v1.Event").ok_or("there is no cofferdam.v1.Event")?;
-        Ok(Arc::new(Self { webhook, client, event, events, deliveries: Mutex::default() }))
+        let (deliveries, reached) = Default::default();
+        Ok(Arc::new(Self { webhook, client, event, events, deliveries, reached }))
     }
 
     /// What became of events so far.
@@ -118,7 +124,7 @@ impl Delivery {
     /// Posts what is told, until the manager has told its last event.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut last = self.events.last();
-        let mut at = 0;
+        let mut at = self.reached.load(Ordering::Relaxed);
         // Until when the receiver wants to be left alone, whichever event comes next.
         let mut rest = Instant::now();
         loop {
@@ -131,9 +137,11 @@ impl Delivery {
             }
             for event in &page.events {
                 sleep_until(rest).await;
+                self.reached.store(number_of(event).unwrap_or(at), Ordering::Relaxed);
                 rest = self.post(event).await;
             }
             at = page.through;
+            self.reached.store(at, Ordering::Relaxed);
             if page.has_more || !page.events.is_empty() {
                 continue;
             }

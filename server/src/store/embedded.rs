@@ -36,6 +36,7 @@ use super::{
     CommitError, Committed, Concern, LeaseId, Listing, Store, StoreError, StoreIdentity, StoreRevision, Txn, Watch,
     lease::check_ttl, state::Shared, txn::check_prefix,
 };
+use crate::supervise::supervised;
 
 mod copy;
 mod create;
@@ -119,12 +120,13 @@ impl EmbeddedStore {
                 writer.run();
             })
             .map_err(|error| StoreError::Unavailable { reason: format!("starting the writer thread: {error}") })?;
-        let expiry = tokio::spawn(wake_for_leases(Arc::clone(&shared), commands.downgrade()));
+        let (timed, wakened) = (Arc::clone(&shared), commands.downgrade());
+        let expiry = supervised("leases", move || wake_for_leases(Arc::clone(&timed), wakened.clone()));
         Ok(Self {
             shared,
             identity: contents.identity,
             path,
-            _expiry: AbortOnDropHandle::new(expiry),
+            _expiry: expiry,
             commands: Some(commands),
             writer: Some(writer),
             refused,

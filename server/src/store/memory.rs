@@ -16,6 +16,7 @@ use super::{
     state::{Shared, State},
     txn::check_prefix,
 };
+use crate::supervise::supervised;
 
 /// The in-memory [`Store`]. Dropping it ends its watches and loses everything.
 #[derive(Debug)]
@@ -29,8 +30,9 @@ impl MemoryStore {
     /// An empty store. Must be called within a Tokio runtime, whose clock times the leases.
     pub fn new() -> Self {
         let shared = Arc::new(Shared::new(State::empty()));
-        let expiry = tokio::spawn(expire_leases(Arc::clone(&shared)));
-        Self { shared, identity: StoreIdentity::random(), _expiry: AbortOnDropHandle::new(expiry) }
+        let timed = Arc::clone(&shared);
+        let expiry = supervised("leases", move || expire_leases(Arc::clone(&timed)));
+        Self { shared, identity: StoreIdentity::random(), _expiry: expiry }
     }
 
     /// An empty store that passes for another one.

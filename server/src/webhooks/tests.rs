@@ -238,6 +238,21 @@ async fn a_receiver_that_wants_rest_has_it_from_the_events_that_follow_too() {
     }
 }
 
+/// As it does after a panic. All that the ring keeps would be posted once more.
+#[tokio::test]
+async fn a_delivery_that_begins_anew_goes_on_behind_what_it_had_begun() {
+    let mut receiver = Receiver::start(&[]).await;
+    let events = events(100);
+    let (delivery, running) = deliver(webhook(receiver.address), &events);
+    tell(&events, "one");
+    receiver.next().await;
+    until(&delivery, |done| done.posted == 1).await;
+    drop(running);
+    tell(&events, "two");
+    let _running = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&delivery).run()));
+    assert_eq!(receiver.next().await.body["instanceId"], "two");
+}
+
 #[tokio::test]
 async fn a_date_that_is_past_is_no_rest() {
     let mut receiver = Receiver::start(&[Reply::RetryAfter(503, "Sun, 06 Nov 1994 08:49:37 GMT")]).await;
