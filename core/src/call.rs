@@ -18,6 +18,7 @@ mod clock;
 mod hedge;
 mod leave;
 mod operation;
+mod passed_over;
 mod retries;
 mod running;
 mod settle;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use self::answer::{Answer, Failure, FailureCause, Receipt, Source, Why};
 pub use self::operation::{Attempt, AttemptEnd, CallOptions, Context, Operation, Payload, Pushback, Verdict};
+pub use self::passed_over::PassedOver;
 pub use self::unfinished::Unfinished;
 
 use crate::isolation::{InForce, Isolation, Lane, Plan, Scope};
@@ -133,9 +135,9 @@ pub async fn execute<R: Runtime, O: Operation>(
     };
     tally.watch(pin!(call.clock.runtime.give_way())).await;
     let why = cause.why(progress.last_outcome);
-    let receipt = call.receipt(&progress, why);
+    let mut receipt = call.receipt(&progress, why);
     let stand_in = match why {
-        Some(why) => tally.watch(pin!(call.fall_back(operation, &progress, why))).await,
+        Some(why) => tally.watch(pin!(call.fall_back(operation, &progress, why, &mut receipt))).await,
         None => None,
     };
     if tally.has_waited() {
@@ -252,7 +254,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     fn receipt(&self, progress: &Progress, why: Option<Why>) -> Receipt {
-        Receipt { attempts: progress.attempts, why, revision: self.in_force.revision }
+        Receipt { attempts: progress.attempts, why, revision: self.in_force.revision, passed_over: None }
     }
 }
 

@@ -131,7 +131,12 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     ///
     /// It has the time that is left of the call, and never less than the policy's `fallback.reserve`: unless set, a
     /// tenth of the call's time, 20 ms of a call of 200 ms that has timed out. Past that the call ends as if there were
-    /// none, with a timeout for example: what has to be fetched from elsewhere needs a larger reserve.
+    /// none, with a timeout for example: what has to be fetched from elsewhere needs a larger reserve. The receipt says so
+    /// then ([`PassedOver::TooLate`](crate::PassedOver::TooLate)), and the log once of each method.
+    ///
+    /// As many run at once as calls do: the policy's `fallback.max_concurrent` is for the alternative and degraded steps
+    /// of its chain, not for the caller's own code. One that needs a bound has it, such as a semaphore, or asks through
+    /// the isolation of another service.
     pub fn fallback<Fut, T, E, G, Answered>(
         self,
         fallback: G,
@@ -150,7 +155,9 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
 
     /// How to make a smaller answer, where the policy's chain has a degraded step: the step says which features still
     /// work, and why. An error hands over to the next step. Without this, degraded steps are passed over. It
-    /// has as much time as a [`fallback`](Self::fallback); a step that takes longer is passed over.
+    /// has as much time as a [`fallback`](Self::fallback); a step that takes longer is passed over, and so is one that
+    /// finds as many running as `fallback.max_concurrent` allows, 25 unless set. [`Receipt`](crate::Receipt) and log say
+    /// which it was.
     pub fn degraded<Fut, T, E, G, Answered>(
         self,
         degraded: G,

@@ -54,7 +54,8 @@
 //!
 //! A policy's fallback chain is not used, at no level: a middleware cannot know how to make a response of a static payload,
 //! nor how to keep one whose body is a stream. What the policy would have answered is the caller's to do on a
-//! [`LayerError`]. Calls that need the chain go through [`Service::execute`].
+//! [`LayerError`]. Calls that need the chain go through [`Service::execute`]; where the policy has one, a warning in the log
+//! says so once of each method.
 
 mod error;
 mod inspect;

@@ -79,6 +79,8 @@ mod journal;
 #[cfg(feature = "tower")]
 pub mod layer;
 mod levels;
+#[cfg(test)]
+mod log_lines;
 mod panics;
 mod policy_file;
 mod register;
@@ -87,6 +89,7 @@ mod runtime;
 mod service;
 mod spans;
 mod sync;
+mod told_once;
 mod transport;
 
 pub use builder::{Builder, InvalidSetting};
@@ -107,7 +110,7 @@ pub use cofferdam_core::adaptive_limit::Load as AdaptiveLimitLoad;
 #[doc(inline)]
 pub use cofferdam_core::breaker::{Cause, OpenedBy, State as BreakerState};
 #[doc(inline)]
-pub use cofferdam_core::call::{Answer, Attempt, Payload, Pushback, Receipt, Source, Verdict, Why};
+pub use cofferdam_core::call::{Answer, Attempt, PassedOver, Payload, Pushback, Receipt, Source, Verdict, Why};
 #[doc(inline)]
 pub use cofferdam_core::health::HealthStatus;
 #[doc(inline)]

@@ -5,6 +5,7 @@ use crate::Error;
 use crate::client::Cofferdam;
 use crate::execute::{Execute, Plain, prepare};
 use crate::fleet_hint::FleetHint;
+use crate::panics::tell;
 use crate::register::Register;
 use crate::registry::ServiceState;
 use crate::runtime::Tokio;
@@ -173,6 +174,14 @@ impl Service {
     /// Begins to register the service with the manager, for it to be seen and given a policy.
     pub fn register(&self) -> Register {
         Register::new(Arc::clone(self.client.shared()), self.name())
+    }
+
+    /// Tells the log, once of each method, that something which was to stand in for an answer was passed over.
+    #[cold]
+    pub(crate) fn passed_over(&self, method: &str, step: &'static str, why: &'static str) {
+        if self.state.told_once.is_first(method, step, why) {
+            tell(|| tracing::warn!(service = self.name(), method, step, why, "a fallback was passed over"));
+        }
     }
 
     #[cfg(feature = "opentelemetry")]

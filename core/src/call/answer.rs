@@ -1,5 +1,6 @@
 //! What comes of a call.
 
+use super::passed_over::PassedOver;
 use crate::breaker::OpenedBy;
 use crate::outcome::Outcome;
 use crate::policy::{DegradedFallback, FallbackTrigger};
@@ -61,6 +62,9 @@ pub struct Receipt {
     pub why: Option<Why>,
     /// The revision of the policy that decided. `None`: the built-in default.
     pub revision: Option<Revision>,
+    /// Why a step of the policy's chain, or the caller's own fallback, was passed over: the last one that was. `None`: none
+    /// was.
+    pub passed_over: Option<PassedOver>,
 }
 
 /// A call that nobody answered.

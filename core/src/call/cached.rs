@@ -1,6 +1,6 @@
 //! What a call has to do with the good answers that are kept: it leaves its own there, and may be answered by one.
 
-use super::{Call, Operation, Payload, Progress, Source, Why};
+use super::{Call, Operation, PassedOver, Payload, Progress, Source, Why};
 use crate::cache::{CacheKey, Refresh, Turn};
 use crate::outcome::Outcome;
 use crate::policy::{CachedFallback, FallbackStep, FallbackTrigger};
@@ -64,21 +64,26 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     /// The answer that was kept.
+    ///
+    /// # Errors
+    ///
+    /// Why it is passed over. `None`: there is none.
     pub(super) fn kept<O: Operation>(
         &self,
         operation: &mut O,
         progress: &Progress,
         step: &CachedFallback,
         why: Why,
-    ) -> Option<(O::Output, Source)> {
-        let key = self.cache_key(step)?;
-        let kept = self.scope.cache.lookup(step, &key, self.clock.now())?;
-        let value = operation.decode(Payload { bytes: &kept.payload, content_type: "" })?;
+    ) -> Result<(O::Output, Source), Option<PassedOver>> {
+        let key = self.cache_key(step).ok_or(PassedOver::NoKey)?;
+        let kept = self.scope.cache.lookup(step, &key, self.clock.now()).ok_or(None)?;
+        let payload = Payload { bytes: &kept.payload, content_type: "" };
+        let value = operation.decode(payload).ok_or(PassedOver::Unreadable)?;
         let has_failed = progress.last_outcome == Outcome::Failure || why.trigger == FallbackTrigger::Open;
         if has_failed && self.first_step().is_some() {
             self.scope.cache.stood_in(&key, why.trigger);
         }
-        Some((value, Source::Cached { age: kept.age }))
+        Ok((value, Source::Cached { age: kept.age }))
     }
 
     /// The chain's cached step, where it is the first: otherwise others are asked before it.

@@ -1,8 +1,8 @@
 //! What the host of a call says of it, and does for it.
 
-use super::{Unfinished, Why};
+use super::{PassedOver, Unfinished, Why};
 use crate::outcome::Outcome;
-use crate::policy::{AlternativeFallback, DegradedFallback, PolicySpec};
+use crate::policy::{AlternativeFallback, DegradedFallback, FallbackStep, PolicySpec};
 use bytes::Bytes;
 use std::future::ready;
 use std::time::Duration;
@@ -115,6 +115,19 @@ pub trait Operation: Send {
     fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<Self::Output>> + Send {
         let _ = (step, why);
         ready(None)
+    }
+
+    /// What the host lacks for a step of the chain, whatever the step holds: then it is passed over. `None`, the default:
+    /// nothing.
+    fn lacks(&self, step: &FallbackStep) -> Option<PassedOver> {
+        let _ = step;
+        None
+    }
+
+    /// Hears that a step of the chain, by its [name](FallbackStep::name), or the caller's own fallback, `caller`, was passed
+    /// over. Default: does nothing.
+    fn passed_over(&mut self, step: &'static str, why: PassedOver) {
+        let _ = (step, why);
     }
 
     /// The caller's own fallback, asked after the policy's chain, at every level. `None`, the default: there is none. As the

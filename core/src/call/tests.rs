@@ -95,6 +95,8 @@ struct Script {
     panics: bool,
     /// Answers that have begun: those that say so.
     unfinished: Vec<Unfinished>,
+    /// What was passed over, by its name, and why.
+    passed_over: Vec<(&'static str, PassedOver)>,
 }
 
 impl Script {
@@ -111,6 +113,7 @@ impl Script {
             delay: Duration::ZERO,
             panics: false,
             unfinished: Vec::new(),
+            passed_over: Vec::new(),
         }
     }
 
@@ -208,6 +211,10 @@ impl Operation for Script {
     async fn degraded(&mut self, _: &DegradedFallback, _: Why) -> Option<String> {
         tokio::time::sleep(self.delay).await;
         self.degraded.map(str::to_owned)
+    }
+
+    fn passed_over(&mut self, step: &'static str, why: PassedOver) {
+        self.passed_over.push((step, why));
     }
 
     async fn local_fallback(&mut self, _: Why) -> Option<String> {

@@ -18,8 +18,6 @@ pub(crate) struct Plan {
     pub(crate) has_adaptive_limit: bool,
     pub(crate) has_rate_limit: bool,
     pub(crate) has_hedge: bool,
-    /// Whether fallbacks have places, of which there are only so many.
-    pub(crate) has_fallback: bool,
     /// Whether the chain asks other services when time is up, so that some of it is kept back.
     pub(crate) reserves: bool,
     /// Whether good answers are kept.
@@ -55,7 +53,6 @@ impl Plan {
             has_adaptive_limit,
             has_rate_limit,
             has_hedge,
-            has_fallback: enforces(Section::Fallback),
             reserves,
             has_cache: has_step(|step| matches!(step, FallbackStep::Cached(_))),
             measures: has_slow_calls || has_adaptive_limit || has_hedge,

@@ -12,7 +12,8 @@ pub struct FallbackPolicy {
     pub chain: Vec<FallbackStep>,
     /// What the chain answers for. Default everything but the caller's own cancellation.
     pub on: Vec<FallbackTrigger>,
-    /// Fallbacks at once, at least 1. Default 25.
+    /// Alternative and degraded steps at once, at least 1. Default 25. The caller's own fallback is not among them: it is
+    /// the caller's to bound.
     pub max_concurrent: u32,
     /// Time of the call that is kept back for an alternative step, and the least that the caller's own code gets. It is
     /// meant for the call timeout: of a caller's shorter limit, the same share. `None`: a tenth of the call's time.

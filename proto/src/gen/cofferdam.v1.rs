@@ -37,7 +37,8 @@ pub struct FallbackPolicy {
     /// that says nothing bad of the service, such as NOT_FOUND.
     #[prost(enumeration = "FallbackTrigger", repeated, tag = "3")]
     pub on: ::prost::alloc::vec::Vec<i32>,
-    /// Fallbacks at once. Unset: 25. In \[1, 100000\].
+    /// Alternative and degraded steps at once; one that finds no place is passed over. The caller's own fallback, after the
+    /// chain, is not among them: it is the caller's to bound. Unset: 25. In \[1, 100000\].
     #[prost(uint32, optional, tag = "4")]
     pub max_concurrent: ::core::option::Option<u32>,
     /// Time of the call that is kept back for an alternative step; a caller with less time keeps back the same share of

@@ -15,6 +15,12 @@ pub trait Hooks<T, E>: Send {
     #[doc(hidden)]
     const HAS_ALTERNATIVE: bool;
 
+    #[doc(hidden)]
+    const HAS_DEGRADED: bool;
+
+    #[doc(hidden)]
+    const HAS_CODEC: bool;
+
     /// An answer that is a failure. There is none where nothing classifies answers: then this takes no room.
     #[doc(hidden)]
     type Kept: Kept<T>;
@@ -124,6 +130,10 @@ where
 {
     const HAS_ALTERNATIVE: bool = A::IS_GIVEN;
 
+    const HAS_DEGRADED: bool = D::IS_GIVEN;
+
+    const HAS_CODEC: bool = K::IS_GIVEN;
+
     type Kept = C::Kept;
 
     fn fallback(&mut self, why: Why) -> impl Future<Output = Option<Result<T, E>>> + Send {
@@ -182,10 +192,15 @@ where
 /// Fills the slot of the degraded answer.
 pub trait DegradedSlot<T, E>: Send {
     #[doc(hidden)]
+    const IS_GIVEN: bool;
+
+    #[doc(hidden)]
     fn answer(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send;
 }
 
 impl<T: Send, E> DegradedSlot<T, E> for Missing {
+    const IS_GIVEN: bool = false;
+
     async fn answer(&mut self, _: &DegradedFallback, _: Why) -> Option<T> {
         None
     }
@@ -198,6 +213,8 @@ where
     G: FnMut(DegradedFallback, Why) -> Answered + Send,
     Answered: Future<Output = Result<T, E>> + Send,
 {
+    const IS_GIVEN: bool = true;
+
     async fn answer(&mut self, step: &DegradedFallback, why: Why) -> Option<T> {
         (self.0)(step.clone(), why).await.ok()
     }
@@ -336,6 +353,9 @@ where
 /// Fills the slot of the codec.
 pub trait CodecSlot<T>: Send {
     #[doc(hidden)]
+    const IS_GIVEN: bool;
+
+    #[doc(hidden)]
     fn encode(&self, answer: &T) -> Option<Bytes>;
 
     #[doc(hidden)]
@@ -343,6 +363,8 @@ pub trait CodecSlot<T>: Send {
 }
 
 impl<T> CodecSlot<T> for Missing {
+    const IS_GIVEN: bool = false;
+
     fn encode(&self, _: &T) -> Option<Bytes> {
         None
     }
@@ -353,6 +375,8 @@ impl<T> CodecSlot<T> for Missing {
 }
 
 impl<T, G: Codec<T> + Send> CodecSlot<T> for Given<G> {
+    const IS_GIVEN: bool = true;
+
     fn encode(&self, answer: &T) -> Option<Bytes> {
         self.0.encode(answer)
     }

@@ -8,10 +8,10 @@ use crate::service::Service;
 use crate::spans::{CallSpan, Made};
 use bytes::Bytes;
 use cofferdam_core::call::{
-    self, Answer, Attempt, AttemptEnd, CallOptions, Context, Operation, Payload, Source, Verdict, Why,
+    self, Answer, Attempt, AttemptEnd, CallOptions, Context, Operation, PassedOver, Payload, Source, Verdict, Why,
 };
 use cofferdam_core::outcome::Outcome;
-use cofferdam_core::policy::{AlternativeFallback, DegradedFallback};
+use cofferdam_core::policy::{AlternativeFallback, DegradedFallback, FallbackStep};
 use futures_util::FutureExt;
 use pin_project_lite::pin_project;
 use std::marker::PhantomData;
@@ -169,11 +169,20 @@ where
     }
 
     async fn alternative(&mut self, step: &AlternativeFallback, limit: Option<Duration>) -> Option<T> {
-        if !H::HAS_ALTERNATIVE {
-            return None;
-        }
         // Boxed, for a call within a call would make every call's future that much larger.
         Box::pin(self.ask(step, limit)).await
+    }
+
+    fn lacks(&self, step: &FallbackStep) -> Option<PassedOver> {
+        match step {
+            FallbackStep::Static(_) | FallbackStep::Cached(_) => (!H::HAS_CODEC).then_some(PassedOver::NoCodec),
+            FallbackStep::Alternative(_) => (!H::HAS_ALTERNATIVE).then_some(PassedOver::NoAlternative),
+            FallbackStep::Degraded(_) => (!H::HAS_DEGRADED).then_some(PassedOver::NoDegraded),
+        }
+    }
+
+    fn passed_over(&mut self, step: &'static str, why: PassedOver) {
+        self.call.service.passed_over(self.call.options.method, step, why.as_str());
     }
 
     fn degraded(&mut self, step: &DegradedFallback, why: Why) -> impl Future<Output = Option<T>> + Send {

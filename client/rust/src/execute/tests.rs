@@ -12,6 +12,7 @@ use tokio::time::{Instant, advance, sleep};
 
 mod chain;
 mod hedges;
+mod passed_over;
 mod yielding;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -83,6 +83,9 @@ where
                 Ok(answer) => return Ok(answer.value),
                 Err(failure) => failure,
             };
+            if failure.receipt.passed_over.is_some() {
+                service.passed_over(&method, "chain", "the tower layer cannot use one; `Service::execute` can");
+            }
             let error = match Error::from(failure.cause).into_inner() {
                 // Bad news is still the service's own answer.
                 Ok(Bad::Answer(response)) => return Ok(response),

@@ -8,6 +8,7 @@ use crate::panics::{Panicked, unless_it_panics};
 use crate::policy_file::Kept;
 use crate::runtime::clocks;
 use crate::service::Origin;
+use crate::told_once::ToldOnce;
 use cofferdam_core::adaptive_limit::Load;
 use cofferdam_core::breaker::State;
 use cofferdam_core::health::HealthStatus;
@@ -35,6 +36,8 @@ pub(crate) struct ServiceState {
     is_from_file: AtomicBool,
     told: Mutex<Told>,
     probation: Mutex<Probation>,
+    /// What the log was told that it is told once.
+    pub(crate) told_once: ToldOnce,
     /// Whether it was named since somebody last looked for a place to give to another.
     was_named: AtomicBool,
     /// Whether the manager has said what it had to say, be it nothing.
@@ -95,6 +98,7 @@ impl ServiceState {
             is_from_file: AtomicBool::new(false),
             told: Mutex::default(),
             probation: Mutex::default(),
+            told_once: ToldOnce::default(),
             was_named: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
         }

@@ -198,21 +198,22 @@ async fn retries_of_an_override_come_out_of_the_services_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_replaced_fallback_has_a_chain_and_places_of_its_own() {
     let chain = |text| FallbackPolicy { chain: vec![static_step(text)], ..FallbackPolicy::default() };
-    let local = FallbackPolicy { max_concurrent: 1, ..FallbackPolicy::default() };
+    let degraded = FallbackStep::Degraded(DegradedFallback::default());
+    let one = FallbackPolicy { chain: vec![degraded], max_concurrent: 1, ..FallbackPolicy::default() };
     let overrides = vec![
         MethodOverride { fallback: Some(chain("of the method")), ..named("Get*") },
-        MethodOverride { fallback: Some(local), ..named("Slow*") },
+        MethodOverride { fallback: Some(one), ..named("Slow*") },
     ];
     let bench = Bench::new(PolicySpec { fallback: chain("of the service"), ..with(Level::Basic, overrides) });
     let answer = async |method| {
         let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
-        (script.local, script.delay) = (Some("local"), SECOND);
+        (script.degraded, script.delay) = (Some("less"), SECOND);
         bench.run(&mut script, of(method)).await.map(|answer| answer.value).ok()
     };
     assert_eq!(answer("Get").await.unwrap(), "of the method");
     assert_eq!(answer("Put").await.unwrap(), "of the service");
     let (first, second) = tokio::join!(answer("Slow"), answer("Slow"));
-    assert_eq!((first.as_deref(), second), (Some("local"), None), "one place");
+    assert_eq!((first.as_deref(), second), (Some("less"), None), "one place");
 }
 
 /// Keeps what it is told.

@@ -74,19 +74,61 @@ async fn t38_an_alternative_has_no_retry_and_no_fallback_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_level_none_the_callers_own_fallback_is_not_counted_against_the_policys_places() {
-    let spec =
-        |level| PolicySpec { fallback: FallbackPolicy { max_concurrent: 1, ..FallbackPolicy::default() }, ..at(level) };
-    for (level, answered) in [(Level::None, 3), (Level::Basic, 1)] {
-        let bench = Bench::new(spec(level));
+async fn the_callers_own_fallback_takes_no_place_of_the_policys() {
+    let fallback = FallbackPolicy { max_concurrent: 1, ..FallbackPolicy::default() };
+    for level in Level::ALL {
+        let bench = Bench::new(PolicySpec { fallback: fallback.clone(), ..at(level) });
         let call = async || {
             let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
             script.local = Some("mine");
             script.delay = SECOND;
-            u32::from(bench.run(&mut script, idempotent()).await.is_ok())
+            let once = CallOptions { is_idempotent: false, ..idempotent() };
+            u32::from(bench.run(&mut script, once).await.is_ok())
         };
         let (first, second, third) = tokio::join!(call(), call(), call());
-        assert_eq!(first + second + third, answered, "{level}");
+        assert_eq!(first + second + third, 3, "{level}");
+    }
+}
+
+fn degraded_step() -> FallbackStep {
+    FallbackStep::Degraded(DegradedFallback::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_degraded_step_that_finds_no_place_is_told() {
+    let mut spec = with_chain(Level::Basic, vec![degraded_step()]);
+    spec.fallback.max_concurrent = 1;
+    let bench = Bench::new(spec);
+    let call = async || {
+        let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
+        (script.degraded, script.delay) = (Some("less"), SECOND);
+        let result = bench.run(&mut script, idempotent()).await;
+        (result.map(|answer| answer.receipt), script.passed_over)
+    };
+    let ((first, of_first), (second, of_second)) = tokio::join!(call(), call());
+    assert_eq!((first.unwrap().passed_over, of_first), (None, vec![]));
+    assert_eq!(second.unwrap_err().receipt.passed_over, Some(PassedOver::TooMany));
+    assert_eq!(of_second, [("degraded", PassedOver::TooMany)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_too_long_to_stand_in_is_told() {
+    let bench = Bench::new(with_chain(Level::Enhanced, vec![alternative_step(), degraded_step()]));
+    let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
+    (script.alternative, script.degraded, script.local) = (Some("backup"), Some("less"), Some("mine"));
+    script.delay = 3600 * SECOND;
+    let failure = bench.run(&mut script, CallOptions { is_idempotent: false, ..idempotent() }).await.unwrap_err();
+    assert_eq!(failure.receipt.passed_over, Some(PassedOver::TooLate));
+    assert_eq!(script.passed_over, ["alternative", "degraded", "caller"].map(|step| (step, PassedOver::TooLate)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cached_step_without_a_key_is_told_and_one_that_kept_nothing_is_not() {
+    let bench = Bench::new(with_chain(Level::Basic, vec![FallbackStep::Cached(CachedFallback::default())]));
+    for (cache_key, passed_over) in [(None, Some(PassedOver::NoKey)), (Some(&b"7"[..]), None)] {
+        let mut script = Script::new([Reply::Code(UNAVAILABLE)]);
+        let failure = bench.run(&mut script, CallOptions { cache_key, ..idempotent() }).await.unwrap_err();
+        assert_eq!(failure.receipt.passed_over, passed_over);
     }
 }
 

@@ -2,22 +2,22 @@
 
 use super::*;
 
-fn with_chain(level: Level, chain: Vec<FallbackStep>) -> PolicySpec {
+pub(super) fn with_chain(level: Level, chain: Vec<FallbackStep>) -> PolicySpec {
     PolicySpec { fallback: FallbackPolicy { chain, ..FallbackPolicy::default() }, ..spec(level) }
 }
 
-fn fixed(json: &'static str) -> FallbackStep {
+pub(super) fn fixed(json: &'static str) -> FallbackStep {
     FallbackStep::Static(StaticFallback {
         payload: bytes::Bytes::from_static(json.as_bytes()),
         content_type: "application/json".to_owned(),
     })
 }
 
-fn degraded(feature: &str) -> FallbackStep {
+pub(super) fn degraded(feature: &str) -> FallbackStep {
     FallbackStep::Degraded(DegradedFallback { features: vec![feature.to_owned()], reason: "busy".to_owned() })
 }
 
-fn alternative(service: &str) -> FallbackStep {
+pub(super) fn alternative(service: &str) -> FallbackStep {
     FallbackStep::Alternative(AlternativeFallback {
         service: crate::Name::new(service).unwrap(),
         method: String::new(),
