@@ -16,10 +16,11 @@ pub use operation::Alternative;
 use crate::classify::IntoVerdict;
 use crate::codec::Codec;
 use crate::error::{Error, Failure};
+use crate::http_answer::HttpAnswer;
 use crate::service::Service;
 use cofferdam_core::call::{Answer, Attempt, CallOptions, Why};
 use cofferdam_core::policy::DegradedFallback;
-use hooks::{BySource, BySourceOf, Given, Hooks, Once, Slots};
+use hooks::{BySource, BySourceOf, Classification, Given, Hooks, HttpBy, Once, Slots};
 use operation::Call;
 use std::fmt;
 use std::time::Duration;
@@ -198,7 +199,8 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// An answer that is a failure is repeated and stood in for, as an error is; it is what the caller gets where nothing
     /// better comes.
     ///
-    /// Default: an answer is a success. An error of a type that the policy's `classification.error_types` names is what
+    /// Default: an answer is a success, an HTTP response of any status among them unless [`http`](Self::http) judges it. An
+    /// error of a type that the policy's `classification.error_types` names is what
     /// that says. A `tonic::Status`, and a boxed error with one among its sources, is what the policy says of its code;
     /// where both speak, neutral counts before failure, and failure before success. Any other error is a failure that
     /// another attempt may mend; one of a type of your own is judged by what lies behind it with
@@ -207,13 +209,14 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     pub fn classify<Fut, T, E, G, V>(
         self,
         classify: G,
-    ) -> Execute<'a, F, Slots<L, D, A, Given<G>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    ) -> Execute<'a, F, Slots<L, D, A, C::With<Given<G>>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
     where
         F: FnMut(Attempt) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
         G: Fn(Result<&T, &E>) -> V + Send,
         V: IntoVerdict,
-        Slots<L, D, A, Given<G>, K>: Hooks<T, E>,
+        C: Classification,
+        Slots<L, D, A, C::With<Given<G>>, K>: Hooks<T, E>,
         T: Send,
         E: Send,
     {
@@ -246,11 +249,12 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     /// ```
     pub fn by_source<Fut, T, E>(
         self,
-    ) -> Execute<'a, F, Slots<L, D, A, BySource, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    ) -> Execute<'a, F, Slots<L, D, A, C::With<BySource>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
     where
         F: FnMut(Attempt) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
-        Slots<L, D, A, BySource, K>: Hooks<T, E>,
+        C: Classification,
+        Slots<L, D, A, C::With<BySource>, K>: Hooks<T, E>,
         T: Send,
         E: Send,
     {
@@ -273,16 +277,53 @@ impl<'a, F, L, D, A, C, K, R> Execute<'a, F, Slots<L, D, A, C, K>, R> {
     pub fn by_source_of<Fut, T, E, G>(
         self,
         held: G,
-    ) -> Execute<'a, F, Slots<L, D, A, BySourceOf<G>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    ) -> Execute<'a, F, Slots<L, D, A, C::With<BySourceOf<G>>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
     where
         F: FnMut(Attempt) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
         G: Fn(&E) -> &(dyn std::error::Error + 'static) + Send,
-        Slots<L, D, A, BySourceOf<G>, K>: Hooks<T, E>,
+        C: Classification,
+        Slots<L, D, A, C::With<BySourceOf<G>>, K>: Hooks<T, E>,
         T: Send,
         E: Send,
     {
         ready(self.call.map(|slots| slots.by_source_of(held)))
+    }
+
+    /// Judges an answer of HTTP by the policy's lists of statuses, `classification.http_failure_statuses` and
+    /// `http_neutral_statuses`, as the tower layer does: without it, and without a [`classify`](Self::classify), an answer
+    /// of status 500 is a success as any other. Of those that are failures, another attempt may mend 502, 503 and 504; the
+    /// answer's `retry-after` says when. What comes in vain is the caller's answer all the same.
+    ///
+    /// Errors are judged as without it: by `classify` or [`by_source`](Self::by_source) where the call has one. So let a
+    /// status be an answer, without reqwest's `error_for_status` for example.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # async fn get() -> Result<http::Response<String>, std::io::Error> {
+    /// #     Ok(http::Response::builder().status(500).body(String::new()).expect("a response"))
+    /// # }
+    /// let shop = cofferdam::Cofferdam::builder("checkout").start().service("shop");
+    /// // Of reqwest, hyper and whoever else has the types of the crate `http`.
+    /// let call = shop.execute("list", get).http(|answer| (answer.status(), answer.headers()).into());
+    /// assert_eq!(call.await?.status(), 500);
+    /// assert_eq!(shop.counters().attempt_failures, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn http<Fut, T, E, G>(
+        self,
+        look: G,
+    ) -> Execute<'a, F, Slots<L, D, A, HttpBy<G, C>, K>, impl Future<Output = Result<T, Error<E>>> + Send>
+    where
+        F: FnMut(Attempt) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        G: Fn(&T) -> HttpAnswer + Send,
+        Slots<L, D, A, HttpBy<G, C>, K>: Hooks<T, E>,
+        T: Send,
+        E: Send,
+    {
+        ready(self.call.map(|slots| slots.with_http(look)))
     }
 
     /// How answers are kept as bytes and made from bytes. Without this, static and cached steps of the policy's chain

@@ -75,6 +75,7 @@ mod error;
 mod events;
 mod execute;
 mod fleet_hint;
+mod http_answer;
 mod journal;
 #[cfg(feature = "tower")]
 pub mod layer;
@@ -101,6 +102,7 @@ pub use error::{Error, Failure, Rejection};
 pub use events::{Event, Events};
 pub use execute::{Alternative, Execute};
 pub use fleet_hint::FleetHint;
+pub use http_answer::HttpAnswer;
 pub use policy_file::PolicyFile;
 pub use register::{Criticality, Register, RegisterError, Registered};
 pub use service::{Origin, Service};

@@ -3,6 +3,7 @@
 use super::operation::Alternative;
 use crate::classify::{IntoVerdict, verdict, verdict_by, verdict_by_source};
 use crate::codec::Codec;
+use crate::http_answer::HttpAnswer;
 use bytes::Bytes;
 use cofferdam_core::call::{Context, Payload, Verdict, Why};
 use cofferdam_core::policy::DegradedFallback;
@@ -77,6 +78,13 @@ pub struct BySource;
 #[derive(Clone, Copy, Debug)]
 pub struct BySourceOf<G>(G);
 
+/// The slot of the classification, for answers of HTTP. Errors are for what else would fill it.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpBy<G, C> {
+    look: G,
+    errors: C,
+}
+
 /// A filled slot that is used once.
 #[derive(Clone, Copy, Debug)]
 pub struct Once<G>(Option<G>);
@@ -97,19 +105,33 @@ impl<L, D, A, C, K> Slots<L, D, A, C, K> {
         Slots { fallback, degraded, alternative: Given(alternative), classify, codec }
     }
 
-    pub(super) fn with_classify<G>(self, classify: G) -> Slots<L, D, A, Given<G>, K> {
-        let Self { fallback, degraded, alternative, classify: _, codec } = self;
-        Slots { fallback, degraded, alternative, classify: Given(classify), codec }
+    pub(super) fn with_classify<G>(self, classify: G) -> Slots<L, D, A, C::With<Given<G>>, K>
+    where
+        C: Classification,
+    {
+        let Self { fallback, degraded, alternative, classify: kind, codec } = self;
+        Slots { fallback, degraded, alternative, classify: kind.with(Given(classify)), codec }
     }
 
-    pub(super) fn by_source(self) -> Slots<L, D, A, BySource, K> {
-        let Self { fallback, degraded, alternative, classify: _, codec } = self;
-        Slots { fallback, degraded, alternative, classify: BySource, codec }
+    pub(super) fn by_source(self) -> Slots<L, D, A, C::With<BySource>, K>
+    where
+        C: Classification,
+    {
+        let Self { fallback, degraded, alternative, classify, codec } = self;
+        Slots { fallback, degraded, alternative, classify: classify.with(BySource), codec }
     }
 
-    pub(super) fn by_source_of<G>(self, held: G) -> Slots<L, D, A, BySourceOf<G>, K> {
-        let Self { fallback, degraded, alternative, classify: _, codec } = self;
-        Slots { fallback, degraded, alternative, classify: BySourceOf(held), codec }
+    pub(super) fn by_source_of<G>(self, held: G) -> Slots<L, D, A, C::With<BySourceOf<G>>, K>
+    where
+        C: Classification,
+    {
+        let Self { fallback, degraded, alternative, classify, codec } = self;
+        Slots { fallback, degraded, alternative, classify: classify.with(BySourceOf(held)), codec }
+    }
+
+    pub(super) fn with_http<G>(self, look: G) -> Slots<L, D, A, HttpBy<G, C>, K> {
+        let Self { fallback, degraded, alternative, classify: errors, codec } = self;
+        Slots { fallback, degraded, alternative, classify: HttpBy { look, errors }, codec }
     }
 
     pub(super) fn with_codec<G>(self, codec: G) -> Slots<L, D, A, C, Given<G>> {
@@ -348,6 +370,58 @@ where
     fn verdict(&self, result: Result<&T, &E>, _: Context<'_>) -> Verdict {
         (self.0)(result).into_verdict()
     }
+}
+
+impl<T, E, G, C> ClassifySlot<T, E> for HttpBy<G, C>
+where
+    T: Send,
+    G: Fn(&T) -> HttpAnswer + Send,
+    C: ClassifySlot<T, E>,
+{
+    type Kept = Answered<T>;
+
+    fn verdict(&self, result: Result<&T, &E>, context: Context<'_>) -> Verdict {
+        match result {
+            Ok(answer) => (self.look)(answer).verdict(context),
+            Err(error) => self.errors.verdict(Err(error), context),
+        }
+    }
+}
+
+/// What may stand in the slot of the classification: what comes after it takes its place, but for the answers of HTTP.
+pub trait Classification {
+    #[doc(hidden)]
+    type With<C>;
+
+    #[doc(hidden)]
+    fn with<C>(self, next: C) -> Self::With<C>;
+}
+
+impl<G, C> Classification for HttpBy<G, C> {
+    type With<D> = HttpBy<G, D>;
+
+    fn with<D>(self, errors: D) -> HttpBy<G, D> {
+        HttpBy { look: self.look, errors }
+    }
+}
+
+macro_rules! gives_way {
+    ($([$($generic:ident)?] $slot:ty;)+) => {$(
+        impl$(<$generic>)? Classification for $slot {
+            type With<C> = C;
+
+            fn with<C>(self, next: C) -> C {
+                next
+            }
+        }
+    )+};
+}
+
+gives_way! {
+    [] Missing;
+    [] BySource;
+    [G] BySourceOf<G>;
+    [G] Given<G>;
 }
 
 /// Fills the slot of the codec.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, advance, sleep};
 
 mod chain;
 mod hedges;
+mod http_answers;
 mod passed_over;
 mod yielding;
 

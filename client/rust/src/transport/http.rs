@@ -5,13 +5,14 @@ mod followed;
 use super::status::{code_of, on_code};
 use crate::classify::{IntoVerdict, on_error};
 use crate::error::Rejection;
+use crate::http_answer::HttpAnswer;
 use crate::layer::{Attribute, Inspect, Ongoing, TraceContext};
-use cofferdam_core::call::{Context, Pushback, Verdict};
+use cofferdam_core::call::{Context, Verdict};
 use cofferdam_core::outcome::Outcome;
 use cofferdam_proto::grpc_timeout;
 use cofferdam_proto::status::{PUSHBACK, pushback};
 use followed::Followed;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use std::any::Any;
@@ -130,7 +131,7 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
                 on_code(code, pushback(values), context)
             }
             None if ends_without_status(response) => on_code(Code::Unknown, None, context),
-            None => on_http_status(response.status(), headers, context),
+            None => HttpAnswer::from(response).verdict(context),
         }
     }
 
@@ -243,17 +244,6 @@ fn grpc_status_code(code: Code) -> Attribute {
 
 fn grpc_code(headers: &HeaderMap) -> Option<Code> {
     headers.get(GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
-}
-
-fn on_http_status(status: StatusCode, headers: &HeaderMap, context: Context<'_>) -> Verdict {
-    let outcome = context.policy.classification.http(status.as_u16().into(), context.is_probe);
-    let may_mend = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let pushback = seconds.map(|seconds| Pushback::After(Duration::from_secs(seconds)));
-    let is_retryable = outcome == Outcome::Failure && may_mend.contains(&status);
-    let overloaded = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
-    let is_overload = overloaded.contains(&status);
-    Verdict { outcome, is_retryable, may_have_reached: true, is_overload, pushback }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use cofferdam_core::breaker::OpenedBy;
+use cofferdam_core::call::Pushback;
 use cofferdam_core::policy::PolicySpec;
 
 fn response(status: u16, headers: &[(&'static str, &'static str)]) -> Response<()> {
