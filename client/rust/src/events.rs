@@ -3,6 +3,7 @@
 use crate::fleet_hint::FleetHint;
 use crate::panics::unless_it_panics;
 use cofferdam_core::breaker::{Cause, State};
+use cofferdam_core::hold::Hold;
 use cofferdam_core::isolation::Part;
 use cofferdam_core::level::Level;
 use cofferdam_core::revision::Revision;
@@ -109,6 +110,21 @@ pub enum Event {
         service: Arc<str>,
         /// The policy's level.
         level: Level,
+    },
+    /// An operator holds breakers of a service: [`forced`](Hold::forced) says what that makes of them, which no
+    /// [`Transition`](Event::Transition) does, for their rules have said nothing.
+    Held {
+        /// The service.
+        service: Arc<str>,
+        /// The hold.
+        hold: Arc<Hold>,
+    },
+    /// A hold is over: it was released, has run out or another is in its place.
+    HoldOver {
+        /// The service.
+        service: Arc<str>,
+        /// The hold.
+        hold: Arc<Hold>,
     },
     /// A service was asked for that no manager will know; see [`Cofferdam::service`](crate::Cofferdam::service).
     NotFollowed {

@@ -1,7 +1,7 @@
-//! Temporary levels end on time, with no manager in reach.
+//! Temporary levels end on time, with no manager in reach, and that a hold has run out is told.
 //!
 //! The engine has no clock, and a call should not look for what happens once. So a task of its own sleeps until the first
-//! temporary level of the process is over, and puts the policy's own in force again. It goes on on the SDK's own thread
+//! temporary level or hold of the process is over, and puts the policy's own level in force again. It goes on on the SDK's own thread
 //! where the runtime that it ran on is dropped: a protection that somebody has turned off for a time must come back.
 
 use crate::client::Shared;
@@ -50,19 +50,24 @@ async fn end_levels(watch: Watch) {
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = shared.registry.temporary_level_begun() => {}
+            () = shared.registry.temporary_order_begun() => {}
             () = wait => {}
         }
     }
 }
 
-/// Goes back to the policy's own level where the time of a temporary one is over. When the next one is.
+/// Goes back to the policy's own level where the time of a temporary one is over, and tells of holds that have run out.
+/// When the next one is over.
 fn settle(shared: &Shared, now: Timestamp) -> Option<Timestamp> {
     let mut next: Option<Timestamp> = None;
+    let mut wake_at = |until: Timestamp| next = Some(next.map_or(until, |next| next.min(until)));
     for service in shared.registry.followed() {
+        if let Some(until) = service.tell_holds(&shared.hub, now) {
+            wake_at(until);
+        }
         let Some(until) = service.isolation.in_force().level_until else { continue };
         if now < until {
-            next = Some(next.map_or(until, |next| next.min(until)));
+            wake_at(until);
         } else if let Some(level) = service.isolation.settle(now) {
             tell(|| tracing::info!(service = %service.name, %level, "the temporary level is over"));
             shared.hub.tell(Event::TemporaryLevelOver { service: Arc::clone(&service.name), level });

@@ -11,6 +11,7 @@
 //! What is shared is what a service learns. Cached answers are not: one service's would be another's, so the shared
 //! isolation keeps none.
 
+mod holds;
 mod shelf;
 mod state;
 
@@ -55,8 +56,8 @@ pub(crate) struct Registry {
     other: OnceLock<Arc<ServiceState>>,
     default_policy: Policy,
     hub: Hub,
-    /// Told when a temporary level begins.
-    level_begun: Notify,
+    /// Told when a temporary level or a hold for a time begins.
+    order_begun: Notify,
     /// Told when the manager has said what it had to say of a service.
     settled: watch::Sender<()>,
 }
@@ -114,8 +115,8 @@ impl Registry {
             instance_id: "".into(),
         };
         let newest = watch::Sender::new(0);
-        let (other, level_begun, settled) = (OnceLock::new(), Notify::new(), watch::Sender::new(()));
-        Self { services: RwLock::new(services), newest, other, default_policy, hub, level_begun, settled }
+        let (other, order_begun, settled) = (OnceLock::new(), Notify::new(), watch::Sender::new(()));
+        Self { services: RwLock::new(services), newest, other, default_policy, hub, order_begun, settled }
     }
 
     /// Takes in what an earlier process kept, for this instance; before anything is named.
@@ -128,14 +129,15 @@ impl Registry {
 
     /// Takes note that another policy is in force, or other orders, which may be for a time.
     pub(crate) fn changed(&self, service: &ServiceState) {
-        if service.isolation.in_force().level_until.is_some() {
-            self.level_begun.notify_one();
+        let hold_until = service.tell_holds(&self.hub, Tokio.now());
+        if hold_until.or(service.isolation.in_force().level_until).is_some() {
+            self.order_begun.notify_one();
         }
     }
 
-    /// Ends when a temporary level has begun since this last ended. Cancel-safe.
-    pub(crate) async fn temporary_level_begun(&self) {
-        self.level_begun.notified().await;
+    /// Ends when a temporary level, or a hold for a time, has begun since this last ended. Cancel-safe.
+    pub(crate) async fn temporary_order_begun(&self) {
+        self.order_begun.notified().await;
     }
 
     /// What is to be kept for the next process, beginning with the services that were named in this one.
@@ -279,6 +281,7 @@ impl Registry {
             (Ok(_), None) => {
                 let number = service.number;
                 self.newest.send_if_modified(|newest| std::mem::replace(newest, number.max(*newest)) < number);
+                self.changed(&service);
             }
         }
         (service, stand_ins)
@@ -290,10 +293,7 @@ impl Registry {
         let service = new();
         let Some(kept) = services.restorable.get(name) else { return (Arc::new(service), Vec::new()) };
         match service.restore(kept, &services.instance_id) {
-            Ok(()) => {
-                self.changed(&service);
-                (Arc::new(service), stand_ins(&kept.policy))
-            }
+            Ok(()) => (Arc::new(service), stand_ins(&kept.policy)),
             Err(Panicked { message }) => {
                 tell(|| {
                     tracing::error!(service = name, message, "the SDK panicked over a kept policy; it is not used")

@@ -1,5 +1,6 @@
 //! One service of the process.
 
+use super::holds::ToldHolds;
 use crate::containment::Probation;
 use crate::events::Hub;
 use crate::fleet_hint::FleetHint;
@@ -36,6 +37,8 @@ pub(crate) struct ServiceState {
     is_from_file: AtomicBool,
     told: Mutex<Told>,
     probation: Mutex<Probation>,
+    /// The holds that were told of.
+    pub(super) told_holds: ToldHolds,
     /// What the log was told that it is told once.
     pub(crate) told_once: ToldOnce,
     /// Whether it was named since somebody last looked for a place to give to another.
@@ -98,6 +101,7 @@ impl ServiceState {
             is_from_file: AtomicBool::new(false),
             told: Mutex::default(),
             probation: Mutex::default(),
+            told_holds: ToldHolds::default(),
             told_once: ToldOnce::default(),
             was_named: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),

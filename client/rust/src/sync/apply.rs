@@ -279,6 +279,7 @@ fn remove(shared: &Shared, service: &ServiceState, revision: Option<Revision>) {
         return;
     }
     drop(probation);
+    shared.registry.changed(service);
     shared.keep();
     tell(|| tracing::info!(service = %service.name, %revision, "policy removed; the built-in default is in force"));
     shared.hub.tell(Event::PolicyRemoved { service: Arc::clone(&service.name), revision });

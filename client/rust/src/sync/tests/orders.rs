@@ -293,3 +293,63 @@ async fn a_hold_for_a_pool_is_for_its_breaker_alone() {
     let states = scene.service("a").isolation.breaker_states(Tokio.now());
     assert_eq!(states, [(Part::Service, State::Closed), (Part::Pool("reads".into()), State::Open)]);
 }
+
+/// The next event about holds: the service, the hold's owner, and whether it is over.
+async fn hold_event(scene: &mut Scene) -> (String, String, bool) {
+    loop {
+        let (service, hold, is_over) = match scene.event().await {
+            Event::Held { service, hold } => (service, hold, false),
+            Event::HoldOver { service, hold } => (service, hold, true),
+            _ => continue,
+        };
+        assert_eq!((hold.forced(), hold.reason()), (Forced::Open, "the disk is being changed"));
+        return (service.to_string(), hold.owner().to_owned(), is_over);
+    }
+}
+
+fn hold(is_over: bool) -> (String, String, bool) {
+    ("a".to_owned(), "alice".to_owned(), is_over)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_is_told_as_an_event_when_it_is_set_and_when_it_is_released() {
+    let (mut scene, mut stream) = ordered(&Orders::default()).await;
+    order(&mut stream, at(1, 2), &held_open(None, None)).await;
+    assert_eq!(hold_event(&mut scene).await, hold(false));
+    // That it goes on is no news.
+    let and_a_command = {
+        let mut spec = OrdersSpec { holds: held_open(None, None).holds.clone(), ..OrdersSpec::default() };
+        spec.command(Aim::ALL, Action::Reset, "alice".to_owned(), "a drill".to_owned(), WallTime::default());
+        Orders::new(spec).unwrap()
+    };
+    order(&mut stream, at(1, 3), &and_a_command).await;
+    order(&mut stream, at(1, 4), &Orders::default()).await;
+    assert_eq!(hold_event(&mut scene).await, hold(true));
+    order(&mut stream, at(1, 5), &held_open(None, None)).await;
+    assert_eq!(hold_event(&mut scene).await, hold(false));
+    stream.say(FromManager::Removal { service: "a".to_owned(), revision: Some(at(1, 6)) });
+    assert_eq!(hold_event(&mut scene).await, hold(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_hold_has_run_out_is_told_on_time_with_no_manager_there() {
+    let begin = tokio::time::Instant::now();
+    let (mut scene, stream) = ordered(&held_open(None, Some(10 * SECOND))).await;
+    assert_eq!(hold_event(&mut scene).await, hold(false));
+    drop(stream);
+    drop(scene.attempt().await);
+    assert_eq!(hold_event(&mut scene).await, hold(true));
+    assert_eq!(begin.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_an_earlier_process_kept_is_told() {
+    let orders = held_open(None, None);
+    let mut scene = Scene::start(&[], vec![("test", Way::IsOpen)], |shared| {
+        let kept = Kept { service: "a".into(), policy: full(), revision: at(1, 1), is_enabled: true, orders };
+        shared.registry.restore(vec![kept], "checkout-1");
+        shared
+    });
+    scene.shared.registry.service("a");
+    assert_eq!(hold_event(&mut scene).await, hold(false));
+}
