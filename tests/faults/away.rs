@@ -52,6 +52,7 @@ async fn f16_a_manager_paused_longer_than_the_keepalive_is_noticed_and_followed_
         for instance in &instances {
             let seen = notices(instance).await;
             is_protected(instance, &newest, &seen).await;
+            assert!(seen.reason.as_ref().is_some_and(|reason| reason.contains("keepalive")), "{seen:?}");
         }
         assert!(manager.process().is_paused(), "it was not the pause that they noticed");
         manager.process().resume();

@@ -20,6 +20,11 @@
 //! tonic; [`Http`] those of any HTTP client; of others the layer knows that an error is a failure. The policy's rules for
 //! error types are for the inner service's error as its type has it: a boxed one tells no name of what it holds.
 //!
+//! A layer that cannot see what responses say takes each for a success. So it is where something below it has put another
+//! body into tonic's responses, and with the default [`Auto`] and another HTTP client; a warning in the log says so once.
+//! Put such a middleware outside of the layer, and take [`Http`] for other clients; for gRPC in bodies that are not tonic's
+//! it takes an [`Inspect`] that follows them.
+//!
 //! gRPC puts a call's status in a response's headers where there is nothing but a status, as with most errors, and else
 //! in its trailers, behind the body. The layer hands such a response on when it begins, and follows it: the breaker, the
 //! health and the counters of attempts learn of the call when its trailers come, or when the body breaks off. Nothing is
@@ -35,7 +40,7 @@
 //! # Around it and below it
 //!
 //! What is outside of the layer and drops a request, such as tower's timeout, leaves the breaker without a word on the
-//! service: put it below, or the limit into the policy. Tower's `load_shed` and `concurrency_limit` are for the
+//! service: put it below, or the limit into the [layer](IsolationLayer::timeout) or the policy. Tower's `load_shed` and `concurrency_limit` are for the
 //! outside: below, what they turn away is the service's failure, as every error is of which the layer knows nothing.
 //!
 //! # Readiness
@@ -69,13 +74,14 @@ pub use crate::spans::{Attribute, AttributeValue, TraceContext};
 pub use crate::transport::{Auto, Http};
 pub use cofferdam_core::call::Context;
 pub use error::{BoxError, LayerError};
-pub use inspect::{ClassifiedBy, Inspect, MethodOf, StreamsBy};
+pub use inspect::{ClassifiedBy, Inspect, MethodOf, StreamsBy, TimeoutOf};
 pub use isolated::{Isolated, Never, Replay};
 pub use ongoing::Ongoing;
 
 use crate::classify::IntoVerdict;
 use crate::client::Cofferdam;
 use crate::service::Service;
+use std::time::Duration;
 use tower_layer::Layer;
 
 /// Puts a service's isolation around a tower service; made by [`Cofferdam::layer`].
@@ -109,6 +115,16 @@ impl<I, R> IsolationLayer<I, R> {
     pub fn method_of<Req, F: Fn(&Req) -> String>(self, method: F) -> IsolationLayer<MethodOf<I, F>, R> {
         let Self { service, inspect, replay } = self;
         IsolationLayer { service, inspect: MethodOf { inspect, method }, replay }
+    }
+
+    /// The caller's own limit for each call, at every level, as [`Execute::timeout`](crate::Execute::timeout): the policy's
+    /// is in force where it is shorter, and so is that of a request. The service is told of it.
+    ///
+    /// It is for what tower's timeout around the layer would do, which drops the call, so that the breaker learns nothing
+    /// of a service that hangs.
+    pub fn timeout(self, limit: Duration) -> IsolationLayer<TimeoutOf<I>, R> {
+        let Self { service, inspect, replay } = self;
+        IsolationLayer { service, inspect: TimeoutOf { inspect, limit }, replay }
     }
 
     /// Which requests begin a stream, such as gRPC's server streams: they are not told the call's timeout. It bounds how

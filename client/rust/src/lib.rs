@@ -61,8 +61,9 @@
 //!
 //! Calls run wherever they are awaited; timeouts use tokio's timer. The stream to the manager is a task on the tokio
 //! runtime that [`start`](Builder::start) is called in. Without one, timers and task run on one background thread that
-//! the SDK starts. A runtime needs its timer and its I/O: `enable_all`, as `#[tokio::main]` has it. One that is dropped
-//! takes the stream with it, not the protection, and temporary levels still end on time; [`Cofferdam::connection`] says
+//! the SDK starts. The runtime of `start` needs its timer and its I/O: `enable_all`, as `#[tokio::main]` has it; without,
+//! there is no stream, and [`Cofferdam::connection`] says why. Calls on a runtime without a timer are timed by the SDK's own
+//! thread. A runtime that is dropped takes the stream with it, not the protection, and temporary levels still end on time; [`Cofferdam::connection`] says
 //! so. A process that forks starts the SDK after the fork: threads do not come along.
 
 mod builder;

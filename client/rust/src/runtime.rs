@@ -1,22 +1,28 @@
 //! The SDK's clocks, its timer, its random numbers, and the runtime its background task runs on.
 //!
 //! All of it is tokio's: the caller's runtime where there is one. Where there is none, because `start()` was called
-//! before any runtime, or the application runs on another executor, one background thread hosts what needs tokio.
+//! before any runtime, or the application runs on another executor, one background thread hosts what needs tokio; so it
+//! does for the timers of a runtime that was built without.
 
+use crate::panics::{tell, unless_it_panics};
 use cofferdam_core::runtime::Runtime;
 use cofferdam_core::time::{Clocks, Timestamp, WallTime};
 use pin_project_lite::pin_project;
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 /// How long before its first use the clock began. A test's runtime has a time of its own, which may be behind that of
 /// the one before; without this, its clock would stand still.
 const HEAD_START: Duration = Duration::from_secs(24 * 3600);
+
+/// Runtimes that are remembered to have no timer: a process has one or two.
+const MOST_TIMELESS: usize = 16;
 
 /// The engine's host: tokio.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +34,7 @@ pin_project! {
     #[derive(Debug)]
     pub(crate) enum Sleep {
         Timer { #[pin] timer: tokio::time::Sleep },
-        // No timer is to be had: no tokio runtime, and no thread to start one on. The pause is over at once, for a
+        // No timer is to be had: no tokio runtime with one, and no thread to start one on. The pause is over at once, for a
         // call that fails is better than one that never ends.
         Broken,
     }
@@ -45,11 +51,8 @@ impl Runtime for Tokio {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        let Some(handle) = handle() else {
-            return Sleep::Broken;
-        };
-        let _context = handle.enter();
-        Sleep::Timer { timer: tokio::time::sleep(duration) }
+        let on = |runtime: Handle| timer_of(&runtime, duration);
+        handle().and_then(on).or_else(|| own().and_then(on)).map_or(Sleep::Broken, |timer| Sleep::Timer { timer })
     }
 
     fn give_way(&self) -> impl Future<Output = ()> + Send {
@@ -69,6 +72,57 @@ impl Future for Sleep {
             ready!(timer.poll(context));
         }
         Poll::Ready(())
+    }
+}
+
+/// A timer of a runtime. `None`: it was built without, as `enable_time` and `enable_all` have it.
+fn timer_of(runtime: &Handle, duration: Duration) -> Option<tokio::time::Sleep> {
+    if TIMELESS.hold(runtime) {
+        return None;
+    }
+    let _context = runtime.enter();
+    // Tokio says it by a panic, and in no other way. Its message is printed, once for each such runtime.
+    match unless_it_panics(|| tokio::time::sleep(duration)) {
+        Ok(timer) => Some(timer),
+        Err(_) => {
+            TIMELESS.add(runtime);
+            None
+        }
+    }
+}
+
+/// The runtimes that were found to have no timer.
+struct Timeless {
+    /// Whether there are any: most often there are none, and then nothing is looked up.
+    any: AtomicBool,
+    known: Mutex<Vec<Id>>,
+}
+
+static TIMELESS: Timeless = Timeless { any: AtomicBool::new(false), known: Mutex::new(Vec::new()) };
+
+impl Timeless {
+    fn hold(&self, runtime: &Handle) -> bool {
+        self.any.load(Ordering::Relaxed) && self.lock().contains(&runtime.id())
+    }
+
+    fn add(&self, runtime: &Handle) {
+        let mut known = self.lock();
+        if known.contains(&runtime.id()) {
+            return;
+        }
+        known.truncate(MOST_TIMELESS - 1);
+        known.insert(0, runtime.id());
+        drop(known);
+        self.any.store(true, Ordering::Relaxed);
+        tell(|| {
+            tracing::warn!(
+                "a tokio runtime without a timer (`enable_all`): a thread of the SDK's own keeps time for it"
+            )
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Id>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,6 +176,21 @@ pub(crate) fn random_part(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_lines::Warnings;
+
+    #[test]
+    fn a_call_on_a_runtime_without_a_timer_ends_on_time_and_does_not_panic() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (warnings, _guard) = Warnings::of_this_thread();
+        let cofferdam = crate::Cofferdam::builder("test").start();
+        let service = cofferdam.service("users");
+        for _ in 0..2 {
+            let call = service.execute("get", std::future::pending::<std::io::Result<()>>);
+            let answer = runtime.block_on(call.timeout(Duration::from_millis(50)).into_future());
+            assert!(matches!(answer, Err(crate::Error::Timeout)), "{answer:?}");
+        }
+        assert_eq!(warnings.with("without a timer").len(), 1);
+    }
 
     #[test]
     fn pauses_end_without_a_runtime_of_the_callers() {

@@ -184,6 +184,21 @@ impl Service {
         }
     }
 
+    /// Tells the log once that the layer cannot see what responses say.
+    #[cfg(feature = "tower")]
+    #[cold]
+    pub(crate) fn cannot_see(&self, response: &'static str) {
+        if self.state.told_once.is_first("", "response", response) {
+            tell(|| {
+                tracing::warn!(
+                    service = self.name(),
+                    response,
+                    "the tower layer cannot see what such responses say: each counts as a success; see cofferdam::layer"
+                );
+            });
+        }
+    }
+
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn namespace(&self) -> &str {
         &self.client.shared().identity.namespace

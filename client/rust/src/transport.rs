@@ -52,6 +52,7 @@ impl Default for Keepalive {
 pub(crate) struct Manager {
     url: Arc<str>,
     endpoint: Endpoint,
+    keepalive: Keepalive,
 }
 
 /// Why the SDK cannot use a URL.
@@ -76,7 +77,7 @@ impl Manager {
             .keep_alive_timeout(keepalive.timeout)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        Ok(Self { url: url.into(), endpoint })
+        Ok(Self { url: url.into(), endpoint, keepalive })
     }
 
     /// A new connection.

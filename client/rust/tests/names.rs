@@ -34,3 +34,22 @@ fn t25_a_million_names_take_bounded_memory() {
     // They are kept: what each call makes anew protects nobody.
     assert_eq!(cofferdam.service(&name(NAMES - 100)).counters().calls, 1);
 }
+
+/// What the documentation says where each is called, and where each has failed as well, with a tenth to spare.
+#[test]
+fn names_that_are_all_called_take_what_is_said_of_them() {
+    for (names, fails, said_mib) in [(11_000, false, 74), (10_000, true, 112)] {
+        let cofferdam = Cofferdam::builder("test").start();
+        let call = |n: usize| {
+            let service = cofferdam.service(&format!("user-{n}"));
+            let answer = service.execute("get", || async { Ok::<_, Infallible>(1) }).into_future().now_or_never();
+            assert_eq!(answer.unwrap().unwrap(), 1);
+            if fails {
+                let call = service.execute("get", || async { Err::<(), _>(std::io::Error::other("down")) });
+                assert!(call.into_future().now_or_never().unwrap().is_err());
+            }
+        };
+        let memory = allocation_counter::measure(|| (0..names).for_each(call));
+        assert!(memory.bytes_max < (said_mib << 20) * 11 / 10, "{} KiB at once", memory.bytes_max >> 10);
+    }
+}

@@ -81,6 +81,13 @@ pub trait Inspect<Req, Res>: Send + Sync {
         let _ = (response, ongoing);
     }
 
+    /// Whether what a response says of the service cannot be seen, so that it counts as a success whatever it is: told once
+    /// in the log. Default: no.
+    fn is_opaque(&self, response: &Res) -> bool {
+        let _ = response;
+        false
+    }
+
     /// What a result says about the service. Default: a response is a success, and an error is what the policy's
     /// `classification.error_types` say of its type and what a gRPC status among its sources says; where neither speaks, it
     /// is a failure.
@@ -97,6 +104,13 @@ pub trait Inspect<Req, Res>: Send + Sync {
 pub struct MethodOf<I, F> {
     pub(super) inspect: I,
     pub(super) method: F,
+}
+
+/// An [`Inspect`] with a limit for every call; made by [`IsolationLayer::timeout`](super::IsolationLayer::timeout).
+#[derive(Clone, Copy, Debug)]
+pub struct TimeoutOf<I> {
+    pub(super) inspect: I,
+    pub(super) limit: Duration,
 }
 
 /// An [`Inspect`] that knows streams; made by [`IsolationLayer::streams`](super::IsolationLayer::streams).
@@ -119,10 +133,6 @@ macro_rules! forward_to_inner {
     () => {
         fn is_idempotent(&self, request: &Req) -> bool {
             self.inspect.is_idempotent(request)
-        }
-
-        fn timeout(&self, request: &Req) -> Option<Duration> {
-            self.inspect.timeout(request)
         }
 
         fn tell_remaining(&self, request: &mut Req, remaining: Duration) {
@@ -162,6 +172,10 @@ macro_rules! forward_responses {
             self.inspect.follow(response, ongoing);
         }
 
+        fn is_opaque(&self, response: &Res) -> bool {
+            self.inspect.is_opaque(response)
+        }
+
         fn classify(&self, result: Result<&Res, &(dyn StdError + 'static)>, context: Context<'_>) -> Verdict {
             self.inspect.classify(result, context)
         }
@@ -177,8 +191,29 @@ where
         (self.method)(request)
     }
 
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        self.inspect.timeout(request)
+    }
+
     fn is_stream(&self, request: &Req) -> bool {
         self.inspect.is_stream(request)
+    }
+
+    forward_to_inner!();
+    forward_responses!();
+}
+
+impl<Req, Res, I: Inspect<Req, Res>> Inspect<Req, Res> for TimeoutOf<I> {
+    fn method(&self, request: &Req) -> String {
+        self.inspect.method(request)
+    }
+
+    fn is_stream(&self, request: &Req) -> bool {
+        self.inspect.is_stream(request)
+    }
+
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        Some(self.inspect.timeout(request).map_or(self.limit, |limit| limit.min(self.limit)))
     }
 
     forward_to_inner!();
@@ -198,6 +233,10 @@ where
         (self.is_stream)(request)
     }
 
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        self.inspect.timeout(request)
+    }
+
     forward_to_inner!();
     forward_responses!();
 }
@@ -214,6 +253,10 @@ where
 
     fn is_stream(&self, request: &Req) -> bool {
         self.inspect.is_stream(request)
+    }
+
+    fn timeout(&self, request: &Req) -> Option<Duration> {
+        self.inspect.timeout(request)
     }
 
     forward_to_inner!();

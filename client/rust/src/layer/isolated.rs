@@ -163,6 +163,11 @@ where
 
     fn classify(&self, result: Result<&S::Response, &Bad<S::Response, BoxError>>, context: Context<'_>) -> Verdict {
         let context = Context { error_type: std::any::type_name::<S::Error>(), ..context };
+        if let Ok(response) = result
+            && self.inspect.is_opaque(response)
+        {
+            self.service.cannot_see(std::any::type_name::<S::Response>());
+        }
         match result {
             Ok(response) | Err(Bad::Answer(response)) => self.inspect.classify(Ok(response), context),
             Err(Bad::Error(error)) => self.inspect.classify(Err(&**error), context),

@@ -273,3 +273,56 @@ async fn a_rejection_far_below_is_nobodys_failure() {
     }
     assert_eq!(top.service().counters().attempt_neutrals, 5);
 }
+
+/// Around the layer a limit drops the call, and a service that hangs stays healthy in our eyes.
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_the_layers_own_opens_the_breaker_of_a_service_that_hangs() {
+    let cd = client(Level::Enhanced);
+    let hangs = service_fn(|_: u32| std::future::pending::<Result<u32, Boom>>());
+    let layered = cd.layer("users").timeout(SECOND / 50).layer(hangs);
+    let begin = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let error = layered.clone().oneshot(1).await.unwrap_err();
+        assert!(matches!(error.error(), Error::Timeout));
+    }
+    assert_eq!(begin.elapsed(), 3 * SECOND / 50);
+    assert_eq!(layered.service().breaker_state(), Some(BreakerState::Open));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shorter_of_the_layers_limit_and_the_requests_counts() {
+    let request = |timeout: &str| {
+        let request = http::Request::post("/shop.Shop/Get").header("content-type", "application/grpc");
+        request.header("grpc-timeout", timeout).body(()).unwrap()
+    };
+    for (timeout, limit) in [("100m", SECOND / 10), ("700m", SECOND / 2)] {
+        let hangs = service_fn(|_: http::Request<()>| std::future::pending::<Result<http::Response<()>, Boom>>());
+        let layer = client(Level::Enhanced).layer("shop").inspect(Http).timeout(SECOND / 2);
+        let begin = tokio::time::Instant::now();
+        layer.layer(hangs).oneshot(request(timeout)).await.unwrap_err();
+        assert_eq!(begin.elapsed(), limit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_cannot_see_what_responses_say_tells_it_once() {
+    let (warnings, _guard) = crate::log_lines::Warnings::of_this_thread();
+    let answers = |body: &'static str| {
+        service_fn(move |_: http::Request<()>| async move {
+            let response = http::Response::builder().status(200).header("content-type", "application/grpc");
+            Ok::<_, Boom>(response.body(body.to_owned()).unwrap())
+        })
+    };
+    let cd = client(Level::Enhanced);
+    let with_auto = cd.layer("with-auto").layer(answers("internal error, in trailers"));
+    let with_http = cd.layer("with-http").inspect(Http).layer(answers("internal error, in trailers"));
+    let with_own = cd.layer("with-own").classify(|_: Result<&http::Response<String>, _>| Outcome::Success);
+    let with_own = with_own.layer(answers("an answer"));
+    for _ in 0..3 {
+        with_auto.clone().oneshot(http::Request::new(())).await.unwrap();
+        with_http.clone().oneshot(http::Request::new(())).await.unwrap();
+        with_own.clone().oneshot(http::Request::new(())).await.unwrap();
+    }
+    let told = |service: &str| warnings.with("cannot see").iter().filter(|line| line.contains(service)).count();
+    assert_eq!((told("with-auto"), told("with-http"), told("with-own")), (1, 1, 0));
+}

@@ -15,7 +15,7 @@ use followed::Followed;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::error::Error;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -139,6 +139,11 @@ impl<B, C: 'static> Inspect<Request<B>, Response<C>> for Http {
         lacks_status(response) && tonics(response).is_some_and(|response| !response.body().is_end_stream())
     }
 
+    /// gRPC's status is in the trailers, behind a body that is not tonic's.
+    fn is_opaque(&self, response: &Response<C>) -> bool {
+        tonics(response).is_none() && lacks_status(response)
+    }
+
     fn follow(&self, response: &mut Response<C>, ongoing: Ongoing) {
         if let Some(response) = (response as &mut dyn Any).downcast_mut::<TonicResponse>() {
             let body = std::mem::take(response.body_mut());
@@ -214,6 +219,11 @@ impl<Req: 'static, Res: 'static> Inspect<Req, Res> for Auto {
 
     fn is_unfinished(&self, response: &Res) -> bool {
         tonics(response).is_some_and(|response| Inspect::<TonicRequest, _>::is_unfinished(&Http, response))
+    }
+
+    fn is_opaque(&self, response: &Res) -> bool {
+        // The language cannot ask for a response of any body, but for the name of the type.
+        tonics(response).is_none() && type_name::<Res>().starts_with("http::response::Response<")
     }
 
     fn follow(&self, response: &mut Res, ongoing: Ongoing) {

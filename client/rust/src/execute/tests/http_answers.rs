@@ -63,8 +63,11 @@ async fn errors_are_judged_as_without_it() {
         };
         for is_answer in [false, true] {
             let call = service.execute("get", || broken(is_answer));
-            let answered =
-                if comes_first { call.http(look).classify(judged).await } else { call.classify(judged).http(look).await };
+            let answered = if comes_first {
+                call.http(look).classify(judged).await
+            } else {
+                call.classify(judged).http(look).await
+            };
             assert_eq!(answered.is_ok(), is_answer);
         }
         assert_eq!((service.counters().attempt_failures, service.counters().attempt_neutrals), (0, 1));

@@ -32,7 +32,8 @@ async fn a_chain_that_a_call_cannot_use_is_told_in_the_receipt_and_once_in_the_l
         let failure = service.execute(method, || async { Err::<Vec<u32>, _>(Boom(1)) }).answer().await.unwrap_err();
         assert_eq!(failure.receipt.passed_over, Some(PassedOver::NoDegraded));
     }
-    for (step, why) in [("static", "no codec"), ("alternative", "ask an alternative"), ("degraded", "degraded answer")] {
+    for (step, why) in [("static", "no codec"), ("alternative", "ask an alternative"), ("degraded", "degraded answer")]
+    {
         let told = warnings.with(&format!("step=\"{step}\""));
         assert!(told.iter().all(|line| line.contains(why) && line.contains("orders-db")), "{told:?}");
         let of = |method: &str| told.iter().filter(|line| line.contains(method)).count();
