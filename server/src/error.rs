@@ -284,6 +284,9 @@ fn mismatch(key: &ServiceKey, expected: Revision, current: Revision) -> String {
     if expected == Revision::default() {
         return format!("service {key} is registered already, at revision {current}");
     }
+    if current == Revision::default() {
+        return format!("service {key} is not registered, and so not at revision {expected}");
+    }
     format!("service {key} is at revision {current}, not at {expected}: read it again and decide anew")
 }
 
@@ -350,6 +353,20 @@ fn list(violations: &[Violation]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Before, what was told could be typed nowhere.
+    #[test]
+    fn revisions_are_told_as_they_are_typed() {
+        let at = |epoch, revision| Revision { epoch, revision };
+        let key = crate::registry::service_key("default/a").unwrap();
+        let told = |expected, current| Error::RevisionMismatch { key: key.clone(), expected, current }.to_string();
+        assert_eq!(
+            told(at(0, 3), at(7, 26)),
+            "service default/a is at revision 7.26, not at 3: read it again and decide anew"
+        );
+        assert_eq!(told(at(0, 0), at(7, 26)), "service default/a is registered already, at revision 7.26");
+        assert_eq!(told(at(7, 3), at(0, 0)), "service default/a is not registered, and so not at revision 7.3");
+    }
 
     #[test]
     fn what_is_absent_leaves_no_hole_in_the_words() {

@@ -12,13 +12,14 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use cofferdam_proto::FILE_DESCRIPTOR_SET;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body, Frame};
 use percent_encoding::percent_decode_str;
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
 
+mod accept;
 mod door;
 mod front;
 mod guard;
@@ -45,6 +46,7 @@ use self::{
     route::{Found, Route, Table},
     rules::Rpc,
     seeds::{Seed, SeedWrite},
+    transcode::Asked,
 };
 use crate::{config::Config, grpc::InProcess, metrics::Metrics, peer::Peer, registry::Registry};
 
@@ -61,6 +63,9 @@ const METADATA_PREFIX: &str = "cofferdam-";
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
 const JSON: &str = "application/json";
+
+/// Says what a path takes of a `PATCH` (RFC 5789, section 3.1).
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -157,6 +162,9 @@ impl Http {
         let (head, body) = request.into_parts();
         let mut answer =
             self.inner.answer(&head, body).await.unwrap_or_else(|problem| problem.into_response().map(Said::Whole));
+        if head.method == Method::PATCH && answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            answer.headers_mut().insert(ACCEPT_PATCH, HeaderValue::from_static(JSON));
+        }
         let length = match answer.body() {
             Said::Whole(body) => Some(body.len()),
             Said::Stream(_) => None,
@@ -196,6 +204,7 @@ impl Inner {
         if front::is_grpc(&head.headers) {
             return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2"));
         }
+        guard::hosts(head)?;
         if percent_decode_str(head.uri.query().unwrap_or_default()).decode_utf8().is_err() {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
@@ -239,12 +248,31 @@ impl Inner {
         accepts_json(&head.headers)?;
         let body = read(head, body).await?;
         let request = transcode::request(rpc, &variables, head, body).await?;
+        let answer = self.call(rpc, &request, head).await.map_err(|problem| request.refused(problem))?;
+        transcode::response(rpc, answer).await.map(|answer| answer.map(Said::Whole))
+    }
+
+    /// Asks the service, until a revision is met that the request may rest on.
+    async fn call(&self, rpc: &Rpc, request: &Asked, head: &Parts) -> Result<Bytes, Problem> {
         let peer = head.extensions.get::<Peer>().cloned();
-        let answer = self.service.call(rpc.method.clone(), request, metadata(&head.headers), peer).await;
         let is_conditional =
             [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| head.headers.contains_key(name));
-        let answer = answer.map_err(|refusal| Problem::from_refusal(refusal, is_conditional))?;
-        transcode::response(rpc, answer).await.map(|answer| answer.map(Said::Whole))
+        let mut refused = None;
+        for message in request.attempts() {
+            let asked = self.service.call(rpc.method.clone(), message, metadata(&head.headers), peer.clone());
+            match asked.await {
+                Ok(answer) => return Ok(answer),
+                Err(refusal) => {
+                    // A repetition is known by the revision that the first one met.
+                    let is_other = matches!(refusal.reason.as_str(), "REVISION_MISMATCH" | "REQUEST_ID_REUSED");
+                    refused = Some(Problem::from_refusal(refusal, is_conditional));
+                    if !is_other {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| Problem::internal("a request without a message")))
     }
 }
 
@@ -269,6 +297,9 @@ fn metadata(headers: &HeaderMap) -> HeaderMap {
 fn allowing(allow: &str) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = StatusCode::NO_CONTENT;
+    if allow.split(", ").any(|method| method == Method::PATCH.as_str()) {
+        answer.headers_mut().insert(ACCEPT_PATCH, HeaderValue::from_static(JSON));
+    }
     if let Ok(allow) = HeaderValue::from_str(allow) {
         answer.headers_mut().insert(header::ALLOW, allow);
     }
@@ -284,7 +315,8 @@ where
 {
     let encoded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     if encoded {
-        return Err(Problem::unsupported("bodies are taken as they are, without a Content-Encoding"));
+        let problem = Problem::unsupported("bodies are taken as they are, without a Content-Encoding");
+        return Err(problem.with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
@@ -308,25 +340,10 @@ fn too_large() -> Problem {
 
 /// Refuses who wants something else than JSON.
 fn accepts_json(headers: &HeaderMap) -> Result<(), Problem> {
-    if accepts(headers, &[JSON, "application/*", "*/*"]) {
+    if accept::accepts(headers, &[JSON, "application/*", "*/*"]) {
         return Ok(());
     }
     Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "answers are application/json"))
-}
-
-/// Whether somebody wants one of these types, or says nothing of types.
-fn accepts(headers: &HeaderMap, kinds: &[&str]) -> bool {
-    let mut wanted = headers.get_all(header::ACCEPT).iter().peekable();
-    if wanted.peek().is_none() {
-        return true;
-    }
-    let is_one = |range: &str| {
-        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let is_refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00"));
-        let kind = kind.trim().to_ascii_lowercase();
-        !is_refused && kinds.contains(&kind.as_str())
-    };
-    wanted.any(|value| value.to_str().is_ok_and(|ranges| ranges.split(',').any(is_one)))
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl Refusal {
             subject,
             code: status.code(),
             message: if reason.starts_with("REVISION_") {
-                typed(&safe(status.message()))
+                without_rpc(&safe(status.message()))
             } else {
                 safe(status.message())
             },
@@ -202,49 +202,11 @@ pub(super) fn innermost(status: &Status) -> String {
     safe(&innermost.to_string())
 }
 
-/// A manager's words about revisions, which it writes as `7:18`, with what can be typed: `7.18`, or `18` where it knows no
-/// epoch. What lists them is said behind it, as a command.
-fn typed(message: &str) -> String {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let word = |word: &str| {
-        let bare = word.trim_end_matches([',', ':', ';']);
-        match bare.split_once(':') {
-            Some((epoch, revision)) if is_number(epoch) && is_number(revision) => {
-                let epoch = if epoch == "0" { String::new() } else { format!("{epoch}.") };
-                format!("{epoch}{revision}{}", word.get(bare.len()..).unwrap_or_default())
-            }
-            _ => word.to_owned(),
-        }
-    };
-    message.replace(", ListRevisions lists them", "").split(' ').map(word).collect::<Vec<_>>().join(" ")
+/// A manager's words about revisions without the RPC that lists them: that is said behind them, as a command.
+fn without_rpc(message: &str) -> String {
+    message.replace(", ListRevisions lists them", "")
 }
 
 fn safe(text: &str) -> String {
     printable(text).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Before, what was printed could not be typed.
-    #[test]
-    fn revisions_are_told_as_they_are_typed() {
-        for (said, told) in [
-            (
-                "service default/a is at revision 7:26, not at 0:3: read it again",
-                "service default/a is at revision 7.26, not at 3: read it again",
-            ),
-            (
-                "service default/a never was at revision 0:99: its changes go from 7:1 to 7:26, ListRevisions lists them",
-                "service default/a never was at revision 99: its changes go from 7.1 to 7.26",
-            ),
-            (
-                "the oldest that is, is revision 7:2 of 2026-11-22T03:00:00Z",
-                "the oldest that is, is revision 7.2 of 2026-11-22T03:00:00Z",
-            ),
-        ] {
-            assert_eq!(typed(said), told);
-        }
-    }
 }

@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use http::{Method, StatusCode, header, request::Parts, uri::Authority};
+use http::{Method, StatusCode, Version, header, request::Parts, uri::Authority};
 
 use super::{HttpOptions, problem::Problem};
 
@@ -31,19 +31,9 @@ impl Guard {
     }
 
     /// # Errors
-    /// 403 with what mends it; 400 for an invalid `Host`.
+    /// 403 with what mends it; what [`hosts`] says.
     pub(super) fn check(&self, head: &Parts) -> Result<(), Problem> {
-        let hosts = head.headers.get_all(header::HOST);
-        let named = hosts.iter().map(|host| host.as_bytes());
-        let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-        // RFC 9112, section 3.2.
-        if hosts.iter().count() > 1 {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "there are two Host headers"));
-        }
-        for host in named.chain(authority) {
-            let authority = Authority::try_from(host).ok().filter(is_host_and_port);
-            let authority =
-                authority.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "the Host header is no host"))?;
+        for authority in hosts(head)? {
             if !self.knows(authority.host()) {
                 let host = authority.host();
                 return Err(forbidden(format!(
@@ -86,6 +76,24 @@ impl Guard {
         let name = host.strip_suffix('.').unwrap_or(host);
         self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// The hosts that a request is for: that of its header, and that of its target, where they are there.
+///
+/// # Errors
+/// 400 for what RFC 9112 has answered so in section 3.2: HTTP/1.1 without a `Host`, two of them, or one that is no host.
+pub(super) fn hosts(head: &Parts) -> Result<Vec<Authority>, Problem> {
+    let at_fault = |what: &str| Problem::new(StatusCode::BAD_REQUEST, what);
+    let named: Vec<_> = head.headers.get_all(header::HOST).iter().map(|host| host.as_bytes()).collect();
+    match named.len() {
+        0 if head.version == Version::HTTP_11 => return Err(at_fault("there is no Host header")),
+        0 | 1 => {}
+        _ => return Err(at_fault("there are two Host headers")),
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = |host| Authority::try_from(host).ok().filter(is_host_and_port);
+    let hosts = named.into_iter().chain(authority).map(host).collect::<Option<_>>();
+    hosts.ok_or_else(|| at_fault("the Host header is no host"))
 }
 
 /// Whether an authority is a host with a port or without, and nothing else.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{JSON, problem::Problem};
+use super::{JSON, accept::weight, problem::Problem};
 use crate::{
     metrics::{Format, Metrics},
     registry::{Registry, nearest},
@@ -20,6 +20,8 @@ use crate::{
 const CONTRACT: &str = "cofferdam.v1";
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+const OPENMETRICS: &str = "application/openmetrics-text";
 
 /// The one parameter that a page can have.
 const VERBOSE: &str = "verbose";
@@ -68,16 +70,29 @@ impl Page {
         };
         let mut operation = json!({
             "operationId": id, "description": description,
-            "responses": {"200": {"description": "Yes.", "content": {kind: {"schema": {}}}}},
+            "responses": {
+                "200": {"description": "Yes.", "content": {kind: {"schema": {}}}},
+                "default": {"$ref": "#/components/responses/Problem"},
+            },
         });
-        if self == Self::Ready {
-            let verbose =
-                json!({"name": VERBOSE, "in": "query", "allowEmptyValue": true, "schema": {"type": "boolean"}});
-            operation["parameters"] = json!([verbose]);
-            operation["responses"]["503"] = json!({"description": "The manager stops."});
+        match self {
+            Self::Ready => {
+                let verbose =
+                    json!({"name": VERBOSE, "in": "query", "allowEmptyValue": true, "schema": {"type": "boolean"}});
+                operation["parameters"] = json!([verbose]);
+                operation["responses"]["503"] = not_yet("The manager loads its store, or stops.");
+            }
+            Self::Started => operation["responses"]["503"] = not_yet("The manager loads its store."),
+            Self::Metrics => operation["responses"]["200"]["content"][OPENMETRICS] = json!({"schema": {}}),
+            Self::Live | Self::Version | Self::OpenApi => {}
         }
         operation
     }
+}
+
+/// A probe's answer that it is not.
+fn not_yet(description: &str) -> Value {
+    json!({"description": description, "content": {TEXT: {"schema": {}}}})
 }
 
 /// What a probe is told while the store is being loaded. `None`: it is none.
@@ -165,13 +180,13 @@ impl Health {
     }
 }
 
-/// How metrics are to be written. Prometheus names all that it reads; whoever does not name OpenMetrics gets what everything
-/// reads.
+/// How metrics are to be written. Prometheus names all that it reads; whoever does not name OpenMetrics, or wants text more,
+/// gets what everything reads.
 fn format_of(headers: &HeaderMap) -> Format {
-    let names =
-        |value: &HeaderValue| value.to_str().is_ok_and(|ranges| ranges.contains("application/openmetrics-text"));
-    let is_named = headers.get_all(header::ACCEPT).iter().any(names);
-    if is_named { Format::OpenMetrics } else { Format::Prometheus }
+    let open = weight(headers, &[OPENMETRICS]).filter(|weight| *weight > 0.0);
+    let text = weight(headers, &["text/plain", "text/*", "*/*"]);
+    let is_wanted = open.is_some_and(|open| text.is_none_or(|text| open >= text));
+    if is_wanted { Format::OpenMetrics } else { Format::Prometheus }
 }
 
 /// Whether the query asks for more words: `verbose`, with `false`, `0` or anything else behind it.

@@ -157,6 +157,24 @@ impl Problem {
         matches!(self.0.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
     }
 
+    /// The same of a caller whose entity tags were none of ours, or several: 412 names the present revision, and none that was
+    /// expected.
+    pub(super) fn of_entity_tags(mut self) -> Self {
+        let content = &mut self.0;
+        if content.status != StatusCode::PRECONDITION_FAILED {
+            return self;
+        }
+        content.metadata.retain(|name, _| !name.starts_with("expected_"));
+        let part = |name| content.metadata.get(name).map(String::as_str).unwrap_or_default();
+        content.detail = match (part("current_epoch"), part("current_revision")) {
+            ("0", "0") => "If-Match has entity tags of a service that is not registered".to_owned(),
+            (epoch, revision) => format!(
+                "no entity tag in If-Match is that of the service now, \"{epoch}-{revision}\": read it again and decide anew"
+            ),
+        };
+        self
+    }
+
     /// The same with a header.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));

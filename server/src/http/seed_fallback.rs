@@ -7,6 +7,15 @@ use serde_json::{Map, Value, json};
 /// The strategies that there are.
 pub const STRATEGIES: [&str; 4] = ["static", "cached", "alternative", "degraded"];
 
+/// What is beside a strategy, as `fallback_data`.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a> {
+    /// Its fields.
+    pub fields: &'a Map<String, Value>,
+    /// The whole as JSON: what a static answer is.
+    pub text: &'a str,
+}
+
 /// A step of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -20,11 +29,11 @@ pub struct Step {
 ///
 /// # Errors
 /// What is wrong with the strategy.
-pub fn step(strategy: &str, data: Option<&Map<String, Value>>) -> Result<Step, String> {
-    let value = |name: &str| data.and_then(|data| data.get(name));
+pub fn step(strategy: &str, data: Option<Data<'_>>) -> Result<Step, String> {
+    let value = |name: &str| data.and_then(|data| data.fields.get(name));
     let (step, used): (Value, &[&str]) = match strategy {
         "static" => {
-            let payload = data.map_or_else(|| "{}".to_owned(), |data| Value::Object(data.clone()).to_string());
+            let payload = data.map_or("{}", |data| data.text);
             let step = json!({"payload": STANDARD.encode(payload), "contentType": "application/json"});
             return Ok(Step { step: json!({"static": step}), unused: Vec::new() });
         }
@@ -45,7 +54,7 @@ pub fn step(strategy: &str, data: Option<&Map<String, Value>>) -> Result<Step, S
         }
         other => return Err(format!("must be one of {}, and is {other:?}", STRATEGIES.join(", "))),
     };
-    let names = data.into_iter().flat_map(Map::keys);
+    let names = data.into_iter().flat_map(|data| data.fields.keys());
     let unused = names.filter(|name| !used.contains(&name.as_str())).cloned().collect();
     Ok(Step { step, unused })
 }

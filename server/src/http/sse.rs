@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
-use super::{metadata, problem::Problem, route::Variables, rules::Rpc, transcode};
+use super::{accept, metadata, problem::Problem, route::Variables, rules::Rpc, transcode};
 use crate::{grpc::InProcess, peer::Peer};
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -37,7 +37,7 @@ pub(super) async fn answer(
     body: Bytes,
 ) -> Result<Response<BoxStream<'static, Bytes>>, Problem> {
     let request = transcode::request(rpc, variables, head, body).await?;
-    let request = resumed(request, &head.headers)?;
+    let request = resumed(request.encode(), &head.headers)?;
     let peer = head.extensions.get::<Peer>().cloned();
     let messages = service.stream(rpc.method.clone(), request, metadata(&head.headers), peer).await;
     let messages = messages.map_err(|refusal| Problem::from_refusal(refusal, false))?;
@@ -64,7 +64,7 @@ pub(super) async fn answer(
 
 /// Refuses who wants something else than a stream of events.
 pub(super) fn accepts(headers: &HeaderMap) -> Result<(), Problem> {
-    if super::accepts(headers, &[EVENT_STREAM, "text/*", "*/*"]) {
+    if accept::accepts(headers, &[EVENT_STREAM, "text/*", "*/*"]) {
         return Ok(());
     }
     Err(Problem::new(

@@ -9,6 +9,9 @@ mod bodies;
 mod refusals;
 mod streams;
 
+/// What every request of HTTP/1.1 says, unless it says another one.
+pub(super) const HOST: (&str, &str) = ("host", "localhost");
+
 /// What came back.
 pub(super) struct Said {
     pub(super) status: u16,
@@ -34,7 +37,7 @@ pub(super) async fn ask(manager: &Manager, line: &str, headers: &[(&str, &str)],
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, JSON);
     }
-    for (name, value) in headers {
+    for (name, value) in [HOST].iter().chain(headers) {
         request.headers_mut().unwrap().insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
     }
     send(manager, request.body(Full::new(Bytes::from(body))).unwrap()).await
@@ -139,6 +142,9 @@ async fn who_asks_for_the_head_gets_no_body_and_its_length() {
     assert_eq!(head.header("content-length"), whole.text.len().to_string());
     let options = ask(&manager, "OPTIONS /v1/services/a", &[], "").await;
     assert_eq!((options.status, options.header("allow")), (204, "DELETE, PATCH, GET, HEAD, OPTIONS"));
+    assert_eq!(options.header("accept-patch"), JSON);
+    let options = ask(&manager, "OPTIONS /v1/services", &[], "").await;
+    assert_eq!((options.header("allow"), options.header("accept-patch")), ("POST, GET, HEAD, OPTIONS", ""));
 }
 
 /// Before, they came in another order each time.

@@ -7,6 +7,8 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 
 mod condition;
+mod entity_tags;
+mod expected;
 mod json;
 mod parameter;
 mod seed;
@@ -14,6 +16,7 @@ mod tree;
 
 pub(super) use self::{condition::idempotency_key, json::is_one_value};
 
+use self::condition::Condition;
 use super::{
     JSON,
     problem::{Problem, Violation},
@@ -25,11 +28,37 @@ use super::{
 /// millisecond and more.
 pub(super) const LARGE_BYTES: usize = 64 * 1024;
 
-/// The message of a request, encoded.
+/// A request of HTTP as an RPC's.
+#[derive(Debug)]
+pub(super) struct Asked {
+    message: DynamicMessage,
+    condition: Condition,
+}
+
+impl Asked {
+    /// The message, encoded: where it may rest on one of several revisions once for each of them, to be tried until one is
+    /// met.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = Bytes> {
+        let expected = self.condition.expected().into_iter();
+        expected.map(|revision| condition::expecting(&self.message, revision).encode_to_vec().into())
+    }
+
+    /// A refusal in the caller's terms: whoever named none of our revisions, or several, expected none in particular.
+    pub(super) fn refused(&self, problem: Problem) -> Problem {
+        if self.condition.is_one() { problem } else { problem.of_entity_tags() }
+    }
+
+    /// The message, encoded, of an RPC that knows no conditions.
+    pub(super) fn encode(&self) -> Bytes {
+        self.message.encode_to_vec().into()
+    }
+}
+
+/// What a request asks for.
 ///
 /// # Errors
 /// What is wrong with body, path, query or headers: 400 with each field at fault, or 415.
-pub(super) async fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: Bytes) -> Result<Bytes, Problem> {
+pub(super) async fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: Bytes) -> Result<Asked, Problem> {
     let mut message = read_body(rpc, &head.headers, body).await?;
     let (mut faults, mut said) = (Vec::new(), parameter::Said::new());
     for (field, value) in variables {
@@ -47,9 +76,12 @@ pub(super) async fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body
         };
         faults.extend(set.err());
     }
-    faults.extend(condition::set_expected_revision(&mut message, &head.headers).err());
+    let condition = condition::read(&message, &head.headers).unwrap_or_else(|fault| {
+        faults.push(fault);
+        Condition::default()
+    });
     faults.extend(condition::set_request_id(&mut message, &head.headers).err());
-    if faults.is_empty() { Ok(message.encode_to_vec().into()) } else { Err(Problem::invalid(faults)) }
+    if faults.is_empty() { Ok(Asked { message, condition }) } else { Err(Problem::invalid(faults)) }
 }
 
 async fn read_body(rpc: &Rpc, headers: &HeaderMap, body: Bytes) -> Result<DynamicMessage, Problem> {
@@ -96,7 +128,8 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     if kind.trim().eq_ignore_ascii_case(JSON) && is_utf8 {
         return Ok(());
     }
-    Err(Problem::unsupported("the body must be application/json, and its Content-Type say so"))
+    let problem = Problem::unsupported("the body must be application/json, and its Content-Type say so");
+    Err(problem.with_header(header::ACCEPT, HeaderValue::from_static(JSON)))
 }
 
 /// The answer of an RPC as JSON, with the revision of the service in it as its entity tag.

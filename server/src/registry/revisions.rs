@@ -160,7 +160,7 @@ impl History {
         let (oldest, newest) = (revision(self.kept.first()), revision(self.kept.last()));
         let is_older = if wanted.epoch == 0 { wanted.revision < oldest.revision } else { wanted < oldest };
         if self.is_cut && is_older {
-            return Err(self.not_kept(format!("revision {}", shown(wanted))));
+            return Err(self.not_kept(format!("revision {wanted}")));
         }
         Err(Error::RevisionUnknown { key: self.key.clone(), wanted, oldest, newest })
     }
@@ -284,9 +284,4 @@ pub(super) fn check_time(time: &Timestamp, path: &str, now: Timestamp) -> Result
 /// Whether one time is not after another.
 pub(super) fn is_before(time: &Timestamp, other: &Timestamp) -> bool {
     (time.seconds, time.nanos) <= (other.seconds, other.nanos)
-}
-
-/// A revision as somebody asked for it.
-fn shown(revision: Revision) -> String {
-    if revision.epoch == 0 { revision.revision.to_string() } else { revision.to_string() }
 }

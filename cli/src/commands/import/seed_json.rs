@@ -3,7 +3,7 @@
 
 use super::values::{Import, Options, written};
 use crate::message::Fault;
-use cofferdam_server::http::seed_fallback::step;
+use cofferdam_server::http::seed_fallback::{Data, step};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -49,9 +49,10 @@ fn one(service: &str, path: &str, value: Value) -> Result<Import, Fault> {
         fallback.insert("enabled".to_owned(), Value::Bool(enabled));
     }
     if let Some(strategy) = strategy {
+        let text = data.as_ref().map(Value::to_string).unwrap_or_default();
         let data = match &data {
             None => None,
-            Some(Value::Object(data)) => Some(data),
+            Some(Value::Object(fields)) => Some(Data { fields, text: &text }),
             Some(other) => return Err(options.fault("fallback_data", format!("must be an object, and is {other}"))),
         };
         let step = step(&strategy, data).map_err(|what| options.fault("strategy", what))?;

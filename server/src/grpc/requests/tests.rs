@@ -44,7 +44,9 @@ async fn requests_are_counted_by_what_they_were_answered_whichever_way_they_came
     for _ in 0..2 {
         assert_eq!(client.get_service_isolation_info(none.clone()).await.unwrap_err().code(), Code::NotFound);
     }
-    let request = http::Request::get("/v1/services/nobody").body(http_body_util::Full::<bytes::Bytes>::default());
+    let request = http::Request::get("/v1/services/nobody")
+        .header("host", "localhost")
+        .body(http_body_util::Full::<bytes::Bytes>::default());
     assert_eq!(manager.http.answer(request.unwrap()).await.status(), 404);
     let seen = manager.metrics.scrape(crate::metrics::Format::Prometheus).await.unwrap();
     let of = |rpc: &str, code: &str| format!("cofferdam_requests_total{{rpc=\"{rpc}\",code=\"{code}\"}}");

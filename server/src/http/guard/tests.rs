@@ -1,5 +1,5 @@
 use super::*;
-use http::Request;
+use http::{Request, Version};
 
 /// Whether a write of this host and origin passes.
 fn passes(guard: &Guard, host: &str, origin: &str) -> bool {
@@ -72,10 +72,16 @@ fn where_others_come_addresses_are_known_and_names_that_were_given() {
 fn a_host_is_looked_at_wherever_it_stands() {
     let guard = Guard::new(HttpOptions::default());
     let check = |request: http::request::Builder| guard.check(&request.body(()).unwrap().into_parts().0);
+    let status = |request| check(request).map_err(|problem| problem.into_response().status());
     // HTTP/2 has it in the URI.
-    assert!(check(Request::get("http://evil.example/v1")).is_err());
+    let forbidden = Err(StatusCode::FORBIDDEN);
+    assert_eq!(status(Request::get("http://evil.example/v1").version(Version::HTTP_2)), forbidden);
+    assert_eq!(status(Request::get("http://evil.example/v1").header("host", "localhost")), forbidden);
     assert!(check(Request::get("/v1").header("host", "localhost").header("host", "evil.example")).is_err());
     assert!(check(Request::get("/v1").header("host", "not a host")).is_err());
-    assert!(check(Request::get("/v1")).is_ok(), "HTTP/1.0 has none, and browsers do not speak it");
-    assert!(check(Request::get("/v1").header("origin", "http://evil.example")).is_ok(), "it cannot read the answer");
+    assert_eq!(status(Request::get("/v1")), Err(StatusCode::BAD_REQUEST), "HTTP/1.1 has one");
+    let old = Request::get("/v1").version(Version::HTTP_10);
+    assert!(check(old).is_ok(), "HTTP/1.0 has none, and browsers do not speak it");
+    let other = Request::get("/v1").header("host", "localhost").header("origin", "http://evil.example");
+    assert!(check(other).is_ok(), "it cannot read the answer");
 }

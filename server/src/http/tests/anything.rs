@@ -66,7 +66,7 @@ fn any_json_at_any_path_has_an_answer() {
     });
     proptest!(ProptestConfig::with_cases(256), |(method in prop::sample::select(METHODS), path in path(), body in "[{}\\[\\]\",:a0 ]{0,12}")| {
         if let Ok(uri) = path.parse::<http::Uri>() {
-            let request = Request::builder().method(method).uri(uri).header("content-type", JSON);
+            let request = Request::builder().method(method).uri(uri).header("content-type", JSON).header(HOST.0, HOST.1);
             let request = request.body(Full::new(Bytes::from(body))).unwrap();
             runtime.block_on(async {
                 let said = send(&manager, request).await;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::http::transcode::LARGE_BYTES;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::future::poll_fn;
 use std::sync::mpsc;
 use std::task::Poll;
@@ -80,7 +81,8 @@ async fn c13_the_fallback_of_the_go_manager_is_a_body_as_it_is() {
         (json!({"strategy": "static", "fallback_data": "a"}), "fallback.fallback_data", "must be an object"),
         (json!({"strategy": "cached", "fallback_data": {"a": 1}}), "fallback.fallback_data.a", "means nothing"),
         (json!({"strategy": "cached", "chain": []}), "fallback.strategy", "together with chain"),
-        (json!({"strategy": "cached", "retry_delay": -1}), "fallback.retry_delay", "cannot be read"),
+        (json!({"strategy": "cached", "retry_delay": -1}), "fallback.retry_delay", "or whole nanoseconds"),
+        (json!({"strategy": "cached", "timeout": 0.5}), "fallback.timeout", "or whole nanoseconds"),
     ] {
         let said = ask(&manager, line, &[], &body).await;
         let fault = said.json()["violations"][0].clone();
@@ -89,4 +91,32 @@ async fn c13_the_fallback_of_the_go_manager_is_a_body_as_it_is() {
     }
     let twice = r#"{"strategy": "cached", "strategy": "static"}"#;
     assert!(ask(&manager, line, &[], twice).await.text.contains("is there twice"));
+}
+
+/// Before, numbers of more than 64 bits or with zeros at the end became others, fields were sorted, and of two with one name
+/// one was gone.
+#[tokio::test]
+async fn a_static_answer_of_the_go_manager_is_what_was_written() {
+    let manager = Manager::start().await;
+    let data = r#"{ "id": 18446744073709551616, "z": 1.10, "b": [ {"a": 1e2} ], "a": "x \" { \\" , "\u0061 ": null }"#;
+    let kept = r#"{"id":18446744073709551616,"z":1.10,"b":[{"a":1e2}],"a":"x \" { \\","\u0061 ":null}"#;
+    let fallback = format!(r#"{{"strategy": "static", "timeout": 3e10, "fallback_data": {data}}}"#);
+    let registered = format!(r#"{{"service": {{"name": "a"}}, "fallback": {fallback}}}"#);
+    for (line, body) in [("POST /v1/services", registered), ("PUT /v1/services/a/fallback", fallback)] {
+        let said = ask(&manager, line, &[], body).await;
+        let policy = &said.json()["service"]["policy"];
+        let payload = policy["fallback"]["chain"][0]["static"]["payload"].as_str().unwrap();
+        assert_eq!(String::from_utf8(STANDARD.decode(payload).unwrap()).unwrap(), kept);
+        assert_eq!(policy["timeout"]["callTimeout"], "30s");
+    }
+    for (data, field) in [
+        (r#"{"a": 1, "a": 2}"#, "a"),
+        (r#"{"a": {"b": [0, [{"c": 1, "\u0063": 2}]]}}"#, "a.b[1][0].c"),
+        (r#"{"a": {"b": 1, "b": 1}, "c": 1}"#, "a.b"),
+    ] {
+        let body = format!(r#"{{"strategy": "static", "fallback_data": {data}}}"#);
+        let said = ask(&manager, "PUT /v1/services/a/fallback", &[], body).await;
+        let fault = json!([{"field": format!("fallback.fallback_data.{field}"), "description": "is there twice"}]);
+        assert_eq!((said.status, &said.json()["violations"]), (400, &fault));
+    }
 }

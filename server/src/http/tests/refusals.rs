@@ -68,10 +68,10 @@ async fn each_fault_of_a_body_is_named_by_its_path() {
     let body = json!({"service": {"name": 7}, "level": "FULL", "policy": {"retry": {"maxAttempts": -1}}});
     let faults = fields(&ask(&manager, "POST /v1/services", &[], body).await).join("\n");
     for path in [
-        "service.name: cannot be read",
+        "service.name: must be a text",
         "level: is no IsolationLevel; did you mean ISOLATION_LEVEL_FULL? It must be one of ISOLATION_LEVEL_NONE, \
          ISOLATION_LEVEL_BASIC, ISOLATION_LEVEL_ENHANCED, ISOLATION_LEVEL_FULL",
-        "policy.retry.max_attempts: cannot be read",
+        "policy.retry.max_attempts: must be a whole number, 0 to 4294967295",
     ] {
         assert!(faults.contains(path), "{path}: {faults}");
     }
@@ -90,6 +90,45 @@ async fn each_fault_of_a_body_is_named_by_its_path() {
             fault => (400, vec![format!("fallback.chain[1].{fault}")]),
         };
         assert_eq!((said.status, fields(&said)), (status, expected), "{}", said.text);
+    }
+}
+
+/// Before, they came back in the words of Rust, and more digits than are kept were cut off.
+#[tokio::test]
+async fn a_value_that_cannot_be_read_is_answered_with_what_it_must_be() {
+    let manager = Manager::start().await;
+    let whole = "must be a whole number, 0 to 4294967295";
+    let duration = "must be a duration in seconds, as in \"1.5s\"";
+    let digits = "must have at most nine digits behind the point";
+    for (section, field, value, what) in [
+        ("circuitBreaker", "consecutive_failures", json!(-1), whole),
+        ("circuitBreaker", "consecutive_failures", json!(4_294_967_296_u64), whole),
+        ("circuitBreaker", "consecutive_failures", json!(1e23), whole),
+        ("circuitBreaker", "failure_rate", json!("half"), "must be a number"),
+        ("circuitBreaker", "open_duration", json!("1ms"), duration),
+        ("circuitBreaker", "open_duration", json!(1), duration),
+        ("circuitBreaker", "open_duration", json!("1.0000000001s"), digits),
+        ("circuitBreaker", "mode_until", json!("tomorrow"), "must be a time of RFC 3339"),
+        ("circuitBreaker", "mode_until", json!("2026-01-01T00:00:00.0000000001Z"), digits),
+        ("retry", "only_idempotent", json!("yes"), "must be true or false"),
+    ] {
+        let said = ask(&manager, "PATCH /v1/services/a", &[], json!({section: {field: value}})).await;
+        let fault = said.json()["violations"][0]["description"].as_str().unwrap_or_default().to_owned();
+        assert!(said.status == 400 && fault.starts_with(what), "{field}: {}", said.text);
+    }
+    for (query, what) in [
+        ("/v1/stats?window=1ms", duration),
+        ("/v1/stats?window=1.0000000001s", digits),
+        ("/v1/stats?page_size=1e2", "must be a whole number"),
+    ] {
+        let fault = get(&manager, query).await.json()["violations"][0]["description"].as_str().unwrap().to_owned();
+        assert!(fault.starts_with(what), "{query}: {fault}");
+    }
+    // Before, it was told of as _r_e_t_r_y.
+    ask(&manager, "POST /v1/services", &[], json!({"service": {"name": "a"}})).await;
+    for path in ["RETRY", "retry.maxATTEMPTS", "retry.max_Attempts"] {
+        let said = ask(&manager, &format!("PATCH /v1/services/a?update_mask={path}"), &[], json!({})).await;
+        assert!(said.status == 400 && said.text.contains(path), "{path}: {}", said.text);
     }
 }
 
@@ -120,7 +159,7 @@ async fn each_fault_of_a_query_is_named() {
     let manager = Manager::start().await;
     for (query, what) in [
         ("page_sise=1", "page_sise: is no field of ListIsolatedServicesRequest; did you mean pageSize?"),
-        ("pageSize=ten", "pageSize: cannot be read"),
+        ("pageSize=ten", "pageSize: must be a whole number, -2147483648 to 2147483647"),
         ("pageSize=1&page_size=2", "page_size: is there twice"),
         ("pageSize.x=1", "pageSize.x: is wrong from pageSize on"),
         ("=1", "is no field of"),
@@ -134,7 +173,10 @@ async fn each_fault_of_a_query_is_named() {
     }
     for (path, what) in [
         ("/v1/services/a/convergence?revision=1", "has fields: say which, as in revision.epoch"),
-        ("/v1/services/a/convergence?revision.revision=x", "revision.revision: cannot be read"),
+        (
+            "/v1/services/a/convergence?revision.revision=x",
+            "revision.revision: must be a whole number, 0 to 18446744073709551615",
+        ),
         ("/v1/services/a/stats?service=b", "service: is there twice, and not the same"),
         ("/v1/convergence:wait?count=1&percent=2", "percent: is one of two that exclude each other"),
         ("/v1/stats?include_services=yes", "include_services: must be true or false"),
@@ -164,9 +206,12 @@ async fn conditions_that_cannot_hold_are_refused() {
     let manager = Manager::start().await;
     manager.client().await.register_service(registration("a")).await.unwrap();
     let level = json!({"level": "ISOLATION_LEVEL_FULL"});
-    for tag in ["W/\"1-2\"", "\"1-2\", \"3-4\"", "1-2", "\"1\"", "\"1-99999999999999999999\"", ""] {
+    let many = (1..=17).map(|revision| format!("\"1-{revision}\"")).collect::<Vec<_>>().join(",");
+    for (tag, what) in
+        [("1-2", "must be *, or entity tags"), ("", "must be *"), ("*, \"1-2\"", "must be *"), (&many, "16")]
+    {
         let said = ask(&manager, "PUT /v1/services/a/level", &[("if-match", tag)], &level).await;
-        assert!(said.status == 400 && said.text.contains("one entity tag"), "{tag}: {}", said.text);
+        assert!(said.status == 400 && said.text.contains(what), "{tag}: {}", said.text);
     }
     let said = ask(&manager, "GET /v1/services/a", &[("if-match", "\"1-2\"")], "").await;
     assert!(said.status == 400 && said.text.contains("for writes"), "{}", said.text);
@@ -176,6 +221,72 @@ async fn conditions_that_cannot_hold_are_refused() {
     let headers = [("if-match", "\"1-2\""), ("idempotency-key", "x")];
     let said = ask(&manager, "PUT /v1/services/a/level", &headers, twice).await;
     assert_eq!(fields(&said).len(), 2, "{}", said.text);
+}
+
+/// Before, a list and every tag that is not of this manager's making were 400 (RFC 9110, section 13.1.1).
+#[tokio::test]
+async fn if_match_is_true_where_one_of_its_tags_is_the_present_one() {
+    let manager = Manager::start().await;
+    let made = ask(&manager, "POST /v1/services", &[], json!({"service": {"name": "a"}})).await;
+    let first = made.header("etag").to_owned();
+    let mut present = first.clone();
+    let foreign = "\"33a64df5\"";
+    for (tags, level) in [
+        (format!("{foreign}, {present}"), "ISOLATION_LEVEL_FULL"),
+        (format!("{first} ,, \"1-1\",W/\"x,y\""), ""),
+        (format!("W/{first}"), ""),
+        (foreign.to_owned(), ""),
+        ("\"0-2\", \"7-07\"".to_owned(), ""),
+    ] {
+        let body = json!({"level": if level.is_empty() { "ISOLATION_LEVEL_BASIC" } else { level }});
+        let said = ask(&manager, "PUT /v1/services/a/level", &[("if-match", &tags)], body).await;
+        if level.is_empty() {
+            assert_eq!((said.status, said.json()["reason"].clone()), (412, json!("REVISION_MISMATCH")), "{tags}");
+            let (detail, metadata) = (said.json()["detail"].clone(), said.json()["metadata"].clone());
+            assert!(detail.as_str().unwrap().contains(&present), "{detail}");
+            assert_eq!(metadata.as_object().unwrap().len(), 2, "{metadata}");
+        } else {
+            assert_eq!(said.status, 200, "{tags}: {}", said.text);
+            present = said.header("etag").to_owned();
+        }
+    }
+    // An older one in front of the present one, or behind it, and a repetition of either.
+    let key = [("if-match", format!("{first}, {present}")), ("idempotency-key", "one".to_owned())];
+    let key: Vec<_> = key.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let body = json!({"level": "ISOLATION_LEVEL_ENHANCED"});
+    let once = ask(&manager, "PUT /v1/services/a/level", &key, &body).await;
+    let again = ask(&manager, "PUT /v1/services/a/level", &key, &body).await;
+    assert_eq!((once.status, again.status), (200, 200), "{} {}", once.text, again.text);
+    assert_eq!(once.header("etag"), again.header("etag"));
+    let absent = json!({"service": {"name": "b"}});
+    let said = ask(&manager, "POST /v1/services", &[("if-match", foreign)], absent).await;
+    assert!(said.status == 412 && said.text.contains("not registered"), "{}", said.text);
+}
+
+/// Before, the guard against rebinding let pass what names no host (RFC 9112, section 3.2).
+#[tokio::test]
+async fn http_1_1_without_a_host_is_refused_at_every_path() {
+    let manager = Manager::start().await;
+    for path in ["/v1/services", "/livez", "/nothing"] {
+        let request = |version| Request::get(path).version(version).body(Full::<Bytes>::default()).unwrap();
+        let said = send(&manager, request(http::Version::HTTP_11)).await;
+        assert_eq!((said.status, said.header("content-type")), (400, "application/problem+json"), "{path}");
+        assert_ne!(send(&manager, request(http::Version::HTTP_10)).await.status, 400, "{path}");
+        let said = ask(&manager, &format!("GET {path}"), &[("host", "user@localhost")], "").await;
+        assert_eq!(said.status, 400, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_is_not_taken_is_answered_with_those_that_are() {
+    let manager = Manager::start().await;
+    let merge = [("content-type", "application/merge-patch+json")];
+    let said = ask(&manager, "PATCH /v1/services/a", &merge, "{}").await;
+    assert_eq!((said.status, said.header("accept-patch"), said.header("accept")), (415, JSON, JSON));
+    let said = ask(&manager, "POST /v1/services", &merge, "{}").await;
+    assert_eq!((said.status, said.header("accept-patch"), said.header("accept")), (415, "", JSON));
+    let said = ask(&manager, "POST /v1/services", &[("content-encoding", "br")], "{}").await;
+    assert_eq!((said.status, said.header("accept-encoding")), (415, "identity"));
 }
 
 #[tokio::test]
@@ -208,6 +319,7 @@ async fn what_only_http_can_get_wrong() {
         ("DELETE /v1/services/a", &[], "{}", 400, "takes no body"),
         ("GET /v1/services", &[("accept", "text/html")], "", 406, "application/json"),
         ("GET /v1/services", &[("accept", "application/json;q=0")], "", 406, "application/json"),
+        ("GET /v1/services", &[("accept", "application/json;q=0.000, */*;q=0.1")], "", 406, "application/json"),
         ("POST /cofferdam.v1.IsolationService/Any", &[("content-type", "application/grpc+proto")], "", 505, "HTTP/2"),
     ] {
         let said = ask(&manager, line, headers, body).await;

@@ -12,7 +12,7 @@ struct Blocks {
 impl Blocks {
     async fn open(manager: &Manager, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut request = Request::get(path);
-        for (name, value) in headers {
+        for (name, value) in [HOST].iter().chain(headers) {
             request = request.header(*name, *value);
         }
         let answer = manager.http.answer(request.body(Full::<Bytes>::default()).unwrap()).await;

@@ -9,7 +9,12 @@ use std::collections::HashSet;
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value;
 
-use super::{super::problem::Violation, seed, tree::Tree};
+use super::{
+    super::problem::Violation,
+    expected::{expected, too_fine},
+    seed,
+    tree::{Tree, joined},
+};
 use crate::registry::nearest;
 
 /// The most faults that are told.
@@ -32,7 +37,7 @@ pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<
         vec![Violation::new("", what)]
     };
     let tree: Tree = serde_json::from_slice(text).map_err(no_json)?;
-    let tree = seed::translated(kind, tree, path)?;
+    let tree = seed::translated(kind, tree, text, path)?;
     let mut faults = Faults { found: Vec::new(), tries: 0 };
     faults.in_message(kind, &tree, path);
     if !faults.found.is_empty() {
@@ -53,13 +58,16 @@ pub(super) fn read(kind: &MessageDescriptor, text: &[u8], path: &str) -> Result<
 /// Reads one value of a field from JSON, as one in a list where the field is one; what is wrong with it, else.
 pub(super) fn value_of(field: &FieldDescriptor, value: Value) -> Result<prost_reflect::Value, String> {
     let kind = field.kind();
+    if let Some(what) = value.as_str().and_then(|text| too_fine(&kind, text)) {
+        return Err(what.to_owned());
+    }
     let said = value.as_str().map(str::to_owned).filter(|_| kind.as_enum().is_some()).unwrap_or_default();
     let value = if field.is_list() { Value::Array(vec![value]) } else { value };
     let object = Value::Object([(field.json_name().to_owned(), value)].into_iter().collect());
     let message = DynamicMessage::deserialize(field.parent_message().clone(), object);
     message.map(|message| message.get_field(field).into_owned()).map_err(|error| match kind.as_enum() {
         Some(values) => no_value_of(values, &said),
-        None => format!("cannot be read: {}", cleaned(&error)),
+        None => expected(&kind).unwrap_or_else(|| format!("cannot be read: {}", cleaned(&error))),
     })
 }
 
@@ -103,11 +111,6 @@ pub(in crate::http) fn is_one_value(kind: &MessageDescriptor) -> bool {
     kind.full_name().starts_with("google.protobuf.")
 }
 
-/// A field's place below another one's.
-pub(super) fn below(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
 /// serde_json says where in the text, which for a value by itself is nowhere.
 fn cleaned(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -148,10 +151,10 @@ impl Faults {
                 return;
             }
             let Some(field) = field(kind, name) else {
-                self.add(&below(path, name), unknown(kind, name));
+                self.add(&joined(path, name), unknown(kind, name));
                 continue;
             };
-            let path = below(path, field.name());
+            let path = joined(path, field.name());
             if seen.contains(&field.number()) {
                 self.add(&path, "is there twice");
             }
@@ -213,7 +216,15 @@ impl Faults {
         {
             return self.in_message(&kind, value, path);
         }
-        let Some(left) = self.tries.checked_sub(1) else { return };
+        let Some(left) = self.tries.checked_sub(1) else {
+            // The conversion would take it, and drop a part of it.
+            if let Tree::Leaf(Value::String(text)) = value
+                && let Some(what) = too_fine(&field.kind(), text)
+            {
+                self.add(path, what);
+            }
+            return;
+        };
         self.tries = left;
         if let Err(what) = value_of(field, value.to_value()) {
             self.add(path, what);

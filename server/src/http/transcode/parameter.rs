@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage as _};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value as Field};
 use serde_json::Value;
 
 use super::{super::problem::Violation, json};
+
+const FIELD_MASK: &str = "google.protobuf.FieldMask";
 
 /// Which fields were said, by the numbers on the way to them, and what was said of each: a value that is a field's default
 /// leaves no trace in a message.
@@ -53,7 +55,10 @@ fn is_of_fields(field: &FieldDescriptor) -> bool {
 }
 
 fn set_field(message: &mut DynamicMessage, field: &FieldDescriptor, text: &str) -> Result<(), String> {
-    let value = json::value_of(field, in_json(field, text)?)?;
+    let value = match field.kind() {
+        Kind::Message(kind) if kind.full_name() == FIELD_MASK => mask(kind, text),
+        _ => json::value_of(field, in_json(field, text)?)?,
+    };
     if field.is_list() {
         let more = value.as_list().unwrap_or_default().to_vec();
         if let Some(list) = message.get_field_mut(field).as_list_mut() {
@@ -87,8 +92,6 @@ fn in_json(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
             let first = kind.fields().next().map(|first| first.json_name().to_owned()).unwrap_or_default();
             return Err(format!("has fields: say which, as in {}.{first}", field.json_name()));
         }
-        // Masks are said in JSON's names; in the contract's they are as good.
-        Kind::Message(kind) if kind.full_name() == "google.protobuf.FieldMask" => camel_case(text).into(),
         Kind::Bool => match text {
             "true" => true.into(),
             "false" => false.into(),
@@ -99,16 +102,31 @@ fn in_json(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
     })
 }
 
-/// `max_attempts` as `maxAttempts`.
-fn camel_case(text: &str) -> String {
-    let mut rises = false;
-    let mut camel = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '_' => rises = true,
-            _ if std::mem::take(&mut rises) => camel.push(letter.to_ascii_uppercase()),
-            _ => camel.push(letter),
-        }
+/// A mask, with commas between its paths, each in the contract's names or in those of JSON. What is neither stays as it is, so
+/// that whoever refuses it names what was said.
+fn mask(kind: MessageDescriptor, text: &str) -> Field {
+    let paths = text.split(',').filter(|_| !text.is_empty());
+    let paths = paths.map(|path| Field::String(path.split('.').map(snake_case).collect::<Vec<_>>().join(".")));
+    let mut mask = DynamicMessage::new(kind);
+    mask.set_field_by_name("paths", Field::List(paths.collect()));
+    Field::Message(mask)
+}
+
+/// `maxAttempts` as `max_attempts`; what is no such name as it is.
+fn snake_case(name: &str) -> String {
+    let is_capital = |letter: &u8| letter.is_ascii_uppercase();
+    let letters = name.as_bytes();
+    let is_camel = letters.first().is_some_and(u8::is_ascii_lowercase)
+        && !letters.windows(2).any(|two| two.iter().all(is_capital) || two.contains(&b'_'));
+    if !is_camel {
+        return name.to_owned();
     }
-    camel
+    let mut snake = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }

@@ -14,7 +14,8 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn request(rpc: &Rpc, variables: &Variables, head: &Parts, body: &[u8]) -> Result<Bytes, Problem> {
-    wait_for(super::request(rpc, variables, head, Bytes::copy_from_slice(body)))
+    let asked = wait_for(super::request(rpc, variables, head, Bytes::copy_from_slice(body)))?;
+    Ok(asked.attempts().next().unwrap())
 }
 
 fn response(rpc: &Rpc, answer: &[u8]) -> Result<Response<Bytes>, Problem> {
@@ -80,17 +81,19 @@ fn what_is_said_twice_is_the_same_even_where_it_is_a_default() {
 
 #[test]
 fn an_entity_tag_is_taken_as_it_is_written_only() {
-    for (tag, is_one) in [
-        ("\"7-9\"", true),
-        ("\"0-2\"", false),
-        ("\"7-0\"", false),
-        ("\"+1-+2\"", false),
-        ("\"07-9\"", false),
-        ("*", true),
-        ("\"*\"", false),
-        ("W/\"7-9\"", false),
-    ] {
-        assert_eq!(faults_of("/UnregisterService", "/v1?service=a", &[("if-match", tag)]).is_ok(), is_one, "{tag}");
+    let rpc = rpc("/UnregisterService");
+    let expected = |tag: &str| {
+        let head = Request::delete("/v1?service=a").header("if-match", tag).body(()).unwrap().into_parts().0;
+        let asked = wait_for(super::request(&rpc, &Vec::new(), &head, Bytes::new())).unwrap();
+        let revision = |message| v1::UnregisterServiceRequest::decode(message).unwrap().expected_revision;
+        asked.attempts().map(revision).collect::<Vec<_>>()
+    };
+    let at = |epoch, revision| Some(v1::Revision { epoch, revision });
+    assert_eq!(expected("\"7-9\""), [at(7, 9)]);
+    assert_eq!(expected("\"7-9\", W/\"7-11\", \"7-10\", \"8-1\", \"7-9\""), [at(8, 1), at(7, 10), at(7, 9)]);
+    assert_eq!(expected("*"), [None]);
+    for other in ["\"0-2\"", "\"7-0\"", "\"+1-+2\"", "\"07-9\"", "\"*\"", "W/\"7-9\"", "\"1-99999999999999999999\""] {
+        assert_eq!(expected(other), [at(u64::MAX, u64::MAX)], "{other}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! JSON as it was written: names in their order, and twice where they were written twice.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -25,6 +25,25 @@ impl Tree {
         matches!(self, Self::Leaf(Value::Null))
     }
 
+    /// Where in it a name is there twice: its path. `None`: nowhere.
+    pub(super) fn twice(&self) -> Option<String> {
+        match self {
+            Self::Leaf(_) => None,
+            Self::List(values) => {
+                let found = values.iter().enumerate().find_map(|(at, value)| Some((at, value.twice()?)));
+                found.map(|(at, path)| joined(&format!("[{at}]"), &path))
+            }
+            Self::Object(fields) => {
+                let mut seen = HashSet::new();
+                // Put together on the way back: each name on it is copied once, however many are beside it.
+                fields.iter().find_map(|(name, value)| match seen.insert(name) {
+                    true => value.twice().map(|path| joined(name, &path)),
+                    false => Some(name.clone()),
+                })
+            }
+        }
+    }
+
     /// The same as serde_json has it; of names that are there twice, the last one.
     pub(super) fn to_value(&self) -> Value {
         match self {
@@ -33,6 +52,12 @@ impl Tree {
             Self::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value.to_value())).collect(),
         }
     }
+}
+
+/// A path below another one.
+pub(super) fn joined(path: &str, below: &str) -> String {
+    let dot = if path.is_empty() || below.starts_with('[') { "" } else { "." };
+    format!("{path}{dot}{below}")
 }
 
 impl From<Value> for Tree {
