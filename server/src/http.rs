@@ -121,7 +121,7 @@ impl From<&Config> for HttpOptions {
 }
 
 impl Http {
-    /// Over these services. `drain` fires when the manager stops.
+    /// Over these services. `leaving` fires when the manager is about to stop.
     ///
     /// # Errors
     /// What is wrong with the contract's rules for HTTP.
@@ -129,7 +129,7 @@ impl Http {
         service: InProcess,
         registry: Arc<Registry>,
         metrics: Metrics,
-        drain: CancellationToken,
+        leaving: CancellationToken,
         options: HttpOptions,
     ) -> Result<Self, String> {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())?;
@@ -148,7 +148,7 @@ impl Http {
         for (method, path, rpc) in rules {
             routes.add(Route::new(method, &path, Target::Rpc(rpc))?);
         }
-        let health = pages::Health { registry, metrics, drain, openapi: openapi.into() };
+        let health = pages::Health { registry, metrics, leaving, openapi: openapi.into() };
         Ok(Self { inner: Arc::new(Inner { routes, service, guard: Guard::new(options), health }) })
     }
 

@@ -44,6 +44,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     serving: AbortOnDropHandle<()>,
+    leaving: CancellationToken,
     drain: CancellationToken,
     local_addr: SocketAddr,
     spans: Spans,
@@ -53,6 +54,7 @@ pub struct Server {
     _executing: AbortOnDropHandle<()>,
     _events: AbortOnDropHandle<()>,
     webhooks: Vec<AbortOnDropHandle<()>>,
+    shutdown_delay: Duration,
     grace: Duration,
 }
 
@@ -134,7 +136,7 @@ impl Server {
         // Bound first: a second manager on one address is told so before it waits for a store.
         let listener = Listener::bind(address, ListenerOptions::from(config)).map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
-        let drain = CancellationToken::new();
+        let (leaving, drain) = (CancellationToken::new(), CancellationToken::new());
         let connections = listener.connections();
         let (door, key) = Door::new();
         let serving = AbortOnDropHandle::new(tokio::spawn(listener.serve(door, drain.clone())));
@@ -180,6 +182,7 @@ impl Server {
             peers: peers.clone(),
             sync,
             requests: Arc::clone(&requests),
+            leaving: leaving.clone(),
             drain: drain.clone(),
         };
         let routes = routes(api).map_err(|error| StartError::Contract(error.to_string()))?;
@@ -191,7 +194,7 @@ impl Server {
             requests,
             options: MetricsOptions { max_services: config.telemetry.metrics_max_services },
         });
-        let http = Http::new(in_process, Arc::clone(&registry), metrics, drain.clone(), HttpOptions::from(config));
+        let http = Http::new(in_process, Arc::clone(&registry), metrics, leaving.clone(), HttpOptions::from(config));
         let front = Front::new(routes, http.map_err(StartError::Contract)?);
         let warn = config.is_exposed().then_some(local_addr);
         let address = advertised(config, local_addr);
@@ -217,6 +220,7 @@ impl Server {
         key.open(front);
         Ok(Self {
             serving,
+            leaving,
             drain,
             local_addr,
             spans,
@@ -226,6 +230,7 @@ impl Server {
             _executing,
             _events,
             webhooks,
+            shutdown_delay: config.listen.shutdown_delay,
             grace,
         })
     }
@@ -235,8 +240,8 @@ impl Server {
         self.local_addr
     }
 
-    /// Goes on serving until `shutdown` is done. Then health says so, instances are asked to come again elsewhere, and what is
-    /// still connected after the grace is closed.
+    /// Goes on serving until `shutdown` is done. Then it says that it is not ready, and serves on for as long as it was told to
+    /// delay the end; then instances are asked to come again elsewhere, and what is still connected after the grace is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let mut serving = self.serving;
         tokio::select! {
@@ -244,6 +249,14 @@ impl Server {
             () = shutdown => {}
         }
         tracing::info!("stopping");
+        self.leaving.cancel();
+        if !self.shutdown_delay.is_zero() {
+            tracing::info!(delay = ?self.shutdown_delay, "not ready any more; whoever comes is served until then");
+            tokio::select! {
+                _ = &mut serving => return,
+                () = tokio::time::sleep(self.shutdown_delay) => {}
+            }
+        }
         let until = Instant::now() + self.grace;
         self.drain.cancel();
         // An error says that it has ended before.

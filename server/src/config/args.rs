@@ -20,7 +20,12 @@ pub struct ServeArgs {
     #[arg(long)]
     pub insecure_i_understand: bool,
 
-    /// How long connections may take to end on SIGTERM [env: COFFERDAM_LISTEN_GRACE] [default: 10s]
+    /// How long to go on serving after SIGTERM, not ready, for load balancers to notice [env: COFFERDAM_LISTEN_SHUTDOWN_DELAY]
+    /// [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub shutdown_delay: Option<Duration>,
+
+    /// How long connections may take to end after that [env: COFFERDAM_LISTEN_GRACE] [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub grace: Option<Duration>,
 

@@ -25,6 +25,10 @@ pub struct ListenConfig {
     /// commas. Default: none.
     #[serde(deserialize_with = "human::list")]
     pub hosts: Vec<String>,
+    /// How long the manager goes on serving after it was asked to stop, and says that it is not ready, for who has to notice
+    /// that first. At most `24h`. Default `0s`.
+    #[serde(deserialize_with = "human::duration")]
+    pub shutdown_delay: Duration,
     /// How long connections may take to end when the manager stops. At most `24h`. Default `10s`.
     #[serde(deserialize_with = "human::duration")]
     pub grace: Duration,
@@ -41,6 +45,7 @@ pub struct ListenConfig {
 
 impl ListenConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        check_wait("listen.shutdown_delay", self.shutdown_delay)?;
         check_wait("listen.grace", self.grace)?;
         check_within("listen.handshake_timeout", self.handshake_timeout, MIN_HANDSHAKE, MAX_WAIT)?;
         check_within("listen.keepalive_interval", self.keepalive_interval, MIN_KEEPALIVE, MAX_WAIT)?;
@@ -54,6 +59,7 @@ impl Default for ListenConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
             insecure: false,
             hosts: Vec::new(),
+            shutdown_delay: Duration::ZERO,
             grace: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(20),

@@ -23,6 +23,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen.address", Kind::Text),
     ("listen.insecure", Kind::Plain),
     ("listen.hosts", Kind::Text),
+    ("listen.shutdown_delay", Kind::Text),
     ("listen.grace", Kind::Text),
     ("listen.handshake_timeout", Kind::Text),
     ("listen.keepalive_interval", Kind::Text),
@@ -178,6 +179,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
         listen,
         advertise_address,
         insecure_i_understand,
+        shutdown_delay,
         grace,
         handshake_timeout,
         keepalive_interval,
@@ -212,6 +214,7 @@ fn override_by(args: &ServeArgs, config: &mut Config) {
     set(&mut config.listen.address, listen);
     set(&mut config.peers.advertise_address, advertise_address.map(Some));
     set(&mut config.listen.insecure, insecure_i_understand.then_some(true));
+    set(&mut config.listen.shutdown_delay, shutdown_delay);
     set(&mut config.listen.grace, grace);
     set(&mut config.listen.handshake_timeout, handshake_timeout);
     set(&mut config.listen.keepalive_interval, keepalive_interval);

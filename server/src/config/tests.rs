@@ -99,15 +99,16 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 #[test]
 fn each_limit_has_a_flag() {
     let times = ["--handshake-timeout", "--keepalive-interval", "--keepalive-timeout", "--sync-max-age"];
-    let times = times.into_iter().chain(["--sync-stall-timeout"]);
+    let times = times.into_iter().chain(["--sync-stall-timeout", "--shutdown-delay"]);
     let counts = ["--max-services", "--max-instances", "--max-connections", "--reserved-connections"];
     let counts = counts.into_iter().chain(["--max-connections-per-ip", "--max-streams-per-connection"]);
-    let flags: Vec<_> = times.zip(["1s", "2s", "3s", "4s", "5s"]).collect();
+    let flags: Vec<_> = times.zip(["1s", "2s", "3s", "4s", "5s", "6s"]).collect();
     let counts = counts.chain(["--sync-reconnect-rate"]).zip(["1", "2", "3", "4", "5", "6", "7"]);
     let flags: Vec<_> = flags.into_iter().chain(counts).flat_map(|(flag, value)| [flag, value]).collect();
     let Config { listen, limits, sync, .. } = load(&flags, &[("COFFERDAM_SYNC_MAX_AGE", "9s")]).unwrap();
     let seconds = Duration::from_secs;
     let expected = ListenConfig {
+        shutdown_delay: seconds(6),
         handshake_timeout: seconds(1),
         keepalive_interval: seconds(2),
         keepalive_timeout: seconds(3),
@@ -224,6 +225,7 @@ fn settings_must_go_together() {
     }
     assert!(refused(&["--store-timeout", "0s"]).contains("store.timeout"));
     assert!(refused(&["--store-timeout", "25h"]).contains("store.timeout"));
+    assert!(refused(&["--shutdown-delay", "25h"]).contains("listen.shutdown_delay"));
     assert!(refused(&["--grace", "500000000000y"]).contains("listen.grace"));
     let config = load_file("[limits]\nmax_instances = 0").unwrap();
     assert!(config.check().unwrap_err().to_string().contains("limits.max_instances"));

@@ -37,19 +37,26 @@ const OWN: [&str; 2] = [isolation_service_server::SERVICE_NAME, policy_sync_serv
 pub struct HealthApi {
     registry: Arc<Registry>,
     instances: Arc<Instances>,
+    leaving: CancellationToken,
     drain: CancellationToken,
 }
 
 impl HealthApi {
-    /// Over these services and instances. From when `drain` fires the manager as a whole does not serve.
-    pub fn new(registry: Arc<Registry>, instances: Arc<Instances>, drain: CancellationToken) -> Self {
-        Self { registry, instances, drain }
+    /// Over these services and instances. From when `leaving` fires the manager as a whole does not serve; when `drain` does,
+    /// watches end.
+    pub fn new(
+        registry: Arc<Registry>,
+        instances: Arc<Instances>,
+        leaving: CancellationToken,
+        drain: CancellationToken,
+    ) -> Self {
+        Self { registry, instances, leaving, drain }
     }
 
     /// The status under a name; absent where there is nothing of that name.
     fn status(&self, name: &str) -> Option<ServingStatus> {
         if name.is_empty() || OWN.contains(&name) {
-            let stops = self.drain.is_cancelled();
+            let stops = self.leaving.is_cancelled();
             return Some(if stops { ServingStatus::NotServing } else { ServingStatus::Serving });
         }
         if name == STORE {
@@ -91,6 +98,7 @@ impl Watcher {
                 return None;
             }
             self.is_last = self.api.drain.is_cancelled();
+            let is_leaving = self.api.leaving.is_cancelled();
             self.registry.mark_unchanged();
             self.instances.mark_unchanged();
             let now = self.api.status(&self.name).unwrap_or(ServingStatus::ServiceUnknown);
@@ -100,6 +108,7 @@ impl Watcher {
             tokio::select! {
                 changed = self.registry.changed() => changed.ok()?,
                 changed = self.instances.changed() => changed.ok()?,
+                () = self.api.leaving.cancelled(), if !is_leaving => {}
                 () = self.api.drain.cancelled() => {}
             }
         }

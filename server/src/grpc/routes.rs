@@ -39,7 +39,9 @@ pub struct Api {
     pub sync: SyncOptions,
     /// Counts the requests.
     pub requests: Arc<Requests>,
-    /// Fires when this manager stops: streams end, and the health of the whole is "not serving".
+    /// Fires when this manager is about to stop: the health of the whole is "not serving".
+    pub leaving: CancellationToken,
+    /// Fires when it stops: streams end.
     pub drain: CancellationToken,
 }
 
@@ -51,12 +53,12 @@ pub type Routes = Counted<tonic::service::Routes>;
 /// # Errors
 /// [`ReflectionError`] where the descriptors that are part of this program contradict each other.
 pub fn routes(api: Api) -> Result<Routes, ReflectionError> {
-    let Api { registry, instances, executor, peers, sync, requests, drain } = api;
+    let Api { registry, instances, executor, peers, sync, requests, leaving, drain } = api;
     let local = Local::new(Arc::clone(&registry), Arc::clone(&instances), executor);
     let peer = PeerServiceServer::new(PeerApi::new(local.clone(), peers.clone(), sync, drain.clone()));
     let isolation = IsolationApi::new(local, peers.clone(), drain.clone());
     let isolation = IsolationServiceServer::new(isolation).max_decoding_message_size(MAX_REQUEST_BYTES);
-    let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), drain.clone());
+    let health = HealthApi::new(Arc::clone(&registry), Arc::clone(&instances), leaving, drain.clone());
     let isolation = DecodeErrors::new(Timely::new(isolation), MAX_REQUEST_BYTES);
     let routes = tonic::service::Routes::new(isolation)
         .add_service(SyncApi::new(registry, instances, peers, sync, drain))

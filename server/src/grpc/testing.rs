@@ -100,6 +100,7 @@ impl Manager {
             peers: peers.clone(),
             sync,
             requests,
+            leaving: drain.clone(),
             drain: drain.clone(),
         };
         let (told, drained) = (Arc::clone(&registry), drain.clone());

@@ -113,7 +113,8 @@ pub(super) fn while_loading(path: &str) -> Option<Response<Bytes>> {
 pub(super) struct Health {
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Metrics,
-    pub(super) drain: CancellationToken,
+    /// Fires when the manager is about to stop.
+    pub(super) leaving: CancellationToken,
     /// The document.
     pub(super) openapi: Bytes,
 }
@@ -146,7 +147,7 @@ impl Health {
     /// Before the store was loaded [`while_loading`] answers, so only a stop is in the way. A store that is away is none:
     /// reads are served from memory.
     fn ready(&self, is_verbose: bool) -> Response<Bytes> {
-        let stops = self.drain.is_cancelled();
+        let stops = self.leaving.is_cancelled();
         let (status, verdict) =
             if stops { (StatusCode::SERVICE_UNAVAILABLE, "not ready") } else { (StatusCode::OK, "ok") };
         let mut said = String::new();

@@ -3,6 +3,7 @@ use cofferdam_proto::v1::{self, isolation_service_client::IsolationServiceClient
 use std::path::Path;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::transport::Channel;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,6 +23,25 @@ async fn start(config: &Config) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<
         let _ = stopped.await;
     }));
     (address, stop, serving)
+}
+
+/// Asks by a connection of its own: the status, and all that came.
+async fn status(address: SocketAddr, path: &str) -> (u16, String) {
+    let connecting = async {
+        loop {
+            match tokio::net::TcpStream::connect(address).await {
+                Ok(socket) => break socket,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let mut socket = tokio::time::timeout(PATIENCE, connecting).await.expect("nobody listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    let reading = tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut said);
+    tokio::time::timeout(PATIENCE, reading).await.expect("no answer").unwrap();
+    (said.split(' ').nth(1).unwrap().parse().unwrap(), said)
 }
 
 async fn client(address: SocketAddr) -> IsolationServiceClient<Channel> {
@@ -126,20 +146,7 @@ async fn probes_are_answered_while_the_store_is_being_loaded() {
         let config = config.clone();
         async move { Server::start(&config, store, Arc::new(SystemClock)).await.unwrap() }
     });
-    let status = async |path: &str| {
-        let mut socket = loop {
-            match tokio::net::TcpStream::connect(address).await {
-                Ok(socket) => break socket,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
-        let mut said = String::new();
-        let reading = tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut said);
-        tokio::time::timeout(PATIENCE, reading).await.expect("no answer").unwrap();
-        (said.split(' ').nth(1).unwrap().parse::<u16>().unwrap(), said)
-    };
+    let status = async |path: &str| status(address, path).await;
     assert_eq!(status("/livez").await.0, 200);
     for probe in ["/readyz", "/readyz?verbose", "/startupz"] {
         let (code, said) = status(probe).await;
@@ -166,6 +173,32 @@ async fn probes_are_answered_while_the_store_is_being_loaded() {
     }
     stop.send(()).unwrap();
     tokio::time::timeout(PATIENCE, serving).await.expect("it never stopped").unwrap();
+}
+
+/// Before, the port was closed at once, and whoever probes by a connection of its own never heard that it is not ready.
+#[tokio::test]
+async fn who_probes_hears_of_a_stop_while_others_are_still_served() {
+    let mut config = config(StoreKind::Memory, Path::new(""));
+    config.listen.shutdown_delay = Duration::from_secs(3600);
+    let (address, stop, serving) = start(&config).await;
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    stop.send(()).unwrap();
+    let told = tokio::time::timeout(PATIENCE, watch.message()).await.expect("nobody told").unwrap();
+    assert_eq!(told.unwrap().status(), ServingStatus::NotServing);
+    let (code, said) = status(address, "/readyz?verbose").await;
+    assert!(code == 503 && said.contains("[-] stopping"), "{said}");
+    for path in ["/livez", "/v1/services"] {
+        assert_eq!(status(address, path).await.0, 200, "{path}");
+    }
+    client(address).await.register_service(crate::testing::registration("payments")).await.unwrap();
+    assert!(!serving.is_finished());
+    tokio::time::pause();
+    tokio::time::timeout(config.listen.shutdown_delay * 2, serving).await.expect("it never stopped").unwrap();
+    assert_eq!(watch.message().await.unwrap(), None);
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
