@@ -258,13 +258,18 @@ impl Builder {
             shared.keep_in(&dir);
         }
         let shared = Arc::new(shared);
-        let tasks = if has_manager { start_tasks(&shared) } else { Vec::new() };
+        let mut tasks = if has_manager { start_tasks(&shared) } else { Vec::new() };
         if tasks.is_empty() {
             if has_manager {
                 faults.push(InvalidSetting::NoRuntime);
             }
             let reason = faults.iter().map(ToString::to_string).next();
             shared.link.disconnected(reason.as_deref().unwrap_or("no manager is configured"), true);
+        }
+        // What was found in the directory may be a level for a time, whether a manager comes or not.
+        if has_manager || shared.file.is_some() {
+            let levels = Task::spawn(|stop| levels::run(Arc::clone(&shared), stop));
+            tasks.extend(levels.map(Task::outliving_shutdown));
         }
         (Cofferdam::new(shared, tasks), faults)
     }
@@ -316,8 +321,7 @@ fn start_tasks(shared: &Arc<Shared>) -> Vec<Task> {
         .as_ref()
         .and_then(|file| Task::spawn(|stop| policy_file::run(Arc::clone(shared), Arc::clone(file), stop)));
     let containment = Task::spawn(|stop| containment::run(Arc::clone(shared), stop));
-    let levels = Task::spawn(|stop| levels::run(Arc::clone(shared), stop)).map(Task::outliving_shutdown);
-    sync.into_iter().chain(keeper).chain(containment).chain(levels).collect()
+    sync.into_iter().chain(keeper).chain(containment).collect()
 }
 
 /// What protects where nobody has said anything.

@@ -1,6 +1,9 @@
 use super::*;
+use crate::runtime::clocks;
 use crate::{BreakerState, Cofferdam, Level, Origin, PolicySpec, Service};
+use cofferdam_core::orders::{OrdersSpec, TemporaryLevel};
 use cofferdam_core::policy::{BreakerPolicy, TimeoutPolicy};
+use cofferdam_core::time::WallTime;
 use std::fs;
 
 fn identity(application: &str, namespace: &str) -> Identity {
@@ -62,6 +65,22 @@ async fn the_first_call_runs_under_the_policy_that_was_kept() {
     let file = cofferdam.policy_file().unwrap();
     assert_eq!((file.found, file.unusable, file.refusal, file.writes), (2, 0, None, 0));
     assert_eq!(fs::read(file.path).unwrap(), bytes);
+}
+
+/// Without a manager nothing ended it: a process could stay without protection for ever.
+#[tokio::test(start_paused = true)]
+async fn a_temporary_level_that_was_kept_ends_on_time_where_there_is_no_manager() {
+    let dir = tempfile::tempdir().unwrap();
+    let since_1970 = clocks().wall.saturating_since(WallTime::after_1970(Duration::ZERO));
+    let until = WallTime::after_1970(since_1970 + Duration::from_secs(60));
+    let level = TemporaryLevel { level: Level::None, until, actor: "alice".to_owned(), reason: String::new() };
+    let orders = Orders::new(OrdersSpec { level: Some(level), ..OrdersSpec::default() }).unwrap();
+    let bytes = file_of("checkout", "default", &[Kept { orders, ..kept("a", 5, true) }]);
+    let cofferdam = started(dir.path(), Some(&bytes));
+    let service = cofferdam.service("a");
+    assert_eq!(service.policy().level, Level::None);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(service.policy().level, Level::Full);
 }
 
 #[test]
