@@ -135,15 +135,15 @@ pub async fn execute<R: Runtime, O: Operation>(
     };
     tally.watch(pin!(call.clock.runtime.give_way())).await;
     let why = cause.why(progress.last_outcome);
+    let mut receipt = call.receipt(&progress, why);
     let stand_in = match why {
-        Some(why) => tally.watch(pin!(call.fall_back(operation, &mut progress, why))).await,
+        Some(why) => tally.watch(pin!(call.fall_back(operation, &progress, why, &mut receipt))).await,
         None => None,
     };
     if tally.has_waited() {
         call.clock.has_moved();
     }
     call.time_other();
-    let receipt = call.receipt(&progress, why);
     match stand_in {
         Some((value, source)) => {
             tally.end(source.counter());
@@ -189,8 +189,6 @@ struct Progress {
     alone: Option<Duration>,
     /// Whether the only attempt, a success, is to be counted together with its call.
     counts_attempt: bool,
-    /// Why the last of what was to stand in, and was passed over, was.
-    passed_over: Option<PassedOver>,
 }
 
 impl<'a, R: Runtime> Call<'a, R> {
@@ -256,20 +254,12 @@ impl<'a, R: Runtime> Call<'a, R> {
     }
 
     fn receipt(&self, progress: &Progress, why: Option<Why>) -> Receipt {
-        let Progress { attempts, passed_over, .. } = *progress;
-        Receipt { attempts, why, revision: self.in_force.revision, passed_over }
+        Receipt { attempts: progress.attempts, why, revision: self.in_force.revision, passed_over: None }
     }
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            attempts: 0,
-            hedges: 0,
-            last_outcome: Outcome::Neutral,
-            alone: None,
-            counts_attempt: false,
-            passed_over: None,
-        }
+        Self { attempts: 0, hedges: 0, last_outcome: Outcome::Neutral, alone: None, counts_attempt: false }
     }
 }

@@ -1,7 +1,7 @@
 //! The fallback part of a call: the chain of the policy, then the caller's own fallback.
 
 use super::timeout::{Elapsed, timeout};
-use super::{Call, Operation, PassedOver, Payload, Progress, Source, Why};
+use super::{Call, Operation, PassedOver, Payload, Progress, Receipt, Source, Why};
 use crate::policy::FallbackStep;
 use crate::runtime::Runtime;
 use std::time::Duration;
@@ -18,14 +18,15 @@ impl<R: Runtime> Call<'_, R> {
     pub(super) async fn fall_back<O: Operation>(
         &self,
         operation: &mut O,
-        progress: &mut Progress,
+        progress: &Progress,
         why: Why,
+        receipt: &mut Receipt,
     ) -> Option<(O::Output, Source)> {
         if self.options.is_alternative {
             return None;
         }
-        let pass_over = |operation: &mut O, progress: &mut Progress, step, passed_over| {
-            progress.passed_over = Some(passed_over);
+        let mut pass_over = |operation: &mut O, step: &'static str, passed_over| {
+            receipt.passed_over = Some(passed_over);
             operation.passed_over(step, passed_over);
         };
         let policy = self.policy();
@@ -33,7 +34,7 @@ impl<R: Runtime> Call<'_, R> {
             for step in policy.fallback.steps(policy.level) {
                 match self.step(operation, progress, step, why).await {
                     Ok(answer) => return Some(answer),
-                    Err(Some(passed_over)) => pass_over(operation, progress, step.name(), passed_over),
+                    Err(Some(passed_over)) => pass_over(operation, step.name(), passed_over),
                     Err(None) => {}
                 }
                 self.clock.has_moved();
@@ -42,7 +43,7 @@ impl<R: Runtime> Call<'_, R> {
         match timeout(self.clock.runtime, self.own_limit(), operation.local_fallback(why)).await {
             Ok(answer) => Some((answer?, Source::Local)),
             Err(Elapsed) => {
-                pass_over(operation, progress, Source::Local.name(), PassedOver::TooLate);
+                pass_over(operation, Source::Local.name(), PassedOver::TooLate);
                 None
             }
         }
