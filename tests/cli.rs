@@ -4,6 +4,7 @@ mod auto_level;
 mod contexts;
 mod declare;
 mod docs;
+mod docs_managers;
 mod documents;
 mod errors;
 mod explain;

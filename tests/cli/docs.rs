@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 /// The `sh` blocks of a document that are commands of `cofferdam`.
-fn commands_of(name: &str) -> Vec<Snippet> {
+pub(super) fn commands_of(name: &str) -> Vec<Snippet> {
     let text = std::fs::read_to_string(workspace_root().join(name)).unwrap();
     let is_ours = |commands: &str| commands.lines().any(|line| line.trim_start().starts_with("cofferdam "));
     let snippets: Vec<_> = shell_snippets(&text).into_iter().filter(|snippet| is_ours(&snippet.commands)).collect();
@@ -18,7 +18,7 @@ fn commands_of(name: &str) -> Vec<Snippet> {
 
 impl Operator {
     /// Runs commands in a shell that knows the binary, in this operator's folder.
-    fn paste(&self, commands: &str) -> Said {
+    pub(super) fn paste(&self, commands: &str) -> Said {
         let folder = manager_binary().parent().unwrap();
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let paths = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&paths));

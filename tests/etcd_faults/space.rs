@@ -2,7 +2,8 @@
 
 use super::*;
 use cofferdam_tests::wire::registration;
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions, DeleteOptions};
+use cofferdam_tests::{shell_snippets, workspace_root};
+use etcd_client::DeleteOptions;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -51,13 +52,9 @@ async fn a_full_etcd_refuses_writes_with_the_fix_and_disturbs_nobody(release: Re
     assert_eq!((connected().await, losses(&mut manager)), (1, 0), "the instance stays");
 
     filler.delete("filler/", Some(DeleteOptions::new().with_prefix())).await.unwrap();
-    let head = filler.get("any", None).await.unwrap().header().unwrap().revision();
-    filler.compact(head, Some(CompactionOptions::new().with_physical())).await.unwrap();
-    filler.defragment().await.unwrap();
-    let member = filler.status().await.unwrap().header().unwrap().member_id();
-    let mut of_the_member = AlarmOptions::new();
-    of_the_member.with_member(member);
-    filler.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of_the_member)).await.unwrap();
+    let guide = std::fs::read_to_string(workspace_root().join("docs/etcd.md")).unwrap();
+    let remedy = shell_snippets(&guide).into_iter().find(|snippet| snippet.commands.contains("alarm disarm")).unwrap();
+    etcd.control(&remedy.commands);
     eventually("health to say that it can be written again", async || match store().await {
         ServingStatus::Serving => Ok(()),
         status => Err(status),

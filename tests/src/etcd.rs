@@ -160,6 +160,21 @@ impl Etcd {
         etcd_client::Client::connect(addresses, None).await.expect("etcd answers")
     }
 
+    /// Runs commands in a shell that knows `etcdctl`, which is told where the first member is.
+    ///
+    /// # Panics
+    ///
+    /// If one fails.
+    pub fn control(&self, commands: &str) {
+        let (paths, programs) = (std::env::var_os("PATH").unwrap_or_default(), tool("etcdctl"));
+        let paths = programs.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&paths));
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", commands]).env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", self.address(0));
+        shell.env("PATH", std::env::join_paths(paths).expect("paths without a colon"));
+        let output = shell.output().expect("sh starts");
+        assert!(output.status.success(), "{commands}\n{output:?}");
+    }
+
     /// Ends a member as a power cut would.
     pub fn kill(&mut self, member: usize) {
         if let Some(process) = &mut self.members[member].process {
