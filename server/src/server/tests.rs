@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::ConfigError;
+use crate::store::MemoryStore;
 use cofferdam_proto::v1::{self, isolation_service_client::IsolationServiceClient};
 use std::path::Path;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -118,18 +120,6 @@ async fn an_open_door_is_not_opened_by_mistake() {
 }
 
 #[tokio::test]
-async fn the_manager_never_dials_itself_or_its_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = config(StoreKind::Etcd, dir.path());
-    config.store.etcd_endpoints = vec!["http://127.0.0.1:2379".to_owned(), "[::1]:2380/".to_owned()];
-    let local = "127.0.0.1:7420".parse().unwrap();
-    let own = own_addresses(&config, local).await;
-    let expected: Vec<SocketAddr> =
-        ["127.0.0.1:7420", "127.0.0.1:2379", "[::1]:2380"].iter().map(|text| text.parse().unwrap()).collect();
-    assert_eq!(own, expected);
-}
-
-#[tokio::test]
 async fn probes_are_answered_while_the_store_is_being_loaded() {
     let config = config(StoreKind::Memory, Path::new(""));
     let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -232,16 +222,4 @@ async fn a_file_that_holds_no_certificate_vouches_for_nobody() {
     config.webhook.ca_file = Some(file.path().to_owned());
     let refused = Server::bind(&config).await.unwrap_err().to_string();
     assert!(refused.starts_with("cannot read webhook.ca_file") && refused.contains("no certificate"), "{refused}");
-}
-
-/// A manager asks its instances to come back over so much time, and said "all" of those who had come in the first ten seconds.
-#[test]
-fn all_instances_means_all_that_were_asked_to_spread() {
-    let settling = |reconnect_rate, max_instances| {
-        super::settling(SyncOptions { reconnect_rate, ..SyncOptions::default() }, max_instances)
-    };
-    assert_eq!(settling(2_000, 20_000), Duration::from_secs(10));
-    assert_eq!(settling(500, 20_000), Duration::from_secs(40));
-    assert_eq!(settling(2_000, 100), SETTLING);
-    assert_eq!(settling(1, 1_000_000), Duration::from_secs(300));
 }
