@@ -25,6 +25,7 @@ lint: ## formatting, clippy, docs, the contract's rules, licences and banned dep
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --features cofferdam-tests/opentelemetry --test spans -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lib
+	RUSTDOCFLAGS="-D warnings" cargo doc --package cofferdam-cli --bins --no-deps --document-private-items
 	cargo fmt --manifest-path tools/protoc/Cargo.toml --check
 	cargo clippy --manifest-path tools/protoc/Cargo.toml -- -D warnings
 	cargo fmt --manifest-path bench/Cargo.toml --check

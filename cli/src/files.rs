@@ -61,7 +61,7 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
 ///
 /// # Errors
 ///
-/// As [`bytes`], and where it is no YAML.
+/// As [`bytes()`], and where it is no YAML.
 pub(crate) fn documents(path: &Path) -> Result<Vec<Value>, FileError> {
     let bytes = bytes(path)?;
     let text = String::from_utf8(bytes).map_err(|_| FileError::of(path, "is no text in UTF-8"))?;

@@ -133,7 +133,7 @@ pub(crate) fn in_pieces(out: &mut dyn Write) -> BufWriter<&mut dyn Write> {
     BufWriter::with_capacity(PIECE_BYTES, out)
 }
 
-/// Prints a document, as [`document`] does. JSON goes out as it is made: a list of many services
+/// Prints a document, as [`document()`] does. JSON goes out as it is made: a list of many services
 /// is tens of MB of it.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ pub(crate) struct Common {
     /// How long it may take, all in all [default: 10s for each answer, 30s for instances]
     #[arg(long, value_name = "TIME", value_parser = patience)]
     pub(crate) timeout: Option<Duration>,
-    /// Who asks, for the manager's records [env: COFFERDAM_ACTOR] [default: user@host]
+    /// Who asks, for the manager's records; user@host unless it is said [env: COFFERDAM_ACTOR]
     #[arg(long, value_name = "NAME")]
     pub(crate) actor: Option<String>,
 }

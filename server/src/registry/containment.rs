@@ -99,10 +99,10 @@ impl Recorded {
         let revision = revision_from_wire(record.revision.ok_or(Unreadable::Missing("revision"))?);
         let time = record.create_time.ok_or(Unreadable::Missing("create_time"))?;
         let nanos = u32::try_from(time.nanos).unwrap_or(u32::MAX);
-        let since = WallTime::new(time.seconds, nanos).map_err(|_| Unreadable::Missing("create_time"))?;
+        let since = WallTime::new(time.seconds, nanos).map_err(|_| Unreadable::Invalid("create_time"))?;
         let policy = match &record.policy_hash {
             hash if hash.is_empty() => None,
-            hash => Some(PolicyHash::try_from(&hash[..]).map_err(|_| Unreadable::Missing("policy_hash"))?),
+            hash => Some(PolicyHash::try_from(&hash[..]).map_err(|_| Unreadable::Invalid("policy_hash"))?),
         };
         let in_place = match record.in_place_revision {
             Some(revision) => Some(Arc::new(Registered::decode(key, &record.in_place, revision_from_wire(revision))?)),

@@ -81,6 +81,8 @@ pub(super) enum Unreadable {
     SchemaVersion(u32),
     #[error("its {0} is missing")]
     Missing(&'static str),
+    #[error("its {0} is none")]
+    Invalid(&'static str),
     #[error("it is filed under another service's key")]
     Misfiled,
     #[error("{0}")]
