@@ -1,5 +1,6 @@
 //! What HTTP's answers say of a service, by the policy's lists of statuses.
 
+use crate::runtime::time_until;
 use cofferdam_core::call::{Context, Pushback, Verdict};
 use cofferdam_core::outcome::Outcome;
 use http::header::{HeaderMap, RETRY_AFTER};
@@ -12,8 +13,8 @@ use std::time::Duration;
 pub struct HttpAnswer {
     /// Its status, for example 503.
     pub status: u16,
-    /// When the service is worth asking again, as its `retry-after` has it in seconds. `None`: it does not say, or by a
-    /// date.
+    /// When the service is worth asking again, as its `retry-after` has it: in seconds, or by a date, which is read against
+    /// this machine's clock. `None`: it does not say.
     pub retry_after: Option<Duration>,
 }
 
@@ -46,13 +47,38 @@ impl From<StatusCode> for HttpAnswer {
 
 impl From<(StatusCode, &HeaderMap)> for HttpAnswer {
     fn from((status, headers): (StatusCode, &HeaderMap)) -> Self {
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        Self { status: status.as_u16(), retry_after: seconds.map(Duration::from_secs) }
+        let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?.trim()));
+        Self { status: status.as_u16(), retry_after }
     }
 }
 
 impl<B> From<&Response<B>> for HttpAnswer {
     fn from(response: &Response<B>) -> Self {
         (response.status(), response.headers()).into()
+    }
+}
+
+/// RFC 9110, section 10.2.3. A date that is over is now.
+fn retry_after(text: &str) -> Option<Duration> {
+    let seconds = || text.parse().ok().map(Duration::from_secs);
+    seconds().or_else(|| httpdate::parse_http_date(text).ok().map(time_until))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(retry_after: &str) -> Option<Duration> {
+        HttpAnswer::from(&Response::builder().status(503).header(RETRY_AFTER, retry_after).body(()).unwrap())
+            .retry_after
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(of(" 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(of("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        // As RFC 9110 has it, of the year 9999.
+        assert!(of("Fri, 31 Dec 9999 23:59:59 GMT").is_some_and(|left| left > Duration::from_secs(1 << 30)));
+        assert_eq!((of("soon"), of("-1"), of("")), (None, None, None));
     }
 }

@@ -139,6 +139,15 @@ pub(crate) fn age_of(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_default()
 }
 
+/// How long it is until a time by the wall clock. Zero where that is over.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the third place that reads the wall clock: a date that a service has said"
+)]
+pub(crate) fn time_until(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
 /// The caller's runtime, else the SDK's own. `None`: the system has no thread left for it.
 pub(crate) fn handle() -> Option<Handle> {
     Handle::try_current().ok().or_else(own)
