@@ -23,7 +23,13 @@ use tonic::{
 
 use self::{answers::Answers, containing::Suspicions, decoder::SyncDecoder};
 use crate::{
-    config::SyncConfig, error::Error, grpc::error, instances::Instances, peer::Peer, peers::Peers, registry::Registry,
+    config::SyncConfig,
+    error::Error,
+    grpc::{error, timely::Messages},
+    instances::Instances,
+    peer::Peer,
+    peers::Peers,
+    registry::Registry,
     supervise::supervised,
 };
 
@@ -196,7 +202,8 @@ impl SyncApi {
             };
             return Err(error::with_retry_after(&error, Some(self.shared.reconnect_within())));
         }
-        let inbound = Streaming::new_request(SyncDecoder, request.into_body(), None, Some(MAX_MESSAGE_BYTES));
+        let inbound =
+            Streaming::new_request(SyncDecoder, Messages::new(request.into_body()), None, Some(MAX_MESSAGE_BYTES));
         let stream = session::stream(Arc::clone(&self.shared), inbound, peer);
         let mut response = http::Response::new(Body::new(Answers::new(stream)));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);

@@ -1,7 +1,8 @@
 //! Requests that have to arrive.
 //!
 //! What a request holds of the manager is held until its message is there, and a client that keeps its connection alive
-//! may take for ever. So the message of a request has so much time, from the headers on.
+//! may take for ever. So the message of a request has so much time, from the headers on; and each message of a stream has it,
+//! from its first byte on: between two of them there may be any time.
 
 use std::{
     pin::Pin,
@@ -17,7 +18,11 @@ use tonic::{Status, body::Body, codegen::Service, codegen::http, server::NamedSe
 use super::error::status;
 use crate::error::Error;
 
-/// How long the message of a request may take to arrive.
+mod messages;
+
+pub(super) use messages::Messages;
+
+/// How long a message may take to arrive.
 pub(super) const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 
 /// A service of which no request is a stream.
@@ -69,7 +74,7 @@ impl HttpBody for Arriving {
         }
         let until = self.until;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        timer.as_mut().poll(cx).map(|()| Some(Err(status(&Error::NotArrived { within: ARRIVES_WITHIN }))))
+        timer.as_mut().poll(cx).map(|()| Some(Err(not_arrived())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -79,6 +84,10 @@ impl HttpBody for Arriving {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+fn not_arrived() -> Status {
+    status(&Error::NotArrived { within: ARRIVES_WITHIN })
 }
 
 #[cfg(test)]

@@ -2,11 +2,21 @@
 
 use super::*;
 use crate::{
-    grpc::SyncOptions,
+    grpc::{SyncApi, SyncOptions},
+    instances::Instances,
     listener::ListenerOptions,
-    testing::{FaultyStore, reason},
+    peer::Peer,
+    peers::Peers,
+    testing::{FaultyStore, reason, registry},
 };
-use tonic::Code;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use prost::Message as _;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, codegen::Service as _};
 use v1::sync_request::Message;
 
 #[tokio::test]
@@ -271,6 +281,30 @@ async fn a_message_that_cannot_be_taken_is_refused_in_the_contracts_words() {
     compressed.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
     let refused = client.sync(compressed).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
+}
+
+/// Without a socket, whose bytes do not know that time is paused.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_stops_half_way_ends_the_stream() {
+    let registry = Arc::new(registry(&FaultyStore::new()).await);
+    let instances = Arc::new(Instances::new(10, Duration::ZERO));
+    let (peers, drain) = (Peers::alone(), CancellationToken::new());
+    let mut api = SyncApi::new(registry, Arc::clone(&instances), peers, SyncOptions::default(), drain);
+    let hello = request(Message::Hello(hello("one", &["payments"]))).encode_to_vec();
+    let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
+    let hello = [&[0], &length[..], &hello].concat();
+    let said = [Bytes::from(hello), Bytes::from_static(b"\0\0\x10\0\0half of it")];
+    let said = stream::iter(said).chain(stream::pending()).map(|bytes| Ok::<_, Status>(Frame::data(bytes)));
+    let mut request = http::Request::new(StreamBody::new(said));
+    *request.uri_mut() = "/cofferdam.v1.PolicySyncService/Sync".parse().unwrap();
+    let (drain, hang_up) = Default::default();
+    let peer = Peer { address: ([127, 0, 0, 1], 1).into(), is_beyond: None, drain, hang_up };
+    request.extensions_mut().insert(peer);
+    let answer = api.call(request).await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE * 2, answer.into_body().collect()).await.expect("it is held").unwrap();
+    let trailers = heard.trailers().cloned().unwrap_or_default();
+    assert_eq!(Status::from_header_map(&trailers).unwrap().code(), Code::DeadlineExceeded, "{trailers:?}");
+    assert_eq!(instances.count(None), 0);
 }
 
 #[tokio::test]
