@@ -80,12 +80,16 @@ impl Instances {
         self.arrived.subscribe()
     }
 
-    /// The connected instances whose stream began after so many others, and how many have by now.
+    /// The instances whose stream began after so many others, and how many have by now. Those that have broken off since
+    /// are among them: they were silent at two managers otherwise, here and where they had been before.
     pub fn arrivals_after(&self, after: u64) -> (Vec<Arrival>, u64) {
         let inner = self.lock();
-        let since = inner.by_id.iter().filter(|(_, connected)| connected.session > after);
-        let arrival =
-            |(id, connected): (&String, &super::Connected)| Arrival { id: id.clone(), age: connected.since.elapsed() };
+        let connected = inner.by_id.iter().map(|(id, connected)| (id, connected.session, connected.since));
+        // Who is back and has not yet said what it uses is both.
+        let silent = inner.silent.iter().filter(|(id, _)| !inner.by_id.contains_key(*id));
+        let silent = silent.map(|(id, silent)| (id, silent.session, silent.began));
+        let since = connected.chain(silent).filter(|(_, session, _)| *session > after);
+        let arrival = |(id, _, began): (&String, u64, Instant)| Arrival { id: id.clone(), age: began.elapsed() };
         (since.map(arrival).collect(), inner.last_session)
     }
 

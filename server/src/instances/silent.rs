@@ -26,6 +26,8 @@ const TOLD_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Silent {
     pub(super) since: Instant,
+    /// The number of its stream.
+    pub(super) session: u64,
     /// When its stream began.
     pub(super) began: Instant,
     pub(super) application: String,
@@ -76,7 +78,7 @@ impl Inner {
             return;
         };
         connected.ended.cancel();
-        let (since, began) = (Instant::now(), connected.since);
+        let (since, session, began) = (Instant::now(), connected.session, connected.since);
         let (application, namespace) = (connected.application, connected.namespace);
         let mut used = HashMap::new();
         for key in connected.services {
@@ -101,13 +103,14 @@ impl Inner {
         let silent = self.silent.entry(id.to_owned());
         let silent = silent.or_insert_with(|| Silent {
             since,
+            session,
             began,
             application,
             namespace,
             is_told: false,
             services: HashMap::new(),
         });
-        silent.began = began;
+        (silent.session, silent.began) = (session, began);
         for (key, applied) in used {
             if let Some(service) = self.services.get_mut(&key)
                 && silent.services.insert(key, applied).is_none()

@@ -65,6 +65,7 @@ async fn arrivals_are_told_once_and_to_who_asks_anew_all() {
     let _one = connect(&instances, "one");
     tokio::time::advance(SECOND).await;
     let (_two, gone) = (connect(&instances, "two"), connect(&instances, "gone"));
+    gone.says_goodbye();
     drop(gone);
     let ids = |after| {
         let (mut arrivals, arrived) = instances.arrivals_after(after);
@@ -75,6 +76,27 @@ async fn arrivals_are_told_once_and_to_who_asks_anew_all() {
     assert_eq!(ids(1), (vec![arrival("two", Duration::ZERO)], 3));
     assert_eq!(ids(3), (Vec::new(), 3));
     assert_eq!(*instances.arrived().borrow(), 3);
+}
+
+/// It broke off within the moment in which arrivals are gathered, and both managers counted it until they forgot it.
+#[tokio::test(start_paused = true)]
+async fn who_came_and_broke_off_before_that_was_told_is_silent_at_one_manager() {
+    let (before, after) = (Arc::new(Instances::new(10, Duration::ZERO)), Arc::new(Instances::new(10, Duration::ZERO)));
+    drop(connect(&before, "one"));
+    tokio::time::advance(SECOND).await;
+    drop(connect(&after, "one"));
+    tokio::time::advance(SECOND).await;
+    let (arrivals, arrived) = after.arrivals_after(0);
+    assert_eq!((&arrivals[..], arrived), (&[arrival("one", SECOND)][..], 1));
+    before.moved_away(&arrivals);
+    let silent = |instances: &Instances| instances.standing(&target(), 10).0.silent;
+    assert_eq!((silent(&before), silent(&after)), (0, 1));
+    // Where it is silent, nothing is known of what it was before: its first manager has the older word.
+    after.moved_away(&before.arrivals_after(0).0);
+    assert_eq!(silent(&after), 1);
+    // Back and not heard yet, it has come once.
+    let _back = after.connect("one", "app", payments().namespace).unwrap();
+    assert_eq!(after.arrivals_after(0), (vec![arrival("one", Duration::ZERO)], 2));
 }
 
 #[test]
