@@ -3,7 +3,9 @@
 //! To open a file for writing is to change it: redb marks it as open, sets one that was not closed back to its last
 //! whole commit, and sets a damaged one back to an earlier commit, after which it passes for a good one. What may be
 //! damaged is therefore opened as a copy in memory first, under the lock of the file, and nothing that becomes of the
-//! copy reaches the disk.
+//! copy reaches the disk. So it is also how a file is read that may not be written, as on a disk that was mounted read-only
+//! after it failed: such a file can only be locked against those who write it, not against others who read it, which is
+//! enough.
 
 use std::{
     fmt::{self, Debug},
@@ -24,12 +26,17 @@ use super::trouble::Trouble;
 /// # Errors
 /// As for opening the file itself; in particular for a file whose pages do not match their checksums.
 pub(super) fn open_copy(path: &Path) -> Result<Database, Trouble> {
-    let file = File::options().read(true).write(true).open(path)?;
+    let (file, may_write) = match File::options().read(true).write(true).open(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+            (File::open(path)?, false)
+        }
+        opened => (opened?, true),
+    };
     if file.metadata()?.len() == 0 {
         // redb would take it for a new store.
         return Err(Trouble::Damage("it is empty"));
     }
-    let copy = Copy { file: FileBackend::new(file)?, bytes: Mutex::new(None) };
+    let copy = Copy { file: FileBackend::new(file)?, may_write, bytes: Mutex::new(None) };
     // The copy is in memory as it is: nothing is gained by keeping parts of it there twice.
     let mut database = Builder::new().set_cache_size(0).create_with_backend(copy)?;
     // A file that was not closed has been checked by now; one that was closed in order has not been looked at.
@@ -42,6 +49,8 @@ pub(super) fn open_copy(path: &Path) -> Result<Database, Trouble> {
 /// The file's lock, and its bytes in memory.
 struct Copy {
     file: FileBackend,
+    /// Whether the file was opened for writing: the system refuses exclusive locks on one that was not.
+    may_write: bool,
     /// Absent until they are asked for, which is after the lock is taken.
     bytes: Mutex<Option<Vec<u8>>>,
 }
@@ -109,7 +118,7 @@ impl StorageBackend for Copy {
     }
 
     fn try_lock_range(&self, start: Edge, end: Edge) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
+        if self.may_write { self.file.try_lock_range(start, end) } else { self.file.try_lock_shared_range(start, end) }
     }
 
     fn try_lock_shared_range(&self, start: Edge, end: Edge) -> Result<bool, BackendError> {
@@ -117,7 +126,7 @@ impl StorageBackend for Copy {
     }
 
     fn lock_range(&self, start: Edge, end: Edge) -> Result<(), BackendError> {
-        self.file.lock_range(start, end)
+        if self.may_write { self.file.lock_range(start, end) } else { self.file.lock_shared_range(start, end) }
     }
 
     fn lock_shared_range(&self, start: Edge, end: Edge) -> Result<(), BackendError> {
