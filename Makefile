@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability golden lint audit fmt proto \
+.PHONY: help setup test tidy loom shuttle test-long chaos chaos-writes etcd-faults durability soak golden lint audit fmt proto \
 	baseline build-without-protoc bench bench-fleet bench-store bench-operate recovery instructions record-instructions demo setup-bench
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -64,6 +64,9 @@ etcd-faults: ## what happens to etcd under a manager, with history compacted und
 durability: ## kills, cuts and damage over the embedded store, in full; COFFERDAM_TEST_SEED=n repeats a run's kills
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-server --lib -- embedded::tests::damage
 	COFFERDAM_LONG=1 cargo test --release --package cofferdam-tests --test main -- store_durability::embedded --nocapture
+
+soak: ## one manager under every kind of fault for hours, and what it holds afterwards; COFFERDAM_ROUNDS=n cycles, SEED=n repeats
+	COFFERDAM_LONG=1 env $${SEED:+COFFERDAM_TEST_SEED=$$SEED} cargo test --release --package cofferdam-tests --test main -- soak:: --nocapture
 
 golden: ## the store of this release, which later ones are held to; once, when it is made
 	COFFERDAM_REGENERATE=1 cargo test --package cofferdam-tests --test main -- the_store_of_this_release_can_be_written

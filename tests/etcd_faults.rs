@@ -7,7 +7,7 @@
 //! | row | what | where |
 //! |---|---|---|
 //! | F2, F3 | etcd killed, paused | `restarts.rs`; store: `etcd/tests/faults.rs`; what is never lost: `store_durability.rs` |
-//! | F4, F5 | the leader lost, the majority lost | `members.rs` |
+//! | F4, F5 | the leader lost or cut off, the majority lost | `members.rs` |
 //! | F6, F17, F24 | history compacted under a cut watch, an answer cut off, a slow line | `network.rs` |
 //! | F7 | history compacted between two pages of a list | store: `etcd/tests/pages.rs` |
 //! | F15 | no room | `space.rs` |

@@ -7,10 +7,13 @@
 //! | F8, P7 | older, repeated and reordered policies, new epochs | SDK: `sync/tests/{disorder,policies,restored}.rs`; here: damaged bytes |
 //! | F10, P9 | who reads slowly or not at all | `limits.rs`, `sync_protocol.rs`; manager: `policy_sync_service/tests/staying.rs`; here: a throttled line |
 //! | F11 | half-open connections | here: the instance vanishes; the manager: `faults/away.rs`; SDK: `sync/tests/streams.rs` (virtual time) |
-//! | F12, P14 | all come back at once | here, 60 instances; `limits.rs`; thousands: `make bench-fleet` |
+//! | F12, P14 | all come back at once | here, 60 instances; `faults/storm.rs`; `limits.rs`; thousands: `make bench-fleet` |
 //! | F13, P4 | torn files | store: `embedded/tests/`; SDK: `policy_file/`; `sync_policy_file.rs` |
+//! | F14 | a disk that is full, broken or read-only | `faults/disk.rs`; `store_damage.rs`; store: `embedded/tests/faults.rs`; SDK: `policy_file/` |
 //! | F16 | dead instances, a paused manager | `sync_convergence.rs`, `sync_outage.rs`, `faults/away.rs` |
 //! | F18, P5 | poison policies | manager: `registry/tests/poison.rs`; `api_bad_input.rs`; SDK: `sync/tests/{policies,panics}.rs` |
+//! | F19 | a wall clock that jumps | `faults/clocks.rs` |
+//! | F23 | all of it, mixed, for long | `soak.rs` |
 //! | S1, S2, S4 | floods of resets, continuations, empty frames, streams | `faults/frames.rs` |
 //! | S3 | who never finishes a handshake | `hostile.rs`, `limits.rs` |
 //! | S5 | long headers | `hostile.rs` |
@@ -33,8 +36,11 @@ use cofferdam_tests::{Client, Direction, Fault, FaultProxy, Manager, Party, Stor
 use std::time::Duration;
 
 mod away;
+mod clocks;
+mod disk;
 mod drain;
 mod frames;
+mod storm;
 
 const SERVICE: &str = "orders-db";
 const LEVELS: [IsolationLevel; 2] = [IsolationLevel::Full, IsolationLevel::Basic];
@@ -70,7 +76,15 @@ impl Instance {
 
 /// A manager, an operator, an instance, and another one behind a network.
 async fn near_and_far(variables: &[(&str, &str)]) -> (Manager, Client, FaultProxy, Instance, Instance) {
-    let manager = Manager::start_with(Store::Memory, variables).await;
+    near_and_far_on(Store::Memory, variables).await
+}
+
+/// The same, with the manager's state in this store.
+async fn near_and_far_on(
+    store: Store,
+    variables: &[(&str, &str)],
+) -> (Manager, Client, FaultProxy, Instance, Instance) {
+    let manager = Manager::start_with(store, variables).await;
     let client = manager.client();
     let first = client.register(registration(SERVICE, IsolationLevel::Enhanced)).await.unwrap();
     let network = FaultProxy::start(manager.address().parse().unwrap()).await;

@@ -40,6 +40,7 @@ mod metrics;
 mod revisions;
 mod sandbox;
 mod sdk_calls;
+mod soak;
 mod statistics;
 mod store_damage;
 mod store_durability;

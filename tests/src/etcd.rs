@@ -11,6 +11,10 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod network;
+
+use network::Network;
+
 /// A running etcd cluster on loopback ports, with its data in a folder of its own.
 #[derive(Debug)]
 pub struct Etcd {
@@ -19,6 +23,8 @@ pub struct Etcd {
     binary: PathBuf,
     /// Who issued the members' certificates, and whose managers they let in by TLS.
     authority: Option<Authority>,
+    /// What is between the members, where they can be parted.
+    network: Option<Network>,
     folder: TempDir,
 }
 
@@ -33,6 +39,8 @@ pub struct Setup {
     pub arguments: &'static [&'static str],
     /// Whether each node listens for TLS as well, and wants a certificate there.
     pub is_secure: bool,
+    /// Whether the network between the nodes can fail.
+    pub can_part: bool,
 }
 
 /// An etcd that `make setup` brings.
@@ -46,7 +54,7 @@ pub enum Release {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { release: Release::Oldest, nodes: 1, arguments: &[], is_secure: false }
+        Self { release: Release::Oldest, nodes: 1, arguments: &[], is_secure: false, can_part: false }
     }
 }
 
@@ -83,12 +91,14 @@ impl Etcd {
             secure_port: setup.is_secure.then(ports::reserve),
             process: None,
         };
+        let members: Vec<_> = std::iter::repeat_with(member).take(nodes).collect();
+        let ports: Vec<_> = members.iter().map(|member| member.peer_port).collect();
+        let network = if setup.can_part { Some(Network::between(&ports).await) } else { None };
         let binary = match setup.release {
             Release::Oldest => tool("etcd"),
             Release::Current => tool("etcd-current"),
         };
-        let mut etcd =
-            Self { members: std::iter::repeat_with(member).take(nodes).collect(), setup, binary, authority, folder };
+        let mut etcd = Self { members, setup, binary, authority, network, folder };
         for index in 0..nodes {
             etcd.spawn(index);
         }
@@ -239,14 +249,59 @@ impl Etcd {
         process.printed(&format!("{words:?}"), found).await;
     }
 
+    /// Parts a member from the others: nothing that one side says reaches the other. Clients reach both.
+    ///
+    /// # Panics
+    ///
+    /// If the network between them cannot fail.
+    pub fn cut_off(&self, member: usize) {
+        self.network().cut_off(member);
+    }
+
+    /// Has a member hear nothing more of the others, who hear it.
+    ///
+    /// # Panics
+    ///
+    /// If the network between them cannot fail.
+    pub fn deafen(&self, member: usize) {
+        self.network().deafen(member);
+    }
+
+    /// Lets the members hear each other again.
+    ///
+    /// # Panics
+    ///
+    /// If the network between them cannot fail.
+    pub fn heal(&self) {
+        self.network().heal();
+    }
+
+    /// How often the network between the members held something back.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot fail.
+    pub fn held_back(&self) -> u64 {
+        self.network().held_back()
+    }
+
+    fn network(&self) -> &Network {
+        self.network.as_ref().expect("a cluster that can part")
+    }
+
     fn process(&self, member: usize) -> &Process {
         self.members[member].process.as_ref().expect("every member was started")
     }
 
     fn spawn(&mut self, index: usize) {
         let name = |index: usize| format!("node{index}");
+        let found_at = |index: usize| match &self.network {
+            Some(network) => format!("http://{}", network.gate(index)),
+            None => self.members[index].peer_url(),
+        };
         let peers: Vec<_> =
-            self.members.iter().enumerate().map(|(i, m)| format!("{}={}", name(i), m.peer_url())).collect();
+            (0..self.members.len()).map(|index| format!("{}={}", name(index), found_at(index))).collect();
+        let advertised = found_at(index);
         let member = &mut self.members[index];
         let mut command = Command::new(&self.binary);
         let mut listen = format!("http://{}", member.address());
@@ -265,11 +320,15 @@ impl Etcd {
             .arg(format!("--listen-client-urls={listen}"))
             .arg(format!("--advertise-client-urls=http://{}", member.address()))
             .arg(format!("--listen-peer-urls={}", member.peer_url()))
-            .arg(format!("--initial-advertise-peer-urls={}", member.peer_url()))
+            .arg(format!("--initial-advertise-peer-urls={advertised}"))
             .arg(format!("--initial-cluster={}", peers.join(",")))
             .args(["--initial-cluster-state=new", "--initial-cluster-token=cofferdam-tests"])
             .args(self.setup.arguments);
-        member.process = Some(Process::start(format!("etcd {}", name(index)), &mut command));
+        let process = Process::start(format!("etcd {}", name(index)), &mut command);
+        if let Some(network) = &self.network {
+            network.is(index, process.id());
+        }
+        member.process = Some(process);
     }
 
     /// Waits until a member answers a read that the majority agrees on.

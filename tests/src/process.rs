@@ -68,6 +68,11 @@ impl Process {
         .await
     }
 
+    /// Its number, by which the system knows it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All that it has printed so far.
     pub fn log(&self) -> String {
         self.log.text()
@@ -132,6 +137,32 @@ impl Process {
         // The soft limit alone: a hard one could not be raised again.
         let status = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={limit}:")]).status();
         assert!(status.expect("util-linux has prlimit").success(), "prlimit --fsize={limit}: refused");
+    }
+
+    /// Lets this process, and those that it starts from now on, have so many files open, if they could not before.
+    ///
+    /// # Panics
+    ///
+    /// If the system refuses.
+    pub fn allow_open_files(count: usize) {
+        let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux says so");
+        let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("Linux says so");
+        // No number: there is no limit.
+        let now = limit.split_whitespace().next().and_then(|soft| soft.parse::<usize>().ok());
+        if now.is_some_and(|now| now < count) {
+            let own = std::process::id().to_string();
+            let status = Command::new("prlimit").args(["--pid", &own, &format!("--nofile={count}:")]).status();
+            assert!(status.expect("util-linux has prlimit").success(), "prlimit --nofile={count}: refused");
+        }
+    }
+
+    /// How many files and connections it has open.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not say.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running child").count()
     }
 
     /// How many bytes of memory it holds.
