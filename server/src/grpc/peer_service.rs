@@ -85,6 +85,14 @@ impl PeerApi {
         }
         Err(Status::failed_precondition("another manager is at this address now"))
     }
+
+    /// What is asked about, by the policy of now: whoever asks may not have heard of it yet.
+    fn as_known_here(&self, target: Target) -> Target {
+        match self.local.registry.get(&target.key).filter(|registered| registered.revision() > target.current) {
+            Some(registered) => Target { current: registered.revision(), hash: registered.policy_hash(), ..target },
+            None => target,
+        }
+    }
 }
 
 impl Told {
@@ -200,6 +208,7 @@ impl PeerService for PeerApi {
             return Err(Status::invalid_argument(format!("more than {MAX_TARGETS} targets")));
         }
         let targets = read_targets(&request.targets)?;
+        let targets: Vec<_> = targets.into_iter().map(|target| self.as_known_here(target)).collect();
         // What was heard is read before the rest is counted, and how many have come after it: whoever is counted at two
         // managers, or at none, is noticed by these numbers.
         let heard = self.peers.heard();

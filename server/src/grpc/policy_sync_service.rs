@@ -39,6 +39,7 @@ mod decoder;
 mod frame;
 mod hello;
 mod inbound;
+mod plausible;
 mod rejections;
 mod session;
 mod together;

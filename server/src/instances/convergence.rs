@@ -2,9 +2,9 @@
 //!
 //! Everything here is one look under one lock, so that no instance is counted twice or not at all because it moved
 //! from one state to another in between. What counts as done is an acknowledgement on a stream that still stands, of
-//! the policy asked for or of a later one, with the fingerprint that we would have computed.
+//! the policy asked for or of a later one that we know; of the present one, with the fingerprint that we have computed.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use cofferdam_core::{
     name::{Name, ServiceKey},
@@ -100,7 +100,7 @@ pub enum LagState {
     },
     /// Its stream broke off.
     Silent,
-    /// It has another policy in force under the same revision.
+    /// It has another policy in force under the same revision, or one under a revision that there never was.
     Diverged,
     /// It is not told: the policy is contained.
     Withheld,
@@ -132,8 +132,13 @@ impl Target {
     }
 
     fn is_met_by(&self, revision: Revision, hash: PolicyHash) -> bool {
-        let is_later = revision >= self.revision && (revision != self.current || hash == self.hash);
-        is_later || self.in_place == Some((revision, hash))
+        let is_ours = match revision.cmp(&self.current) {
+            Ordering::Less => true,
+            Ordering::Equal => hash == self.hash,
+            // Nobody here has made such a policy yet: it counts once it is known, with its fingerprint.
+            Ordering::Greater => false,
+        };
+        (revision >= self.revision && is_ours) || self.in_place == Some((revision, hash))
     }
 
     fn is_met(&self, member: &Member) -> bool {
@@ -148,7 +153,8 @@ impl Target {
     }
 
     fn is_refused(&self, member: &Member) -> bool {
-        member.refused.as_ref().is_some_and(|refusal| refusal.revision >= self.revision)
+        let asked = self.revision..=self.current.max(self.revision);
+        member.refused.as_ref().is_some_and(|refusal| asked.contains(&refusal.revision))
     }
 }
 
@@ -283,7 +289,7 @@ fn laggard(connected: &Connected, member: &Member, target: &Target, now: Instant
             let (reason, field_path) = (refusal.reason.clone(), refusal.field_path.clone());
             (LagState::Refused { reason, field_path }, refusal.since)
         }
-        _ if applied == Some(target.current) => (LagState::Diverged, target.since),
+        _ if applied >= Some(target.current) => (LagState::Diverged, target.since),
         _ if target.is_out_of_reach() => (LagState::Withheld, target.since.max(connected.since)),
         _ => (LagState::Pending, target.since.max(connected.since)),
     };

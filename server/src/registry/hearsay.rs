@@ -77,6 +77,13 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// The revision of a service that there is, where another is later: a manager has never handed that out.
+    pub(crate) fn surpassed(&self, key: &ServiceKey, revision: Revision) -> Option<Revision> {
+        self.get(key).map(|registered| registered.revision()).filter(|latest| revision > *latest)
+    }
+}
+
 impl Hearsay {
     fn claim(&self, key: &ServiceKey, revision: Revision) {
         let mut claims = self.lock();

@@ -20,6 +20,7 @@ use super::{
     LOG, Shared,
     containing::Suspicion,
     hello::{self, MAX_SERVICES},
+    plausible,
     rejections::rejections,
 };
 use crate::{
@@ -61,9 +62,10 @@ pub(super) fn ack(namespace: &Name, place: &Place, registry: &Registry, ack: &v1
     let mut faults = Faults::default();
     let name = faults.name("ack.service", Name::new(&ack.service));
     let position = hello::position(&mut faults, "ack", ack.revision, &ack.policy_hash);
-    faults.into_result()?;
+    faults.check()?;
     if let (Some(name), Some((revision, hash))) = (name, position) {
         let key = ServiceKey { namespace: namespace.clone(), name };
+        handed_out(faults, "ack.revision", registry, &key, revision)?;
         let since = registry.heard_of(&key, revision);
         place.acknowledged(&key, (revision, hash), since);
         let (ServiceKey { namespace, name }, Revision { epoch, revision }) = (&key, revision);
@@ -85,9 +87,10 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
         faults.add("nack.applied_policy_hash", invalid.to_string());
         None
     });
-    faults.into_result()?;
+    faults.check()?;
     if let (Some(name), Some(revision)) = (name, nack.revision) {
         let key = ServiceKey { namespace: namespace.clone(), name };
+        handed_out(faults, "nack.revision", &shared.registry, &key, revision_from_wire(revision))?;
         let refusal = Refusal {
             revision: revision_from_wire(revision),
             reason: shortened(printed(&nack.reason), MAX_REASON_BYTES),
@@ -107,6 +110,20 @@ pub(super) fn nack(namespace: &Name, place: &Place, shared: &Shared, nack: &v1::
     Ok(())
 }
 
+/// What answers an update has the update's revision, and not one that is still to come.
+fn handed_out(
+    mut faults: Faults,
+    path: &str,
+    registry: &Registry,
+    key: &ServiceKey,
+    revision: Revision,
+) -> Result<(), Error> {
+    if let Some(latest) = registry.surpassed(key, revision) {
+        faults.add(path, format!("{revision} of {} was never sent: the latest is {latest}", key.name));
+    }
+    faults.into_result()
+}
+
 /// What happened to the services of an instance since its last report.
 pub(super) fn report(
     namespace: &Name,
@@ -116,6 +133,7 @@ pub(super) fn report(
 ) -> Result<(), Error> {
     let mut faults = Faults::default();
     faults.count("report.services", report.services.len(), MAX_SERVICES);
+    plausible::check(&mut faults, report);
     faults.check()?;
     for (index, service) in report.services.iter().enumerate() {
         let Some(name) = faults.name(&format!("report.services[{index}].service"), Name::new(&service.service)) else {
@@ -215,7 +233,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// An invalid histogram is left out: the counters beside it are as good as ever.
     fn histogram(&mut self, histogram: Option<&v1::LatencyHistogram>) -> SparseLatency {
-        latency_from_wire(histogram).unwrap_or_else(|invalid| {
+        let read = latency_from_wire(histogram).map_err(|invalid| invalid.to_string());
+        let read = read.and_then(|histogram| {
+            let is_plausible = histogram.count() <= plausible::MOST;
+            if is_plausible { Ok(histogram) } else { Err(format!("counts more than {}", plausible::MOST)) }
+        });
+        read.unwrap_or_else(|invalid| {
             tracing::debug!(service = %self.key, instance = self.place.instance_id(), "a latency histogram {invalid}");
             self.losses.histograms_refused = self.losses.histograms_refused.saturating_add(1);
             SparseLatency::default()

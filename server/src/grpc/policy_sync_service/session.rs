@@ -19,7 +19,7 @@ use futures_util::{
 };
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     LOG, MAX_MESSAGE_BYTES, Shared, frame,
@@ -86,6 +86,9 @@ struct Session {
     replaced: Pin<Box<WaitForCancellationFutureOwned>>,
     has_ended: bool,
 }
+
+/// Reports that may be missing between two: a year's of one a second. Numbers that grow by more count something else.
+const MOST_MISSED: u64 = 1 << 25;
 
 /// What a session does next.
 enum Step {
@@ -372,12 +375,28 @@ impl Session {
                 }
                 return if self.ends_with_goodbye { Step::End } else { Step::Listen };
             }
-            Err(status) => return Step::Fail(of_the_transport(status)),
+            Err(status) => {
+                let status = of_the_transport(status);
+                // Otherwise a connection broke off, and nobody is at fault.
+                if matches!(status.code(), Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange) {
+                    self.warn(status.message());
+                }
+                return Step::Fail(status);
+            }
         };
         match self.note(request) {
             Ok(()) => Step::Listen,
-            Err(error) => Step::Fail(status(&error)),
+            Err(error) => {
+                self.warn(&error.to_string());
+                Step::Fail(status(&error))
+            }
         }
+    }
+
+    /// The instance is silent from now on, and convergence waits for it: whoever looks after it has to learn why.
+    fn warn(&self, error: &str) {
+        let (instance, namespace) = (self.place.instance_id(), &self.namespace);
+        tracing::warn!(target: LOG, instance, %namespace, error, "an instance's stream is ended for what it said");
     }
 
     fn note(&mut self, request: v1::SyncRequest) -> Result<(), Error> {
@@ -390,6 +409,11 @@ impl Session {
             Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
             Some(Message::Report(message)) => {
                 let missed = message.sequence - self.last_report - 1;
+                if missed > MOST_MISSED {
+                    let text =
+                        format!("must be the number of the report of this stream: {} is the last", self.last_report);
+                    return Err(Error::invalid("report.sequence", text));
+                }
                 if missed > 0 {
                     self.place.missed_reports(missed);
                 }

@@ -19,6 +19,7 @@ mod containing;
 mod converging;
 mod following;
 mod hinting;
+mod implausible;
 mod reporting;
 mod staying;
 mod telling;

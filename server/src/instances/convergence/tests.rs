@@ -70,9 +70,12 @@ fn what_was_asked_for_or_later_counts_with_the_right_fingerprint() {
     assert_eq!(seen(6, other), [0, 1, 0, 0]);
     assert_eq!(instances.standing(&target, 9).1[0].state, LagState::Diverged);
     assert_eq!(seen(6, hash()), [1, 0, 0, 0]);
-    assert_eq!(seen(7, hash()), [1, 0, 0, 0], "another manager may be ahead of us");
+    assert_eq!(seen(7, hash()), [0, 1, 0, 0], "there may never have been such a policy");
+    assert_eq!(instances.standing(&target, 9).1[0].state, LagState::Diverged);
     session.applied(&a, Revision { epoch: 2, revision: 1 }, hash());
-    assert_eq!(counts(&instances, &target), [1, 0, 0, 0]);
+    assert_eq!(counts(&instances, &target), [0, 1, 0, 0]);
+    session.refused(&a, refusal(7), None);
+    assert_eq!(counts(&instances, &target), [0, 1, 0, 0], "nor of what may never have been");
 }
 
 #[test]

@@ -140,9 +140,10 @@ impl Model {
     }
 }
 
-/// Whether a policy in force is what was asked for, or later; of the present one the fingerprint is known.
+/// Whether a policy in force is what was asked for, or later; of the present one the fingerprint is known, and there is
+/// none after it.
 pub(super) fn is_met((revision, hash): Policy, asked: Revision, current: Policy) -> bool {
-    revision >= asked && (revision != current.0 || hash == current.1)
+    revision >= asked && (revision < current.0 || (revision, hash) == current)
 }
 
 fn state(words: &[Word], asked: Revision, current: Policy) -> State {
