@@ -1148,7 +1148,8 @@ pub struct IsolatedService {
     #[prost(message, optional, tag = "3")]
     pub revision: ::core::option::Option<Revision>,
     /// The fingerprint of the effective policy, which instances acknowledge: the first 16 bytes of the SHA-256 of the
-    /// policy's canonical encoding, followed by that of Orders where there are any.
+    /// IsolationPolicy as it was sent, followed by the Orders where any are in force, each in the deterministic encoding of
+    /// protobuf: the fields in the order of their numbers and as they were set, no others (docs/sync.md tells more).
     #[prost(bytes = "bytes", tag = "4")]
     pub policy_hash: ::prost::bytes::Bytes,
     /// Its health: the worse of what was reported and what outcomes say.
@@ -6430,7 +6431,7 @@ pub struct PolicyAck {
     /// The revision.
     #[prost(message, optional, tag = "2")]
     pub revision: ::core::option::Option<Revision>,
-    /// The fingerprint of the effective policy, computed by the instance.
+    /// The fingerprint of the effective policy, computed by the instance of what it has in force (IsolatedService.policy_hash).
     #[prost(bytes = "bytes", tag = "3")]
     pub policy_hash: ::prost::bytes::Bytes,
 }
@@ -6465,13 +6466,15 @@ pub struct PolicyNack {
 /// SyncReport is what happened at an instance since its last report.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncReport {
-    /// Counts reports of this stream, from 1.
+    /// Counts reports of this stream, from 1. One that is not later than the last is passed over; numbers left out are
+    /// counted as reports that never came.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
     /// The time it covers.
     #[prost(message, optional, tag = "2")]
     pub interval: ::core::option::Option<::prost_types::Duration>,
-    /// What happened, service by service; services without change are left out.
+    /// What happened, service by service; services without change are left out. Of those that the instance does not follow,
+    /// nothing is counted.
     #[prost(message, repeated, tag = "3")]
     pub services: ::prost::alloc::vec::Vec<ServiceReport>,
 }
@@ -6481,7 +6484,7 @@ pub struct ServiceReport {
     /// The service.
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
-    /// Differences since the last report.
+    /// Differences since the last report, none of them more than 2^40.
     #[prost(message, optional, tag = "2")]
     pub counters: ::core::option::Option<CallCounters>,
     /// The breaker now: the least good one where pools or methods have their own.
@@ -6491,7 +6494,7 @@ pub struct ServiceReport {
     /// of a pool or of methods makes a healthy service HEALTH_STATUS_DEGRADED.
     #[prost(enumeration = "HealthStatus", tag = "4")]
     pub health_status: i32,
-    /// What the breakers did, oldest first. At most 100.
+    /// What the breakers did, oldest first. At most 100, none of them more than a week ago: others count as dropped.
     #[prost(message, repeated, tag = "5")]
     pub transitions: ::prost::alloc::vec::Vec<BreakerTransition>,
     /// Transitions that found no room above.

@@ -1,5 +1,7 @@
 //! What an instance says after its hello.
 
+use std::time::Duration;
+
 use cofferdam_core::{
     adaptive_limit::Load,
     breaker::State,
@@ -35,6 +37,8 @@ use crate::{
 const MAX_REASON_BYTES: usize = 1024;
 /// Transitions of one report that are looked at.
 const MAX_TRANSITIONS: usize = 100;
+/// How long ago a transition may have been: an instance may not have reached any manager for a week.
+const OLDEST_TRANSITION: Duration = Duration::from_secs(7 * 24 * 3600);
 const MAX_PATH_BYTES: usize = 256;
 
 /// What an instance wants to follow, and what no more. Each service stands in each once.
@@ -145,7 +149,7 @@ pub(super) fn report(
             breaker: breaker_state_from_wire(service.breaker_state).ok().flatten(),
             health: health_from_wire(service.health_status).ok().flatten().or_else(|| health_of_breakers(service)),
         };
-        let losses = Losses { transitions_dropped: service.transitions_dropped.into(), ..Losses::default() };
+        let losses = Losses { transitions_dropped: dropped_transitions(service).into(), ..Losses::default() };
         let mut reading = Reading { key: &key, place, losses };
         let histograms = [service.call_latency.as_ref(), service.attempt_latency.as_ref()];
         let activity = activity(&mut reading, service.counters, histograms);
@@ -157,7 +161,7 @@ pub(super) fn report(
             .map(|registered| Part::with_own_breaker(&registered.policy_at(registry.wall_time())))
             .unwrap_or_default();
         let parts = parts(&own, service);
-        let transitions = transitions(&own, &service.transitions);
+        let transitions = transitions(&own, service);
         let is_registered = registered.is_some();
         let learned = breaker_state_from_wire(service.learned_state).ok().flatten();
         let methods = registered.map(|registered| methods(&mut reading, &registered, &service.methods));
@@ -194,16 +198,29 @@ fn tell(place: &Place, key: &ServiceKey, report: &v1::ServiceReport, is_register
         return;
     }
     let (instance, in_force) = (place.instance_id(), place.in_force(key));
-    for transition in report.transitions.iter().take(MAX_TRANSITIONS) {
-        let age = transition.age.and_then(|age| duration_from_wire(age).ok()).unwrap_or_default();
+    for (transition, age) in known_transitions(report) {
         let news = News::breaker(key, instance, in_force, &bounded(transition));
         place.events().tell_at(news, age);
     }
-    let beyond = u32::try_from(report.transitions.len().saturating_sub(MAX_TRANSITIONS)).unwrap_or(u32::MAX);
-    let dropped = report.transitions_dropped.saturating_add(beyond);
+    let dropped = dropped_transitions(report);
     if dropped > 0 {
         place.events().tell(News::more_transitions(key, instance, in_force, dropped));
     }
+}
+
+/// Those that there is room for, and how long ago they were.
+fn known_transitions(report: &v1::ServiceReport) -> impl Iterator<Item = (&v1::BreakerTransition, Duration)> {
+    let age = |transition: &v1::BreakerTransition| match transition.age {
+        Some(age) => duration_from_wire(age).ok().filter(|age| *age <= OLDEST_TRANSITION),
+        None => Some(Duration::ZERO),
+    };
+    report.transitions.iter().take(MAX_TRANSITIONS).filter_map(move |transition| Some((transition, age(transition)?)))
+}
+
+/// Those that there was no room for, and that cannot have been when they say.
+fn dropped_transitions(report: &v1::ServiceReport) -> u32 {
+    let here = report.transitions.len() - known_transitions(report).count();
+    report.transitions_dropped.saturating_add(u32::try_from(here).unwrap_or(u32::MAX))
 }
 
 /// A transition with no more text than one may have.
@@ -295,11 +312,11 @@ fn methods(
 }
 
 /// What the breakers of the service and of these parts did; what no call felt is left out.
-fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transition> {
+fn transitions(own: &[Part], report: &v1::ServiceReport) -> Vec<Transition> {
     let now = Instant::now();
-    let felt = reported.iter().take(MAX_TRANSITIONS).filter(|transition| !transition.unenforced);
-    let known = felt.filter_map(|transition| {
-        let v1::BreakerTransition { from, to, age, pool, method_glob, .. } = transition;
+    let felt = known_transitions(report).filter(|(transition, _)| !transition.unenforced);
+    let known = felt.filter_map(|(transition, age)| {
+        let v1::BreakerTransition { from, to, pool, method_glob, .. } = transition;
         let parts = std::iter::once(&Part::Service).chain(own);
         let part = parts.into_iter().find(|part| part_is(part, pool, method_glob))?.clone();
         let to = breaker_state_from_wire(*to).ok().flatten()?;
@@ -309,7 +326,6 @@ fn transitions(own: &[Part], reported: &[v1::BreakerTransition]) -> Vec<Transiti
             State::HalfOpen => State::Open,
             State::Closed => State::HalfOpen,
         });
-        let age = age.and_then(|age| duration_from_wire(age).ok()).unwrap_or_default();
         let at = now.checked_sub(age).unwrap_or(now);
         Some(Transition { part, from, to, at })
     });

@@ -68,3 +68,34 @@ async fn numbers_that_nobody_can_have_counted_are_refused_and_nothing_of_their_r
     let all = all.into_inner().stats.unwrap();
     assert_eq!((all.counters.unwrap().calls, all.losses.unwrap_or_default().reports_missed), (0, 0));
 }
+
+/// Ages of centuries made the mean time to recover one of decades, for as long as the manager ran.
+#[tokio::test]
+async fn transitions_that_cannot_have_been_when_they_say_are_dropped_and_counted() {
+    let manager = Manager::start().await;
+    register(&manager, "payments").await;
+    let mut instance = Instance::connect(&manager, hello("one", &["payments"])).await;
+    instance.update().await;
+    instance.complete().await;
+    let (open, closed) = (v1::BreakerState::Open, v1::BreakerState::Closed);
+    let ages = [(closed, open, 200 * 365 * 24 * 3600), (closed, open, 9), (open, closed, -5), (open, closed, 2)];
+    let transitions = ages.map(|(from, to, seconds)| v1::BreakerTransition {
+        from: from.into(),
+        to: to.into(),
+        age: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..v1::BreakerTransition::default()
+    });
+    let service = v1::ServiceReport {
+        service: "payments".to_owned(),
+        transitions: transitions.to_vec(),
+        transitions_dropped: 1,
+        ..v1::ServiceReport::default()
+    };
+    let report = v1::SyncReport { sequence: 1, services: vec![service], ..v1::SyncReport::default() };
+    instance.say(Message::Report(report)).await;
+    let has_lost = |stats: &v1::ServiceStats| stats.losses.is_some_and(|losses| losses.transitions_dropped > 0);
+    let stats = stats_become(&manager, "payments", has_lost).await;
+    let recoveries = stats.recoveries.unwrap();
+    assert_eq!((stats.losses.unwrap().transitions_dropped, recoveries.count), (3, 1));
+    assert_eq!(recoveries.longest.unwrap().seconds, 7);
+}
