@@ -23,6 +23,9 @@ const CYCLES: (usize, usize) = (1, 2000);
 /// More than fragments, caches and histories of one service come to; far less than anything that each cycle leaves behind
 /// over the long form.
 const MAX_GROWTH: u64 = 16 * 1024 * 1024;
+/// Connections to the store and of operators that are there at one time and not at another; fewer than instances that lose
+/// theirs in each cycle.
+const MORE_FILES: usize = 4;
 /// A client that waits no longer leaves a paused manager or store alone soon.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -235,8 +238,8 @@ async fn f23_a_manager_that_has_met_every_fault_is_well_and_holds_no_more_than_b
         site.cycle(&mut numbers).await;
     }
     // What vanished is noticed by keepalive.
-    eventually("no more files than before to be open", async || match site.process().open_files() {
-        now if now <= files => Ok(()),
+    eventually("about as many files to be open as before", async || match site.process().open_files() {
+        now if now <= files + MORE_FILES => Ok(()),
         now => Err((now, files)),
     })
     .await;

@@ -35,6 +35,7 @@ use crate::{
     events::{Events, EventsOptions, News},
 };
 
+mod allowance;
 mod census;
 mod convergence;
 mod elsewhere;

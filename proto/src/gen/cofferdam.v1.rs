@@ -890,9 +890,8 @@ impl FleetHintMode {
     }
 }
 /// Orders is what operators have ordered for a service, apart from its policy: a change of the policy keeps all of it.
-/// It is stored and pushed with the policy, and acknowledged with it: where there is any of it, the fingerprint of a
-/// policy is the first 16 bytes of the SHA-256 of the policy's canonical encoding followed by that of this message. What
-/// has run out is in it until the next write of the service.
+/// It is stored and pushed with the policy, and acknowledged with it: where there is any of it, the fingerprint is of both
+/// (IsolatedService.policy_hash). What has run out is in it until the next write of the service.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Orders {
     /// Breakers that are forced. At most 98, one for each target.
@@ -1148,7 +1147,7 @@ pub struct IsolatedService {
     #[prost(message, optional, tag = "3")]
     pub revision: ::core::option::Option<Revision>,
     /// The fingerprint of the effective policy, which instances acknowledge: the first 16 bytes of the SHA-256 of the
-    /// IsolationPolicy as it was sent, followed by the Orders where any are in force, each in the deterministic encoding of
+    /// IsolationPolicy of the update, followed by its Orders where there are any, each in the deterministic encoding of
     /// protobuf: the fields in the order of their numbers and as they were set, no others (docs/sync.md tells more).
     #[prost(bytes = "bytes", tag = "4")]
     pub policy_hash: ::prost::bytes::Bytes,
@@ -2741,7 +2740,8 @@ pub struct BreakerEvent {
     /// Whether it opened sooner than the policy's own numbers would have it, for a fleet hint.
     #[prost(bool, tag = "6")]
     pub hinted: bool,
-    /// So many transitions, in the place of one: the instance had no room to report them. Zero: this is one.
+    /// So many transitions, in the place of one: the instance had no room to report them, or has reported more than are told
+    /// of one instance. Zero: this is one.
     #[prost(uint32, tag = "7")]
     pub not_reported: u32,
     /// Whether no call felt it, as in BreakerTransition.

@@ -63,7 +63,7 @@ impl News {
 
     /// Breakers did so much more.
     pub(crate) fn more_transitions(key: &ServiceKey, instance: &str, applied: Option<Revision>, count: u32) -> Self {
-        let summary = format!("{key} at {instance}: {count} changes of breakers that it had no room to report");
+        let summary = format!("{key} at {instance}: {count} changes of breakers are not told one by one");
         let detail = v1::BreakerEvent { not_reported: count, ..v1::BreakerEvent::default() };
         Self::new(v1::EventKind::Breaker, summary, Detail::Breaker(detail)).of(key).by(instance).revision(applied)
     }

@@ -4,7 +4,7 @@ use std::{
     collections::btree_map::Entry,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use cofferdam_proto::v1;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Condition, Inner, Instances, Member, PutBack, Refusal};
+use super::{Condition, Inner, Instances, Member, PutBack, Refusal, allowance::Allowance};
 use crate::{
     error::Error,
     events::{Events, News},
@@ -29,11 +29,14 @@ pub struct Session {
     began: Instant,
     ended: CancellationToken,
     has_said_goodbye: AtomicBool,
+    allowance: Mutex<Allowance>,
 }
 
 impl Session {
     pub(super) fn new(instances: Arc<Instances>, id: Arc<str>, session: u64, ended: CancellationToken) -> Self {
-        Self { instances, id, session, began: Instant::now(), ended, has_said_goodbye: AtomicBool::new(false) }
+        let began = Instant::now();
+        let (has_said_goodbye, allowance) = (AtomicBool::new(false), Mutex::new(Allowance::full(began)));
+        Self { instances, id, session, began, ended, has_said_goodbye, allowance }
     }
 
     /// The instance's own name.
@@ -63,6 +66,11 @@ impl Session {
     /// Where it is told what the instance does.
     pub(crate) fn events(&self) -> &Events {
         &self.instances.events
+    }
+
+    /// How many events of so many it may tell now.
+    pub(crate) fn may_tell(&self, events: usize) -> usize {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(events, Instant::now())
     }
 
     /// What the instance has in force of a service, by what it acknowledged last.

@@ -198,12 +198,17 @@ fn tell(place: &Place, key: &ServiceKey, report: &v1::ServiceReport, is_register
         return;
     }
     let (instance, in_force) = (place.instance_id(), place.in_force(key));
-    for (transition, age) in known_transitions(report) {
+    let (known, dropped) = (known_transitions(report).count(), dropped_transitions(report));
+    let wanted = known + usize::from(dropped > 0);
+    let allowed = place.may_tell(wanted);
+    // Where it may not tell all, the last word is of those that it leaves out.
+    let told = if allowed < wanted { allowed.saturating_sub(1) } else { known };
+    for (transition, age) in known_transitions(report).take(told) {
         let news = News::breaker(key, instance, in_force, &bounded(transition));
         place.events().tell_at(news, age);
     }
-    let dropped = dropped_transitions(report);
-    if dropped > 0 {
+    let dropped = dropped.saturating_add(u32::try_from(known - told).unwrap_or(u32::MAX));
+    if dropped > 0 && allowed > 0 {
         place.events().tell(News::more_transitions(key, instance, in_force, dropped));
     }
 }

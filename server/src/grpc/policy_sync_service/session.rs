@@ -405,6 +405,9 @@ impl Session {
             Some(Message::Subscribe(message)) => self.subscribe(&message),
             Some(Message::Ack(message)) => inbound::ack(&self.namespace, &self.place, &self.shared.registry, &message),
             Some(Message::Nack(message)) => inbound::nack(&self.namespace, &self.place, &self.shared, &message),
+            Some(Message::Report(v1::SyncReport { sequence: 0, .. })) => {
+                Err(Error::invalid("report.sequence", "must be set: it counts the reports of this stream from 1"))
+            }
             // A report that was sent again says nothing new.
             Some(Message::Report(message)) if message.sequence <= self.last_report => Ok(()),
             Some(Message::Report(message)) => {

@@ -148,7 +148,9 @@ async fn of_the_calls_that_are_turned_away_each_report_tells_the_last_ones() {
     }
     let (mut stream, _) = scene.accept().await;
     stream.say(FromManager::Complete(None));
-    assert_eq!(told(&stream.report().await), ["m0"], "what the stream began with");
+    // What the stream began with: how soon it was tried again is drawn at random.
+    let first = told(&stream.report().await);
+    assert!(!first.is_empty() && ["m0", "m1", "m2"].map(str::to_owned).starts_with(&first), "{first:?}");
     let methods = told(&stream.report().await);
     assert_eq!(methods, (12..20).map(|number| format!("m{number}")).collect::<Vec<_>>());
 }

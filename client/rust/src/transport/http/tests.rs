@@ -58,7 +58,7 @@ fn http_statuses_say_what_http_says() {
     let busy = judge(&response(503, &[("retry-after", "3")]), false);
     assert_eq!(busy.pushback, Some(Pushback::After(Duration::from_secs(3))));
     let dated = judge(&response(503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]), false);
-    assert_eq!(dated.pushback, None);
+    assert_eq!(dated.pushback, Some(Pushback::After(Duration::ZERO)));
 }
 
 #[test]
