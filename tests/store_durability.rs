@@ -70,7 +70,9 @@ impl Load {
     /// Waits until so many more writes are acknowledged: then others are under way.
     async fn proceed(&mut self, writes: u64) {
         let goal = *self.acknowledged.borrow() + writes;
-        within("the writers", self.acknowledged.wait_for(|acknowledged| *acknowledged >= goal)).await.unwrap();
+        while *self.acknowledged.borrow_and_update() < goal {
+            within("the next acknowledged write", self.acknowledged.changed()).await.unwrap();
+        }
     }
 
     /// Stops everyone, and returns the last two writes that were acknowledged for each service.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Longer than anything here takes on a busy machine: what is not true by then never will be.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 ///
-/// After 30 seconds, with the last `Err`: say there what was seen instead.
+/// After a minute, with the last `Err`: say there what was seen instead.
 pub async fn eventually<T, E: fmt::Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
     let mut last = None;
     let asking = async {
@@ -44,7 +44,7 @@ pub async fn before_the_next_try() {
 ///
 /// # Panics
 ///
-/// After 30 seconds.
+/// After a minute.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(result) => result,
