@@ -9,11 +9,13 @@ mod overrides;
 use bytes::Bytes;
 use cofferdam_proto::v1::{
     AdaptiveLimitKind, AdaptiveLimitPolicy, BreakerState, BulkheadPolicy, BulkheadPool, ExecuteWithIsolationRequest,
-    IsolatedService, IsolationLevel, IsolationPolicy, RegisterServiceRequest, RetryPolicy, ServedBy, Service,
+    ExecuteWithIsolationResponse, IsolatedService, IsolationLevel, IsolationPolicy, RegisterServiceRequest,
+    RetryPolicy, ServedBy, Service, TimeoutPolicy,
 };
 use cofferdam_tests::wire::{fallback, millis, registration_at, static_json};
-use cofferdam_tests::{Behaviour, Client, Manager, Store, Upstream, eventually, wire};
-use futures_util::future::join_all;
+use cofferdam_tests::{Behaviour, Client, Gate, Manager, Refusal, Store, Upstream, eventually, wire};
+use futures_util::future::{join, join_all};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 use tonic::Code;
@@ -41,6 +43,34 @@ impl Bench {
     async fn fall_back_on(&self, chain: impl IntoIterator<Item = wire::Strategy>) -> IsolatedService {
         self.client.update_fallback("payments", fallback(chain)).await.unwrap()
     }
+
+    /// What so many calls at once were answered: the service answers none before it has every call in hand that was not
+    /// turned away.
+    async fn crowd(&self, size: u64) -> Vec<Result<ExecuteWithIsolationResponse, Refusal>> {
+        let gate = Gate::shut();
+        self.upstream.behave(Behaviour::echo().behind(&gate));
+        let answered = Cell::new(0);
+        let calls = (0..size).map(|_| async {
+            let answer = self.client.execute("payments", "charge", "x").await;
+            answered.set(answered.get() + 1);
+            answer
+        });
+        let opens = async {
+            eventually("every call to be in hand or turned away", async || {
+                let seen = (answered.get(), self.upstream.under_way());
+                if seen.0 + seen.1 == size { Ok(()) } else { Err(seen) }
+            })
+            .await;
+            gate.open();
+        };
+        join(join_all(calls), opens).await.0
+    }
+}
+
+/// A policy under which a call takes as long as it takes.
+fn unhurried() -> IsolationPolicy {
+    let timeout = TimeoutPolicy { call_timeout: Some(wire::duration(HOUR)), ..TimeoutPolicy::default() };
+    IsolationPolicy { timeout: Some(timeout), ..IsolationPolicy::default() }
 }
 
 /// One attempt a call, and a breaker that stays open from the third failure in a row on.
@@ -160,10 +190,9 @@ async fn a_breaker_closes_when_the_service_works_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_bulkhead_turns_calls_away() {
     let bulkhead = BulkheadPolicy { max_concurrent: Some(2), ..BulkheadPolicy::default() };
-    let policy = IsolationPolicy { bulkhead: Some(bulkhead), ..IsolationPolicy::default() };
+    let policy = IsolationPolicy { bulkhead: Some(bulkhead), ..unhurried() };
     let bench = Bench::new(IsolationLevel::Full, policy).await;
-    bench.upstream.behave(Behaviour::echo().after(Duration::from_millis(300)));
-    let answers = join_all((0..10).map(|_| bench.client.execute("payments", "charge", "x"))).await;
+    let answers = bench.crowd(10).await;
     assert_eq!(bench.upstream.peak(), 2);
     let (live, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!((live.len() as u64, live.len() + refused.len()), (bench.upstream.calls(), 10));
@@ -173,7 +202,7 @@ async fn a_full_bulkhead_turns_calls_away() {
 
     // At enhanced the bulkhead is not in force.
     bench.client.set_level("payments", IsolationLevel::Enhanced).await.unwrap();
-    for answer in join_all((0..10).map(|_| bench.client.execute("payments", "charge", "x"))).await {
+    for answer in bench.crowd(10).await {
         assert_eq!(answer.unwrap().served_by(), ServedBy::Live);
     }
     assert_eq!(bench.upstream.peak(), 10);
@@ -188,11 +217,9 @@ async fn a_full_pool_is_named_that_took_the_method() {
         ..BulkheadPool::default()
     };
     let bulkhead = BulkheadPolicy { pools: vec![pool], ..BulkheadPolicy::default() };
-    let policy = IsolationPolicy { bulkhead: Some(bulkhead), ..IsolationPolicy::default() };
+    let policy = IsolationPolicy { bulkhead: Some(bulkhead), ..unhurried() };
     let bench = Bench::new(IsolationLevel::Full, policy).await;
-    bench.upstream.behave(Behaviour::echo().after(Duration::from_millis(300)));
-    let answers = join_all((0..5).map(|_| bench.client.execute("payments", "charge", "x"))).await;
-    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    let refused: Vec<_> = bench.crowd(5).await.into_iter().filter_map(Result::err).collect();
     assert_eq!(refused.len(), 4);
     for refusal in refused {
         assert_eq!(refusal.metadata.get("pool").map(String::as_str), Some("writes"), "{refusal:?}");
@@ -203,22 +230,20 @@ async fn a_full_pool_is_named_that_took_the_method() {
 async fn an_adaptive_limit_turns_calls_away_and_says_so() {
     let kind = AdaptiveLimitKind::Gradient2.into();
     let limit = AdaptiveLimitPolicy { kind, initial: Some(2), ..AdaptiveLimitPolicy::default() };
-    let policy = IsolationPolicy { adaptive_limit: Some(limit), ..IsolationPolicy::default() };
+    let policy = IsolationPolicy { adaptive_limit: Some(limit), ..unhurried() };
     let bench = Bench::new(IsolationLevel::Full, policy).await;
-    bench.upstream.behave(Behaviour::echo().after(Duration::from_millis(300)));
-    let answers = join_all((0..9).map(|_| bench.client.execute("payments", "charge", "x"))).await;
-    assert_eq!(bench.upstream.peak(), 2);
-    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    let refused: Vec<_> = bench.crowd(9).await.into_iter().filter_map(Result::err).collect();
+    assert_eq!((bench.upstream.peak(), refused.len()), (2, 7));
     for refusal in &refused {
         let reason = (refusal.code, &refusal.reason[..]);
         assert_eq!(reason, (Code::ResourceExhausted, "ADAPTIVE_LIMIT_REACHED"), "{refusal:?}");
     }
     let counters = bench.client.info("payments").await.unwrap().stats.unwrap().counters.unwrap();
-    assert_eq!((counters.rejected_adaptive_limit, counters.rejected_bulkhead), (refused.len() as u64, 0));
+    assert_eq!((counters.rejected_adaptive_limit, counters.rejected_bulkhead), (7, 0));
 
     bench.fall_back_on([static_json("{}")]).await;
-    let answers = join_all((0..9).map(|_| bench.client.execute("payments", "charge", "x"))).await;
-    let reasons: HashSet<String> = answers.into_iter().map(|answer| answer.unwrap().fallback_reason).collect();
+    let reasons: HashSet<String> =
+        bench.crowd(9).await.into_iter().map(|answer| answer.unwrap().fallback_reason).collect();
     assert_eq!(reasons, HashSet::from([String::new(), "the adaptive limit is reached".to_owned()]));
 }
 

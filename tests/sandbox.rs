@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use cofferdam_proto::BytesCodec;
-use cofferdam_tests::{Behaviour, Etcd, Process, Reply, Upstream, eventually};
+use cofferdam_tests::{Behaviour, Etcd, Gate, Process, Reply, Upstream, eventually};
+use futures_util::future::{join, join_all};
 use std::process::Command;
-use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
@@ -30,9 +30,15 @@ async fn a_scripted_service_does_as_it_is_told_and_counts() {
     assert_eq!(call(&channel, "/a.B/C", "").await.unwrap_err().code(), Code::DataLoss);
     assert_eq!(call(&channel, "/a.B/D", "x").await.unwrap(), "x");
 
-    upstream.behave(Behaviour::bytes("same").after(Duration::from_millis(50)));
-    let several = (0..8).map(|_| call(&channel, "/a.B/D", "x"));
-    for answer in futures_util::future::join_all(several).await {
+    let gate = Gate::shut();
+    upstream.behave(Behaviour::bytes("same").behind(&gate));
+    let several = join_all((0..8).map(|_| call(&channel, "/a.B/D", "x")));
+    let opens = async {
+        let under_way = || upstream.under_way();
+        eventually("all of them", async || if under_way() == 8 { Ok(()) } else { Err(under_way()) }).await;
+        gate.open();
+    };
+    for answer in join(several, opens).await.0 {
         assert_eq!(answer.unwrap(), "same");
     }
     assert_eq!(upstream.peak(), 8);

@@ -8,7 +8,7 @@ use cofferdam::{Cofferdam, Revision, Service};
 use cofferdam_proto::v1::{GetConvergenceRequest, IsolatedService, IsolationLevel};
 use cofferdam_tests::wire::{registration, revision};
 use cofferdam_tests::{
-    Client, Direction, Etcd, Fault, FaultProxy, Manager, Numbers, Party, Process, Store, eventually, rounds,
+    Client, Direction, Etcd, Fault, FaultProxy, Manager, Numbers, Party, Process, Refusal, Store, eventually, rounds,
 };
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const MAX_GROWTH: u64 = 16 * 1024 * 1024;
 /// Connections to the store and of operators that are there at one time and not at another; fewer than instances that lose
 /// theirs in each cycle.
 const MORE_FILES: usize = 4;
-/// A client that waits no longer leaves a paused manager or store alone soon.
+/// A client that waits no longer leaves a paused manager or store alone soon. Only what goes wrong is asked by it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,7 @@ struct Site {
     manager: Manager,
     front: FaultProxy,
     client: Client,
+    hasty: Client,
     instances: Vec<Instance>,
     started: usize,
     writes: usize,
@@ -91,9 +92,10 @@ impl Site {
         ];
         let manager = Manager::start_with(Store::Etcd(to_etcd.address().to_string()), &variables).await;
         let front = FaultProxy::start(manager.address().parse().unwrap()).await;
-        let client = Client::patient(&manager.url(), PATIENCE);
-        manager.client().register(registration(SERVICE, IsolationLevel::Enhanced)).await.unwrap();
-        let mut site = Self { etcd, to_etcd, manager, front, client, instances: Vec::new(), started: 0, writes: 0 };
+        let (client, hasty) = (manager.client(), Client::patient(&manager.url(), PATIENCE));
+        client.register(registration(SERVICE, IsolationLevel::Enhanced)).await.unwrap();
+        let mut site =
+            Self { etcd, to_etcd, manager, front, client, hasty, instances: Vec::new(), started: 0, writes: 0 };
         for _ in 0..INSTANCES {
             site.join();
         }
@@ -125,7 +127,7 @@ impl Site {
                 self.front.set(Fault::FlipByte(way));
                 eventually("a byte to be damaged", async || {
                     // So that something is said.
-                    let _ = self.write().await;
+                    let _ = self.write_hastily().await;
                     if self.front.seen().damaged > front.damaged { Ok(()) } else { Err(self.front.seen()) }
                 })
                 .await;
@@ -149,7 +151,7 @@ impl Site {
             }
             Kind::PauseManager => {
                 self.manager.process().pause();
-                assert!(self.client.info(SERVICE).await.is_err(), "it does not answer");
+                assert!(self.hasty.info(SERVICE).await.is_err(), "it does not answer");
                 assert!(self.manager.process().is_paused());
                 self.manager.process().resume();
             }
@@ -159,22 +161,32 @@ impl Site {
             }
             Kind::PauseStore => {
                 self.etcd.pause(0);
-                assert!(self.write().await.is_err(), "nobody can confirm it");
+                assert!(self.write_hastily().await.is_err(), "nobody can confirm it");
                 self.etcd.resume(0);
             }
             Kind::KillStore => {
                 self.etcd.kill(0);
-                assert!(self.write().await.is_err(), "nobody can take it");
+                assert!(self.write_hastily().await.is_err(), "nobody can take it");
                 self.etcd.restart(0).await;
             }
         }
     }
 
     /// Changes the level to one that it did not have.
-    async fn write(&mut self) -> Result<IsolatedService, cofferdam_tests::Refusal> {
-        self.writes += 1;
-        let level = [IsolationLevel::Full, IsolationLevel::Basic, IsolationLevel::Enhanced][self.writes % 3];
+    async fn write(&mut self) -> Result<IsolatedService, Refusal> {
+        let level = self.next_level();
         self.client.set_level(SERVICE, level).await
+    }
+
+    /// The same, and gives up soon.
+    async fn write_hastily(&mut self) -> Result<IsolatedService, Refusal> {
+        let level = self.next_level();
+        self.hasty.set_level(SERVICE, level).await
+    }
+
+    fn next_level(&mut self) -> IsolationLevel {
+        self.writes += 1;
+        [IsolationLevel::Full, IsolationLevel::Basic, IsolationLevel::Enhanced][self.writes % 3]
     }
 
     /// Waits until all is well: a write is taken, every instance has it, and the manager says exactly so.

@@ -62,5 +62,5 @@ pub use readme::{Snippet, shell_snippets};
 pub use refusal::Refusal;
 pub use repeat::{Recovery, rounds};
 pub use tools::{manager_binary, workspace_root};
-pub use upstream::{Behaviour, Reply, Upstream};
+pub use upstream::{Behaviour, Gate, Reply, Upstream};
 pub use wait::{before_the_next_try, eventually, within};

@@ -1,10 +1,11 @@
 //! A child process that cannot outlive its test, and tells what it logged when the test fails.
 
-use crate::wait::eventually;
+use crate::wait::{INTERVAL, LIMIT, eventually};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 /// A running child process.
 #[derive(Debug)]
@@ -107,9 +108,19 @@ impl Process {
         u64::from_str_radix(&self.told("SigIgn:"), 16).expect("Linux says so in hex") & 1 == 1
     }
 
-    /// Stops it where it is (SIGSTOP): its sockets stay open and nobody answers.
+    /// Stops it where it is (SIGSTOP): its sockets stay open and nobody answers. It has stopped when this returns.
+    ///
+    /// # Panics
+    ///
+    /// If it does not stop.
     pub fn pause(&self) {
         self.signal("STOP");
+        // Each thread goes on until it is its turn to notice, and one that waits for the disk notices after that.
+        let since = Instant::now();
+        while !self.is_paused() {
+            assert!(since.elapsed() < LIMIT, "{} does not stop", self.name);
+            thread::sleep(INTERVAL);
+        }
     }
 
     /// Lets it go on (SIGCONT).
@@ -117,13 +128,18 @@ impl Process {
         self.signal("CONT");
     }
 
-    /// Whether it is stopped where it is.
+    /// Whether it is stopped where it is, with all of its threads.
     ///
     /// # Panics
     ///
     /// If the system does not say.
     pub fn is_paused(&self) -> bool {
-        self.told("State:").starts_with('T')
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a running child");
+        threads.map(|thread| thread.expect("Linux says so").path()).all(|thread| {
+            // One that has ended since does nothing more.
+            let status = std::fs::read_to_string(thread.join("status")).unwrap_or_default();
+            field(&status, "State:").is_none_or(|state| state.starts_with('T'))
+        })
     }
 
     /// Lets its files grow to so many bytes and no further, as a disk would that has no more room. `None`: as they like.
@@ -195,8 +211,7 @@ impl Process {
     /// What Linux says of it.
     fn told(&self, what: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running child");
-        let told = status.lines().find_map(|line| line.strip_prefix(what));
-        told.expect("Linux says so").trim().to_owned()
+        field(&status, what).expect("Linux says so").to_owned()
     }
 
     fn signal(&self, signal: &str) {
@@ -205,6 +220,11 @@ impl Process {
         let status = Command::new("sh").args(["-c", &command]).status().expect("a shell starts");
         assert!(status.success(), "{command} failed: {} has ended already", self.name);
     }
+}
+
+/// What Linux's status of a process or thread says of one thing.
+fn field<'a>(status: &'a str, what: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(what)).map(str::trim)
 }
 
 impl Drop for Process {

@@ -2,7 +2,7 @@
 
 mod plan;
 
-pub use plan::{Behaviour, Reply};
+pub use plan::{Behaviour, Gate, Reply};
 
 use crate::ports;
 use bytes::Bytes;

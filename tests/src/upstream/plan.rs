@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tonic::metadata::KeyAndValueRef;
 use tonic::{Code, Request, Status};
 
@@ -14,9 +14,15 @@ use tonic::{Code, Request, Status};
 pub struct Behaviour {
     /// How long it takes. Zero: no time.
     pub delay: Duration,
+    /// What it then waits for. `None`: nothing.
+    pub gate: Option<Gate>,
     /// What it then does.
     pub reply: Reply,
 }
+
+/// What holds calls until it is opened, once for all.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Semaphore>);
 
 /// How a method ends a call.
 #[derive(Clone, Debug)]
@@ -71,13 +77,36 @@ impl Behaviour {
 
     /// Does this at once.
     pub const fn at_once(reply: Reply) -> Self {
-        Self { delay: Duration::ZERO, reply }
+        Self { delay: Duration::ZERO, gate: None, reply }
     }
 
     /// The same, after this time.
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self { delay, ..self }
+    }
+
+    /// The same, as soon as a gate is open.
+    #[must_use]
+    pub fn behind(self, gate: &Gate) -> Self {
+        Self { gate: Some(gate.clone()), ..self }
+    }
+}
+
+impl Gate {
+    /// One that is shut.
+    pub fn shut() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets everything through, now and later.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    async fn pass(&self) {
+        // There is never a permit: whoever waits is told that it is closed, which is what opens the gate.
+        let _ = self.0.acquire().await;
     }
 }
 
@@ -131,6 +160,9 @@ impl Plan {
         let (behaviour, _under_way) = self.arrive(method, &request);
         if !behaviour.delay.is_zero() {
             tokio::time::sleep(behaviour.delay).await;
+        }
+        if let Some(gate) = &behaviour.gate {
+            gate.pass().await;
         }
         match behaviour.reply {
             Reply::Echo => Ok(request.into_inner()),
