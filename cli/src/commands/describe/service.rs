@@ -156,7 +156,11 @@ impl Seen {
         let not_closed = own.open_instances.saturating_add(own.half_open_instances);
         let ids = stats.open_instance_ids.join(", ");
         if not_closed > 0 {
-            text.push_str(&format!(" at {not_closed} of {} instances", stats.instances));
+            let at = match (own.open_instances, own.half_open_instances) {
+                (open @ 1.., half_open @ 1..) => format!(" at {open}, half-open at {half_open}"),
+                _ => format!(" at {not_closed}"),
+            };
+            text.push_str(&format!("{at} of {} instances", stats.instances));
         }
         let is_all = not_closed == stats.open_instances;
         if not_closed > 0 && is_all {
@@ -290,6 +294,15 @@ mod tests {
         let unregistered = printed(&Seen { isolated: None, ..seen() });
         assert!(unregistered.starts_with("name                        shop/payments\n"), "{unregistered}");
         assert!(unregistered.contains("breaker                     closed"), "{unregistered}");
+        let torn = v1::BreakerStats { state: 2, open_instances: 1, half_open_instances: 1, ..Default::default() };
+        let stats = v1::ServiceStats {
+            open_instance_ids: vec!["pay-1".to_owned(), "pay-2".to_owned()],
+            open_instances: 2,
+            own_breaker: Some(torn),
+            ..seen().stats.unwrap_or_default()
+        };
+        let both = printed(&Seen { stats: Some(stats), ..seen() });
+        assert!(both.contains("  open at 1, half-open at 1 of 3 instances: pay-1, pay-2"), "{both}");
         let no_figures = printed(&Seen { stats: None, convergence: None, ..seen() });
         assert!(no_figures.contains("version                     1.2"), "{no_figures}");
         assert!(!no_figures.contains("breaker") && !no_figures.contains("in force"), "{no_figures}");
