@@ -94,7 +94,7 @@ async fn whichever_manager_is_asked_answers_for_all_and_names_one_that_is_paused
         assert!(answer.reached, "{answer:?}");
     }
 
-    managers[2].process().pause();
+    managers[2].process().pause().await;
     let paused = managers[2].address();
     let seen = eventually("the paused manager to be named", async || {
         let seen = convergence(&clients[0]).await;

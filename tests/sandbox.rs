@@ -75,7 +75,7 @@ async fn a_process_can_be_paused_resumed_asked_to_end_and_killed() {
     let mut process =
         Process::start("shell", Command::new("sh").args(["-c", "echo out; echo err >&2; exec sleep 600"]));
     process.printed("a line", |line| (line == "err").then_some(())).await;
-    process.pause();
+    process.pause().await;
     process.resume();
     process.terminate();
     let exit = process.exit().await;

@@ -150,7 +150,7 @@ impl Site {
                 }
             }
             Kind::PauseManager => {
-                self.manager.process().pause();
+                self.manager.process().pause().await;
                 assert!(self.hasty.info(SERVICE).await.is_err(), "it does not answer");
                 assert!(self.manager.process().is_paused());
                 self.manager.process().resume();
@@ -160,7 +160,7 @@ impl Site {
                 happens("a reset", || self.to_etcd.seen().reset > to_etcd.reset).await;
             }
             Kind::PauseStore => {
-                self.etcd.pause(0);
+                self.etcd.pause(0).await;
                 assert!(self.write_hastily().await.is_err(), "nobody can confirm it");
                 self.etcd.resume(0);
             }

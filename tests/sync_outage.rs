@@ -84,7 +84,7 @@ async fn a_paused_manager_harms_no_call() {
     let registered = client.register(registration("orders-db", IsolationLevel::Full)).await.unwrap();
     let mut instances = start(&manager, &upstream);
     follow(&instances, revision(Some(&registered))).await;
-    manager.process().pause();
+    manager.process().pause().await;
     unharmed(&mut instances).await;
     manager.process().resume();
     unharmed(&mut instances).await;

@@ -92,7 +92,7 @@ impl Site {
             }
             Kind::PauseManager => {
                 let before = load.unanswered();
-                self.managers[manager].process().pause();
+                self.managers[manager].process().pause().await;
                 load.some_unanswered(before).await;
                 self.managers[manager].process().resume();
             }
@@ -108,7 +108,7 @@ impl Site {
             }
             Kind::PauseStore => {
                 let before = load.unanswered();
-                self.etcd().pause(member);
+                self.etcd().pause(member).await;
                 if self.members() == 1 {
                     load.some_unanswered(before).await;
                 } else {

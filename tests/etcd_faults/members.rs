@@ -8,13 +8,13 @@ use cofferdam_tests::{Recovery, rounds, within};
 const WRITES: usize = 100;
 
 /// A manager that asks the leader first loses it, and writes again with the next.
-async fn a_lost_leader_is_replaced(what: &'static str, lose: impl Fn(&mut Etcd, usize)) {
+async fn a_lost_leader_is_replaced(what: &'static str, lose: impl AsyncFn(&mut Etcd, usize)) {
     for _ in 0..rounds(1, 10) {
         a_leader_is_lost(what, &lose).await;
     }
 }
 
-async fn a_leader_is_lost(what: &'static str, lose: impl Fn(&mut Etcd, usize)) {
+async fn a_leader_is_lost(what: &'static str, lose: impl AsyncFn(&mut Etcd, usize)) {
     let mut etcd = current(3).await;
     let leader = etcd.leader().await;
     let order = [leader, (leader + 1) % 3, (leader + 2) % 3].map(|member| etcd.address(member)).join(",");
@@ -23,7 +23,7 @@ async fn a_leader_is_lost(what: &'static str, lose: impl Fn(&mut Etcd, usize)) {
     client.register(registration("payments", IsolationLevel::Basic)).await.unwrap();
 
     let recovery = Recovery::of(what);
-    lose(&mut etcd, leader);
+    lose(&mut etcd, leader).await;
     eventually("a write", async || {
         let written = client.set_level("payments", LEVELS[0]).await;
         written.inspect_err(|refusal| assert!(is_unavailable(refusal) || is_unknown(refusal), "{refusal:?}"))
@@ -39,13 +39,14 @@ async fn a_leader_is_lost(what: &'static str, lose: impl Fn(&mut Etcd, usize)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_is_replaced_and_then_no_write_fails() {
-    a_lost_leader_is_replaced("the leader of three etcds is killed: until a write is acknowledged", Etcd::kill).await;
+    let what = "the leader of three etcds is killed: until a write is acknowledged";
+    a_lost_leader_is_replaced(what, async |etcd: &mut Etcd, leader| etcd.kill(leader)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_leader_is_replaced_and_then_no_write_fails() {
     let what = "the leader of three etcds stands still: until a write is acknowledged";
-    a_lost_leader_is_replaced(what, |etcd, leader| etcd.pause(leader)).await;
+    a_lost_leader_is_replaced(what, async |etcd: &mut Etcd, leader| etcd.pause(leader).await).await;
 }
 
 /// The network parts the leader from the others, and clients still reach all three.

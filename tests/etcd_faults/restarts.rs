@@ -52,7 +52,7 @@ async fn a_write_to_a_paused_etcd_is_unknown_until_it_is_read_or_repeated() {
     let before = client.set_isolation_level(level(LEVELS[0], "before")).await.unwrap().service.unwrap();
     assert!(position(revision(Some(&before))) > position(revision(Some(&registered))));
 
-    etcd.pause(0);
+    etcd.pause(0).await;
     let refusal = within("an answer", client.set_isolation_level(level(LEVELS[1], "during"))).await.unwrap_err();
     assert!(is_unknown(&refusal), "{refusal:?}");
     stale(&client).await;

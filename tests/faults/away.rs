@@ -48,7 +48,7 @@ async fn f16_a_manager_paused_longer_than_the_keepalive_is_noticed_and_followed_
             instance.follows(&newest).await;
         }
         stands(&client, [3, 0, 0, 0]).await;
-        manager.process().pause();
+        manager.process().pause().await;
         for instance in &instances {
             let seen = notices(instance).await;
             is_protected(instance, &newest, &seen).await;

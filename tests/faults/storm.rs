@@ -19,7 +19,7 @@ async fn f12_whoever_comes_while_the_manager_is_busy_waits_in_line_and_is_served
     let mut manager = Manager::start_with(Store::Memory, &[("COFFERDAM_LIMITS_MAX_CONNECTIONS_PER_IP", &crowd)]).await;
     let address: SocketAddr = manager.address().parse().unwrap();
     // It cannot take a single one in: all of them are the system's, for as long as it has room in the line.
-    manager.process().pause();
+    manager.process().pause().await;
     let coming = join_all((0..CROWD).map(|_| async move { TcpStream::connect(address).await.unwrap() }));
     let line = within("a place in the line for everybody", coming).await;
     assert!(manager.process().is_paused(), "it was there to take them in");

@@ -39,7 +39,7 @@ async fn freeze([one, two]: &mut [Manager; 2]) {
         })
         .await;
     }
-    two.process().pause();
+    two.process().pause().await;
 }
 
 /// Runs `cofferdam` at a manager, without the settings of whoever runs the tests.

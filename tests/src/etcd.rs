@@ -229,8 +229,8 @@ impl Etcd {
     }
 
     /// Stops a member where it is: its sockets stay open and it does not answer.
-    pub fn pause(&self, member: usize) {
-        self.process(member).pause();
+    pub async fn pause(&self, member: usize) {
+        self.process(member).pause().await;
     }
 
     /// Lets a paused member go on.

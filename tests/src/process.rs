@@ -1,11 +1,10 @@
 //! A child process that cannot outlive its test, and tells what it logged when the test fails.
 
-use crate::wait::{INTERVAL, LIMIT, eventually};
+use crate::wait::eventually;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 /// A running child process.
 #[derive(Debug)]
@@ -113,14 +112,11 @@ impl Process {
     /// # Panics
     ///
     /// If it does not stop.
-    pub fn pause(&self) {
+    pub async fn pause(&self) {
         self.signal("STOP");
         // Each thread goes on until it is its turn to notice, and one that waits for the disk notices after that.
-        let since = Instant::now();
-        while !self.is_paused() {
-            assert!(since.elapsed() < LIMIT, "{} does not stop", self.name);
-            thread::sleep(INTERVAL);
-        }
+        let what = format!("{} to stop", self.name);
+        eventually(&what, async || if self.is_paused() { Ok(()) } else { Err("it goes on") }).await;
     }
 
     /// Lets it go on (SIGCONT).

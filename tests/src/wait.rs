@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 /// Longer than anything here takes on a busy machine: what is not true by then never will be.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(10);
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Asks until the answer is `Ok`, and returns what it holds.
 ///
