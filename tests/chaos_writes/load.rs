@@ -177,19 +177,26 @@ impl Follower {
 /// Registers a service with a stamp in each field, and waits until every manager shows it.
 async fn register(recorder: &Recorder, clients: &[Client], service: &str) {
     let value: Value = (0..SLOTS).map(|slot| (slot, recorder.stamp())).collect();
+    let request_id = format!("register-{service}");
     let request = cofferdam_proto::v1::RegisterServiceRequest {
         policy: Some(patch(&value)),
+        request_id: request_id.clone(),
         ..wire::registration(service, IsolationLevel::Full)
     };
     let invoked = recorder.now();
-    let registered = clients[0].register(request).await.unwrap();
+    // These clients give up early. Under its id it is asked for until it is answered, and done once.
+    let registered = eventually("the registration", async || {
+        let registered = clients[0].register(request.clone()).await;
+        registered.inspect_err(|refusal| assert!(!matches!(Failure::of(refusal), Failure::Mismatch(_)), "{refusal:?}"))
+    })
+    .await;
     recorder.record(Operation {
         client: 0,
         manager: 0,
         service: service.to_owned(),
         invoked,
         returned: recorder.now(),
-        action: Action::Write { patch: value, expected: None, request_id: String::new() },
+        action: Action::Write { patch: value, expected: None, request_id },
         outcome: done(&registered),
     });
     for client in clients {

@@ -72,10 +72,10 @@ async fn apply_writes_all_even_where_nobody_reads_what_it_says() {
         services.iter().filter(|one| one["service"]["version"] == version).count()
     };
     let file = operator.file("many.yaml", &many("1"));
-    let mut command = operator.command(&["apply", "-f", &file]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let closed = text(child.wait_with_output().unwrap());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = operator.command(&["apply", "-f", &file]).stdin(Stdio::null()).stdout(writer).output().unwrap();
+    let closed = text(output);
     assert_eq!(at("1"), MANY, "{closed:?}");
     refused(&closed, 1, &["all 60 services were applied, and not all of it could be told", "try: cofferdam diff"]);
 

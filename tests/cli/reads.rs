@@ -105,7 +105,7 @@ async fn c21_instances_are_listed_with_what_they_have_in_force() {
     refused(&operator.run(&["describe", "instance", "pay-9", "-o", "json"]), 1, &["no instance pay-9"]);
     refused(&operator.run(&["describe", "instance", "pay-9"]), 1, &["no instance pay-9", "try: cofferdam get clients"]);
     // A revision that is not there yet.
-    let ahead = operator.run(&["wait", "payments", "--revision", "99999999", "--timeout", "200ms"]);
+    let ahead = operator.run(&["wait", "payments", "--revision", "99999999", "--timeout", "20s"]);
     refused(&ahead, 1, &["revision: is not there yet", "try: "]);
 }
 
@@ -115,7 +115,7 @@ async fn a_wait_for_an_instance_that_lags_ends_with_3_and_names_it() {
     register(&manager, &json!({"service": {"name": "payments"}, "level": "ISOLATION_LEVEL_ENHANCED"}));
     // It takes what comes, and never says that it has it in force.
     let (_lags, _) = Follower::start(&manager, "pay-1", &["payments"]).await;
-    let waited = operator.run(&["wait", "payments", "--timeout", "200ms"]);
+    let waited = operator.run(&["wait", "payments", "--timeout", "3s"]);
     refused(
         &waited,
         3,
@@ -126,7 +126,7 @@ async fn a_wait_for_an_instance_that_lags_ends_with_3_and_names_it() {
             "try: cofferdam describe service payments",
         ],
     );
-    let set = operator.run(&["set-level", "payments", "full", "--wait", "--timeout", "200ms"]);
+    let set = operator.run(&["set-level", "payments", "full", "--wait", "--timeout", "3s"]);
     assert_eq!(set.code, Some(3), "{set:?}");
     // Before, what had been so already was not waited for.
     let file = operator.file("payments.yaml", &operator.done(&["export", "payments"]));
@@ -136,7 +136,7 @@ async fn a_wait_for_an_instance_that_lags_ends_with_3_and_names_it() {
         &["edit", "payments"],
         &["rollback", "payments", "--to-revision", revision.trim()],
     ] {
-        let mut command = operator.command(&[arguments, &["--wait", "--timeout", "200ms"]].concat());
+        let mut command = operator.command(&[arguments, &["--wait", "--timeout", "3s"]].concat());
         let again = super::said(command.env_remove("VISUAL").env("EDITOR", "true"));
         assert_eq!(again.code, Some(3), "{arguments:?}: {again:?}");
         assert!(again.err.contains("applied by 0/1"), "{arguments:?}: {again:?}");
@@ -150,7 +150,7 @@ async fn a_rollback_of_all_waits_for_what_had_not_changed_too() {
     register(&manager, &json!({"service": {"name": "payments"}, "level": "ISOLATION_LEVEL_ENHANCED"}));
     let (_lags, _) = Follower::start(&manager, "pay-1", &["payments"]).await;
     for all in [&["--all"][..], &["-A"]] {
-        let flags = ["--to-time", "1ms", "--wait", "--timeout", "200ms"];
+        let flags = ["--to-time", "1ms", "--wait", "--timeout", "3s"];
         let back = operator.run(&[&["rollback"], all, &flags].concat());
         refused(&back, 3, &["1 more had not changed since", "  pay-1 pending", "payments: applied by 0/1 after "]);
     }

@@ -51,7 +51,8 @@ async fn a_paused_leader_is_replaced_and_then_no_write_fails() {
 
 /// The network parts the leader from the others, and clients still reach all three.
 async fn a_parted_leader_is_replaced(part: impl Fn(&Etcd, usize)) {
-    let etcd = Etcd::start_as(Setup { release: Release::Current, nodes: 3, can_part: true, ..Setup::default() }).await;
+    let (release, arguments) = (Release::Current, unhurried(3));
+    let etcd = Etcd::start_as(Setup { release, nodes: 3, arguments, can_part: true, ..Setup::default() }).await;
     let leader = etcd.leader().await;
     let order = [leader, (leader + 1) % 3, (leader + 2) % 3].map(|member| etcd.address(member)).join(",");
     let manager = Manager::start(Store::Etcd(order)).await;
